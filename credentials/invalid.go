@@ -1,0 +1,97 @@
+package credentials
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A FieldError is one thing that is wrong with one field that a user filled in.
+type FieldError struct {
+	// Field is the path of the field, in the names of its JSON form: "login.aws.roles[1].arn".
+	Field string
+	// Problem is what is wrong with it: "is missing". It never quotes a secret.
+	Problem string
+	// Want is what is expected instead: "a user name". Empty where Problem says it all.
+	Want string
+}
+
+// Error returns all three in one line.
+func (e *FieldError) Error() string {
+	if e.Want == "" {
+		return fmt.Sprintf("%s %s", e.Field, e.Problem)
+	}
+	return fmt.Sprintf("%s %s: expected %s", e.Field, e.Problem, e.Want)
+}
+
+// An InvalidError says what is wrong with something a user filled in: all of it at once, in the order of the fields, so that
+// it can be mended at once.
+type InvalidError struct {
+	// Subject is what is invalid: `profile "team-a"`. Empty for a part of something larger.
+	Subject string
+	// Fields is never empty.
+	Fields []*FieldError
+}
+
+// Error returns one line for a single problem, and one line for each of several.
+func (e *InvalidError) Error() string {
+	var b strings.Builder
+	if e.Subject != "" {
+		b.WriteString(e.Subject + ": ")
+	}
+	if len(e.Fields) == 1 {
+		b.WriteString(e.Fields[0].Error())
+		return b.String()
+	}
+	fmt.Fprintf(&b, "%d problems:", len(e.Fields))
+	for _, f := range e.Fields {
+		b.WriteString("\n\t" + f.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns the problems, for [errors.As].
+func (e *InvalidError) Unwrap() []error {
+	errs := make([]error, len(e.Fields))
+	for i, f := range e.Fields {
+		errs[i] = f
+	}
+	return errs
+}
+
+// Problems gathers what is wrong while something is validated. The zero Problems is ready to use; it is not safe for
+// concurrent use.
+type Problems struct{ fields []*FieldError }
+
+// Add records one problem; see [FieldError].
+func (p *Problems) Add(field, problem, want string) {
+	p.fields = append(p.fields, &FieldError{field, problem, want})
+}
+
+// Under records the problems of a part under the path of the field that holds it. A nil error records none; one that is not an [InvalidError] is
+// one problem.
+func (p *Problems) Under(field string, err error) {
+	switch e := err.(type) {
+	case nil:
+	case *InvalidError:
+		for _, f := range e.Fields {
+			p.Add(join(field, f.Field), f.Problem, f.Want)
+		}
+	default:
+		p.Add(field, err.Error(), "")
+	}
+}
+
+func join(field, sub string) string {
+	if field == "" || sub == "" || strings.HasPrefix(sub, "[") {
+		return field + sub
+	}
+	return field + "." + sub
+}
+
+// Err returns an [InvalidError] about subject with all that was recorded; nil if nothing was.
+func (p *Problems) Err(subject string) error {
+	if len(p.fields) == 0 {
+		return nil
+	}
+	return &InvalidError{subject, p.fields}
+}

@@ -1,0 +1,141 @@
+package credentials
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// ErrSecretEncoded is what every encoder gets that is asked to write a [Secret]: a placeholder where a
+// password belongs would be taken for the password. Write [Secret.Reveal] where the text is really meant.
+var ErrSecretEncoded = errors.New("credentials: a Secret is never encoded; Reveal it where its text is meant")
+
+// A Secret is text that does not leak: a password, a token, a private key.
+//
+// It prints as [redacted] under every verb of package fmt, and nested in whatever a program prints; it
+// logs as [redacted] under every slog handler; encoders (JSON, XML, YAML, gob and all that ask
+// encoding.TextMarshaler) fail with [ErrSecretEncoded]; and what walks values by reflection (deep printers, test
+// diffs) meets masked bytes. [Secret.Reveal] is the only way to the text, so a search for that
+// name audits a program. It decodes from JSON and text.
+//
+// The zero Secret is the empty text. A Secret is immutable and may be copied and shared between goroutines. It cannot
+// be compared with ==, which would not compare the texts; see [Secret.Equal].
+type Secret struct {
+	_ [0]func() // Not comparable.
+
+	// Behind a pointer, for fmt prints a value in an unexported field without asking its methods; and
+	// masked, for other printers follow pointers.
+	p *masked
+}
+
+type masked struct{ b []byte }
+
+// pad masks the texts of this process. It is not encryption: whoever can read the process's memory can read both.
+var pad = newPad()
+
+func newPad() [64]byte {
+	var b [64]byte
+	_, _ = rand.Read(b[:]) // Never fails: crypto/rand ends the program instead.
+	return b
+}
+
+func xorPad(b []byte) {
+	for len(b) > 0 {
+		b = b[subtle.XORBytes(b, b, pad[:]):]
+	}
+}
+
+// NewSecret returns a Secret that holds text.
+func NewSecret(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	b := []byte(text)
+	xorPad(b)
+	return Secret{p: &masked{b}}
+}
+
+// Reveal returns the text. It is the only function that does.
+func (s Secret) Reveal() string {
+	return string(s.AppendTo(nil))
+}
+
+// AppendTo appends the text to b, like [Secret.Reveal] without a copy in between.
+func (s Secret) AppendTo(b []byte) []byte {
+	if s.p == nil {
+		return b
+	}
+	n := len(b)
+	b = append(b, s.p.b...)
+	xorPad(b[n:])
+	return b
+}
+
+// IsZero reports whether the text is empty. The omitzero option of encoding/json asks it.
+func (s Secret) IsZero() bool { return s.p == nil }
+
+// Len returns the length of the text in bytes.
+func (s Secret) Len() int {
+	if s.p == nil {
+		return 0
+	}
+	return len(s.p.b)
+}
+
+// Equal reports whether both hold the same text, in a time that depends only on the lengths.
+func (s Secret) Equal(other Secret) bool {
+	if s.p == nil || other.p == nil {
+		return s.p == other.p
+	}
+	return s.p == other.p || subtle.ConstantTimeCompare(s.p.b, other.p.b) == 1
+}
+
+const redacted = "[redacted]"
+
+// Format prints [redacted], whatever the verb; nothing for an empty Secret.
+func (s Secret) Format(f fmt.State, _ rune) {
+	if !s.IsZero() {
+		_, _ = io.WriteString(f, redacted)
+	}
+}
+
+// String returns "[redacted]"; "" for an empty Secret.
+func (s Secret) String() string { return fmt.Sprint(s) }
+
+// LogValue logs [redacted].
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText fails with [ErrSecretEncoded], also for an empty Secret in a field without omitzero.
+func (s Secret) MarshalText() ([]byte, error) { return nil, ErrSecretEncoded }
+
+// MarshalJSON fails with [ErrSecretEncoded].
+func (s Secret) MarshalJSON() ([]byte, error) { return nil, ErrSecretEncoded }
+
+// MarshalYAML fails with [ErrSecretEncoded], for the packages that ask for it by this name.
+func (s Secret) MarshalYAML() (any, error) { return nil, ErrSecretEncoded }
+
+// GobEncode fails with [ErrSecretEncoded].
+func (s Secret) GobEncode() ([]byte, error) { return nil, ErrSecretEncoded }
+
+// UnmarshalText takes the text as it is.
+func (s *Secret) UnmarshalText(text []byte) error {
+	*s = NewSecret(string(text))
+	return nil
+}
+
+// UnmarshalJSON takes a JSON string; null is the empty Secret. Its error does not quote what stood there.
+func (s *Secret) UnmarshalJSON(data []byte) error {
+	var text *string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return errors.New("credentials: a secret is a JSON string")
+	}
+	*s = Secret{}
+	if text != nil {
+		*s = NewSecret(*text)
+	}
+	return nil
+}
