@@ -7,7 +7,7 @@ import (
 
 // A FieldError is one thing that is wrong with one field that a user filled in.
 type FieldError struct {
-	// Field is the path of the field, in the names of its JSON form: "login.aws.roles[1].arn".
+	// Field is the path of the field, in the names of its JSON form: "login.aws.roles[1].arn". Empty means the whole.
 	Field string
 	// Problem is what is wrong with it: "is missing". It never quotes a secret.
 	Problem string
@@ -15,12 +15,13 @@ type FieldError struct {
 	Want string
 }
 
-// Error returns all three in one line.
+// Error returns all three in one line: "login.password is missing: expected a password or token".
 func (e *FieldError) Error() string {
-	if e.Want == "" {
-		return fmt.Sprintf("%s %s", e.Field, e.Problem)
+	text := strings.TrimSpace(e.Field + " " + e.Problem)
+	if e.Want != "" {
+		text += ": expected " + e.Want
 	}
-	return fmt.Sprintf("%s %s: expected %s", e.Field, e.Problem, e.Want)
+	return text
 }
 
 // An InvalidError says what is wrong with something a user filled in: all of it at once, in the order of the fields, so that

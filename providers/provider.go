@@ -1,0 +1,176 @@
+package providers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// A Provider issues the credential for a profile.
+//
+//   - It is safe for concurrent use, and keeps nothing of a profile that would change what another one gets.
+//   - It returns soon after ctx ends, with an error that wraps [context.Cause] of ctx.
+//   - What it returns without an error passes [credentials.Credential.Validate]. A login that cannot be used is an error, never an anonymous credential.
+//   - ExpiresAt is the issuer's own instant.
+//   - Its errors are of type [registry.Error] where it knows what went wrong, and hold no secret.
+//   - It does not cache: a [credentials.Cache] does that for all of them.
+//
+// [providerstest.TestProvider] holds an implementation to all that.
+//
+// [providerstest.TestProvider]: https://pkg.go.dev/github.com/regcred/regcred/providers/providerstest#TestProvider
+type Provider interface {
+	Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error)
+}
+
+// A Func is a function that is a [Provider].
+type Func func(ctx context.Context, p registry.Profile) (credentials.Credential, error)
+
+// Credential calls f.
+func (f Func) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+	return f(ctx, p)
+}
+
+// A Scoper is a [Provider] whose credentials serve more than the profile that they were issued for: two valid profiles of one kind that have the same tenant, login and transport, and the same
+// scope, can share one credential. For AWS ECR the scope is the partition and region.
+//
+// It is optional. Something that wraps a Provider and hides it costs calls to the issuer, never correctness.
+type Scoper interface {
+	Scope(p registry.Profile) string
+}
+
+// A Validator is a [Provider] that knows more about its profiles than [registry.Profile.Validate] does: which logins it takes, which endpoints it serves. Its error is a
+// [credentials.InvalidError] with every problem. It asks nobody.
+//
+// It is optional. Something that wraps a Provider and hides it has the same problems reported later, by Credential.
+type Validator interface {
+	Validate(p registry.Profile) error
+}
+
+// Validate reports every problem of the profile, both those that any profile can have and those that the provider knows of.
+func Validate(provider Provider, p registry.Profile) error {
+	err := p.Validate()
+	v, ok := provider.(Validator)
+	if !ok {
+		return err
+	}
+	own := v.Validate(p)
+	general, isInvalid := errors.AsType[*credentials.InvalidError](err)
+	if !isInvalid || own == nil {
+		return firstError(err, own)
+	}
+	var problems credentials.Problems
+	problems.Under("", general)
+	if specific, ok := errors.AsType[*credentials.InvalidError](own); ok {
+		specific.Fields = slices.DeleteFunc(slices.Clone(specific.Fields), func(f *credentials.FieldError) bool {
+			return slices.ContainsFunc(general.Fields, func(g *credentials.FieldError) bool { return g.Field == f.Field })
+		})
+	}
+	problems.Under("", own)
+	return problems.Err(general.Subject)
+}
+
+func firstError(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// Key says which credential in a cache serves the profile; see [credentials.Key] and [Scoper].
+func Key(provider Provider, p registry.Profile) credentials.Key {
+	key := credentials.Key{
+		Tenant:    p.Tenant,
+		Issuer:    string(p.Kind),
+		Login:     p.Login.Fingerprint(),
+		Transport: p.Transport.Fingerprint(),
+	}
+	if s, ok := provider.(Scoper); ok {
+		key.Scope = s.Scope(p)
+	}
+	if key.Scope == "" {
+		key.Scope = endpointScope(p)
+	}
+	return key
+}
+
+// endpointScope is the scope where nothing is known: just this endpoint, under all its names.
+func endpointScope(p registry.Profile) string {
+	endpoints, err := p.Endpoints()
+	if err != nil {
+		return p.Endpoint + " " + strings.Join(p.Hosts, " ") // It is refused before it is issued.
+	}
+	names := make([]string, len(endpoints))
+	for i, e := range endpoints {
+		names[i] = e.String()
+	}
+	return strings.Join(names, " ")
+}
+
+// Source binds a provider to one profile. It does not cache.
+func Source(provider Provider, p registry.Profile) credentials.Source {
+	return credentials.SourceFunc(func(ctx context.Context) (credentials.Credential, error) {
+		return provider.Credential(ctx, p)
+	})
+}
+
+// A Set is the providers that a program has, by the kind of profile that they serve:
+//
+//	providers.Set{registry.DockerHub: dockerhub.Provider{}, registry.Custom: custom.Provider{}}
+//
+// It is a [Provider], and passes on what [Scoper] and [Validator] say. It must not be changed once in use. A nil Set serves nothing.
+type Set map[registry.Kind]Provider
+
+// Credential validates the profile and asks the provider of its kind. A kind without provider is an [registry.Error] with [registry.ErrNoProfile]; an invalid profile
+// has [registry.ErrInvalid] and wraps the [credentials.InvalidError].
+func (s Set) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+	const op = "get credential"
+	ref := fmt.Sprintf("for profile %q", p.Name)
+	if ctx.Err() != nil {
+		return credentials.Credential{}, &registry.Error{Op: op, Ref: ref, Code: registry.ErrCanceled, Err: context.Cause(ctx)}
+	}
+	if err := s.Validate(p); err != nil {
+		if _, ok := errors.AsType[*registry.Error](err); ok {
+			return credentials.Credential{}, err
+		}
+		return credentials.Credential{}, &registry.Error{Op: op, Ref: ref, Code: registry.ErrInvalid, Hint: "mend the profile", Err: err}
+	}
+	c, err := s[p.Kind].Credential(ctx, p)
+	if err == nil {
+		return c, nil
+	}
+	if _, ok := errors.AsType[*registry.Error](err); ok {
+		return credentials.Credential{}, err
+	}
+	return credentials.Credential{}, &registry.Error{Op: op, Ref: ref, Code: registry.CodeOf(err), Err: err}
+}
+
+// Scope passes on what the provider of the profile's kind says.
+func (s Set) Scope(p registry.Profile) string {
+	if scoper, ok := s[p.Kind].(Scoper); ok {
+		return scoper.Scope(p)
+	}
+	return ""
+}
+
+// Validate reports every problem of the profile, see the function [Validate]; and a kind that the set has no provider for, as a [registry.Error] with
+// [registry.ErrNoProfile].
+func (s Set) Validate(p registry.Profile) error {
+	if p.Kind != "" && s[p.Kind] == nil {
+		kinds := make([]string, 0, len(s))
+		for _, kind := range slices.Sorted(maps.Keys(s)) {
+			kinds = append(kinds, string(kind))
+		}
+		return &registry.Error{
+			Op: "find provider", Ref: fmt.Sprintf("for profile %q", p.Name), Code: registry.ErrNoProfile,
+			Hint: "use one of the kinds that this program has providers for, or add the provider to its providers.Set",
+			Err:  fmt.Errorf("no provider for kind %q; there are: %s", p.Kind, strings.Join(kinds, ", ")),
+		}
+	}
+	return Validate(s[p.Kind], p)
+}

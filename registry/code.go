@@ -1,0 +1,149 @@
+package registry
+
+import (
+	"errors"
+	"strings"
+)
+
+// A Code says what went wrong, for programs: they switch on it, count it, and show text of their own for it. It is an error, so that
+//
+//	errors.Is(err, registry.ErrDenied)
+//
+// and a switch on [CodeOf](err) share one list. A code says what a registry said, never a guess: where the registry hides
+// whether something is missing or forbidden, the code is [ErrHidden].
+//
+// Some codes are kinds of another: ErrImageNotFound is an ErrNotFound, and errors.Is knows it. See [Code.Parent].
+type Code string
+
+// What is wrong with the input. Trying again does not help.
+const (
+	// ErrInvalid is a profile, image name or other input that cannot be right.
+	ErrInvalid Code = "invalid"
+	// ErrUnsupported is a thing that the registry, or a kind of registry, does not offer.
+	ErrUnsupported Code = "unsupported"
+	// ErrNoProfile is an image that no profile serves, or a profile whose kind no provider serves.
+	ErrNoProfile Code = "no_profile"
+)
+
+// What is wrong with the login.
+const (
+	// ErrUnauthorized is a login that was refused as such: a wrong user name or password, a revoked token.
+	ErrUnauthorized Code = "unauthorized"
+	// ErrExpired is a login or token that was good once. It is an ErrUnauthorized.
+	ErrExpired Code = "expired"
+	// ErrNoIdentity is an ambient login where the process has no identity of that kind.
+	ErrNoIdentity Code = "no_identity"
+	// ErrClockSkew is a signature or token that was refused because the clocks of both sides differ.
+	ErrClockSkew Code = "clock_skew"
+)
+
+// What the registry says of an image or repository, to a login that is good.
+const (
+	// ErrDenied is an action that the login has no right to.
+	ErrDenied Code = "denied"
+	// ErrHidden is a repository that is missing or forbidden: the registry does not say which.
+	ErrHidden Code = "hidden"
+	// ErrNotFound is something that does not exist, where the registry does not say whether it is the repository or the image.
+	ErrNotFound Code = "not_found"
+	// ErrRepositoryNotFound is a repository that does not exist. It is an ErrNotFound.
+	ErrRepositoryNotFound Code = "repository_not_found"
+	// ErrImageNotFound is a tag or digest that does not exist in a repository that does. It is an ErrNotFound.
+	ErrImageNotFound Code = "image_not_found"
+	// ErrPlatformNotFound is an image that exists, but not for a wanted platform. It is an ErrNotFound.
+	ErrPlatformNotFound Code = "platform_not_found"
+	// ErrContentNotFound is an image whose config or a layer does not exist. It is an ErrNotFound.
+	ErrContentNotFound Code = "content_not_found"
+	// ErrObsolete is an image in a format that today's container runtimes do not run: Docker schema 1.
+	ErrObsolete Code = "obsolete"
+	// ErrBlocked is an image or client that a rule of the registry stops: a vulnerability policy, a quarantine, a firewall.
+	ErrBlocked Code = "blocked"
+	// ErrRateLimited is a registry or issuer that wants to be asked less often. It says nothing about the login or the image.
+	ErrRateLimited Code = "rate_limited"
+)
+
+// What keeps one from learning anything.
+const (
+	// ErrUnavailable is a registry or issuer that failed, or answered nonsense.
+	ErrUnavailable Code = "unavailable"
+	// ErrUnreachable is a connection that could not be made or was cut. It is an ErrUnavailable.
+	ErrUnreachable Code = "unreachable"
+	// ErrTimeout is an answer that did not come in time. It is an ErrUnavailable.
+	ErrTimeout Code = "timeout"
+	// ErrHostNotFound is a host name that does not resolve. It is an ErrUnreachable.
+	ErrHostNotFound Code = "host_not_found"
+	// ErrProxy is a proxy that cannot be reached or refuses. It is an ErrUnreachable.
+	ErrProxy Code = "proxy"
+	// ErrNotRegistry is a host that answers, but not like a container registry.
+	ErrNotRegistry Code = "not_a_registry"
+	// ErrTooLarge is an answer that is larger than any honest one. It is an ErrNotRegistry.
+	ErrTooLarge Code = "too_large"
+
+	// ErrTLS is a connection that is not trusted.
+	ErrTLS Code = "tls"
+	// ErrTLSUnknownIssuer is a certificate from an issuer that is not trusted. It is an ErrTLS.
+	ErrTLSUnknownIssuer Code = "tls_unknown_issuer"
+	// ErrTLSExpired is a certificate out of its time. It is an ErrTLS.
+	ErrTLSExpired Code = "tls_expired"
+	// ErrTLSWrongName is a certificate for another host. It is an ErrTLS.
+	ErrTLSWrongName Code = "tls_wrong_name"
+	// ErrInsecure is a step that was refused because it would have sent the login where it does not belong: to plain HTTP, or to a host that is not the registry's.
+	ErrInsecure Code = "insecure"
+
+	// ErrCanceled is a caller that left, by its context, before the answer came.
+	ErrCanceled Code = "canceled"
+	// ErrUnknown is an error that has no code.
+	ErrUnknown Code = "unknown"
+)
+
+// Parent returns the code that c is a kind of; "" if there is none.
+func (c Code) Parent() Code {
+	switch c {
+	case ErrExpired:
+		return ErrUnauthorized
+	case ErrRepositoryNotFound, ErrImageNotFound, ErrPlatformNotFound, ErrContentNotFound:
+		return ErrNotFound
+	case ErrUnreachable, ErrTimeout:
+		return ErrUnavailable
+	case ErrHostNotFound, ErrProxy:
+		return ErrUnreachable
+	case ErrTooLarge:
+		return ErrNotRegistry
+	case ErrTLSUnknownIssuer, ErrTLSExpired, ErrTLSWrongName:
+		return ErrTLS
+	}
+	return ""
+}
+
+// Is reports whether c is target, or a kind of it; [errors.Is] asks it.
+func (c Code) Is(target error) bool {
+	want, ok := target.(Code)
+	for ok && c != "" {
+		if c == want {
+			return true
+		}
+		c = c.Parent()
+	}
+	return false
+}
+
+// Error returns the code in words.
+func (c Code) Error() string { return strings.ReplaceAll(string(c), "_", " ") }
+
+// Temporary reports whether the same step may succeed later without anybody mending anything.
+func (c Code) Temporary() bool {
+	return c == ErrRateLimited || c.Is(ErrUnavailable)
+}
+
+// CodeOf returns the code of err: that of the outermost [Error] or Code in its tree, "" for nil, and [ErrUnknown] if there is none.
+func CodeOf(err error) Code {
+	if err == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	if c, ok := errors.AsType[Code](err); ok {
+		return c
+	}
+	return ErrUnknown
+}

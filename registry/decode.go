@@ -1,0 +1,93 @@
+package registry
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/regcred/regcred/credentials"
+)
+
+// DecodeProfiles reads profiles from JSON: one profile, a list of profiles, or an object with the list under "profiles". A field that it does not
+// know is an error, for it is a typing mistake that would otherwise be a login that is silently ignored; so is anything behind the end.
+//
+// It does not call [Profile.Validate]. Its errors are of type [credentials.InvalidError] and never quote a value.
+func DecodeProfiles(data []byte) ([]Profile, error) {
+	trimmed := bytes.TrimLeft(data, " \t\r\n")
+	if len(trimmed) > 0 && trimmed[0] == '[' {
+		var list []Profile
+		if err := decodeStrict(data, &list); err != nil {
+			return nil, err
+		}
+		return list, nil
+	}
+	var probe map[string]json.RawMessage
+	if json.Unmarshal(data, &probe) == nil && probe["profiles"] != nil {
+		var file struct {
+			Profiles []Profile `json:"profiles"`
+		}
+		if err := decodeStrict(data, &file); err != nil {
+			return nil, err
+		}
+		return file.Profiles, nil
+	}
+	var one Profile
+	if err := decodeStrict(data, &one); err != nil {
+		return nil, err
+	}
+	return []Profile{one}, nil
+}
+
+func decodeStrict(data []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return decodeError(err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return invalidJSON("", "has something behind the end of the JSON", "nothing")
+	}
+	return nil
+}
+
+func invalidJSON(field, problem, want string) error {
+	var p credentials.Problems
+	p.Add(field, problem, want)
+	return p.Err("profiles")
+}
+
+// decodeError says what is wrong without the value, which may be a password.
+func decodeError(err error) error {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		kind, _, _ := strings.Cut(e.Value, " ") // "number 12345"
+		return invalidJSON(e.Field, "is a "+kind, "a "+jsonName(e.Type.Kind().String()))
+	}
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return invalidJSON("", fmt.Sprintf("is not JSON at byte %d", e.Offset), "JSON")
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return invalidJSON(strings.Trim(name, `"`), "is not a field of a profile", "name, tenant, kind, endpoint, hosts, login or transport, and what belongs into them")
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return invalidJSON("", "end before the JSON does", "JSON")
+	}
+	if strings.Contains(err.Error(), "a secret is a JSON string") {
+		return invalidJSON("login", "has a secret that is not a string", `text in quotes, also for a password of digits: "12345"`)
+	}
+	return invalidJSON("", "cannot be read", "instants as in 2027-01-31T00:00:00Z, text in quotes")
+}
+
+func jsonName(kind string) string {
+	switch kind {
+	case "struct", "map", "ptr":
+		return "JSON object"
+	case "slice":
+		return "list"
+	case "bool":
+		return "true or false"
+	}
+	return kind
+}

@@ -1,0 +1,128 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// An Endpoint is where a registry is, or a part of one: all repositories under a path. It is comparable; the zero Endpoint is none.
+type Endpoint struct {
+	// Host is the host in lower case, with its port if there is one, as it stands in the names of images: "ghcr.io", "10.0.0.1:5000", "[::1]:5000". For Docker Hub
+	// it is "docker.io".
+	Host string
+	// Path is the part of the registry that is meant: "team/project". Empty means all of it.
+	Path string
+	// PlainHTTP says that the endpoint was written with http://.
+	PlainHTTP bool
+}
+
+// ParseEndpoint reads an endpoint as people write it: with or without a scheme, a port, a path, the /v2/ of the API, trailing slashes, in any case. All the names of
+// Docker Hub become one.
+//
+// The default port of a written scheme is dropped (https://host:443 is host); without a scheme the port stays, because that is how images and kubelets name the
+// host. The error says what is wrong, and does not hold what stands before an @.
+func ParseEndpoint(s string) (Endpoint, error) {
+	var e Endpoint
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return e, errors.New("is empty")
+	}
+	scheme, rest, hasScheme := strings.Cut(s, "://")
+	if hasScheme {
+		switch strings.ToLower(scheme) {
+		case "https":
+		case "http":
+			e.PlainHTTP = true
+		default:
+			return Endpoint{}, errors.New("has a scheme other than https")
+		}
+		s = rest
+	}
+	host, path, _ := strings.Cut(s, "/")
+	switch {
+	case strings.Contains(s, "@"):
+		return Endpoint{}, errors.New("has an @: a login does not belong into it, nor does a digest")
+	case strings.ContainsAny(s, "?#"):
+		return Endpoint{}, errors.New("has a query or a fragment")
+	}
+	host, err := cleanHost(host)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	if hasScheme {
+		if e.PlainHTTP {
+			host = strings.TrimSuffix(host, ":80")
+		} else {
+			host = strings.TrimSuffix(host, ":443")
+		}
+	}
+	if path, err = cleanPath(path); err != nil {
+		return Endpoint{}, err
+	}
+	if isDockerHubAlias(host) {
+		if path != "" && host == "hub.docker.com" {
+			return Endpoint{}, errors.New("is a page of Docker Hub's web site: write docker.io, or docker.io/ORGANISATION for one organisation")
+		}
+		host = dockerHubHost
+	}
+	if !looksLikeHost(host) {
+		return Endpoint{}, fmt.Errorf("%q has no dot and no port: images named after it would be looked for on Docker Hub", host)
+	}
+	e.Host, e.Path = host, path
+	return e, nil
+}
+
+// cleanPath drops the version of the API, and slashes at both ends.
+func cleanPath(path string) (string, error) {
+	path = strings.TrimRight(path, "/")
+	first, rest, _ := strings.Cut(path, "/")
+	if first == "v1" || first == "v2" {
+		path = rest
+	}
+	if path == "" {
+		return "", nil
+	}
+	if err := checkRepository(path); err != nil {
+		return "", fmt.Errorf("path %w", err)
+	}
+	return path, nil
+}
+
+// IsDockerHub reports whether the endpoint is Docker Hub or a part of it.
+func (e Endpoint) IsDockerHub() bool { return e.Host == dockerHubHost }
+
+// String returns the endpoint as it stands in the names of images: "ghcr.io/team".
+func (e Endpoint) String() string {
+	if e.Path == "" {
+		return e.Host
+	}
+	return e.Host + "/" + e.Path
+}
+
+// APIHost returns the host that serves the registry's API: Host, but for Docker Hub.
+func (e Endpoint) APIHost() string {
+	if e.IsDockerHub() {
+		return "registry-1.docker.io"
+	}
+	return e.Host
+}
+
+// Key returns the key under which docker, kubelet and other clients look for the login in a docker config: for Docker Hub the one that docker login
+// writes, else the endpoint itself. A key with a path is understood by kubelet, containerd and podman, not by docker.
+func (e Endpoint) Key() string {
+	if e == (Endpoint{Host: dockerHubHost}) || e == (Endpoint{Host: dockerHubHost, PlainHTTP: true}) {
+		return "https://index.docker.io/v1/"
+	}
+	return e.String()
+}
+
+// Serves reports whether the image is in the part of the registry that the endpoint means. Paths are compared part by part: host/team does not serve
+// host/team-b/app.
+func (e Endpoint) Serves(image Image) bool {
+	if e.Host != image.Host {
+		return false
+	}
+	rest, ok := strings.CutPrefix(image.Repository, e.Path)
+	return ok && (e.Path == "" || rest == "" || rest[0] == '/')
+}

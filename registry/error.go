@@ -1,0 +1,118 @@
+package registry
+
+import (
+	"errors"
+	"strings"
+	"time"
+)
+
+// An Error says what was tried, what came of it, and what to do. It holds no secret and no body of an answer.
+type Error struct {
+	// Op is what was tried, as a verb: "check login", "check image", "get credential".
+	Op string
+	// Ref is what it was tried on: an image, a host, a profile.
+	Ref string
+	// Code is what went wrong, for programs.
+	Code Code
+	// Hint is what to do, for a person, in one sentence without a full stop. Empty means that the general [Code.Hint] is all there is to say.
+	Hint string
+	// Wait is how long the other side wants to be left alone. Zero means that it did not say.
+	Wait time.Duration
+	// Err is the cause, which says what was answered: "GET https://ghcr.io/v2/a/b/manifests/1: 403 DENIED". Nil means that the code says it all.
+	Err error
+}
+
+// Error returns all that is known in one line: "check image ghcr.io/a/b:1: denied: GET ...: 403 DENIED; hint: ...".
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Op)
+	if e.Ref != "" {
+		b.WriteString(" " + e.Ref)
+	}
+	b.WriteString(": " + e.Code.Error())
+	if e.Err != nil && e.Err != error(e.Code) {
+		b.WriteString(": " + e.Err.Error())
+	}
+	if hint := e.Advice(); hint != "" {
+		b.WriteString("; hint: " + hint)
+	}
+	return b.String()
+}
+
+// Advice returns the Hint, or else that of the Code.
+func (e *Error) Advice() string {
+	if e.Hint != "" {
+		return e.Hint
+	}
+	return e.Code.Hint()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is reports whether target is the code, or one that the code is a kind of.
+func (e *Error) Is(target error) bool { return e.Code.Is(target) }
+
+// RetryAfter returns Wait. A cache of credentials asks for it by this name.
+func (e *Error) RetryAfter() time.Duration { return e.Wait }
+
+// HintOf returns what to do about err: the advice of the outermost [Error] in its tree, "" if there is none.
+func HintOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Advice()
+	}
+	return ""
+}
+
+// Hint returns what to do about the code in general, in one sentence without a full stop; "" if there is nothing to say.
+func (c Code) Hint() string {
+	switch c {
+	case ErrUnauthorized:
+		return "check the user name and the password or token; a token may have been revoked"
+	case ErrExpired:
+		return "make a new token, or let a provider renew it"
+	case ErrNoIdentity:
+		return "give the process an identity, or put a login into the profile"
+	case ErrClockSkew:
+		return "set the clock of this machine"
+	case ErrDenied:
+		return "give this login the right to pull the repository"
+	case ErrHidden:
+		return "check the name of the repository, and that this login may pull it: the registry does not say which of the two it is"
+	case ErrNotFound:
+		return "check the name of the repository and the tag or digest"
+	case ErrRepositoryNotFound:
+		return "check the name of the repository"
+	case ErrImageNotFound:
+		return "check the tag or digest: the repository exists"
+	case ErrPlatformNotFound:
+		return "build the image for the platform of the nodes too"
+	case ErrContentNotFound:
+		return "push the image again: a part of it is gone"
+	case ErrObsolete:
+		return "push the image again with a current client: it is in Docker's schema 1 format"
+	case ErrBlocked:
+		return "ask the owner of the registry: one of its rules blocks this"
+	case ErrRateLimited:
+		return "wait, or use a login with a higher limit"
+	case ErrUnavailable, ErrUnreachable, ErrTimeout:
+		return "try again later; if it lasts, check the endpoint and the network"
+	case ErrHostNotFound:
+		return "check the spelling of the host, and that this machine's name server knows it"
+	case ErrProxy:
+		return "check the proxy of the profile, or of the environment"
+	case ErrNotRegistry, ErrTooLarge:
+		return "check the endpoint: what answers there is not a container registry"
+	case ErrTLS, ErrTLSUnknownIssuer:
+		return "put the certificate of the registry's own authority into the profile's caBundle; the nodes must trust it too, which no pull secret can do"
+	case ErrTLSExpired:
+		return "renew the registry's certificate, and check the clock of this machine"
+	case ErrTLSWrongName:
+		return "use the host name that the registry's certificate is for"
+	case ErrInsecure:
+		return "nothing was sent; use the registry's https address"
+	case ErrNoProfile:
+		return "add a profile for this registry"
+	}
+	return ""
+}

@@ -1,0 +1,92 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// dockerHubHost is the host by which images of Docker Hub are named.
+const dockerHubHost = "docker.io"
+
+// isDockerHubAlias reports whether host is one of the names under which people know Docker Hub. The API
+// is at registry-1, docker login writes index, the other two are of its web site.
+func isDockerHubAlias(host string) bool {
+	switch host {
+	case dockerHubHost, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com":
+		return true
+	}
+	return false
+}
+
+// cleanHost returns "host" or "host:port" in its one canonical spelling.
+func cleanHost(s string) (string, error) {
+	name, port, err := splitPort(s)
+	if err != nil {
+		return "", err
+	}
+	if strings.HasPrefix(name, "[") {
+		addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
+		if err != nil || addr.Zone() != "" {
+			return "", fmt.Errorf("%q is not an IPv6 address in brackets", name)
+		}
+		name = "[" + addr.String() + "]"
+	} else if name, err = cleanName(name); err != nil {
+		return "", err
+	}
+	if port == "" {
+		return name, nil
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil || n < 1 || n > 65535 || strconv.Itoa(n) != port {
+		return "", fmt.Errorf("port %q is not a number from 1 to 65535", port)
+	}
+	return name + ":" + port, nil
+}
+
+// splitPort cuts at the last colon outside brackets.
+func splitPort(s string) (name, port string, err error) {
+	i := strings.LastIndexByte(s, ':')
+	switch {
+	case i < 0 || strings.HasSuffix(s, "]"):
+		return s, "", nil
+	case i == len(s)-1:
+		return "", "", errors.New("has a colon without a port")
+	case !strings.HasPrefix(s, "[") && strings.Count(s, ":") > 1:
+		return "", "", errors.New("has more than one colon: an IPv6 address stands in brackets, as in [::1]:5000")
+	}
+	return s[:i], s[i+1:], nil
+}
+
+// cleanName lower-cases a host name and checks it against the grammar of image references, which is that of DNS names.
+func cleanName(s string) (string, error) {
+	if i := strings.IndexFunc(s, func(r rune) bool { return r > '~' }); i >= 0 {
+		return "", fmt.Errorf("host %q has a letter that is not ASCII: write it in its punycode form, xn--...", s)
+	}
+	s = strings.ToLower(s)
+	if len(s) > 253 {
+		return "", errors.New("host is longer than 253 characters")
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return "", fmt.Errorf("%q is not a host name", s)
+		}
+		for _, r := range label {
+			if !isLower(r) && !isDigit(r) && r != '-' {
+				return "", fmt.Errorf("%q is not a host name: it has %q", s, r)
+			}
+		}
+	}
+	return s, nil
+}
+
+// looksLikeHost tells whether the first part of an image name is a host, or the first part of a repository of Docker Hub. It is the rule of
+// Docker's reference grammar: a host has a dot, a port or an upper-case letter, or is localhost.
+func looksLikeHost(s string) bool {
+	return s == "localhost" || strings.ContainsAny(s, ".:") || strings.ToLower(s) != s
+}
+
+func isLower(r rune) bool { return 'a' <= r && r <= 'z' }
+func isDigit(r rune) bool { return '0' <= r && r <= '9' }

@@ -1,0 +1,178 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// An Image is the name of an image. It is comparable; the zero Image is none.
+type Image struct {
+	// Host is the registry, with its port if there is one, in the letters in which it was written: a kubelet compares them as they are. For Docker Hub it
+	// is "docker.io".
+	Host string
+	// Repository is the name within the registry: "library/nginx".
+	Repository string
+	// Tag is never empty but where Digest is set: the default is "latest".
+	Tag string
+	// Digest is "sha256:" and 64 hexadecimal digits, or empty.
+	Digest string
+}
+
+// ParseImage reads the name of an image as people write it, by the rules of Docker: nginx is docker.io/library/nginx:latest. Names that a container runtime
+// would refuse are an [Error] with [ErrInvalid].
+func ParseImage(s string) (Image, error) {
+	image, err := parseImage(s)
+	if err != nil {
+		return Image{}, &Error{Op: "read image name", Ref: fmt.Sprintf("%q", s), Code: ErrInvalid, Err: err}
+	}
+	return image, nil
+}
+
+func parseImage(s string) (Image, error) {
+	var image Image
+	name, digest, hasDigest := strings.Cut(s, "@")
+	if hasDigest {
+		if err := checkDigest(digest); err != nil {
+			return Image{}, err
+		}
+		image.Digest = digest
+	}
+	// A colon after the last slash starts a tag; one before it, a port.
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+		image.Tag = name[i+1:]
+		if err := checkTag(image.Tag); err != nil {
+			return Image{}, err
+		}
+		name = name[:i]
+	}
+	if host, rest, ok := strings.Cut(name, "/"); ok && looksLikeHost(host) {
+		clean, err := cleanHost(host)
+		if err != nil {
+			return Image{}, err
+		}
+		if !strings.EqualFold(clean, host) && !strings.HasPrefix(host, "[") {
+			return Image{}, fmt.Errorf("%q is not a host", host)
+		}
+		image.Host, image.Repository = host, rest
+	} else {
+		image.Host, image.Repository = dockerHubHost, name
+	}
+	// Of all the names of Docker Hub, container runtimes know just these two in the name of an image.
+	if image.Host == "index.docker.io" {
+		image.Host = dockerHubHost
+	}
+	if image.Host == dockerHubHost && !strings.Contains(image.Repository, "/") {
+		if isHex(image.Repository, 64) {
+			return Image{}, errors.New("is the ID of an image, not a name")
+		}
+		image.Repository = "library/" + image.Repository
+	}
+	if err := checkRepository(strings.TrimPrefix(image.Repository, "library/")); err != nil {
+		return Image{}, fmt.Errorf("repository %w", err)
+	}
+	if len(image.Repository) > 255 {
+		return Image{}, errors.New("repository is longer than 255 characters")
+	}
+	if image.Tag == "" && image.Digest == "" {
+		image.Tag = "latest"
+	}
+	return image, nil
+}
+
+// Name returns the image without tag and digest: "docker.io/library/nginx".
+func (i Image) Name() string { return i.Host + "/" + i.Repository }
+
+// Reference returns what selects the image in its repository: the digest, or else the tag.
+func (i Image) Reference() string {
+	if i.Digest != "" {
+		return i.Digest
+	}
+	return i.Tag
+}
+
+// String returns the full name.
+func (i Image) String() string {
+	s := i.Name()
+	if i.Tag != "" {
+		s += ":" + i.Tag
+	}
+	if i.Digest != "" {
+		s += "@" + i.Digest
+	}
+	return s
+}
+
+// checkRepository holds a name to the grammar of the OCI distribution specification ("Pulling manifests"): parts of lower-case letters and digits, joined
+// by one dot, one or two underscores or any number of hyphens.
+func checkRepository(s string) error {
+	for part := range strings.SplitSeq(s, "/") {
+		if err := checkPart(part); err != nil {
+			return fmt.Errorf("%q %w", s, err)
+		}
+	}
+	return nil
+}
+
+func checkPart(part string) error {
+	if part == "" {
+		return errors.New("is empty, or has two slashes or one at an end")
+	}
+	separator := ""
+	for i, r := range part {
+		switch {
+		case isLower(r) || isDigit(r):
+			if !validSeparator(separator) {
+				return fmt.Errorf("has %q between letters", separator)
+			}
+			separator = ""
+		case r == '.' || r == '_' || r == '-':
+			if i == 0 {
+				return fmt.Errorf("has a part that starts with %q", r)
+			}
+			separator += string(r)
+		case 'A' <= r && r <= 'Z':
+			return errors.New("has an upper-case letter: names of repositories are in lower case")
+		default:
+			return fmt.Errorf("has %q", r)
+		}
+	}
+	if separator != "" {
+		return fmt.Errorf("has a part that ends with %q", separator)
+	}
+	return nil
+}
+
+func validSeparator(s string) bool {
+	return s == "" || s == "." || s == "_" || s == "__" || strings.Trim(s, "-") == ""
+}
+
+func checkTag(tag string) error {
+	if tag == "" {
+		return errors.New("has a colon without a tag")
+	}
+	if len(tag) > 128 {
+		return errors.New("tag is longer than 128 characters")
+	}
+	for i, r := range tag {
+		word := isLower(r) || isDigit(r) || 'A' <= r && r <= 'Z' || r == '_'
+		if !word && (i == 0 || r != '.' && r != '-') {
+			return fmt.Errorf("tag %q has %q", tag, r)
+		}
+	}
+	return nil
+}
+
+// checkDigest takes the algorithms that are registered in the OCI image specification ("Digests") and that registries accept.
+func checkDigest(digest string) error {
+	algorithm, hex, _ := strings.Cut(digest, ":")
+	digits := map[string]int{"sha256": 64, "sha384": 96, "sha512": 128}[algorithm]
+	if digits == 0 || !isHex(hex, digits) {
+		return fmt.Errorf("digest %q is not sha256: and 64 hexadecimal digits in lower case", digest)
+	}
+	return nil
+}
+
+func isHex(s string, digits int) bool {
+	return len(s) == digits && strings.Trim(s, "0123456789abcdef") == ""
+}

@@ -1,0 +1,44 @@
+package registry
+
+import (
+	"regexp"
+	"strings"
+)
+
+// A Kind is a kind of registry: which provider serves a profile. Programs may add kinds of their own.
+type Kind string
+
+// The kinds that this module has providers for.
+const (
+	// DockerHub is Docker Hub, for public and private images.
+	DockerHub Kind = "dockerhub"
+	// ECR is AWS ECR, and ECR Public.
+	ECR Kind = "ecr"
+	// GCR is Google Artifact Registry, and Container Registry before it.
+	GCR Kind = "gcr"
+	// System is the integrated registry of a platform.
+	System Kind = "system"
+	// Custom is any other registry that a Docker client can use: Quay, Nexus, Artifactory, MCR, Harbor, GHCR, GitLab, ACR and the like.
+	Custom Kind = "custom"
+)
+
+// The suffixes are those of AWS's partitions: https://docs.aws.amazon.com/general/latest/gr/ecr.html. An account has 12 digits; AWS's documentation
+// was seen with 13, and [Profile.Warnings] speaks of it.
+var ecrHost = regexp.MustCompile(`^([0-9]{12,13})\.dkr[.-]ecr(-fips)?\.([a-z0-9][a-z0-9-]*)\.` +
+	`(amazonaws\.(com(\.cn)?|eu)|on\.(aws|amazonwebservices\.com\.cn)|sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
+
+var googleHost = regexp.MustCompile(`^(([a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev|docker\.[a-z0-9-]+\.rep\.pkg\.dev)$`)
+
+// KindOf returns the kind of the registry at host, as far as the name tells: Custom if it tells nothing. It is a convenience for forms; a profile says its kind.
+// A host with a port is never that of a cloud.
+func KindOf(host string) Kind {
+	switch host = strings.ToLower(host); {
+	case isDockerHubAlias(host):
+		return DockerHub
+	case ecrHost.MatchString(host), host == "public.ecr.aws", host == "ecr-public.aws.com":
+		return ECR
+	case googleHost.MatchString(host):
+		return GCR
+	}
+	return Custom
+}

@@ -1,0 +1,155 @@
+package registry
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/regcred/regcred/credentials"
+)
+
+// A Profile is what a user of a platform fills in about one registry. It is plain data; copy it freely, and do not change one that is in use.
+type Profile struct {
+	// Name tells profiles apart, and goes into labels and reports: lower-case letters, digits, hyphens and dots, at most 63, like the name of a Kubernetes object.
+	Name string `json:"name"`
+
+	// Tenant is whose profile it is, where several share one program. Profiles of different tenants never share a credential, not even when
+	// all else is equal. Empty means that there is just one tenant.
+	Tenant string `json:"tenant,omitempty"`
+
+	// Kind is the kind of registry, which chooses the provider. Empty is not valid; see [KindOf].
+	Kind Kind `json:"kind"`
+
+	// Endpoint is where the registry is, with a path if only a part of it is meant; see [ParseEndpoint]. Empty means Docker Hub for that kind.
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// Hosts are further endpoints that the same login serves, such as a second name of the registry, or the registries of further accounts. Most
+	// profiles have none.
+	Hosts []string `json:"hosts,omitempty"`
+
+	// Login is the access credentials.
+	Login credentials.Login `json:"login"`
+
+	// Transport is how this program reaches the registry, where the usual way will not do.
+	Transport Transport `json:"transport,omitzero"`
+}
+
+// Endpoints returns Endpoint and Hosts in their canonical form, in this order, without repetitions. Its error is a [credentials.InvalidError] with every one that cannot be read.
+func (p Profile) Endpoints() ([]Endpoint, error) {
+	var problems credentials.Problems
+	var endpoints []Endpoint
+	add := func(field, s string) {
+		e, err := ParseEndpoint(s)
+		if err != nil {
+			problems.Add(field, err.Error(), "a host such as registry.example.com, with a port or a path if need be")
+			return
+		}
+		for _, have := range endpoints {
+			if have == e {
+				return
+			}
+		}
+		endpoints = append(endpoints, e)
+	}
+	if p.Endpoint == "" && p.Kind == DockerHub {
+		endpoints = append(endpoints, Endpoint{Host: dockerHubHost})
+	} else {
+		add("endpoint", p.Endpoint)
+	}
+	for i, host := range p.Hosts {
+		add(fmt.Sprintf("hosts[%d]", i), host)
+	}
+	if err := problems.Err(p.subject()); err != nil {
+		return nil, err
+	}
+	return endpoints, nil
+}
+
+// MainEndpoint returns Endpoint in its canonical form.
+func (p Profile) MainEndpoint() (Endpoint, error) {
+	p.Hosts = nil
+	endpoints, err := p.Endpoints()
+	if err != nil {
+		return Endpoint{}, err
+	}
+	return endpoints[0], nil
+}
+
+func (p Profile) subject() string { return fmt.Sprintf("profile %q", p.Name) }
+
+// Validate reports every problem at once, each with its field and what is expected, as a [credentials.InvalidError]. It asks nobody; what only the
+// provider of the kind can know is the provider's to say.
+func (p Profile) Validate() error {
+	var problems credentials.Problems
+	if err := checkName(p.Name); err != "" {
+		problems.Add("name", err, "lower-case letters, digits, hyphens and dots, at most 63, with a letter or digit at both ends")
+	}
+	if strings.ContainsFunc(p.Tenant, func(r rune) bool { return r < ' ' || r == 0x7f }) || len(p.Tenant) > 253 {
+		problems.Add("tenant", "has a control character or is longer than 253 characters", "a short name")
+	}
+	if p.Kind == "" {
+		problems.Add("kind", "is missing", "dockerhub, ecr, gcr, system, custom, or a kind that the program adds")
+	}
+	endpoints, err := p.Endpoints()
+	problems.Under("", err)
+	for _, e := range endpoints {
+		switch {
+		case e.PlainHTTP && !p.Transport.PlainHTTP:
+			problems.Add("endpoint", "starts with http://", "https, or plainHTTP: true in transport if the registry has no TLS and the login may be read on the way")
+		case p.Kind == DockerHub && !e.IsDockerHub():
+			problems.Add("endpoint", fmt.Sprintf("is %s", e), "docker.io for kind dockerhub; other registries are of kind custom")
+		case p.Kind == DockerHub && p.Transport.PlainHTTP:
+			problems.Add("transport.plainHTTP", "is set", "https for Docker Hub")
+		}
+	}
+	problems.Under("login", p.Login.Validate())
+	problems.Under("transport", p.Transport.Validate())
+	return problems.Err(p.subject())
+}
+
+func checkName(s string) string {
+	if s == "" {
+		return "is missing"
+	}
+	if len(s) > 63 {
+		return fmt.Sprintf("has %d characters", len(s))
+	}
+	for i, r := range s {
+		word := isLower(r) || isDigit(r)
+		if !word && (r != '-' && r != '.' || i == 0 || i == len(s)-1) {
+			return fmt.Sprintf("is %q", s)
+		}
+	}
+	return ""
+}
+
+// Warnings returns what is not wrong but worth a word to the user, one sentence each.
+func (p Profile) Warnings() []string {
+	var warnings []string
+	if p.Transport.PlainHTTP {
+		warnings = append(warnings, "the registry is used over plain HTTP: everybody on the way can read the login, and container runtimes refuse such a registry unless each node is told to allow it")
+	}
+	if p.Transport.CABundle != "" {
+		warnings = append(warnings, "the registry's certificate authority is trusted by this program only: every node that pulls must be told to trust it too")
+	}
+	endpoints, _ := p.Endpoints()
+	for _, e := range endpoints {
+		if account, _, _ := strings.Cut(e.Host, "."); KindOf(e.Host) == ECR && len(account) == 13 {
+			warnings = append(warnings, fmt.Sprintf("the AWS account number %s of %s has 13 digits; account numbers have 12", account, e.Host))
+		}
+		if kind := KindOf(e.Host); p.Kind == Custom && (kind == ECR || kind == GCR) && !p.Login.Anonymous {
+			warnings = append(warnings, fmt.Sprintf("%s is a registry of kind %s: as custom, its token is not renewed when it expires", e.Host, kind))
+		}
+	}
+	return warnings
+}
+
+// Fingerprint stands for the whole profile: it changes whenever anything in it does.
+func (p Profile) Fingerprint() credentials.Fingerprint {
+	d := credentials.NewDigest("profile")
+	d.Strings([]string{p.Name, p.Tenant, string(p.Kind), p.Endpoint})
+	d.Strings(p.Hosts)
+	for _, f := range []credentials.Fingerprint{p.Login.Fingerprint(), p.Transport.Fingerprint()} {
+		d.String(f.String())
+	}
+	return d.Sum()
+}

@@ -1,0 +1,237 @@
+package registry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+)
+
+// A Transport says how a registry, and the issuer of its credentials, is reached, where the usual way will not do. The zero Transport is the usual way: https, the system's
+// certificate authorities, the proxy of the environment.
+//
+// It is for this program only. What a node trusts, and through which proxy it pulls, is set on the node; no pull secret carries it.
+type Transport struct {
+	// CABundle holds certificates in PEM that are trusted beside those of the system.
+	CABundle string `json:"caBundle,omitempty"`
+
+	// ClientCertificate and ClientKey, both in PEM, are shown to a registry that asks for a client certificate.
+	ClientCertificate string             `json:"clientCertificate,omitempty"`
+	ClientKey         credentials.Secret `json:"clientKey,omitzero"`
+
+	// Proxy is the URL of an HTTP or SOCKS5 proxy. Empty means that of the environment (HTTPS_PROXY, NO_PROXY); "direct" means none.
+	Proxy string `json:"proxy,omitempty"`
+	// ProxyUsername and ProxyPassword are the login at the proxy. Empty means none.
+	ProxyUsername string             `json:"proxyUsername,omitempty"`
+	ProxyPassword credentials.Secret `json:"proxyPassword,omitzero"`
+
+	// PlainHTTP speaks to the registry without TLS: whoever is on the way reads the login. It is for tests and for closed networks.
+	PlainHTTP bool `json:"plainHTTP,omitempty"`
+}
+
+// Direct is the [Transport.Proxy] that means none.
+const Direct = "direct"
+
+// IsZero reports whether the transport is the usual way.
+func (t Transport) IsZero() bool {
+	return t.CABundle == "" && t.ClientCertificate == "" && t.ClientKey.IsZero() && t.Proxy == "" && t.ProxyUsername == "" &&
+		t.ProxyPassword.IsZero() && !t.PlainHTTP
+}
+
+// Validate reports every problem at once, as a [credentials.InvalidError].
+func (t Transport) Validate() error {
+	var p credentials.Problems
+	if t.CABundle != "" {
+		if err := addCertificates(x509.NewCertPool(), t.CABundle); err != nil {
+			p.Add("caBundle", err.Error(), "certificates in PEM (-----BEGIN CERTIFICATE-----)")
+		}
+	}
+	if (t.ClientCertificate == "") != t.ClientKey.IsZero() {
+		p.Add("clientCertificate", "and clientKey are not both set", "both or none")
+	} else if t.ClientCertificate != "" {
+		if _, err := t.keyPair(); err != nil {
+			p.Add("clientCertificate", "and clientKey are not a pair", "a certificate and its private key, both in PEM")
+		}
+	}
+	if _, err := t.proxyURL(); err != nil {
+		p.Add("proxy", err.Error(), `a URL such as http://proxy.example.com:3128, or "direct"`)
+	}
+	if t.ProxyUsername == "" && !t.ProxyPassword.IsZero() {
+		p.Add("proxyUsername", "is missing", "the name that goes with proxyPassword")
+	}
+	if t.ProxyUsername != "" && (t.Proxy == "" || t.Proxy == Direct) {
+		p.Add("proxyUsername", "is set without a proxy", "the URL of the proxy in proxy")
+	}
+	return p.Err("")
+}
+
+func addCertificates(pool *x509.CertPool, bundle string) error {
+	rest := []byte(bundle)
+	for n := 0; ; n++ {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			if n == 0 {
+				return errors.New("holds no certificate")
+			}
+			if strings.TrimSpace(string(rest)) != "" {
+				return errors.New("has something behind the last certificate that is not one")
+			}
+			return nil
+		}
+		if block.Type != "CERTIFICATE" {
+			return errors.New("holds a " + block.Type)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return errors.New("holds a certificate that cannot be read")
+		}
+		pool.AddCert(cert)
+	}
+}
+
+func (t Transport) keyPair() (tls.Certificate, error) {
+	return tls.X509KeyPair([]byte(t.ClientCertificate), t.ClientKey.AppendTo(nil))
+}
+
+// proxyURL returns nil for the environment's proxy and for none. Its errors do not quote the URL, which may hold a password.
+func (t Transport) proxyURL() (*url.URL, error) {
+	if t.Proxy == "" || t.Proxy == Direct {
+		return nil, nil
+	}
+	u, err := url.Parse(t.Proxy)
+	switch {
+	case err != nil || u.Host == "":
+		return nil, errors.New("is not a URL with a host")
+	case u.User != nil:
+		return nil, errors.New("holds a login: that goes into proxyUsername and proxyPassword")
+	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5" && u.Scheme != "socks5h":
+		return nil, errors.New("has a scheme other than http, https and socks5")
+	}
+	if t.ProxyUsername != "" {
+		u.User = url.UserPassword(t.ProxyUsername, t.ProxyPassword.Reveal())
+	}
+	return u, nil
+}
+
+// Fingerprint stands for the transport in a [credentials.Key]. That of the zero Transport is zero.
+func (t Transport) Fingerprint() credentials.Fingerprint {
+	if t.IsZero() {
+		return credentials.Fingerprint{}
+	}
+	d := credentials.NewDigest("transport")
+	d.Strings([]string{t.CABundle, t.ClientCertificate, t.Proxy, t.ProxyUsername})
+	d.Secret(t.ClientKey)
+	d.Secret(t.ProxyPassword)
+	d.Bool(t.PlainHTTP)
+	return d.Sum()
+}
+
+// Limits for what a registry may make this program wait for or hold. They are generous for an honest one.
+const (
+	dialTimeout           = 10 * time.Second
+	tlsHandshakeTimeout   = 10 * time.Second
+	responseHeaderTimeout = 30 * time.Second
+	idleConnTimeout       = 90 * time.Second
+	maxHeaderBytes        = 64 << 10
+	maxIdleConnsPerHost   = 32
+)
+
+// HTTP returns a new [http.Transport] that goes the way t says, with limits on time and header size. It keeps idle connections; close them, or use [Transports],
+// which makes one for each way.
+func (t Transport) HTTP() (*http.Transport, error) {
+	if err := t.Validate(); err != nil {
+		return nil, err
+	}
+	h := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    tlsHandshakeTimeout,
+		ResponseHeaderTimeout:  responseHeaderTimeout,
+		IdleConnTimeout:        idleConnTimeout,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		MaxIdleConnsPerHost:    maxIdleConnsPerHost,
+		ForceAttemptHTTP2:      true,
+	}
+	if u, _ := t.proxyURL(); u != nil || t.Proxy == Direct {
+		h.Proxy = func(*http.Request) (*url.URL, error) { return u, nil }
+	}
+	if t.CABundle != "" {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if err := addCertificates(pool, t.CABundle); err != nil {
+			return nil, err
+		}
+		h.TLSClientConfig.RootCAs = pool
+	}
+	if t.ClientCertificate != "" {
+		pair, err := t.keyPair()
+		if err != nil {
+			return nil, errors.New("client certificate and key are not a pair")
+		}
+		h.TLSClientConfig.Certificates = []tls.Certificate{pair}
+	}
+	return h, nil
+}
+
+// Transports keeps one [http.Transport] for each way, so that connections are used again. The zero Transports is ready to use and safe for concurrent use;
+// it must not be copied.
+type Transports struct {
+	mu sync.Mutex
+	m  map[credentials.Fingerprint]*http.Transport
+}
+
+// maxTransports bounds what is kept when logins rotate or profiles come and go; the bound is far above the number of ways that one program has.
+const maxTransports = 1024
+
+// For returns the transport that goes the way t says.
+func (ts *Transports) For(t Transport) (*http.Transport, error) {
+	t.PlainHTTP = false // That is in the URL.
+	key := t.Fingerprint()
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if h := ts.m[key]; h != nil {
+		return h, nil
+	}
+	h, err := t.HTTP()
+	if err != nil {
+		return nil, err
+	}
+	if ts.m == nil || len(ts.m) >= maxTransports {
+		ts.closeIdle()
+		ts.m = make(map[credentials.Fingerprint]*http.Transport)
+	}
+	ts.m[key] = h
+	return h, nil
+}
+
+// CloseIdleConnections closes all connections that are not in use.
+func (ts *Transports) CloseIdleConnections() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.closeIdle()
+}
+
+func (ts *Transports) closeIdle() {
+	for _, h := range ts.m {
+		h.CloseIdleConnections()
+	}
+}
+
+// Scheme returns "http" or "https".
+func (t Transport) Scheme() string {
+	if t.PlainHTTP {
+		return "http"
+	}
+	return "https"
+}
