@@ -1,0 +1,219 @@
+// Package fakenet is a network of named hosts that lives on the loopback address: what a test needs to speak with
+// registry-1.docker.io, api.ecr.us-east-1.amazonaws.com or oauth2.googleapis.com over TLS, under these names, while nothing leaves the machine.
+//
+// [New] starts it, [Network.Handle] gives a host its handler, and [Network.Transport] is what a profile needs to get there: a proxy and a certificate authority. A program
+// that is not Go gets there by the environment variable HTTPS_PROXY and the authority's certificate. A host that has no handler does not exist.
+//
+// It is for tests and examples: it does not limit what its clients send.
+package fakenet
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// A Network is a proxy on loopback with all the hosts behind it. Make one with [New]; it is safe for concurrent use.
+type Network struct {
+	// URL is the address of the proxy, for HTTPS_PROXY and [registry.Transport.Proxy].
+	URL string
+	// CA is the certificate, in PEM, of the authority that signs for every host.
+	CA string
+
+	authority *authority
+	proxy     *http.Server
+	inner     *http.Server
+	conns     *connListener
+
+	mu     sync.Mutex
+	hosts  map[string]http.Handler
+	dialed []string
+}
+
+// New starts a network without hosts. Close it when done.
+func New() (*Network, error) {
+	authority, err := newAuthority()
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	n := &Network{
+		URL:       "http://" + listener.Addr().String(),
+		CA:        authority.pem,
+		authority: authority,
+		conns:     newConnListener(listener.Addr()),
+		hosts:     make(map[string]http.Handler),
+	}
+	silent := log.New(io.Discard, "", 0) // A client that does not trust the authority is the client's to report.
+	n.inner = &http.Server{Handler: http.HandlerFunc(n.serveHost), ErrorLog: silent}
+	n.proxy = &http.Server{Handler: http.HandlerFunc(n.serveProxy), ErrorLog: silent}
+	tlsConfig := &tls.Config{
+		NextProtos: []string{"h2", "http/1.1"},
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			host := hello.ServerName
+			if host == "" {
+				host = hello.Conn.(*hostConn).host // An address has no server name.
+			}
+			return authority.leaf(host)
+		},
+	}
+	n.inner.TLSConfig = tlsConfig
+	go func() { _ = n.inner.ServeTLS(n.conns, "", "") }()
+	go func() { _ = n.proxy.Serve(listener) }()
+	return n, nil
+}
+
+// Handle gives a host its handler, in place of one it may have had. The host has no port; all its ports are served, with TLS. "*.example.com" stands for every host that ends so and
+// has no handler of its own.
+func (n *Network) Handle(host string, h http.Handler) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hosts[strings.ToLower(host)] = h
+}
+
+// Transport is how a profile reaches the network.
+func (n *Network) Transport() registry.Transport {
+	return registry.Transport{CABundle: n.CA, Proxy: n.URL}
+}
+
+// Client returns a client that reaches the network.
+func (n *Network) Client() *http.Client {
+	t, err := n.Transport().HTTP()
+	if err != nil {
+		panic(err) // The network's own certificate and address cannot be wrong.
+	}
+	return &http.Client{Transport: t}
+}
+
+// Dialed returns the hosts, with ports, that clients connected to or tried to, in the order of the connections. A test looks here for hosts that must not have been asked.
+func (n *Network) Dialed() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.dialed)
+}
+
+// Close stops the network and cuts all its connections.
+func (n *Network) Close() {
+	_ = n.proxy.Close()
+	_ = n.inner.Close()
+	n.conns.Close()
+}
+
+// find notes that the host was asked for.
+func (n *Network) find(hostport string) http.Handler {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.ToLower(host)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if h := n.hosts[host]; h != nil {
+		return h
+	}
+	for pattern, h := range n.hosts {
+		if suffix, ok := strings.CutPrefix(pattern, "*"); ok && strings.HasSuffix(host, suffix) {
+			return h
+		}
+	}
+	return nil
+}
+
+func (n *Network) note(hostport string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.dialed = append(n.dialed, hostport)
+}
+
+// serveProxy opens a tunnel, or passes on a request for http.
+func (n *Network) serveProxy(w http.ResponseWriter, r *http.Request) {
+	n.note(r.Host)
+	if n.find(r.Host) == nil {
+		http.Error(w, "fakenet: no such host", http.StatusBadGateway)
+		return
+	}
+	if r.Method != http.MethodConnect {
+		n.serveHost(w, r)
+		return
+	}
+	conn, buffered, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		http.Error(w, "fakenet: cannot open a tunnel", http.StatusInternalServerError)
+		return
+	}
+	if _, err := io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		_ = conn.Close()
+		return
+	}
+	host, _, _ := net.SplitHostPort(r.Host)
+	n.conns.deliver(&hostConn{Conn: conn, r: buffered.Reader, host: host})
+}
+
+func (n *Network) serveHost(w http.ResponseWriter, r *http.Request) {
+	h := n.find(r.Host)
+	if h == nil {
+		http.Error(w, "fakenet: no such host", http.StatusBadGateway)
+		return
+	}
+	r.URL = &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery} // As a server sees it, not a proxy.
+	h.ServeHTTP(w, r)
+}
+
+// A hostConn is the inside of a tunnel to one host.
+type hostConn struct {
+	net.Conn
+	r    *bufio.Reader
+	host string
+}
+
+func (c *hostConn) Read(b []byte) (int, error) { return c.r.Read(b) }
+
+// A connListener hands connections from the proxy to the server of the hosts.
+type connListener struct {
+	addr  net.Addr
+	conns chan net.Conn
+	ctx   context.Context
+	stop  context.CancelFunc
+}
+
+func newConnListener(addr net.Addr) *connListener {
+	ctx, stop := context.WithCancel(context.Background())
+	return &connListener{addr, make(chan net.Conn), ctx, stop}
+}
+
+func (l *connListener) deliver(c net.Conn) {
+	select {
+	case l.conns <- c:
+	case <-l.ctx.Done():
+		_ = c.Close()
+	}
+}
+
+func (l *connListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *connListener) Close() error   { l.stop(); return nil }
+func (l *connListener) Addr() net.Addr { return l.addr }
+
+// String returns the address of the proxy.
+func (n *Network) String() string { return fmt.Sprintf("fakenet at %s", n.URL) }

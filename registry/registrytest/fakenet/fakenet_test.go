@@ -1,0 +1,86 @@
+package fakenet_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/registry/registrytest/fakenet"
+)
+
+func newNetwork(t *testing.T) *fakenet.Network {
+	n, err := fakenet.New()
+	require.NoError(t, err)
+	t.Cleanup(n.Close)
+	return n
+}
+
+func says(name string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s: %s %s %s", name, r.Host, r.URL, r.Proto)
+	})
+}
+
+func body(t *testing.T, c *http.Client, url string) string {
+	t.Helper()
+	res, err := c.Get(url)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return string(b)
+}
+
+func TestHosts(t *testing.T) {
+	n := newNetwork(t)
+	n.Handle("registry.example.com", says("one"))
+	n.Handle("*.example.com", says("any"))
+	n.Handle("192.0.2.1", says("address"))
+	c := n.Client()
+	defer c.CloseIdleConnections()
+
+	require.Equal(t, "one: registry.example.com /v2/?a=b HTTP/2.0", body(t, c, "https://registry.example.com/v2/?a=b"))
+	require.Equal(t, "one: registry.example.com:8443 / HTTP/2.0", body(t, c, "https://registry.example.com:8443/"))
+	require.Equal(t, "any: other.example.com / HTTP/2.0", body(t, c, "https://other.example.com/"))
+	require.Equal(t, "address: 192.0.2.1 / HTTP/2.0", body(t, c, "https://192.0.2.1/"))
+	require.Equal(t, "one: registry.example.com /plain HTTP/1.1", body(t, c, "http://registry.example.com/plain"))
+
+	_, err := c.Get("https://example.org/")
+	require.ErrorContains(t, err, "Bad Gateway", "a host without handler does not exist")
+	require.Equal(t, []string{
+		"registry.example.com:443", "registry.example.com:8443", "other.example.com:443", "192.0.2.1:443", "registry.example.com", "example.org:443",
+	}, n.Dialed())
+}
+
+func TestOthersDoNotTrustIt(t *testing.T) {
+	n := newNetwork(t)
+	n.Handle("registry.example.com", says("one"))
+	transport := n.Transport()
+	transport.CABundle = ""
+	h, err := transport.HTTP()
+	require.NoError(t, err)
+	_, err = (&http.Client{Transport: h}).Get("https://registry.example.com/")
+	require.ErrorContains(t, err, "certificate signed by unknown authority")
+}
+
+func ExampleNetwork() {
+	n, err := fakenet.New()
+	if err != nil {
+		panic(err)
+	}
+	defer n.Close()
+	n.Handle("registry.example.com", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "hello")
+	}))
+	res, err := n.Client().Get("https://registry.example.com/v2/")
+	if err != nil {
+		panic(err)
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(res.Body)
+	fmt.Printf("%s from %s\n", b, res.Request.URL.Host)
+	// Output: hello from registry.example.com
+}
