@@ -1,10 +1,12 @@
 package registry
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -160,6 +162,7 @@ func (t Transport) HTTP() (*http.Transport, error) {
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		MaxIdleConnsPerHost:    maxIdleConnsPerHost,
 		ForceAttemptHTTP2:      true,
+		OnProxyConnectResponse: refusedByProxy,
 	}
 	if u, _ := t.proxyURL(); u != nil || t.Proxy == Direct {
 		h.Proxy = func(*http.Request) (*url.URL, error) { return u, nil }
@@ -182,6 +185,14 @@ func (t Transport) HTTP() (*http.Transport, error) {
 		h.TLSClientConfig.Certificates = []tls.Certificate{pair}
 	}
 	return h, nil
+}
+
+// refusedByProxy gives a proxy's refusal its code; net/http itself says no more than "Forbidden".
+func refusedByProxy(_ context.Context, _ *url.URL, req *http.Request, res *http.Response) error {
+	if res.StatusCode == http.StatusOK {
+		return nil
+	}
+	return fmt.Errorf("%w: CONNECT %s: %s", ErrProxy, req.Host, res.Status)
 }
 
 // Transports keeps one [http.Transport] for each way, so that connections are used again. The zero Transports is ready to use and safe for concurrent use;

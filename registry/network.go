@@ -1,0 +1,62 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+)
+
+// NetworkCode returns the code of an error of package net/http: why there is no answer. It is "" for nil, and [ErrUnreachable] where nothing more is known.
+//
+// It cannot tell whose context ended: a caller's own is asked first.
+func NetworkCode(err error) Code {
+	if err == nil {
+		return ""
+	}
+	if code, ok := errors.AsType[Code](err); ok {
+		return code
+	}
+	if code := tlsCode(err); code != "" {
+		return code
+	}
+	if errors.Is(err, context.Canceled) {
+		return ErrCanceled
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "proxyconnect" || op.Op == "socks connect") {
+		return ErrProxy
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		return ErrHostNotFound
+	}
+	if timeout, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err); ok && timeout.Timeout() {
+		return ErrTimeout
+	}
+	return ErrUnreachable
+}
+
+// tlsCode returns "" for an error that is not about TLS.
+func tlsCode(err error) Code {
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		return ErrTLSExpired
+	}
+	switch {
+	case is[x509.UnknownAuthorityError](err):
+		return ErrTLSUnknownIssuer
+	case is[x509.HostnameError](err):
+		return ErrTLSWrongName
+	case is[*tls.CertificateVerificationError](err), is[tls.RecordHeaderError](err), is[tls.AlertError](err), errors.Is(err, http.ErrSchemeMismatch):
+		return ErrTLS
+	}
+	return ""
+}
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}

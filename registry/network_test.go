@@ -1,0 +1,78 @@
+package registry_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest/fakenet"
+)
+
+func TestNetworkCode(t *testing.T) {
+	network, err := fakenet.New()
+	require.NoError(t, err)
+	t.Cleanup(network.Close)
+	network.Handle("registry.example.com", http.NotFoundHandler())
+
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // Takes connections, and says nothing.
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = silent.Close() })
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, closed.Close())
+
+	direct := registry.Transport{Proxy: registry.Direct}
+	untrusting := network.Transport()
+	untrusting.CABundle = ""
+	noProxy := registry.Transport{Proxy: "http://" + closed.Addr().String()}
+	noSocks := registry.Transport{Proxy: "socks5://" + closed.Addr().String()}
+
+	tests := map[string]struct {
+		transport registry.Transport
+		url       string
+		want      registry.Code
+	}{
+		"unknown issuer":           {untrusting, "https://registry.example.com/", registry.ErrTLSUnknownIssuer},
+		"proxy refuses":            {network.Transport(), "https://elsewhere.example.com/", registry.ErrProxy},
+		"proxy is not there":       {noProxy, "https://registry.example.com/", registry.ErrProxy},
+		"socks proxy is not there": {noSocks, "https://registry.example.com/", registry.ErrProxy},
+		"plain http":               {direct, "https" + plain.URL[len("http"):], registry.ErrTLS},
+		"nobody listens":           {direct, "http://" + closed.Addr().String(), registry.ErrUnreachable},
+		"no answer":                {direct, "http://" + silent.Addr().String(), registry.ErrTimeout},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h, err := test.transport.HTTP()
+			require.NoError(t, err)
+			defer h.CloseIdleConnections()
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			if test.want != registry.ErrTimeout {
+				ctx = t.Context()
+			}
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, test.url, nil)
+			require.NoError(t, err)
+			res, err := (&http.Client{Transport: h}).Do(req)
+			if err == nil {
+				_ = res.Body.Close()
+			}
+			require.Error(t, err)
+			require.Equal(t, test.want, registry.NetworkCode(err), "%v", err)
+		})
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Equal(t, registry.ErrCanceled, registry.NetworkCode(ctx.Err()))
+	noName := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "x.invalid", IsNotFound: true}}
+	require.Equal(t, registry.ErrHostNotFound, registry.NetworkCode(noName))
+	require.Equal(t, registry.Code(""), registry.NetworkCode(nil))
+}
