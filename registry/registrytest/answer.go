@@ -1,0 +1,147 @@
+package registrytest
+
+import (
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"strings"
+)
+
+// An Answer is what is sent, as text with gaps. In Challenge, Header and Body these stand for what the request is about:
+//
+//	{scheme} {host}         of the request
+//	{tokenhost}             the host of the token endpoint
+//	{repository} {project}  team/app; and its first part, team
+//	{rest}                  of the repository, behind its first part
+//	{reference}             tag or digest
+//	{scope} {actions}       repository:team/app:pull; and pull
+//	{access}                the scope in JSON, as the distribution project puts it into the detail of an error; or null
+//	{account} {ip}          who asks
+//
+// In a Challenge, a part in square brackets is left out if one of its gaps has nothing to stand in it: Bearer realm="..."[,scope="{scope}"].
+type Answer struct {
+	// Status is the HTTP status. A zero Status, without Cut, makes a zero Answer.
+	Status int
+	// Challenge is the header WWW-Authenticate. Empty means none.
+	Challenge string
+	// Header is further headers, with keys in their canonical form. The Content-Type is made from Body if it is not here: JSON, HTML or plain text.
+	Header map[string]string
+	// Body is the body.
+	Body string
+	// Cut closes the connection instead.
+	Cut bool
+}
+
+func (a Answer) isZero() bool { return a.Status == 0 && !a.Cut }
+
+// or returns a, or the first of the others that is not zero.
+func (a Answer) or(others ...Answer) Answer {
+	for _, other := range others {
+		if !a.isZero() {
+			break
+		}
+		a = other
+	}
+	return a
+}
+
+// oci returns an answer in the error format of the OCI distribution specification. The detail is JSON; empty means none.
+func oci(status int, code, message, detail string) Answer {
+	return Answer{Status: status, Body: errorBody(code, message, detail)}
+}
+
+func errorBody(code, message, detail string) string {
+	body := `{"errors":[{"code":"` + code + `","message":"` + jsonEscape(message) + `"`
+	if detail != "" {
+		body += `,"detail":` + detail
+	}
+	return body + `}]}`
+}
+
+// with returns the answer with a challenge.
+func (a Answer) with(challenge string) Answer {
+	a.Challenge = challenge
+	return a
+}
+
+// gaps is what stands in the gaps of an [Answer], by name without braces. The JSON in "access" goes as it is.
+type gaps map[string]string
+
+var (
+	gap      = regexp.MustCompile(`\{[a-z_]+\}`)
+	optional = regexp.MustCompile(`\[[^\[\]]*\]`)
+)
+
+func (g gaps) fill(text string, escape func(string) string) string {
+	return gap.ReplaceAllStringFunc(text, func(s string) string {
+		name := s[1 : len(s)-1]
+		value, ok := g[name]
+		switch {
+		case !ok:
+			return s
+		case name == "access":
+			return value
+		}
+		return escape(value)
+	})
+}
+
+func (g gaps) challenge(text string) string {
+	text = optional.ReplaceAllStringFunc(text, func(part string) string {
+		for _, name := range gap.FindAllString(part, -1) {
+			if g[name[1:len(name)-1]] == "" {
+				return ""
+			}
+		}
+		return part[1 : len(part)-1]
+	})
+	return g.fill(text, func(s string) string { return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", "", "\n", "").Replace(s) })
+}
+
+func (g gaps) header(text string) string {
+	return g.fill(text, func(s string) string { return strings.NewReplacer("\r", "", "\n", "").Replace(s) })
+}
+
+// body fills a body, and returns its content type.
+func (g gaps) body(text string) (body, contentType string) {
+	switch trimmed := strings.TrimSpace(text); {
+	case trimmed == "":
+		return text, ""
+	case strings.HasPrefix(trimmed, "{"), strings.HasPrefix(trimmed, "["):
+		return g.fill(text, jsonEscape), "application/json"
+	case strings.HasPrefix(trimmed, "<"):
+		return g.fill(text, htmlEscape), "text/html; charset=utf-8"
+	}
+	return g.fill(text, func(s string) string { return s }), "text/plain; charset=utf-8"
+}
+
+func jsonEscape(s string) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // Registries do not.
+	_ = e.Encode(s)        // A string is always JSON.
+	return strings.Trim(b.String(), "\n")[1 : b.Len()-2]
+}
+
+func htmlEscape(s string) string {
+	return strings.NewReplacer("<", "&lt;", ">", "&gt;", "&", "&amp;", `"`, "&#34;").Replace(s)
+}
+
+// send writes the answer.
+func (a Answer) send(w http.ResponseWriter, r *http.Request, g gaps) {
+	if a.Cut {
+		cut(r)
+	}
+	body, contentType := g.body(a.Body)
+	h := w.Header()
+	if contentType != "" {
+		h.Set("Content-Type", contentType)
+	}
+	if a.Challenge != "" {
+		h.Set("WWW-Authenticate", g.challenge(a.Challenge))
+	}
+	for key, value := range a.Header {
+		h.Set(key, g.header(value))
+	}
+	writeBody(w, r, a.Status, []byte(body))
+}

@@ -1,0 +1,257 @@
+package registrytest
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// An Image is what [Registry.Add] makes an image from. Equal Images have equal digests, always and everywhere. The zero Image is a small OCI image for linux/amd64.
+type Image struct {
+	// Format is the format of its manifests.
+	Format Format
+	// Platforms are what it is for: "linux/amd64", "linux/arm64/v8". Several make an index with an image for each. None means linux/amd64.
+	Platforms []string
+	// Index makes an index even for a single platform.
+	Index bool
+	// Files is what it holds: the content by path. Nil means one small file.
+	Files map[string]string
+	// Without leaves parts of it out of the registry, as a push or a clean-up does that ended half-way.
+	Without Parts
+}
+
+// Format is a format of image manifests.
+type Format int
+
+const (
+	// OCI is that of the Open Container Initiative.
+	OCI Format = iota
+	// DockerSchema2 is Docker's, with manifest lists.
+	DockerSchema2
+	// DockerSchema1 is Docker's of 2014, which today's runtimes do not run. It has one platform.
+	DockerSchema1
+)
+
+// Parts are parts of an image. Add them to name several.
+type Parts int
+
+// The parts.
+const (
+	Config Parts = 1 << iota
+	Layers
+	// Manifests are those that an index names.
+	Manifests
+)
+
+// Add puts an image into the registry, under a name within it, team/app:1.0 or just team/app, and returns the digest of its manifest or index. It asks for no right.
+func (r *Registry) Add(name string, image Image) (digest string, err error) {
+	repository, tag, err := splitName(name)
+	if err != nil {
+		return "", err
+	}
+	platforms := image.Platforms
+	if len(platforms) == 0 {
+		platforms = []string{"linux/amd64"}
+	}
+	var children []child
+	for _, platform := range platforms {
+		p, err := parsePlatform(platform)
+		if err != nil {
+			return "", err
+		}
+		children = append(children, image.build(repository, p))
+	}
+	r.locked(func() {
+		repo := r.store.create(repository)
+		index := len(children) > 1 || image.Index
+		for _, c := range children {
+			for i, blob := range c.blobs {
+				if i == 0 && image.Without&Config != 0 || i > 0 && image.Without&Layers != 0 {
+					continue
+				}
+				repo.putBlob(blob)
+			}
+			switch {
+			case !index:
+				digest = repo.putManifest(tag, c.manifest)
+			case image.Without&Manifests == 0:
+				repo.putManifest("", c.manifest)
+			}
+		}
+		if index {
+			digest = repo.putManifest(tag, image.index(children))
+		}
+	})
+	return digest, nil
+}
+
+// AddManifest puts any bytes into the registry as a manifest of any type, under a name as for [Registry.Add], and returns their digest.
+func (r *Registry) AddManifest(name, mediaType string, body []byte) (digest string, err error) {
+	repository, tag, err := splitName(name)
+	if err != nil {
+		return "", err
+	}
+	r.locked(func() { digest = r.store.create(repository).putManifest(tag, manifest{mediaType, bytes.Clone(body)}) })
+	return digest, nil
+}
+
+// Remove takes something out of the registry: an image by team/app:1.0, a tag only, or by team/app@sha256:..., the manifest or blob itself; and by team/app alone the whole
+// repository.
+func (r *Registry) Remove(name string) {
+	repository, reference, isDigest := strings.Cut(name, "@")
+	isTag := false
+	if !isDigest {
+		repository, reference, isTag = strings.Cut(name, ":")
+	}
+	r.locked(func() {
+		repo := r.store.repositories[repository]
+		switch {
+		case repo == nil:
+		case isTag:
+			delete(repo.tags, reference)
+		case isDigest:
+			delete(repo.manifests, reference)
+			delete(repo.blobs, reference)
+		default:
+			delete(r.store.repositories, repository)
+		}
+	})
+}
+
+func splitName(name string) (repository, tag string, err error) {
+	repository, tag, ok := strings.Cut(name, ":")
+	if !ok {
+		tag = "latest"
+	}
+	if !nameForm.MatchString(repository) || !tagForm.MatchString(tag) {
+		return "", "", fmt.Errorf("registrytest: %q is not a repository and a tag, as in team/app:1.0", name)
+	}
+	return repository, tag, nil
+}
+
+// A platform is that of https://github.com/opencontainers/image-spec/blob/main/image-index.md.
+type platform struct {
+	Architecture string `json:"architecture"`
+	OS           string `json:"os"`
+	Variant      string `json:"variant,omitempty"`
+}
+
+func parsePlatform(s string) (platform, error) {
+	part := strings.Split(s, "/")
+	if len(part) < 2 || len(part) > 3 || slices.Contains(part, "") {
+		return platform{}, fmt.Errorf("registrytest: %q is not a platform, as in linux/arm64/v8", s)
+	}
+	p := platform{OS: part[0], Architecture: part[1]}
+	if len(part) == 3 {
+		p.Variant = part[2]
+	}
+	return p, nil
+}
+
+// A child is one image of one platform. Its first blob is the config.
+type child struct {
+	platform platform
+	manifest manifest
+	blobs    [][]byte
+}
+
+type descriptor struct {
+	MediaType string    `json:"mediaType"`
+	Size      int       `json:"size"`
+	Digest    string    `json:"digest"`
+	Platform  *platform `json:"platform,omitempty"`
+}
+
+func describe(mediaType string, content []byte) descriptor {
+	return descriptor{MediaType: mediaType, Size: len(content), Digest: digestOf(content)}
+}
+
+// mediaTypes are those of the image, the index, the config and a layer.
+func (f Format) mediaTypes() (image, index, config, layer string) {
+	if f == OCI {
+		return "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.config.v1+json",
+			"application/vnd.oci.image.layer.v1.tar+gzip"
+	}
+	return "application/vnd.docker.distribution.manifest.v2+json", "application/vnd.docker.distribution.manifest.list.v2+json", "application/vnd.docker.container.image.v1+json",
+		"application/vnd.docker.image.rootfs.diff.tar.gzip"
+}
+
+func (i Image) build(repository string, p platform) child {
+	files := i.Files
+	if files == nil {
+		files = map[string]string{"hello.txt": "hello from " + repository + "\n"}
+	}
+	plain, layer := archive(files)
+	config := mustJSON(map[string]any{
+		"architecture": p.Architecture, "os": p.OS, "variant": p.Variant, "created": "1970-01-01T00:00:00Z",
+		"config":  map[string]any{},
+		"rootfs":  map[string]any{"type": "layers", "diff_ids": []string{digestOf(plain)}},
+		"history": []map[string]any{{"created": "1970-01-01T00:00:00Z", "created_by": "registrytest"}},
+	})
+	c := child{platform: p, blobs: [][]byte{config, layer}}
+	if i.Format == DockerSchema1 {
+		c.manifest = schema1(repository, p, digestOf(layer))
+		return c
+	}
+	imageType, _, configType, layerType := i.Format.mediaTypes()
+	c.manifest = manifest{imageType, mustJSON(struct {
+		SchemaVersion int          `json:"schemaVersion"`
+		MediaType     string       `json:"mediaType"`
+		Config        descriptor   `json:"config"`
+		Layers        []descriptor `json:"layers"`
+	}{2, imageType, describe(configType, config), []descriptor{describe(layerType, layer)}})}
+	return c
+}
+
+func (i Image) index(children []child) manifest {
+	imageType, indexType, _, _ := i.Format.mediaTypes()
+	var list []descriptor
+	for _, c := range children {
+		d := describe(imageType, c.manifest.body)
+		d.Platform = &c.platform
+		list = append(list, d)
+	}
+	return manifest{indexType, mustJSON(struct {
+		SchemaVersion int          `json:"schemaVersion"`
+		MediaType     string       `json:"mediaType"`
+		Manifests     []descriptor `json:"manifests"`
+	}{2, indexType, list})}
+}
+
+// schema1 is enough to be recognised: nobody checks its signature any more.
+func schema1(repository string, p platform, layer string) manifest {
+	return manifest{"application/vnd.docker.distribution.manifest.v1+prettyjws", mustJSON(map[string]any{
+		"schemaVersion": 1, "name": repository, "tag": "latest", "architecture": p.Architecture,
+		"fsLayers":   []map[string]string{{"blobSum": layer}},
+		"history":    []map[string]string{{"v1Compatibility": `{"id":"` + strings.TrimPrefix(layer, "sha256:") + `","os":"` + p.OS + `"}`}},
+		"signatures": []any{},
+	})}
+}
+
+// archive returns the files as a tar, plain and compressed. It has no times, so that it is always the same.
+func archive(files map[string]string) (plain, compressed []byte) {
+	var tarred, zipped bytes.Buffer
+	w := tar.NewWriter(&tarred)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o755, Size: int64(len(files[name]))})
+		_, _ = w.Write([]byte(files[name])) // A buffer takes everything.
+	}
+	_ = w.Close()
+	z := gzip.NewWriter(&zipped)
+	_, _ = z.Write(tarred.Bytes())
+	_ = z.Close()
+	return tarred.Bytes(), zipped.Bytes()
+}
+
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // Only plain values come here.
+	}
+	return b
+}

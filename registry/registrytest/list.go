@@ -1,0 +1,129 @@
+package registrytest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+)
+
+func (c *call) serveTags() {
+	l, ok := c.enter()
+	if !ok || !c.allowed(l, "pull") {
+		return
+	}
+	name := c.gaps["repository"]
+	list := c.reg.Dialect.Tags
+	page, ok := c.page(c.reg.tagsOf(name), list)
+	if !ok {
+		return
+	}
+	body := map[string]any{"name": name, "tags": page}
+	if list.GoogleMaps {
+		body["child"], body["manifest"] = []string{}, map[string]any{}
+	}
+	c.sendList(body)
+}
+
+func (c *call) serveCatalog() {
+	d := c.reg.Dialect
+	l, ok := c.enter()
+	if !ok {
+		return
+	}
+	allowed := c.reg.mayList(l)
+	if t := l.token; allowed && t != nil && !d.Token.ByAccount && d.Catalog.For == CatalogForAdmins {
+		allowed = slices.ContainsFunc(t.access, func(s scope) bool { return s.kind == "registry" && s.name == "catalog" })
+	}
+	if !allowed {
+		c.answer(d.Catalog.No.or(c.denied(l)))
+		return
+	}
+	names := c.reg.repositories()
+	if d.Catalog.For == CatalogForAll && !d.Open {
+		names = slices.DeleteFunc(names, func(name string) bool { return !matches(c.reg.Public, name) && !l.account.may("pull", name) })
+	}
+	if page, ok := c.page(names, d.Catalog.Listing); ok {
+		c.sendList(map[string]any{"repositories": page})
+	}
+}
+
+// page cuts out of a sorted list what the client asked for, and links to what follows.
+func (c *call) page(all []string, list Listing) ([]string, bool) {
+	query := c.req.URL.Query()
+	if len(all) == 0 {
+		all = []string{} // An empty list, not null.
+	}
+	n := list.Default
+	if text := query.Get("n"); text != "" {
+		asked, err := strconv.Atoi(text)
+		switch {
+		case err != nil || asked < 0:
+			c.answer(oci(400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested", ""))
+			return nil, false
+		case list.Max > 0 && asked > list.Max && !list.TooMany.isZero():
+			c.answer(list.TooMany)
+			return nil, false
+		case list.Max > 0:
+			asked = min(asked, list.Max)
+		}
+		if n = asked; n == 0 {
+			return []string{}, true
+		}
+	}
+	parameter := list.Cursor
+	if parameter == "" {
+		parameter = "last"
+	}
+	last := query.Get(parameter)
+	if list.Cursor != "" && last != "" {
+		last = c.reg.openCursor(last)
+	}
+	start, found := slices.BinarySearch(all, last)
+	if found {
+		start++
+	}
+	if query.Get(parameter) != "" && !found {
+		if !list.BadLast.isZero() {
+			c.answer(list.BadLast)
+			return nil, false
+		}
+		if list.Cursor != "" {
+			start = 0
+		}
+	}
+	rest := all[start:]
+	if n == 0 || len(rest) <= n {
+		return rest, true
+	}
+	page := rest[:n]
+	next := page[n-1]
+	if list.Cursor != "" {
+		next = c.reg.cursor(next)
+	}
+	link := url.URL{Path: c.req.URL.Path, RawQuery: url.Values{"n": {strconv.Itoa(n)}, parameter: {next}}.Encode()}
+	c.w.Header().Set("Link", "<"+link.String()+`>; rel="next"`)
+	return page, true
+}
+
+// cursor returns an opaque mark that nobody can make who has not seen it.
+func (r *Registry) cursor(name string) string {
+	return base64.URLEncoding.EncodeToString([]byte(r.signed + name))
+}
+
+func (r *Registry) openCursor(mark string) string {
+	b, err := base64.URLEncoding.DecodeString(mark)
+	if err != nil || len(b) < len(r.signed) || string(b[:len(r.signed)]) != r.signed {
+		return ""
+	}
+	return string(b[len(r.signed):])
+}
+
+func (c *call) sendList(list map[string]any) {
+	body, _ := json.Marshal(list) // Strings are always JSON.
+	c.w.Header().Set("Content-Type", "application/json")
+	c.dialectHeader()
+	writeBody(c.w, c.req, http.StatusOK, append(body, '\n'))
+}

@@ -1,0 +1,73 @@
+package registrytest
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Request is one that the registry saw. It never holds a password or token.
+type Request struct {
+	// At is when it came.
+	At time.Time
+	// Part is what it was for: the registry, its token endpoint, or its storage of blobs.
+	Part Part
+	// Method, Host, Path and Query are those of the request. The query of a token request by POST, which is in its body, is the scopes.
+	Method string
+	Host   string
+	Path   string
+	Query  string
+	// Repository and Reference are what it was about; empty where that makes no sense.
+	Repository string
+	Reference  string
+	// Accept is that header, all in one.
+	Accept string
+	// Scheme is how the client logged in: "basic", "bearer", in lower case. Empty means not at all.
+	Scheme string
+	// Account is the user name of the account that the login is of. Empty means none, or a login that was refused.
+	Account string
+	// Status is that of the answer. Zero means that there was none yet, or never.
+	Status int
+}
+
+// A Part of the registry has a host of its own, or could have.
+type Part string
+
+// The parts.
+const (
+	PartRegistry Part = "registry"
+	PartToken    Part = "token"
+	PartBlobs    Part = "blobs"
+)
+
+// Requests returns the requests that came so far, in the order in which they came.
+func (r *Registry) Requests() []Request {
+	var all []Request
+	r.locked(func() {
+		all = make([]Request, len(r.log))
+		for i, e := range r.log {
+			all[i] = *e
+		}
+	})
+	return all
+}
+
+// ResetRequests forgets the requests that came so far.
+func (r *Registry) ResetRequests() { r.locked(func() { r.log = nil }) }
+
+// String returns the request in one line, for a test that failed.
+func (q Request) String() string {
+	var b strings.Builder
+	b.WriteString(string(q.Part) + ": " + q.Method + " " + q.Path)
+	if q.Query != "" {
+		b.WriteString("?" + q.Query)
+	}
+	if q.Scheme != "" {
+		b.WriteString(" " + q.Scheme)
+	}
+	if q.Account != "" {
+		b.WriteString(" as " + q.Account)
+	}
+	b.WriteString(": " + strconv.Itoa(q.Status))
+	return b.String()
+}

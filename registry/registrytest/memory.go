@@ -1,0 +1,138 @@
+package registrytest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+)
+
+// errCut is what a client in memory sees of a connection that is closed.
+var errCut = errors.New("registrytest: connection closed")
+
+// Transport returns a transport whose requests the registry answers without a socket, whatever host they name: for tests in a bubble of testing/synctest, where
+// tokens expire and limits end by the bubble's clock.
+//
+// The host names of the URLs say which part of the registry is meant; see [Registry.ServeHTTP]. https and http differ in nothing but the scheme. Close the bodies of the responses:
+// until then, a goroutine of the answer may wait.
+func (r *Registry) Transport() http.RoundTripper { return memory{r} }
+
+type memory struct{ handler http.Handler }
+
+func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	in := req.Clone(ctx)
+	in.RequestURI = req.URL.RequestURI()
+	in.Proto, in.ProtoMajor, in.ProtoMinor = "HTTP/1.1", 1, 1
+	in.RemoteAddr = "192.0.2.1:49152" // An address of documentation, RFC 5737.
+	in.Close = false
+	if in.Host == "" {
+		in.Host = req.URL.Host
+	}
+	if req.URL.Scheme == "https" {
+		in.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: req.URL.Hostname()}
+	}
+	body := req.Body
+	if body == nil {
+		body = http.NoBody
+	}
+	in.Body = body
+	reader, writer := io.Pipe()
+	w := &memoryWriter{header: make(http.Header), body: writer, started: make(chan struct{})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err := w.run(m.handler, in)
+		_ = body.Close()
+		_ = writer.CloseWithError(err) // A nil error is the end of the body.
+	}()
+	// Whoever leaves must not keep the answer waiting to be read.
+	stop := context.AfterFunc(ctx, func() { _ = reader.CloseWithError(context.Cause(ctx)) })
+	select {
+	case <-w.started:
+	case <-done:
+		select {
+		case <-w.started:
+		default:
+			stop()
+			cancel(nil)
+			return nil, errCut
+		}
+	case <-ctx.Done():
+		err := context.Cause(ctx)
+		cancel(err)
+		return nil, err
+	}
+	end := func() { stop(); cancel(errCut) }
+	res := &http.Response{
+		Status: strconv.Itoa(w.status) + " " + http.StatusText(w.status), StatusCode: w.status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: w.sent, ContentLength: -1, Request: req,
+		Body: &memoryBody{reader, end},
+	}
+	if n, err := strconv.ParseInt(w.sent.Get("Content-Length"), 10, 64); err == nil {
+		res.ContentLength = n
+	}
+	if req.Method == http.MethodHead {
+		_ = res.Body.Close()
+		res.Body = http.NoBody
+	}
+	return res, nil
+}
+
+// A memoryBody ends the answer when it is closed.
+type memoryBody struct {
+	*io.PipeReader
+	end func()
+}
+
+func (b *memoryBody) Close() error {
+	b.end()
+	return b.PipeReader.Close()
+}
+
+type memoryWriter struct {
+	header http.Header
+	body   *io.PipeWriter
+
+	once    sync.Once
+	started chan struct{}
+	status  int // These two are set before started is closed.
+	sent    http.Header
+}
+
+// run answers the request. Its error is how the body ends.
+func (w *memoryWriter) run(h http.Handler, req *http.Request) (err error) {
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
+			err = io.ErrUnexpectedEOF
+		default:
+			panic(p)
+		}
+	}()
+	h.ServeHTTP(w, req)
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (w *memoryWriter) Header() http.Header { return w.header }
+
+func (w *memoryWriter) WriteHeader(status int) {
+	w.once.Do(func() {
+		w.status, w.sent = status, w.header.Clone()
+		close(w.started)
+	})
+}
+
+func (w *memoryWriter) Write(b []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.body.Write(b)
+}
+
+// Flush has nothing to do: nothing is held back.
+func (w *memoryWriter) Flush() {}

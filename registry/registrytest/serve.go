@@ -1,0 +1,192 @@
+package registrytest
+
+import (
+	"net"
+	"net/http"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A place is where a request came in, and where the others would.
+type place struct {
+	part                Part
+	tokenHost, blobHost string
+}
+
+// A call is one request that is being answered.
+type call struct {
+	reg  *Registry
+	w    *recorder
+	req  *http.Request
+	at   place
+	gaps gaps
+	seen *Request
+}
+
+// A recorder notes the status of the answer.
+type recorder struct {
+	http.ResponseWriter
+	onHeader func(status int)
+	wrote    bool
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if !w.wrote {
+		w.wrote = true
+		w.onHeader(status)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if !w.wrote {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets [http.ResponseController] flush.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (r *Registry) serve(w http.ResponseWriter, req *http.Request, at place) {
+	if at.part == PartRegistry && !r.Dialect.Token.OtherHost && r.Dialect.Token.isToken(req.URL.Path) {
+		at.part = PartToken
+	}
+	tokenHost := at.tokenHost
+	if !r.Dialect.Token.OtherHost {
+		tokenHost = req.Host
+	}
+	scheme := "http"
+	if req.TLS != nil {
+		scheme = "https"
+	}
+	ip, _, err := net.SplitHostPort(req.RemoteAddr)
+	if err != nil {
+		ip = req.RemoteAddr
+	}
+	c := &call{reg: r, req: req, at: at, gaps: gaps{
+		"scheme": scheme, "host": req.Host, "tokenhost": tokenHost, "ip": ip, "access": "null", "key": "null",
+		"repository": "", "project": "", "rest": "", "reference": "", "scope": "", "actions": "", "account": "",
+	}}
+	query := req.URL.RawQuery
+	authScheme, _, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	c.seen = &Request{
+		At: time.Now(), Part: at.part, Method: req.Method, Host: req.Host, Path: req.URL.Path, Query: query,
+		Accept: strings.Join(req.Header.Values("Accept"), ", "), Scheme: strings.ToLower(authScheme),
+	}
+	target := c.route()
+	r.locked(func() { r.log = append(r.log, c.seen) })
+	c.w = &recorder{ResponseWriter: w, onHeader: func(status int) {
+		r.locked(func() { c.seen.Status = status })
+	}}
+	c.withFaults(target)
+}
+
+// note puts who asks into the log and the answers.
+func (c *call) note(l login) {
+	if l.state == loginGood || l.state == loginExpired {
+		c.gaps["account"] = l.account.Username
+		c.reg.locked(func() { c.seen.Account = l.account.Username })
+	}
+}
+
+// about says which repository, and which tag or digest of it, the answers are about.
+func (c *call) about(repository, reference string) {
+	g := c.gaps
+	g["repository"], g["reference"] = repository, reference
+	g["project"], g["rest"], _ = strings.Cut(repository, "/")
+	g["key"] = g["project"]
+	actions := c.actions()
+	g["actions"] = strings.Join(actions, ",")
+	g["scope"] = scope{"repository", repository, actions}.String()
+	var access []string
+	for _, action := range actions {
+		access = append(access, `{"Type":"repository","Class":"","Name":"`+jsonEscape(repository)+`","Action":"`+action+`"}`)
+	}
+	g["access"] = "[" + strings.Join(access, ",") + "]"
+}
+
+func (c *call) actions() []string {
+	if c.req.Method == http.MethodGet || c.req.Method == http.MethodHead {
+		return []string{"pull"}
+	}
+	return []string{"pull", "push"}
+}
+
+func (c *call) answer(a Answer) {
+	if c.at.part == PartRegistry {
+		for key, value := range c.reg.Dialect.Header {
+			c.w.Header().Set(key, value)
+		}
+	}
+	a.send(c.w, c.req, c.gaps)
+}
+
+// writeBody sends the body, or for a HEAD just its length.
+func writeBody(w http.ResponseWriter, req *http.Request, status int, body []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if req.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+}
+
+// These are the grammar of https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests.
+var (
+	nameForm   = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
+	tagForm    = regexp.MustCompile(`^\w[\w.-]{0,127}$`)
+	digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	paths      = regexp.MustCompile(`^/v2/(.+)/(manifests|blobs|tags)/(.*)$`)
+)
+
+// route finds out what the request is about, and who answers it.
+func (c *call) route() func() {
+	p := c.req.URL.Path
+	switch c.at.part {
+	case PartToken:
+		if !c.reg.Dialect.Token.isToken(p) {
+			return c.notFound
+		}
+		return c.serveToken
+	case PartBlobs:
+		return c.serveSignedBlob
+	}
+	if p == "/v2" || p == "/v2/" {
+		return c.servePing
+	}
+	if p == "/v2/_catalog" {
+		c.gaps["scope"], c.gaps["actions"] = "registry:catalog:*", "*"
+		c.gaps["access"] = `[{"Type":"registry","Class":"","Name":"catalog","Action":"*"}]`
+		return c.serveCatalog
+	}
+	m := paths.FindStringSubmatch(p)
+	if m == nil {
+		return c.notFound
+	}
+	repository, kind, rest := m[1], m[2], m[3]
+	upload := kind == "blobs" && (rest == "uploads" || path.Dir(rest) == "uploads" || rest == "uploads/")
+	reference := rest
+	if upload || kind == "tags" {
+		reference = ""
+	}
+	c.about(repository, reference)
+	c.seen.Repository, c.seen.Reference = repository, reference
+	switch {
+	case !nameForm.MatchString(repository):
+		return func() { c.answer(oci(400, "NAME_INVALID", "invalid repository name", "")) }
+	case kind == "tags" && rest == "list":
+		return c.serveTags
+	case kind == "manifests":
+		return c.serveManifest
+	case upload:
+		return func() { c.serveUpload(strings.TrimPrefix(strings.TrimPrefix(rest, "uploads"), "/")) }
+	case kind == "blobs":
+		return c.serveBlob
+	}
+	return c.notFound
+}
+
+func (c *call) notFound() { c.answer(Answer{Status: 404, Body: "404 page not found\n"}) }

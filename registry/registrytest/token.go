@@ -1,0 +1,207 @@
+package registrytest
+
+import (
+	"net/http"
+	"net/url"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// isToken reports whether the path is that of the token endpoint, or of the exchange beside it.
+func (t TokenEndpoint) isToken(p string) bool {
+	if t.Path == "" {
+		return false
+	}
+	ok, _ := path.Match(strings.TrimSuffix(t.Path, "/"), strings.TrimSuffix(p, "/"))
+	return ok || t.isExchange(p)
+}
+
+func (t TokenEndpoint) isExchange(p string) bool { return t.Exchange != "" && p == t.Exchange }
+
+func (c *call) serveToken() {
+	endpoint := c.reg.Dialect.Token
+	params := c.req.URL.Query()
+	if c.req.Method == http.MethodPost {
+		if !endpoint.Post.isZero() && !endpoint.isExchange(c.req.URL.Path) {
+			c.answer(endpoint.Post)
+			return
+		}
+		if err := c.req.ParseForm(); err != nil {
+			c.answer(Answer{Status: 400})
+			return
+		}
+		params = c.req.PostForm
+	} else if c.req.Method != http.MethodGet && c.req.Method != http.MethodHead {
+		c.answer(Answer{Status: 405})
+		return
+	}
+	if endpoint.isExchange(c.req.URL.Path) {
+		c.exchange(params)
+		return
+	}
+	if want := c.gaps.fill(endpoint.Service, func(s string) string { return s }); !endpoint.BadService.isZero() && params.Get("service") != want {
+		c.answer(endpoint.BadService)
+		return
+	}
+	scopes := scopesOf(params)
+	if endpoint.Scope != "" {
+		pattern := regexp.MustCompile(endpoint.Scope)
+		for _, s := range scopes {
+			if !pattern.MatchString(s) {
+				c.answer(endpoint.BadScope.or(oci(400, "UNSUPPORTED", "invalid scope", "")))
+				return
+			}
+		}
+	}
+	c.issueFor(params, scopes)
+}
+
+// scopesOf returns the scopes of both forms: repeated, and parted by spaces.
+func scopesOf(params url.Values) []string {
+	var scopes []string
+	for _, s := range params["scope"] {
+		scopes = append(scopes, strings.Fields(s)...)
+	}
+	return scopes
+}
+
+// loginOf returns who asks for a token: by the Authorization header, or in a form.
+func (c *call) loginOf(params url.Values) (l login, refused Answer) {
+	endpoint := c.reg.Dialect.Token
+	if c.req.Method != http.MethodPost {
+		return c.reg.basicOrBearer(c.req), Answer{}
+	}
+	switch params.Get("grant_type") {
+	case "password":
+		if !endpoint.PasswordGrant.isZero() {
+			return login{}, endpoint.PasswordGrant
+		}
+		return c.reg.check(params.Get("username"), params.Get("password")), Answer{}
+	case "refresh_token":
+		return c.reg.refreshed(params.Get("refresh_token")), Answer{}
+	}
+	return login{}, oci(400, "UNSUPPORTED", "unsupported grant_type", "")
+}
+
+// refreshed returns the login that a refresh token stands for.
+func (r *Registry) refreshed(text string) login {
+	l := login{state: loginBad}
+	r.locked(func() {
+		if t := r.tokens[text]; t != nil && t.refresh {
+			l = login{state: loginGood, account: t.account}
+			if t.expired() {
+				l.state = loginExpired
+			}
+		}
+	})
+	return l
+}
+
+func (c *call) issueFor(params url.Values, scopes []string) {
+	endpoint := c.reg.Dialect.Token
+	l, refused := c.loginOf(params)
+	if l.state == loginBad && endpoint.Exchange != "" && l.basic {
+		// The password of the user that is all zeros is a refresh token.
+		if username, password, _ := c.req.BasicAuth(); username == zeroUser {
+			l = c.reg.refreshed(password)
+		}
+	}
+	c.note(l)
+	if !refused.isZero() {
+		c.answer(refused)
+		return
+	}
+	bad := endpoint.BadLogin.or(oci(401, "UNAUTHORIZED", "authentication required", ""))
+	if l.state != loginGood && l.state != loginNone && endpoint.IgnoresBadLogin && len(scopes) > 0 {
+		l = login{}
+	}
+	switch {
+	case l.state == loginBad:
+		c.answer(bad)
+		return
+	case l.state == loginExpired:
+		c.answer(endpoint.ExpiredLogin.or(bad))
+		return
+	case l.state == loginGood && !l.account.hasRights() && !endpoint.NoRights.isZero():
+		c.answer(endpoint.NoRights)
+		return
+	}
+	if endpoint.OneScope && len(scopes) > 1 {
+		scopes = scopes[:1]
+	}
+	t := &token{account: l.account, anonymous: l.anonymous()}
+	asked := 0
+	for _, text := range scopes {
+		s, ok := parseScope(text)
+		if !ok {
+			continue
+		}
+		asked++
+		if granted := c.reg.grant(l, s); len(granted.actions) > 0 {
+			t.access = append(t.access, granted)
+		}
+	}
+	if t.anonymous && !c.reg.anonymousToken(t, len(scopes)) {
+		c.answer(endpoint.NoLogin.or(bad))
+		return
+	}
+	if !t.anonymous && asked > 0 && len(t.access) == 0 && !endpoint.Denied.isZero() {
+		if s, ok := parseScope(scopes[0]); ok {
+			c.about(s.name, "")
+		}
+		c.answer(endpoint.Denied)
+		return
+	}
+	text, seconds := c.reg.issue(t, endpoint.TTL)
+	c.sendToken(endpoint.Body, text, seconds, t.access)
+}
+
+// anonymousToken reports whether the dialect issues the token without a login.
+func (r *Registry) anonymousToken(t *token, asked int) bool {
+	switch r.Dialect.Token.Anonymous {
+	case AnonymousWithScope:
+		return asked > 0
+	case AnonymousWithRight:
+		return len(t.access) > 0 || asked == 0 && len(r.Public) > 0
+	}
+	return true
+}
+
+func (c *call) sendToken(body, text string, seconds int, access []scope) {
+	if body == "" {
+		body = wholeAnswer
+	}
+	scopes := make([]string, len(access))
+	for i, s := range access {
+		scopes[i] = s.String()
+	}
+	for name, value := range map[string]string{
+		"token": text, "expires_in": strconv.Itoa(seconds), "issued_at": time.Now().UTC().Format(time.RFC3339Nano), "scope": strings.Join(scopes, " "),
+	} {
+		c.gaps[name] = value
+	}
+	c.answer(Answer{Status: 200, Body: body})
+}
+
+// zeroUser is the user name that goes with a refresh token of ACR.
+const zeroUser = "00000000-0000-0000-0000-000000000000"
+
+// exchange makes a refresh token: the access token of the other issuer is the password of an account named [zeroUser].
+func (c *call) exchange(params url.Values) {
+	endpoint := c.reg.Dialect.Token
+	if c.req.Method != http.MethodPost || params.Get("grant_type") != "access_token" {
+		c.answer(oci(400, "UNSUPPORTED", "unsupported grant_type", ""))
+		return
+	}
+	l := c.reg.check(zeroUser, params.Get("access_token"))
+	c.note(l)
+	if l.state != loginGood {
+		c.answer(endpoint.BadLogin)
+		return
+	}
+	text, seconds := c.reg.issue(&token{account: l.account, refresh: true}, endpoint.RefreshTTL)
+	c.sendToken(`{"refresh_token":"{token}"}`, text, seconds, nil)
+}
