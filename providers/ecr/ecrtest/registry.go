@@ -1,0 +1,126 @@
+package ecrtest
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers/ecr"
+	"github.com/regcred/regcred/registry/registrytest"
+)
+
+// Registry returns the registry of the account and region that the host names, by any of its names; that of ECR Public for public.ecr.aws. Put images into it, make it fail, and see what
+// it was asked. It panics for a host that is not of ECR.
+func (a *AWS) Registry(host string) *registrytest.Registry {
+	h, err := ecr.ParseHost(host)
+	if err != nil {
+		panic("ecrtest: " + err.Error())
+	}
+	var r *registrytest.Registry
+	a.locked(func() {
+		name := h.Account + "/" + h.Region
+		if r = a.registries[name]; r == nil {
+			r = a.newRegistry(h)
+			a.registries[name] = r
+		}
+	})
+	return r
+}
+
+func (a *AWS) newRegistry(h ecr.Host) *registrytest.Registry {
+	if h.Public {
+		return &registrytest.Registry{Dialect: registrytest.ECRPublic(), Public: []string{"*"}, Authenticate: a.authenticator(h)}
+	}
+	d := registrytest.ECR()
+	d.Denied = ociError(http.StatusForbidden, "DENIED", "User: {account} is not authorized to perform: ecr:BatchGetImage on resource: arn:"+h.Partition+":ecr:"+h.Region+":"+
+		h.Account+":repository/{repository} because no "+reasonGap+" policy allows the ecr:BatchGetImage action")
+	d.RepositoryMissing = ociError(http.StatusNotFound, "NAME_UNKNOWN", "The repository with name '{repository}' does not exist in the registry with id '"+h.Account+"'")
+	return &registrytest.Registry{Dialect: d, Authenticate: a.authenticator(h)}
+}
+
+func ociError(status int, code, message string) registrytest.Answer {
+	return registrytest.Answer{Status: status, Body: `{"errors":[{"code":"` + code + `","message":"` + message + `"}]}`}
+}
+
+// authenticator knows the tokens that were issued. One of another region is answered as expired, as by AWS.
+func (a *AWS) authenticator(h ecr.Host) func(string, credentials.Secret) (registrytest.Account, bool) {
+	return func(username string, password credentials.Secret) (registrytest.Account, bool) {
+		t, ok := a.tokenOf(password.Reveal())
+		if !ok || username != ecr.Username || t.public != h.Public {
+			return registrytest.Account{}, false
+		}
+		account := registrytest.Account{Username: t.principal.arn, ExpiresAt: t.expiresAt}
+		if t.region != h.Region || t.principal.partition() != h.Partition {
+			account.ExpiresAt = time.Now()
+		}
+		a.allow(&account, t.principal, h)
+		return account, true
+	}
+}
+
+func (a *AWS) tokenOf(password string) (t token, ok bool) {
+	a.locked(func() { t, ok = a.tokens[password] })
+	return t, ok
+}
+
+// allow gives an account its rights: within its own registry the identity's policy is enough, elsewhere the repository's must say the same.
+func (a *AWS) allow(account *registrytest.Account, p principal, h ecr.Host) {
+	if h.Public || !p.allows("ecr:BatchGetImage") {
+		return
+	}
+	if p.account() == h.Account {
+		account.Pull = []string{"*"}
+		if p.allows("ecr:PutImage") {
+			account.Push = account.Pull
+		}
+	} else {
+		for name, arns := range a.Policies {
+			host, repository, _ := strings.Cut(name, "/")
+			of, err := ecr.ParseHost(host)
+			if named, _ := p.namedIn(arns); named && err == nil && of.Account == h.Account && of.Region == h.Region {
+				account.Pull = append(account.Pull, repository)
+			}
+		}
+	}
+	if !p.allows("ecr:GetDownloadUrlForLayer") {
+		account.NoBlobs = account.Pull
+	}
+}
+
+// reasonGap stands in the registry's answer for which policy is missing.
+const reasonGap = "{missing}"
+
+func (a *AWS) serveRegistry(w http.ResponseWriter, r *http.Request, h ecr.Host) {
+	reason := "identity-based"
+	if _, password, ok := r.BasicAuth(); ok {
+		if t, ok := a.tokenOf(password); ok && t.principal.account() != h.Account && t.principal.allows("ecr:BatchGetImage") {
+			reason = "resource-based"
+		}
+	}
+	a.Registry(strings.ToLower(r.Host)).ServeHTTP(&reasonWriter{w, reason}, r)
+}
+
+// A reasonWriter fills [reasonGap].
+type reasonWriter struct {
+	http.ResponseWriter
+	reason string
+}
+
+func (w *reasonWriter) WriteHeader(status int) {
+	if status == http.StatusForbidden {
+		w.Header().Del("Content-Length")
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *reasonWriter) Write(b []byte) (int, error) {
+	if _, err := w.ResponseWriter.Write(bytes.ReplaceAll(b, []byte(reasonGap), []byte(w.reason))); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// Unwrap lets [http.ResponseController] flush.
+func (w *reasonWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,117 @@
+package ecrtest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/regcred/regcred/providers/ecr"
+)
+
+// A token is the password of a registry.
+type token struct {
+	principal principal
+	region    string
+	public    bool
+	expiresAt time.Time // By this machine's clock, as the registries'.
+}
+
+const (
+	defaultTokenTTL = 12 * time.Hour
+	defaultRate     = 20
+	defaultBurst    = 200
+)
+
+func (a *AWS) getAuthorizationToken(p principal, e endpoint) (*reply, *failure) {
+	if !a.take(p.account() + "/" + e.region) {
+		return nil, &failure{http.StatusBadRequest, "ThrottlingException", "Rate exceeded"}
+	}
+	actions := []string{e.service + ":GetAuthorizationToken"}
+	public := e.service == "ecr-public"
+	if public {
+		actions = append(actions, "sts:GetServiceBearerToken")
+	}
+	for _, action := range actions {
+		if !p.allows(action) {
+			return nil, &failure{http.StatusBadRequest, "AccessDeniedException",
+				"User: " + p.arn + " is not authorized to perform: " + action + " on resource: * because no identity-based policy allows the " + action + " action"}
+		}
+	}
+	ttl := a.TokenTTL
+	if ttl == 0 {
+		ttl = defaultTokenTTL
+	}
+	expires := a.now().Add(ttl)
+	password := newPassword(expires)
+	a.locked(func() { a.tokens[password] = token{p, e.region, public, time.Now().Add(ttl)} })
+
+	pair := base64.StdEncoding.EncodeToString([]byte(ecr.Username + ":" + password))
+	at := fmt.Sprintf("%.3f", float64(expires.UnixMilli())/1000)
+	data := `{"authorizationToken":"` + pair + `","expiresAt":` + at
+	if public {
+		return &reply{"application/x-amz-json-1.1", `{"authorizationData":` + data + `}}`}, nil
+	}
+	proxy := "https://" + p.account() + ".dkr.ecr." + e.region + ".amazonaws.com"
+	return &reply{"application/x-amz-json-1.1", `{"authorizationData":[` + data + `,"proxyEndpoint":"` + proxy + `"}]}`}, nil
+}
+
+// newPassword has the form of AWS's, which nobody should rely on.
+func newPassword(expires time.Time) string {
+	inner, _ := json.Marshal(map[string]any{ // Strings and a number are always JSON.
+		"payload": longText(), "datakey": longText()[:200], "version": "2", "type": "DATA_KEY", "expiration": expires.Unix(),
+	})
+	return base64.StdEncoding.EncodeToString(inner)
+}
+
+// ExpireTokens ends all tokens of registries that were issued, as if their time had passed.
+func (a *AWS) ExpireTokens() {
+	a.locked(func() {
+		for password, t := range a.tokens {
+			t.expiresAt = time.Now()
+			a.tokens[password] = t
+		}
+	})
+}
+
+// ExpireSessions ends all assumed roles. The tokens that they got stay good.
+func (a *AWS) ExpireSessions() {
+	a.locked(func() {
+		for key, s := range a.sessions {
+			s.expiresAt = a.now()
+			a.sessions[key] = s
+		}
+	})
+}
+
+// A bucket holds the calls that are left.
+type bucket struct {
+	left float64
+	at   time.Time
+}
+
+// take takes one call from the bucket of an account and region.
+func (a *AWS) take(name string) (ok bool) {
+	rate, burst := float64(a.Rate), float64(a.Burst)
+	if rate == 0 {
+		rate = defaultRate
+	}
+	if burst == 0 {
+		burst = defaultBurst
+	}
+	a.locked(func() {
+		now := time.Now()
+		b := a.buckets[name]
+		if b == nil {
+			b = &bucket{burst, now}
+			a.buckets[name] = b
+		}
+		b.left = min(burst, b.left+rate*now.Sub(b.at).Seconds())
+		b.at = now
+		if ok = b.left >= 1; ok {
+			b.left--
+		}
+	})
+	return ok
+}

@@ -1,0 +1,228 @@
+package ecr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// A step is an action of AWS, as it stands in a policy.
+type step string
+
+const (
+	stepToken       step = "ecr:GetAuthorizationToken"
+	stepPublicToken step = "ecr-public:GetAuthorizationToken"
+	stepAssumeRole  step = "sts:AssumeRole"
+	stepWebIdentity step = "sts:AssumeRoleWithWebIdentity"
+)
+
+// error returns the one form of all errors of this package.
+func (s session) error(code registry.Code, hint string, err error) error {
+	return &registry.Error{Op: "get credential", Ref: fmt.Sprintf("for profile %q", s.profile.Name), Code: code, Hint: hint, Err: err}
+}
+
+// fail says what a step came to. Of AWS's answer it keeps code, message and request ID; not the SDK's error, which holds whole requests and answers.
+func (s session) fail(ctx context.Context, st step, id identity, err error) error {
+	what := fmt.Sprintf("%s as %s", st, id.name)
+	if ctx.Err() != nil {
+		return s.error(endCode(ctx), "", fmt.Errorf("%s: %w", what, context.Cause(ctx)))
+	}
+	api, ok := errors.AsType[smithy.APIError](err)
+	if !ok {
+		return s.failNetwork(what, id, err)
+	}
+	answer := &smithy.GenericAPIError{Code: api.ErrorCode(), Message: s.clean(api.ErrorMessage(), id), Fault: api.ErrorFault()}
+	cause := fmt.Errorf("%s: %w", what, answer)
+	var wait time.Duration
+	status := 0
+	if res, ok := errors.AsType[*awshttp.ResponseError](err); ok {
+		if status = res.HTTPStatusCode(); res.ServiceRequestID() != "" {
+			cause = fmt.Errorf("%w (request %s)", cause, s.clean(res.ServiceRequestID(), id))
+		}
+		wait = retryAfter(res.Response.Header)
+	}
+	code := apiCode(answer.Code, answer.Message, status)
+	if code != registry.ErrRateLimited {
+		wait = 0
+	} else if wait == 0 {
+		wait = throttleWait
+	}
+	return &registry.Error{
+		Op: "get credential", Ref: fmt.Sprintf("for profile %q", s.profile.Name), Code: code, Hint: s.hint(code, st), Wait: wait, Err: cause,
+	}
+}
+
+func endCode(ctx context.Context) registry.Code {
+	if _, ours := errors.AsType[timeoutError](context.Cause(ctx)); ours {
+		return registry.ErrTimeout
+	}
+	return registry.ErrCanceled
+}
+
+// failNetwork reports a step that got no answer, or one that is not AWS's.
+func (s session) failNetwork(what string, id identity, err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		code := registry.NetworkCode(e)
+		return s.error(code, s.hint(code, ""), fmt.Errorf("%s: %w", what, e))
+	}
+	code := registry.ErrUnavailable // The SDK could not read the answer.
+	if c, ok := errors.AsType[registry.Code](err); ok {
+		code = c
+	}
+	return s.error(code, "", fmt.Errorf("%s: %s", what, s.clean(err.Error(), id)))
+}
+
+// failAmbient reports that the chain found no identity, or one that does not work.
+func (s session) failAmbient(ctx context.Context, id identity, err error) error {
+	op, isOp := errors.AsType[*smithy.OperationError](err)
+	if ctx.Err() != nil || isOp && op.Service() == "STS" {
+		st := stepWebIdentity
+		if isOp && op.Operation() == "AssumeRole" {
+			st = stepAssumeRole
+		}
+		return s.fail(ctx, st, id, err)
+	}
+	code, text := registry.ErrNoIdentity, "the process has no AWS identity that works"
+	if isOp && op.Service() == "ec2imds" {
+		text = "the process has no AWS identity: there is none in the environment, no web identity, none in the shared files, no container credentials; and the instance metadata service"
+	}
+	if status, ok := errors.AsType[interface {
+		error
+		HTTPStatusCode() int
+	}](err); ok && status.HTTPStatusCode() == http.StatusTooManyRequests {
+		code = registry.ErrRateLimited
+	} else if ok && status.HTTPStatusCode() >= http.StatusInternalServerError {
+		code = registry.ErrUnavailable
+	} else if e, ok := errors.AsType[*url.Error](err); ok && !isOp {
+		code = registry.NetworkCode(e) // The endpoint of container credentials is set, and does not answer.
+	}
+	return s.error(code, s.hint(code, ""), fmt.Errorf("%s: %s", text, s.clean(err.Error(), id)))
+}
+
+// apiCode goes by AWS's code and not by the status, which differs between services: https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html.
+func apiCode(code, message string, status int) registry.Code {
+	switch code {
+	case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation":
+		return registry.ErrDenied
+	case "BlockedByOrganizationPolicyException":
+		return registry.ErrBlocked
+	case "ExpiredToken", "ExpiredTokenException":
+		return registry.ErrExpired
+	case "RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture":
+		return registry.ErrClockSkew
+	case "InvalidSignatureException", "SignatureDoesNotMatch":
+		if strings.HasPrefix(message, "Signature expired") || strings.HasPrefix(message, "Signature not yet current") {
+			return registry.ErrClockSkew
+		}
+		return registry.ErrUnauthorized
+	case "UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "IncompleteSignature", "MissingAuthenticationToken",
+		"MissingAuthenticationTokenException", "AuthFailure", "InvalidIdentityToken", "InvalidIdentityTokenException", "IDPRejectedClaim":
+		return registry.ErrUnauthorized
+	case "RegionDisabledException", "OptInRequired", "UnsupportedCommandException":
+		return registry.ErrUnsupported
+	case "ValidationError", "ValidationException", "InvalidParameterException":
+		return registry.ErrInvalid
+	}
+	_, throttled := retry.DefaultThrottleErrorCodes[code]
+	switch {
+	case throttled, status == http.StatusTooManyRequests:
+		return registry.ErrRateLimited
+	case status >= http.StatusInternalServerError, strings.HasPrefix(code, "IDPCommunicationError"):
+		return registry.ErrUnavailable
+	}
+	return registry.ErrUnknown
+}
+
+// hint says what to do, where more can be said than for the code in general.
+func (s session) hint(code registry.Code, st step) string {
+	switch {
+	case code == registry.ErrDenied && st == stepToken:
+		return "give this identity the policy " + PullPolicy
+	case code == registry.ErrDenied && st == stepPublicToken:
+		return "allow this identity ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken on all resources, or make the profile anonymous"
+	case code == registry.ErrDenied && st == stepAssumeRole:
+		return "the role's trust policy must name this identity, and the profile must hold the external ID that it asks for, if any; the identity itself needs sts:AssumeRole for the role"
+	case code == registry.ErrDenied && st == stepWebIdentity:
+		return "the role's trust policy must name the issuer, the subject and the audience of the token"
+	case code == registry.ErrUnauthorized && st == stepWebIdentity:
+		return "check that the token's issuer is an identity provider of the account, and its audience one that the provider takes"
+	case code == registry.ErrUnauthorized:
+		return "check the access key and its secret: the key may be deleted or inactive; AWS says the same where the region " + s.host.Region + " is not enabled for the account"
+	case code == registry.ErrExpired:
+		return "the temporary credentials or the token that this identity comes from are over: put new ones into the profile"
+	case code == registry.ErrUnsupported:
+		return "enable the region " + s.host.Region + " for the account, and AWS STS in it"
+	case code == registry.ErrRateLimited:
+		return "wait; one token serves all registries of a region for twelve hours, so many calls mean that a cache is missing or not shared"
+	case code == registry.ErrNoIdentity:
+		return "give the process an identity (a role for its service account or instance, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or put one into the profile"
+	case code == registry.ErrHostNotFound:
+		return "check the region " + s.host.Region + " in the endpoint: AWS has no API there under the name that was tried"
+	}
+	return ""
+}
+
+// throttleWait is for a service that does not say how long to wait: AWS lets one account ask for 20 tokens a second and region, and 200 at once, which come back within
+// ten seconds (https://docs.aws.amazon.com/AmazonECR/latest/userguide/common-errors.html).
+const throttleWait = 10 * time.Second
+
+// maxWait keeps a strange answer from stopping renewal for longer than a throttled AWS ever would.
+const maxWait = 15 * time.Minute
+
+// retryAfter reads the headers of AWS and of HTTP; zero means that there is none.
+func retryAfter(h http.Header) time.Duration {
+	wait := time.Duration(0)
+	if ms, err := strconv.Atoi(h.Get("X-Amz-Retry-After")); err == nil {
+		wait = time.Duration(ms) * time.Millisecond
+	} else if s, err := strconv.Atoi(h.Get("Retry-After")); err == nil {
+		wait = time.Duration(s) * time.Second
+	} else if at, err := http.ParseTime(h.Get("Retry-After")); err == nil {
+		wait = time.Until(at)
+	}
+	return min(max(wait, 0), maxWait)
+}
+
+const (
+	maxText = 600
+	// maxWord is longer than any name of AWS; session tokens and web identities are longer still.
+	maxWord = 300
+)
+
+// clean makes text of others fit for an error: its first line, without secrets. AWS quotes the request whose signature is wrong on later lines, session token and all.
+func (s session) clean(text string, id identity) string {
+	text, _, _ = strings.Cut(text, "\n")
+	secrets := []string{id.creds.SecretAccessKey, id.creds.SessionToken}
+	if login := s.profile.Login.AWS; login != nil {
+		secrets = append(secrets, login.SecretAccessKey.Reveal(), login.SessionToken.Reveal())
+		if login.WebIdentity != nil {
+			secrets = append(secrets, login.WebIdentity.Token.Reveal())
+		}
+	}
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "[redacted]")
+		}
+	}
+	words := strings.Fields(text)
+	for i, word := range words {
+		if len(word) > maxWord {
+			words[i] = "[redacted]"
+		}
+	}
+	text = strings.Join(words, " ")
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "..."
+	}
+	return text
+}

@@ -1,0 +1,93 @@
+package ecr
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// A Host is what the name of a registry of ECR says. It is comparable; the zero Host is none.
+type Host struct {
+	// Account is the AWS account that owns the registry. Empty for ECR Public.
+	Account string
+	// Region is the AWS region: "eu-central-1". For ECR Public it is the one that issues its tokens.
+	Region string
+	// Partition is the part of AWS that the region is in, as it stands in ARNs: "aws", "aws-cn", "aws-us-gov".
+	Partition string
+
+	// Public says that it is ECR Public.
+	Public bool
+	// FIPS says that the endpoint is one with FIPS 140 validated cryptography.
+	FIPS bool
+	// DualStack says that the endpoint can be reached by IPv4 and IPv6.
+	DualStack bool
+}
+
+// ParseHost reads the name of a registry of ECR in its canonical spelling, as [registry.ParseEndpoint] returns it. Everything else is an error, look-alikes above all: a name with
+// a port, in upper case or with a dot at its end, one under another domain, and one whose region does not belong to its domain.
+func ParseHost(host string) (Host, error) {
+	switch host {
+	case "public.ecr.aws":
+		return Host{Public: true, Region: publicRegion, Partition: "aws"}, nil
+	case "ecr-public.aws.com":
+		return Host{Public: true, Region: publicRegion, Partition: "aws", DualStack: true}, nil
+	}
+	if registry.KindOf(host) != registry.ECR || strings.ToLower(host) != host {
+		return Host{}, fmt.Errorf("%q is not a registry of ECR", host)
+	}
+	// From here on the form is known: ACCOUNT.dkr.ecr[-fips].REGION.SUFFIX, or with dkr-ecr.
+	var h Host
+	var rest, service, suffix string
+	h.Account, rest, _ = strings.Cut(host, ".")
+	rest, h.DualStack = strings.CutPrefix(rest, "dkr-")
+	rest = strings.TrimPrefix(rest, "dkr.")
+	service, rest, _ = strings.Cut(rest, ".")
+	h.FIPS = service == "ecr-fips"
+	h.Region, suffix, _ = strings.Cut(rest, ".")
+
+	p := partitionOf(h.Region)
+	want := p.suffix
+	if h.DualStack {
+		want = p.dualStack
+	}
+	if suffix != want {
+		return Host{}, fmt.Errorf("%q is not a registry of ECR: those in %s do not end in %s", host, h.Region, suffix)
+	}
+	h.Partition = p.name
+	return h, nil
+}
+
+// publicRegion is where the API of ECR Public is: https://docs.aws.amazon.com/general/latest/gr/ecr-public.html.
+const publicRegion = "us-east-1"
+
+// A partition is a part of AWS with accounts, regions and domains of its own.
+type partition struct {
+	name string
+	// suffix and dualStack are what the names of its registries end in. No name for both protocols is known for an empty dualStack.
+	suffix, dualStack string
+}
+
+// partitionOf tells the partition by the region, for two of them share a suffix. The regions are those of AWS's partitions.json. A region that nobody knows yet is in the
+// largest partition, as for AWS's own clients.
+func partitionOf(region string) partition {
+	switch part := strings.SplitN(region, "-", 3); part[0] + "-" + part[1] {
+	case "us-gov":
+		return partition{"aws-us-gov", "amazonaws.com", "on.aws"}
+	case "us-iso":
+		return partition{"aws-iso", "c2s.ic.gov", ""}
+	case "us-isob":
+		return partition{"aws-iso-b", "sc2s.sgov.gov", ""}
+	case "eu-isoe":
+		return partition{"aws-iso-e", "cloud.adc-e.uk", ""}
+	case "us-isof":
+		return partition{"aws-iso-f", "csp.hci.ic.gov", ""}
+	case "eusc-de":
+		return partition{"aws-eusc", "amazonaws.eu", ""}
+	default:
+		if part[0] == "cn" {
+			return partition{"aws-cn", "amazonaws.com.cn", "on.amazonwebservices.com.cn"}
+		}
+		return partition{"aws", "amazonaws.com", "on.aws"}
+	}
+}

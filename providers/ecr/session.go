@@ -1,0 +1,179 @@
+package ecr
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	ststypes "github.com/aws/aws-sdk-go-v2/service/sts/types"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// A session is one call of [Provider.Credential]: from the first identity over the roles to the token.
+type session struct {
+	provider  Provider
+	profile   registry.Profile
+	host      Host
+	transport *http.Transport
+}
+
+// An identity is who asks AWS. Its name is for people and holds no secret.
+type identity struct {
+	name  string
+	creds aws.Credentials
+}
+
+// Retrieve makes the identity an [aws.CredentialsProvider].
+func (id identity) Retrieve(context.Context) (aws.Credentials, error) { return id.creds, nil }
+
+func (s session) credential(ctx context.Context) (credentials.Credential, error) {
+	id, err := s.start(ctx)
+	if err != nil {
+		return credentials.Credential{}, err
+	}
+	if s.profile.Login.AWS != nil {
+		for _, role := range s.profile.Login.AWS.Roles {
+			if id, err = s.assume(ctx, id, role); err != nil {
+				return credentials.Credential{}, err
+			}
+		}
+	}
+	return s.token(ctx, id)
+}
+
+// start returns the identity that the login starts from; see [credentials.AWSLogin].
+func (s session) start(ctx context.Context) (identity, error) {
+	login := s.profile.Login.AWS
+	switch {
+	case login == nil || login.AccessKeyID == "" && login.WebIdentity == nil:
+		return s.ambient(ctx)
+	case login.WebIdentity != nil:
+		return s.webIdentity(ctx, login.WebIdentity)
+	}
+	return identity{"access key " + login.AccessKeyID, aws.Credentials{
+		AccessKeyID:     login.AccessKeyID,
+		SecretAccessKey: login.SecretAccessKey.Reveal(),
+		SessionToken:    login.SessionToken.Reveal(),
+	}}, nil
+}
+
+const defaultSessionName = "regcred"
+
+func (s session) webIdentity(ctx context.Context, web *credentials.AWSWebIdentity) (identity, error) {
+	id := identity{name: "a web identity for role " + web.RoleARN}
+	token := web.Token
+	if web.TokenFile != "" {
+		var err error
+		if token, err = readToken(web.TokenFile); err != nil {
+			return id, s.error(registry.ErrNoIdentity, "mount the token where the profile says it is", err)
+		}
+	}
+	out, err := s.sts(id).AssumeRoleWithWebIdentity(ctx, &sts.AssumeRoleWithWebIdentityInput{
+		RoleArn:          aws.String(web.RoleARN),
+		RoleSessionName:  aws.String(sessionName(web.SessionName)),
+		WebIdentityToken: aws.String(token.Reveal()),
+	})
+	if err != nil {
+		return id, s.fail(ctx, stepWebIdentity, id, err)
+	}
+	return s.roleIdentity(web.RoleARN, out.Credentials)
+}
+
+// maxTokenFile is far above any token: AWS takes 20,000 characters.
+const maxTokenFile = 64 << 10
+
+func readToken(path string) (credentials.Secret, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return credentials.Secret{}, err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxTokenFile+1))
+	switch b = bytes.TrimSpace(b); {
+	case err != nil:
+		return credentials.Secret{}, err
+	case len(b) == 0 || len(b) > maxTokenFile:
+		return credentials.Secret{}, fmt.Errorf("%s holds no token", path)
+	}
+	return credentials.NewSecret(string(b)), nil
+}
+
+// assume asks for no duration and gets an hour, which every role and every chain of roles allows.
+func (s session) assume(ctx context.Context, from identity, role credentials.AWSRole) (identity, error) {
+	in := &sts.AssumeRoleInput{RoleArn: aws.String(role.ARN), RoleSessionName: aws.String(sessionName(role.SessionName))}
+	if role.ExternalID != "" {
+		in.ExternalId = aws.String(role.ExternalID)
+	}
+	out, err := s.sts(from).AssumeRole(ctx, in)
+	if err != nil {
+		return identity{}, s.fail(ctx, stepAssumeRole, from, err)
+	}
+	return s.roleIdentity(role.ARN, out.Credentials)
+}
+
+func sessionName(s string) string {
+	if s == "" {
+		return defaultSessionName
+	}
+	return s
+}
+
+func (s session) roleIdentity(arn string, c *ststypes.Credentials) (identity, error) {
+	if c == nil || c.AccessKeyId == nil || c.SecretAccessKey == nil || c.SessionToken == nil {
+		return identity{}, s.error(registry.ErrUnavailable, "", fmt.Errorf("assume role %s: the answer holds no key", arn))
+	}
+	return identity{"role " + arn, aws.Credentials{
+		AccessKeyID: *c.AccessKeyId, SecretAccessKey: *c.SecretAccessKey, SessionToken: *c.SessionToken,
+	}}, nil
+}
+
+// token asks for the token and takes it apart: it is the base64 form of "AWS:PASSWORD".
+func (s session) token(ctx context.Context, id identity) (credentials.Credential, error) {
+	token, expires, err := s.askToken(ctx, id)
+	if err != nil {
+		return credentials.Credential{}, s.fail(ctx, s.tokenStep(), id, err)
+	}
+	pair, err := base64.StdEncoding.DecodeString(token)
+	username, password, ok := strings.Cut(string(pair), ":")
+	if err != nil || !ok || username != Username || password == "" || expires.IsZero() {
+		return credentials.Credential{}, s.error(registry.ErrUnavailable, "", fmt.Errorf("%s: the answer holds no token", s.tokenStep()))
+	}
+	c := credentials.Credential{Username: username, Password: credentials.NewSecret(password), ExpiresAt: expires}
+	if err := c.Validate(time.Now()); err != nil {
+		return credentials.Credential{}, s.error(registry.ErrClockSkew, "", fmt.Errorf("%s: a new token is good until %s only, by AWS's clock",
+			s.tokenStep(), expires.UTC().Format(time.RFC3339)))
+	}
+	return c, nil
+}
+
+func (s session) tokenStep() step {
+	if s.host.Public {
+		return stepPublicToken
+	}
+	return stepToken
+}
+
+func (s session) askToken(ctx context.Context, id identity) (token string, expires time.Time, err error) {
+	if s.host.Public {
+		out, err := s.ecrPublic(id).GetAuthorizationToken(ctx, nil)
+		if err != nil || out.AuthorizationData == nil {
+			return "", time.Time{}, err
+		}
+		return aws.ToString(out.AuthorizationData.AuthorizationToken), aws.ToTime(out.AuthorizationData.ExpiresAt), nil
+	}
+	out, err := s.ecr(id).GetAuthorizationToken(ctx, nil)
+	if err != nil || len(out.AuthorizationData) == 0 {
+		return "", time.Time{}, err
+	}
+	return aws.ToString(out.AuthorizationData[0].AuthorizationToken), aws.ToTime(out.AuthorizationData[0].ExpiresAt), nil
+}

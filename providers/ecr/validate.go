@@ -1,0 +1,99 @@
+package ecr
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// Validate reports what is wrong with a profile as one of ECR, as a [credentials.InvalidError]; [registry.Profile.Validate] reports the rest. It asks nobody.
+//
+// All hosts of a profile are registries that one token serves: those of one region, of any account and under any of their names, or those of ECR Public. The login is an AWS identity, that of
+// the process, or, for ECR Public, none. A user name and password are refused, also one that "aws ecr get-login-password" printed: it would end after twelve hours, and nobody could
+// renew it.
+func (p Provider) Validate(profile registry.Profile) error {
+	var problems credentials.Problems
+	main, ok := p.validateHosts(&problems, profile)
+	if profile.Transport.PlainHTTP {
+		problems.Add("transport.plainHTTP", "is set", "nothing: ECR has https only")
+	}
+	p.validateLogin(&problems, profile.Login, main, ok)
+	return problems.Err(fmt.Sprintf("profile %q", profile.Name))
+}
+
+const wantHost = "the host of a registry, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com, or public.ecr.aws"
+
+// validateHosts returns what the main endpoint says, and whether it says anything.
+func (p Provider) validateHosts(problems *credentials.Problems, profile registry.Profile) (main Host, ok bool) {
+	if endpoint, err := registry.ParseEndpoint(profile.Endpoint); err == nil { // Else the profile's own validation says so.
+		if main, err = ParseHost(endpoint.Host); err != nil {
+			problems.Add("endpoint", fmt.Sprintf("is %s, which is no registry of ECR", endpoint.Host), wantHost)
+		}
+		ok = err == nil
+	}
+	for i, text := range profile.Hosts {
+		field := fmt.Sprintf("hosts[%d]", i)
+		endpoint, err := registry.ParseEndpoint(text)
+		if err != nil {
+			continue
+		}
+		host, err := ParseHost(endpoint.Host)
+		switch {
+		case err != nil:
+			problems.Add(field, fmt.Sprintf("is %s, which is no registry of ECR", endpoint.Host), wantHost)
+		case !ok:
+		case host.Public != main.Public:
+			problems.Add(field, "and the endpoint are not both of ECR Public", "a profile of its own: their tokens differ")
+		case host.Region != main.Region:
+			problems.Add(field, "is in "+host.Region, "a registry in "+main.Region+", as the endpoint is: a token is good for one region")
+		}
+	}
+	return main, ok
+}
+
+func (p Provider) validateLogin(problems *credentials.Problems, login credentials.Login, main Host, hostKnown bool) {
+	const want = "an AWS access key, web identity or role in aws, or ambient: true for the identity of the process"
+	ambient := login.Ambient
+	switch {
+	case login.Anonymous:
+		if hostKnown && !main.Public {
+			problems.Add("login", "is anonymous", want+": only ECR Public serves anybody")
+		}
+	case login.AWS != nil:
+		web := login.AWS.WebIdentity
+		ambient = web == nil && login.AWS.AccessKeyID == ""
+		if web != nil && web.TokenFile != "" && p.NoAmbient {
+			problems.Add("login.aws.webIdentity.tokenFile", "is not allowed here", "the token itself")
+		}
+		if hostKnown {
+			validateRoles(problems, login.AWS, main)
+		}
+	case login.Username != "" || !login.Password.IsZero():
+		problems.Add("login", "is a user name and password", want+": a password of ECR ends after twelve hours and nobody could renew it (an access key goes into aws.accessKeyID and aws.secretAccessKey)")
+	case login.Google != nil:
+		problems.Add("login", "is one of Google", want)
+	case len(login.Fields) > 0:
+		problems.Add("login", "has fields", want)
+	}
+	if ambient && p.NoAmbient {
+		problems.Add("login", "is the identity of the process, which is not allowed here", "an AWS access key, or a web identity with its token, in aws")
+	}
+}
+
+// validateRoles refuses roles of another partition, which no token of this one reaches.
+func validateRoles(problems *credentials.Problems, login *credentials.AWSLogin, main Host) {
+	check := func(field, arn string) {
+		part := strings.SplitN(arn, ":", 3)
+		if len(part) == 3 && part[0] == "arn" && part[1] != main.Partition {
+			problems.Add(field, fmt.Sprintf("is in the partition %s", part[1]), "a role in "+main.Partition+", where the registry is: no identity of AWS crosses partitions")
+		}
+	}
+	if login.WebIdentity != nil {
+		check("login.aws.webIdentity.roleARN", login.WebIdentity.RoleARN)
+	}
+	for i, role := range login.Roles {
+		check(fmt.Sprintf("login.aws.roles[%d].arn", i), role.ARN)
+	}
+}
