@@ -52,34 +52,41 @@ type Validator interface {
 	Validate(p registry.Profile) error
 }
 
-// Validate reports every problem of the profile, both those that any profile can have and those that the provider knows of.
+// Validate reports every problem of the profile: those that any profile can have, and those that the provider knows of.
+// Where both speak of one field, the general one is reported.
 func Validate(provider Provider, p registry.Profile) error {
-	err := p.Validate()
+	general := p.Validate()
 	v, ok := provider.(Validator)
 	if !ok {
-		return err
+		return general
 	}
 	own := v.Validate(p)
-	general, isInvalid := errors.AsType[*credentials.InvalidError](err)
-	if !isInvalid || own == nil {
-		return firstError(err, own)
+	if general == nil {
+		return own
 	}
 	var problems credentials.Problems
-	problems.Under("", general)
-	if specific, ok := errors.AsType[*credentials.InvalidError](own); ok {
-		specific.Fields = slices.DeleteFunc(slices.Clone(specific.Fields), func(f *credentials.FieldError) bool {
-			return slices.ContainsFunc(general.Fields, func(g *credentials.FieldError) bool { return g.Field == f.Field })
-		})
+	var known []string
+	for _, f := range fieldErrors(general) {
+		known = append(known, f.Field)
+		problems.Add(f.Field, f.Problem, f.Want)
 	}
-	problems.Under("", own)
-	return problems.Err(general.Subject)
+	for _, f := range fieldErrors(own) {
+		if !slices.Contains(known, f.Field) {
+			problems.Add(f.Field, f.Problem, f.Want)
+		}
+	}
+	return problems.Err(subject(p))
 }
 
-func firstError(a, b error) error {
-	if a != nil {
-		return a
+// fieldErrors returns the problems in err; one about the whole if it is none of [credentials.InvalidError].
+func fieldErrors(err error) []*credentials.FieldError {
+	if err == nil {
+		return nil
 	}
-	return b
+	if e, ok := errors.AsType[*credentials.InvalidError](err); ok {
+		return e.Fields
+	}
+	return []*credentials.FieldError{{Problem: err.Error()}}
 }
 
 // Key says which credential in a cache serves the profile; see [credentials.Key] and [Scoper].
@@ -126,19 +133,18 @@ func Source(provider Provider, p registry.Profile) credentials.Source {
 // It is a [Provider], and passes on what [Scoper] and [Validator] say. It must not be changed once in use. A nil Set serves nothing.
 type Set map[registry.Kind]Provider
 
-// Credential validates the profile and asks the provider of its kind. A kind without provider is an [registry.Error] with [registry.ErrNoProfile]; an invalid profile
-// has [registry.ErrInvalid] and wraps the [credentials.InvalidError].
+// Credential validates the profile and asks the provider of its kind. Its error is a [registry.Error], whatever the
+// provider's is: a kind without provider has [registry.ErrNoProfile], an invalid profile [registry.ErrInvalid], a ctx that
+// ended [registry.ErrCanceled].
 func (s Set) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
-	const op = "get credential"
-	ref := fmt.Sprintf("for profile %q", p.Name)
 	if ctx.Err() != nil {
-		return credentials.Credential{}, &registry.Error{Op: op, Ref: ref, Code: registry.ErrCanceled, Err: context.Cause(ctx)}
+		return credentials.Credential{}, fail(p, registry.ErrCanceled, "", context.Cause(ctx))
 	}
 	if err := s.Validate(p); err != nil {
 		if _, ok := errors.AsType[*registry.Error](err); ok {
 			return credentials.Credential{}, err
 		}
-		return credentials.Credential{}, &registry.Error{Op: op, Ref: ref, Code: registry.ErrInvalid, Hint: "mend the profile", Err: err}
+		return credentials.Credential{}, invalid(p, err)
 	}
 	c, err := s[p.Kind].Credential(ctx, p)
 	if err == nil {
@@ -147,7 +153,11 @@ func (s Set) Credential(ctx context.Context, p registry.Profile) (credentials.Cr
 	if _, ok := errors.AsType[*registry.Error](err); ok {
 		return credentials.Credential{}, err
 	}
-	return credentials.Credential{}, &registry.Error{Op: op, Ref: ref, Code: registry.CodeOf(err), Err: err}
+	code := registry.CodeOf(err)
+	if ctx.Err() != nil && code == registry.ErrUnknown {
+		code = registry.ErrCanceled
+	}
+	return credentials.Credential{}, fail(p, code, "", err)
 }
 
 // Scope passes on what the provider of the profile's kind says.
@@ -167,7 +177,7 @@ func (s Set) Validate(p registry.Profile) error {
 			kinds = append(kinds, string(kind))
 		}
 		return &registry.Error{
-			Op: "find provider", Ref: fmt.Sprintf("for profile %q", p.Name), Code: registry.ErrNoProfile,
+			Op: "find provider", Ref: "for " + subject(p), Code: registry.ErrNoProfile,
 			Hint: "use one of the kinds that this program has providers for, or add the provider to its providers.Set",
 			Err:  fmt.Errorf("no provider for kind %q; there are: %s", p.Kind, strings.Join(kinds, ", ")),
 		}

@@ -1,0 +1,45 @@
+package custom
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// check finds what the names of well-known registries and of their tokens tell.
+func check(p registry.Profile, problems *credentials.Problems) {
+	var hosts []string
+	endpoints, _ := p.Endpoints() // One that cannot be read is reported by the profile's own validation.
+	for _, e := range endpoints {
+		hosts = append(hosts, e.Host)
+	}
+	// https://docs.github.com/en/packages/working-with-a-github-packages-registry/working-with-the-container-registry
+	if slices.Contains(hosts, "ghcr.io") && strings.HasPrefix(p.Login.Password.Reveal(), "github_pat_") {
+		problems.Add("login.password", "is a fine-grained token of GitHub, which ghcr.io refuses",
+			"a classic personal access token with the right read:packages")
+	}
+	if token := shortLived(p.Login.Username, hosts); token != "" && p.Login.ExpiresAt.IsZero() {
+		problems.Add("login.expiresAt", "is missing, though the user name is that of "+token,
+			"the instant at which the token ends; better, a login that lasts, for nobody renews this one")
+	}
+}
+
+// shortLived says which kind of token goes with the user name, if it is one that soon ends; else "".
+func shortLived(username string, hosts []string) string {
+	switch username {
+	case "00000000-0000-0000-0000-000000000000":
+		return "a token of Azure, which is good for three hours"
+	case "gitlab-ci-token":
+		return "a job of GitLab, whose token ends with it"
+	case "oauth2accesstoken":
+		return "a token of Google, which is good for an hour"
+	case "AWS":
+		isECR := func(host string) bool { return registry.KindOf(host) == registry.ECR }
+		if slices.ContainsFunc(hosts, isECR) {
+			return "a token of AWS, which is good for twelve hours"
+		}
+	}
+	return ""
+}

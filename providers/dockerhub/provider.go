@@ -1,0 +1,42 @@
+// Package dockerhub issues credentials for Docker Hub.
+//
+// [Provider] takes the login of a profile as it is: a Docker ID with a password or a personal access token, the name of
+// an organisation with an organisation access token, or none for public images.
+//
+// It asks nobody, so it does not know whether Docker Hub accepts the login: package validate finds that out. The guide
+// in docs/dockerhub.md says which login to make, and how.
+package dockerhub
+
+import (
+	"context"
+	"strings"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/registry"
+)
+
+// A Provider issues credentials for profiles of kind [registry.DockerHub]. The zero Provider is ready to use, and safe
+// for concurrent use.
+type Provider struct{}
+
+// Credential returns the login of the profile, until its ExpiresAt if it has one. Its errors are those of
+// [providers.Static].
+func (Provider) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+	return static.Credential(ctx, p)
+}
+
+// Validate reports logins that Docker Hub does not take, as a [credentials.InvalidError]: an identity of a cloud, and an
+// e-mail address in place of the Docker ID.
+func (Provider) Validate(p registry.Profile) error { return static.Validate(p) }
+
+var static = providers.Static{Check: check}
+
+// Docker Hub's web site takes an e-mail address, its registry does not:
+// https://docs.docker.com/reference/cli/docker/login/.
+func check(p registry.Profile, problems *credentials.Problems) {
+	if strings.Contains(p.Login.Username, "@") {
+		problems.Add("login.username", "is an e-mail address",
+			"the Docker ID, or the name of the organisation that an organisation access token belongs to")
+	}
+}

@@ -1,0 +1,48 @@
+package dockerhub_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/dockerhub"
+	"github.com/regcred/regcred/registry"
+)
+
+func Example() {
+	set := providers.Set{registry.DockerHub: dockerhub.Provider{}}
+	profile := registry.Profile{
+		Name: "team-a",
+		Kind: registry.DockerHub,
+		Login: credentials.Login{
+			Username: "acme", // The name of the organisation, for an organisation access token.
+			Password: credentials.NewSecret("dckr_oat_..."),
+		},
+	}
+	credential, err := set.Credential(context.Background(), profile)
+	fmt.Println(credential.Username, credential.Password, err)
+	// Output: acme [redacted] <nil>
+}
+
+func TestEMailAddressIsNoUserName(t *testing.T) {
+	profile := registry.Profile{Name: "a", Kind: registry.DockerHub, Login: credentials.Login{
+		Username: "jo@example.com", Password: credentials.NewSecret("p"),
+	}}
+	_, err := dockerhub.Provider{}.Credential(t.Context(), profile)
+	require.ErrorIs(t, err, registry.ErrInvalid)
+	require.ErrorContains(t, err, "login.username is an e-mail address: expected the Docker ID")
+
+	profile.Login.Username = "jo"
+	require.NoError(t, providers.Validate(dockerhub.Provider{}, profile))
+}
+
+func TestPublicImagesNeedNoLogin(t *testing.T) {
+	profile := registry.Profile{Name: "a", Kind: registry.DockerHub, Login: credentials.Login{Anonymous: true}}
+	credential, err := dockerhub.Provider{}.Credential(t.Context(), profile)
+	require.NoError(t, err)
+	require.True(t, credential.Anonymous)
+}

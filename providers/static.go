@@ -1,0 +1,81 @@
+package providers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// A Static is a [Provider] for registries that take the login as it stands in the profile: a user name with a password,
+// or a token in its place, or nothing. It asks nobody. The zero Static is ready to use, and serves a kind of one's own:
+//
+//	providers.Set{"harbor": providers.Static{}}
+type Static struct {
+	// Check adds what only this kind of registry knows about its profiles. It also sees profiles that have other
+	// problems. Nil means that there is nothing to know.
+	Check func(p registry.Profile, problems *credentials.Problems)
+}
+
+// Credential returns the login as a credential that expires when the login says; an anonymous one if that is what the
+// login says. Its error is a [registry.Error] with [registry.ErrInvalid] for a profile that has problems,
+// [registry.ErrExpired] for a login that is over, or [registry.ErrCanceled].
+func (s Static) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+	if ctx.Err() != nil {
+		return credentials.Credential{}, fail(p, registry.ErrCanceled, "", context.Cause(ctx))
+	}
+	if err := Validate(s, p); err != nil {
+		return credentials.Credential{}, invalid(p, err)
+	}
+	c := credentials.Credential{
+		Anonymous: p.Login.Anonymous,
+		Username:  p.Login.Username,
+		Password:  p.Login.Password,
+		ExpiresAt: p.Login.ExpiresAt,
+	}
+	if err := c.Validate(time.Now()); err != nil {
+		code := registry.ErrInvalid
+		if errors.Is(err, credentials.ErrExpired) {
+			code = registry.ErrExpired
+		}
+		return credentials.Credential{}, fail(p, code, "put a new password or token into the profile, with its expiry", err)
+	}
+	return c, nil
+}
+
+// Validate refuses logins that are no user name and password, and adds what Check finds.
+func (s Static) Validate(p registry.Profile) error {
+	var problems credentials.Problems
+	what := ""
+	switch l := p.Login; {
+	case l.Ambient:
+		what = "is the identity of the process"
+	case l.AWS != nil:
+		what = "is an identity of AWS"
+	case l.Google != nil:
+		what = "is an identity of Google"
+	case len(l.Fields) > 0:
+		what = "has fields"
+	}
+	if what != "" {
+		problems.Add("login", what, "username and password, or anonymous: true")
+	}
+	if s.Check != nil {
+		s.Check(p, &problems)
+	}
+	return problems.Err(subject(p))
+}
+
+func subject(p registry.Profile) string { return fmt.Sprintf("profile %q", p.Name) }
+
+// fail returns the error of a credential that was not issued.
+func fail(p registry.Profile, code registry.Code, hint string, err error) error {
+	return &registry.Error{Op: "get credential", Ref: "for " + subject(p), Code: code, Hint: hint, Err: err}
+}
+
+func invalid(p registry.Profile, err error) error {
+	return fail(p, registry.ErrInvalid, "mend the profile", err)
+}

@@ -1,0 +1,102 @@
+package providers_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/registry"
+)
+
+// profileWith returns a valid profile but for what the login makes of it.
+func profileWith(login credentials.Login) registry.Profile {
+	return registry.Profile{Name: "a", Kind: "harbor", Endpoint: "registry.example.com", Login: login}
+}
+
+func user(name, password string) credentials.Login {
+	return credentials.Login{Username: name, Password: credentials.NewSecret(password)}
+}
+
+func TestStaticHandsOutTheLogin(t *testing.T) {
+	until := time.Now().Add(time.Hour)
+	expiring := user("robot$ci", "s3cret")
+	expiring.ExpiresAt = until
+	tests := map[string]struct {
+		login credentials.Login
+		want  credentials.Credential
+	}{
+		"anonymous": {
+			credentials.Login{Anonymous: true},
+			credentials.Credential{Anonymous: true},
+		},
+		"user": {
+			user("robot$ci", "s3cret"),
+			credentials.Credential{Username: "robot$ci", Password: credentials.NewSecret("s3cret")},
+		},
+		"user with expiry": {
+			expiring,
+			credentials.Credential{Username: "robot$ci", Password: credentials.NewSecret("s3cret"), ExpiresAt: until},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := providers.Static{}.Credential(t.Context(), profileWith(test.login))
+			require.NoError(t, err)
+			require.True(t, got.Equal(test.want), "got %v", got)
+		})
+	}
+}
+
+func TestStaticRefusesLoginsOfClouds(t *testing.T) {
+	tests := map[string]credentials.Login{
+		"is the identity of the process": {Ambient: true},
+		"is an identity of AWS":          {AWS: &credentials.AWSLogin{}},
+		"is an identity of Google":       {Google: &credentials.GoogleLogin{}},
+		"has fields":                     {Fields: map[string]credentials.Secret{"a": credentials.NewSecret("b")}},
+	}
+	for problem, login := range tests {
+		t.Run(problem, func(t *testing.T) {
+			_, err := providers.Static{}.Credential(t.Context(), profileWith(login))
+			require.ErrorIs(t, err, registry.ErrInvalid)
+			require.ErrorContains(t, err, `profile "a": login `+problem)
+		})
+	}
+}
+
+func TestStaticEndsWithTheLogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		login := user("u", "p")
+		login.ExpiresAt = time.Now().Add(time.Minute)
+		time.Sleep(time.Minute - 1)
+		_, err := providers.Static{}.Credential(t.Context(), profileWith(login))
+		require.NoError(t, err)
+		time.Sleep(1)
+		c, err := providers.Static{}.Credential(t.Context(), profileWith(login))
+		require.ErrorIs(t, err, registry.ErrExpired)
+		require.ErrorIs(t, err, credentials.ErrExpired)
+		require.Zero(t, c)
+	})
+}
+
+func TestStaticAddsWhatCheckFinds(t *testing.T) {
+	s := providers.Static{Check: func(_ registry.Profile, problems *credentials.Problems) {
+		problems.Add("endpoint", "is closed", "another one")
+	}}
+	_, err := s.Credential(t.Context(), profileWith(user("u", "p")))
+	require.ErrorContains(t, err, "endpoint is closed: expected another one")
+}
+
+func TestStaticLeavesWithItsCaller(t *testing.T) {
+	cause := errors.New("the user left")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	_, err := providers.Static{}.Credential(ctx, profileWith(user("u", "p")))
+	require.ErrorIs(t, err, cause)
+	require.ErrorIs(t, err, registry.ErrCanceled)
+}
