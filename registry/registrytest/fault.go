@@ -19,7 +19,7 @@ type Fault struct {
 	Delay time.Duration
 	// Hang leaves them without an answer until the client gives up.
 	Hang bool
-	// Cut closes the connection without an answer.
+	// Cut closes the connection without an answer. A Go client asks again on its own if it had used the connection before.
 	Cut bool
 	// Answer is sent instead of the registry's own. Zero means the registry's own.
 	Answer Answer
@@ -27,7 +27,7 @@ type Fault struct {
 	Header map[string]string
 	// Padding is how many bytes follow the body. They are spaces, so that JSON stays JSON.
 	Padding int64
-	// CutAfter closes the connection after so many bytes of the body. Zero means that the body is whole.
+	// CutAfter ends the answer after so many bytes of the body, without the rest. Zero means that the body is whole.
 	CutAfter int64
 }
 
@@ -92,7 +92,7 @@ func (c *call) withFaults(answer func()) {
 	if f.Cut {
 		cut(c.req)
 	}
-	c.w.ResponseWriter = &faultWriter{ResponseWriter: c.w.ResponseWriter, req: c.req, fault: f}
+	c.w.ResponseWriter = &faultWriter{ResponseWriter: c.w.ResponseWriter, fault: f}
 	if f.Answer.isZero() {
 		answer()
 	} else {
@@ -120,7 +120,6 @@ func (c *call) pad(n int64) {
 // A faultWriter changes the header of an answer, and cuts its body.
 type faultWriter struct {
 	http.ResponseWriter
-	req     *http.Request
 	fault   Fault
 	written int64
 }
@@ -145,7 +144,8 @@ func (w *faultWriter) Write(b []byte) (int, error) {
 	if limit > 0 && w.written+int64(len(b)) >= limit {
 		_, _ = w.ResponseWriter.Write(b[:limit-w.written])
 		_ = http.NewResponseController(w.ResponseWriter).Flush()
-		cut(w.req)
+		// Not the connection: with HTTP/2, it could be closed before these bytes are on their way.
+		panic(http.ErrAbortHandler)
 	}
 	n, err := w.ResponseWriter.Write(b)
 	w.written += int64(n)

@@ -103,7 +103,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, config *tls.Config, 
 				s.Registry.serve(w, req, at)
 			}
 		}),
-		TLSConfig:   config.Clone(), // The server writes into it.
+		TLSConfig:   config.Clone(),             // The server writes into it.
 		ErrorLog:    log.New(io.Discard, "", 0), // A client that does not trust the certificate is the client's to report.
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnContext: withConn,

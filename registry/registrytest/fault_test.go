@@ -1,0 +1,150 @@
+package registrytest_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/registry/registrytest"
+)
+
+func manifests(q registrytest.Request) bool {
+	return q.Part == registrytest.PartRegistry && strings.Contains(q.Path, "/manifests/")
+}
+
+// The same faults over a socket, in both versions of HTTP, and in memory.
+func TestFaults(t *testing.T) {
+	for transport, open := range map[string]func(*testing.T, *registrytest.Registry) (http.RoundTripper, string){
+		"tls": func(t *testing.T, r *registrytest.Registry) (http.RoundTripper, string) {
+			s := start(t, r)
+			return s.Client().Transport, s.URL
+		},
+		"plain http": func(t *testing.T, r *registrytest.Registry) (http.RoundTripper, string) {
+			s, err := registrytest.StartPlainHTTP(r)
+			require.NoError(t, err)
+			t.Cleanup(s.Close)
+			return s.Client().Transport, s.URL
+		},
+		"memory": func(_ *testing.T, r *registrytest.Registry) (http.RoundTripper, string) {
+			return r.Transport(), "https://registry.test"
+		},
+	} {
+		t.Run(transport, func(t *testing.T) {
+			r := newRegistry(t, registrytest.MCR())
+			rt, base := open(t, r)
+			type result struct {
+				err    error // Of the request.
+				status int
+				header http.Header
+				body   string
+				cut    error // Of the body.
+			}
+			ask := func(t *testing.T, ctx context.Context) result {
+				req, err := http.NewRequestWithContext(ctx, "GET", base+image, nil)
+				require.NoError(t, err)
+				res, err := rt.RoundTrip(req)
+				if err != nil {
+					return result{err: err}
+				}
+				body, err := io.ReadAll(res.Body)
+				require.NoError(t, res.Body.Close())
+				return result{nil, res.StatusCode, res.Header, string(body), err}
+			}
+			whole := ask(t, t.Context())
+			require.Equal(t, 200, whole.status)
+
+			for name, c := range map[string]struct {
+				fault registrytest.Fault
+				check func(t *testing.T, got result)
+			}{
+				"status": {registrytest.Fault{Answer: registrytest.Answer{Status: 503, Body: "try later"}}, func(t *testing.T, got result) {
+					require.Equal(t, 503, got.status)
+					require.Equal(t, "try later", got.body)
+					require.Equal(t, "text/plain; charset=utf-8", got.header.Get("Content-Type"))
+				}},
+				"html": {registrytest.Fault{Answer: registrytest.Answer{Status: 200, Body: "<html>Log in to the hotel's network</html>"}}, func(t *testing.T, got result) {
+					require.Equal(t, "text/html; charset=utf-8", got.header.Get("Content-Type"))
+				}},
+				"redirect": {registrytest.Fault{Answer: registrytest.Answer{Status: 302, Header: map[string]string{"Location": "https://login.test/?from={repository}"}}}, func(t *testing.T, got result) {
+					require.Equal(t, "https://login.test/?from=team/app", got.header.Get("Location"))
+				}},
+				"cut": {registrytest.Fault{Cut: true}, func(t *testing.T, got result) {
+					require.Error(t, got.err)
+				}},
+				"cut in the body": {registrytest.Fault{CutAfter: 10}, func(t *testing.T, got result) {
+					require.NoError(t, got.err)
+					require.Error(t, got.cut)
+					require.Equal(t, whole.body[:10], got.body)
+				}},
+				"no digest": {registrytest.Fault{Header: map[string]string{"Docker-Content-Digest": ""}}, func(t *testing.T, got result) {
+					require.Empty(t, got.header.Values("Docker-Content-Digest"))
+					require.Equal(t, whole.body, got.body)
+				}},
+				"wrong type": {registrytest.Fault{Header: map[string]string{"Content-Type": "text/plain"}}, func(t *testing.T, got result) {
+					require.Equal(t, "text/plain", got.header.Get("Content-Type"))
+				}},
+				"large header": {registrytest.Fault{Header: map[string]string{"X-Large": strings.Repeat("x", 32<<10)}}, func(t *testing.T, got result) {
+					require.Len(t, got.header.Get("X-Large"), 32<<10)
+				}},
+				"large body": {registrytest.Fault{Padding: 3 << 20}, func(t *testing.T, got result) {
+					require.Len(t, got.body, len(whole.body)+3<<20)
+					require.Equal(t, whole.body, strings.TrimRight(got.body, " "))
+				}},
+			} {
+				t.Run(name, func(t *testing.T) {
+					remove := r.Inject(c.fault)
+					got := ask(t, t.Context())
+					remove()
+					c.check(t, got)
+					require.Equal(t, whole.body, ask(t, t.Context()).body, "mended")
+				})
+			}
+			t.Run("hang", func(t *testing.T) {
+				defer r.Inject(registrytest.Fault{Hang: true})()
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				require.ErrorIs(t, ask(t, ctx).err, context.DeadlineExceeded)
+			})
+		})
+	}
+}
+
+func TestFaultsAreCounted(t *testing.T) {
+	r := newRegistry(t, registrytest.ECR())
+	ann := newClient(r, "ann", "right")
+	r.Inject(registrytest.Fault{Match: manifests, Times: 2, Answer: registrytest.Answer{Status: 500}})
+	r.Inject(registrytest.Fault{Match: manifests, Times: 1, Answer: registrytest.Answer{Status: 502}})
+	require.Equal(t, 200, ann.ask(t, "GET", "/v2/").StatusCode, "no match")
+	for i, want := range []int{500, 500, 502, 200} {
+		require.Equal(t, want, ann.ask(t, "GET", image).StatusCode, i)
+	}
+}
+
+func TestDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegistry(t, registrytest.MCR())
+		r.Inject(registrytest.Fault{Delay: time.Minute, Header: map[string]string{"X-Late": "yes"}})
+		c := newClient(r, "", "")
+		start := time.Now()
+		got := c.ask(t, "GET", image)
+		require.Equal(t, time.Minute, time.Since(start))
+		require.Equal(t, "yes", got.Header.Get("X-Late"))
+		require.Equal(t, 200, got.StatusCode)
+
+		why := errors.New("no time")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(why) })
+		req, err := http.NewRequestWithContext(ctx, "GET", c.base+image, nil)
+		require.NoError(t, err)
+		_, err = c.http.RoundTrip(req)
+		require.ErrorIs(t, err, why)
+		require.Equal(t, time.Minute+time.Second, time.Since(start))
+	})
+}

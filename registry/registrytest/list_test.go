@@ -1,0 +1,154 @@
+package registrytest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/registry/registrytest"
+)
+
+// follow asks for pages until there is no link to a next one.
+func follow(t *testing.T, c client, path string) (all []string, pages int) {
+	t.Helper()
+	for path != "" {
+		got := c.ask(t, "GET", path)
+		require.Equal(t, 200, got.StatusCode, got.body)
+		var list struct{ Tags, Repositories []string }
+		require.NoError(t, json.Unmarshal([]byte(got.body), &list))
+		all = append(all, append(list.Tags, list.Repositories...)...)
+		pages++
+		path = ""
+		if m := regexp.MustCompile(`^<(.*)>; rel="next"$`).FindStringSubmatch(got.Header.Get("Link")); m != nil {
+			path = m[1]
+		}
+	}
+	return all, pages
+}
+
+func TestTags(t *testing.T) {
+	for _, d := range registrytest.Dialects() {
+		t.Run(d.Name, func(t *testing.T) {
+			r := newRegistry(t, d)
+			want := []string{"1"}
+			for i := range 250 {
+				tag := fmt.Sprintf("v%03d", i)
+				_, err := r.AddManifest("team/app:"+tag, "application/json", []byte("{}"))
+				require.NoError(t, err)
+				want = append(want, tag)
+			}
+			ann := newClient(r, "ann", "right")
+			got, pages := follow(t, ann, "/v2/team/app/tags/list")
+			require.Equal(t, want, got)
+			if d.Tags.Default == 0 {
+				require.Equal(t, 1, pages)
+			} else {
+				require.Equal(t, (len(want)+d.Tags.Default-1)/d.Tags.Default, pages)
+			}
+			got, pages = follow(t, ann, "/v2/team/app/tags/list?n=60")
+			require.Equal(t, want, got)
+			require.Equal(t, 5, pages)
+			require.Contains(t, ann.ask(t, "GET", "/v2/team/app/tags/list?n=0").body, `"tags":[]`)
+		})
+	}
+}
+
+func TestPages(t *testing.T) {
+	for name, c := range map[string]struct {
+		dialect registrytest.Dialect
+		query   string
+		want    string
+	}{
+		"ecr, too many":            {registrytest.ECR(), "n=1001", "registry 405 UNSUPPORTED"},
+		"ecr, a cursor made up":    {registrytest.ECR(), "n=1&last=1", "registry 405 UNSUPPORTED"},
+		"zot, unknown last":        {registrytest.Zot(), "n=1&last=zzz", "registry 404 NAME_UNKNOWN"},
+		"harbor, unknown last":     {registrytest.Harbor(), "n=1&last=zzz", good},
+		"quay, too many":           {registrytest.Quay(), "n=1000", good},
+		"distribution, not a page": {registrytest.DistributionBasic(), "n=-1", "registry 400 PAGINATION_NUMBER_INVALID"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ann := newClient(newRegistry(t, c.dialect), "ann", "right")
+			require.Equal(t, c.want, ann.ask(t, "GET", "/v2/team/app/tags/list?"+c.query).String())
+		})
+	}
+}
+
+func TestCatalog(t *testing.T) {
+	// What an administrator, and somebody who may pull from other/ only, get.
+	const (
+		every  = "new/app other/app team/app"
+		mine   = "new/app team/app"
+		theirs = "other/app"
+	)
+	for name, want := range map[string][2]string{
+		"dockerhub":          {"401", "401"},
+		"ecr":                {mine, theirs},
+		"ecr-public":         {"401", "401"},
+		"gcr":                {mine, theirs},
+		"gar":                {mine, theirs},
+		"quay":               {mine, theirs},
+		"nexus-basic":        {mine, theirs},
+		"nexus-bearer":       {mine, theirs},
+		"artifactory":        {mine, theirs},
+		"mcr":                {every, every},
+		"acr":                {mine, theirs},
+		"harbor":             {every, "401"},
+		"ghcr":               {"404", "404"},
+		"gitlab":             {every, "401"},
+		"distribution-basic": {mine, theirs},
+		"distribution-token": {every, "401"},
+		"zot":                {mine, theirs},
+		"gitea":              {mine, theirs},
+	} {
+		for _, d := range registrytest.Dialects() {
+			if d.Name != name {
+				continue
+			}
+			for i, user := range []string{"ann", "bob"} {
+				t.Run(name+"/"+user, func(t *testing.T) {
+					c := newClient(newRegistry(t, d), user, "right")
+					first := c.send(t, "registry", "GET", c.base+"/v2/_catalog", nil)
+					m := challengeForm.FindStringSubmatch(first.Header.Get("WWW-Authenticate"))
+					edit := c.basic
+					if m != nil && strings.EqualFold(m[1], "bearer") && name != "harbor" {
+						var scopes []string
+						if name != "quay" && name != "ghcr" {
+							scopes = []string{"registry:catalog:*"}
+						}
+						token := c.token(t, m[2], m[3], scopes...)
+						require.Equal(t, 200, token.StatusCode, token.body)
+						edit = bearer(token.text(t))
+					}
+					got := c.send(t, "registry", "GET", c.base+"/v2/_catalog", edit)
+					if len(want[i]) == 3 {
+						require.Equal(t, want[i], fmt.Sprint(got.StatusCode))
+						return
+					}
+					require.Equal(t, 200, got.StatusCode, got.body)
+					var list struct{ Repositories []string }
+					require.NoError(t, json.Unmarshal([]byte(got.body), &list))
+					require.Equal(t, want[i], strings.Join(list.Repositories, " "))
+				})
+			}
+		}
+	}
+}
+
+func TestQuayCursor(t *testing.T) {
+	r := newRegistry(t, registrytest.Quay())
+	ann := newClient(r, "ann", "right")
+	token := ann.token(t, ann.base+"/v2/auth", "registry.test").text(t)
+	got := ann.send(t, "", "GET", ann.base+"/v2/_catalog?n=1", bearer(token))
+	require.Contains(t, got.body, "new/app")
+	next, err := url.Parse(strings.Trim(strings.Split(got.Header.Get("Link"), ";")[0], "<>"))
+	require.NoError(t, err)
+	require.NotContains(t, next.Query().Get("next_page"), "new/app")
+	got = ann.send(t, "", "GET", ann.base+next.String(), bearer(token))
+	require.Contains(t, got.body, "team/app")
+	require.Empty(t, got.Header.Get("Link"))
+}
