@@ -59,8 +59,8 @@ type Checker struct {
 
 	own     registry.Transports
 	mu      sync.Mutex
-	guarded map[*http.Transport]*http.Transport // The same ways, which refuse private addresses.
-	current *session                            // For CacheFor.
+	guarded map[guardKey]*http.Transport // The same ways, which refuse addresses that a registry may not name.
+	current *session                     // For CacheFor.
 }
 
 // A Candidate is a credential that may open a registry, and the way there.
@@ -141,8 +141,7 @@ func (c *Checker) userAgent() string {
 //
 // The error is a [registry.Error]; [registry.ErrUnauthorized] and [registry.ErrExpired] are those of a login that was refused.
 func (c *Checker) Login(ctx context.Context, endpoint registry.Endpoint, candidate Candidate) (Result, error) {
-	s := c.session()
-	r := s.login(ctx, endpoint, candidate)
+	r := c.call().login(ctx, endpoint, &candidate)
 	return r, r.Err
 }
 
@@ -152,7 +151,7 @@ func (c *Checker) Login(ctx context.Context, endpoint registry.Endpoint, candida
 // The error is nil only if the image can be pulled, else a [registry.Error]: what was said to the candidate that came farthest. [Result.Attempts] says what was said to each. If ctx
 // ends, the code is [registry.ErrCanceled] and the error wraps [context.Cause].
 func (c *Checker) Image(ctx context.Context, image registry.Image, candidates ...Candidate) (Result, error) {
-	r := c.session().image(ctx, Request{image, candidates})
+	r := c.call().image(ctx, image, candidates)
 	return r, r.Err
 }
 
@@ -161,5 +160,5 @@ func (c *Checker) Image(ctx context.Context, image registry.Image, candidates ..
 //
 // The results are in the order of the requests. The error is nil only if all images can be pulled; it joins the errors of those that cannot, one for each image.
 func (c *Checker) Images(ctx context.Context, requests []Request) ([]Result, error) {
-	return c.session().images(ctx, requests)
+	return c.call().images(ctx, requests)
 }

@@ -37,7 +37,7 @@ func (p Platform) String() string {
 }
 
 // Runs reports whether a node of platform p runs an image for platform image: by the rules of containerd (its package platforms), a node also runs images for earlier variants of its
-// architecture.
+// architecture. That some 64-bit processors run 32-bit images too, which containerd takes as a last resort, is not counted on.
 func (p Platform) Runs(image Platform) bool {
 	p, image = p.normal(), image.normal()
 	if p.OS != image.OS || p.Architecture != image.Architecture {
@@ -81,4 +81,15 @@ func (p Platform) normal() Platform {
 		p.Variant = "v1"
 	}
 	return p
+}
+
+// best returns the index of the platform of an image that a node of platform p runs: its own, or else the latest of the earlier variants. -1 if it runs none.
+func (p Platform) best(images []Platform) int {
+	best := -1
+	for i, image := range images {
+		if p.Runs(image) && (best < 0 || image.normal().Variant > images[best].normal().Variant) {
+			best = i
+		}
+	}
+	return best
 }

@@ -1,24 +1,55 @@
 package validate
 
 import (
-	"context"
-
-	"github.com/regcred/regcred/registry"
+	"sync"
+	"time"
 )
 
-// A session is what one call learns about registries, or several calls within [Checker.CacheFor].
-type session struct{ c *Checker }
+// A session is what one call learns about registries, or several calls within [Checker.CacheFor]. Nothing of it is about images whose verdict is still open.
+type session struct {
+	c     *Checker
+	born  time.Time
+	slots chan struct{} // Checker.Concurrency.
 
-func (c *Checker) session() *session { return &session{c} }
-
-func (s *session) login(ctx context.Context, endpoint registry.Endpoint, candidate Candidate) Result {
-	return Result{Err: registry.ErrUnsupported}
+	mu      sync.Mutex
+	origins map[originKey]*origin
+	known   map[knownKey]facts
 }
 
-func (s *session) image(ctx context.Context, r Request) Result {
-	return Result{Image: r.Image, Err: registry.ErrUnsupported}
+// maxOrigins and maxKnown bound what a session keeps between calls.
+const (
+	maxOrigins = 1 << 12
+	maxKnown   = 1 << 16
+)
+
+func (c *Checker) session() *session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.current; s != nil && c.CacheFor > 0 && time.Since(s.born) < c.CacheFor && s.roomy() {
+		return s
+	}
+	s := &session{
+		c:       c,
+		born:    time.Now(),
+		slots:   make(chan struct{}, c.concurrency()),
+		origins: make(map[originKey]*origin),
+		known:   make(map[knownKey]facts),
+	}
+	if c.CacheFor > 0 {
+		c.current = s
+	}
+	return s
 }
 
-func (s *session) images(ctx context.Context, requests []Request) ([]Result, error) {
-	return nil, registry.ErrUnsupported
+func (s *session) roomy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.origins) < maxOrigins && len(s.known) < maxKnown
+}
+
+// A knownKey is an image by its digest, and who asked for it.
+type knownKey struct {
+	account    *account
+	repository string
+	digest     string
 }

@@ -1,0 +1,186 @@
+package validate
+
+import (
+	"encoding/json"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// An answer is what a server said to one request, as far as verdicts look at it.
+type answer struct {
+	step       Step
+	method     string
+	status     int
+	header     http.Header
+	challenges []challenge
+	// codes and text are from the error body; text is all its messages, in lower case.
+	codes []string
+	text  string
+	// html says that the body is a web page: a front end speaks, not the registry.
+	html bool
+	// body is that of a good answer.
+	body []byte
+	// host is who answered, after redirects.
+	host string
+	ex   Exchange
+}
+
+func (a *answer) ok() bool { return a != nil && 200 <= a.status && a.status < 300 }
+
+// says reports whether one of the codes is in the error body.
+func (a *answer) says(codes ...string) bool {
+	return slices.ContainsFunc(a.codes, func(c string) bool { return slices.Contains(codes, c) })
+}
+
+// bearerError is the error parameter of RFC 6750, which registries send as well: "invalid_token", "insufficient_scope".
+func (a *answer) bearerError() string {
+	for _, c := range a.challenges {
+		if e := c.params["error"]; e != "" {
+			return strings.ToLower(e)
+		}
+	}
+	return ""
+}
+
+func (a *answer) mediaType() string { return mediaType(a.header.Get("Content-Type")) }
+
+func mediaType(contentType string) string {
+	t, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		t, _, _ = strings.Cut(contentType, ";")
+		t = strings.ToLower(strings.TrimSpace(t))
+	}
+	return t
+}
+
+// Limits for error bodies. The longest honest ones are a few hundred bytes of AWS policy text.
+const (
+	maxErrorBody   = 64 << 10
+	maxErrors      = 8
+	maxMessage     = 200
+	maxCode        = 64
+	maxErrorText   = 4 << 10
+	maxPlainSample = 1 << 10
+)
+
+// readErrorBody takes what an error body says. Registries send {"errors": [...]} (OCI distribution specification, "Error Codes"); a bare error object (Zot); {"details": "..."}
+// (Docker Hub's token server); text; and web pages. It never fails: what cannot be read says nothing.
+func (a *answer) readErrorBody(body []byte) {
+	var messages []string
+	var parsed struct {
+		Errors  []errorObject `json:"errors"`
+		Error   any           `json:"error"` // RFC 6749.
+		Details any           `json:"details"`
+		errorObject
+	}
+	trimmed := strings.TrimSpace(string(body[:min(len(body), maxErrorBody)]))
+	switch {
+	case trimmed == "":
+	case json.Unmarshal([]byte(trimmed), &parsed) == nil:
+		list := append(parsed.Errors, parsed.errorObject)
+		for _, e := range list[:min(len(list), maxErrors)] {
+			if code := cleanCode(e.Code); code != "" {
+				a.codes = append(a.codes, code)
+			}
+			if m, ok := e.Message.(string); ok && m != "" {
+				messages = append(messages, m)
+			}
+		}
+		for _, v := range []any{parsed.Details, parsed.Error} {
+			if s, ok := v.(string); ok && s != "" {
+				messages = append(messages, s)
+			}
+		}
+	case strings.HasPrefix(trimmed, "<") || strings.Contains(a.mediaType(), "html"):
+		a.html = true
+	case trimmed[0] != '{' && trimmed[0] != '[':
+		messages = append(messages, trimmed[:min(len(trimmed), maxPlainSample)])
+	}
+	text := strings.ToLower(strings.Join(messages, " | "))
+	a.text = text[:min(len(text), maxErrorText)]
+	if len(a.codes) > 0 {
+		a.ex.Code = a.codes[0]
+	}
+	if len(messages) > 0 {
+		a.ex.Message = cleanLine(messages[0], maxMessage)
+	}
+}
+
+// The types are loose, for one odd field must not hide the others: Artifactory's code is missing, others send numbers.
+type errorObject struct {
+	Code    any `json:"code"`
+	Message any `json:"message"`
+}
+
+// cleanCode keeps what looks like a code. Everything else that a server sends in its place says nothing.
+func cleanCode(v any) string {
+	s, ok := v.(string)
+	if !ok || s == "" || len(s) > maxCode {
+		return ""
+	}
+	s = strings.ToUpper(strings.ReplaceAll(s, " ", "_"))
+	if strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != "" {
+		return ""
+	}
+	return s
+}
+
+// cleanLine makes text from outside fit for a log: one line, printable, short.
+func cleanLine(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case r == unicode.ReplacementChar || !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit-3], "") + "..."
+	}
+	return s
+}
+
+// retryAfter reads the header of that name, in seconds or as a date (RFC 9110, 10.2.3). Zero means that it says nothing.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+		const week = 7 * 24 * 3600
+		return time.Duration(min(max(n, 0), week)) * time.Second
+	}
+	if t, err := http.ParseTime(value); err == nil {
+		return max(t.Sub(now), 0)
+	}
+	return 0
+}
+
+// readRateLimit reads Docker Hub's headers: "ratelimit-limit: 100;w=21600". The window is theirs to say, and it changes.
+func readRateLimit(h http.Header) RateLimit {
+	limit, window, ok := budget(h.Get("Ratelimit-Limit"))
+	remaining, _, okRemaining := budget(h.Get("Ratelimit-Remaining"))
+	if !ok || !okRemaining || limit <= 0 {
+		return RateLimit{}
+	}
+	return RateLimit{Limit: limit, Remaining: remaining, Window: window, Source: cleanLine(h.Get("Docker-Ratelimit-Source"), 64)}
+}
+
+func budget(s string) (n int, window time.Duration, ok bool) {
+	count, params, _ := strings.Cut(s, ";")
+	n, err := strconv.Atoi(strings.TrimSpace(count))
+	if err != nil || n < 0 {
+		return 0, 0, false
+	}
+	if w, found := strings.CutPrefix(strings.TrimSpace(params), "w="); found {
+		if seconds, err := strconv.Atoi(w); err == nil && seconds > 0 && seconds < 1<<31 {
+			window = time.Duration(seconds) * time.Second
+		}
+	}
+	return n, window, true
+}

@@ -1,0 +1,134 @@
+package validate
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// A deed is what a candidate is tried for.
+type deed func(ctx context.Context, a *account, t *trace) *registry.Error
+
+// try lets a candidate do something at the registry, and once more with a new credential if the one it had was refused. Each time becomes an attempt in the result.
+func (c *call) try(ctx context.Context, r *Result, candidate *Candidate, host, op, ref string, do deed) *registry.Error {
+	fail := func(err *registry.Error) *registry.Error {
+		named := *err // It may be shared: one ping answers for many images.
+		named.Op, named.Ref = op, ref
+		r.Attempts = append(r.Attempts, Attempt{Candidate: candidate.Name, Anonymous: candidate.Source == nil, Err: &named})
+		return &named
+	}
+	o, err := c.origin(host, candidate.Transport)
+	if err != nil {
+		return fail(netError(ctx, err))
+	}
+	h := c.holder(candidate)
+	credential, err := h.get(ctx, candidate)
+	if err != nil {
+		return fail(sourceError(ctx, err))
+	}
+	for renewed := false; ; renewed = true {
+		a := o.account(credential)
+		c.plan(a, candidate, host)
+		t := &trace{}
+		err := do(ctx, a, t)
+		r.take(t)
+		if err == nil {
+			r.Candidate, r.Anonymous = candidate.Name, credential.Anonymous
+			r.Attempts = append(r.Attempts, Attempt{candidate.Name, credential.Username, credential.Anonymous, renewed, nil, t.exchanges})
+			return nil
+		}
+		named := fail(err)
+		at := &r.Attempts[len(r.Attempts)-1]
+		at.Username, at.Anonymous, at.Renewed, at.Exchanges = credential.Username, credential.Anonymous, renewed, t.exchanges
+		if renewed || credential.Anonymous || !err.Code.Is(registry.ErrUnauthorized) {
+			return named
+		}
+		next, ok := h.replace(ctx, candidate, credential)
+		if !ok {
+			return named
+		}
+		credential = next
+	}
+}
+
+func (r *Result) take(t *trace) {
+	for _, w := range t.warnings {
+		if !slices.Contains(r.Warnings, w) {
+			r.Warnings = append(r.Warnings, w)
+		}
+	}
+	if t.limit.Limit > 0 {
+		r.RateLimit = t.limit
+	}
+}
+
+func (c *call) login(ctx context.Context, endpoint registry.Endpoint, candidate *Candidate) Result {
+	start := time.Now()
+	var r Result
+	err := c.try(ctx, &r, candidate, endpoint.Host, "check login", endpoint.Host, func(ctx context.Context, a *account, t *trace) *registry.Error {
+		l, err := a.login(ctx, t)
+		switch {
+		case err != nil:
+			return err
+		case l.refused != nil:
+			return a.judge(ctx, t, l.refused, "")
+		case l.unasked && !a.credential.Anonymous:
+			t.warn("the registry asks nobody for a login, so that it did not say whether this one is good")
+		case l.unasked:
+			t.warn("nothing was sent: whether something can be pulled without a login, only the check of an image tells")
+		}
+		return nil
+	})
+	if err != nil {
+		r.Err = err
+	}
+	r.Duration = time.Since(start)
+	return r
+}
+
+// image tries the candidates one after the other, as a kubelet does: https://kubernetes.io/docs/concepts/containers/images/#using-imagepullsecrets.
+func (c *call) image(ctx context.Context, image registry.Image, candidates []Candidate) Result {
+	start := time.Now()
+	r := Result{Image: image}
+	if len(candidates) == 0 {
+		candidates = make([]Candidate, 1) // Anonymous.
+	}
+	var verdict *registry.Error
+	for i := range candidates {
+		var f facts
+		err := c.try(ctx, &r, &candidates[i], image.Host, "check image", image.String(), func(ctx context.Context, a *account, t *trace) (err *registry.Error) {
+			f, err = (&check{a, t, image}).run(ctx)
+			return err
+		})
+		if err == nil || verdict == nil || rank(err.Code) > rank(verdict.Code) {
+			r.Digest, r.MediaType, r.Platforms, r.Size = f.digest, f.mediaType, f.platforms, f.size
+			verdict = err
+		}
+		if err == nil || ctx.Err() != nil {
+			verdict = err
+			break
+		}
+	}
+	if verdict != nil {
+		r.Err = verdict
+	}
+	r.Duration = time.Since(start)
+	return r
+}
+
+// rank says how far a candidate came: the more an answer tells of the image, the higher.
+func rank(code registry.Code) int {
+	order := []registry.Code{
+		registry.ErrUnknown, registry.ErrUnreachable, registry.ErrUnavailable, registry.ErrTLS, registry.ErrInsecure, registry.ErrNotRegistry, registry.ErrRateLimited,
+		registry.ErrUnauthorized, registry.ErrExpired, registry.ErrHidden, registry.ErrDenied, registry.ErrBlocked, registry.ErrNotFound, registry.ErrRepositoryNotFound,
+		registry.ErrImageNotFound, registry.ErrObsolete, registry.ErrPlatformNotFound, registry.ErrContentNotFound,
+	}
+	for ; code != ""; code = code.Parent() {
+		if i := slices.Index(order, code); i >= 0 {
+			return i
+		}
+	}
+	return 0
+}

@@ -1,0 +1,98 @@
+package validate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// A batch is the images of one call.
+type batch struct {
+	c *call
+
+	mu   sync.Mutex
+	done int // Requests.
+	jobs int // Requests in all.
+}
+
+// A job is one image with its candidates, and the places in the list of requests where it stands.
+type job struct {
+	image      registry.Image
+	candidates []Candidate
+	places     []int
+}
+
+func (c *call) images(ctx context.Context, requests []Request) ([]Result, error) {
+	results := make([]Result, len(requests))
+	jobs := c.jobs(requests)
+	errs := make([]error, len(jobs))
+	b := &batch{c: c, jobs: len(requests)}
+	var wg sync.WaitGroup
+	// A slow registry must not keep the others waiting, so that each has workers of its own; the requests that are under way in all are bounded by the session.
+	for _, list := range byHost(jobs) {
+		next := make(chan int, len(list))
+		for _, i := range list {
+			next <- i
+		}
+		close(next)
+		for range min(c.c.perRegistry(), len(list)) {
+			wg.Go(func() {
+				for i := range next {
+					r := c.image(ctx, jobs[i].image, jobs[i].candidates)
+					errs[i] = r.Err
+					b.report(jobs[i], r, results)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	return results, errors.Join(errs...)
+}
+
+// jobs makes one job of requests that are the same, and notes which candidate will be tried on which repositories.
+func (c *call) jobs(requests []Request) []*job {
+	var all []*job
+	byImage := make(map[registry.Image][]*job, len(requests))
+	for i, r := range requests {
+		if len(r.Candidates) == 0 {
+			r.Candidates = make([]Candidate, 1)
+		}
+		same := slices.IndexFunc(byImage[r.Image], func(j *job) bool { return c.same(j.candidates, r.Candidates) })
+		if same >= 0 {
+			j := byImage[r.Image][same]
+			j.places = append(j.places, i)
+			continue
+		}
+		j := &job{r.Image, r.Candidates, []int{i}}
+		all = append(all, j)
+		byImage[r.Image] = append(byImage[r.Image], j)
+		for k := range r.Candidates {
+			c.want(&r.Candidates[k], r.Image)
+		}
+	}
+	return all
+}
+
+func byHost(jobs []*job) map[string][]int {
+	hosts := make(map[string][]int)
+	for i, j := range jobs {
+		hosts[j.image.Host] = append(hosts[j.image.Host], i)
+	}
+	return hosts
+}
+
+// report puts the result where it belongs and tells the program.
+func (b *batch) report(j *job, r Result, results []Result) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, i := range j.places {
+		results[i] = r
+	}
+	b.done += len(j.places)
+	if tell := b.c.c.Progress; tell != nil {
+		tell(Progress{b.done, b.jobs, r})
+	}
+}

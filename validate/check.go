@@ -1,0 +1,247 @@
+package validate
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// accept is every form of manifest there is. The same for HEAD and GET, for the digest of a tag depends on it. Without the OCI types some registries say that there is no such
+// image; with the obsolete ones, an obsolete image is recognised.
+const accept = string(types.OCIImageIndex) + ", " + string(types.OCIManifestSchema1) + ", " + string(types.DockerManifestList) + ", " + string(types.DockerManifestSchema2) + ", " +
+	string(types.DockerManifestSchema1Signed) + ", " + string(types.DockerManifestSchema1)
+
+// maxManifest is the size that the OCI distribution specification asks registries to take at least ("Pushing Manifests").
+const maxManifest = 4 << 20
+
+// facts is what is known of an image that can be pulled.
+type facts struct {
+	digest    string
+	mediaType string
+	platforms []Platform
+	size      int64
+	whole     bool // Everything was looked at that the Checker asks for.
+}
+
+// A check is of one image with one account.
+type check struct {
+	a     *account
+	t     *trace
+	image registry.Image
+}
+
+// run returns what is known of the image, or why it cannot be pulled.
+func (k *check) run(ctx context.Context) (facts, *registry.Error) {
+	s := k.a.o.s
+	deep := s.c.Deep || len(s.c.Platforms) > 0
+	if f, ok := k.recall(k.image.Digest); ok {
+		return f, nil
+	}
+	if err := k.a.silence(); err != nil {
+		return facts{}, err
+	}
+	var f facts
+	var body []byte
+	var err *registry.Error
+	// A HEAD is free of Docker Hub's limit of pulls. Where the manifest will be read, it is of use only if it can save that.
+	if !deep || s.c.CacheFor > 0 || k.a.o.whose() == dockerHub {
+		f, err = k.head(ctx)
+	}
+	if err == nil && f.digest != "" && deep {
+		if known, ok := k.recall(f.digest); ok {
+			return known, nil
+		}
+	}
+	if err == nil && (f.digest == "" || deep) {
+		f, body, err = k.get(ctx, k.image.Reference())
+	}
+	if err != nil {
+		return facts{}, err
+	}
+	if deep {
+		if err = k.lookInto(ctx, &f, body); err != nil {
+			return f, err
+		}
+	}
+	f.whole = true
+	k.remember(f)
+	return f, nil
+}
+
+// head asks for the image without its manifest. A zero digest without an error means that HEAD is of no use here.
+func (k *check) head(ctx context.Context) (facts, *registry.Error) {
+	o := k.a.o
+	if o.headLies() {
+		return facts{}, nil
+	}
+	a, err := k.open(ctx, query{step: StepManifest, method: http.MethodHead, path: k.manifestPath(k.image.Reference()), accept: accept})
+	switch {
+	case err != nil:
+		return facts{}, err
+	case a.ok():
+		f := facts{digest: a.header.Get("Docker-Content-Digest"), mediaType: a.mediaType()}
+		if isObsolete(f.mediaType) {
+			return facts{}, k.obsolete(a)
+		}
+		if !isManifest(f.mediaType) || !isDigest(f.digest) || k.image.Digest != "" && k.image.Digest != f.digest {
+			return facts{}, nil // Something is missing or odd: the GET will tell.
+		}
+		return f, nil
+	case a.step != StepManifest, a.status == http.StatusTooManyRequests, a.status >= 500, o.whose() == dockerHub && a.status == http.StatusUnauthorized:
+		return facts{}, k.judge(ctx, a) // All is said.
+	}
+	// The answer to a HEAD has no body, so no reason; and some registries answer it wrongly.
+	f, _, failed := k.get(ctx, k.image.Reference())
+	if failed == nil {
+		o.distrustHEAD()
+	}
+	return f, failed
+}
+
+// get asks for the manifest itself.
+func (k *check) get(ctx context.Context, reference string) (facts, []byte, *registry.Error) {
+	a, err := k.open(ctx, query{step: StepManifest, method: http.MethodGet, path: k.manifestPath(reference), accept: accept, limit: maxManifest})
+	if err != nil {
+		return facts{}, nil, err
+	}
+	if !a.ok() {
+		return facts{}, nil, k.judge(ctx, a)
+	}
+	f := facts{mediaType: a.mediaType(), digest: a.header.Get("Docker-Content-Digest")}
+	if !isManifest(f.mediaType) {
+		if f.mediaType = sniff(a.body); f.mediaType == "" {
+			return facts{}, nil, k.nonsense(a, registry.ErrNotRegistry, "what was sent is not a manifest")
+		}
+	}
+	if isObsolete(f.mediaType) {
+		return facts{}, nil, k.obsolete(a)
+	}
+	want := f.digest
+	if strings.Contains(reference, ":") {
+		want = reference
+	}
+	if !isDigest(want) {
+		f.digest = digestOf("sha256", a.body)
+		return f, a.body, nil
+	}
+	algorithm, _, _ := strings.Cut(want, ":")
+	if f.digest = digestOf(algorithm, a.body); f.digest != want {
+		return facts{}, nil, k.nonsense(a, registry.ErrUnavailable, "the manifest that was sent does not have the digest "+want)
+	}
+	return f, a.body, nil
+}
+
+func (k *check) nonsense(a *answer, code registry.Code, text string) *registry.Error {
+	return &registry.Error{Code: code, Err: &exchangeError{a.ex, errors.New(text)}}
+}
+
+func (k *check) obsolete(a *answer) *registry.Error {
+	return &registry.Error{Code: registry.ErrObsolete, Err: &exchangeError{a.ex, nil}}
+}
+
+func (k *check) manifestPath(reference string) string {
+	return "/v2/" + k.image.Repository + "/manifests/" + reference
+}
+
+func (k *check) open(ctx context.Context, q query) (*answer, *registry.Error) {
+	return k.a.open(ctx, k.t, pullScope(k.image.Repository), q)
+}
+
+func (k *check) judge(ctx context.Context, a *answer) *registry.Error {
+	return k.a.judge(ctx, k.t, a, k.image.Repository)
+}
+
+// recall returns what a session knows of the image by its digest.
+func (k *check) recall(digest string) (facts, bool) {
+	s := k.a.o.s
+	if digest == "" || s.c.CacheFor <= 0 {
+		return facts{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, ok := s.known[knownKey{k.a, k.image.Repository, digest}]
+	return f, ok
+}
+
+func (k *check) remember(f facts) {
+	s := k.a.o.s
+	if s.c.CacheFor <= 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known[knownKey{k.a, k.image.Repository, f.digest}] = f
+}
+
+// headLies reports whether this registry was seen to answer HEAD wrongly.
+func (o *origin) headLies() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.useGET
+}
+
+func (o *origin) distrustHEAD() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.useGET = true
+}
+
+// silence returns the wish of the registry to be left alone, for longer than a check waits.
+func (a *account) silence() *registry.Error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.silent == nil || !time.Now().Before(a.until) {
+		return nil
+	}
+	e := *a.silent
+	e.Wait = time.Until(a.until).Round(time.Second)
+	return &e
+}
+
+func isManifest(mediaType string) bool {
+	t := types.MediaType(mediaType)
+	return t.IsImage() || t.IsIndex() || isObsolete(mediaType)
+}
+
+func isObsolete(mediaType string) bool {
+	return types.MediaType(mediaType) == types.DockerManifestSchema1 || types.MediaType(mediaType) == types.DockerManifestSchema1Signed
+}
+
+// isDigest takes the algorithms that registries do: https://github.com/opencontainers/image-spec/blob/main/descriptor.md#registered-algorithms.
+func isDigest(s string) bool {
+	algorithm, digits, _ := strings.Cut(s, ":")
+	if strings.Trim(digits, "0123456789abcdef") != "" {
+		return false
+	}
+	switch algorithm {
+	case "sha256":
+		return len(digits) == 2*sha256.Size
+	case "sha384":
+		return len(digits) == 2*sha512.Size384
+	case "sha512":
+		return len(digits) == 2*sha512.Size
+	}
+	return false
+}
+
+func digestOf(algorithm string, body []byte) string {
+	switch algorithm {
+	case "sha384":
+		sum := sha512.Sum384(body)
+		return "sha384:" + hex.EncodeToString(sum[:])
+	case "sha512":
+		sum := sha512.Sum512(body)
+		return "sha512:" + hex.EncodeToString(sum[:])
+	}
+	sum := sha256.Sum256(body)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}

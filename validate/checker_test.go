@@ -1,0 +1,220 @@
+package validate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/validate"
+)
+
+func TestLogin(t *testing.T) {
+	for _, d := range registrytest.Dialects() {
+		t.Run(d.Name, func(t *testing.T) {
+			r := &registrytest.Registry{Dialect: d, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+			s := start(t, r)
+			c := &validate.Checker{}
+			got, err := c.Login(t.Context(), endpoint(t, s.Host), login(s, "ann", "right"))
+			require.NoError(t, err)
+			require.Equal(t, "ann", got.Candidate)
+			if d.Open {
+				require.NotEmpty(t, got.Warnings, "nobody looked at the login, and nobody was told so")
+				return
+			}
+			require.Empty(t, got.Warnings)
+
+			_, err = c.Login(t.Context(), endpoint(t, s.Host), login(s, "ann", "wrong"))
+			want := registry.ErrUnauthorized
+			if d.Name == "ghcr" { // By its host alone is GHCR known, and others say 403 for a missing right.
+				want = registry.ErrDenied
+			}
+			require.ErrorIs(t, err, want)
+			require.NotContains(t, err.Error(), "wrong")
+		})
+	}
+}
+
+func TestImage(t *testing.T) {
+	for _, d := range registrytest.Dialects() {
+		t.Run(d.Name, func(t *testing.T) {
+			r := &registrytest.Registry{Dialect: d, Accounts: []registrytest.Account{user("ann", "right", "team/app")}}
+			digest := add(t, r, registrytest.Image{Platforms: []string{"linux/amd64", "linux/arm64"}}, "team/app:1")
+			s := start(t, r)
+			for name, c := range map[string]*validate.Checker{
+				"as it is": {},
+				"platform": {Platforms: []validate.Platform{{OS: "linux", Architecture: "arm64"}}},
+				"deep":     {Deep: true},
+			} {
+				for _, reference := range []string{":1", "@" + digest} {
+					got, err := c.Image(t.Context(), image(t, s.Host+"/team/app"+reference), login(s, "ann", "right"))
+					require.NoError(t, err, "%s %s", name, reference)
+					require.Equal(t, digest, got.Digest)
+					require.Equal(t, "application/vnd.oci.image.index.v1+json", got.MediaType)
+					require.Equal(t, "ann", got.Candidate)
+				}
+				_, err := c.Image(t.Context(), image(t, s.Host+"/team/app:2"), login(s, "ann", "right"))
+				require.ErrorIs(t, err, registry.ErrImageNotFound, name)
+			}
+		})
+	}
+}
+
+// As a kubelet does, the next candidate is tried after one was refused.
+func TestImageCandidates(t *testing.T) {
+	r := &registrytest.Registry{Dialect: registrytest.DistributionToken(), Accounts: []registrytest.Account{user("ann", "a", "team/ann"), user("bob", "b", "team/bob")}}
+	add(t, r, registrytest.Image{}, "team/ann:1", "team/bob:1")
+	s := start(t, r)
+	ann, bob, nobody := login(s, "ann", "a"), login(s, "bob", "b"), login(s, "bob", "wrong")
+	nobody.Name = "nobody"
+	var c validate.Checker
+
+	got, err := c.Image(t.Context(), image(t, s.Host+"/team/bob:1"), nobody, ann, bob)
+	require.NoError(t, err)
+	require.Equal(t, "bob", got.Candidate)
+	require.Len(t, got.Attempts, 3)
+	require.ErrorIs(t, got.Attempts[0].Err, registry.ErrUnauthorized)
+	require.ErrorIs(t, got.Attempts[1].Err, registry.ErrHidden)
+	require.NoError(t, got.Attempts[2].Err)
+
+	// The verdict is what was said to who came farthest.
+	_, err = c.Image(t.Context(), image(t, s.Host+"/team/bob:2"), nobody, bob, ann)
+	require.ErrorIs(t, err, registry.ErrImageNotFound)
+}
+
+// A credential that a cache holds and the registry refuses is dropped from the cache and tried anew, once.
+func TestImageRenewsRefused(t *testing.T) {
+	r := &registrytest.Registry{Dialect: registrytest.ECR(), Accounts: []registrytest.Account{user("AWS", "new", "team/app")}}
+	add(t, r, registrytest.Image{}, "team/app:1")
+	s := start(t, r)
+	password, asked := "old", 0
+	var refused []credentials.Credential
+	candidate := validate.Candidate{
+		Name: "cached",
+		Source: credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+			asked++
+			return credentials.Credential{Username: "AWS", Password: credentials.NewSecret(password)}, nil
+		}),
+		Refused: func(c credentials.Credential) {
+			refused = append(refused, c)
+			password = "new"
+		},
+		Transport: s.Transport(),
+	}
+	got, err := (&validate.Checker{}).Image(t.Context(), image(t, s.Host+"/team/app:1"), candidate)
+	require.NoError(t, err)
+	require.Len(t, got.Attempts, 2)
+	require.True(t, got.Attempts[1].Renewed)
+	require.Len(t, refused, 1)
+	require.Equal(t, "old", refused[0].Password.Reveal())
+	require.Equal(t, 2, asked)
+
+	// Where the new one is no better, that is the verdict; and where nothing was refused, nothing is dropped.
+	r.SetAccounts(user("AWS", "another", "team/app"))
+	password, asked, refused = "old", 0, nil
+	_, err = (&validate.Checker{}).Image(t.Context(), image(t, s.Host+"/team/app:1"), candidate)
+	require.ErrorIs(t, err, registry.ErrUnauthorized)
+	require.Len(t, refused, 1)
+	r.SetAccounts(user("AWS", "new"))
+	refused = nil
+	_, err = (&validate.Checker{}).Image(t.Context(), image(t, s.Host+"/team/app:1"), candidate)
+	require.ErrorIs(t, err, registry.ErrDenied)
+	require.Empty(t, refused)
+}
+
+// A source that has no credential is that candidate's verdict, with its own code; nothing is sent.
+func TestImageSourceFails(t *testing.T) {
+	r := &registrytest.Registry{Dialect: registrytest.DockerHub(), Public: []string{"*"}}
+	add(t, r, registrytest.Image{}, "team/app:1")
+	s := start(t, r)
+	cause := errors.New("no such key")
+	for name, tc := range map[string]struct {
+		source credentials.Source
+		want   registry.Code
+	}{
+		"code":    {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) { return credentials.Credential{}, &registry.Error{Op: "get credential", Code: registry.ErrDenied, Err: cause} }), registry.ErrDenied},
+		"no code": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) { return credentials.Credential{}, cause }), registry.ErrUnknown},
+		"empty":   {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) { return credentials.Credential{}, nil }), registry.ErrInvalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r.ResetRequests()
+			_, err := (&validate.Checker{}).Image(t.Context(), image(t, s.Host+"/team/app:1"), validate.Candidate{Name: "x", Source: tc.source, Transport: s.Transport()})
+			require.Equal(t, tc.want, registry.CodeOf(err))
+			require.Empty(t, r.Requests(), "a source that failed became an anonymous pull")
+		})
+	}
+}
+
+// The point of a batch: one ping and one token for all.
+func TestImagesRequests(t *testing.T) {
+	const repositories, tags = 20, 5
+	for name, tc := range map[string]struct {
+		dialect registrytest.Dialect
+		more    int // Than images.
+	}{
+		"bearer": {registrytest.DistributionToken(), 2},
+		"basic":  {registrytest.DistributionBasic(), 1},
+		"open":   {registrytest.MCR(), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &registrytest.Registry{Dialect: tc.dialect, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+			s := start(t, r)
+			candidates := []validate.Candidate{login(s, "ann", "right")}
+			var requests []validate.Request
+			for i := range repositories * tags {
+				n := fmt.Sprintf("team/app%d:%d", i%repositories, i/repositories)
+				add(t, r, registrytest.Image{}, n)
+				requests = append(requests, validate.Request{Image: image(t, s.Host+"/"+n), Candidates: candidates})
+			}
+			requests = append(requests, requests[0]) // Asked for twice, checked once.
+			var last validate.Progress
+			c := &validate.Checker{Progress: func(p validate.Progress) {
+				require.Greater(t, p.Done, last.Done)
+				last = p
+			}}
+			got, err := c.Images(t.Context(), requests)
+			require.NoError(t, err)
+			for i := range got {
+				require.Equal(t, requests[i].Image, got[i].Image)
+				require.NotEmpty(t, got[i].Digest)
+			}
+			require.Len(t, r.Requests(), repositories*tags+tc.more)
+			require.Equal(t, len(requests), last.Done)
+			require.Equal(t, len(requests), last.Total)
+		})
+	}
+}
+
+// A registry that heeds one scope only gives each repository its due all the same, and a repository that is missing or forbidden spoils it for no other.
+func TestImagesNarrowed(t *testing.T) {
+	one := registrytest.DistributionToken()
+	one.Token.OneScope = true
+	refuses := registrytest.DistributionToken()
+	refuses.Token.Scope, refuses.Token.BadScope = `repository:team/app[0-9]:pull`, registrytest.Answer{Status: 400, Body: `{"errors":[{"code":"INVALID_REQUEST"}]}`}
+	for name, d := range map[string]registrytest.Dialect{"one scope": one, "refuses": refuses, "hub": registrytest.DockerHub(), "quay": registrytest.Quay(), "gar": registrytest.ArtifactRegistry(), "harbor": registrytest.Harbor()} {
+		t.Run(name, func(t *testing.T) {
+			r := &registrytest.Registry{Dialect: d, Accounts: []registrytest.Account{user("ann", "right", "team/app1", "team/app2", "team/app3")}}
+			add(t, r, registrytest.Image{}, "team/app1:1", "team/app2:1", "team/app3:1", "team/app4:1")
+			s := start(t, r)
+			candidates := []validate.Candidate{login(s, "ann", "right")}
+			var requests []validate.Request
+			for _, n := range []string{"team/app4:1", "team/app1:1", "team/app9:1", "team/app2:1", "team/odd:1", "team/app3:1", "team/app3:2"} {
+				requests = append(requests, validate.Request{Image: image(t, s.Host+"/"+n), Candidates: candidates})
+			}
+			batch, err := (&validate.Checker{}).Images(t.Context(), requests)
+			require.Error(t, err)
+			for i, r := range requests {
+				alone, _ := (&validate.Checker{}).Image(t.Context(), r.Image, r.Candidates...)
+				require.Equal(t, registry.CodeOf(alone.Err), registry.CodeOf(batch[i].Err), "%s: in a batch the verdict is another one: %v, not %v", r.Image, batch[i].Err, alone.Err)
+			}
+			require.NoError(t, batch[1].Err)
+			require.NoError(t, batch[3].Err)
+			require.NoError(t, batch[5].Err)
+		})
+	}
+}

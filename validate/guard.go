@@ -1,0 +1,243 @@
+package validate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// A place is what kind of network an address belongs to. A registry may name other servers at its own kind of place, or on the internet; never one that only this program can reach.
+type place int
+
+const (
+	onInternet place = iota
+	onPrivate        // RFC 1918, RFC 6598, unique local IPv6.
+	onLoopback       // This machine.
+	onLink           // Link-local: among them the metadata services of the clouds, which hand out the keys of this machine.
+	nowhere          // Not the address of a server: unspecified, multicast, reserved.
+)
+
+// These networks have an IPv4 address inside, which is where a connection ends up.
+var (
+	nat64     = netip.MustParsePrefix("64:ff9b::/96")  // RFC 6052.
+	sixToFour = netip.MustParsePrefix("2002::/16")     // RFC 3056.
+	v4Compat  = netip.MustParsePrefix("::/96")         // RFC 4291, 2.5.5.1.
+	sharedNet = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598.
+	thisNet   = netip.MustParsePrefix("0.0.0.0/8")     // RFC 791: Linux takes all of it for this machine.
+	reserved  = netip.MustParsePrefix("240.0.0.0/4")
+	siteLocal = netip.MustParsePrefix("fec0::/10") // RFC 3879, deprecated.
+	// The metadata service of EC2 over IPv6, in the private range of unique local addresses.
+	ec2Metadata = netip.MustParsePrefix("fd00:ec2::/32")
+	// Alibaba Cloud's metadata service, and Azure's platform services, outside the link-local range.
+	aliMetadata, azureWire = netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("168.63.129.16")
+)
+
+func placeOf(addr netip.Addr) place {
+	addr = addr.WithZone("").Unmap()
+	if addr.Is6() && !addr.IsLoopback() && !addr.IsUnspecified() {
+		b := addr.As16()
+		switch {
+		case nat64.Contains(addr), v4Compat.Contains(addr):
+			addr = netip.AddrFrom4([4]byte(b[12:16]))
+		case sixToFour.Contains(addr):
+			addr = netip.AddrFrom4([4]byte(b[2:6]))
+		}
+	}
+	switch {
+	case addr.IsLoopback():
+		return onLoopback
+	case addr.IsLinkLocalUnicast(), ec2Metadata.Contains(addr), addr == aliMetadata, addr == azureWire:
+		return onLink
+	case addr.IsUnspecified(), thisNet.Contains(addr), addr.IsMulticast(), reserved.Contains(addr), !addr.IsValid():
+		return nowhere
+	case addr.IsPrivate(), sharedNet.Contains(addr), siteLocal.Contains(addr):
+		return onPrivate
+	}
+	return onInternet
+}
+
+// placeOfName returns where a host is, as far as its name tells. Names that some resolvers take for an address and others for a name lead nowhere: 127.1, 0x7f000001,
+// 2130706433, 0177.0.0.1.
+func placeOfName(host string) place {
+	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return placeOf(addr)
+	}
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	switch {
+	case host == "" || strings.ContainsAny(host, ":%/@\\ "):
+		return nowhere
+	case strings.Trim(last, "0123456789") == "", strings.HasPrefix(last, "0x"):
+		return nowhere
+	case host == "localhost" || strings.HasSuffix(host, ".localhost"):
+		return onLoopback
+	case host == "metadata" || host == "metadata.google.internal" || host == "instance-data" || strings.HasSuffix(host, ".metadata.google.internal"):
+		return onLink
+	}
+	return onInternet
+}
+
+// mayReach reports whether a registry at one place may name a server at another.
+func (from place) mayReach(to place) bool {
+	return to == onInternet || to == from && (to == onPrivate || to == onLoopback)
+}
+
+// checkRealm decides whether the token server that the registry named may be asked, and with the registry's login.
+//
+//   - It is spoken to over https, unless the registry itself is not. A realm with http at the registry's own host, which is what a registry says behind a proxy that does not tell it of TLS
+//     (Nexus does), is asked over https at the registry's own address; nothing is ever sent in the clear.
+//   - It is not at a place that only this program can reach; see place.
+//   - A login is sent only to the registry's own host or site, a known pair, or one of [Checker.Realms]: facts the registry's answer cannot change.
+func (o *origin) checkRealm(realm string, login bool) (u *url.URL, upgraded bool, err error) {
+	u, err = url.Parse(realm)
+	switch {
+	case err != nil || u.Host == "" || u.Opaque != "":
+		return nil, false, insecure("the registry names a token server that is not a URL")
+	case u.User != nil:
+		return nil, false, insecure("the registry names a token server by a URL with a login in it")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, false, insecure("the registry names a token server with the scheme %s", cleanLine(u.Scheme, 16))
+	}
+	u.Fragment = ""
+	host := strings.ToLower(u.Hostname())
+	own := host == strings.ToLower(o.base.Hostname())
+	if u.Scheme == "http" && o.base.Scheme == "https" {
+		if !own {
+			return nil, false, insecure("the registry names a token server over plain HTTP, at %s", cleanLine(u.Host, 64))
+		}
+		u.Scheme, u.Host = "https", o.base.Host
+		upgraded = true
+	}
+	if own || o.s.c.listed(host) {
+		return u, upgraded, nil
+	}
+	if err := o.checkPlace(u); err != nil {
+		return nil, false, err
+	}
+	sameMachine := o.place() == onLoopback && placeOfName(host) == onLoopback
+	if login && !sameMachine && !sameSite(o.base.Hostname(), host) && !knownPair(o.host, host) {
+		return nil, false, &registry.Error{
+			Code: registry.ErrInsecure,
+			Hint: fmt.Sprintf("nothing was sent; if %s is the token server of this registry, add it to Checker.Realms", cleanLine(host, 64)),
+			Err:  fmt.Errorf("the registry names a token server at another site, %s", cleanLine(host, 64)),
+		}
+	}
+	return u, upgraded, nil
+}
+
+func insecure(format string, args ...any) error {
+	return &registry.Error{Code: registry.ErrInsecure, Err: fmt.Errorf(format, args...), Hint: "nothing was sent; the address of the token server is set in the registry's configuration"}
+}
+
+// checkPlace refuses a host by its name. What a name leads to, the guarded transport looks at.
+func (o *origin) checkPlace(u *url.URL) error {
+	if to := placeOfName(u.Hostname()); !o.place().mayReach(to) {
+		return &registry.Error{
+			Code: registry.ErrInsecure,
+			Hint: "nothing was sent; if it belongs to the registry, add its host to Checker.Realms",
+			Err:  fmt.Errorf("the registry names a server at an address that is private to this machine or network, %s", cleanLine(u.Host, 64)),
+		}
+	}
+	return nil
+}
+
+// listed reports whether the host is one of Realms.
+func (c *Checker) listed(host string) bool {
+	for _, pattern := range c.Realms {
+		pattern = strings.ToLower(pattern)
+		if suffix, ok := strings.CutPrefix(pattern, "*."); ok && strings.HasSuffix(host, "."+suffix) || pattern == host {
+			return true
+		}
+	}
+	return false
+}
+
+// sameSite reports whether two hosts are under one name that is not a public suffix, as far as the names tell: registry-1.docker.io and auth.docker.io, registry.gitlab.com and gitlab.com.
+func sameSite(a, b string) bool {
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	if placeOfName(a) == nowhere || net.ParseIP(a) != nil || net.ParseIP(b) != nil {
+		return a == b
+	}
+	if a == b || strings.HasSuffix(b, "."+a) && isSite(a) {
+		return true
+	}
+	_, parent, _ := strings.Cut(a, ".")
+	return isSite(parent) && (b == parent || strings.HasSuffix(b, "."+parent))
+}
+
+// isSite tells a name that somebody owns from a public suffix such as com and co.uk. It does not know them all: below those, what it takes for one site still is what the registry
+// itself named, over https.
+func isSite(name string) bool {
+	label := strings.Split(name, ".")
+	if len(label) != 2 {
+		return len(label) > 2
+	}
+	if len(label[1]) != 2 {
+		return true
+	}
+	switch label[0] {
+	case "co", "com", "org", "net", "ac", "gov", "edu", "or", "ne", "go", "gob", "gouv", "mil", "ltd", "plc":
+		return false
+	}
+	return true
+}
+
+// knownPair knows token servers at another site than their registry. Source: the challenges of these registries.
+func knownPair(registryHost, realmHost string) bool {
+	switch registryHost {
+	case "registry.redhat.io":
+		return realmHost == "sso.redhat.com"
+	case "nvcr.io":
+		return realmHost == "authn.nvidia.com"
+	case "lscr.io":
+		return realmHost == "ghcr.io"
+	}
+	return false
+}
+
+// guarded returns the way h, but that it does not connect to addresses that a registry at the place from may not name, whatever name leads to them. A proxy is where it is: what lies behind it is
+// the proxy's to guard.
+func (c *Checker) guardedTransport(h *http.Transport, from place) *http.Transport {
+	key := guardKey{h, from}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if g := c.guarded[key]; g != nil {
+		return g
+	}
+	g := h.Clone()
+	dialer := &net.Dialer{Timeout: 10 * time.Second, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		ap, err := netip.ParseAddrPort(address)
+		if err != nil || !from.mayReach(placeOf(ap.Addr())) {
+			return errPlace
+		}
+		return nil
+	}}
+	g.DialContext = dialer.DialContext
+	if c.guarded == nil || len(c.guarded) >= maxGuarded {
+		for _, old := range c.guarded {
+			old.CloseIdleConnections()
+		}
+		c.guarded = make(map[guardKey]*http.Transport)
+	}
+	c.guarded[key] = g
+	return g
+}
+
+type guardKey struct {
+	way  *http.Transport
+	from place
+}
+
+// maxGuarded bounds what is kept when ways come and go.
+const maxGuarded = 256
+
+var errPlace = errors.New("the registry names a server whose name leads to an address that is private to this machine or network")

@@ -1,0 +1,78 @@
+package validate
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// judge reads an answer that is a refusal: what it means, and what to do. It asks on where the answer alone says too little.
+func (a *account) judge(ctx context.Context, t *trace, ans *answer, repository string) *registry.Error {
+	v := a.o.whose()
+	r := read(v, ans, a.sender())
+	e := &registry.Error{Code: r.code, Hint: r.hint, Err: &exchangeError{ans.ex, nil}}
+	switch {
+	case r.ask == askLogin && !a.credential.Anonymous:
+		if l, err := a.login(ctx, t); err != nil && err.Code == registry.ErrCanceled {
+			return err
+		} else if err == nil && l.refused != nil {
+			// Only a refusal of the login itself changes the verdict.
+			if bad := a.judge(ctx, t, l.refused, ""); bad.Code.Is(registry.ErrUnauthorized) || bad.Code == registry.ErrDenied {
+				return bad
+			}
+		}
+	case r.ask == askTags && repository != "":
+		if err := a.probeTags(ctx, t, repository, e); err != nil {
+			return err
+		}
+	case e.Code == registry.ErrRateLimited:
+		e.Wait = retryAfter(ans.header, time.Now())
+		a.hush(e)
+	}
+	if e.Hint == "" {
+		e.Hint = hintFor(v, e.Code, a.credential)
+	}
+	if d := ans.skew(time.Now()); d != 0 && (e.Code.Is(registry.ErrUnauthorized) || e.Code == registry.ErrClockSkew) {
+		t.warn(fmt.Sprintf("the clock of this machine and that of %s differ by %s: tokens may seem expired, or not valid yet", cleanLine(ans.host, 64), d.Abs()))
+	}
+	return e
+}
+
+// probeTags tells a missing image from a missing repository, where the list of tags does. The error is for a caller that left.
+func (a *account) probeTags(ctx context.Context, t *trace, repository string, e *registry.Error) *registry.Error {
+	ans, err := a.open(ctx, t, pullScope(repository), query{step: StepProbe, method: http.MethodGet, path: "/v2/" + repository + "/tags/list?n=1", limit: maxProbe, cut: true})
+	switch {
+	case err != nil && err.Code == registry.ErrCanceled:
+		return err
+	case err != nil || ans.step != StepProbe:
+	case ans.ok() && strings.Contains(ans.mediaType(), "json"):
+		e.Code = registry.ErrImageNotFound
+	case ans.status == http.StatusNotFound && ans.says("NAME_UNKNOWN", "NOT_FOUND"):
+		e.Code = registry.ErrRepositoryNotFound
+	}
+	return nil
+}
+
+// maxProbe is what is read of a list of which nothing is wanted but that it is there.
+const maxProbe = 4 << 10
+
+func (a *account) sender() sender {
+	if a.credential.Anonymous {
+		return withoutLogin
+	}
+	return loggedIn
+}
+
+// hush notes that the registry wants to be left alone for longer than a check waits, so that the rest of a batch does.
+func (a *account) hush(e *registry.Error) {
+	if e.Wait <= a.o.s.c.maxWait() {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.silent, a.until = e, time.Now().Add(e.Wait)
+}

@@ -1,0 +1,264 @@
+package validate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// Limits for what an image may make a check ask for. The largest honest ones have some dozens of platforms, and 127 layers, which is the most that a container runtime can stack.
+const (
+	maxConfig    = 4 << 20
+	maxManifests = 256
+	maxLayers    = 512
+	deepAtOnce   = 8
+)
+
+// lookInto looks at what a manifest names: the platforms, and with [Checker.Deep] the config and the layers.
+func (k *check) lookInto(ctx context.Context, f *facts, body []byte) *registry.Error {
+	if types.MediaType(f.mediaType).IsIndex() {
+		return k.lookIntoIndex(ctx, f, body)
+	}
+	m, err := parseManifest(body)
+	if err != nil {
+		return &registry.Error{Code: registry.ErrUnavailable, Err: err}
+	}
+	f.size = sizeOf(m)
+	if len(k.a.o.s.c.Platforms) > 0 {
+		if err := k.lookIntoConfig(ctx, f, m); err != nil {
+			return err
+		}
+	}
+	if k.a.o.s.c.Deep {
+		return k.readable(ctx, m)
+	}
+	return nil
+}
+
+func (k *check) lookIntoIndex(ctx context.Context, f *facts, body []byte) *registry.Error {
+	index, err := v1.ParseIndexManifest(bytes.NewReader(body))
+	if err != nil || len(index.Manifests) > maxManifests {
+		return &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the index that was sent cannot be read")}
+	}
+	var images []v1.Descriptor
+	for _, d := range index.Manifests {
+		// What has an unknown platform is an attestation or signature, not an image.
+		if d.Platform != nil && d.MediaType.IsImage() && d.Platform.OS != "unknown" {
+			images = append(images, d)
+			f.platforms = append(f.platforms, platformOf(d.Platform.OS, d.Platform.Architecture, d.Platform.Variant))
+		}
+	}
+	wanted := images
+	if want := k.a.o.s.c.Platforms; len(want) > 0 {
+		wanted = nil
+		var missing []string
+		for _, p := range want {
+			switch i := p.best(f.platforms); {
+			case i < 0:
+				missing = append(missing, p.String())
+			case !slices.ContainsFunc(wanted, func(d v1.Descriptor) bool { return d.Digest == images[i].Digest }):
+				wanted = append(wanted, images[i])
+			}
+		}
+		if missing != nil {
+			return lacks(missing, f.platforms)
+		}
+	}
+	if !k.a.o.s.c.Deep {
+		return nil
+	}
+	for _, d := range wanted {
+		m, err := k.member(ctx, d)
+		if err != nil {
+			return err
+		}
+		f.size = max(f.size, sizeOf(m))
+		if err := k.readable(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// member reads a manifest that an index names.
+func (k *check) member(ctx context.Context, d v1.Descriptor) (*v1.Manifest, *registry.Error) {
+	f, body, err := k.get(ctx, d.Digest.String())
+	switch {
+	case err != nil && err.Is(registry.ErrNotFound):
+		gone := *err
+		gone.Code, gone.Hint = registry.ErrContentNotFound, "push the image again: its index names the manifest of a platform that is gone"
+		return nil, &gone
+	case err != nil:
+		return nil, err
+	case !types.MediaType(f.mediaType).IsImage():
+		return nil, &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the index names a manifest that is not an image")}
+	}
+	m, failed := parseManifest(body)
+	if failed != nil {
+		return nil, &registry.Error{Code: registry.ErrUnavailable, Err: failed}
+	}
+	return m, nil
+}
+
+// lookIntoConfig learns the platform of an image that is not in an index.
+func (k *check) lookIntoConfig(ctx context.Context, f *facts, m *v1.Manifest) *registry.Error {
+	want := k.a.o.s.c.Platforms
+	if !m.Config.MediaType.IsConfig() {
+		return &registry.Error{
+			Code: registry.ErrPlatformNotFound,
+			Hint: "this is not an image of a container, which a node could run",
+			Err:  fmt.Errorf("what is stored there has a config of the type %s", cleanLine(string(m.Config.MediaType), 100)),
+		}
+	}
+	a, err := k.open(ctx, query{step: StepConfig, method: http.MethodGet, path: k.blobPath(m.Config.Digest), limit: maxConfig})
+	if err != nil {
+		return err
+	}
+	if !a.ok() {
+		return k.judge(ctx, a)
+	}
+	var config struct {
+		OS           string `json:"os"`
+		Architecture string `json:"architecture"`
+		Variant      string `json:"variant"`
+	}
+	if digestOf(m.Config.Digest.Algorithm, a.body) != m.Config.Digest.String() || json.Unmarshal(a.body, &config) != nil {
+		return k.nonsense(a, registry.ErrUnavailable, "the config that was sent is not the one that the manifest names")
+	}
+	p := platformOf(config.OS, config.Architecture, config.Variant)
+	f.platforms = []Platform{p}
+	var missing []string
+	for _, w := range want {
+		if !w.Runs(p) {
+			missing = append(missing, w.String())
+		}
+	}
+	if missing != nil {
+		return lacks(missing, f.platforms)
+	}
+	return nil
+}
+
+func lacks(missing []string, have []Platform) *registry.Error {
+	var names []string
+	for _, p := range have[:min(len(have), 16)] {
+		names = append(names, p.String())
+	}
+	return &registry.Error{Code: registry.ErrPlatformNotFound, Err: fmt.Errorf("the image is not for %s; it is for %s", strings.Join(missing, ", "), strings.Join(names, ", "))}
+}
+
+// platformOf makes what an image says of itself fit for a log.
+func platformOf(os, architecture, variant string) Platform {
+	return Platform{cleanLine(os, 32), cleanLine(architecture, 32), cleanLine(variant, 32)}
+}
+
+// readable checks that the config and the layers of an image can be read too.
+func (k *check) readable(ctx context.Context, m *v1.Manifest) *registry.Error {
+	parts := map[v1.Hash]Step{}
+	for _, d := range m.Layers {
+		if d.MediaType.IsDistributable() || len(d.URLs) == 0 { // Others are not in the registry: https://github.com/opencontainers/image-spec/blob/main/layer.md#non-distributable-layers.
+			parts[d.Digest] = StepLayer
+		}
+	}
+	parts[m.Config.Digest] = StepConfig
+	if len(parts) > maxLayers {
+		return &registry.Error{Code: registry.ErrUnavailable, Err: fmt.Errorf("the image has %d layers, more than any container runtime takes", len(parts)-1)}
+	}
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		first *registry.Error
+		slots = make(chan struct{}, deepAtOnce)
+	)
+	for digest, step := range parts {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			err := k.part(ctx, digest, step)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil && (first == nil || first.Code == registry.ErrCanceled) {
+				first = err
+			}
+		})
+	}
+	wg.Wait()
+	return first
+}
+
+// part checks that a blob can be read. A HEAD tells, or else the first byte: a URL that a storage service signed may be good for GET only.
+func (k *check) part(ctx context.Context, digest v1.Hash, step Step) *registry.Error {
+	q := query{step: step, method: http.MethodHead, path: k.blobPath(digest)}
+	a, err := k.open(ctx, q)
+	if err == nil && !a.ok() && a.status != http.StatusTooManyRequests && a.step == step {
+		q.method, q.part = http.MethodGet, true
+		a, err = k.open(ctx, q)
+	}
+	switch {
+	case err != nil:
+		return err
+	case !a.ok():
+		return k.judge(ctx, a)
+	}
+	return nil
+}
+
+func (k *check) blobPath(digest v1.Hash) string {
+	return "/v2/" + k.image.Repository + "/blobs/" + digest.String()
+}
+
+func parseManifest(body []byte) (*v1.Manifest, error) {
+	m, err := v1.ParseManifest(bytes.NewReader(body))
+	if err != nil {
+		return nil, errors.New("the manifest that was sent cannot be read")
+	}
+	for _, d := range append([]v1.Descriptor{m.Config}, m.Layers...) {
+		if !isDigest(d.Digest.String()) || d.Size < 0 {
+			return nil, errors.New("the manifest that was sent names a part without a digest or a size")
+		}
+	}
+	return m, nil
+}
+
+func sizeOf(m *v1.Manifest) int64 {
+	n := m.Config.Size
+	for _, d := range m.Layers {
+		n += d.Size
+	}
+	return n
+}
+
+// sniff returns the media type of a manifest that was sent under another: by what it says of itself, or else by its form. "" if it is none.
+func sniff(body []byte) string {
+	var m struct {
+		SchemaVersion int               `json:"schemaVersion"`
+		MediaType     string            `json:"mediaType"`
+		Manifests     []json.RawMessage `json:"manifests"`
+		Layers        []json.RawMessage `json:"layers"`
+		FSLayers      []json.RawMessage `json:"fsLayers"`
+	}
+	switch err := json.Unmarshal(body, &m); {
+	case err != nil:
+		return ""
+	case isManifest(m.MediaType):
+		return m.MediaType
+	case m.SchemaVersion == 1 && m.FSLayers != nil:
+		return string(types.DockerManifestSchema1)
+	case m.SchemaVersion == 2 && m.Manifests != nil:
+		return string(types.OCIImageIndex)
+	case m.SchemaVersion == 2 && m.Layers != nil:
+		return string(types.OCIManifestSchema1)
+	}
+	return ""
+}

@@ -1,0 +1,176 @@
+package validate
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// maxLogins bounds how often one request is made again with another proof of who asks: for a challenge of its own, a token of its own, and a token that is new.
+const maxLogins = 4
+
+// open asks the registry for something that the scope covers, logged in the way the registry wants. Where it goes no further than the ping or the token server, the answer is theirs; its step tells.
+//
+// Nothing is sent along before it is asked for: a registry whose ping needs no login is asked without one, as container runtimes do, until it asks for one.
+func (a *account) open(ctx context.Context, t *trace, scope string, q query) (*answer, *registry.Error) {
+	ping, err := a.o.greet(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if s := ping.answer.status; s == http.StatusTooManyRequests || s >= 500 {
+		return ping.answer, nil
+	}
+	c := a.challengeOf(scope, ping)
+	var refused *token
+	var narrow bool
+	for try := 0; ; try++ {
+		pass, bad, err := a.authorize(ctx, t, c, scope, refused)
+		if err != nil || bad != nil {
+			return bad, err
+		}
+		q.auth = pass.auth
+		ans, err := a.o.ask(ctx, t, q)
+		if err != nil {
+			return nil, err
+		}
+		if ans.ok() {
+			if narrow {
+				a.splitAll() // A token for many scopes was not good for this one, and one for it alone is.
+			}
+			a.prove(pass.group, scope)
+			return ans, nil
+		}
+		next := choose(ans.challenges)
+		switch {
+		case try == maxLogins:
+			return ans, nil
+		case ans.status == http.StatusUnauthorized && a.o.other(c, next):
+			c, refused = next, nil
+			a.remember(scope, c)
+		case a.doubts(pass.group, scope, ans):
+			narrow = true
+			a.separate(pass.group, scope)
+		case pass.token != refused && stale(pass.token, ans):
+			refused = pass.token
+		case !ping.isRegistry() && len(ans.challenges) == 0:
+			return ping.answer, nil // It was no registry from the start.
+		default:
+			return ans, nil
+		}
+	}
+}
+
+// A pass is what one request is made with.
+type pass struct {
+	auth  authorization
+	token *token
+	group *group
+}
+
+// authorize makes what the challenge asks for. The answer is that of a token server which refuses.
+func (a *account) authorize(ctx context.Context, t *trace, c challenge, scope string, refused *token) (pass, *answer, *registry.Error) {
+	switch c.scheme {
+	case schemeBearer:
+		tok, g, err := a.tokenFor(ctx, t, c, scope, refused)
+		if err != nil {
+			return pass{}, nil, err
+		}
+		return pass{authorization{"Bearer", tok.value, a.credential.Password}, tok, g}, tok.bad, nil
+	case schemeBasic:
+		return pass{auth: a.basicAuth()}, nil, nil
+	}
+	return pass{}, nil, nil
+}
+
+// choose returns the challenge that is taken up; the zero challenge if there is none. A token, if there is a choice: the password then goes to fewer places.
+func choose(all []challenge) challenge {
+	if c, ok := find(all, schemeBearer); ok && c.params["realm"] != "" {
+		return c
+	}
+	c, _ := find(all, schemeBasic)
+	return c
+}
+
+// other reports whether the next challenge asks for something else than what was sent. Harbor asks for Basic once a token is refused, which would tell nothing new.
+func (o *origin) other(sent, next challenge) bool {
+	switch {
+	case next.scheme == "":
+		return false
+	case sent.scheme == schemeBearer:
+		return next.scheme == schemeBearer && (next.params["realm"] != sent.params["realm"] || o.service(next) != o.service(sent))
+	}
+	return next.scheme != sent.scheme
+}
+
+// challengeOf returns how the registry wants to be logged in at for the scope: as it said when it was last asked for it, or else to the ping.
+func (a *account) challengeOf(scope string, ping *pingAnswer) challenge {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c, ok := a.asked[scope]; ok {
+		return c
+	}
+	if ping.answer.status != http.StatusUnauthorized {
+		return challenge{}
+	}
+	return choose(ping.answer.challenges)
+}
+
+func (a *account) remember(scope string, c challenge) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.asked == nil {
+		a.asked = make(map[string]challenge)
+	}
+	a.asked[scope] = c
+}
+
+// prove notes that the group's token is good for the scope.
+func (a *account) prove(g *group, scope string) {
+	if g == nil || len(g.scopes) == 1 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if g.proven == nil {
+		g.proven = make(map[string]bool)
+	}
+	g.proven[scope] = true
+}
+
+// doubts reports whether an answer may be due to a token that was asked for many scopes and is good for some.
+func (a *account) doubts(g *group, scope string, ans *answer) bool {
+	if g == nil || len(g.scopes) == 1 {
+		return false
+	}
+	switch ans.status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return !g.proven[scope]
+	}
+	return false
+}
+
+// separate gives the scope a token of its own.
+func (a *account) separate(g *group, scope string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.groups[scope] == g {
+		a.groups[scope] = newGroup(scope)
+	}
+}
+
+// stale reports whether the token was good once and is refused now, so that a new one may do. A younger token than every registry must let live is refused for what it is.
+func stale(t *token, ans *answer) bool {
+	switch {
+	case t == nil:
+		return false
+	case ans.bearerError() == "invalid_token":
+		return true
+	case ans.status == http.StatusUnauthorized && ans.bearerError() == "", ans.status == http.StatusBadRequest: // The latter is ECR Public's.
+		return time.Since(t.asked) >= minTokenLife
+	}
+	return false
+}

@@ -1,0 +1,392 @@
+package validate
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// A trace gathers the exchanges that one attempt rests on.
+type trace struct {
+	mu        sync.Mutex
+	exchanges []Exchange
+	warnings  []string
+	limit     RateLimit
+	shared    []any // Whose exchanges are in it.
+}
+
+func (t *trace) add(list ...Exchange) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.exchanges = append(t.exchanges, list...)
+}
+
+// share adds what was learned once for many, once.
+func (t *trace) share(of any, list []Exchange, warnings []string) {
+	t.mu.Lock()
+	seen := slices.Contains(t.shared, of)
+	if !seen {
+		t.shared = append(t.shared, of)
+		t.exchanges = append(t.exchanges, list...)
+	}
+	t.mu.Unlock()
+	for _, w := range warnings {
+		t.warn(w)
+	}
+}
+
+func (t *trace) warn(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !slices.Contains(t.warnings, text) {
+		t.warnings = append(t.warnings, text)
+	}
+}
+
+func (t *trace) note(limit RateLimit) {
+	if limit.Limit > 0 {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.limit = limit
+	}
+}
+
+// A query is one request to make.
+type query struct {
+	step   Step
+	method string
+	path   string   // Of the registry's API.
+	url    *url.URL // Of another server; nil with a path.
+	show   string   // The URL for the evidence; empty with a path.
+	auth   authorization
+	accept string
+	form   url.Values // Of a POST.
+	part   bool       // Just the first byte is wanted.
+	limit  int64      // For the body of a good answer, which is kept. Zero means that it is not wanted.
+	cut    bool       // Of a good answer's body, take what is within the limit.
+}
+
+// An authorization is what is sent along to prove who asks. It is never printed.
+type authorization struct {
+	scheme string // "Basic", "Bearer"; empty for none.
+	value  credentials.Secret
+	behind credentials.Secret // The password behind it.
+}
+
+func (a authorization) header() string { return a.scheme + " " + a.value.Reveal() }
+
+// without returns text from outside, or nothing if a server has written into it what was sent along.
+func (a authorization) without(text string) string {
+	lower := strings.ToLower(text)
+	for _, secret := range []credentials.Secret{a.value, a.behind} {
+		if secret.IsZero() || text == "" {
+			continue
+		}
+		plain := secret.Reveal()
+		for _, form := range []string{plain, url.QueryEscape(plain), url.PathEscape(plain), base64.StdEncoding.EncodeToString([]byte(plain))} {
+			// A message is cut, so its end may be the start of a secret.
+			if form = strings.ToLower(form); strings.Contains(lower, form) || len(form) > 16 && strings.Contains(lower, form[:16]) {
+				return ""
+			}
+		}
+	}
+	return text
+}
+
+const (
+	maxRedirects = 5
+	maxRetries   = 2
+	firstBackoff = 200 * time.Millisecond
+)
+
+// ask makes a request and takes its answer, whatever its status; the error is for no answer. It waits for its turn, honours the registry's wish to be left alone, and tries again what is worth it.
+func (o *origin) ask(ctx context.Context, t *trace, q query) (*answer, *registry.Error) {
+	for try := 0; ; try++ {
+		if err := o.enter(ctx); err != nil {
+			return nil, err
+		}
+		a, err := o.once(ctx, t, q)
+		o.leave()
+		if try == maxRetries || !o.worthRetry(ctx, a, err, try) {
+			return a, err
+		}
+	}
+}
+
+// enter waits until the registry may be asked.
+func (o *origin) enter(ctx context.Context) *registry.Error {
+	for {
+		o.mu.Lock()
+		wait := time.Until(o.pause)
+		o.mu.Unlock()
+		if wait <= 0 {
+			break
+		}
+		if !sleep(ctx, wait) {
+			return canceled(ctx)
+		}
+	}
+	for _, slots := range []chan struct{}{o.slots, o.s.slots} {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			if slots == o.s.slots {
+				<-o.slots
+			}
+			return canceled(ctx)
+		}
+	}
+	return nil
+}
+
+func (o *origin) leave() {
+	<-o.s.slots
+	<-o.slots
+}
+
+// worthRetry decides whether the same request may have a better answer in a moment, and waits for that.
+func (o *origin) worthRetry(ctx context.Context, a *answer, err *registry.Error, try int) bool {
+	if err != nil {
+		return retryable(err) && sleep(ctx, backoff(try))
+	}
+	switch a.status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		wait := retryAfter(a.header, time.Now())
+		if wait > 0 && wait <= o.s.c.maxWait() {
+			// All requests to the registry wait, not just this one. The rest of the second is for clocks.
+			o.mu.Lock()
+			if until := time.Now().Add(wait); until.After(o.pause) {
+				o.pause = until
+			}
+			o.mu.Unlock()
+			return true
+		}
+		return wait == 0 && a.status == http.StatusServiceUnavailable && sleep(ctx, backoff(try))
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return sleep(ctx, backoff(try))
+	}
+	return false
+}
+
+// backoff is 200 and 800 milliseconds, half of it by chance, so that many do not come back at once.
+func backoff(try int) time.Duration {
+	d := firstBackoff << (2 * try)
+	return d/2 + rand.N(d/2)
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func canceled(ctx context.Context) *registry.Error {
+	return &registry.Error{Code: registry.ErrCanceled, Err: context.Cause(ctx)}
+}
+
+// once makes the request, follows redirects, reads the answer and adds it to the trace.
+func (o *origin) once(outer context.Context, t *trace, q query) (*answer, *registry.Error) {
+	ctx, cancel := context.WithTimeoutCause(outer, o.s.c.timeout(), errTimeLimit)
+	defer cancel()
+	if q.url == nil {
+		q.url = &url.URL{Scheme: o.base.Scheme, Host: o.base.Host}
+		q.url.Path, q.url.RawQuery, _ = strings.Cut(q.path, "?")
+		q.show = o.prefix + q.path
+	}
+	start := time.Now()
+	a := &answer{step: q.step, method: q.method, ex: Exchange{Step: q.step, Method: q.method, URL: q.show, Auth: q.auth.scheme}}
+	err := o.follow(ctx, q, a)
+	a.ex.Duration = time.Since(start)
+	if err != nil {
+		if _, decided := errors.AsType[*registry.Error](err); !decided && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		failed := netError(outer, err)
+		a.ex.Err = failed.Code.Error()
+		failed.Err = &exchangeError{a.ex, failed.Err}
+		t.add(a.ex)
+		return nil, failed
+	}
+	a.ex.Code, a.ex.Message = q.auth.without(a.ex.Code), q.auth.without(a.ex.Message)
+	t.add(a.ex)
+	t.note(readRateLimit(a.header))
+	return a, nil
+}
+
+// follow sends the request, and again to where it is redirected. The login goes along only within the registry's own host.
+func (o *origin) follow(ctx context.Context, q query, a *answer) error {
+	u := q.url
+	for hop := 0; ; hop++ {
+		res, err := o.send(ctx, q, u)
+		if err != nil {
+			return err
+		}
+		if location := res.Header.Get("Location"); location != "" && isRedirect(res.StatusCode) {
+			drain(res.Body)
+			next, err := o.checkRedirect(u, location, q)
+			if err == nil && hop == maxRedirects {
+				err = &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the registry redirects without end")}
+			}
+			if err != nil {
+				return err
+			}
+			if !sameOrigin(u, next) {
+				q.auth = authorization{}
+			}
+			a.ex.URL = q.auth.without(showURL(next))
+			u = next
+			continue
+		}
+		a.status, a.header, a.host = res.StatusCode, res.Header, u.Hostname()
+		a.ex.Status = res.StatusCode
+		return a.read(res, q)
+	}
+}
+
+func isRedirect(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+func (o *origin) send(ctx context.Context, q query, u *url.URL) (*http.Response, error) {
+	req := (&http.Request{Method: q.method, URL: u, Host: u.Host, Header: make(http.Header, 4), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
+	req.Header["User-Agent"] = []string{o.s.c.userAgent()}
+	if q.accept != "" {
+		req.Header["Accept"] = []string{q.accept}
+	}
+	if q.auth.scheme != "" {
+		req.Header["Authorization"] = []string{q.auth.header()}
+	}
+	if q.part {
+		req.Header["Range"] = []string{"bytes=0-0"}
+	}
+	if q.form != nil {
+		body := q.form.Encode()
+		req.Header["Content-Type"] = []string{"application/x-www-form-urlencoded"}
+		req.ContentLength = int64(len(body))
+		req.Body = io.NopCloser(strings.NewReader(body))
+	}
+	if q.step == StepPing {
+		req = o.watch(req)
+	}
+	return o.roundTripper(req).RoundTrip(req)
+}
+
+// checkRedirect decides whether a redirect may be followed.
+//
+//   - A token server is followed within its own host only, for the login goes along.
+//   - https never becomes http.
+//   - The registry may send on to storage, or a mirror, anywhere on the internet or at its own kind of place; the login stays behind.
+func (o *origin) checkRedirect(from *url.URL, location string, q query) (*url.URL, error) {
+	next, err := from.Parse(location)
+	if err != nil || next.Host == "" {
+		return nil, &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the registry redirects to what is not a URL")}
+	}
+	next.Fragment = ""
+	where := cleanLine(next.Host, 64)
+	switch {
+	case next.Scheme != "https" && next.Scheme != "http":
+		return nil, refuse("a redirect to the scheme %s", cleanLine(next.Scheme, 16))
+	case next.User != nil:
+		return nil, refuse("a redirect to a URL with a login in it, at %s", where)
+	case from.Scheme == "https" && next.Scheme == "http":
+		return nil, refuse("a redirect from https to plain HTTP, at %s", where)
+	case strings.EqualFold(next.Hostname(), from.Hostname()):
+		return next, nil
+	case q.step == StepToken || q.step == StepLogin || q.form != nil:
+		return nil, refuse("a redirect of the token server to another host, %s", where)
+	case strings.EqualFold(next.Hostname(), o.base.Hostname()) || o.s.c.listed(strings.ToLower(next.Hostname())):
+		return next, nil
+	}
+	return next, o.checkPlace(next)
+}
+
+func refuse(format string, args ...any) error {
+	return &registry.Error{Code: registry.ErrInsecure, Err: fmt.Errorf(format, args...), Hint: "the redirect was not followed; it is set in the registry's configuration, or that of a proxy before it"}
+}
+
+// sameOrigin reports whether a login for one URL may be sent to the other: the same host and port, and no step down from https.
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
+}
+
+// showURL returns a URL without its query: storage URLs are signed there.
+func showURL(u *url.URL) string {
+	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	if u.RawQuery != "" {
+		shown.RawQuery = "..."
+	}
+	return cleanLine(shown.String(), 300)
+}
+
+// read takes what is needed of an answer, within limits.
+func (a *answer) read(res *http.Response, q query) error {
+	defer res.Body.Close()
+	a.challenges = parseChallenges(res.Header)
+	if !a.ok() {
+		body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+		if err != nil && res.StatusCode/100 == 5 {
+			return err
+		}
+		a.readErrorBody(body) // Cut off or not, the status counts.
+		return nil
+	}
+	if q.limit == 0 || q.method == http.MethodHead {
+		drain(res.Body)
+		return nil
+	}
+	// A first guess at the size, for the length that is claimed may be a lie.
+	buffer := bytes.NewBuffer(make([]byte, 0, min(max(res.ContentLength, 512)+bytes.MinRead, 64<<10)))
+	n, err := buffer.ReadFrom(io.LimitReader(res.Body, q.limit+1))
+	if n > q.limit && !q.cut {
+		return &registry.Error{Code: registry.ErrTooLarge, Err: fmt.Errorf("the answer is longer than %d bytes", q.limit)}
+	}
+	if err != nil {
+		return err
+	}
+	a.body = buffer.Bytes()[:min(n, q.limit)]
+	return nil
+}
+
+// drain reads the little that may be left, so that the connection can be used again, and closes the rest.
+func drain(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, 4<<10)
+	_ = body.Close()
+}
+
+// An exchangeError is an exchange as the cause of an error.
+type exchangeError struct {
+	ex  Exchange
+	err error
+}
+
+func (e *exchangeError) Error() string {
+	ex := e.ex
+	if e.err != nil {
+		ex.Err = e.err.Error()
+	}
+	return ex.String()
+}
+
+func (e *exchangeError) Unwrap() error { return e.err }
