@@ -11,6 +11,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/custom"
+	"github.com/regcred/regcred/providers/providerstest"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -86,4 +87,34 @@ func TestFurtherHostsAreKnownToo(t *testing.T) {
 	_, err := custom.Provider{}.Credential(t.Context(), profile)
 	require.ErrorIs(t, err, registry.ErrInvalid)
 	require.ErrorContains(t, err, "login.password is a fine-grained token")
+}
+
+func TestContract(t *testing.T) {
+	profile := func(name string, login credentials.Login) registry.Profile {
+		return registry.Profile{Name: name, Kind: registry.Custom, Endpoint: "ghcr.io/acme", Hosts: []string{"[::1]:5000"}, Login: login}
+	}
+	login := func(name, password string) credentials.Login {
+		return credentials.Login{Username: name, Password: credentials.NewSecret(password)}
+	}
+	expiring := login("gitlab-ci-token", "glcbt-64_AAAA")
+	expiring.ExpiresAt = time.Now().Add(time.Hour)
+	providerstest.TestProvider(t, providerstest.Subject{
+		Provider: custom.Provider{},
+		Profiles: []registry.Profile{
+			profile("robot", login("acme+robot", "AAAABBBB")), profile("jo", login("jo", "ghp_AAAABBBB")),
+			profile("job", expiring), profile("public", credentials.Login{Anonymous: true}),
+		},
+		Refused: []registry.Profile{
+			profile("fine-grained", login("jo", "github_pat_AAAABBBB")),
+			profile("no-end", login("gitlab-ci-token", "glcbt-64_AAAA")),
+			profile("cloud", credentials.Login{Google: &credentials.GoogleLogin{Credentials: credentials.NewSecret(`{"a":"b"}`)}}),
+			profile("fields", credentials.Login{Fields: map[string]credentials.Secret{"key": credentials.NewSecret("AAAABBBB")}}),
+		},
+		Check: func(p registry.Profile, c credentials.Credential) error {
+			if c.Username != p.Login.Username || !c.Password.Equal(p.Login.Password) || !c.ExpiresAt.Equal(p.Login.ExpiresAt) {
+				return fmt.Errorf("it is not the login of the profile: %v", c)
+			}
+			return nil
+		},
+	})
 }

@@ -33,7 +33,7 @@ func (Provider) Validate(p registry.Profile) error { return static.Validate(p) }
 var static = providers.Static{Check: check}
 
 // Docker Hub's web site takes an e-mail address, its registry does not:
-// https://docs.docker.com/reference/cli/docker/login/.
+// https://github.com/docker/cli/issues/961.
 func check(p registry.Profile, problems *credentials.Problems) {
 	if strings.Contains(p.Login.Username, "@") {
 		problems.Add("login.username", "is an e-mail address",

@@ -10,6 +10,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/dockerhub"
+	"github.com/regcred/regcred/providers/providerstest"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -20,7 +21,7 @@ func Example() {
 		Kind: registry.DockerHub,
 		Login: credentials.Login{
 			Username: "acme", // The name of the organisation, for an organisation access token.
-			Password: credentials.NewSecret("dckr_oat_..."),
+			Password: credentials.NewSecret("..."),
 		},
 	}
 	credential, err := set.Credential(context.Background(), profile)
@@ -45,4 +46,30 @@ func TestPublicImagesNeedNoLogin(t *testing.T) {
 	credential, err := dockerhub.Provider{}.Credential(t.Context(), profile)
 	require.NoError(t, err)
 	require.True(t, credential.Anonymous)
+}
+
+func TestContract(t *testing.T) {
+	profile := func(name string, login credentials.Login) registry.Profile {
+		return registry.Profile{Name: name, Kind: registry.DockerHub, Login: login}
+	}
+	login := func(name string) credentials.Login {
+		return credentials.Login{Username: name, Password: credentials.NewSecret("dckr_pat_" + name)}
+	}
+	providerstest.TestProvider(t, providerstest.Subject{
+		Provider: dockerhub.Provider{},
+		Profiles: []registry.Profile{
+			profile("jo", login("jo")), profile("acme", login("acme")), profile("public", credentials.Login{Anonymous: true}),
+		},
+		Refused: []registry.Profile{
+			profile("mail", login("jo@example.com")),
+			profile("cloud", credentials.Login{AWS: &credentials.AWSLogin{}}),
+			profile("process", credentials.Login{Ambient: true}),
+		},
+		Check: func(p registry.Profile, c credentials.Credential) error {
+			if c.Username != p.Login.Username || !c.Password.Equal(p.Login.Password) || !c.ExpiresAt.Equal(p.Login.ExpiresAt) {
+				return fmt.Errorf("it is not the login of the profile: %v", c)
+			}
+			return nil
+		},
+	})
 }

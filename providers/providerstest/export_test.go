@@ -1,0 +1,26 @@
+package providerstest
+
+import "context"
+
+// Rules returns the names of all rules.
+func Rules() []string {
+	var names []string
+	for _, r := range rules {
+		names = append(names, r.name)
+	}
+	return names
+}
+
+// Broken returns the rules that the subject breaks, each with how.
+func Broken(ctx context.Context, s Subject) map[string]error {
+	if err := s.check(); err != nil {
+		return map[string]error{"subject": err}
+	}
+	broken := make(map[string]error)
+	for _, r := range rules {
+		if err := r.broken(ctx, s); err != nil {
+			broken[r.name] = err
+		}
+	}
+	return broken
+}

@@ -1,0 +1,131 @@
+package providerstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/registry"
+)
+
+// A failure is what came of a call that had to fail.
+type failure struct {
+	what       string
+	profile    registry.Profile
+	credential credentials.Credential
+	err        error
+}
+
+// unusable are logins that no provider can use.
+var unusable = map[string]func(l *credentials.Login){
+	"no login":                     func(l *credentials.Login) { *l = credentials.Login{} },
+	"a login of two kinds":         func(l *credentials.Login) { l.Anonymous, l.Ambient = true, true },
+	"a password without user name": func(l *credentials.Login) { *l = credentials.Login{Password: credentials.NewSecret("hunter22")} },
+	"a user name without password": func(l *credentials.Login) { *l = credentials.Login{Username: "user"} },
+	"a password with its line end": func(l *credentials.Login) {
+		*l = credentials.Login{Username: "u", Password: credentials.NewSecret("hunter22\n")}
+	},
+	"an AWS key without its secret": func(l *credentials.Login) { *l = credentials.Login{AWS: &credentials.AWSLogin{AccessKeyID: "AKIA"}} },
+}
+
+// failures makes every call of the subject that has to fail.
+func (s Subject) failures(ctx context.Context) []failure {
+	var all []failure
+	call := func(what string, provider providers.Provider, p registry.Profile) {
+		c, err := provider.Credential(ctx, p)
+		all = append(all, failure{what, p, c, err})
+	}
+	for what, spoil := range unusable {
+		p := clone(s.Profiles[0])
+		spoil(&p.Login)
+		call(what, s.Provider, p)
+	}
+	for _, p := range s.Refused {
+		call(fmt.Sprintf("profile %q", p.Name), s.Provider, p)
+	}
+	if s.Failing != nil {
+		for _, p := range s.Profiles {
+			if !p.Login.Anonymous {
+				call(fmt.Sprintf("profile %q, whose issuer refuses it", p.Name), s.Failing, p)
+			}
+		}
+	}
+	return all
+}
+
+// eachFailure passes on the failures that are one.
+func (s Subject) eachFailure(ctx context.Context, test func(f failure) error) error {
+	var errs []error
+	for _, f := range s.failures(ctx) {
+		if f.err == nil {
+			continue // Another rule.
+		}
+		if err := test(f); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.what, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func neverAnonymous(ctx context.Context, s Subject) error {
+	var errs []error
+	for _, f := range s.failures(ctx) {
+		if f.err == nil && f.credential.Anonymous {
+			errs = append(errs, fmt.Errorf("%s: the credential is anonymous", f.what))
+		}
+	}
+	for _, p := range s.Profiles {
+		if c, err := s.Provider.Credential(ctx, p); err == nil && c.Anonymous && !p.Login.Anonymous {
+			errs = append(errs, fmt.Errorf("profile %q has a login, and the credential is anonymous", p.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func refusesLogin(ctx context.Context, s Subject) error {
+	var errs []error
+	for _, f := range s.failures(ctx) {
+		if f.err == nil && !f.credential.Anonymous {
+			errs = append(errs, fmt.Errorf("%s: no error", f.what))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func nothingBesideError(ctx context.Context, s Subject) error {
+	return s.eachFailure(ctx, func(f failure) error {
+		if !f.credential.Equal(credentials.Credential{}) {
+			return errors.New("a credential beside the error")
+		}
+		return nil
+	})
+}
+
+func errorsHaveCodes(ctx context.Context, s Subject) error {
+	return s.eachFailure(ctx, func(f failure) error {
+		e, ok := errors.AsType[*registry.Error](f.err)
+		switch {
+		case !ok:
+			return fmt.Errorf("the error is no registry.Error: %w", f.err)
+		case e.Code == "" || e.Code == registry.ErrUnknown || e.Op == "":
+			return fmt.Errorf("the error has no code or does not say what was tried: %w", f.err)
+		}
+		return nil
+	})
+}
+
+// errorsHoldNoSecret prints what holds a secret only by its name, for the output of tests is public.
+func errorsHoldNoSecret(ctx context.Context, s Subject) error {
+	return s.eachFailure(ctx, func(f failure) error {
+		for err := range tree(f.err) {
+			for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
+				if holdsSecret(text, f.profile) {
+					return fmt.Errorf("an error of type %T holds a secret of the profile", err)
+				}
+			}
+		}
+		return nil
+	})
+}

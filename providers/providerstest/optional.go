@@ -1,0 +1,79 @@
+package providerstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/registry"
+)
+
+func validateAgrees(ctx context.Context, s Subject) error {
+	v, ok := s.Provider.(providers.Validator)
+	if !ok {
+		return nil
+	}
+	var errs []error
+	for _, p := range s.Profiles {
+		if err := v.Validate(p); err != nil {
+			errs = append(errs, fmt.Errorf("Validate refuses what Credential takes: %w", err))
+		}
+	}
+	for _, p := range s.Refused {
+		refused := v.Validate(p) != nil
+		_, err := s.Provider.Credential(ctx, p)
+		if invalid := errors.Is(err, registry.ErrInvalid); refused != invalid {
+			errs = append(errs, fmt.Errorf("profile %q: refused by Validate: %t; ErrInvalid of Credential: %t", p.Name, refused, invalid))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func validateReportsFields(_ context.Context, s Subject) error {
+	v, ok := s.Provider.(providers.Validator)
+	if !ok {
+		return nil
+	}
+	var errs []error
+	for _, p := range s.Refused {
+		err := v.Validate(p)
+		if _, ok := errors.AsType[*credentials.InvalidError](err); err != nil && !ok {
+			errs = append(errs, fmt.Errorf("profile %q: the error is no credentials.InvalidError: %w", p.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func scopeIsStable(_ context.Context, s Subject) error {
+	scoper, ok := s.Provider.(providers.Scoper)
+	if !ok {
+		return nil
+	}
+	scoper.Scope(registry.Profile{}) // Must not panic: profiles are given to it before they are validated.
+	return s.each(func(p registry.Profile) error {
+		if a, b := scoper.Scope(p), scoper.Scope(clone(p)); a != b {
+			return fmt.Errorf("profile %q: %q, then %q", p.Name, a, b)
+		}
+		return nil
+	})
+}
+
+func scopeServesBoth(ctx context.Context, s Subject) error {
+	return s.each(func(p registry.Profile) error {
+		c, err := s.Provider.Credential(ctx, p)
+		if err != nil {
+			return nil // Another rule.
+		}
+		for _, other := range s.Profiles {
+			if providers.Key(s.Provider, p) != providers.Key(s.Provider, other) {
+				continue
+			}
+			if err := s.examine(other, c); err != nil {
+				return fmt.Errorf("it shares its key with profile %q, whose credential does not serve it: %w", p.Name, err)
+			}
+		}
+		return nil
+	})
+}

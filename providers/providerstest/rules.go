@@ -1,0 +1,196 @@
+package providerstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/registry"
+)
+
+// A rule is one sentence of a contract. Its test returns how the subject breaks it.
+type rule struct {
+	name string
+	test func(ctx context.Context, s Subject) error
+}
+
+// broken returns how the subject breaks the rule; nil if it keeps it. Each rule gets the profiles as they were given.
+func (r rule) broken(ctx context.Context, s Subject) error {
+	s.Profiles = slices.Clone(s.Profiles)
+	for i, p := range s.Profiles {
+		s.Profiles[i] = clone(p)
+	}
+	return r.test(ctx, s)
+}
+
+var rules = []rule{
+	{"what it issues is valid", issuesValid},
+	{"what it issues belongs to the profile", belongs},
+	{"it is safe for concurrent use", concurrent},
+	{"it does not change the profile", leavesProfile},
+	{"it returns soon after ctx ends, with its cause", leavesWithCaller},
+	{"it is never anonymous because something failed", neverAnonymous},
+	{"it refuses a login that cannot be used", refusesLogin},
+	{"it returns no credential beside an error", nothingBesideError},
+	{"its errors say what went wrong", errorsHaveCodes},
+	{"its errors hold no secret", errorsHoldNoSecret},
+	{"Validate: it agrees with Credential", validateAgrees},
+	{"Validate: it reports problems by field", validateReportsFields},
+	{"Scope: it is the same each time", scopeIsStable},
+	{"Scope: what is shared serves both", scopeServesBoth},
+}
+
+func (s Subject) check() error {
+	if s.Provider == nil || len(s.Profiles) == 0 {
+		return errors.New("it has no provider or no profiles")
+	}
+	for _, p := range s.Profiles {
+		if err := p.Validate(); err != nil {
+			return err
+		}
+		for _, secret := range secretsIn(p) {
+			if secret.Len() < minSecret {
+				return fmt.Errorf("profile %q: a secret has %d bytes: too few to be recognised in an error", p.Name, secret.Len())
+			}
+		}
+	}
+	return nil
+}
+
+// examine returns what is wrong with c as the credential of p.
+func (s Subject) examine(p registry.Profile, c credentials.Credential) error {
+	if s.Check == nil {
+		return nil
+	}
+	if err := s.Check(p, c); err != nil {
+		return fmt.Errorf("profile %q: %w", p.Name, err)
+	}
+	return nil
+}
+
+func (s Subject) each(test func(p registry.Profile) error) error {
+	var errs []error
+	for _, p := range s.Profiles {
+		errs = append(errs, test(p))
+	}
+	return errors.Join(errs...)
+}
+
+func issuesValid(ctx context.Context, s Subject) error {
+	return s.each(func(p registry.Profile) error {
+		c, err := s.Provider.Credential(ctx, p)
+		if err == nil {
+			err = c.Validate(time.Now())
+		}
+		if err != nil {
+			return fmt.Errorf("profile %q: %w", p.Name, err)
+		}
+		return nil
+	})
+}
+
+// belongs asks for all profiles in turn, twice, so that what was kept of one shows in another.
+func belongs(ctx context.Context, s Subject) error {
+	ask := func(p registry.Profile) error {
+		c, err := s.Provider.Credential(ctx, p)
+		if err != nil {
+			return nil // Another rule.
+		}
+		return s.examine(p, c)
+	}
+	return errors.Join(s.each(ask), s.each(ask))
+}
+
+const (
+	callers        = 8
+	callsPerCaller = 4
+)
+
+func concurrent(ctx context.Context, s Subject) error {
+	var (
+		group sync.WaitGroup
+		mu    sync.Mutex
+		errs  []error
+	)
+	for range callers {
+		for _, p := range s.Profiles {
+			own := clone(p) // A provider that changes the profile breaks another rule.
+			group.Go(func() {
+				for range callsPerCaller {
+					c, err := s.Provider.Credential(ctx, own)
+					if err == nil {
+						err = s.examine(own, c)
+					}
+					if err != nil {
+						mu.Lock()
+						errs = append(errs, err)
+						mu.Unlock()
+						return
+					}
+				}
+			})
+		}
+	}
+	group.Wait()
+	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d callers failed; one: %w", len(errs), callers*len(s.Profiles), errs[0])
+}
+
+func leavesProfile(ctx context.Context, s Subject) error {
+	return s.each(func(p registry.Profile) error {
+		before := clone(p)
+		_, _ = s.Provider.Credential(ctx, p)
+		if !reflect.DeepEqual(before, p) {
+			return fmt.Errorf("profile %q: it is not what it was before the call", p.Name)
+		}
+		return nil
+	})
+}
+
+// soon is generous: a loaded machine is slow, and a provider that does not listen to its context never comes back.
+const soon = 5 * time.Second
+
+func leavesWithCaller(ctx context.Context, s Subject) error {
+	leave := func(provider providers.Provider, p registry.Profile, after time.Duration) error {
+		cause := errors.New("the caller left")
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		if after == 0 {
+			cancel(cause)
+		} else {
+			defer time.AfterFunc(after, func() { cancel(cause) }).Stop()
+		}
+		result := make(chan error, 1)
+		go func() {
+			_, err := provider.Credential(ctx, p)
+			result <- err
+		}()
+		select {
+		case err := <-result:
+			if err == nil {
+				return fmt.Errorf("profile %q: no error after ctx ended", p.Name)
+			}
+			if !errors.Is(err, cause) {
+				return fmt.Errorf("profile %q: the error does not wrap the cause of ctx: %w", p.Name, err)
+			}
+			return nil
+		case <-time.After(after + soon):
+			return fmt.Errorf("profile %q: not back %s after ctx ended", p.Name, soon)
+		}
+	}
+	return s.each(func(p registry.Profile) error {
+		err := leave(s.Provider, p, 0)
+		if err == nil && s.Stalled != nil && !p.Login.Anonymous {
+			err = leave(s.Stalled, p, 50*time.Millisecond)
+		}
+		return err
+	})
+}

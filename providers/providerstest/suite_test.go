@@ -1,0 +1,286 @@
+package providerstest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/providerstest"
+	"github.com/regcred/regcred/registry"
+)
+
+// good is a provider that keeps all rules. The broken ones below wrap it, each with one fault.
+type good struct {
+	providers.Static
+	stall bool
+}
+
+var errRefused = &registry.Error{Op: "ask issuer", Code: registry.ErrUnauthorized}
+
+func check(p registry.Profile, problems *credentials.Problems) {
+	if p.Login.Username == "root" {
+		problems.Add("login.username", "is root", "another user")
+	}
+}
+
+func newGood() good { return good{Static: providers.Static{Check: check}} }
+
+func (g good) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+	if g.stall {
+		<-ctx.Done()
+		return credentials.Credential{}, context.Cause(ctx)
+	}
+	return g.Static.Credential(ctx, p)
+}
+
+func (g good) Scope(p registry.Profile) string { return "scope of " + p.Endpoint }
+
+// broken is good but for the functions that are set.
+type broken struct {
+	good
+	credential func(ctx context.Context, p registry.Profile) (credentials.Credential, error)
+	validate   func(p registry.Profile) error
+	scope      func(p registry.Profile) string
+}
+
+func (b broken) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+	if b.credential != nil {
+		return b.credential(ctx, p)
+	}
+	return b.good.Credential(ctx, p)
+}
+
+func (b broken) Validate(p registry.Profile) error {
+	if b.validate != nil {
+		return b.validate(p)
+	}
+	return b.good.Validate(p)
+}
+
+func (b broken) Scope(p registry.Profile) string {
+	if b.scope != nil {
+		return b.scope(p)
+	}
+	return b.good.Scope(p)
+}
+
+// subject returns a test of provider, which must issue the login of each profile.
+func subject(provider providers.Provider) providerstest.Subject {
+	login := func(name string) credentials.Login {
+		return credentials.Login{Username: name, Password: credentials.NewSecret("hunter2+/" + name)}
+	}
+	profile := func(name string, l credentials.Login) registry.Profile {
+		return registry.Profile{Name: name, Kind: registry.Custom, Endpoint: "registry.example.com", Hosts: []string{"b.example.com"}, Login: l}
+	}
+	stalled := newGood()
+	stalled.stall = true
+	return providerstest.Subject{
+		Provider: provider,
+		Profiles: []registry.Profile{
+			profile("jo", login("jo")), profile("al", login("al")), profile("public", credentials.Login{Anonymous: true}),
+		},
+		Refused: []registry.Profile{profile("root", login("root"))},
+		Failing: providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
+			return credentials.Credential{}, errRefused
+		}),
+		Stalled: stalled,
+		Check: func(p registry.Profile, c credentials.Credential) error {
+			if c.Username != p.Login.Username {
+				return errors.New("it is of somebody else")
+			}
+			return nil
+		},
+	}
+}
+
+func TestGoodProvidersPass(t *testing.T) {
+	providerstest.TestProvider(t, subject(newGood()))
+	t.Run("without the optional interfaces", func(t *testing.T) {
+		providerstest.TestProvider(t, subject(providers.Func(newGood().Credential)))
+	})
+}
+
+// implied are the rules that nobody can keep who breaks another.
+var implied = map[string][]string{
+	"what it issues belongs to the profile": {"it is safe for concurrent use", "Scope: what is shared serves both"},
+}
+
+// TestEachRuleFails has a provider for each rule that breaks it, and no other.
+func TestEachRuleFails(t *testing.T) {
+	tests := map[string]func(s *providerstest.Subject) broken{
+		"what it issues is valid": func(*providerstest.Subject) broken {
+			return broken{credential: then(func(_ registry.Profile, c *credentials.Credential, _ *error) {
+				c.Password = credentials.Secret{}
+			})}
+		},
+		"what it issues belongs to the profile": func(s *providerstest.Subject) broken {
+			// It remembers the first answer by the host alone, as one does whose key is too small.
+			var cache atomic.Pointer[credentials.Credential]
+			s.Profiles = s.Profiles[:2]
+			return broken{credential: then(func(_ registry.Profile, c *credentials.Credential, err *error) {
+				if *err == nil && !cache.CompareAndSwap(nil, c) {
+					*c = *cache.Load()
+				}
+			})}
+		},
+		"it is safe for concurrent use": func(*providerstest.Subject) broken {
+			var busy atomic.Bool
+			return broken{credential: func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+				if !busy.CompareAndSwap(false, true) {
+					return credentials.Credential{}, errRefused
+				}
+				defer busy.Store(false)
+				time.Sleep(time.Nanosecond) // In a bubble: until all other callers wait or are refused.
+				return newGood().Credential(ctx, p)
+			}}
+		},
+		"it does not change the profile": func(*providerstest.Subject) broken {
+			return broken{credential: then(func(p registry.Profile, _ *credentials.Credential, _ *error) {
+				p.Hosts[0] = strings.ToUpper(p.Hosts[0])
+			})}
+		},
+		"it returns soon after ctx ends, with its cause": func(*providerstest.Subject) broken {
+			return broken{credential: func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+				return newGood().Credential(context.WithoutCancel(ctx), p)
+			}}
+		},
+		"it is never anonymous because something failed": func(*providerstest.Subject) broken {
+			return broken{credential: then(func(_ registry.Profile, c *credentials.Credential, err *error) {
+				if errors.Is(*err, registry.ErrInvalid) {
+					*c, *err = credentials.Credential{Anonymous: true}, nil
+				}
+			}), validate: func(registry.Profile) error { return nil }}
+		},
+		"it refuses a login that cannot be used": func(*providerstest.Subject) broken {
+			return broken{credential: func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+				if p.Login.Password.IsZero() && p.Login.Username != "" {
+					p.Login.Password = credentials.NewSecret("none")
+				}
+				return newGood().Credential(ctx, p)
+			}}
+		},
+		"it returns no credential beside an error": func(*providerstest.Subject) broken {
+			return broken{credential: then(func(p registry.Profile, c *credentials.Credential, err *error) {
+				if *err != nil {
+					c.Username = p.Name
+				}
+			})}
+		},
+		"its errors say what went wrong": func(*providerstest.Subject) broken {
+			return broken{credential: then(func(_ registry.Profile, _ *credentials.Credential, err *error) {
+				if errors.Is(*err, registry.ErrInvalid) {
+					*err = fmt.Errorf("%w: %w", registry.ErrInvalid, errors.New("something went wrong"))
+				}
+			})}
+		},
+		"its errors hold no secret": func(*providerstest.Subject) broken {
+			return broken{credential: then(func(p registry.Profile, _ *credentials.Credential, err *error) {
+				if e, ok := errors.AsType[*registry.Error](*err); ok {
+					e.Err = fmt.Errorf("POST /token?password=%s: %w", p.Login.Password.Reveal(), e.Err)
+				}
+			})}
+		},
+		"Validate: it agrees with Credential": func(*providerstest.Subject) broken {
+			return broken{validate: func(registry.Profile) error { return nil }}
+		},
+		"Validate: it reports problems by field": func(*providerstest.Subject) broken {
+			return broken{validate: func(p registry.Profile) error {
+				if err := newGood().Validate(p); err != nil {
+					return errors.New(err.Error())
+				}
+				return nil
+			}}
+		},
+		"Scope: it is the same each time": func(*providerstest.Subject) broken {
+			var n atomic.Int64
+			return broken{scope: func(registry.Profile) string { return fmt.Sprint(n.Add(1)) }}
+		},
+		"Scope: what is shared serves both": func(s *providerstest.Subject) broken {
+			// Two registries with one login, of which each has a token of its own.
+			other := s.Profiles[0]
+			other.Name, other.Endpoint = "elsewhere", "registry.example.org"
+			s.Profiles = append(s.Profiles, other)
+			s.Check = func(p registry.Profile, c credentials.Credential) error {
+				if !p.Login.Anonymous && !strings.HasSuffix(c.Username, p.Endpoint) {
+					return errors.New("it is of another registry")
+				}
+				return nil
+			}
+			return broken{
+				scope: func(registry.Profile) string { return "all the same" },
+				credential: then(func(p registry.Profile, c *credentials.Credential, err *error) {
+					if *err == nil && !c.Anonymous {
+						c.Username += "@" + p.Endpoint
+					}
+				}),
+			}
+		},
+	}
+	require.ElementsMatch(t, providerstest.Rules(), slices.Collect(maps.Keys(tests)), "each rule has its broken provider")
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := subject(nil)
+				b := test(&s)
+				b.good = newGood()
+				s.Provider = b
+				got := providerstest.Broken(t.Context(), s)
+				require.ElementsMatch(t, append(implied[name], name), slices.Collect(maps.Keys(got)), "%v", got)
+			})
+		})
+	}
+}
+
+// then returns a call of good whose outcome is spoilt afterwards.
+func then(spoil func(registry.Profile, *credentials.Credential, *error)) func(context.Context, registry.Profile) (credentials.Credential, error) {
+	return func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+		c, err := newGood().Credential(ctx, p)
+		spoil(p, &c, &err)
+		return c, err
+	}
+}
+
+func TestBrokenIssuers(t *testing.T) {
+	t.Run("one that makes a refused login anonymous", func(t *testing.T) {
+		s := subject(newGood())
+		s.Failing = providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
+			return credentials.Credential{Anonymous: true}, nil
+		})
+		require.Contains(t, providerstest.Broken(t.Context(), s), "it is never anonymous because something failed")
+	})
+	t.Run("one that cannot be left", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := subject(newGood())
+			s.Stalled = providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
+				time.Sleep(time.Hour)
+				return credentials.Credential{}, errRefused
+			})
+			require.Contains(t, providerstest.Broken(t.Context(), s), "it returns soon after ctx ends, with its cause")
+			time.Sleep(2 * time.Hour) // Until it is back after all.
+		})
+	})
+}
+
+func TestUselessSubjects(t *testing.T) {
+	short := subject(newGood())
+	short.Profiles[0].Login.Password = credentials.NewSecret("p")
+	invalid := subject(newGood())
+	invalid.Profiles[0].Kind = ""
+	empty := providerstest.Subject{Provider: newGood()}
+	for name, s := range map[string]providerstest.Subject{"short secret": short, "invalid profile": invalid, "no profile": empty} {
+		t.Run(name, func(t *testing.T) {
+			require.Contains(t, providerstest.Broken(t.Context(), s), "subject")
+		})
+	}
+}
