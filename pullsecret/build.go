@@ -1,0 +1,180 @@
+package pullsecret
+
+import (
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// An Entry is a profile, and the credential to use at its endpoints.
+type Entry struct {
+	Profile    registry.Profile
+	Credential credentials.Credential
+}
+
+// Build returns the config that holds the credential of each entry under the key of each endpoint of its profile; see [registry.Endpoint.Key].
+// Anonymous credentials put nothing in. The same entries give the same bytes, in whatever order they come.
+//
+// It fails, rather than leave anything out: with a [ConflictError] if two different logins belong under one key, which [Split] puts into several
+// secrets; with a [credentials.InvalidError] for an endpoint that cannot be read; and if a credential does not pass [credentials.Credential.Validate], or cannot be written so
+// that a kubelet reads it.
+func Build(entries ...Entry) (Config, error) {
+	members, err := gather(entries)
+	if err != nil {
+		return Config{}, err
+	}
+	for i := 1; i < len(members); i++ {
+		if a, b := members[i-1], members[i]; a.key == b.key {
+			return Config{}, &ConflictError{a.key, entries[a.entry].Profile.Name, entries[b.entry].Profile.Name}
+		}
+	}
+	return Config{p: &content{members: members}}, nil
+}
+
+// Split is [Build] for entries that do not go into one secret because several logins belong under one key. It returns as few configs as it takes; for no entry, one that is
+// empty.
+//
+// A pod that names all the secrets has its images pulled with all the logins: a kubelet tries those of one key in the order of the secrets, and that is the order of
+// the entries. (Another spelling of the same key in the same secret would be tried too, but in an order that changes from pull to pull.)
+func Split(entries ...Entry) ([]Config, error) {
+	members, err := gather(entries)
+	if err != nil {
+		return nil, err
+	}
+	parts := make([][]member, 1)
+	n := 0
+	for i, m := range members {
+		if n++; i == 0 || members[i-1].key != m.key {
+			n = 0
+		}
+		if n == len(parts) {
+			parts = append(parts, nil)
+		}
+		parts[n] = append(parts[n], m)
+	}
+	configs := make([]Config, len(parts))
+	for i, part := range parts {
+		configs[i] = Config{p: &content{members: part}}
+	}
+	return configs, nil
+}
+
+// gather returns a member for each key and login, sorted by key, and by entry where keys are equal.
+func gather(entries []Entry) ([]member, error) {
+	members := make([]member, 0, len(entries))
+	now := time.Now()
+	for i := range entries {
+		e := &entries[i]
+		endpoints, err := e.Profile.Endpoints()
+		if err != nil {
+			return nil, err
+		}
+		if err := check(e.Credential, now); err != nil {
+			return nil, fmt.Errorf("profile %q: %w", e.Profile.Name, err)
+		}
+		if e.Credential.Anonymous {
+			continue
+		}
+		for _, endpoint := range endpoints {
+			if strings.HasSuffix(endpoint.Host, "]") {
+				return nil, fmt.Errorf("profile %q: endpoint %s: %w", e.Profile.Name, endpoint, errBareIPv6)
+			}
+			members = append(members, member{key: endpoint.Key(), credential: e.Credential, entry: i})
+		}
+	}
+	slices.SortStableFunc(members, func(a, b member) int { return cmp.Compare(a.key, b.key) })
+	return unique(members), nil
+}
+
+var errBareIPv6 = errors.New("a kubelet takes an IPv6 address without a port for a pattern, and matches no image with it; name the port, also in the names of images")
+
+// unique drops members that say the same as one before them: two profiles may share a login.
+func unique(members []member) []member {
+	kept := members[:0]
+	first := 0 // Of those with the same key.
+	for _, m := range members {
+		if first < len(kept) && kept[first].key != m.key {
+			first = len(kept)
+		}
+		if !slices.ContainsFunc(kept[first:], func(k member) bool { return sameLogin(k.credential, m.credential) }) {
+			kept = append(kept, m)
+		}
+	}
+	return kept
+}
+
+func sameLogin(a, b credentials.Credential) bool {
+	return a.Username == b.Username && a.Password.Equal(b.Password)
+}
+
+func check(c credentials.Credential, now time.Time) error {
+	if err := c.Validate(now); err != nil {
+		return err
+	}
+	if strings.Contains(c.Username, ":") {
+		// RFC 7617, section 2: a user-id that has a colon is invalid.
+		return errors.New("the user name has a colon, with which it cannot be sent")
+	}
+	return nil
+}
+
+// A ConflictError says that two logins belong under one key, of which JSON and so a secret has just one.
+type ConflictError struct {
+	// Key is the key that both want.
+	Key string
+	// Profile is the name of the profile of the one that is there, and Other that of the one that has no place. Profile is empty if the entry is a foreign one; see [Merge].
+	Profile, Other string
+}
+
+// Error returns all three in one line.
+func (e *ConflictError) Error() string {
+	if e.Profile == "" {
+		return fmt.Sprintf("pull secret has an entry %s from somebody else, and the login of profile %q belongs there", e.Key, e.Other)
+	}
+	return fmt.Sprintf("profiles %q and %q have different logins for %s, and a pull secret has one: give them different paths, or use several secrets", e.Profile, e.Other, e.Key)
+}
+
+const jsonOpen, jsonBetween, jsonNext, jsonEnd = `{"auths":{"`, `":{"auth":"`, `"},"`, `"}}}`
+
+// render writes the members. Only "auth" is written, and not the same again as "username" and "password": all readers understand it, some understand nothing else
+// (skopeo, podman), and where both are present it wins (kubelet, docker).
+func render(members []member) []byte {
+	if len(members) == 0 {
+		return []byte(`{"auths":{}}`)
+	}
+	size, longest := sizes(members)
+	text := append(make([]byte, 0, size), jsonOpen...)
+	pair := make([]byte, 0, longest)
+	for i, m := range members {
+		if i > 0 {
+			text = append(text, jsonNext...)
+		}
+		text = append(text, m.key...) // Plain ASCII without a quote or backslash: see registry.ParseEndpoint.
+		text = append(text, jsonBetween...)
+		pair = append(append(pair[:0], m.credential.Username...), ':')
+		pair = m.credential.Password.AppendTo(pair)
+		text = base64.StdEncoding.AppendEncode(text, pair)
+	}
+	return append(text, jsonEnd...)
+}
+
+// sizes returns the length of the text, and that of the longest pair of user name and password.
+func sizes(members []member) (text, pair int) {
+	if len(members) == 0 {
+		return len(`{"auths":{}}`), 0
+	}
+	text = len(jsonOpen) + len(jsonEnd) - len(jsonNext)
+	for _, m := range members {
+		n := len(m.credential.Username) + len(":") + m.credential.Password.Len()
+		pair = max(pair, n)
+		text += len(m.key) + len(jsonBetween) + base64.StdEncoding.EncodedLen(n) + len(jsonNext)
+	}
+	return text, pair
+}

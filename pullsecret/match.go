@@ -1,0 +1,146 @@
+package pullsecret
+
+import (
+	"cmp"
+	"net"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// A Match is an entry with which a kubelet tries to pull an image.
+type Match struct {
+	// Key is the key of the entry as it stands in the config.
+	Key string
+	// Entry is the position of the entry among the arguments of [Build] or [Split]; -1 if it is not from there.
+	Entry int
+	// Credential is that of the entry. If it is not from Build, it is the user name and the password as a kubelet reads them, which may be empty.
+	Credential credentials.Credential
+}
+
+// Match returns the entries with which a kubelet tries to pull the image, in the order in which it tries them, until one works. Nothing means that it pulls
+// without a login, as far as this secret goes.
+//
+// The rules are those of Kubernetes (pkg/credentialprovider, BasicDockerKeyring), and a differential fuzz test holds this method to that code:
+//
+//   - A key is a host, with a path or without. A scheme, and a leading /v1/ or /v2/, are cut off.
+//   - Host and port are compared as text, in the letters in which they were written. In the host, * stands for any letters of one label.
+//   - The path of a key is a plain prefix: host/team serves host/team-b/app too.
+//   - Keys are tried in the reverse order of their texts, so that a longer path comes before a shorter one.
+//   - Images of Docker Hub, and of hosts without dot and port, that no key matches are tried with the key index.docker.io.
+//
+// Of several spellings of one key, a kubelet tries all, in an order that is not fixed; Match returns them in the order of their texts.
+func (c Config) Match(image registry.Image) []Match { return MatchAll(image, c) }
+
+// MatchAll is [Config.Match] for a pod that names several secrets: configs are in the order in which it names them. All keys are tried in one order; those that are equal, in the order of
+// the secrets.
+func MatchAll(image registry.Image, configs ...Config) []Match {
+	var space [8]*indexed
+	hits := space[:0]
+	t := newTarget(image)
+	for _, c := range configs {
+		if c.p != nil {
+			hits = c.p.index().find(&t, hits)
+		}
+	}
+	if len(hits) == 0 && t.isDefaultRegistry() {
+		for _, c := range configs {
+			if c.p != nil {
+				hits = append(hits, c.p.index().fallback...)
+			}
+		}
+	}
+	if len(hits) == 0 {
+		return nil
+	}
+	if len(hits) > 1 {
+		slices.SortStableFunc(hits, func(a, b *indexed) int { return cmp.Compare(b.key, a.key) })
+	}
+	matches := make([]Match, len(hits))
+	for i, h := range hits {
+		matches[i] = Match{h.member.key, h.member.entry, h.member.credential}
+	}
+	return matches
+}
+
+// A target is what of an image is compared with keys.
+type target struct {
+	image  registry.Image
+	host   string // With the port, as hostOf returns it.
+	path   string // Without the slash in front.
+	ok     bool
+	labels []string // Of the host without the port. Set by split.
+	port   string
+}
+
+func newTarget(image registry.Image) target {
+	t := target{image: image, host: image.Host, path: image.Repository, ok: true}
+	if isPlain(image.Host) && isPlain(image.Repository) {
+		return t
+	}
+	u, err := url.Parse("https://" + image.Name())
+	if err != nil {
+		t.ok = false
+		return t
+	}
+	t.host, t.path = hostOf(u), strings.TrimPrefix(u.Path, "/")
+	return t
+}
+
+// isPlain reports whether s comes out of url.Parse as it is, in a host or a path. Almost all do.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		switch b := s[i]; {
+		case 'a' <= b && b <= 'z', '0' <= b && b <= '9', 'A' <= b && b <= 'Z', b == '.', b == '-', b == '_', b == '/':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func (t *target) split() {
+	if t.labels == nil {
+		t.labels, t.port = labels(t.host)
+	}
+}
+
+// isDefaultRegistry reports whether a kubelet falls back to the login of Docker Hub.
+func (t *target) isDefaultRegistry() bool {
+	host := t.image.Host
+	return host == "docker.io" || host == "index.docker.io" || host != "" && !strings.ContainsAny(host, ".:")
+}
+
+// hostOf returns the host and the port in one spelling, without the colon of an empty port.
+func hostOf(u *url.URL) string {
+	if host, port, err := net.SplitHostPort(u.Host); err == nil && port == "" {
+		return host
+	}
+	return u.Host
+}
+
+func labels(hostport string) ([]string, string) {
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host, port = hostport, ""
+	}
+	return strings.Split(host, "."), port
+}
+
+// matchLabels compares host and port of a key that has a pattern with those of an image.
+func matchLabels(pattern, labels []string) bool {
+	if len(pattern) != len(labels) {
+		return false
+	}
+	for i, p := range pattern {
+		// On the systems that nodes run, this is the function that the kubelet calls by the name of filepath.Match.
+		if ok, err := path.Match(p, labels[i]); err != nil || !ok {
+			return false
+		}
+	}
+	return true
+}

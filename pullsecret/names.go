@@ -1,0 +1,80 @@
+package pullsecret
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/regcred/regcred/credentials"
+)
+
+// The grammars are those of Kubernetes: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and its neighbour, labels.
+const (
+	wantLabel      = "lower-case letters, digits and hyphens, at most 63, with a letter or digit at both ends"
+	wantSubdomain  = "lower-case letters, digits, hyphens and dots, at most 253, with a letter or digit at both ends of each part"
+	wantKey        = "a name of at most 63 letters, digits, hyphens, underscores and dots, with a domain and a slash in front if need be"
+	wantLabelValue = "at most 63 letters, digits, hyphens, underscores and dots, with a letter or digit at both ends; or nothing"
+)
+
+// isLabel reports whether s is a label of RFC 1123: the name of a namespace.
+func isLabel(s string) bool { return len(s) <= 63 && isPart(s) }
+
+// isSubdomain reports whether s is a DNS subdomain of RFC 1123: the name of a secret. Its parts may be long; the whole may not.
+func isSubdomain(s string) bool {
+	if len(s) > 253 {
+		return false
+	}
+	for part := range strings.SplitSeq(s, ".") {
+		if !isPart(part) {
+			return false
+		}
+	}
+	return true
+}
+
+func isPart(s string) bool {
+	return isWord(s, func(b byte) bool { return b == '-' }) && strings.ToLower(s) == s
+}
+
+// isLabelValue reports whether s is the value of a label, which may be empty.
+func isLabelValue(s string) bool { return s == "" || isQualified(s) }
+
+func isQualified(s string) bool {
+	return len(s) <= 63 && isWord(s, func(b byte) bool { return b == '-' || b == '_' || b == '.' })
+}
+
+// isWord reports whether s has letters and digits, and between them also what inner takes.
+func isWord(s string, inner func(byte) bool) bool {
+	for i := range len(s) {
+		b := s[i]
+		if !isAlphanumeric(b) && (i == 0 || i == len(s)-1 || !inner(b)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isAlphanumeric(b byte) bool {
+	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9'
+}
+
+// checkKey checks the key of a label or an annotation. Those of annotations may have upper-case letters in their domain; Kubernetes has it so.
+func checkKey(p *credentials.Problems, field, key string) {
+	name := key
+	domain, rest, hasDomain := strings.Cut(key, "/")
+	if hasDomain {
+		name = rest
+	}
+	if field == "annotations" {
+		domain = strings.ToLower(domain)
+	}
+	if !isQualified(name) || hasDomain && !isSubdomain(domain) {
+		p.Add(field, "have the key "+strconv.Quote(key), wantKey)
+	}
+}
+
+func checkText(p *credentials.Problems, field, text string) {
+	if !utf8.ValidString(text) {
+		p.Add(field, "is not UTF-8", "text")
+	}
+}

@@ -1,0 +1,126 @@
+package pullsecret
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/regcred/regcred/credentials"
+)
+
+// The names that Kubernetes has for a pull secret.
+const (
+	// SecretType is the type of the secret. It cannot be changed once the secret exists.
+	SecretType = "kubernetes.io/dockerconfigjson"
+	// SecretKey is the key of its data under which the config stands.
+	SecretKey = ".dockerconfigjson"
+)
+
+// A Secret is an image pull secret of Kubernetes.
+type Secret struct {
+	// Name and Namespace say which it is. An empty namespace means the one that whoever applies it is in.
+	Name, Namespace string
+	// Labels and Annotations may be nil.
+	Labels, Annotations map[string]string
+	// Config is the content.
+	Config Config
+}
+
+// JSON returns the object as a manifest in JSON, with the passwords in it: kubectl apply -f - takes it. The same secret gives the same bytes. The error is that of
+// [Secret.Validate].
+func (s Secret) JSON() ([]byte, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	type metadata struct {
+		Name        string            `json:"name"`
+		Namespace   string            `json:"namespace,omitempty"`
+		Labels      map[string]string `json:"labels,omitempty"`
+		Annotations map[string]string `json:"annotations,omitempty"`
+	}
+	return json.Marshal(struct {
+		APIVersion string            `json:"apiVersion"`
+		Kind       string            `json:"kind"`
+		Metadata   metadata          `json:"metadata"`
+		Type       string            `json:"type"`
+		Data       map[string][]byte `json:"data"`
+	}{"v1", "Secret", metadata{s.Name, s.Namespace, s.Labels, s.Annotations}, SecretType, map[string][]byte{SecretKey: s.Config.Reveal()}})
+}
+
+// YAML is [Secret.JSON] in YAML.
+func (s Secret) YAML() ([]byte, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	text := []byte("apiVersion: v1\nkind: Secret\nmetadata:\n")
+	text = appendField(text, "  ", "name", s.Name)
+	if s.Namespace != "" {
+		text = appendField(text, "  ", "namespace", s.Namespace)
+	}
+	text = appendMap(text, "labels", s.Labels)
+	text = appendMap(text, "annotations", s.Annotations)
+	text = append(text, "type: "+SecretType+"\ndata:\n  "+SecretKey+": "...)
+	text = base64.StdEncoding.AppendEncode(text, s.Config.Reveal())
+	return append(text, '\n'), nil
+}
+
+func appendMap(text []byte, name string, m map[string]string) []byte {
+	if len(m) == 0 {
+		return text
+	}
+	text = append(text, "  "+name+":\n"...)
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		text = appendField(text, "    ", key, m[key])
+	}
+	return text
+}
+
+// appendField writes key: "value". A quoted string of Go is one of YAML too (YAML 1.2, section 5.7), so long as it is UTF-8; and quoted, neither "no" nor "1e3" becomes something else.
+func appendField(text []byte, indent, key, value string) []byte {
+	text = append(text, indent...)
+	text = strconv.AppendQuote(text, key)
+	text = append(text, ": "...)
+	text = strconv.AppendQuote(text, value)
+	return append(text, '\n')
+}
+
+// The limits of Kubernetes, in bytes: core/v1 MaxSecretSize, and TotalAnnotationSizeLimitB of package apimachinery/pkg/api/validation.
+const (
+	maxData        = 1 << 20
+	maxAnnotations = 256 << 10
+)
+
+// Validate reports, all at once, what a Kubernetes API server would refuse, as a [credentials.InvalidError].
+func (s Secret) Validate() error {
+	var p credentials.Problems
+	switch {
+	case s.Name == "":
+		p.Add("name", "is missing", wantSubdomain)
+	case !isSubdomain(s.Name):
+		p.Add("name", "is "+strconv.Quote(s.Name), wantSubdomain)
+	}
+	if s.Namespace != "" && !isLabel(s.Namespace) {
+		p.Add("namespace", "is "+strconv.Quote(s.Namespace), wantLabel)
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.Labels)) {
+		checkKey(&p, "labels", key)
+		if !isLabelValue(s.Labels[key]) {
+			p.Add("labels["+key+"]", "is "+strconv.Quote(s.Labels[key]), wantLabelValue)
+		}
+	}
+	size := 0
+	for _, key := range slices.Sorted(maps.Keys(s.Annotations)) {
+		checkKey(&p, "annotations", key)
+		checkText(&p, "annotations["+key+"]", s.Annotations[key])
+		size += len(key) + len(s.Annotations[key])
+	}
+	if size > maxAnnotations {
+		p.Add("annotations", "have "+strconv.Itoa(size)+" bytes", "at most 262144")
+	}
+	if size := s.Config.Len(); size > maxData {
+		p.Add("config", "has "+strconv.Itoa(size)+" bytes", "at most 1048576: use several secrets, each for the registries of some of the workloads")
+	}
+	return p.Err("pull secret " + strconv.Quote(s.Name))
+}
