@@ -1,0 +1,179 @@
+// Package gcrtest is a Google Cloud in memory, as far as pulling images goes: the token endpoints, impersonation, a metadata
+// server, and the registries themselves. Google's own clients, and every client of a registry, talk to it unmodified.
+//
+// A [Google] is a value that one writes as a literal: service accounts, providers of workload identity. [Google.Attach] puts it
+// into a network of named hosts, see package fakenet; [Google.NewKey] makes the key of a service account as the console would;
+// [Google.Registry] is the registry at a host, to put images into; [Google.Calls] tells what was asked. Signatures of keys are
+// verified; tokens end when their time is over.
+//
+// It is for tests, examples and demonstrations: rights are lists of repositories, nothing is persistent, and it does not limit
+// what clients send.
+package gcrtest
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/registry/registrytest/fakenet"
+)
+
+// A Google is all of Google Cloud. Set the fields before the first use, and change none of them afterwards: the methods are for
+// that. It is safe for concurrent use and must not be copied once in use.
+type Google struct {
+	Accounts []Account
+
+	// Providers are those of workload identity pools, by the audience of their tokens:
+	// "//iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/pool/providers/ci".
+	Providers []string
+
+	// Public are the repositories that anybody may pull from, as in [Account.Pull].
+	Public []string
+
+	// DisabledAPIs are the hosts of APIs that no project has enabled: "iamcredentials.googleapis.com".
+	DisabledAPIs []string
+
+	// TokenTTL is how long access tokens are good, where the client does not ask for less. Zero means an hour.
+	TokenTTL time.Duration
+
+	// Skew is how far Google's clock is ahead of this machine's.
+	Skew time.Duration
+
+	// Intercept is asked before each call of an API; it may answer itself, and then returns true. It is called concurrently. Nil
+	// means no.
+	Intercept func(w http.ResponseWriter, r *http.Request, c Call) bool
+
+	mu         sync.Mutex
+	keys       map[string]*key    // By ID.
+	tokens     map[string]token   // By text.
+	subjects   map[string]subject // By text.
+	refresh    map[string]string  // The account of each refresh token.
+	disabled   map[string]bool    // Accounts and keys.
+	deleted    map[string]bool    // Accounts.
+	registries map[string]*registrytest.Registry
+	calls      []Call
+}
+
+// An Account is a service account.
+type Account struct {
+	// Email is who it is: "puller@project.iam.gserviceaccount.com".
+	Email string
+	// Pull are the repositories that it may pull from, with their host: "us-docker.pkg.dev/project/repository/app";
+	// "gcr.io/project/*", all below project; "*", all there are.
+	Pull []string
+	// ImpersonatedBy are those who may make tokens of it: e-mail addresses, and subjects of workload identity as
+	// [Google.SubjectToken] names them.
+	ImpersonatedBy []string
+}
+
+// A Call is one that an API was asked for. It never holds a secret.
+type Call struct {
+	// Action is what was asked for: "token" for a key, "refresh" for the login of a person, "exchange" for the token of another
+	// issuer, "generateAccessToken" for a service account, "metadata".
+	Action string
+	// Host is where.
+	Host string
+	// Principal is who asked; empty for one who is not known.
+	Principal string
+	// Code is Google's code of the error that was the answer; empty for none.
+	Code string
+}
+
+// Calls returns the calls so far, in the order in which they were answered.
+func (g *Google) Calls() []Call {
+	var calls []Call
+	g.locked(func() { calls = slices.Clone(g.calls) })
+	return calls
+}
+
+// The hosts of the APIs.
+const (
+	tokenHost       = "oauth2.googleapis.com"
+	exchangeHost    = "sts.googleapis.com"
+	credentialsHost = "iamcredentials.googleapis.com"
+)
+
+// Attach gives all hosts of Google to the network.
+func (g *Google) Attach(n *fakenet.Network) {
+	for _, host := range []string{tokenHost, exchangeHost, credentialsHost, "gcr.io", "*.gcr.io", "*.pkg.dev"} {
+		n.Handle(host, g)
+	}
+}
+
+// ServeHTTP serves all hosts of Google but the metadata server, which is on the machine; the Host header says which.
+func (g *Google) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	host := strings.ToLower(r.Host)
+	switch {
+	case host == tokenHost && r.URL.Path == "/token":
+		g.serve(w, r, g.serveToken)
+	case host == exchangeHost && r.URL.Path == "/v1/token":
+		g.serve(w, r, g.serveExchange)
+	case host == credentialsHost:
+		g.serve(w, r, g.serveCredentials)
+	case isRegistry(host):
+		g.Registry(host).ServeHTTP(w, r)
+	default:
+		http.Error(w, "gcrtest: no such host or path", http.StatusNotFound)
+	}
+}
+
+// serve answers one call of an API.
+func (g *Google) serve(w http.ResponseWriter, r *http.Request, answer func(*http.Request, *Call) (any, *failure)) {
+	c := Call{Host: r.Host, Action: actionOf(r)}
+	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+	w.Header().Set("Date", g.now().UTC().Format(http.TimeFormat))
+	if g.Intercept != nil && g.Intercept(w, r, c) {
+		g.note(c)
+		return
+	}
+	body, failed := answer(r, &c)
+	if failed != nil {
+		c.Code = failed.code
+		g.note(c)
+		failed.send(w)
+		return
+	}
+	g.note(c)
+	send(w, http.StatusOK, body)
+}
+
+func actionOf(r *http.Request) string {
+	if r.Host == credentialsHost {
+		_, action, _ := strings.Cut(r.URL.Path, ":")
+		return action
+	}
+	switch r.PostFormValue("grant_type") {
+	case grantJWT:
+		return "token"
+	case grantRefresh:
+		return "refresh"
+	case grantExchange:
+		return "exchange"
+	}
+	return ""
+}
+
+func (g *Google) note(c Call) {
+	g.locked(func() { g.calls = append(g.calls, c) })
+}
+
+// now is Google's time.
+func (g *Google) now() time.Time { return time.Now().Add(g.Skew) }
+
+func (g *Google) locked(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.keys == nil {
+		g.keys = make(map[string]*key)
+		g.tokens = make(map[string]token)
+		g.subjects = make(map[string]subject)
+		g.refresh = make(map[string]string)
+		g.disabled = make(map[string]bool)
+		g.deleted = make(map[string]bool)
+		g.registries = make(map[string]*registrytest.Registry)
+	}
+	f()
+}

@@ -1,0 +1,203 @@
+package gcr
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/google/externalaccount"
+	"golang.org/x/oauth2/jwt"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// A session is one call of [Provider.Credential]: from the first identity over the impersonations to the token.
+type session struct {
+	provider Provider
+	profile  registry.Profile
+	wire     *wire
+}
+
+// An identity is who asks Google. Its name is for people and holds no secret.
+type identity struct {
+	name  string
+	token credentials.Credential
+}
+
+func (s *session) credential(ctx context.Context) (credentials.Credential, error) {
+	s.wire.failure = nil
+	login := googleLogin(s.profile.Login)
+	var d document
+	if !login.Credentials.IsZero() {
+		d, _ = s.provider.parseDocument(login.Credentials) // It was checked.
+	}
+	if d.Type == typeKey && !login.AccessToken && login.Impersonate == "" {
+		return s.key(ctx, d, login.Credentials)
+	}
+	steps := impersonations(d, login)
+	id, err := s.start(ctx, d, scopeOf(len(steps)))
+	for i, step := range steps {
+		if err != nil {
+			break
+		}
+		id, err = s.impersonate(ctx, id, step, scopeOf(len(steps)-1-i))
+	}
+	if err != nil {
+		return credentials.Credential{}, err
+	}
+	return id.token, nil
+}
+
+// The scopes of tokens. What stands in a pull secret can only read, whatever its owner may do: read-only is the narrowest
+// scope that Artifact Registry takes (https://developers.google.com/identity/protocols/oauth2/scopes#artifactregistry). To
+// impersonate takes the wide one, in a token that does not leave the process.
+const (
+	scopeRead = "https://www.googleapis.com/auth/cloud-platform.read-only"
+	scopeAll  = "https://www.googleapis.com/auth/cloud-platform"
+)
+
+// scopeOf returns the scope of a token that so many impersonations follow.
+func scopeOf(impersonations int) string {
+	if impersonations > 0 {
+		return scopeAll
+	}
+	return scopeRead
+}
+
+// key returns the long-lived key itself.
+func (s *session) key(ctx context.Context, d document, secret credentials.Secret) (credentials.Credential, error) {
+	if !s.provider.UncheckedKeys {
+		if _, err := s.start(ctx, d, scopeRead); err != nil {
+			return credentials.Credential{}, err
+		}
+	}
+	return credentials.Credential{Username: KeyUsername, Password: compact(secret)}, nil
+}
+
+// start returns the identity that the login starts from, with a token.
+func (s *session) start(ctx context.Context, d document, scope string) (identity, error) {
+	switch d.Type {
+	case typeKey:
+		return s.fromKey(ctx, d, scope)
+	case typeExternal:
+		return s.fromExternal(ctx, d.external, scope)
+	}
+	return s.ambient(ctx, scope)
+}
+
+func (s *session) fromKey(ctx context.Context, d document, scope string) (identity, error) {
+	id := identity{name: fmt.Sprintf("%s (key %s)", d.ClientEmail, d.PrivateKeyID)}
+	config := &jwt.Config{
+		Email: d.ClientEmail, PrivateKey: []byte(d.PrivateKey), PrivateKeyID: d.PrivateKeyID, Scopes: []string{scope}, TokenURL: tokenURL,
+	}
+	return s.exchange(ctx, step{stepKey, ""}, id, config.TokenSource(s.wire.context(ctx)))
+}
+
+func (s *session) fromExternal(ctx context.Context, e external, scope string) (identity, error) {
+	id := identity{name: "a federated identity of " + e.Audience}
+	subject, err := s.subjectToken(ctx, e.Source)
+	if err != nil {
+		return id, s.fail(ctx, step{stepSubject, ""}, id, err)
+	}
+	source, err := externalaccount.NewTokenSource(s.wire.context(ctx), externalaccount.Config{
+		Audience: e.Audience, SubjectTokenType: e.SubjectTokenType, TokenURL: e.TokenURL, Scopes: []string{scope},
+		WorkforcePoolUserProject: e.WorkforcePoolUserProject, SubjectTokenSupplier: subject,
+	})
+	if err != nil {
+		return id, s.fail(ctx, step{stepFederate, ""}, id, err)
+	}
+	return s.exchange(ctx, step{stepFederate, ""}, id, source)
+}
+
+// exchange lets package oauth2 get a token. Its calls end with ctx, for the wire does.
+func (s *session) exchange(ctx context.Context, st step, id identity, source oauth2.TokenSource) (identity, error) {
+	s.wire.failure = nil
+	start := time.Now()
+	t, err := source.Token()
+	if err != nil {
+		return id, s.fail(ctx, st, id, err)
+	}
+	return s.hold(st, id, t.AccessToken, start, t.Expiry)
+}
+
+// hold gives the identity its token. A zero issuedAt means that the token may be older than the call.
+func (s *session) hold(st step, id identity, token string, issuedAt, expiresAt time.Time) (identity, error) {
+	if token == "" || expiresAt.IsZero() {
+		return id, s.error(registry.ErrUnavailable, "", 0, fmt.Errorf("%s: the answer holds no token with an end", st.text(id)))
+	}
+	id.token = credentials.Credential{
+		Username: TokenUsername, Password: credentials.NewSecret(token), IssuedAt: issuedAt.Round(0), ExpiresAt: expiresAt.Round(0),
+	}
+	if err := id.token.Validate(time.Now()); err != nil {
+		return id, s.error(registry.ErrUnavailable, "try again; if it lasts, check the clock of this machine", 0,
+			fmt.Errorf("%s: a new token is good until %s only", st.text(id), expiresAt.UTC().Format(time.RFC3339)))
+	}
+	return id, nil
+}
+
+// An impersonation makes a token of a service account.
+type impersonation struct {
+	email     string
+	delegates []string
+	lifetime  int // In seconds. Zero means an hour, which is all that a project allows unless its policy says more.
+}
+
+const defaultLifetime = 3600
+
+// impersonations are those that the configuration of an external account asks for, and then the login.
+func impersonations(d document, login credentials.GoogleLogin) (steps []impersonation) {
+	if d.ImpersonationURL != "" {
+		step := impersonation{email: strings.TrimSuffix(strings.TrimPrefix(d.ImpersonationURL, credentialsURL), generateToken)}
+		if d.Impersonation != nil {
+			step.lifetime = d.Impersonation.LifetimeSeconds
+		}
+		steps = append(steps, step)
+	}
+	if login.Impersonate != "" {
+		steps = append(steps, impersonation{email: login.Impersonate, delegates: login.Delegates})
+	}
+	return steps
+}
+
+// impersonate asks for a token of a service account:
+// https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken. Package
+// oauth2 does so for files of its own only.
+func (s *session) impersonate(ctx context.Context, from identity, to impersonation, scope string) (identity, error) {
+	st := step{stepImpersonate, to.email}
+	lifetime := to.lifetime
+	if lifetime == 0 {
+		lifetime = defaultLifetime
+	}
+	question := struct {
+		Scope     []string `json:"scope"`
+		Lifetime  string   `json:"lifetime"`
+		Delegates []string `json:"delegates,omitempty"`
+	}{[]string{scope}, fmt.Sprintf("%ds", lifetime), nil}
+	for _, delegate := range to.delegates {
+		question.Delegates = append(question.Delegates, "projects/-/serviceAccounts/"+delegate)
+	}
+	body, err := json.Marshal(question)
+	if err != nil {
+		return from, s.fail(ctx, st, from, err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, credentialsURL+to.email+generateToken, strings.NewReader(string(body)))
+	if err != nil {
+		return from, s.fail(ctx, st, from, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+from.token.Password.Reveal())
+	var answer struct {
+		AccessToken string    `json:"accessToken"`
+		ExpireTime  time.Time `json:"expireTime"`
+	}
+	start := time.Now()
+	if _, err := s.wire.json(req, &answer); err != nil {
+		return from, s.fail(ctx, st, from, err)
+	}
+	return s.hold(st, identity{name: to.email}, answer.AccessToken, start, answer.ExpireTime)
+}

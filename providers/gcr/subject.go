@@ -1,0 +1,89 @@
+package gcr
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+
+	"golang.org/x/oauth2/google/externalaccount"
+)
+
+// A subject is a token of another issuer, which Google's STS takes. It is read once: package oauth2 would read it without the
+// profile's limits.
+type subject string
+
+// SubjectToken makes the subject an [externalaccount.SubjectTokenSupplier].
+func (t subject) SubjectToken(context.Context, externalaccount.SupplierOptions) (string, error) {
+	return string(t), nil
+}
+
+// maxSubject is far above any token.
+const maxSubject = 64 << 10
+
+// subjectToken reads the token anew for each call: who writes it renews it.
+func (s *session) subjectToken(ctx context.Context, from *tokenSource) (subject, error) {
+	var text []byte
+	var err error
+	where := from.File
+	if from.File != "" {
+		text, err = readSubject(from.File)
+	} else {
+		where = "the URL of the configuration"
+		text, err = s.fetchSubject(ctx, from)
+	}
+	if err != nil {
+		return "", err
+	}
+	token := string(text)
+	if from.Format != nil && from.Format.Type == "json" {
+		var fields map[string]any
+		if json.Unmarshal(text, &fields) != nil {
+			return "", fmt.Errorf("%s holds no JSON", where)
+		}
+		token, _ = fields[from.Format.Field].(string)
+	}
+	if token = strings.TrimSpace(token); token == "" {
+		return "", fmt.Errorf("%s holds no token", where)
+	}
+	return subject(token), nil
+}
+
+func readSubject(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxSubject+1))
+	if err == nil && len(text) > maxSubject {
+		err = fmt.Errorf("%s is too long for a token", path)
+	}
+	return text, err
+}
+
+// fetchSubject asks a service of the machine, which no proxy of the profile's reaches, nor has anything to do with.
+func (s *session) fetchSubject(ctx context.Context, from *tokenSource) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.URL, nil)
+	if err != nil {
+		return nil, errors.New("the URL of the configuration cannot be read")
+	}
+	for name, value := range from.Headers {
+		req.Header.Set(name, value)
+	}
+	w := &wire{ctx: ctx, google: s.wire.direct, direct: s.wire.direct}
+	res, err := w.client().Do(req)
+	if w.failure != nil {
+		s.wire.failure = w.failure
+		return nil, w.failure
+	}
+	if err != nil {
+		return nil, errors.New("the URL of the configuration cannot be asked")
+	}
+	defer func() { _ = res.Body.Close() }()
+	return io.ReadAll(io.LimitReader(res.Body, maxSubject))
+}

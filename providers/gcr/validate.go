@@ -1,0 +1,107 @@
+package gcr
+
+import (
+	"fmt"
+	"regexp"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// Validate reports every problem that is Google's own, as a [credentials.InvalidError]: hosts that are not Google's, logins that its registries do not take, credentials that cannot be right or that would make this process
+// read or call what it must not. It asks nobody; whether Google accepts a key is for [Provider.Credential] to find out.
+func (p Provider) Validate(profile registry.Profile) error {
+	var problems credentials.Problems
+	problems.Under("", checkHosts(profile))
+	if profile.Transport.PlainHTTP {
+		problems.Add("transport.plainHTTP", "is set", "https for Google's registries")
+	}
+	problems.Under("login", p.checkLogin(profile.Login))
+	return problems.Err(fmt.Sprintf("profile %q", profile.Name))
+}
+
+const wantHost = "gcr.io or a name below it, LOCATION-docker.pkg.dev or docker.LOCATION.rep.pkg.dev; other registries are of kind custom"
+
+// checkHosts is what stands between a token and a look-alike.
+func checkHosts(profile registry.Profile) error {
+	var problems credentials.Problems
+	check := func(field, s string) {
+		e, err := registry.ParseEndpoint(s)
+		switch {
+		case err != nil:
+			problems.Add(field, err.Error(), wantHost)
+		case registry.KindOf(e.Host) != registry.GCR:
+			problems.Add(field, "is "+e.Host, wantHost)
+		}
+	}
+	check("endpoint", profile.Endpoint)
+	for i, host := range profile.Hosts {
+		check(fmt.Sprintf("hosts[%d]", i), host)
+	}
+	return problems.Err("")
+}
+
+func (p Provider) checkLogin(login credentials.Login) error {
+	const want = "google with the key of a service account, ambient, or anonymous for public images"
+	var problems credentials.Problems
+	google := googleLogin(login)
+	switch {
+	case isKeyPair(login):
+		_, err := p.parseDocument(login.Password)
+		problems.Under("password", err)
+		return problems.Err("")
+	case login.Username == TokenUsername:
+		problems.Add("", "is an access token, which ends within the hour and nobody can renew", want)
+	case login.Username != "", !login.Password.IsZero():
+		problems.Add("", "is a user name and password", want+"; or the user name "+KeyUsername+" with a key as password")
+	case login.AWS != nil:
+		problems.Add("", "is of Amazon Web Services", want)
+	case len(login.Fields) > 0:
+		problems.Add("", "is fields", want)
+	}
+	if p.NoAmbient && (login.Ambient || login.Google != nil && google.Credentials.IsZero()) {
+		problems.Add("", "is the identity of this process", "an identity of its own: this program lends its identity to no profile")
+	}
+	if login.Google != nil {
+		problems.Under("google", p.checkGoogle(google))
+	}
+	return problems.Err("")
+}
+
+// isKeyPair reports whether the login is a key in the form in which a registry takes it.
+func isKeyPair(login credentials.Login) bool {
+	return login.Username == KeyUsername || login.Username == KeyUsername+"_base64"
+}
+
+// googleLogin returns the login in the one form that the rest of this package knows. Zero means the identity of the process.
+func googleLogin(login credentials.Login) credentials.GoogleLogin {
+	switch {
+	case login.Google != nil:
+		return *login.Google
+	case isKeyPair(login):
+		return credentials.GoogleLogin{Credentials: login.Password}
+	}
+	return credentials.GoogleLogin{}
+}
+
+func (p Provider) checkGoogle(login credentials.GoogleLogin) error {
+	var problems credentials.Problems
+	if !login.Credentials.IsZero() {
+		_, err := p.parseDocument(login.Credentials)
+		problems.Under("credentials", err)
+	}
+	if login.Impersonate != "" && !serviceAccount.MatchString(login.Impersonate) {
+		problems.Add("impersonate", fmt.Sprintf("is %q", login.Impersonate), wantAccount)
+	}
+	for i, email := range login.Delegates {
+		if !serviceAccount.MatchString(email) {
+			problems.Add(fmt.Sprintf("delegates[%d]", i), fmt.Sprintf("is %q", email), wantAccount)
+		}
+	}
+	return problems.Err("")
+}
+
+const wantAccount = "the e-mail address of a service account, such as puller@project.iam.gserviceaccount.com"
+
+// The address becomes a part of a URL. Its forms: https://cloud.google.com/iam/docs/service-account-types; domain-scoped projects have dots.
+var serviceAccount = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*@[a-z0-9][a-z0-9.-]*\.gserviceaccount\.com$`)
