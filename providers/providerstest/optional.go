@@ -18,7 +18,7 @@ func validateAgrees(ctx context.Context, s Subject) error {
 	var errs []error
 	for _, p := range s.Profiles {
 		if err := v.Validate(p); err != nil {
-			errs = append(errs, fmt.Errorf("Validate refuses what Credential takes: %w", err))
+			errs = append(errs, fmt.Errorf("refused by Validate, taken by Credential: %w", err))
 		}
 	}
 	for _, p := range s.Refused {

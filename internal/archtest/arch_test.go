@@ -1,0 +1,226 @@
+package archtest_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/regcred/regcred"
+
+// What each package of the root module may import beside the standard library. An arrow points at a package of this module, by its
+// path from the root, or at all that is below a path of another. "." is the root package, * any one part of a path.
+const arrows = `
+	credentials                    ->
+	registry                       -> credentials
+
+	providers                      -> credentials registry
+	providers/dockerhub            -> credentials registry providers
+	providers/custom               -> credentials registry providers
+	providers/ecr                  -> credentials registry providers      github.com/aws
+	providers/gcr                  -> credentials registry providers      golang.org/x/oauth2
+	providers/system               -> credentials registry providers
+	validate                       -> credentials registry                github.com/google/go-containerregistry
+	pullsecret                     -> credentials registry                github.com/docker/cli
+
+	.                              -> credentials registry providers providers/dockerhub providers/custom validate pullsecret
+
+	credentials/credentialstest    -> credentials
+	registry/registrytest          -> credentials registry registry/registrytest/fakenet      github.com/google/go-containerregistry
+	registry/registrytest/fakenet  -> registry
+	providers/providerstest        -> credentials registry providers
+	providers/ecr/ecrtest          -> credentials registry providers/ecr registry/registrytest registry/registrytest/fakenet
+	providers/gcr/gcrtest          -> credentials registry providers/gcr registry/registrytest registry/registrytest/fakenet
+	pullsecret/pullsecrettest      -> credentials registry pullsecret
+
+	examples/*                     -> . * */* */*/*                       go.yaml.in/yaml
+	internal/archtest              ->
+`
+
+// These compile nothing but the standard library and each other, however far one follows the imports.
+var standardLibraryOnly = []string{
+	"./credentials/...", "./registry", "./providers", "./providers/providerstest", "./providers/dockerhub", "./providers/custom",
+}
+
+// The folders of the modules that may name a version of Kubernetes.
+var kubernetesModules = []string{"pullsecret/kube", "pullsecret/kube/*", "examples/*", "internal/*", "benchmarks/*"}
+
+// A pkg is what go list prints of a package.
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Standard   bool
+}
+
+func goList(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-e", "-json=ImportPath,Imports,Standard"}, args...)...)
+	cmd.Dir = root(t)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, stderr.String())
+	var list []pkg
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return list
+		}
+		require.NoError(t, err)
+		list = append(list, p)
+	}
+}
+
+// root returns the folder of the module.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	return dir
+}
+
+// short returns the path of a package of this module from its root, and whether it is one.
+func short(importPath string) (string, bool) {
+	if importPath == module {
+		return ".", true
+	}
+	return strings.CutPrefix(importPath, module+"/")
+}
+
+// table returns arrows by where they start.
+func table(t *testing.T) map[string][]string {
+	t.Helper()
+	allowed := make(map[string][]string)
+	for line := range strings.Lines(arrows) {
+		from, to, ok := strings.Cut(strings.TrimSpace(line), "->")
+		if !ok {
+			require.Empty(t, from)
+			continue
+		}
+		allowed[strings.TrimSpace(from)] = strings.Fields(to)
+	}
+	return allowed
+}
+
+func matches(pattern, name string) bool {
+	ok, _ := path.Match(pattern, name)
+	return ok
+}
+
+func TestImports(t *testing.T) {
+	allowed := table(t)
+	for _, p := range goList(t, "./...") {
+		name, ok := short(p.ImportPath)
+		require.True(t, ok, p.ImportPath)
+		var to []string
+		found := false
+		for from := range allowed {
+			if matches(from, name) {
+				to, found = allowed[from], true
+			}
+		}
+		if !found {
+			t.Errorf("package %s is not in the table of internal/archtest: say what it may import", name)
+		}
+		for _, imported := range p.Imports {
+			if !mayImport(to, imported) {
+				t.Errorf("package %s imports %s: the table of internal/archtest has no such arrow", name, imported)
+			}
+		}
+	}
+}
+
+func mayImport(allowed []string, imported string) bool {
+	name, own := short(imported)
+	if !own && !strings.Contains(strings.SplitN(imported, "/", 2)[0], ".") {
+		return true // The standard library.
+	}
+	return slices.ContainsFunc(allowed, func(arrow string) bool {
+		if own {
+			return matches(arrow, name)
+		}
+		return imported == arrow || strings.HasPrefix(imported, arrow+"/")
+	})
+}
+
+func TestMayImport(t *testing.T) {
+	allowed := []string{".", "registry", "providers/*", "github.com/aws"}
+	for imported, want := range map[string]bool{
+		"net/http":                    true,
+		"C":                           true,
+		module:                        true,
+		module + "/registry":          true,
+		module + "/providers/ecr":     true,
+		"github.com/aws/smithy-go":    true,
+		module + "/registry/internal": false,
+		module + "/providers":         false,
+		module + "/credentials":       false,
+		"github.com/awslabs/x":        false,
+		"golang.org/x/sync":           false,
+	} {
+		require.Equal(t, want, mayImport(allowed, imported), imported)
+	}
+}
+
+func TestStandardLibraryOnly(t *testing.T) {
+	for _, pattern := range standardLibraryOnly {
+		deps := goList(t, "-deps", pattern)
+		require.Greater(t, len(deps), 1, "no package %s", pattern)
+		for _, dep := range deps {
+			if _, own := short(dep.ImportPath); !own && !dep.Standard {
+				t.Errorf("package %s compiles %s", pattern, dep.ImportPath)
+			}
+		}
+	}
+}
+
+// TestModules keeps out of every go.mod but a few what would force a version of Kubernetes on users, and out of the root's the
+// replacements that they would not see.
+func TestModules(t *testing.T) {
+	err := filepath.WalkDir(root(t), func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && strings.HasPrefix(entry.Name(), ".") {
+			return fs.SkipDir
+		}
+		if entry.Name() != "go.mod" {
+			return nil
+		}
+		dir, err := filepath.Rel(root(t), filepath.Dir(file))
+		if err != nil {
+			return err
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		mayNameKubernetes := slices.ContainsFunc(kubernetesModules, func(pattern string) bool { return matches(pattern, filepath.ToSlash(dir)) })
+		if strings.Contains(string(text), "k8s.io/") && !mayNameKubernetes {
+			t.Errorf("%s/go.mod names k8s.io: its versions break users (docs/decisions.md)", dir)
+		}
+		if dir == "." && strings.Contains(string(text), "replace ") {
+			t.Error("the root's go.mod replaces a module: its users do not")
+		}
+		return nil
+	})
+	require.NoError(t, err)
+}
+
+// TestNoWorkspace keeps out what would pick one version of each dependency for all modules.
+func TestNoWorkspace(t *testing.T) {
+	_, err := os.Stat(filepath.Join(root(t), "go.work"))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
