@@ -1,0 +1,248 @@
+package credentials
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Cache keeps the credentials of many sources fresh.
+//
+// A credential is fresh, stale (usable, and due for renewal), or expired.
+//
+//   - While it is fresh or stale, every caller gets it at once. The first caller that finds it stale starts its renewal, which goes on beside the callers.
+//   - If it is expired, or there is none yet, callers wait for one call that serves them all, each no longer than its own context.
+//   - An expired credential is never handed out, whatever happens to the machine's clocks. What an issuer returns is checked; see [Credential.Validate].
+//   - There is one call per key at a time. It is bounded by Timeout, has the values of its caller's context but not its end, and is tried again with growing
+//     patience when it fails; see [Policy] and [BackoffError].
+//
+// Where a credential is asked for again and again, bind its source with [Cache.Source]. With [Cache.Run], renewals come ahead of the callers.
+//
+// The zero Cache is ready to use. Set its fields before the first use, and do not copy it. All methods are safe for concurrent use. It starts no goroutine but
+// for calls to issuers.
+type Cache struct {
+	// Policy says when a credential is renewed.
+	Policy Policy
+
+	// Timeout bounds one call to an issuer. Zero means 30 seconds.
+	Timeout time.Duration
+
+	// Rate is how many calls per second are made to one issuer for one scope (see [Key]), and Burst how many at once after a rest. Callers that wait go before renewals.
+	// Zero means 20 and 200, which are the limits of AWS ECR; where several processes share an issuer's limit, give each its part. A negative Rate means no limit.
+	Rate  float64
+	Burst int
+
+	// MaxEntries is how many keys are kept. Beyond, one goes that was not used lately. Zero means 100,000.
+	MaxEntries int
+
+	// Concurrency is how many renewals [Cache.Run] has under way at once. Zero means 16.
+	Concurrency int
+
+	// Hooks are told what happens.
+	Hooks Hooks
+
+	once  sync.Once
+	start time.Time             // Of the monotonic clock.
+	table atomic.Pointer[table] // Read without lock.
+
+	mu     sync.Mutex
+	due    schedule
+	paces  map[paceKey]*pace
+	runner *runner // Nil if Run is not running.
+}
+
+// An entry is what there is about one key.
+type entry struct {
+	key   Key
+	state atomic.Pointer[state] // Nil if there is no credential.
+
+	// Guarded by the cache's mutex.
+	trouble *trouble // Nil if all is well.
+	call    *call    // Nil if none is under way.
+	src     Source   // The latest, for Run.
+	holders int32    // Bound sources.
+	place   int32    // In the schedule, counted from 1. Zero means that it is not there.
+	gone    bool     // No longer in the table.
+}
+
+func (e *entry) busy() bool { return e.call != nil }
+
+// trouble is what is remembered of failures and refusals.
+type trouble struct {
+	failures  int   // In a row.
+	err       error // The last one.
+	until     int64 // Nobody asks before this, on the monotonic clock. It is for the time without a credential; with one, state.renew is.
+	refusals  int   // In a row.
+	refusedAt int64 // On the monotonic clock.
+}
+
+func (e *entry) troubled() *trouble {
+	if e.trouble == nil {
+		e.trouble = &trouble{}
+	}
+	return e.trouble
+}
+
+func (c *Cache) init() {
+	c.once.Do(func() {
+		c.start = time.Now()
+		c.table.Store(newTable(maphash.MakeSeed(), 0))
+	})
+}
+
+// now reads both clocks. The cache must have been used before.
+func (c *Cache) now() instant {
+	t := time.Now()
+	return instant{t.UnixNano(), int64(t.Sub(c.start))}
+}
+
+// Credential returns the credential for the key. If it has to be issued, src is asked; sources that are given with the same key must be interchangeable.
+//
+// Its error is that of src, or one that wraps it in a [BackoffError], or one that wraps [context.Cause] of ctx.
+func (c *Cache) Credential(ctx context.Context, key Key, src Source) (Credential, error) {
+	if t := c.table.Load(); t != nil {
+		if e, slot := t.find(&key); e != nil {
+			if s := e.state.Load(); s != nil && s.fresh(c.now()) {
+				slot.use()
+				if c.Hooks.Hit != nil {
+					c.Hooks.Hit(key)
+				}
+				return s.cred, nil
+			}
+		}
+	}
+	c.init()
+	c.mu.Lock()
+	e := c.entry(key)
+	c.used(e, true)
+	return c.ask(ctx, e, src)
+}
+
+// ask is the way of a caller who may have to wait. It is called with the mutex held, and lets go of it.
+func (c *Cache) ask(ctx context.Context, e *entry, src Source) (Credential, error) {
+	now := c.now()
+	s := e.state.Load()
+	if s != nil && !s.usable(now) {
+		e.state.Store(nil)
+		s = nil
+	}
+	if s != nil {
+		if !s.fresh(now) && e.call == nil {
+			c.startCall(ctx, e, src, false)
+		}
+		c.mu.Unlock()
+		if c.Hooks.Hit != nil {
+			c.Hooks.Hit(e.key)
+		}
+		return s.cred, nil
+	}
+	if ctx.Err() != nil {
+		c.mu.Unlock()
+		return Credential{}, context.Cause(ctx)
+	}
+	if e.call == nil {
+		if t := e.trouble; t != nil && now.mono < t.until {
+			err := &BackoffError{Failures: t.failures, Until: time.Unix(0, now.wall+t.until-now.mono), Err: t.err}
+			c.mu.Unlock()
+			return Credential{}, err
+		}
+		c.startCall(ctx, e, src, true)
+	}
+	call := e.call
+	c.join(call)
+	c.mu.Unlock()
+	return c.wait(ctx, call)
+}
+
+// entry returns the entry of the key, a new one if there is none. The mutex is held.
+func (c *Cache) entry(key Key) *entry {
+	t := c.table.Load()
+	if e, _ := t.find(&key); e != nil {
+		return e
+	}
+	if t.live >= or(c.MaxEntries, 100_000) {
+		if old := t.victim(); old != nil {
+			c.remove(old)
+		}
+	}
+	if t.full() {
+		t = t.moved()
+		c.table.Store(t)
+	}
+	e := &entry{key: key}
+	t.add(e)
+	return e
+}
+
+// used says whether the entry was used by its key; see [Cache.wanted]. The mutex is held.
+func (c *Cache) used(e *entry, yes bool) {
+	if _, slot := c.table.Load().find(&e.key); yes {
+		slot.use()
+	} else {
+		slot.unuse()
+	}
+}
+
+// remove takes the entry out. The mutex is held. Callers who wait for its call still get what it brings.
+func (c *Cache) remove(e *entry) {
+	if e.gone {
+		return
+	}
+	t := c.table.Load()
+	_, slot := t.find(&e.key)
+	slot.remove()
+	t.live--
+	e.gone = true
+	e.state.Store(nil) // Bound sources notice by this.
+	c.due.remove(e)
+}
+
+// Invalidate drops the credential for the key, if it is still the refused one: a registry said that it is not, or no longer, good. The next caller has a new one issued. Where new ones are
+// refused as well, callers get a [BackoffError] with [ErrRefused] in between.
+func (c *Cache) Invalidate(key Key, refused Credential) {
+	t := c.table.Load()
+	if t == nil {
+		return
+	}
+	if e, _ := t.find(&key); e != nil {
+		c.invalidate(e, refused)
+	}
+}
+
+func (c *Cache) invalidate(e *entry, refused Credential) {
+	// Most of a storm ends here, without the lock.
+	if s := e.state.Load(); s == nil || !s.cred.Equal(refused) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := e.state.Load(); s == nil || !s.cred.Equal(refused) {
+		return
+	}
+	e.state.Store(nil)
+	now := c.now()
+	t := e.troubled()
+	if time.Duration(now.mono-t.refusedAt) > refusalMemory {
+		t.refusals = 0
+	}
+	t.refusals++
+	t.refusedAt = now.mono
+	t.err = ErrRefused
+	t.until = now.mono
+	if t.refusals > 1 {
+		t.until += int64(retryIn(t.refusals-1, 0, 0, 0, jitter()))
+	}
+	c.plan(e, now)
+}
+
+// Forget drops all that is known of the key, unless a bound source holds it.
+func (c *Cache) Forget(key Key) {
+	c.init()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, _ := c.table.Load().find(&key); e != nil && e.holders == 0 {
+		c.remove(e)
+	}
+}

@@ -1,0 +1,238 @@
+package credentials_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+)
+
+// An issuer issues numbered tokens.
+type issuer struct {
+	life  time.Duration // Zero means that they never expire.
+	takes time.Duration
+
+	mu    sync.Mutex
+	err   error // What it answers, if not nil.
+	calls int
+}
+
+func (i *issuer) Credential(ctx context.Context) (credentials.Credential, error) {
+	i.mu.Lock()
+	i.calls++
+	n, err := i.calls, i.err
+	i.mu.Unlock()
+	select {
+	case <-time.After(i.takes):
+	case <-ctx.Done():
+		return credentials.Credential{}, context.Cause(ctx)
+	}
+	if err != nil {
+		return credentials.Credential{}, err
+	}
+	c := credentials.Credential{Username: "AWS", Password: credentials.NewSecret(fmt.Sprint("token-", n)), IssuedAt: time.Now()}
+	if i.life != 0 {
+		c.ExpiresAt = c.IssuedAt.Add(i.life)
+	}
+	return c, nil
+}
+
+func (i *issuer) count() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.calls
+}
+
+func (i *issuer) fail(err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.err = err
+}
+
+func key(scope string) credentials.Key { return credentials.Key{Issuer: "test", Scope: scope} }
+
+func token(t *testing.T, src credentials.Source) string {
+	t.Helper()
+	c, err := src.Credential(t.Context())
+	require.NoError(t, err)
+	return c.Password.Reveal()
+}
+
+func TestCacheRenewsBesideItsCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cache credentials.Cache
+		iss := &issuer{life: time.Hour, takes: time.Second}
+		src := cache.Source(key("a"), iss)
+		require.Equal(t, "token-1", token(t, src))
+		start := time.Now()
+		time.Sleep(55 * time.Minute)
+		require.Equal(t, "token-1", token(t, src), "stale: it is handed out and renewed")
+		require.Equal(t, 55*time.Minute, time.Since(start))
+		time.Sleep(2 * time.Second)
+		require.Equal(t, "token-2", token(t, src))
+		require.Equal(t, 2, iss.count())
+	})
+}
+
+func TestCacheByKeyAndBoundShareOneEntry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cache credentials.Cache
+		iss := &issuer{life: time.Hour}
+		bound := cache.Source(key("a"), iss)
+		c, err := cache.Credential(t.Context(), key("a"), iss)
+		require.NoError(t, err)
+		require.Equal(t, c.Password.Reveal(), token(t, bound))
+		require.Equal(t, 1, iss.count())
+
+		cache.Invalidate(key("a"), c)
+		require.Equal(t, "token-2", token(t, bound))
+		bound.Invalidate(c)
+		require.Equal(t, "token-2", token(t, bound), "the refused one was not the newest")
+	})
+}
+
+func TestCacheFailsOnlyWhenItMust(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cache credentials.Cache
+		broken := errors.New("issuer is down")
+		iss := &issuer{life: time.Hour}
+		src := cache.Source(key("a"), iss)
+		token(t, src)
+		iss.fail(broken)
+		for range 59 {
+			time.Sleep(time.Minute)
+			require.Equal(t, "token-1", token(t, src))
+		}
+		before := iss.count()
+		require.Greater(t, before, 3, "a failed renewal is tried again")
+		time.Sleep(time.Minute)
+		_, err := src.Credential(t.Context())
+		require.ErrorIs(t, err, broken)
+		// The next callers within the backoff get the same error without a call.
+		before = iss.count()
+		_, err = src.Credential(t.Context())
+		var backoff *credentials.BackoffError
+		require.ErrorAs(t, err, &backoff)
+		require.ErrorIs(t, err, broken)
+		require.Equal(t, before, iss.count())
+		iss.fail(nil)
+		time.Sleep(time.Until(backoff.Until))
+		token(t, src)
+	})
+}
+
+func TestCacheSharesOneCallAmongCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cache credentials.Cache
+		iss := &issuer{life: time.Hour, takes: time.Second}
+		src := cache.Source(key("a"), iss)
+		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		var got, left atomic.Int32
+		for i := range 100 {
+			go func() {
+				ctx := t.Context()
+				if i%10 == 0 {
+					ctx = short
+				}
+				if _, err := src.Credential(ctx); err == nil {
+					got.Add(1)
+				} else if errors.Is(err, context.DeadlineExceeded) {
+					left.Add(1)
+				}
+			}()
+		}
+		time.Sleep(2 * time.Millisecond)
+		require.EqualValues(t, 10, left.Load(), "a caller leaves when its own context ends")
+		synctest.Wait()
+		time.Sleep(time.Second)
+		require.EqualValues(t, 90, got.Load())
+		require.Equal(t, 1, iss.count())
+	})
+}
+
+func TestRunRenewsAheadOfItsCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cache credentials.Cache
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- cache.Run(ctx) }()
+		held := &issuer{life: time.Hour}
+		src := cache.Source(key("held"), held)
+		token(t, src)
+		once := &issuer{life: time.Hour}
+		_, err := cache.Credential(t.Context(), key("once"), once)
+		require.NoError(t, err)
+		synctest.Wait()
+		require.Error(t, cache.Run(ctx), "a second Run")
+
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		require.InDelta(t, 24/0.85, held.count(), 2)
+		require.Equal(t, 2, once.count(), "it is not renewed for ever when nobody asks for it")
+		require.Len(t, cache.Snapshot(), 1)
+		src.Release()
+		require.Empty(t, cache.Snapshot())
+		cancel()
+		require.ErrorIs(t, <-ended, context.Canceled)
+	})
+}
+
+func TestRebindDropsTheOldEntry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cache credentials.Cache
+		old, rotated := &issuer{life: time.Hour}, &issuer{life: time.Hour}
+		one := cache.Source(key("old"), old)
+		two := cache.Source(key("old"), old)
+		token(t, one)
+		one.Rebind(key("new"), rotated)
+		token(t, one)
+		require.Equal(t, 1, rotated.count())
+		token(t, two)
+		require.Equal(t, 1, old.count(), "the other owner still has the old one")
+		two.Rebind(key("new"), rotated)
+		require.Len(t, cache.Snapshot(), 1)
+	})
+}
+
+func TestCachePacesCallsToAnIssuer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cache := credentials.Cache{Rate: 10, Burst: 20}
+		iss := &issuer{life: 12 * time.Hour}
+		start := time.Now()
+		var wg sync.WaitGroup
+		for i := range 120 {
+			wg.Go(func() {
+				_, err := cache.Credential(t.Context(), credentials.Key{Issuer: "ecr", Login: credentials.Fingerprint{byte(i)}}, iss)
+				require.NoError(t, err)
+			})
+		}
+		synctest.Wait()
+		require.Equal(t, 20, iss.count())
+		wg.Wait()
+		require.InDelta(t, 10*time.Second, time.Since(start), float64(time.Millisecond))
+	})
+}
+
+func TestCacheKeepsNoMoreThanMaxEntries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cache := credentials.Cache{MaxEntries: 100, Rate: -1}
+		iss := &issuer{life: time.Hour}
+		held := cache.Source(key("held"), iss)
+		token(t, held)
+		for i := range 10_000 {
+			_, err := cache.Credential(t.Context(), key(fmt.Sprint(i)), iss)
+			require.NoError(t, err)
+		}
+		require.Len(t, cache.Snapshot(), 100)
+		require.Equal(t, "token-1", token(t, held), "what is held stays")
+	})
+}

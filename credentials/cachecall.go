@@ -1,0 +1,163 @@
+package credentials
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// A call is one question to an issuer, which many callers may wait for.
+type call struct {
+	entry *entry
+	src   Source
+	ctx   context.Context // That of the caller who began it, without its end.
+	began time.Time       // Zero while it waits for its turn.
+	done  chan struct{}   // Closed at the end; then cred and err are set.
+	cred  Credential
+	err   error
+
+	// Guarded by the cache's mutex.
+	over    bool
+	urgent  bool // It was put among those that callers wait for.
+	waiting int  // Callers.
+	runner  *runner
+}
+
+func jitter() float64 { return rand.Float64() }
+
+// startCall begins a call for the entry, which has none. The mutex is held.
+func (c *Cache) startCall(ctx context.Context, e *entry, src Source, urgent bool) *call {
+	k := &call{entry: e, src: src, ctx: context.WithoutCancel(ctx), done: make(chan struct{}), urgent: urgent}
+	e.call = k
+	e.src = src
+	if s := e.state.Load(); s != nil {
+		s.renew.Store(s.end())
+	}
+	c.due.remove(e)
+	c.pace(e.key).add(k, urgent)
+	return k
+}
+
+// join makes the caller one that waits. The mutex is held.
+func (c *Cache) join(k *call) {
+	k.waiting++
+	if !k.urgent && k.began.IsZero() {
+		k.urgent = true
+		c.pace(k.entry.key).add(k, true)
+	}
+}
+
+// wait returns what the call brings, unless ctx ends first.
+func (c *Cache) wait(ctx context.Context, k *call) (Credential, error) {
+	select {
+	case <-k.done:
+		if k.err != nil {
+			return Credential{}, k.err
+		}
+		// It may be some time ago that it came.
+		if err := k.cred.Validate(time.Now()); err != nil {
+			return Credential{}, err
+		}
+		return k.cred, nil
+	case <-ctx.Done():
+		c.mu.Lock()
+		k.waiting--
+		abandoned := k.waiting == 0 && k.began.IsZero() && !k.over
+		if abandoned {
+			c.end(k)
+			k.err = errNobodyWaits
+			close(k.done)
+			if !k.entry.gone {
+				c.plan(k.entry, c.now())
+			}
+		}
+		c.mu.Unlock()
+		return Credential{}, fmt.Errorf("wait for the credential of %s: %w", k.entry.key, context.Cause(ctx))
+	}
+}
+
+// question asks the source, in a goroutine of its own.
+func (c *Cache) question(k *call) {
+	timeout := or(c.Timeout, 30*time.Second)
+	late := fmt.Errorf("issuer %s did not answer within %s: %w", k.entry.key, timeout, context.DeadlineExceeded)
+	ctx, cancel := context.WithTimeoutCause(k.ctx, timeout, late)
+	defer cancel()
+	// A source that does not heed its context holds up nobody. It is given a moment to end by itself, for its own error says more.
+	patience := time.AfterFunc(timeout+timeout/16, func() { c.finish(k, Credential{}, late) })
+	defer patience.Stop()
+
+	cred, err := Credential{}, errors.New("source ended its goroutine")
+	defer func() { c.finish(k, cred, err) }() // Also when the source panics, or calls runtime.Goexit.
+	cred, err = k.src.Credential(ctx)
+}
+
+// finish takes in what a call brought; only the first time counts.
+func (c *Cache) finish(k *call, cred Credential, err error) {
+	c.mu.Lock()
+	if k.over {
+		c.mu.Unlock()
+		return
+	}
+	now := c.now()
+	var s *state
+	if err == nil {
+		if s, err = newState(cred, c.Policy, now, jitter()); err != nil {
+			err = fmt.Errorf("issuer %s: %w", k.entry.key, err)
+		}
+	}
+	c.end(k)
+	e := k.entry
+	if err == nil {
+		k.cred = cred
+		if !e.gone {
+			c.accept(e, s)
+		}
+	} else {
+		k.err = err
+		c.fail(e, err, now)
+	}
+	event := k.event(now)
+	if !e.gone {
+		c.used(e, k.waiting > 0)
+		c.plan(e, now)
+	}
+	c.mu.Unlock()
+	close(k.done)
+	c.Hooks.tell(event)
+}
+
+// end takes the call out of its entry. The mutex is held.
+func (c *Cache) end(k *call) {
+	k.over = true
+	k.entry.call = nil
+	if k.runner != nil {
+		k.runner.under--
+		k.runner.wake()
+	}
+}
+
+// accept puts a new credential in. The mutex is held.
+func (c *Cache) accept(e *entry, s *state) {
+	e.state.Store(s)
+	if t := e.trouble; t != nil {
+		t.failures, t.err, t.until = 0, nil, 0
+		if t.refusals == 0 {
+			e.trouble = nil
+		}
+	}
+}
+
+// fail decides when the next call may be. The mutex is held.
+func (c *Cache) fail(e *entry, err error, now instant) {
+	t := e.troubled()
+	t.failures++
+	t.err = err
+	if s := e.state.Load(); s != nil && s.usable(now) {
+		wait := retryIn(t.failures, s.left(now), s.life(), retryAfter(err), jitter())
+		s.renew.Store(min(s.at(now)+int64(wait), s.end()))
+		return
+	}
+	t.until = now.mono + int64(retryIn(t.failures, 0, 0, retryAfter(err), jitter()))
+}

@@ -1,0 +1,150 @@
+package credentials
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Hooks are functions that a [Cache] calls. Nil means that nobody wants to know. They are called by many goroutines, without a lock held, and a call lasts as long as its hook.
+type Hooks struct {
+	// Hit is called when a caller gets a credential without waiting. It is on the path of every caller: a counter that all cores share makes that path slower than all the
+	// rest of it.
+	Hit func(Key)
+	// Issued is called when an issuer's credential has come.
+	Issued func(Event)
+	// Failed is called when a call to an issuer failed, or its credential was no good.
+	Failed func(Event)
+	// Expiring is called after Failed where less than a twentieth of the lifetime is left: soon, callers will fail.
+	Expiring func(Event)
+}
+
+// Join returns Hooks that call h and then other.
+func (h Hooks) Join(other Hooks) Hooks {
+	return Hooks{
+		Hit:      join2(h.Hit, other.Hit),
+		Issued:   join2(h.Issued, other.Issued),
+		Failed:   join2(h.Failed, other.Failed),
+		Expiring: join2(h.Expiring, other.Expiring),
+	}
+}
+
+func join2[T any](f, g func(T)) func(T) {
+	if f == nil || g == nil {
+		if f == nil {
+			return g
+		}
+		return f
+	}
+	return func(v T) { f(v); g(v) }
+}
+
+// An Event is the end of a call to an issuer. It holds no secret.
+type Event struct {
+	Key Key
+	// Took is how long the issuer took.
+	Took time.Duration
+	// Err is nil if a credential came.
+	Err error
+	// Failures is how many calls failed in a row, this one included.
+	Failures int
+	// IssuedAt and ExpiresAt are those of the credential that callers get now. Both are zero if there is none; each is zero if the issuer did not say.
+	IssuedAt, ExpiresAt time.Time
+	// NextCall is when the issuer is asked again. Zero means that there is no reason to.
+	NextCall time.Time
+
+	expiring bool
+}
+
+// event says how the call ended. The mutex is held.
+func (k *call) event(now instant) Event {
+	entry := k.entry.seen(now)
+	return Event{
+		Key: entry.Key, Took: time.Since(k.began), Err: k.err, Failures: entry.Failures,
+		IssuedAt: entry.IssuedAt, ExpiresAt: entry.ExpiresAt, NextCall: entry.NextCall,
+		expiring: k.err != nil && k.entry.expiring(now),
+	}
+}
+
+// expiring reports whether little is left of the entry's credential.
+func (e *entry) expiring(now instant) bool {
+	s := e.state.Load()
+	return s != nil && s.usable(now) && s.left(now) <= s.life()/lastResort
+}
+
+func (h *Hooks) tell(e Event) {
+	if e.Err == nil {
+		if h.Issued != nil {
+			h.Issued(e)
+		}
+		return
+	}
+	if h.Failed != nil {
+		h.Failed(e)
+	}
+	if e.expiring && h.Expiring != nil {
+		h.Expiring(e)
+	}
+}
+
+// An Entry is what a [Cache] shows of one key: for a status page. It holds no secret.
+type Entry struct {
+	Key Key
+	// Usable says that there is a credential that callers get without waiting.
+	Usable bool
+	// IssuedAt and ExpiresAt are those of the credential, as the issuer told them. Zero means that it did not, or that there is none.
+	IssuedAt, ExpiresAt time.Time
+	// NextCall is when the issuer is asked again. Zero means that there is no reason to.
+	NextCall time.Time
+	// Calling says that a call is under way, or waits for its turn.
+	Calling bool
+	// Failures is how many calls failed in a row, and LastError is what the last one ended with.
+	Failures  int
+	LastError error
+	// Holders is how many bound sources hold the key.
+	Holders int
+}
+
+// Snapshot returns what is in the cache, sorted by the text of the keys.
+func (c *Cache) Snapshot() []Entry {
+	c.init()
+	c.mu.Lock()
+	now := c.now()
+	t := c.table.Load()
+	entries := make([]Entry, 0, t.live)
+	for e := range t.all {
+		entries = append(entries, e.seen(now))
+	}
+	c.mu.Unlock()
+	slices.SortFunc(entries, func(a, b Entry) int { return compareKeys(a.Key, b.Key) })
+	return entries
+}
+
+// seen describes the entry. The mutex is held.
+func (e *entry) seen(now instant) Entry {
+	seen := Entry{Key: e.key, Calling: e.call != nil, Holders: int(e.holders)}
+	if t := e.trouble; t != nil {
+		seen.Failures, seen.LastError = t.failures, t.err
+		seen.NextCall = time.Unix(0, now.wall+max(0, t.until-now.mono))
+	}
+	if s := e.state.Load(); s != nil && s.usable(now) {
+		seen.Usable = true
+		seen.IssuedAt, seen.ExpiresAt = s.cred.IssuedAt, s.cred.ExpiresAt
+		seen.NextCall = time.Time{}
+		if renew := s.renew.Load(); renew != never {
+			seen.NextCall = time.Unix(0, renew)
+		}
+	}
+	if seen.Calling {
+		seen.NextCall = time.Time{}
+	}
+	return seen
+}
+
+func compareKeys(a, b Key) int {
+	return cmp.Or(
+		strings.Compare(a.String(), b.String()), // What one reads comes first.
+		slices.Compare(a.Login[:], b.Login[:]), slices.Compare(a.Transport[:], b.Transport[:]),
+	)
+}

@@ -1,0 +1,85 @@
+package credentials
+
+import "time"
+
+// A Policy says when a credential is renewed. The zero Policy suits lifetimes from a minute to months.
+type Policy struct {
+	// Fraction is the part of its lifetime that a credential has at least behind it when it is renewed. Zero means 0.8.
+	Fraction float64
+	// Spread is the part of the lifetime, after Fraction, over which renewals are spread, so that what was issued together is not renewed
+	// together. Zero means 0.1; negative means none.
+	Spread float64
+	// Reserve is how much time is left for retries, at least, even if Fraction is not reached; but never more than half of the lifetime. Zero
+	// means one minute; negative means none.
+	Reserve time.Duration
+}
+
+// RenewAt returns when a credential that was issued and expires at these instants is due for renewal. Jitter, from 0 to 1, chooses an instant
+// within the Spread. It returns the zero time, which means never, if expires is zero. It asks no clock.
+//
+// With the zero Policy:
+//
+//	lifetime   jitter 0   jitter 1   left for retries
+//	60 s       24 s       30 s       30 s to 36 s
+//	5 min      3 min 30   4 min      1 min to 1 min 30
+//	15 min     12 min     13 min 30  1 min 30 to 3 min
+//	1 h        48 min     54 min     6 min to 12 min
+//	12 h       9 h 36     10 h 48    1 h 12 to 2 h 24
+//	90 days    72 days    81 days    9 to 18 days
+//	never      never      never
+func (p Policy) RenewAt(issued, expires time.Time, jitter float64) time.Time {
+	if expires.IsZero() {
+		return time.Time{}
+	}
+	life := max(0, expires.Sub(issued))
+	part := func(f float64) time.Duration { return time.Duration(f * float64(life)) }
+	spread := max(0, or(p.Spread, 0.1))
+	reserve := min(max(0, or(p.Reserve, time.Minute)), life/2)
+	latest := min(part(or(p.Fraction, 0.8)+spread), life-reserve)
+	earliest := max(0, latest-part(spread))
+	jitter = min(max(0, jitter), 1)
+	// Counted back from the expiry, for life saturates where issued is not known.
+	return expires.Add(earliest + time.Duration(jitter*float64(latest-earliest)) - life)
+}
+
+func or[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
+
+const (
+	minWait = time.Second
+	// Nobody has a credential while these waits last.
+	maxColdWait = time.Minute
+	// A credential is in hand, but one that lives for months is not the reason to let an outage of minutes go unnoticed for days.
+	maxRenewWait = 30 * time.Minute
+	// What an issuer asks for is kept up to here: a broken header must not lock out a key for good.
+	maxRetryAfter = 15 * time.Minute
+	// In the last twentieth of a credential's life the issuer is asked again, whatever it wished: to be told "not yet" costs less than to have
+	// nothing.
+	lastResort = 20
+)
+
+// retryIn returns how long to wait after a call that failed. While a credential is usable it is a quarter of what is left of it, so that retries
+// grow denser as its end comes near; without one it starts at a second and doubles. Jitter is from 0 to 1.
+func retryIn(failures int, left, life, retryAfter time.Duration, jitter float64) time.Duration {
+	retryAfter = min(retryAfter, maxRetryAfter)
+	if left <= 0 {
+		wait := min(minWait<<min(max(0, failures-1), 10), maxColdWait)
+		return max(spreadOut(wait, jitter), retryAfter+time.Duration(jitter*float64(retryAfter)/4))
+	}
+	wait := max(minWait, spreadOut(min(left/4, maxRenewWait), jitter))
+	calm := left - max(life, left)/lastResort
+	if calm <= 0 {
+		return wait
+	}
+	return min(max(wait, retryAfter), max(wait, calm))
+}
+
+// spreadOut returns from 3/4 to 5/4 of d.
+func spreadOut(d time.Duration, jitter float64) time.Duration {
+	return time.Duration((0.75 + jitter/2) * float64(d))
+}

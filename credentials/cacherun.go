@@ -1,0 +1,178 @@
+package credentials
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"time"
+)
+
+// Run renews credentials ahead of their callers, until ctx ends; it returns [context.Cause] of it. Without Run, renewal starts when a stale credential is used.
+//
+// It renews what a bound source holds, and what was asked for by its key since the last renewal. Other keys leave the cache when their credential expires.
+// Calls that are under way when ctx ends go on to their end, Timeout at most. A second Run beside the first is an error at once.
+func (c *Cache) Run(ctx context.Context) error {
+	c.init()
+	r := &runner{awake: make(chan struct{}, 1)}
+	c.mu.Lock()
+	if c.runner != nil {
+		c.mu.Unlock()
+		return errors.New("cache is already running")
+	}
+	c.runner = r
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.runner = nil
+		c.mu.Unlock()
+	}()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timer.C:
+		case <-r.awake:
+		}
+		timer.Reset(c.renewDue(ctx, r))
+	}
+}
+
+// A runner is one Run.
+type runner struct {
+	awake chan struct{}
+
+	// Guarded by the cache's mutex.
+	under int   // Calls of this Run that are under way.
+	gap   int64 // What the wall clock was ahead of the monotonic one, when last seen.
+}
+
+func (r *runner) wake() {
+	select {
+	case r.awake <- struct{}{}:
+	default:
+	}
+}
+
+// A timer stands still while the machine is suspended. So it is never set for longer than this.
+const maxSleep = 30 * time.Second
+
+// renewDue begins calls for what is due, and returns how long there is nothing to do.
+func (c *Cache) renewDue(ctx context.Context, r *runner) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	if gap := now.wall - now.mono; r.gap == 0 || gap > r.gap+int64(time.Second) {
+		c.due.earlier(gap - or(r.gap, gap))
+		r.gap = gap
+	} else {
+		r.gap = min(r.gap, gap)
+	}
+	for len(c.due) > 0 {
+		first := c.due[0]
+		if first.at > now.mono {
+			return min(time.Duration(first.at-now.mono), maxSleep)
+		}
+		if r.under >= or(c.Concurrency, 16) {
+			return maxSleep // The end of a call wakes it.
+		}
+		c.renewOne(ctx, r, first.entry, now)
+	}
+	return maxSleep
+}
+
+// renewOne does what is due for the entry, and sets the time of the next look at it.
+func (c *Cache) renewOne(ctx context.Context, r *runner, e *entry, now instant) {
+	s := e.state.Load()
+	switch {
+	case s != nil && s.fresh(now):
+		c.plan(e, now) // A clock was set since.
+	case c.wanted(e):
+		c.startCall(ctx, e, e.src, false).runner = r
+		r.under++
+	case s != nil && s.usable(now):
+		c.due.set(e, s.end()-s.ahead)
+	default:
+		c.remove(e)
+	}
+}
+
+// wanted reports whether someone holds the entry, or asked for its key since the last call. The mutex is held.
+func (c *Cache) wanted(e *entry) bool {
+	_, slot := c.table.Load().find(&e.key)
+	return e.src != nil && (e.holders > 0 || slot.used())
+}
+
+// plan sets when Run looks at the entry next. The mutex is held.
+func (c *Cache) plan(e *entry, now instant) {
+	at := now.mono
+	if s := e.state.Load(); s != nil {
+		if s.renew.Load() == never {
+			c.due.remove(e)
+			return
+		}
+		at = s.renew.Load() - s.ahead
+	} else if e.trouble != nil {
+		at = max(at, e.trouble.until)
+	}
+	c.due.set(e, at)
+	if e.place == 1 && c.runner != nil {
+		c.runner.wake()
+	}
+}
+
+// A schedule says when to look at which entry, on the monotonic clock: a heap, the next one first. An entry knows its place in it.
+type schedule []appointment
+
+type appointment struct {
+	at    int64
+	entry *entry
+}
+
+func (s *schedule) set(e *entry, at int64) {
+	if e.place == 0 {
+		heap.Push(s, appointment{at, e})
+		return
+	}
+	(*s)[e.place-1].at = at
+	heap.Fix(s, int(e.place-1))
+}
+
+func (s *schedule) remove(e *entry) {
+	if e.place != 0 {
+		heap.Remove(s, int(e.place-1))
+	}
+}
+
+// earlier moves all by d. Their order stays.
+func (s schedule) earlier(d int64) {
+	for i := range s {
+		s[i].at -= d
+	}
+}
+
+func (s schedule) Len() int           { return len(s) }
+func (s schedule) Less(i, j int) bool { return s[i].at < s[j].at }
+
+func (s schedule) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].entry.place, s[j].entry.place = int32(i+1), int32(j+1)
+}
+
+// Push is for package heap.
+func (s *schedule) Push(x any) {
+	a := x.(appointment)
+	*s = append(*s, a)
+	a.entry.place = int32(len(*s))
+}
+
+// Pop is for package heap.
+func (s *schedule) Pop() any {
+	last := len(*s) - 1
+	a := (*s)[last]
+	(*s)[last] = appointment{}
+	*s = (*s)[:last]
+	a.entry.place = 0
+	return a
+}

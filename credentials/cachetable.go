@@ -1,0 +1,155 @@
+package credentials
+
+import (
+	"hash/maphash"
+	"sync/atomic"
+)
+
+// A table finds entries by key. Readers take no lock; writers hold the cache's. It never changes its size: when it is full, the
+// entries move to a new one.
+//
+// It is a hash table with open addressing whose buckets are one cache line each, so that the usual look-up touches one line here, and then
+// the entry. A reader that races with a writer may miss an entry that is there; it then looks again under the lock.
+type table struct {
+	seed    maphash.Seed
+	buckets []bucket // A power of two of them.
+	filled  int      // Slots with a tag, live or not.
+	live    int
+	hand    int // Where the search for something to evict goes on.
+}
+
+const bucketSlots = 5
+
+type bucket struct {
+	// A tag has the upper bits of the hash of the slot's key, and two flags. Zero means that the slot was never filled, and ends a search. A tag
+	// without entry is what a removed one leaves behind.
+	tags    [bucketSlots]atomic.Uint32
+	_       uint32
+	entries [bucketSlots]atomic.Pointer[entry]
+}
+
+const (
+	tagUsed   = 1 // The entry was used by its key since the flag was cleared.
+	tagFilled = 2
+	tagHash   = ^uint32(tagUsed | tagFilled)
+)
+
+func newTable(seed maphash.Seed, entries int) *table {
+	n := 1
+	for n*(bucketSlots-1) < entries { // At most four fifths full.
+		n *= 2
+	}
+	return &table{seed: seed, buckets: make([]bucket, n)}
+}
+
+func (t *table) hash(key Key) uint64 { return maphash.Comparable(t.seed, key) }
+
+// A slot is a place in a table.
+type slot struct {
+	b *bucket
+	i int
+}
+
+// find returns the entry of the key and its place; nil if there is none.
+func (t *table) find(key *Key) (*entry, slot) {
+	h := t.hash(*key)
+	tag := uint32(h>>32)&tagHash | tagFilled
+	mask := uint64(len(t.buckets) - 1)
+	for n := h & mask; ; n = (n + 1) & mask {
+		b := &t.buckets[n]
+		for i := range b.tags {
+			got := b.tags[i].Load()
+			if got == 0 {
+				return nil, slot{}
+			}
+			if got&^tagUsed == tag {
+				if e := b.entries[i].Load(); e != nil && e.key == *key {
+					return e, slot{b, i}
+				}
+			}
+		}
+	}
+}
+
+// use marks the entry in the slot as used.
+func (s slot) use() {
+	// Read first: a write would take the cache line from all other cores.
+	if s.b.tags[s.i].Load()&tagUsed == 0 {
+		s.b.tags[s.i].Or(tagUsed)
+	}
+}
+
+func (s slot) used() bool { return s.b.tags[s.i].Load()&tagUsed != 0 }
+func (s slot) unuse()     { s.b.tags[s.i].And(^uint32(tagUsed)) }
+func (s slot) remove()    { s.b.entries[s.i].Store(nil) }
+
+// full reports whether there is no room for one more.
+func (t *table) full() bool { return t.filled >= len(t.buckets)*(bucketSlots-1) }
+
+// add puts in an entry whose key is not there. The table must not be full.
+func (t *table) add(e *entry) slot {
+	h := t.hash(e.key)
+	mask := uint64(len(t.buckets) - 1)
+	for n := h & mask; ; n = (n + 1) & mask {
+		b := &t.buckets[n]
+		for i := range b.entries {
+			if b.entries[i].Load() != nil {
+				continue
+			}
+			if b.tags[i].Load() == 0 {
+				t.filled++
+			}
+			b.entries[i].Store(e)
+			b.tags[i].Store(uint32(h>>32)&tagHash | tagFilled)
+			t.live++
+			return slot{b, i}
+		}
+	}
+}
+
+// moved returns a table with the same entries and room for more.
+func (t *table) moved() *table {
+	n := newTable(t.seed, t.live*3/2+bucketSlots)
+	for e, s := range t.all {
+		to := n.add(e)
+		if s.used() {
+			to.use()
+		}
+	}
+	return n
+}
+
+// all yields all entries.
+func (t *table) all(yield func(*entry, slot) bool) {
+	for n := range t.buckets {
+		b := &t.buckets[n]
+		for i := range b.entries {
+			if e := b.entries[i].Load(); e != nil && !yield(e, slot{b, i}) {
+				return
+			}
+		}
+	}
+}
+
+// victim chooses an entry that may go: the first that was neither used by its key nor is held since the hand last came by. If all are in use, it takes one all the same.
+// An entry that a call is under way for stays; nil means that there are only such. The search is bounded, for where all are in use it would be long each time.
+func (t *table) victim() *entry {
+	var second *entry
+	slots := len(t.buckets) * bucketSlots
+	for range min(2*slots, 10_000) {
+		t.hand = (t.hand + 1) % slots
+		s := slot{&t.buckets[t.hand/bucketSlots], t.hand % bucketSlots}
+		e := s.b.entries[s.i].Load()
+		switch {
+		case e == nil || e.busy():
+		case e.holders == 0 && !s.used():
+			return e
+		default:
+			if second == nil {
+				second = e
+			}
+			s.unuse()
+		}
+	}
+	return second
+}

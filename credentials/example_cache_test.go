@@ -1,0 +1,39 @@
+package credentials_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+)
+
+// A source is bound once, and asked as often as one likes.
+func ExampleCache() {
+	calls := 0
+	issue := credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+		calls++ // One call at a time.
+		return credentials.Credential{
+			Username: "AWS", Password: credentials.NewSecret("a token"),
+			IssuedAt: time.Now(), ExpiresAt: time.Now().Add(12 * time.Hour),
+		}, nil
+	})
+
+	var cache credentials.Cache
+	src := cache.Source(credentials.Key{Issuer: "ecr", Scope: "aws/eu-central-1"}, issue)
+	for range 1000 {
+		if _, err := src.Credential(context.Background()); err != nil {
+			fmt.Println(err)
+		}
+	}
+	fmt.Println("calls:", calls)
+
+	// A registry refused the credential: it was revoked.
+	refused, _ := src.Credential(context.Background())
+	src.Invalidate(refused)
+	_, _ = src.Credential(context.Background())
+	fmt.Println("calls:", calls)
+	// Output:
+	// calls: 1
+	// calls: 2
+}
