@@ -97,8 +97,7 @@ func (c *call) allowed(l login, action string) bool {
 var genericNameUnknown = oci(404, "NAME_UNKNOWN", "repository name not known to registry", `{"name":"{repository}"}`)
 
 func (c *call) servePing() {
-	if l, ok := c.enter(); ok {
-		_ = l
+	if _, ok := c.enter(); ok {
 		c.answer(Answer{Status: http.StatusOK, Body: "{}"})
 	}
 }

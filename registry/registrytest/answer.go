@@ -22,7 +22,7 @@ import (
 type Answer struct {
 	// Status is the HTTP status. A zero Status, without Cut, makes a zero Answer.
 	Status int
-	// Challenge is the header WWW-Authenticate. Empty means none.
+	// Challenge is the header WWW-Authenticate. Several lines are as many headers. Empty means none.
 	Challenge string
 	// Header is further headers, with keys in their canonical form. The Content-Type is made from Body if it is not here: JSON, HTML or plain text.
 	Header map[string]string
@@ -138,7 +138,9 @@ func (a Answer) send(w http.ResponseWriter, r *http.Request, g gaps) {
 		h.Set("Content-Type", contentType)
 	}
 	if a.Challenge != "" {
-		h.Set("WWW-Authenticate", g.challenge(a.Challenge))
+		for line := range strings.SplitSeq(a.Challenge, "\n") {
+			h.Add("WWW-Authenticate", g.challenge(line))
+		}
 	}
 	for key, value := range a.Header {
 		h.Set(key, g.header(value))

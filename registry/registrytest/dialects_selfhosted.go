@@ -100,7 +100,8 @@ func Artifactory() Dialect {
 func Harbor() Dialect {
 	challenge := `Bearer realm="{scheme}://{host}/service/token",service="harbor-registry"[,scope="{scope}"]`
 	basic := `Basic realm="harbor"`
-	refused := oci(401, "UNAUTHORIZED", "unauthorized to access repository: {repository}, action: {actions}", "")
+	// Whoever has shown anything, be it an old token or one without the right, is asked for Basic.
+	refused := oci(401, "UNAUTHORIZED", "unauthorized to access repository: {repository}, action: {actions}", "").with(basic)
 	missing := oci(404, "NOT_FOUND", "artifact {repository}:{reference} not found", "")
 	return Dialect{
 		Name:   "harbor",
@@ -117,12 +118,12 @@ func Harbor() Dialect {
 			Body:            `{"token":"{token}","access_token":"","expires_in":{expires_in},"issued_at":"{issued_at}"}`,
 		},
 		Basic:             true,
-		Unauthorized:      oci(401, "UNAUTHORIZED", "unauthorized to access repository: {repository}, action: {actions}", "").with(challenge),
+		Unauthorized:      refused.with(challenge),
 		Ping:              oci(401, "UNAUTHORIZED", "unauthorized", "").with(challenge),
 		BadLogin:          oci(401, "UNAUTHORIZED", "unauthorized", "").with(basic),
-		BadToken:          refused.with(challenge + `,error="invalid_token"`),
+		BadToken:          refused,
 		Hides:             true,
-		Denied:            refused.with(challenge),
+		Denied:            refused,
 		ProjectMissing:    oci(401, "UNAUTHORIZED", "project {project} not found", ""),
 		RepositoryMissing: missing,
 		TagsMissing:       oci(404, "NOT_FOUND", "repository {repository} not found", ""),
@@ -168,7 +169,8 @@ func GitLab() Dialect {
 	}
 }
 
-// DistributionBasic is the registry of the CNCF's distribution project with an htpasswd file: whoever has an account may do everything.
+// DistributionBasic is the registry of the CNCF's distribution project with an htpasswd file. There, whoever has an account may
+// do everything: give accounts the right to push to "*". One with less is denied with a 403, as by a proxy before the registry.
 func DistributionBasic() Dialect {
 	return Dialect{
 		Name:              "distribution-basic",
@@ -222,26 +224,30 @@ func Zot() Dialect {
 	}
 }
 
-// Gitea is Gitea and Forgejo, as a sample of what else speaks the protocol: its challenge names the service that GitLab names, and a scope that is no scope.
+// Gitea is Gitea and Forgejo, as their source reads and as a sample of what else speaks the protocol: the challenge names the
+// service that GitLab names and a scope that is none, and what is refused is refused in plain text.
 func Gitea() Dialect {
 	challenge := `Bearer realm="{scheme}://{host}/v2/token",service="container_registry",scope="*"`
-	refused := oci(401, "UNAUTHORIZED", "authGroup.Verify", "").with(challenge)
+	badLogin := Answer{Status: 401, Body: "authGroup.Verify\n"}
 	return Dialect{
 		Name:   "gitea",
 		Header: apiVersion(),
 		Token: TokenEndpoint{
 			Path:      "/v2/token",
 			Post:      Answer{Status: 404},
-			BadLogin:  oci(401, "UNAUTHORIZED", "authGroup.Verify", ""),
+			BadLogin:  badLogin,
 			ByAccount: true,
 			TTL:       24 * time.Hour,
 			Body:      justToken,
 		},
 		Basic:             true,
-		Unauthorized:      refused,
-		BadToken:          refused,
-		Denied:            refused,
-		RepositoryMissing: oci(404, "NAME_UNKNOWN", "repository name not known to registry", ""),
+		Unauthorized:      oci(401, "UNAUTHORIZED", "authentication required", "").with(challenge),
+		BadLogin:          badLogin,
+		BadToken:          badLogin,
+		Hides:             true,
+		Denied:            Answer{Status: 401, Challenge: `Basic realm="Gitea Package API"`, Body: "reqPackageAccess\n"},
+		RepositoryMissing: oci(404, "MANIFEST_UNKNOWN", "manifest unknown", ""),
+		TagsMissing:       oci(404, "NAME_UNKNOWN", "repository name not known to registry", ""),
 		ManifestMissing:   oci(404, "MANIFEST_UNKNOWN", "manifest unknown", ""),
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// An Image is what [Registry.Add] makes an image from. Equal Images have equal digests, always and everywhere. The zero Image is a small OCI image for linux/amd64.
+// An Image is what [Registry.Add] makes an image from. Equal Images have equal digests, in every registry. The zero Image is a small OCI image for linux/amd64.
 type Image struct {
 	// Format is the format of its manifests.
 	Format Format

@@ -1,6 +1,7 @@
 package registrytest
 
 import (
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -12,7 +13,8 @@ type Request struct {
 	At time.Time
 	// Part is what it was for: the registry, its token endpoint, or its storage of blobs.
 	Part Part
-	// Method, Host, Path and Query are those of the request. The query of a token request by POST, which is in its body, is the scopes.
+	// Method, Host, Path and Query are those of the request, without the values of a query that open something. The Query
+	// of a POST to the token endpoint is what its body says of the kind "grant_type", "service" and "scope".
 	Method string
 	Host   string
 	Path   string
@@ -54,6 +56,19 @@ func (r *Registry) Requests() []Request {
 
 // ResetRequests forgets the requests that came so far.
 func (r *Registry) ResetRequests() { r.locked(func() { r.log = nil }) }
+
+// withoutSecrets returns a query without what a login, or the URL of a blob, is made of.
+func withoutSecrets(query string) string {
+	parts := strings.Split(query, "&")
+	for i, part := range parts {
+		name, _, _ := strings.Cut(part, "=")
+		switch plain, _ := url.QueryUnescape(name); strings.ToLower(plain) {
+		case "password", "access_token", "refresh_token", "signature":
+			parts[i] = name + "=..."
+		}
+	}
+	return strings.Join(parts, "&")
+}
 
 // String returns the request in one line, for a test that failed.
 func (q Request) String() string {

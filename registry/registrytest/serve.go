@@ -71,10 +71,9 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request, at place) {
 		"scheme": scheme, "host": req.Host, "tokenhost": tokenHost, "ip": ip, "access": "null", "key": "null",
 		"repository": "", "project": "", "rest": "", "reference": "", "scope": "", "actions": "", "account": "",
 	}}
-	query := req.URL.RawQuery
 	authScheme, _, _ := strings.Cut(req.Header.Get("Authorization"), " ")
 	c.seen = &Request{
-		At: time.Now(), Part: at.part, Method: req.Method, Host: req.Host, Path: req.URL.Path, Query: query,
+		At: time.Now(), Part: at.part, Method: req.Method, Host: req.Host, Path: req.URL.Path, Query: withoutSecrets(req.URL.RawQuery),
 		Accept: strings.Join(req.Header.Values("Accept"), ", "), Scheme: strings.ToLower(authScheme),
 	}
 	target := c.route()

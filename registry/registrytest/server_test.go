@@ -170,3 +170,21 @@ func TestRequests(t *testing.T) {
 	r.ResetRequests()
 	require.Empty(t, r.Requests())
 }
+
+func TestRequestsHoldNoSecret(t *testing.T) {
+	r := newRegistry(t, registrytest.DockerHub())
+	r.RedirectBlobs = true
+	ann := newClient(r, "ann", "right")
+	realm := "https://auth.registry.test/token"
+	ann.send(t, "", "POST", realm, func(req *http.Request) {
+		form(req, "grant_type=password&username=ann&password=canary-1&service=registry.docker.io&scope=repository:team/app:pull")
+	})
+	ann.send(t, "", "GET", realm+"?service=registry.docker.io&refresh%5Ftoken=canary-2&Password=canary-3", nil)
+	ann.send(t, "", "GET", ann.base+image, bearer("canary-4"))
+	ann.send(t, "", "GET", "https://blobs.registry.test/team/app/"+zeroDigest+"?signature=canary-5", nil)
+	requests := r.Requests()
+	require.NotContains(t, fmt.Sprintf("%+v", requests), "canary")
+	require.Equal(t, "grant_type=password&scope=repository%3Ateam%2Fapp%3Apull&service=registry.docker.io", requests[0].Query)
+	require.Equal(t, "service=registry.docker.io&refresh%5Ftoken=...&Password=...", requests[1].Query)
+	require.Equal(t, "signature=...", requests[3].Query)
+}

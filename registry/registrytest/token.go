@@ -34,6 +34,11 @@ func (c *call) serveToken() {
 			return
 		}
 		params = c.req.PostForm
+		asked := url.Values{}
+		for _, name := range []string{"grant_type", "service", "scope"} {
+			asked[name] = params[name]
+		}
+		c.reg.locked(func() { c.seen.Query = asked.Encode() })
 	} else if c.req.Method != http.MethodGet && c.req.Method != http.MethodHead {
 		c.answer(Answer{Status: 405})
 		return

@@ -54,6 +54,8 @@ func TestWords(t *testing.T) {
 			`{"errors":[{"code":"UNAUTHORIZED","message":"project none not found"}]}`},
 		"harbor, no tag": {registrytest.Harbor(), "ann", "right", missingTag,
 			`{"errors":[{"code":"NOT_FOUND","message":"artifact team/app:2 not found"}]}`},
+		"gitea, forbidden":      {registrytest.Gitea(), "ann", "right", "/v2/other/app/manifests/1", "reqPackageAccess\n"},
+		"gitea, wrong password": {registrytest.Gitea(), "ann", "wrong", image, "authGroup.Verify\n"},
 		"gitlab, wrong password": {registrytest.GitLab(), "ann", "wrong", image,
 			`{"errors":[{"code":"UNAUTHORIZED","message":"HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password."}]}`},
 		"gitlab, no right to anything": {registrytest.GitLab(), "nobody", "right", image,
@@ -129,6 +131,28 @@ func TestHarborIgnoresAWrongLogin(t *testing.T) {
 	ann := newClient(r, "ann", "right")
 	require.Equal(t, 200, ann.send(t, "registry", "GET", ann.base+"/v2/", ann.basic).StatusCode)
 	require.Equal(t, 401, mallory.send(t, "registry", "GET", mallory.base+image, nil).StatusCode, "also what is public wants a token")
+}
+
+// Harbor asks whoever has shown something that is not enough for a password, and everybody else for a token.
+func TestHarborChallenges(t *testing.T) {
+	r := newRegistry(t, registrytest.Harbor())
+	ann := newClient(r, "ann", "right")
+	forbidden := "/v2/other/app/manifests/1"
+	got := ann.send(t, "registry", "GET", ann.base+forbidden, ann.basic)
+	require.Equal(t, plain401, got.String())
+	require.Equal(t, `Basic realm="harbor"`, got.Header.Get("WWW-Authenticate"))
+	require.Equal(t, `Basic realm="harbor"`, ann.ask(t, "GET", forbidden).Header.Get("WWW-Authenticate"), "with a token")
+	got = ann.send(t, "registry", "GET", ann.base+image, bearer("old"))
+	require.Equal(t, `Basic realm="harbor"`, got.Header.Get("WWW-Authenticate"))
+}
+
+func TestSeveralChallenges(t *testing.T) {
+	d := registrytest.Gitea()
+	d.Unauthorized.Challenge += "\nbasic realm=plain"
+	c := newClient(newRegistry(t, d), "", "")
+	require.Equal(t, []string{
+		`Bearer realm="https://registry.test/v2/token",service="container_registry",scope="*"`, "basic realm=plain",
+	}, c.send(t, "", "GET", c.base+"/v2/", nil).Header.Values("WWW-Authenticate"))
 }
 
 func TestQuayRefusesScopes(t *testing.T) {
