@@ -137,7 +137,9 @@ func TestImageSourceFails(t *testing.T) {
 		source credentials.Source
 		want   registry.Code
 	}{
-		"code":    {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) { return credentials.Credential{}, &registry.Error{Op: "get credential", Code: registry.ErrDenied, Err: cause} }), registry.ErrDenied},
+		"code": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+			return credentials.Credential{}, &registry.Error{Op: "get credential", Code: registry.ErrDenied, Err: cause}
+		}), registry.ErrDenied},
 		"no code": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) { return credentials.Credential{}, cause }), registry.ErrUnknown},
 		"empty":   {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) { return credentials.Credential{}, nil }), registry.ErrInvalid},
 	} {

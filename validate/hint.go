@@ -21,6 +21,7 @@ var hints = []struct {
 	{of(ecr), registry.ErrDenied, "allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer to this identity; from another account, both its own policy and that of the repository must"},
 	{of(ecr), registry.ErrRepositoryNotFound, "check the repository, the account and the region in the name: a push does not create repositories in ECR"},
 	{of(ecrPublic), registry.ErrUnauthorized, "the token is not one of ECR Public: get it from ecr-public in us-east-1, or pull without a login"},
+	{of(ecrPublic), registry.ErrExpired, "get a new token from ecr-public in us-east-1: they live 12 hours; or pull without a login. ECR Public says the same of a token that it does not know"},
 	{of(google), registry.ErrUnauthorized, "check that the service account's key is not disabled or deleted; an access token lives one hour, and its user name is oauth2accesstoken"},
 	{of(google), registry.ErrHidden, "give the service account the role artifactregistry.reader on the repository, and check project, location and repository in the name: Google does not say which it is"},
 	{of(google), registry.ErrDenied, "give the service account the role artifactregistry.reader on the repository"},
@@ -49,7 +50,10 @@ var hints = []struct {
 
 // hintFor returns the vendor's hint for the code; "" if there is none.
 func hintFor(v vendor, code registry.Code, c credentials.Credential) string {
-	if v == dockerHub && code == registry.ErrUnauthorized && strings.Contains(c.Username, "@") {
+	switch {
+	case c.Anonymous && code == registry.ErrHidden:
+		return "check the name of the repository; if it is not public, give its profile a login: the registry does not say which of the two it is"
+	case v == dockerHub && code == registry.ErrUnauthorized && strings.Contains(c.Username, "@"):
 		return "the user name is the Docker ID: Docker Hub does not take an e-mail address here"
 	}
 	for _, h := range hints {

@@ -21,7 +21,7 @@ import (
 const (
 	maxConfig    = 4 << 20
 	maxManifests = 256
-	maxLayers    = 512
+	maxParts     = 512
 	deepAtOnce   = 8
 )
 
@@ -163,38 +163,39 @@ func platformOf(os, architecture, variant string) Platform {
 	return Platform{cleanLine(os, 32), cleanLine(architecture, 32), cleanLine(variant, 32)}
 }
 
-// readable checks that the config and the layers of an image can be read too.
+// readable checks that the config and the layers of an image can be read too. The verdict is that of the first that cannot.
 func (k *check) readable(ctx context.Context, m *v1.Manifest) *registry.Error {
-	parts := map[v1.Hash]Step{}
+	type part struct {
+		digest v1.Hash
+		step   Step
+	}
+	parts := []part{{m.Config.Digest, StepConfig}}
 	for _, d := range m.Layers {
-		if d.MediaType.IsDistributable() || len(d.URLs) == 0 { // Others are not in the registry: https://github.com/opencontainers/image-spec/blob/main/layer.md#non-distributable-layers.
-			parts[d.Digest] = StepLayer
+		elsewhere := !d.MediaType.IsDistributable() && len(d.URLs) > 0 // https://github.com/opencontainers/image-spec/blob/main/layer.md#non-distributable-layers.
+		if !elsewhere && !slices.ContainsFunc(parts, func(p part) bool { return p.digest == d.Digest }) {
+			parts = append(parts, part{d.Digest, StepLayer})
 		}
 	}
-	parts[m.Config.Digest] = StepConfig
-	if len(parts) > maxLayers {
-		return &registry.Error{Code: registry.ErrUnavailable, Err: fmt.Errorf("the image has %d layers, more than any container runtime takes", len(parts)-1)}
+	if len(parts) > maxParts {
+		return &registry.Error{Code: registry.ErrUnavailable, Err: fmt.Errorf("the image has %d parts, more than any container runtime takes", len(parts))}
 	}
-	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		first *registry.Error
-		slots = make(chan struct{}, deepAtOnce)
-	)
-	for digest, step := range parts {
+	errs := make([]*registry.Error, len(parts))
+	slots := make(chan struct{}, deepAtOnce)
+	var wg sync.WaitGroup
+	for i, p := range parts {
 		slots <- struct{}{}
 		wg.Go(func() {
-			defer func() { <-slots }()
-			err := k.part(ctx, digest, step)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil && (first == nil || first.Code == registry.ErrCanceled) {
-				first = err
-			}
+			errs[i] = k.part(ctx, p.digest, p.step)
+			<-slots
 		})
 	}
 	wg.Wait()
-	return first
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // part checks that a blob can be read. A HEAD tells, or else the first byte: a URL that a storage service signed may be good for GET only.

@@ -1,0 +1,120 @@
+package validate_test
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// A verdictPage is docs/verdicts.md.
+type verdictPage struct{ rows []verdictRow }
+
+type verdictRow struct {
+	dialect, what, how      string
+	verdict, answer, advice string
+}
+
+func (p *verdictPage) add(dialect string, s situation, how string, err error) {
+	row := verdictRow{dialect: dialect, what: s.text, how: how, verdict: "can be pulled"}
+	if e, ok := errors.AsType[*registry.Error](err); ok {
+		row.verdict = "`" + string(e.Code) + "`"
+		row.answer = inPage(shorter(e.Err.Error(), homes[dialect].host))
+		row.advice = inPage(e.Advice())
+	}
+	p.rows = append(p.rows, row)
+}
+
+// What most registries say is in a section of its own.
+func (p *verdictPage) bytes() []byte {
+	var b bytes.Buffer
+	b.WriteString(pageHead)
+	usual, others := p.split()
+	section(&b, usual)
+	for len(others) > 0 {
+		name := others[0].dialect
+		n := slices.IndexFunc(others, func(r verdictRow) bool { return r.dialect != name })
+		if n < 0 {
+			n = len(others)
+		}
+		home := homes[name]
+		fmt.Fprintf(&b, "\n## %s\n\n`%s`. From its vendor: <%s>\n", home.title, home.host, home.source)
+		section(&b, others[:n])
+		others = others[n:]
+	}
+	return b.Bytes()
+}
+
+// split tells what most registries say from what some say otherwise.
+func (p *verdictPage) split() (usual, others []verdictRow) {
+	type saying struct{ what, how, verdict, advice string }
+	said, asked := map[saying]int{}, map[string]int{}
+	for _, r := range p.rows {
+		said[saying{r.what, r.how, r.verdict, r.advice}]++
+		asked[r.what+r.how]++
+	}
+	listed := map[saying]bool{}
+	for _, r := range p.rows {
+		switch s := (saying{r.what, r.how, r.verdict, r.advice}); {
+		case 2*said[s] <= asked[r.what+r.how]:
+			others = append(others, r)
+		case !listed[s]:
+			listed[s] = true
+			usual = append(usual, r)
+		}
+	}
+	return usual, others
+}
+
+// section writes a table in which what has the same verdict and advice is one row.
+func section(b *bytes.Buffer, rows []verdictRow) {
+	b.WriteString("\n| What happened | Verdict | What was answered | What to do |\n|---|---|---|---|\n")
+	var merged []verdictRow
+	for _, r := range rows {
+		if r.how != "tag" {
+			byTag := slices.IndexFunc(rows, func(o verdictRow) bool { return o.how == "tag" && o.what == r.what && o.verdict == r.verdict })
+			if byTag >= 0 {
+				continue
+			}
+			r.what += ", and the check is " + r.how
+		}
+		same := slices.IndexFunc(merged, func(o verdictRow) bool { return o.verdict == r.verdict && o.advice == r.advice })
+		if same >= 0 {
+			merged[same].what += ";<br>" + r.what
+			continue
+		}
+		merged = append(merged, r)
+	}
+	for _, r := range merged {
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", r.what, r.verdict, cmp.Or(r.answer, "&nbsp;"), cmp.Or(r.advice, "&nbsp;"))
+	}
+}
+
+var digests = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
+
+// shorter leaves out of an answer what the reader of the page knows.
+func shorter(answer, host string) string {
+	e, _ := registry.ParseEndpoint(host)
+	answer = strings.ReplaceAll(answer, "https://"+e.APIHost()+"/", "/")
+	return digests.ReplaceAllStringFunc(answer, func(d string) string { return d[:13] + "..." })
+}
+
+func inPage(s string) string { return strings.ReplaceAll(s, "|", "&#124;") }
+
+const pageHead = `<!-- Made by go test ./validate -run TestVerdicts -update. -->
+
+# Verdicts
+
+What the check of an image says, registry by registry: see [validate](validate.md). The verdict is a code of package registry, on which a program can switch; what was answered is what it rests on. Where
+several things have the same verdict, the registry does not tell them apart, and the answer is that of the first. The registries are those of package registrytest, which speak as the real ones
+do.
+
+## Most registries
+
+This is what is said where the section of a registry has nothing else.
+`
