@@ -32,7 +32,7 @@ func Build(entries ...Entry) (Config, error) {
 	}
 	for i := 1; i < len(members); i++ {
 		if a, b := members[i-1], members[i]; a.key == b.key {
-			return Config{}, &ConflictError{a.key, entries[a.entry].Profile.Name, entries[b.entry].Profile.Name}
+			return Config{}, &ConflictError{Key: a.key, Profiles: []string{entries[a.entry].Profile.Name, entries[b.entry].Profile.Name}}
 		}
 	}
 	return Config{p: &content{members: members}}, nil
@@ -129,16 +129,16 @@ func check(c credentials.Credential, now time.Time) error {
 type ConflictError struct {
 	// Key is the key that both want.
 	Key string
-	// Profile is the name of the profile of the one that is there, and Other that of the one that has no place. Profile is empty if the entry is a foreign one; see [Merge].
-	Profile, Other string
+	// Profiles are the names of the two profiles. None means that the other entry is a foreign one; see [Merge].
+	Profiles []string
 }
 
-// Error returns all three in one line.
+// Error returns what is in conflict, in one line.
 func (e *ConflictError) Error() string {
-	if e.Profile == "" {
-		return fmt.Sprintf("pull secret has an entry %s from somebody else, and the login of profile %q belongs there", e.Key, e.Other)
+	if len(e.Profiles) == 0 {
+		return "pull secret has an entry for " + shown(e.Key) + " that is somebody else's, with another login"
 	}
-	return fmt.Sprintf("profiles %q and %q have different logins for %s, and a pull secret has one: give them different paths, or use several secrets", e.Profile, e.Other, e.Key)
+	return fmt.Sprintf("profiles %q have different logins for %s, and a pull secret has one: give them different paths, or use several secrets", e.Profiles, e.Key)
 }
 
 const jsonOpen, jsonBetween, jsonNext, jsonEnd = `{"auths":{"`, `":{"auth":"`, `"},"`, `"}}}`

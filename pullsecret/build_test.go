@@ -97,7 +97,7 @@ func TestBuildRefuses(t *testing.T) {
 		"a user name with a colon":    {entry("u:v", "p", "h.io"), "the user name has a colon"},
 		"IPv6 without a port":         {entry("u", "p", "[::1]"), "name the port"},
 		"IPv6 among the other hosts":  {entry("u", "p", "h.io", "[::1]"), "name the port"},
-		"a second login for one host": {entry("u", "secret-canary", "good.io"), `profiles "good.io" and "good.io" have different logins for good.io`},
+		"a second login for one host": {entry("u", "secret-canary", "good.io"), `profiles ["good.io" "good.io"] have different logins for good.io`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestBuildRefuses(t *testing.T) {
 	_, err := pullsecret.Build(entry("u", "1", "h.io", "z.io"), entry("u", "2", "i.io", "z.io"))
 	var conflict *pullsecret.ConflictError
 	require.ErrorAs(t, err, &conflict)
-	require.Equal(t, pullsecret.ConflictError{Key: "z.io", Profile: "h.io", Other: "i.io"}, *conflict)
+	require.Equal(t, pullsecret.ConflictError{Key: "z.io", Profiles: []string{"h.io", "i.io"}}, *conflict)
 }
 
 func TestSplit(t *testing.T) {

@@ -26,6 +26,8 @@ type content struct {
 	members []member // In ascending order of their keys.
 	// text is what was parsed. It is empty for what was built: that is written when it is asked for.
 	text credentials.Secret
+	// bare says that the text is that of a kubernetes.io/dockercfg, which is the object of entries itself.
+	bare bool
 
 	indexed sync.Once
 	ix      index

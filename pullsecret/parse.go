@@ -28,10 +28,11 @@ func Parse(data []byte) (Config, error) {
 		topErr := json.Unmarshal(data, &top)
 		return Config{}, refused(err, topErr, top.Auths)
 	}
-	return parsed(data, wire.Auths), nil
+	return parsed(data, wire.Auths, false), nil
 }
 
-// ParseDockercfg is [Parse] for the older type kubernetes.io/dockercfg, whose content is the bare object of entries.
+// ParseDockercfg is [Parse] for the older type kubernetes.io/dockercfg, whose content is the bare object of entries. [Config.Reveal] returns it as it was;
+// [Merge] makes it one of the newer type.
 func ParseDockercfg(data []byte) (Config, error) {
 	var entries map[string]wireEntry
 	if err := json.Unmarshal(data, &entries); err != nil {
@@ -39,16 +40,16 @@ func ParseDockercfg(data []byte) (Config, error) {
 		topErr := json.Unmarshal(data, &top)
 		return Config{}, refused(err, topErr, top)
 	}
-	return parsed(data, entries), nil
+	return parsed(data, entries, true), nil
 }
 
-func parsed(data []byte, entries map[string]wireEntry) Config {
+func parsed(data []byte, entries map[string]wireEntry, bare bool) Config {
 	members := make([]member, 0, len(entries))
 	for key, e := range entries {
 		members = append(members, member{key, e.credential, noEntry})
 	}
 	slices.SortFunc(members, func(a, b member) int { return cmp.Compare(a.key, b.key) })
-	return Config{p: &content{members: members, text: credentials.NewSecret(string(data))}}
+	return Config{p: &content{members: members, text: credentials.NewSecret(string(data)), bare: bare}}
 }
 
 // wireConfig has the fields that a kubelet decodes, and encoding/json does the rest as it does there: it folds cases, takes null for nothing, lets the last of equal

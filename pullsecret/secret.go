@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/regcred/regcred/credentials"
 )
@@ -54,10 +55,11 @@ func (s Secret) YAML() ([]byte, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	text := []byte("apiVersion: v1\nkind: Secret\nmetadata:\n")
-	text = appendField(text, "  ", "name", s.Name)
+	text := []byte("apiVersion: v1\nkind: Secret\nmetadata:\n  name: ")
+	text = append(strconv.AppendQuote(text, s.Name), '\n')
 	if s.Namespace != "" {
-		text = appendField(text, "  ", "namespace", s.Namespace)
+		text = append(text, "  namespace: "...)
+		text = append(strconv.AppendQuote(text, s.Namespace), '\n')
 	}
 	text = appendMap(text, "labels", s.Labels)
 	text = appendMap(text, "annotations", s.Annotations)
@@ -66,24 +68,24 @@ func (s Secret) YAML() ([]byte, error) {
 	return append(text, '\n'), nil
 }
 
+// appendMap writes a map of texts. A quoted string of Go is one of YAML too (YAML 1.2, section 5.7), so long as it is UTF-8; and quoted, neither no nor 1e3 becomes something
+// else. A key with a slash cannot become something else.
 func appendMap(text []byte, name string, m map[string]string) []byte {
 	if len(m) == 0 {
 		return text
 	}
 	text = append(text, "  "+name+":\n"...)
 	for _, key := range slices.Sorted(maps.Keys(m)) {
-		text = appendField(text, "    ", key, m[key])
+		text = append(text, "    "...)
+		if strings.Contains(key, "/") {
+			text = append(text, key...)
+		} else {
+			text = strconv.AppendQuote(text, key)
+		}
+		text = append(text, ": "...)
+		text = append(strconv.AppendQuote(text, m[key]), '\n')
 	}
 	return text
-}
-
-// appendField writes key: "value". A quoted string of Go is one of YAML too (YAML 1.2, section 5.7), so long as it is UTF-8; and quoted, neither "no" nor "1e3" becomes something else.
-func appendField(text []byte, indent, key, value string) []byte {
-	text = append(text, indent...)
-	text = strconv.AppendQuote(text, key)
-	text = append(text, ": "...)
-	text = strconv.AppendQuote(text, value)
-	return append(text, '\n')
 }
 
 // The limits of Kubernetes, in bytes: core/v1 MaxSecretSize, and TotalAnnotationSizeLimitB of package apimachinery/pkg/api/validation.

@@ -1,0 +1,166 @@
+package pullsecret
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Rule is what [Config.Lint] looks for.
+type Rule string
+
+// The rules. Those of the first group break pulls, those of the second may surprise.
+const (
+	// NeverMatches is a key that no image matches: a kubelet reads it as something other than it was meant to be.
+	NeverMatches Rule = "never-matches"
+	// DockerHubKey is a key that is meant for Docker Hub and is not the one that all clients look for.
+	DockerHubKey Rule = "docker-hub-key"
+	// NoPassword is an entry without a user name or without a password.
+	NoPassword Rule = "no-password"
+	// IdentityToken is an entry with a token in a field that a kubelet does not read.
+	IdentityToken Rule = "identity-token"
+	// LineBreak is a password with white space at an end, as "echo user:password | base64" leaves it.
+	LineBreak Rule = "line-break"
+	// Expired is a credential that is expired.
+	Expired Rule = "expired"
+
+	// PrefixOverlap is a path that serves another key's images too, because a kubelet does not look for the end of a path's part.
+	PrefixOverlap Rule = "prefix-overlap"
+	// SameKey is a key that is another spelling of one with a different login.
+	SameKey Rule = "same-key"
+	// DefaultPort is a key with port 443, which serves just the images that name the port too.
+	DefaultPort Rule = "default-port"
+	// AuthWins is an entry whose "auth" says something else than its "username" and "password".
+	AuthWins Rule = "auth-wins"
+	// Unpadded is an "auth" without the = at its end, which a kubelet reads and other clients do not.
+	Unpadded Rule = "unpadded"
+	// CredentialHelper is a credsStore or credHelpers, which a kubelet does not use.
+	CredentialHelper Rule = "credential-helper"
+)
+
+// A Finding is something in a config that does not do what it looks like.
+type Finding struct {
+	// Key is the key of the entry as it stands in the config, but for a login in it. Empty means the config as a whole.
+	Key string
+	// Rule is what was looked for, for programs.
+	Rule Rule
+	// Breaks says that pulls with this entry fail. Without it, they may work.
+	Breaks bool
+	// Message is what is the matter, and Hint is what to do about it, each in one sentence without a full stop. Neither holds a secret.
+	Message, Hint string
+}
+
+// String returns all of it in one line.
+func (f Finding) String() string {
+	key := f.Key
+	if key == "" {
+		key = "config"
+	}
+	return key + ": " + f.Message + " (" + string(f.Rule) + "); hint: " + f.Hint
+}
+
+// Lint returns what would not work, or not as it looks, on a kubelet at the instant now; sorted by key. Nothing means that there is nothing to say; whether the registries take
+// the credentials is for package validate.
+func (c Config) Lint(now time.Time) []Finding {
+	if c.p == nil {
+		return nil
+	}
+	l := linter{config: c, now: now}
+	l.helpers()
+	texts := c.texts()
+	byHost := make(map[string][]*indexed)
+	byKey := make(map[string][]*indexed)
+	for i := range c.p.members {
+		m := &indexed{member: &c.p.members[i]}
+		host, ok := m.file()
+		l.key(m, host, ok)
+		l.login(m.member, texts[m.member.key])
+		if ok {
+			byHost[host] = append(byHost[host], m)
+			byKey[m.key] = append(byKey[m.key], m)
+		}
+	}
+	for _, list := range byKey {
+		l.sameKey(list)
+	}
+	for _, list := range byHost {
+		l.overlaps(list)
+	}
+	slices.SortStableFunc(l.findings, func(a, b Finding) int {
+		return cmp.Or(strings.Compare(a.Key, b.Key), strings.Compare(string(a.Rule), string(b.Rule)), strings.Compare(a.Message, b.Message))
+	})
+	return l.findings
+}
+
+type linter struct {
+	config   Config
+	now      time.Time
+	findings []Finding
+}
+
+func (l *linter) add(key string, rule Rule, breaks bool, message, hint string) {
+	l.findings = append(l.findings, Finding{shown(key), rule, breaks, message, hint})
+}
+
+// An entryText has the fields of an entry as somebody wrote them.
+type entryText struct {
+	Username, Password, Auth, IdentityToken, RegistryToken any
+}
+
+// texts returns the entries of what was parsed; none of what was built.
+func (c Config) texts() map[string]entryText {
+	if c.p.text.IsZero() {
+		return nil
+	}
+	texts := make(map[string]entryText)
+	for key, raw := range c.document().auths {
+		var e entryText
+		_ = json.Unmarshal(raw, &e) // It was read once.
+		texts[key] = e
+	}
+	return texts
+}
+
+func (l *linter) helpers() {
+	if l.config.p.text.IsZero() {
+		return
+	}
+	for name, raw := range l.config.document().other {
+		if (strings.EqualFold(name, "credsStore") || strings.EqualFold(name, "credHelpers")) && !slices.Contains([]string{`""`, "{}", "null"}, string(raw)) {
+			l.add("", CredentialHelper, len(l.config.p.members) == 0, "names a credential helper in "+name+", which no kubelet runs",
+				"put the login itself in, or set up a credential provider on the nodes")
+		}
+	}
+}
+
+func (l *linter) login(m *member, text entryText) {
+	c := m.credential
+	password := c.Password.Reveal()
+	switch empty := c.Username == "" || password == ""; {
+	case isText(text.IdentityToken) || isText(text.RegistryToken):
+		l.add(m.key, IdentityToken, empty, "has a token in identitytoken or registrytoken, which no kubelet reads", "put a user name and a password or access token into auth")
+	case empty:
+		l.add(m.key, NoPassword, true, "has no user name or no password", "put both into auth, or remove the entry to pull without a login")
+	case strings.TrimSpace(password) != password:
+		l.add(m.key, LineBreak, true, "has a password with a line break or white space at an end", "encode it again without (printf instead of echo)")
+	case c.Expired(l.now):
+		l.add(m.key, Expired, true, "has a credential that expired at "+c.ExpiresAt.UTC().Format(time.RFC3339), "put a new one in")
+	}
+	auth, _ := text.Auth.(string)
+	if auth == "" {
+		return
+	}
+	if (isText(text.Username) && text.Username != c.Username) || (isText(text.Password) && text.Password != password) {
+		l.add(m.key, AuthWins, false, "has a username or password that differs from what is in auth, and auth is what is used", "remove username and password")
+	}
+	if len(strings.TrimSpace(auth))%4 != 0 {
+		l.add(m.key, Unpadded, false, "has an auth without the = at its end: a kubelet reads it, docker refuses the whole file", "encode it again with padding")
+	}
+}
+
+func isText(v any) bool {
+	s, _ := v.(string)
+	return s != ""
+}

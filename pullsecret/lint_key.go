@@ -1,0 +1,106 @@
+package pullsecret
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/regcred/regcred/registry"
+)
+
+const hubKey = "https://index.docker.io/v1/"
+
+// key says whether an image can match the key. The host is that of file, which also says whether the key can be read.
+func (l *linter) key(m *indexed, host string, ok bool) {
+	key := m.member.key
+	never := func(message, hint string) { l.add(key, NeverMatches, true, message, hint) }
+	switch {
+	case !ok || host == "" || strings.ContainsAny(key, " \t\r\n"):
+		never("cannot be read as a host with a path", "write the key as host, host:port or host/path")
+	case hubHost(m, host) && isPathPrefix(m.path):
+		l.hub(m, host)
+	case m.path == "v1" || m.path == "v2":
+		never("is "+m.path+" as a path: a kubelet takes it for the version of the API only with a slash behind it", "write "+host+", or add the slash")
+	case !isPathPrefix(m.path):
+		never("has a path that no repository has: names of repositories are lower-case letters, digits and ._-/, and a pattern works in the host only", "write the path as it stands in the names of images, without tag")
+	case strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]"):
+		never("is an IPv6 address without a port, which a kubelet takes for a pattern", "name the port, also in the names of images")
+	case m.labels == nil && host != "localhost" && !strings.ContainsAny(host, ".:"):
+		never("has no dot and no port: an image named after it is one of Docker Hub", "write the full name of the host")
+	case len(m.labels) == 1 && m.port == "":
+		never("is a pattern for hosts without a dot, because a star stands for letters of one part of a host", "write as many parts as the host has: *.example.com")
+	case strings.ToLower(host) != host:
+		never("has upper-case letters in the host, and a kubelet compares it with the host in the name of an image as it is written", "write the host in lower case")
+	case strings.HasSuffix(host, ":443"):
+		l.add(key, DefaultPort, false, "serves only images that are named with the port :443", "write "+strings.TrimSuffix(host, ":443")+", if that is how images are named")
+	}
+}
+
+// hubHost reports whether the key is one of the names of Docker Hub, whatever its path and port.
+func hubHost(m *indexed, host string) bool {
+	if m.labels != nil {
+		return false
+	}
+	name, _, _ := strings.Cut(host, ":")
+	return registry.KindOf(name) == registry.DockerHub
+}
+
+func (l *linter) hub(m *indexed, host string) {
+	add := func(breaks bool, message string) {
+		hint := "write " + hubKey
+		if m.path != "" && host != "hub.docker.com" {
+			hint += ", or docker.io/" + m.path + " for a part of it"
+		}
+		l.add(m.member.key, DockerHubKey, breaks, message, hint)
+	}
+	switch {
+	case host == "index.docker.io" && m.key == host:
+		if m.member.key != hubKey {
+			add(false, "is read by a kubelet, but docker and others look for another spelling")
+		}
+	case host == "docker.io" && m.path == "":
+		add(false, "is read by a kubelet, but docker and others look for another key")
+	case host == "docker.io": // A part of Docker Hub.
+	case host == "index.docker.io":
+		add(true, "has a path, with which a kubelet does not take it for Docker Hub's key")
+	default:
+		add(true, "is a name of Docker Hub that no image is named after")
+	}
+}
+
+// isPathPrefix reports whether the name of a repository may start with s.
+func isPathPrefix(s string) bool {
+	return !strings.Contains("/"+s, "//") && !strings.ContainsFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || strings.ContainsRune("._-/", r))
+	})
+}
+
+func (l *linter) sameKey(list []*indexed) {
+	for _, m := range list[1:] {
+		if !sameLogin(list[0].member.credential, m.member.credential) {
+			l.add(m.member.key, SameKey, false, "is another spelling of "+shown(list[0].member.key)+" with another login: a kubelet tries both, in an order that changes",
+				"keep one, or put the other into a secret of its own")
+		}
+	}
+}
+
+// overlaps looks at the keys of one host for paths that go on without a slash.
+func (l *linter) overlaps(list []*indexed) {
+	slices.SortStableFunc(list, func(a, b *indexed) int { return cmp.Compare(a.path, b.path) })
+	for i, m := range list {
+		if m.path == "" || strings.HasSuffix(m.path, "/") {
+			continue
+		}
+		for _, other := range list[i+1:] {
+			rest, longer := strings.CutPrefix(other.path, m.path)
+			if !longer {
+				break
+			}
+			if rest != "" && rest[0] != '/' && !sameLogin(m.member.credential, other.member.credential) {
+				l.add(m.member.key, PrefixOverlap, false, "serves images under "+shown(other.member.key)+" too, if the login there fails: a kubelet compares paths letter by letter",
+					"end the key with a slash if only kubelets read the secret and no repository is named "+m.path)
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package pullsecret
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Merge puts our entries into a config that others write too: the entries of ours are there afterwards as they are in ours; those of the owned keys that ours no longer has
+// are gone; and all else in existing means what it meant, unknown fields and long numbers included. Owned are the keys that were put there before, as [Config.Keys] of what was merged
+// last returns them.
+//
+// The result is in the form of kubernetes.io/dockerconfigjson. If nothing changes, its bytes are those of existing, so that two writers who format differently do not
+// rewrite each other's secret for ever.
+//
+// An entry that ours has, that existing has with another login and that is not owned is somebody else's: that is a [ConflictError] for each, joined. To take an entry over, name it
+// in owned.
+func Merge(existing, ours Config, owned ...string) (Config, error) {
+	if existing.p == nil {
+		return ours, nil
+	}
+	doc := existing.document()
+	changed := existing.p.bare
+	for _, key := range owned {
+		if _, there := doc.auths[key]; there && !ours.has(key) {
+			delete(doc.auths, key)
+			changed = true
+		}
+	}
+	var conflicts []error
+	for key, value := range ours.document().auths {
+		switch old, there := doc.auths[key]; {
+		case there && sameJSON(old, value):
+			continue
+		case there && !slices.Contains(owned, key):
+			conflicts = append(conflicts, &ConflictError{Key: key})
+		}
+		doc.auths[key] = value
+		changed = true
+	}
+	if len(conflicts) > 0 {
+		slices.SortFunc(conflicts, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
+		return Config{}, errors.Join(conflicts...)
+	}
+	text := existing.Reveal()
+	if changed {
+		text = doc.render()
+	}
+	return merged(text, existing, ours)
+}
+
+// merged reads the text, and leads its entries back to where they are from.
+func merged(text []byte, existing, ours Config) (Config, error) {
+	c, err := Parse(text)
+	if err != nil {
+		return Config{}, err
+	}
+	for i := range c.p.members {
+		m := &c.p.members[i]
+		if from, ok := ours.find(m.key); ok {
+			*m = from
+		} else if from, ok := existing.find(m.key); ok {
+			m.credential = from.credential // Its expiry may be known. Its Entry is not one of ours.
+		}
+	}
+	return c, nil
+}
+
+// find returns the member with exactly this key.
+func (c Config) find(key string) (member, bool) {
+	members := c.members()
+	i, ok := slices.BinarySearchFunc(members, key, func(m member, key string) int { return strings.Compare(m.key, key) })
+	if !ok {
+		return member{}, false
+	}
+	return members[i], true
+}
+
+func (c Config) has(key string) bool {
+	_, ok := c.find(key)
+	return ok
+}
+
+// A document is a config in parts that nobody has interpreted.
+type document struct {
+	auths map[string]json.RawMessage
+	other map[string]json.RawMessage
+}
+
+// document takes the text apart. There are no errors: it was read once.
+func (c Config) document() document {
+	doc := document{other: make(map[string]json.RawMessage)}
+	text := c.Reveal()
+	if c.p != nil && c.p.bare {
+		_ = json.Unmarshal(text, &doc.auths)
+	} else {
+		var top struct {
+			Auths map[string]json.RawMessage `json:"auths"`
+		}
+		_ = json.Unmarshal(text, &top)
+		_ = json.Unmarshal(text, &doc.other)
+		doc.auths = top.Auths
+		maps.DeleteFunc(doc.other, func(name string, _ json.RawMessage) bool { return strings.EqualFold(name, "auths") })
+	}
+	if doc.auths == nil {
+		doc.auths = make(map[string]json.RawMessage) // The text says null.
+	}
+	if doc.other == nil {
+		doc.other = make(map[string]json.RawMessage)
+	}
+	return doc
+}
+
+// render writes the document. What was read as JSON can be written as JSON; the encoder sorts the names.
+func (d document) render() []byte {
+	d.other["auths"], _ = json.Marshal(d.auths)
+	text, _ := json.Marshal(d.other)
+	return text
+}
+
+// sameJSON reports whether both are the same text but for white space.
+func sameJSON(a, b json.RawMessage) bool {
+	var x, y bytes.Buffer
+	return json.Compact(&x, a) == nil && json.Compact(&y, b) == nil && bytes.Equal(x.Bytes(), y.Bytes())
+}
