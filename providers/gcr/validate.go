@@ -8,8 +8,13 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Validate reports every problem that is Google's own, as a [credentials.InvalidError]: hosts that are not Google's, logins that its registries do not take, credentials that cannot be right or that would make this process
-// read or call what it must not. It asks nobody; whether Google accepts a key is for [Provider.Credential] to find out.
+// Validate reports every problem that is Google's own, as a [credentials.InvalidError]; [registry.Profile.Validate] reports the
+// rest. It asks nobody; whether Google accepts a key is for [Provider.Credential] to find out.
+//
+// All hosts of a profile are Google's. The login is a Google identity, that of the process, or none for public images. A key may
+// also stand in Username and Password as docker login takes it ("_json_key" and the file, "_json_key_base64" and its base64
+// form). All other user names and passwords are refused: an access token that somebody pasted ends within the hour, and nobody
+// could renew it. What an external account's configuration names is checked, see [Provider.SubjectTokens].
 func (p Provider) Validate(profile registry.Profile) error {
 	var problems credentials.Problems
 	problems.Under("", checkHosts(profile))

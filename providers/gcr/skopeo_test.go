@@ -1,0 +1,83 @@
+package gcr_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers/gcr"
+	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/registry/registrytest/fakenet"
+)
+
+// skopeo looks at an image with nothing but a credential, as a node would have it.
+func skopeo(t *testing.T, n *fakenet.Network, host string, c credentials.Credential, image string) error {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ca.crt"), []byte(n.CA), 0o600))
+	pair := base64.StdEncoding.EncodeToString([]byte(c.Username + ":" + c.Password.Reveal()))
+	auth, err := json.Marshal(map[string]any{"auths": map[string]any{host: map[string]string{"auth": pair}}})
+	require.NoError(t, err)
+	authFile := filepath.Join(t.TempDir(), "auth.json")
+	require.NoError(t, os.WriteFile(authFile, auth, 0o600))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "skopeo", "--insecure-policy", "inspect", "--authfile", authFile, "--cert-dir", dir, "docker://"+host+"/"+image)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTPS_PROXY=" + n.URL}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Logf("skopeo: %s", out)
+	}
+	return err
+}
+
+// From a profile to a pull by a client that nobody here wrote; refused once the credential is over, and fine with a new one.
+func TestSkopeo(t *testing.T) {
+	if _, err := exec.LookPath("skopeo"); err != nil {
+		t.Skip("skopeo is not installed: a pull with it was not tried")
+	}
+	const image = "project/repository/app:1"
+	for _, host := range []string{home, "gcr.io"} {
+		cloud := newGoogle()
+		n := attach(t, cloud)
+		_, err := cloud.Registry(host).Add(image, registrytest.Image{})
+		require.NoError(t, err)
+		_, err = cloud.Registry(host).Add("example.com/other/app:1", registrytest.Image{})
+		require.NoError(t, err)
+
+		t.Run(host+" with an access token", func(t *testing.T) {
+			p := profile(n, googleLogin(credentials.GoogleLogin{Credentials: cloud.NewKey(builder), Impersonate: puller, Delegates: []string{middle}}))
+			p.Endpoint = host
+			c, err := gcr.Provider{}.Credential(t.Context(), p)
+			require.NoError(t, err)
+			require.NoError(t, skopeo(t, n, host, c, image))
+			require.Error(t, skopeo(t, n, host, c, "example.com/other/app:1"), "no right to it")
+
+			cloud.ExpireTokens()
+			require.Error(t, skopeo(t, n, host, c, image), "its hour is over")
+			c, err = gcr.Provider{}.Credential(t.Context(), p)
+			require.NoError(t, err)
+			require.NoError(t, skopeo(t, n, host, c, image))
+		})
+		t.Run(host+" with a key", func(t *testing.T) {
+			key := cloud.NewKey(puller)
+			p := profile(n, googleLogin(credentials.GoogleLogin{Credentials: key}))
+			p.Endpoint = host
+			c, err := gcr.Provider{}.Credential(t.Context(), p)
+			require.NoError(t, err)
+			require.NoError(t, skopeo(t, n, host, c, image))
+			cloud.ExpireTokens()
+			require.NoError(t, skopeo(t, n, host, c, image), "a key has no end")
+			cloud.DisableKey(key)
+			require.Error(t, skopeo(t, n, host, c, image), "until it is disabled")
+		})
+	}
+}
