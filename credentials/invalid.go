@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -68,17 +69,19 @@ func (p *Problems) Add(field, problem, want string) {
 	p.fields = append(p.fields, &FieldError{field, problem, want})
 }
 
-// Under records the problems of a part under the path of the field that holds it. A nil error records none; one that is not an [InvalidError] is
-// one problem.
+// Under records the problems of a part under the path of the field that holds it. An error that is no [InvalidError] is
+// one problem; nil is none.
 func (p *Problems) Under(field string, err error) {
-	switch e := err.(type) {
-	case nil:
-	case *InvalidError:
-		for _, f := range e.Fields {
-			p.Add(join(field, f.Field), f.Problem, f.Want)
-		}
-	default:
+	if err == nil {
+		return
+	}
+	e, ok := errors.AsType[*InvalidError](err)
+	if !ok {
 		p.Add(field, err.Error(), "")
+		return
+	}
+	for _, f := range e.Fields {
+		p.Add(join(field, f.Field), f.Problem, f.Want)
 	}
 }
 

@@ -1,10 +1,8 @@
 package credentials
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -97,130 +95,6 @@ type GoogleLogin struct {
 	Impersonate string `json:"impersonate,omitempty"`
 	// Delegates are the service accounts between the identity and the one impersonated, in their order. Most often there is none.
 	Delegates []string `json:"delegates,omitempty"`
-}
-
-// Validate reports every problem at once, as an [InvalidError]. The paths of the fields start at the login. Whether a provider
-// takes a login of this form is the provider's to say.
-func (l Login) Validate() error {
-	var p Problems
-	var ways []string
-	way := func(set bool, name string) {
-		if set {
-			ways = append(ways, name)
-		}
-	}
-	basic := l.Username != "" || !l.Password.IsZero()
-	way(l.Anonymous, "anonymous")
-	way(l.Ambient, "ambient")
-	way(basic, "username and password")
-	way(l.AWS != nil, "aws")
-	way(l.Google != nil, "google")
-	way(len(l.Fields) > 0, "fields")
-	switch {
-	case len(ways) == 0:
-		p.Add("", "is missing", "username and password, aws, google, or ambient; or anonymous: true for a registry that needs no login")
-	case len(ways) > 1:
-		p.Add("", "says "+strings.Join(ways, " and "), "just one of them")
-	}
-	if basic {
-		if l.Username == "" {
-			p.Add("username", "is missing", "the name that goes with the password (with a token, often any text will do: see the registry's guide)")
-		}
-		if strings.Contains(l.Username, ":") {
-			p.Add("username", "has a colon", "a name without one: where a login is sent, the first colon ends the name")
-		}
-		if l.Password.IsZero() {
-			p.Add("password", "is missing", "a password or token")
-		}
-		if hasControl(l.Username) {
-			p.Add("username", "has a line break or another control character", "printable text (was it copied with its line end?)")
-		}
-		if l.Username != "_json_key" && hasControl(l.Password.Reveal()) { // A key of Google's is a JSON file of many lines.
-			p.Add("password", "has a line break or another control character", "printable text (was it read from a file with its line end?)")
-		}
-	}
-	if !l.ExpiresAt.IsZero() && !basic {
-		p.Add("expiresAt", "does not go with "+cmpOr(strings.Join(ways, " and "), "no login"), "it with username and password only: other logins learn the expiry from their issuer")
-	}
-	p.Under("aws", l.AWS.validate())
-	p.Under("google", l.Google.validate())
-	return p.Err("")
-}
-
-func (l *AWSLogin) validate() error {
-	if l == nil {
-		return nil
-	}
-	var p Problems
-	if l.AccessKeyID == "" && (!l.SecretAccessKey.IsZero() || !l.SessionToken.IsZero()) {
-		p.Add("accessKeyID", "is missing", "the ID that goes with the secret key, such as AKIA... or ASIA...")
-	}
-	if l.AccessKeyID != "" && l.SecretAccessKey.IsZero() {
-		p.Add("secretAccessKey", "is missing", "the secret that goes with the access key")
-	}
-	if strings.HasPrefix(l.AccessKeyID, "ASIA") && l.SessionToken.IsZero() {
-		p.Add("sessionToken", "is missing", "the session token, for an access key that starts with ASIA is a temporary one")
-	}
-	if hasControl(l.AccessKeyID) || hasControl(l.SecretAccessKey.Reveal()) || hasControl(l.SessionToken.Reveal()) {
-		p.Add("accessKeyID", "or one of its secrets has a line break or another control character", "printable text")
-	}
-	if w := l.WebIdentity; w != nil {
-		if l.AccessKeyID != "" {
-			p.Add("webIdentity", "stands beside an access key", "just one of them")
-		}
-		if !validRoleARN(w.RoleARN) {
-			p.Add("webIdentity.roleARN", problemOf(w.RoleARN), wantRoleARN)
-		}
-		if (w.TokenFile == "") == w.Token.IsZero() {
-			p.Add("webIdentity", "has not exactly one of tokenFile and token", "a file that holds the token, or the token")
-		}
-	}
-	for i, r := range l.Roles {
-		if !validRoleARN(r.ARN) {
-			p.Add(fmt.Sprintf("roles[%d].arn", i), problemOf(r.ARN), wantRoleARN)
-		}
-	}
-	return p.Err("")
-}
-
-const wantRoleARN = "the ARN of a role, such as arn:aws:iam::123456789012:role/pull"
-
-func validRoleARN(arn string) bool {
-	part := strings.SplitN(arn, ":", 6)
-	return len(part) == 6 && part[0] == "arn" && strings.HasPrefix(part[1], "aws") && part[2] == "iam" && part[4] != "" &&
-		strings.HasPrefix(part[5], "role/") && !hasControl(arn)
-}
-
-func (l *GoogleLogin) validate() error {
-	if l == nil {
-		return nil
-	}
-	var p Problems
-	if l.Impersonate != "" && !strings.Contains(l.Impersonate, "@") {
-		p.Add("impersonate", problemOf(l.Impersonate), "the e-mail address of a service account")
-	}
-	if len(l.Delegates) > 0 && l.Impersonate == "" {
-		p.Add("delegates", "is set without impersonate", "a service account that they lead to")
-	}
-	return p.Err("")
-}
-
-func problemOf(value string) string {
-	if value == "" {
-		return "is missing"
-	}
-	return fmt.Sprintf("is %q", value)
-}
-
-func cmpOr(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
-}
-
-func hasControl(s string) bool {
-	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
 // Fingerprint stands for the login in a [Key] or in a log: it changes whenever anything in the login changes.

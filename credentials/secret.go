@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 )
 
 // ErrSecretEncoded is what every encoder gets that is asked to write a [Secret]: a placeholder where a
@@ -16,19 +18,19 @@ var ErrSecretEncoded = errors.New("credentials: a Secret is never encoded; Revea
 
 // A Secret is text that does not leak: a password, a token, a private key.
 //
-// It prints as [redacted] under every verb of package fmt, and nested in whatever a program prints; it
-// logs as [redacted] under every slog handler; encoders (JSON, XML, YAML, gob and all that ask
-// encoding.TextMarshaler) fail with [ErrSecretEncoded]; and what walks values by reflection (deep printers, test
-// diffs) meets masked bytes. [Secret.Reveal] is the only way to the text, so a search for that
-// name audits a program. It decodes from JSON and text.
+// It prints as [redacted] under every verb of package fmt, and nested in whatever a program prints; it logs as [redacted]
+// under every slog handler; encoders fail, those of JSON, XML, YAML and all that ask encoding.TextMarshaler with
+// [ErrSecretEncoded]; and what walks values by reflection (deep printers, test diffs) meets masked bytes.
+// [Secret.Reveal] and [Secret.AppendTo] are the only ways to the text, so a search for these two names audits a program.
+// It decodes from JSON and text.
 //
 // The zero Secret is the empty text. A Secret is immutable and may be copied and shared between goroutines. It cannot
 // be compared with ==, which would not compare the texts; see [Secret.Equal].
 type Secret struct {
 	_ [0]func() // Not comparable.
 
-	// Behind a pointer, for fmt prints a value in an unexported field without asking its methods; and
-	// masked, for other printers follow pointers.
+	// Behind a pointer, for fmt prints a value in an unexported field without asking its methods; and masked, for other
+	// printers follow pointers.
 	p *masked
 }
 
@@ -59,7 +61,7 @@ func NewSecret(text string) Secret {
 	return Secret{p: &masked{b}}
 }
 
-// Reveal returns the text. It is the only function that does.
+// Reveal returns the text.
 func (s Secret) Reveal() string {
 	return string(s.AppendTo(nil))
 }
@@ -109,17 +111,9 @@ func (s Secret) String() string { return fmt.Sprint(s) }
 // LogValue logs [redacted].
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText fails with [ErrSecretEncoded], also for an empty Secret in a field without omitzero.
+// MarshalText fails with [ErrSecretEncoded], also for an empty Secret in a field without omitzero. The encoders of JSON,
+// XML and YAML ask it.
 func (s Secret) MarshalText() ([]byte, error) { return nil, ErrSecretEncoded }
-
-// MarshalJSON fails with [ErrSecretEncoded].
-func (s Secret) MarshalJSON() ([]byte, error) { return nil, ErrSecretEncoded }
-
-// MarshalYAML fails with [ErrSecretEncoded], for the packages that ask for it by this name.
-func (s Secret) MarshalYAML() (any, error) { return nil, ErrSecretEncoded }
-
-// GobEncode fails with [ErrSecretEncoded].
-func (s Secret) GobEncode() ([]byte, error) { return nil, ErrSecretEncoded }
 
 // UnmarshalText takes the text as it is.
 func (s *Secret) UnmarshalText(text []byte) error {
@@ -131,11 +125,22 @@ func (s *Secret) UnmarshalText(text []byte) error {
 func (s *Secret) UnmarshalJSON(data []byte) error {
 	var text *string
 	if err := json.Unmarshal(data, &text); err != nil {
-		return errors.New("credentials: a secret is a JSON string")
+		// Of this type, so that the decoder adds the path of the field.
+		return &json.UnmarshalTypeError{Value: jsonType(data), Type: reflect.TypeFor[string]()}
 	}
 	*s = Secret{}
 	if text != nil {
 		*s = NewSecret(*text)
 	}
 	return nil
+}
+
+// jsonType names the type of a JSON value as package json does.
+func jsonType(data []byte) string {
+	for prefix, name := range map[string]string{"{": "object", "[": "array", "t": "bool", "f": "bool"} {
+		if bytes.HasPrefix(bytes.TrimSpace(data), []byte(prefix)) {
+			return name
+		}
+	}
+	return "number"
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 
 	"github.com/regcred/regcred/credentials"
@@ -63,7 +64,7 @@ func invalidJSON(field, problem, want string) error {
 func decodeError(err error) error {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		kind, _, _ := strings.Cut(e.Value, " ") // "number 12345"
-		return invalidJSON(e.Field, "is a "+kind, "a "+jsonName(e.Type.Kind().String()))
+		return invalidJSON(e.Field, "is of type "+kind, jsonName(e.Type.Kind()))
 	}
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return invalidJSON("", fmt.Sprintf("is not JSON at byte %d", e.Offset), "JSON")
@@ -74,20 +75,17 @@ func decodeError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return invalidJSON("", "end before the JSON does", "JSON")
 	}
-	if strings.Contains(err.Error(), "a secret is a JSON string") {
-		return invalidJSON("login", "has a secret that is not a string", `text in quotes, also for a password of digits: "12345"`)
-	}
 	return invalidJSON("", "cannot be read", "instants as in 2027-01-31T00:00:00Z, text in quotes")
 }
 
-func jsonName(kind string) string {
+func jsonName(kind reflect.Kind) string {
 	switch kind {
-	case "struct", "map", "ptr":
-		return "JSON object"
-	case "slice":
-		return "list"
-	case "bool":
+	case reflect.String:
+		return `text in quotes, also if it is all digits: "12345"`
+	case reflect.Bool:
 		return "true or false"
+	case reflect.Slice:
+		return "a list in [ ]"
 	}
-	return kind
+	return "an object in { }"
 }

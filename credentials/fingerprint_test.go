@@ -1,0 +1,130 @@
+package credentials_test
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+)
+
+// everything returns a login with all fields set.
+func everything() credentials.Login {
+	secret := credentials.NewSecret("a")
+	return credentials.Login{
+		Anonymous: true, Ambient: true, Username: "jo", Password: secret, ExpiresAt: time.Unix(1, 0),
+		AWS: &credentials.AWSLogin{
+			AccessKeyID: "AKIA", SecretAccessKey: secret, SessionToken: secret,
+			WebIdentity: &credentials.AWSWebIdentity{RoleARN: "a", TokenFile: "b", Token: secret, SessionName: "c"},
+			Roles:       []credentials.AWSRole{{ARN: "a", ExternalID: "b", SessionName: "c"}}, NoInstanceMetadata: true,
+		},
+		Google: &credentials.GoogleLogin{Credentials: secret, AccessToken: true, Impersonate: "a", Delegates: []string{"b"}},
+		Fields: map[string]credentials.Secret{"key": secret},
+	}
+}
+
+// TestFingerprintKnowsEveryField finds the fields by itself, so that one that is added and forgotten fails it.
+func TestFingerprintKnowsEveryField(t *testing.T) {
+	before := everything().Fingerprint()
+	require.Equal(t, before, everything().Fingerprint())
+	var count int
+	// change changes one part after the other of the login that root is, and what it points to.
+	var change func(path string, root *credentials.Login, v reflect.Value)
+	check := func(path string, root *credentials.Login, v, other reflect.Value) {
+		count++
+		require.False(t, v.IsZero(), "%s is not set by everything()", path)
+		old := reflect.New(v.Type()).Elem()
+		old.Set(v)
+		v.Set(other)
+		require.NotEqual(t, before, root.Fingerprint(), "%s is not in the fingerprint", path)
+		v.Set(old)
+	}
+	change = func(path string, root *credentials.Login, v reflect.Value) {
+		switch x := v.Interface().(type) {
+		case credentials.Secret:
+			check(path, root, v, reflect.ValueOf(credentials.NewSecret(x.Reveal()+"x")))
+			return
+		case time.Time:
+			check(path, root, v, reflect.ValueOf(x.Add(time.Nanosecond)))
+			return
+		}
+		switch v.Kind() {
+		case reflect.Bool:
+			check(path, root, v, reflect.ValueOf(false))
+		case reflect.String:
+			check(path, root, v, reflect.ValueOf(v.String()+"x"))
+		case reflect.Pointer:
+			check(path, root, v, reflect.Zero(v.Type()))
+			change(path, root, v.Elem())
+		case reflect.Struct:
+			for i := range v.NumField() {
+				change(path+"."+v.Type().Field(i).Name, root, v.Field(i))
+			}
+		case reflect.Slice:
+			check(path, root, v, reflect.AppendSlice(v, v))
+			change(path+"[0]", root, v.Index(0))
+		case reflect.Map:
+			require.Equal(t, reflect.TypeFor[map[string]credentials.Secret](), v.Type(), path)
+			check(path, root, v, reflect.ValueOf(map[string]credentials.Secret{"key": credentials.NewSecret("b")}))
+			check(path, root, v, reflect.ValueOf(map[string]credentials.Secret{"other": credentials.NewSecret("a")}))
+		default:
+			t.Fatalf("%s is of a kind that this test does not know: %s", path, v.Type())
+		}
+	}
+	login := everything()
+	change("Login", &login, reflect.ValueOf(&login).Elem())
+	require.Greater(t, count, 25)
+}
+
+func TestFingerprintKeepsThingsApart(t *testing.T) {
+	secret := credentials.NewSecret
+	seen := make(map[credentials.Fingerprint]string)
+	for name, login := range map[string]credentials.Login{
+		"nothing":              {},
+		"name":                 {Username: "ab"},
+		"name and password":    {Username: "a", Password: secret("b")},
+		"password":             {Password: secret("ab")},
+		"empty AWS":            {AWS: &credentials.AWSLogin{}},
+		"empty Google":         {Google: &credentials.GoogleLogin{}},
+		"one field":            {Fields: map[string]credentials.Secret{"a": secret("b")}},
+		"a longer field":       {Fields: map[string]credentials.Secret{"ab": {}}},
+		"two fields":           {Fields: map[string]credentials.Secret{"a": {}, "b": {}}},
+		"one delegate":         {Google: &credentials.GoogleLogin{Delegates: []string{"ab"}}},
+		"two delegates":        {Google: &credentials.GoogleLogin{Delegates: []string{"a", "b"}}},
+		"impersonates":         {Google: &credentials.GoogleLogin{Impersonate: "a", Delegates: []string{"b"}}},
+		"two roles":            {AWS: &credentials.AWSLogin{Roles: []credentials.AWSRole{{ARN: "a"}, {ARN: "b"}}}},
+		"a role with an ID":    {AWS: &credentials.AWSLogin{Roles: []credentials.AWSRole{{ARN: "a", ExternalID: "b"}}}},
+		"empty web identity":   {AWS: &credentials.AWSLogin{WebIdentity: &credentials.AWSWebIdentity{}}},
+		"a role without a web": {AWS: &credentials.AWSLogin{Roles: []credentials.AWSRole{{}}}},
+	} {
+		f := login.Fingerprint()
+		require.Empty(t, seen[f], "%s", name)
+		seen[f] = name
+	}
+	at := time.Unix(1, 0)
+	require.Equal(t, credentials.Login{ExpiresAt: at}.Fingerprint(), credentials.Login{ExpiresAt: at.In(time.FixedZone("x", 3600))}.Fingerprint())
+	require.Equal(t, credentials.Login{Fields: map[string]credentials.Secret{}}.Fingerprint(), credentials.Login{}.Fingerprint())
+}
+
+func TestDigestKeepsPurposesApart(t *testing.T) {
+	a, b := credentials.NewDigest("a"), credentials.NewDigest("b")
+	require.NotEqual(t, a.Sum(), b.Sum())
+	require.Equal(t, a.Sum(), credentials.NewDigest("a").Sum())
+	before := a.Sum()
+	a.String("")
+	require.NotEqual(t, before, a.Sum(), "an empty text counts")
+	require.Len(t, fmt.Sprint(before), 32)
+}
+
+func TestKeyPrintsNoSecret(t *testing.T) {
+	login := everything()
+	login.Password = credentials.NewSecret(canary)
+	key := credentials.Key{Tenant: "acme", Issuer: "ecr", Scope: "aws/eu-west-1", Login: login.Fingerprint()}
+	require.Regexp(t, `^acme/ecr/aws/eu-west-1#[0-9a-f]{8}$`, key.String())
+	key.Tenant = ""
+	require.Regexp(t, `^ecr/aws/eu-west-1#[0-9a-f]{8}$`, key.String())
+	requireNoLeak(t, fmt.Sprintf("%v %+v %#v", key, key, key))
+}

@@ -1,0 +1,144 @@
+package credentials
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
+
+// Validate reports every problem at once, as an [InvalidError]. The paths of the fields start at the login. Whether a
+// provider takes a login of this form is the provider's to say.
+func (l Login) Validate() error {
+	var p Problems
+	ways := l.ways()
+	switch len(ways) {
+	case 0:
+		p.Add("", "is missing", "username and password, aws, google, or ambient; or anonymous: true for a registry that needs no login")
+	case 1:
+	default:
+		p.Add("", "says "+strings.Join(ways, " and "), "just one of them")
+	}
+	if l.Username != "" || !l.Password.IsZero() {
+		l.validateBasic(&p)
+	} else if !l.ExpiresAt.IsZero() {
+		p.Add("expiresAt", "does not go with "+cmp.Or(strings.Join(ways, " and "), "no login"),
+			"it with username and password only: other logins learn the expiry from their issuer")
+	}
+	if l.AWS != nil {
+		p.Under("aws", l.AWS.validate())
+	}
+	if l.Google != nil {
+		p.Under("google", l.Google.validate())
+	}
+	return p.Err("")
+}
+
+// ways returns the names of the forms that are set.
+func (l Login) ways() []string {
+	var ways []string
+	for _, way := range []struct {
+		name string
+		set  bool
+	}{
+		{"anonymous", l.Anonymous},
+		{"ambient", l.Ambient},
+		{"username and password", l.Username != "" || !l.Password.IsZero()},
+		{"aws", l.AWS != nil},
+		{"google", l.Google != nil},
+		{"fields", len(l.Fields) > 0},
+	} {
+		if way.set {
+			ways = append(ways, way.name)
+		}
+	}
+	return ways
+}
+
+func (l Login) validateBasic(p *Problems) {
+	if l.Username == "" {
+		p.Add("username", "is missing", "the name that goes with the password (with a token, often any text will do: see the registry's guide)")
+	}
+	if strings.Contains(l.Username, ":") {
+		p.Add("username", "has a colon", "a name without one: where a login is sent, the first colon ends the name")
+	}
+	checkLine(p, "username", l.Username)
+	if l.Password.IsZero() {
+		p.Add("password", "is missing", "a password or token")
+	}
+	checkLine(p, "password", l.Password.Reveal())
+}
+
+func (l *AWSLogin) validate() error {
+	var p Problems
+	if l.AccessKeyID == "" && (!l.SecretAccessKey.IsZero() || !l.SessionToken.IsZero()) {
+		p.Add("accessKeyID", "is missing", "the ID that goes with the secret key, such as AKIA... or ASIA...")
+	}
+	checkLine(&p, "accessKeyID", l.AccessKeyID)
+	if l.AccessKeyID != "" && l.SecretAccessKey.IsZero() {
+		p.Add("secretAccessKey", "is missing", "the secret that goes with the access key")
+	}
+	checkLine(&p, "secretAccessKey", l.SecretAccessKey.Reveal())
+	// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-prefixes
+	if strings.HasPrefix(l.AccessKeyID, "ASIA") && l.SessionToken.IsZero() {
+		p.Add("sessionToken", "is missing", "the session token, for an access key that starts with ASIA is a temporary one")
+	}
+	checkLine(&p, "sessionToken", l.SessionToken.Reveal())
+	if l.WebIdentity != nil {
+		if l.AccessKeyID != "" {
+			p.Add("webIdentity", "stands beside an access key", "just one of them")
+		}
+		p.Under("webIdentity", l.WebIdentity.validate())
+	}
+	for i, r := range l.Roles {
+		checkRole(&p, fmt.Sprintf("roles[%d].arn", i), r.ARN)
+	}
+	return p.Err("")
+}
+
+func (w *AWSWebIdentity) validate() error {
+	var p Problems
+	checkRole(&p, "roleARN", w.RoleARN)
+	if (w.TokenFile == "") == w.Token.IsZero() {
+		p.Add("", "has not exactly one of tokenFile and token", "a file that holds the token, or the token")
+	}
+	checkLine(&p, "token", w.Token.Reveal())
+	return p.Err("")
+}
+
+// checkRole checks the form: arn:PARTITION:iam::ACCOUNT:role/PATH/NAME.
+func checkRole(p *Problems, field, arn string) {
+	part := strings.SplitN(arn, ":", 6)
+	if len(part) != 6 || part[0] != "arn" || !strings.HasPrefix(part[1], "aws") || part[2] != "iam" || part[4] == "" ||
+		!strings.HasPrefix(part[5], "role/") || strings.HasSuffix(part[5], "/") || hasControl(arn) {
+		p.Add(field, problemOf(arn), "the ARN of a role, such as arn:aws:iam::123456789012:role/pull")
+	}
+}
+
+func (l *GoogleLogin) validate() error {
+	var p Problems
+	if l.Impersonate != "" && !strings.Contains(l.Impersonate, "@") {
+		p.Add("impersonate", problemOf(l.Impersonate), "the e-mail address of a service account")
+	}
+	if len(l.Delegates) > 0 && l.Impersonate == "" {
+		p.Add("delegates", "is set without impersonate", "a service account that they lead to")
+	}
+	return p.Err("")
+}
+
+func problemOf(value string) string {
+	if value == "" {
+		return "is missing"
+	}
+	return fmt.Sprintf("is %q", value)
+}
+
+// checkLine refuses what a login that is read from a file or pasted from a terminal so often ends with.
+func checkLine(p *Problems, field, text string) {
+	if hasControl(text) {
+		p.Add(field, "has a line break or another control character", "printable text (was it read from a file with its line end?)")
+	}
+}
+
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
