@@ -52,6 +52,9 @@ func (s session) fail(ctx context.Context, st step, id identity, err error) erro
 		}
 		wait = retryAfter(res.Response.Header)
 	}
+	if answer.Code == notOfAWS {
+		cause = fmt.Errorf("%s: status %d, with no answer of AWS's", what, status)
+	}
 	code := apiCode(answer.Code, answer.Message, status)
 	if code != registry.ErrRateLimited {
 		wait = 0
@@ -62,6 +65,9 @@ func (s session) fail(ctx context.Context, st step, id identity, err error) erro
 		Op: "get credential", Ref: fmt.Sprintf("for profile %q", s.profile.Name), Code: code, Hint: s.hint(code, st), Wait: wait, Err: cause,
 	}
 }
+
+// notOfAWS is what AWS's clients call an answer that has no code: a proxy's, or that of a network's login page.
+const notOfAWS = "UnknownError"
 
 func endCode(ctx context.Context) registry.Code {
 	if _, ours := errors.AsType[timeoutError](context.Cause(ctx)); ours {
@@ -138,7 +144,7 @@ func apiCode(code, message string, status int) registry.Code {
 	switch {
 	case throttled, status == http.StatusTooManyRequests:
 		return registry.ErrRateLimited
-	case status >= http.StatusInternalServerError, strings.HasPrefix(code, "IDPCommunicationError"):
+	case status >= http.StatusInternalServerError, strings.HasPrefix(code, "IDPCommunicationError"), code == notOfAWS:
 		return registry.ErrUnavailable
 	}
 	return registry.ErrUnknown

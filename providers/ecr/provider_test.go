@@ -1,8 +1,8 @@
 package ecr_test
 
 import (
-	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,6 +18,12 @@ const (
 	ciKey  = "AKIAEXAMPLECI0000000"
 	ciText = "the-secret-of-ci-which-never-shows"
 	home   = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+
+	hubARN  = "arn:aws:iam::123456789012:role/hub"
+	pullARN = "arn:aws:iam::210987654321:role/pull"
+	podARN  = "arn:aws:iam::123456789012:role/pods/puller"
+
+	podSubject = "system:serviceaccount:team:puller"
 )
 
 // ci is a user who may pull.
@@ -25,9 +31,24 @@ func ci() ecrtest.User {
 	return ecrtest.User{ARN: ciARN, AccessKeyID: ciKey, SecretAccessKey: credentials.NewSecret(ciText), Allow: ecrtest.PullActions()}
 }
 
-func ciLogin(roles ...credentials.AWSRole) credentials.Login {
-	return credentials.Login{AWS: &credentials.AWSLogin{AccessKeyID: ciKey, SecretAccessKey: credentials.NewSecret(ciText), Roles: roles}}
+// newAWS has a user who may pull, a role that the user may assume, one of another account that this role may assume if it knows the external ID, and
+// one for pods.
+func newAWS() *ecrtest.AWS {
+	return &ecrtest.AWS{
+		Users: []ecrtest.User{ci()},
+		Roles: []ecrtest.Role{
+			{ARN: hubARN, TrustedBy: []string{ciARN}, Allow: append(ecrtest.PullActions(), "sts:AssumeRole")},
+			{ARN: pullARN, TrustedBy: []string{hubARN}, ExternalID: "tenant-7", Allow: ecrtest.PullActions()},
+			{ARN: podARN, Subjects: []string{podSubject}, Allow: ecrtest.PullActions()},
+		},
+	}
 }
+
+func ciLogin(roles ...credentials.AWSRole) credentials.Login {
+	return awsLogin(credentials.AWSLogin{AccessKeyID: ciKey, SecretAccessKey: credentials.NewSecret(ciText), Roles: roles})
+}
+
+func awsLogin(l credentials.AWSLogin) credentials.Login { return credentials.Login{AWS: &l} }
 
 // attach puts the cloud into a network.
 func attach(t *testing.T, cloud *ecrtest.AWS) *fakenet.Network {
@@ -45,12 +66,135 @@ func profile(n *fakenet.Network, endpoint string, login credentials.Login) regis
 }
 
 func TestStaticKey(t *testing.T) {
-	cloud := &ecrtest.AWS{Users: []ecrtest.User{ci()}}
+	cloud := newAWS()
 	n := attach(t, cloud)
-	c, err := ecr.Provider{}.Credential(context.Background(), profile(n, home, ciLogin()))
+	before := time.Now()
+	c, err := ecr.Provider{}.Credential(t.Context(), profile(n, home, ciLogin()))
 	require.NoError(t, err)
-	t.Log(c.Username, c.Password.Len(), c.ExpiresAt, cloud.Calls(), n.Dialed())
-	cloud.Users[0].SecretAccessKey = credentials.NewSecret("x")
-	_, err = ecr.Provider{}.Credential(context.Background(), profile(n, home, ciLogin()))
-	t.Log(err)
+	require.Equal(t, "AWS", c.Username)
+	require.Greater(t, c.Password.Len(), 1000)
+	require.WithinRange(t, c.ExpiresAt, before.Add(12*time.Hour-time.Second), time.Now().Add(12*time.Hour+time.Second), "the issuer's own instant")
+	require.WithinRange(t, c.IssuedAt, before.Round(0), time.Now())
+	require.Equal(t, []ecrtest.Call{{
+		Action: "ecr:GetAuthorizationToken", Host: "api.ecr.us-east-1.amazonaws.com", Region: "us-east-1", AccessKeyID: ciKey, Principal: ciARN,
+	}}, cloud.Calls())
+}
+
+func TestRoleChain(t *testing.T) {
+	cloud := newAWS()
+	n := attach(t, cloud)
+	chain := ciLogin(credentials.AWSRole{ARN: hubARN, SessionName: "platform"}, credentials.AWSRole{ARN: pullARN, ExternalID: "tenant-7"})
+	c, err := ecr.Provider{}.Credential(t.Context(), profile(n, home, chain))
+	require.NoError(t, err)
+	require.NoError(t, c.Validate(time.Now()))
+	var who []string
+	for _, call := range cloud.Calls() {
+		who = append(who, call.Action+" as "+call.Principal)
+	}
+	require.Equal(t, []string{
+		"sts:AssumeRole as " + ciARN,
+		"sts:AssumeRole as arn:aws:sts::123456789012:assumed-role/hub/platform",
+		"ecr:GetAuthorizationToken as arn:aws:sts::210987654321:assumed-role/pull/regcred",
+	}, who)
+
+	t.Run("without the external ID", func(t *testing.T) {
+		_, err := ecr.Provider{}.Credential(t.Context(), profile(n, home, ciLogin(credentials.AWSRole{ARN: hubARN}, credentials.AWSRole{ARN: pullARN})))
+		require.ErrorIs(t, err, registry.ErrDenied)
+		require.ErrorContains(t, err, "sts:AssumeRole as role "+hubARN, "who asked")
+		require.ErrorContains(t, err, pullARN, "for what")
+		require.Contains(t, registry.HintOf(err), "external ID")
+	})
+	t.Run("without the role between", func(t *testing.T) {
+		_, err := ecr.Provider{}.Credential(t.Context(), profile(n, home, ciLogin(credentials.AWSRole{ARN: pullARN, ExternalID: "tenant-7"})))
+		require.ErrorIs(t, err, registry.ErrDenied)
+		require.ErrorContains(t, err, "sts:AssumeRole as access key "+ciKey)
+	})
+}
+
+// The API is asked where the registry is, by the same kind of name, whatever the environment says.
+func TestAPIFollowsTheRegistry(t *testing.T) {
+	t.Setenv("AWS_REGION", "eu-west-3")
+	t.Setenv("AWS_DEFAULT_REGION", "eu-west-3")
+	t.Setenv("AWS_USE_FIPS_ENDPOINT", "true")
+	t.Setenv("AWS_USE_DUALSTACK_ENDPOINT", "true")
+	t.Setenv("AWS_ENDPOINT_URL", "https://evil.example")
+	for host, want := range map[string]string{
+		"123456789012.dkr.ecr.us-east-1.amazonaws.com":                "api.ecr.us-east-1.amazonaws.com",
+		"123456789012.dkr.ecr-fips.us-east-1.amazonaws.com":           "api.ecr-fips.us-east-1.amazonaws.com",
+		"123456789012.dkr-ecr.eu-west-1.on.aws":                       "ecr.eu-west-1.api.aws",
+		"123456789012.dkr-ecr-fips.us-west-2.on.aws":                  "ecr-fips.us-west-2.api.aws",
+		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn":            "api.ecr.cn-north-1.amazonaws.com.cn",
+		"123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn": "ecr.cn-north-1.api.amazonwebservices.com.cn",
+		"123456789012.dkr.ecr.us-gov-west-1.amazonaws.com":            "api.ecr.us-gov-west-1.amazonaws.com",
+		"123456789012.dkr.ecr-fips.us-gov-east-1.amazonaws.com":       "api.ecr-fips.us-gov-east-1.amazonaws.com",
+		"123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov":               "api.ecr.us-iso-east-1.c2s.ic.gov",
+		"123456789012.dkr.ecr.us-isob-east-1.sc2s.sgov.gov":           "api.ecr.us-isob-east-1.sc2s.sgov.gov",
+		"123456789012.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk":          "api.ecr.eu-isoe-west-1.cloud.adc-e.uk",
+		"123456789012.dkr.ecr.us-isof-south-1.csp.hci.ic.gov":         "api.ecr.us-isof-south-1.csp.hci.ic.gov",
+		"123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu":            "api.ecr.eusc-de-east-1.amazonaws.eu",
+		"public.ecr.aws":     "api.ecr-public.us-east-1.amazonaws.com",
+		"ecr-public.aws.com": "ecr-public.us-east-1.api.aws",
+	} {
+		t.Run(host, func(t *testing.T) {
+			h, err := ecr.ParseHost(host)
+			require.NoError(t, err)
+			user := ci()
+			user.ARN = "arn:" + h.Partition + ":iam::123456789012:user/ci"
+			user.Allow = append(user.Allow, "ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken")
+			cloud := &ecrtest.AWS{Users: []ecrtest.User{user}}
+			n := attach(t, cloud)
+			c, err := ecr.Provider{}.Credential(t.Context(), profile(n, host, ciLogin()))
+			require.NoError(t, err, "asked: %v", n.Dialed())
+			require.Equal(t, "AWS", c.Username)
+			require.Equal(t, []string{want + ":443"}, n.Dialed())
+			require.Len(t, cloud.Calls(), 1)
+		})
+	}
+}
+
+// STS is asked in the registry's region too: the roles of a closed region are not known elsewhere.
+func TestSTSFollowsTheRegistry(t *testing.T) {
+	cloud := newAWS()
+	n := attach(t, cloud)
+	for _, host := range []string{"123456789012.dkr.ecr.ap-east-1.amazonaws.com", "123456789012.dkr.ecr-fips.us-west-2.amazonaws.com", "123456789012.dkr-ecr.eu-west-1.on.aws"} {
+		_, err := ecr.Provider{}.Credential(t.Context(), profile(n, host, ciLogin(credentials.AWSRole{ARN: hubARN})))
+		require.NoError(t, err)
+	}
+	dialed := n.Dialed()
+	require.Contains(t, dialed, "sts.ap-east-1.amazonaws.com:443")
+	require.Contains(t, dialed, "sts-fips.us-west-2.amazonaws.com:443")
+	require.Contains(t, dialed, "sts.eu-west-1.api.aws:443")
+}
+
+func TestEndpointOfOnesOwn(t *testing.T) {
+	cloud := newAWS()
+	n := attach(t, cloud)
+	asked := map[string]string{}
+	p := ecr.Provider{Endpoint: func(service, region string) string {
+		asked[service] = region
+		if service == "sts" {
+			return ""
+		}
+		return "https://api.ecr.us-east-1.amazonaws.com"
+	}}
+	_, err := p.Credential(t.Context(), profile(n, "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", ciLogin(credentials.AWSRole{ARN: hubARN})))
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"ecr": "us-east-1", "sts": "us-east-1"}, asked)
+	require.Equal(t, []string{"sts-fips.us-east-1.amazonaws.com:443", "api.ecr.us-east-1.amazonaws.com:443"}, n.Dialed())
+}
+
+func TestPublic(t *testing.T) {
+	cloud := newAWS()
+	n := attach(t, cloud)
+	c, err := ecr.Provider{}.Credential(t.Context(), profile(n, "public.ecr.aws", credentials.Login{Anonymous: true}))
+	require.NoError(t, err)
+	require.Equal(t, credentials.Credential{Anonymous: true}, c)
+	require.Empty(t, n.Dialed(), "nobody needs to be asked")
+
+	_, err = ecr.Provider{}.Credential(t.Context(), profile(n, "public.ecr.aws", ciLogin()))
+	require.ErrorIs(t, err, registry.ErrDenied)
+	require.Contains(t, registry.HintOf(err), "sts:GetServiceBearerToken")
+
+	_, err = ecr.Provider{}.Credential(t.Context(), profile(n, home, credentials.Login{Anonymous: true}))
+	require.ErrorIs(t, err, registry.ErrInvalid, "a private registry serves nobody without a login")
 }

@@ -139,6 +139,7 @@ func (s session) roleIdentity(arn string, c *ststypes.Credentials) (identity, er
 
 // token asks for the token and takes it apart: it is the base64 form of "AWS:PASSWORD".
 func (s session) token(ctx context.Context, id identity) (credentials.Credential, error) {
+	issued := time.Now().Round(0)
 	token, expires, err := s.askToken(ctx, id)
 	if err != nil {
 		return credentials.Credential{}, s.fail(ctx, s.tokenStep(), id, err)
@@ -148,7 +149,7 @@ func (s session) token(ctx context.Context, id identity) (credentials.Credential
 	if err != nil || !ok || username != Username || password == "" || expires.IsZero() {
 		return credentials.Credential{}, s.error(registry.ErrUnavailable, "", fmt.Errorf("%s: the answer holds no token", s.tokenStep()))
 	}
-	c := credentials.Credential{Username: username, Password: credentials.NewSecret(password), ExpiresAt: expires}
+	c := credentials.Credential{Username: username, Password: credentials.NewSecret(password), IssuedAt: issued, ExpiresAt: expires}
 	if err := c.Validate(time.Now()); err != nil {
 		return credentials.Credential{}, s.error(registry.ErrClockSkew, "", fmt.Errorf("%s: a new token is good until %s only, by AWS's clock",
 			s.tokenStep(), expires.UTC().Format(time.RFC3339)))
