@@ -65,7 +65,9 @@ func (l Login) validateBasic(p *Problems) {
 	if l.Password.IsZero() {
 		p.Add("password", "is missing", "a password or token")
 	}
-	checkLine(p, "password", l.Password.Reveal())
+	if l.Username != "_json_key" { // A service-account key of Google's, which is a JSON file of many lines.
+		checkLine(p, "password", l.Password.Reveal())
+	}
 }
 
 func (l *AWSLogin) validate() error {
