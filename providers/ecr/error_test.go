@@ -1,6 +1,7 @@
 package ecr_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -97,9 +98,8 @@ func TestClockSkew(t *testing.T) {
 	cloud.Skew = 2 * time.Hour
 	n := attach(t, cloud)
 	_, err := ecr.Provider{}.Credential(t.Context(), profile(n, home, ciLogin()))
-	if err != nil {
-		require.ErrorIs(t, err, registry.ErrClockSkew)
-	}
+	require.NoError(t, err)
+	require.Len(t, cloud.Calls(), 2)
 
 	cloud = answering(func(w http.ResponseWriter, c ecrtest.Call) {
 		c.Fail(w, http.StatusBadRequest, "InvalidSignatureException", "Signature expired: 20260101T000000Z is now earlier than 20260101T010000Z")
@@ -129,15 +129,16 @@ func TestThrottling(t *testing.T) {
 	cloud := newAWS()
 	cloud.Rate, cloud.Burst = 1, 1
 	n := attach(t, cloud)
-	var throttled error
-	for range 8 {
-		if _, err := (ecr.Provider{}).Credential(t.Context(), profile(n, home, ciLogin())); err != nil {
-			throttled = err
-			break
-		}
+	errs := make(chan error, 20)
+	for range cap(errs) {
+		go func() {
+			_, err := ecr.Provider{}.Credential(t.Context(), profile(n, home, ciLogin()))
+			errs <- err
+		}()
 	}
-	if throttled == nil {
-		t.Skip("this machine is too slow to be throttled")
+	var throttled error
+	for range cap(errs) {
+		throttled = cmp.Or(<-errs, throttled)
 	}
 	require.ErrorIs(t, throttled, registry.ErrRateLimited)
 	e, ok := errors.AsType[*registry.Error](throttled)

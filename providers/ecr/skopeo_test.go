@@ -1,0 +1,141 @@
+package ecr_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers/ecr"
+	"github.com/regcred/regcred/providers/ecr/ecrtest"
+	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/registry/registrytest/fakenet"
+)
+
+// skopeo looks at an image with nothing but a credential, as a node would have it.
+func skopeo(t *testing.T, n *fakenet.Network, host string, c credentials.Credential, repository string) error {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ca.crt"), []byte(n.CA), 0o600))
+	auths := map[string]any{}
+	if !c.Anonymous {
+		auths[host] = map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(c.Username + ":" + c.Password.Reveal()))}
+	}
+	auth, err := json.Marshal(map[string]any{"auths": auths})
+	require.NoError(t, err)
+	authFile := filepath.Join(t.TempDir(), "auth.json")
+	require.NoError(t, os.WriteFile(authFile, auth, 0o600))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "skopeo", "--insecure-policy", "inspect", "--authfile", authFile, "--cert-dir", dir, "docker://"+host+"/"+repository)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTPS_PROXY=" + n.URL}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Logf("skopeo: %s", out)
+	}
+	return err
+}
+
+func needSkopeo(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("skopeo"); err != nil {
+		t.Skip("skopeo is not installed: a pull with it was not tried")
+	}
+}
+
+func addImage(t *testing.T, cloud *ecrtest.AWS, host, repository string) {
+	t.Helper()
+	_, err := cloud.Registry(host).Add(repository, registrytest.Image{})
+	require.NoError(t, err)
+}
+
+// From a profile to a pull by a client that nobody here wrote; refused once the token is over, and fine with a new one.
+func TestSkopeo(t *testing.T) {
+	needSkopeo(t)
+	cloud := newAWS()
+	n := attach(t, cloud)
+	addImage(t, cloud, home, "team/app:1")
+	p := profile(n, home, ciLogin(credentials.AWSRole{ARN: hubARN}))
+	c, err := ecr.Provider{}.Credential(t.Context(), p)
+	require.NoError(t, err)
+	for _, host := range []string{home, "123456789012.dkr-ecr.us-east-1.on.aws", "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com"} {
+		require.NoError(t, skopeo(t, n, host, c, "team/app:1"), "one token serves all names of the registry")
+	}
+	require.Error(t, skopeo(t, n, "123456789012.dkr.ecr.eu-west-1.amazonaws.com", c, "team/app:1"), "not another region")
+
+	cloud.ExpireTokens()
+	require.Error(t, skopeo(t, n, home, c, "team/app:1"), "its twelve hours are over")
+	c, err = ecr.Provider{}.Credential(t.Context(), p)
+	require.NoError(t, err)
+	require.NoError(t, skopeo(t, n, home, c, "team/app:1"))
+}
+
+func TestSkopeoPublic(t *testing.T) {
+	needSkopeo(t)
+	user := ci()
+	user.Allow = append(user.Allow, "ecr-public:*", "sts:GetServiceBearerToken")
+	cloud := &ecrtest.AWS{Users: []ecrtest.User{user}}
+	n := attach(t, cloud)
+	addImage(t, cloud, "public.ecr.aws", "docker/library/busybox:1")
+	for name, login := range map[string]credentials.Login{"anonymous": {Anonymous: true}, "with a token": ciLogin()} {
+		t.Run(name, func(t *testing.T) {
+			c, err := ecr.Provider{}.Credential(t.Context(), profile(n, "public.ecr.aws", login))
+			require.NoError(t, err)
+			require.NoError(t, skopeo(t, n, "public.ecr.aws", c, "docker/library/busybox:1"))
+		})
+	}
+}
+
+// One principal, three accounts: its own, one whose repository admits it, and one whose repository does not.
+func TestCrossAccount(t *testing.T) {
+	const image = "team/app:1"
+	own, admits, refuses := home, "222222222222.dkr.ecr.us-east-1.amazonaws.com", "333333333333.dkr.ecr.us-east-1.amazonaws.com"
+	cloud := newAWS()
+	cloud.Policies = map[string][]string{admits + "/team/app": {ciARN}, refuses + "/team/app": {hubARN}}
+	n := attach(t, cloud)
+	for _, host := range []string{own, admits, refuses} {
+		addImage(t, cloud, host, image)
+	}
+	p := profile(n, own, ciLogin())
+	p.Hosts = []string{admits, refuses}
+	c, err := ecr.Provider{}.Credential(t.Context(), p)
+	require.NoError(t, err)
+	require.Len(t, cloud.Calls(), 1, "one token for all")
+
+	for host, want := range map[string]struct {
+		status int
+		text   string
+	}{
+		own: {http.StatusOK, ""}, admits: {http.StatusOK, ""}, refuses: {http.StatusForbidden, "no resource-based policy allows the ecr:BatchGetImage action"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+host+"/v2/team/app/manifests/1", nil)
+		require.NoError(t, err)
+		req.SetBasicAuth(c.Username, c.Password.Reveal())
+		res, err := n.Client().Do(req)
+		require.NoError(t, err)
+		var body struct {
+			Errors []struct{ Message string }
+		}
+		require.NoError(t, json.NewDecoder(res.Body).Decode(&body))
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, want.status, res.StatusCode, host)
+		if want.text != "" {
+			require.Contains(t, body.Errors[0].Message, want.text)
+			require.Contains(t, body.Errors[0].Message, ciARN)
+		}
+	}
+	t.Run("skopeo", func(t *testing.T) {
+		needSkopeo(t)
+		require.NoError(t, skopeo(t, n, own, c, image))
+		require.NoError(t, skopeo(t, n, admits, c, image))
+		require.Error(t, skopeo(t, n, refuses, c, image))
+	})
+}
