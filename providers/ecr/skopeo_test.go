@@ -2,8 +2,6 @@ package ecr_test
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,28 +13,25 @@ import (
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/providers/ecr"
 	"github.com/regcred/regcred/providers/ecr/ecrtest"
+	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
 	"github.com/regcred/regcred/validate"
 )
 
-// skopeo looks at an image with nothing but a credential, as a node would have it.
-func skopeo(t *testing.T, n *fakenet.Network, host string, c credentials.Credential, repository string) error {
+// skopeo looks at an image with nothing but the pull secret, as a node would have it.
+func skopeo(t *testing.T, n *fakenet.Network, p registry.Profile, c credentials.Credential, image string) error {
 	t.Helper()
+	secret, err := pullsecret.Build(pullsecret.Entry{Profile: p, Credential: c})
+	require.NoError(t, err)
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ca.crt"), []byte(n.CA), 0o600))
-	auths := map[string]any{}
-	if !c.Anonymous {
-		auths[host] = map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(c.Username + ":" + c.Password.Reveal()))}
-	}
-	auth, err := json.Marshal(map[string]any{"auths": auths})
-	require.NoError(t, err)
 	authFile := filepath.Join(t.TempDir(), "auth.json")
-	require.NoError(t, os.WriteFile(authFile, auth, 0o600))
+	require.NoError(t, os.WriteFile(authFile, secret.Reveal(), 0o600))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "skopeo", "--insecure-policy", "inspect", "--authfile", authFile, "--cert-dir", dir, "docker://"+host+"/"+repository)
+	cmd := exec.CommandContext(ctx, "skopeo", "--insecure-policy", "inspect", "--authfile", authFile, "--cert-dir", dir, "docker://"+image)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTPS_PROXY=" + n.URL}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -65,18 +60,20 @@ func TestSkopeo(t *testing.T) {
 	n := attach(t, cloud)
 	addImage(t, cloud, home, "team/app:1")
 	p := profile(n, home, ciLogin(credentials.AWSRole{ARN: hubARN}))
+	p.Hosts = []string{"123456789012.dkr-ecr.us-east-1.on.aws", "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com"}
 	c, err := ecr.Provider{}.Credential(t.Context(), p)
 	require.NoError(t, err)
-	for _, host := range []string{home, "123456789012.dkr-ecr.us-east-1.on.aws", "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com"} {
-		require.NoError(t, skopeo(t, n, host, c, "team/app:1"), "one token serves all names of the registry")
+	for _, host := range append([]string{home}, p.Hosts...) {
+		require.NoError(t, skopeo(t, n, p, c, host+"/team/app:1"), "one token serves all names of the registry")
 	}
-	require.Error(t, skopeo(t, n, "123456789012.dkr.ecr.eu-west-1.amazonaws.com", c, "team/app:1"), "not another region")
+	const elsewhere = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+	require.Error(t, skopeo(t, n, profile(n, elsewhere, ciLogin()), c, elsewhere+"/team/app:1"), "not another region")
 
 	cloud.ExpireTokens()
-	require.Error(t, skopeo(t, n, home, c, "team/app:1"), "its twelve hours are over")
+	require.Error(t, skopeo(t, n, p, c, home+"/team/app:1"), "its twelve hours are over")
 	c, err = ecr.Provider{}.Credential(t.Context(), p)
 	require.NoError(t, err)
-	require.NoError(t, skopeo(t, n, home, c, "team/app:1"))
+	require.NoError(t, skopeo(t, n, p, c, home+"/team/app:1"))
 }
 
 func TestSkopeoPublic(t *testing.T) {
@@ -88,9 +85,10 @@ func TestSkopeoPublic(t *testing.T) {
 	addImage(t, cloud, "public.ecr.aws", "docker/library/busybox:1")
 	for name, login := range map[string]credentials.Login{"anonymous": {Anonymous: true}, "with a token": ciLogin()} {
 		t.Run(name, func(t *testing.T) {
-			c, err := ecr.Provider{}.Credential(t.Context(), profile(n, "public.ecr.aws", login))
+			p := profile(n, "public.ecr.aws", login)
+			c, err := ecr.Provider{}.Credential(t.Context(), p)
 			require.NoError(t, err)
-			require.NoError(t, skopeo(t, n, "public.ecr.aws", c, "docker/library/busybox:1"))
+			require.NoError(t, skopeo(t, n, p, c, "public.ecr.aws/docker/library/busybox:1"))
 		})
 	}
 }
@@ -128,8 +126,8 @@ func TestCrossAccount(t *testing.T) {
 	t.Log(err)
 	t.Run("skopeo", func(t *testing.T) {
 		needSkopeo(t)
-		require.NoError(t, skopeo(t, n, own, c, image))
-		require.NoError(t, skopeo(t, n, admits, c, image))
-		require.Error(t, skopeo(t, n, refuses, c, image))
+		require.NoError(t, skopeo(t, n, p, c, own+"/"+image))
+		require.NoError(t, skopeo(t, n, p, c, admits+"/"+image))
+		require.Error(t, skopeo(t, n, p, c, refuses+"/"+image))
 	})
 }

@@ -80,7 +80,9 @@ func TestConformance(t *testing.T) {
 				q.Login = googleLogin(credentials.GoogleLogin{Credentials: credentials.NewSecret(`{"type":"x"}`)})
 			}),
 			refused(func(q *registry.Profile) { q.Login = external(map[string]any{"file": "/etc/passwd"}, nil) }),
-			refused(func(q *registry.Profile) { q.Login = googleLogin(credentials.GoogleLogin{Impersonate: "ann@example.com"}) }),
+			refused(func(q *registry.Profile) {
+				q.Login = googleLogin(credentials.GoogleLogin{Impersonate: "ann@example.com"})
+			}),
 			refused(func(q *registry.Profile) { q.Login = credentials.Login{AWS: &credentials.AWSLogin{}} }),
 		},
 		Failing: behind{p, refusing.Transport()},

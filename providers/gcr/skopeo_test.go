@@ -2,8 +2,6 @@ package gcr_test
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,23 +12,24 @@ import (
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/providers/gcr"
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
 )
 
-// skopeo looks at an image with nothing but a credential, as a node would have it.
-func skopeo(t *testing.T, n *fakenet.Network, host string, c credentials.Credential, image string) error {
+// skopeo looks at an image with nothing but the pull secret, as a node would have it.
+func skopeo(t *testing.T, n *fakenet.Network, p registry.Profile, c credentials.Credential, image string) error {
 	t.Helper()
+	secret, err := pullsecret.Build(pullsecret.Entry{Profile: p, Credential: c})
+	require.NoError(t, err)
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ca.crt"), []byte(n.CA), 0o600))
-	pair := base64.StdEncoding.EncodeToString([]byte(c.Username + ":" + c.Password.Reveal()))
-	auth, err := json.Marshal(map[string]any{"auths": map[string]any{host: map[string]string{"auth": pair}}})
-	require.NoError(t, err)
 	authFile := filepath.Join(t.TempDir(), "auth.json")
-	require.NoError(t, os.WriteFile(authFile, auth, 0o600))
+	require.NoError(t, os.WriteFile(authFile, secret.Reveal(), 0o600))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "skopeo", "--insecure-policy", "inspect", "--authfile", authFile, "--cert-dir", dir, "docker://"+host+"/"+image)
+	cmd := exec.CommandContext(ctx, "skopeo", "--insecure-policy", "inspect", "--authfile", authFile, "--cert-dir", dir, "docker://"+image)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTPS_PROXY=" + n.URL}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -58,14 +57,14 @@ func TestSkopeo(t *testing.T) {
 			p.Endpoint = host
 			c, err := gcr.Provider{}.Credential(t.Context(), p)
 			require.NoError(t, err)
-			require.NoError(t, skopeo(t, n, host, c, image))
-			require.Error(t, skopeo(t, n, host, c, "example.com/other/app:1"), "no right to it")
+			require.NoError(t, skopeo(t, n, p, c, host+"/"+image))
+			require.Error(t, skopeo(t, n, p, c, host+"/example.com/other/app:1"), "no right to it")
 
 			cloud.ExpireTokens()
-			require.Error(t, skopeo(t, n, host, c, image), "its hour is over")
+			require.Error(t, skopeo(t, n, p, c, host+"/"+image), "its hour is over")
 			c, err = gcr.Provider{}.Credential(t.Context(), p)
 			require.NoError(t, err)
-			require.NoError(t, skopeo(t, n, host, c, image))
+			require.NoError(t, skopeo(t, n, p, c, host+"/"+image))
 		})
 		t.Run(host+" with a key", func(t *testing.T) {
 			key := cloud.NewKey(puller)
@@ -73,11 +72,11 @@ func TestSkopeo(t *testing.T) {
 			p.Endpoint = host
 			c, err := gcr.Provider{}.Credential(t.Context(), p)
 			require.NoError(t, err)
-			require.NoError(t, skopeo(t, n, host, c, image))
+			require.NoError(t, skopeo(t, n, p, c, host+"/"+image))
 			cloud.ExpireTokens()
-			require.NoError(t, skopeo(t, n, host, c, image), "a key has no end")
+			require.NoError(t, skopeo(t, n, p, c, host+"/"+image), "a key has no end")
 			cloud.DisableKey(key)
-			require.Error(t, skopeo(t, n, host, c, image), "until it is disabled")
+			require.Error(t, skopeo(t, n, p, c, host+"/"+image), "until it is disabled")
 		})
 	}
 }
