@@ -1,0 +1,151 @@
+package system
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// loginsPath is where the registry makes logins.
+const loginsPath = "/api/v1/logins"
+
+// maxAnswer is far above the size of an honest answer, which is under 2 KiB.
+const maxAnswer = 64 << 10
+
+type loginRequest struct {
+	Repositories []string `json:"repositories"`
+	Actions      []string `json:"actions"`
+	Seconds      int64    `json:"seconds"`
+}
+
+type loginAnswer struct {
+	Username  string             `json:"username"`
+	Password  credentials.Secret `json:"password"`
+	IssuedAt  time.Time          `json:"issuedAt"`
+	ExpiresAt time.Time          `json:"expiresAt"`
+}
+
+// ask gets a login from the registry.
+func (v Provider) ask(ctx context.Context, p registry.Profile, repositories []string) (credentials.Credential, error) {
+	endpoint, err := p.MainEndpoint()
+	if err != nil {
+		return credentials.Credential{}, v.fail(p, registry.ErrInvalid, err)
+	}
+	client, done, err := v.client(p.Transport)
+	if err != nil {
+		return credentials.Credential{}, v.fail(p, registry.ErrInvalid, err)
+	}
+	defer done()
+
+	body, err := json.Marshal(loginRequest{repositories, []string{"pull"}, int64(v.lifetime() / time.Second)})
+	if err != nil {
+		return credentials.Credential{}, v.fail(p, registry.ErrUnknown, err)
+	}
+	url := p.Transport.Scheme() + "://" + endpoint.Host + loginsPath
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return credentials.Credential{}, v.fail(p, registry.ErrInvalid, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.SetBasicAuth(p.Login.Username, p.Login.Password.Reveal())
+	resp, err := client.Do(req)
+	if err != nil {
+		return credentials.Credential{}, v.fail(p, networkCode(ctx, err), networkCause(ctx, err))
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusCreated {
+		return credentials.Credential{}, v.refused(p, url, resp)
+	}
+
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return credentials.Credential{}, v.fail(p, networkCode(ctx, err), networkCause(ctx, err))
+	}
+	if len(data) > maxAnswer {
+		return credentials.Credential{}, v.fail(p, registry.ErrTooLarge, fmt.Errorf("POST %s: answer is larger than %d bytes", url, maxAnswer))
+	}
+	var answer loginAnswer
+	if json.Unmarshal(data, &answer) != nil { // Its error could quote the password.
+		return credentials.Credential{}, v.fail(p, registry.ErrNotRegistry, fmt.Errorf("POST %s: answer is not JSON", url))
+	}
+	c := credentials.Credential{Username: answer.Username, Password: answer.Password, IssuedAt: answer.IssuedAt, ExpiresAt: answer.ExpiresAt}
+	if err := c.Validate(time.Now()); err != nil {
+		return credentials.Credential{}, v.fail(p, registry.ErrUnavailable, fmt.Errorf("POST %s: %w", url, err))
+	}
+	return c, nil
+}
+
+// refused says what an answer other than the expected one means. It does not quote the body.
+func (v Provider) refused(p registry.Profile, url string, resp *http.Response) error {
+	e := &registry.Error{
+		Op: "get credential", Ref: fmt.Sprintf("for profile %q", p.Name),
+		Err: fmt.Errorf("POST %s: %s", url, resp.Status),
+	}
+	switch status := resp.StatusCode; {
+	case status == http.StatusUnauthorized:
+		e.Code = registry.ErrUnauthorized
+	case status == http.StatusForbidden:
+		e.Code, e.Hint = registry.ErrDenied, "give this account the right to pull what is under the profile's endpoint"
+	case status == http.StatusBadRequest:
+		e.Code, e.Hint = registry.ErrInvalid, "ask for a lifetime that the registry allows"
+	case status == http.StatusTooManyRequests:
+		e.Code = registry.ErrRateLimited
+		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+			e.Wait = time.Duration(seconds) * time.Second
+		}
+	case status >= 500:
+		e.Code = registry.ErrUnavailable
+	default:
+		e.Code, e.Hint = registry.ErrNotRegistry, "check the endpoint: what answers there is not a System registry"
+	}
+	return e
+}
+
+// networkCause prefers the reason for which the caller left.
+func networkCause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func networkCode(ctx context.Context, err error) registry.Code {
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return registry.ErrTimeout
+	case ctx.Err() != nil:
+		return registry.ErrCanceled
+	}
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
+		return registry.ErrTLSExpired
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return registry.ErrTLSUnknownIssuer
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return registry.ErrTLSWrongName
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return registry.ErrTLS
+	}
+	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
+		return registry.ErrHostNotFound
+	}
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return registry.ErrTimeout
+	}
+	return registry.ErrUnreachable
+}

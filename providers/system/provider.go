@@ -1,0 +1,134 @@
+package system
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// A Provider issues credentials for the integrated registry. The zero Provider is ready to use, and safe for concurrent use.
+//
+// What a profile's login may be:
+//   - Username and Password of an account of the registry, a person's or a robot's: the registry is asked for a short-lived login.
+//   - Fields with just the field "key", a [Key] in its text form: the login is minted here.
+//   - Anonymous, for what the registry lets everybody pull.
+type Provider struct {
+	// Lifetime is how long a credential lives. Zero means one hour. The registry refuses more than it allows, which is a day unless it is told otherwise.
+	Lifetime time.Duration
+
+	// Transports keeps connections between calls. Nil means that each call makes its own.
+	Transports *registry.Transports
+}
+
+const (
+	defaultLifetime = time.Hour
+	// callTimeout is for one call to the registry; its slowest step is to hash a person's password.
+	callTimeout = 30 * time.Second
+
+	keyField = "key"
+)
+
+// Credential implements providers.Provider.
+func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+	if ctx.Err() != nil {
+		return credentials.Credential{}, v.fail(p, registry.ErrCanceled, context.Cause(ctx))
+	}
+	if err := v.Validate(p); err != nil {
+		return credentials.Credential{}, v.fail(p, registry.ErrInvalid, err)
+	}
+	endpoints, err := p.Endpoints()
+	if err != nil {
+		return credentials.Credential{}, v.fail(p, registry.ErrInvalid, err)
+	}
+	switch {
+	case p.Login.Anonymous:
+		return credentials.Credential{Anonymous: true}, nil
+	case p.Login.Username != "":
+		return v.ask(ctx, p, patterns(endpoints))
+	default:
+		key, err := ParseKey(p.Login.Fields[keyField])
+		if err != nil {
+			return credentials.Credential{}, v.fail(p, registry.ErrInvalid, err)
+		}
+		return key.mint(patterns(endpoints), v.lifetime()), nil
+	}
+}
+
+// Validate reports what a login of this kind cannot be; see [Provider].
+func (v Provider) Validate(p registry.Profile) error {
+	var problems credentials.Problems
+	const want = `username and password, fields with a "key", or anonymous`
+	switch l := p.Login; {
+	case l.Ambient:
+		problems.Add("login.ambient", "is set", want)
+	case l.AWS != nil:
+		problems.Add("login.aws", "is set", want)
+	case l.Google != nil:
+		problems.Add("login.google", "is set", want)
+	case len(l.Fields) > 0:
+		for name := range l.Fields {
+			if name != keyField {
+				problems.Add("login.fields", fmt.Sprintf("has %q", name), `just "key"`)
+			}
+		}
+		if _, err := ParseKey(l.Fields[keyField]); err != nil {
+			problems.Add("login.fields.key", err.Error(), "the text of a key of the registry")
+		}
+	case l.Username == "" && !l.Anonymous:
+		problems.Add("login", "is missing", want)
+	}
+	if v.Lifetime < 0 {
+		problems.Add("", "is served by a provider with a negative lifetime", "a positive one, or zero")
+	}
+	return problems.Err(fmt.Sprintf("profile %q", p.Name))
+}
+
+func (v Provider) lifetime() time.Duration {
+	if v.Lifetime <= 0 {
+		return defaultLifetime
+	}
+	return v.Lifetime
+}
+
+// patterns are the repositories under the endpoints, as the registry writes them: all below a path, and the path itself.
+func patterns(endpoints []registry.Endpoint) []string {
+	var list []string
+	for _, e := range endpoints {
+		if e.Path == "" {
+			return []string{"**"}
+		}
+		if pattern := e.Path + "/**"; !slices.Contains(list, pattern) {
+			list = append(list, pattern)
+		}
+	}
+	return list
+}
+
+func (v Provider) client(t registry.Transport) (*http.Client, func(), error) {
+	var h *http.Transport
+	var err error
+	done := func() {}
+	if v.Transports != nil {
+		h, err = v.Transports.For(t)
+	} else if h, err = t.HTTP(); err == nil {
+		done = h.CloseIdleConnections
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return &http.Client{
+		Transport: h,
+		Timeout:   callTimeout,
+		// The login goes to the registry, and nowhere else.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, done, nil
+}
+
+func (v Provider) fail(p registry.Profile, code registry.Code, err error) error {
+	return &registry.Error{Op: "get credential", Ref: fmt.Sprintf("for profile %q", p.Name), Code: code, Err: err}
+}
