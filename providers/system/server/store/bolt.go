@@ -1,0 +1,152 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// File is a [Store] in one file, for one process at a time. Make it with [Open]. Each change is on the disk before it is reported.
+type File struct{ db *bbolt.DB }
+
+// openTimeout is how long Open waits for the process before this one to let go of the file, as it does during a restart.
+const openTimeout = 10 * time.Second
+
+// entriesBucket is the one bucket of the file. Its sequence gives the versions, and lives on when entries are deleted.
+const entriesBucket = "entries"
+
+// Open opens the file at path, and makes it where there is none, readable by the owner only. A file that another process holds is an error after ten seconds.
+// Close it.
+func Open(path string) (*File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: openTimeout})
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists([]byte(entriesBucket))
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", path, err), db.Close())
+	}
+	return &File{db}, nil
+}
+
+// Close closes the file. Calls that are under way end first.
+func (f *File) Close() error { return f.db.Close() }
+
+// Get implements [Store].
+func (f *File) Get(ctx context.Context, key string) (Entry, error) {
+	if ctx.Err() != nil {
+		return Entry{}, context.Cause(ctx)
+	}
+	var e Entry
+	err := f.db.View(func(tx *bbolt.Tx) error {
+		stored := tx.Bucket([]byte(entriesBucket)).Get([]byte(key))
+		if stored == nil {
+			return ErrNotFound
+		}
+		e = decode([]byte(key), stored)
+		return nil
+	})
+	return e, err
+}
+
+// Put implements [Store].
+func (f *File) Put(ctx context.Context, key string, value []byte, version uint64) (uint64, error) {
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	var next uint64
+	err := f.db.Update(func(tx *bbolt.Tx) error {
+		bucket := tx.Bucket([]byte(entriesBucket))
+		var have uint64
+		if stored := bucket.Get([]byte(key)); stored != nil {
+			have = decode(nil, stored).Version
+		}
+		if have != version {
+			return ErrConflict
+		}
+		var err error
+		if next, err = bucket.NextSequence(); err != nil {
+			return err
+		}
+		return bucket.Put([]byte(key), append(binary.BigEndian.AppendUint64(nil, next), value...))
+	})
+	return next, err
+}
+
+// Delete implements [Store].
+func (f *File) Delete(ctx context.Context, key string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return f.db.Update(func(tx *bbolt.Tx) error {
+		bucket := tx.Bucket([]byte(entriesBucket))
+		if bucket.Get([]byte(key)) == nil {
+			return ErrNotFound
+		}
+		return bucket.Delete([]byte(key))
+	})
+}
+
+// listBatch bounds how long one read transaction is open: one that stays open keeps the file from using freed pages again.
+const listBatch = 256
+
+// List implements [Store].
+func (f *File) List(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		next := []byte(prefix)
+		for {
+			batch, err := f.batch(ctx, prefix, next)
+			if err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			for _, e := range batch {
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if len(batch) < listBatch {
+				return
+			}
+			next = append([]byte(batch[len(batch)-1].Key), 0) // The next key that there can be.
+		}
+	}
+}
+
+func (f *File) batch(ctx context.Context, prefix string, from []byte) ([]Entry, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	var batch []Entry
+	err := f.db.View(func(tx *bbolt.Tx) error {
+		cursor := tx.Bucket([]byte(entriesBucket)).Cursor()
+		for k, v := cursor.Seek(from); k != nil && bytes.HasPrefix(k, []byte(prefix)) && len(batch) < listBatch; k, v = cursor.Next() {
+			batch = append(batch, decode(k, v))
+		}
+		return nil
+	})
+	return batch, err
+}
+
+// decode copies, for what bbolt returns is valid during the transaction only.
+func decode(key, stored []byte) Entry {
+	if len(stored) < 8 {
+		return Entry{Key: string(key)} // Not written by this package; version zero never matches.
+	}
+	return Entry{string(key), slices.Clone(stored[8:]), binary.BigEndian.Uint64(stored)}
+}
