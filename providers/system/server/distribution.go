@@ -1,0 +1,60 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/distribution/distribution/v3/configuration"
+	"github.com/distribution/distribution/v3/registry/auth"
+	"github.com/distribution/distribution/v3/registry/handlers"
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/distribution/distribution/v3/registry/storage/driver/factory"
+)
+
+// extension is the name under which distribution finds our driver and access controller: it makes both from a configuration, and we have them already.
+const extension = "regcred"
+
+// register tells distribution's tables of names, which belong to the process, how to take a value out of a configuration. No server is in them.
+var register = sync.OnceValue(func() error {
+	factory.Register(extension, driverFactory{})
+	return auth.Register(extension, func(options map[string]any) (auth.AccessController, error) {
+		controller, ok := options[extension].(auth.AccessController)
+		if !ok {
+			return nil, errors.New("made by package server only")
+		}
+		return controller, nil
+	})
+})
+
+type driverFactory struct{}
+
+func (driverFactory) Create(_ context.Context, parameters map[string]any) (storagedriver.StorageDriver, error) {
+	driver, ok := parameters[extension].(storagedriver.StorageDriver)
+	if !ok {
+		return nil, errors.New("made by package server only")
+	}
+	return driver, nil
+}
+
+// newApp returns distribution's handlers over the driver. There is no cache of blobs: one in memory goes wrong when another replica, or a collection, removes a blob, and files
+// are looked up as fast.
+func newApp(ctx context.Context, driver storagedriver.StorageDriver, controller auth.AccessController, secret string, redirect bool) (*handlers.App, error) {
+	if err := register(); err != nil {
+		return nil, err
+	}
+	config := &configuration.Configuration{
+		Storage: configuration.Storage{
+			extension:  {extension: driver},
+			"delete":   {"enabled": true},
+			"redirect": {"disable": !redirect},
+			// Unfinished uploads are removed by [images.Catalog.Collect].
+			"maintenance": {"uploadpurging": map[any]any{"enabled": false}},
+		},
+		Auth: configuration.Auth{extension: {extension: controller}},
+	}
+	config.HTTP.Secret = secret
+	// An upload goes on where it began, whatever name the client has for this server.
+	config.HTTP.RelativeURLs = true
+	return handlers.NewApp(ctx, config), nil
+}

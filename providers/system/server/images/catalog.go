@@ -1,0 +1,210 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"iter"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/distribution/distribution/v3/registry/storage"
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/semaphore"
+)
+
+// ErrNotFound is a repository, tag or image that is not there.
+var ErrNotFound = errors.New("image not found")
+
+// A Catalog is what a storage holds. Make it with [Open]; it is safe for concurrent use.
+type Catalog struct {
+	driver    storagedriver.StorageDriver
+	namespace distribution.Namespace
+	policies  []Policy
+	quotas    *quotas
+
+	// door lets in all who change manifests at once, or one who collects.
+	door *semaphore.Weighted
+	// tags serializes changes of the same tag, by a hash of its name.
+	tags [64]chan struct{}
+	seed maphash.Seed
+}
+
+// Open returns the catalog of what the driver holds.
+func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []Policy) (*Catalog, error) {
+	for _, p := range policies {
+		if err := p.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	namespace, err := storage.NewRegistry(ctx, driver, storage.EnableDelete)
+	if err != nil {
+		return nil, fmt.Errorf("open images: %w", err)
+	}
+	policies = slices.Clone(policies)
+	c := &Catalog{
+		driver: driver, namespace: namespace, policies: policies,
+		quotas: newQuotas(policies), door: semaphore.NewWeighted(math.MaxInt64), seed: maphash.MakeSeed(),
+	}
+	for i := range c.tags {
+		c.tags[i] = make(chan struct{}, 1)
+	}
+	return c, nil
+}
+
+// page is how many names are read at once.
+const page = 100
+
+// Repositories yields the names of all repositories that have or had an image and come after a name, in the order in which a storage walks; an error is the last
+// thing that it yields. An empty name means from the start.
+func (c *Catalog) Repositories(ctx context.Context, after string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		last, names := after, make([]string, page)
+		for {
+			n, err := c.namespace.Repositories(ctx, names, last)
+			end := errors.Is(err, io.EOF) || notFound(err) // Nothing was ever pushed.
+			if err != nil && !end {
+				yield("", fmt.Errorf("list repositories: %w", err))
+				return
+			}
+			for _, name := range names[:n] {
+				if !yield(name, nil) {
+					return
+				}
+			}
+			if end || n == 0 {
+				return
+			}
+			last = names[n-1]
+		}
+	}
+}
+
+// Tags returns the tags of the repository, sorted. A repository that does not exist has none.
+func (c *Catalog) Tags(ctx context.Context, repository string) ([]string, error) {
+	r, err := c.repository(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := r.Tags(ctx).All(ctx)
+	if _, ok := errors.AsType[distribution.ErrRepositoryUnknown](err); ok {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list tags of %s: %w", repository, err)
+	}
+	return tags, nil
+}
+
+// Images yields the tagged images of the repository by tag; an error is the last thing that it yields. A tag that goes meanwhile is left out.
+func (c *Catalog) Images(ctx context.Context, repository string) iter.Seq2[Image, error] {
+	return func(yield func(Image, error) bool) {
+		tags, err := c.Tags(ctx, repository)
+		if err != nil {
+			yield(Image{}, err)
+			return
+		}
+		for _, tag := range tags {
+			image, err := c.Image(ctx, repository, tag)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if !yield(image, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (c *Catalog) repository(ctx context.Context, name string) (distribution.Repository, error) {
+	named, err := reference.WithName(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: repository %q: %w", ErrNotFound, name, err)
+	}
+	r, err := c.namespace.Repository(ctx, named)
+	if err != nil {
+		return nil, fmt.Errorf("open repository %s: %w", name, err)
+	}
+	return r, nil
+}
+
+// Resolve returns the digest of a tag, or of a digest that is there; [ErrNotFound] if it is not.
+func (c *Catalog) Resolve(ctx context.Context, repository, reference string) (string, error) {
+	d, err := c.resolve(ctx, repository, reference)
+	return string(d), err
+}
+
+func (c *Catalog) resolve(ctx context.Context, repository, reference string) (digest.Digest, error) {
+	r, err := c.repository(ctx, repository)
+	if err != nil {
+		return "", err
+	}
+	missing := fmt.Errorf("%w: %s:%s", ErrNotFound, repository, reference)
+	if d, err := digest.Parse(reference); err == nil {
+		manifests, err := r.Manifests(ctx)
+		if err != nil {
+			return "", fmt.Errorf("open repository %s: %w", repository, err)
+		}
+		there, err := manifests.Exists(ctx, d)
+		if err != nil {
+			return "", fmt.Errorf("find %s@%s: %w", repository, d, err)
+		}
+		if !there {
+			return "", missing
+		}
+		return d, nil
+	}
+	if !validTag(reference) { // It becomes part of a path.
+		return "", missing
+	}
+	desc, err := r.Tags(ctx).Get(ctx, reference)
+	if _, ok := errors.AsType[distribution.ErrTagUnknown](err); ok || notFound(err) {
+		return "", missing
+	}
+	if err != nil {
+		return "", fmt.Errorf("find %s:%s: %w", repository, reference, err)
+	}
+	return desc.Digest, nil
+}
+
+func validTag(tag string) bool {
+	return reference.TagRegexp.FindString(tag) == tag && tag != ""
+}
+
+func notFound(err error) bool {
+	_, ok := errors.AsType[storagedriver.PathNotFoundError](err)
+	return ok
+}
+
+// root is where distribution keeps what is known of repositories; its layout is the same since version 2.0 of it, and has to be, for storages outlive programs.
+const (
+	root      = "/docker/registry/v2/repositories"
+	blobsRoot = "/docker/registry/v2/blobs"
+)
+
+func tagLink(repository, tag string) string {
+	return strings.Join([]string{root, repository, "_manifests/tags", tag, "current/link"}, "/")
+}
+
+func (c *Catalog) pushedAt(ctx context.Context, repository, tag string) time.Time {
+	info, err := c.driver.Stat(ctx, tagLink(repository, tag))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime().UTC()
+}
+
+// Reachable reports why the storage does not answer; nil if it does.
+func (c *Catalog) Reachable(ctx context.Context) error {
+	if _, err := c.driver.Stat(ctx, "/"); err != nil && !notFound(err) { // Nothing was ever pushed.
+		return fmt.Errorf("reach storage: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Changing waits until nobody collects and nobody else changes the same tag, and keeps both out until done is called. The server holds it around what clients do
+// to manifests. Reference is a tag or digest. An error means that ctx ended first.
+func (c *Catalog) Changing(ctx context.Context, repository, reference string) (done func(), err error) {
+	if err := c.door.Acquire(ctx, 1); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	turn := c.tags[maphash.String(c.seed, repository+":"+reference)%uint64(len(c.tags))]
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn; c.door.Release(1) }, nil
+	case <-ctx.Done():
+		c.door.Release(1)
+		return nil, context.Cause(ctx)
+	}
+}
+
+// MayPut reports whether the policies let the tag mean the manifest with the digest: [ErrImmutable] or [ErrFull] if not. Call it between Changing and done.
+func (c *Catalog) MayPut(ctx context.Context, repository, tag, digest string) error {
+	if err := c.quotas.full(repository); err != nil {
+		return err
+	}
+	if !c.immutable(repository) {
+		return nil
+	}
+	have, err := c.Resolve(ctx, repository, tag)
+	if errors.Is(err, ErrNotFound) || err == nil && have == digest {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, tag)
+}
+
+// MayDelete reports whether the policies let a client delete the tag, or the image with the digest: [ErrImmutable] if not. Call it between Changing and done.
+func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) error {
+	if !c.immutable(repository) {
+		return nil
+	}
+	d, err := digest.Parse(reference)
+	if err != nil {
+		return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, reference)
+	}
+	tags, err := c.tagsOf(ctx, repository, d)
+	if err != nil || len(tags) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, tags[0])
+}
+
+func (c *Catalog) immutable(repository string) bool {
+	return slices.ContainsFunc(c.policies, func(p Policy) bool { return p.Immutable && p.matches(repository) })
+}
+
+func (c *Catalog) tagsOf(ctx context.Context, repository string, d digest.Digest) ([]string, error) {
+	r, err := c.repository(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := r.Tags(ctx).Lookup(ctx, v1.Descriptor{Digest: d})
+	if _, ok := errors.AsType[distribution.ErrRepositoryUnknown](err); ok || notFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list tags of %s@%s: %w", repository, d, err)
+	}
+	return tags, nil
+}
+
+// Delete removes a tag, or with a digest the image and all its tags; the data goes when it is collected. It fails with [ErrNotFound], or [ErrImmutable].
+func (c *Catalog) Delete(ctx context.Context, repository, reference string) error {
+	done, err := c.Changing(ctx, repository, reference)
+	if err != nil {
+		return fmt.Errorf("delete %s:%s: %w", repository, reference, err)
+	}
+	defer done()
+	d, err := c.resolve(ctx, repository, reference)
+	if err != nil {
+		return err
+	}
+	if err := c.MayDelete(ctx, repository, reference); err != nil {
+		return err
+	}
+	r, err := c.repository(ctx, repository)
+	if err != nil {
+		return err
+	}
+	if string(d) != reference {
+		if err := r.Tags(ctx).Untag(ctx, reference); err != nil {
+			return fmt.Errorf("delete %s:%s: %w", repository, reference, err)
+		}
+		return nil
+	}
+	return c.deleteManifest(ctx, r, d)
+}
+
+// deleteManifest removes the tags first: a tag that means nothing would be worse than an image without one.
+func (c *Catalog) deleteManifest(ctx context.Context, r distribution.Repository, d digest.Digest) error {
+	name := r.Named().Name()
+	tags, err := c.tagsOf(ctx, name, d)
+	if err != nil {
+		return err
+	}
+	for _, tag := range tags {
+		if err := r.Tags(ctx).Untag(ctx, tag); err != nil && !notFound(err) {
+			return fmt.Errorf("delete %s:%s: %w", name, tag, err)
+		}
+	}
+	manifests, err := r.Manifests(ctx)
+	if err == nil {
+		err = manifests.Delete(ctx, d)
+	}
+	if err != nil {
+		return fmt.Errorf("delete %s@%s: %w", name, d, err)
+	}
+	return nil
+}

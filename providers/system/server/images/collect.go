@@ -1,0 +1,261 @@
+package images
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/distribution/distribution/v3/registry/storage"
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// grace is for pushes under way: a client uploads layers before the manifest that uses them. It is longer than any client takes, and an abandoned upload costs a day of disk.
+const grace = 24 * time.Hour
+
+// A Collection says what [Catalog.Collect] removed.
+type Collection struct {
+	// Tags and Images are what the policies keep no longer, as "repository:tag" and "repository@digest".
+	Tags, Images []string
+	// Blobs and Bytes are what no image used.
+	Blobs int
+	Bytes int64
+	// Uploads are those that were never finished.
+	Uploads int
+}
+
+// Collect removes what the policies keep no longer, uploads that were never finished, and what no image uses. Data and uploads are left alone for a day, for they may belong to
+// a push that goes on.
+//
+// Meanwhile images are pulled, and layers pushed; manifests wait for it, and so does what deletes. That holds within one process only: where
+// several replicas share a storage, collect in one while the others take no pushes.
+func (c *Catalog) Collect(ctx context.Context) (Collection, error) {
+	// All of it, so that nobody is between the check of a manifest and its link.
+	if err := c.door.Acquire(ctx, math.MaxInt64); err != nil {
+		return Collection{}, fmt.Errorf("collect: %w", context.Cause(ctx))
+	}
+	defer c.door.Release(math.MaxInt64)
+	c.quotas.begin()
+	inv, err := c.inventory(ctx)
+	if err != nil {
+		return Collection{}, err
+	}
+	g := collector{catalog: c, inv: inv, now: time.Now(), used: make(map[digest.Digest]bool), vacuum: storage.NewVacuum(ctx, c.driver)}
+	if err := g.run(ctx); err != nil {
+		return g.done, fmt.Errorf("collect: %w", err)
+	}
+	c.quotas.measured(inv)
+	return g.done, nil
+}
+
+// collector is one run of Collect.
+type collector struct {
+	catalog *Catalog
+	inv     *inventory
+	now     time.Time
+	vacuum  storage.Vacuum
+	used    map[digest.Digest]bool // Blobs that stay.
+	done    Collection
+}
+
+func (g *collector) run(ctx context.Context) error {
+	gone, errs := storage.PurgeUploads(ctx, g.catalog.driver, g.now.Add(-grace), true)
+	if err := errors.Join(errs...); err != nil && !notFound(err) {
+		return fmt.Errorf("remove unfinished uploads: %w", err)
+	}
+	g.done.Uploads = len(gone)
+	// All is marked before anything of it is swept, so that a manifest that cannot be read stops the run, and not the images.
+	for name, r := range g.inv.repositories {
+		if err := g.mark(ctx, name, r); err != nil {
+			return err
+		}
+	}
+	for name, r := range g.inv.repositories {
+		if err := g.sweepLinks(ctx, name, r); err != nil {
+			return err
+		}
+	}
+	return g.sweepBlobs()
+}
+
+func (g *collector) mark(ctx context.Context, name string, r *holdings) error {
+	repository, err := g.catalog.repository(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, tag := range expired(g.catalog.policies, name, r.tags, g.now) {
+		if err := repository.Tags(ctx).Untag(ctx, tag); err != nil && !notFound(err) {
+			return fmt.Errorf("remove %s:%s: %w", name, tag, err)
+		}
+		delete(r.tags, tag)
+		g.done.Tags = append(g.done.Tags, name+":"+tag)
+	}
+	live, err := g.live(ctx, repository, r)
+	if err != nil {
+		return err
+	}
+	for d, refs := range live {
+		g.used[d] = true
+		for _, ref := range refs {
+			g.used[ref] = true
+		}
+	}
+	for d := range r.manifests {
+		if _, ok := live[d]; ok {
+			continue
+		}
+		if err := g.catalog.deleteManifest(ctx, repository, d); err != nil {
+			return err
+		}
+		delete(r.manifests, d)
+		g.done.Images = append(g.done.Images, name+"@"+string(d))
+	}
+	used := make(map[digest.Digest]bool)
+	for _, refs := range live {
+		for _, ref := range refs {
+			used[ref] = true
+		}
+	}
+	for d, at := range r.layers { // What is left in layers is to go.
+		if used[d] || g.now.Sub(at) < grace {
+			g.used[d] = true
+			continue
+		}
+		r.layers[d] = time.Time{}
+	}
+	return nil
+}
+
+// live returns the manifests of the repository that stay, and what each refers to.
+func (g *collector) live(ctx context.Context, repository distribution.Repository, r *holdings) (map[digest.Digest][]digest.Digest, error) {
+	live := make(map[digest.Digest][]digest.Digest)
+	var keep func(d digest.Digest) error
+	keep = func(d digest.Digest) error {
+		if _, ok := live[d]; ok {
+			return nil
+		}
+		if _, ok := r.manifests[d]; !ok {
+			return nil // A layer, or the manifest of a platform that was not pushed.
+		}
+		refs, err := references(ctx, repository, d)
+		if err != nil {
+			return err
+		}
+		live[d] = refs
+		for _, ref := range refs {
+			if err := keep(ref); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	life, limited := untaggedLife(g.catalog.policies, repository.Named().Name())
+	for d, at := range r.manifests {
+		if !limited || g.now.Sub(at) <= max(life, grace) {
+			if err := keep(d); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for tag := range r.tags {
+		desc, err := repository.Tags(ctx).Get(ctx, tag)
+		if err != nil {
+			return nil, fmt.Errorf("read %s:%s: %w", repository.Named().Name(), tag, err)
+		}
+		if err := keep(desc.Digest); err != nil {
+			return nil, err
+		}
+	}
+	return live, nil
+}
+
+func references(ctx context.Context, repository distribution.Repository, d digest.Digest) ([]digest.Digest, error) {
+	name := repository.Named().Name()
+	manifests, err := repository.Manifests(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open repository %s: %w", name, err)
+	}
+	got, err := manifests.Get(ctx, d)
+	if err != nil {
+		return nil, fmt.Errorf("read %s@%s: %w", name, d, err)
+	}
+	var refs []digest.Digest
+	for _, ref := range got.References() {
+		refs = append(refs, ref.Digest)
+	}
+	_, payload, err := got.Payload()
+	if err != nil {
+		return nil, fmt.Errorf("read %s@%s: %w", name, d, err)
+	}
+	// A signature or attestation refers to its image; it keeps it, as the image may be all that it is kept for.
+	var m struct {
+		Subject *v1.Descriptor `json:"subject"`
+	}
+	if json.Unmarshal(payload, &m) == nil && m.Subject != nil {
+		refs = append(refs, m.Subject.Digest)
+	}
+	return refs, nil
+}
+
+func (g *collector) sweepLinks(ctx context.Context, name string, r *holdings) error {
+	for d, at := range r.layers {
+		if !at.IsZero() {
+			continue
+		}
+		if err := g.vacuum.RemoveLayer(name, d); err != nil && !notFound(err) {
+			return fmt.Errorf("remove link of %s in %s: %w", d, name, err)
+		}
+		delete(r.layers, d)
+	}
+	if len(r.layers)+len(r.manifests)+len(r.tags) > 0 || r.uploading {
+		return nil
+	}
+	repository, err := g.catalog.repository(ctx, name)
+	if err != nil {
+		return err
+	}
+	remover, ok := g.catalog.namespace.(distribution.RepositoryRemover)
+	if !ok || g.nested(name) {
+		return nil
+	}
+	if err := remover.Remove(ctx, repository.Named()); err != nil && !notFound(err) {
+		return fmt.Errorf("remove repository %s: %w", name, err)
+	}
+	delete(g.inv.repositories, name)
+	return nil
+}
+
+// nested reports whether there are repositories below the name, whose files are in its folder.
+func (g *collector) nested(name string) bool {
+	for other := range g.inv.repositories {
+		if len(other) > len(name) && other[:len(name)+1] == name+"/" {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *collector) sweepBlobs() error {
+	for d, b := range g.inv.blobs {
+		if g.used[d] || g.now.Sub(b.changed) < grace {
+			continue
+		}
+		if err := g.vacuum.RemoveBlob(string(d)); err != nil {
+			if _, ok := errors.AsType[storagedriver.PathNotFoundError](err); !ok {
+				return fmt.Errorf("remove blob %s: %w", d, err)
+			}
+		}
+		g.done.Blobs++
+		g.done.Bytes += b.size
+		delete(g.inv.blobs, d)
+	}
+	slices.Sort(g.done.Tags)
+	slices.Sort(g.done.Images)
+	return nil
+}

@@ -1,0 +1,169 @@
+package images
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// An Image is what a tag or digest means. It is plain data.
+type Image struct {
+	Repository string `json:"repository"`
+	// Tag is empty where it was asked for by digest.
+	Tag       string `json:"tag,omitempty"`
+	Digest    string `json:"digest"`
+	MediaType string `json:"mediaType"`
+	// Size is what a client downloads: layers, configs and manifests, for all platforms together; what two platforms share counts once. What the registry does not have
+	// itself counts by what the manifest says.
+	Size int64 `json:"size"`
+	// Platforms are such as "linux/arm64/v8", sorted. None means that the image does not say, as for charts and other artifacts.
+	Platforms []string `json:"platforms,omitempty"`
+	// CreatedAt is what the image says of itself. Zero means nothing. PushedAt is when the tag was set to this image. Zero means not known.
+	CreatedAt time.Time `json:"createdAt,omitzero"`
+	PushedAt  time.Time `json:"pushedAt,omitzero"`
+}
+
+// maxConfig is far above the size of an honest config; what is larger is not read for a list.
+const maxConfig = 4 << 20
+
+// manifest has the fields that count here of all four formats: Docker's schema 2 and list, OCI's manifest and index.
+type manifest struct {
+	Config    *v1.Descriptor  `json:"config"`
+	Layers    []v1.Descriptor `json:"layers"`
+	Manifests []v1.Descriptor `json:"manifests"`
+}
+
+// Image returns the image that the reference, a tag or digest, means in the repository; [ErrNotFound] if there is none.
+func (c *Catalog) Image(ctx context.Context, repository, reference string) (Image, error) {
+	d, err := c.resolve(ctx, repository, reference)
+	if err != nil {
+		return Image{}, err
+	}
+	image := Image{Repository: repository, Digest: string(d)}
+	if string(d) != reference {
+		image.Tag, image.PushedAt = reference, c.pushedAt(ctx, repository, reference)
+	}
+	r, err := c.repository(ctx, repository)
+	if err != nil {
+		return Image{}, err
+	}
+	s := summary{image: &image, repository: r, seen: make(map[digest.Digest]bool)}
+	if err := s.add(ctx, d, nil); err != nil {
+		return Image{}, err
+	}
+	slices.Sort(image.Platforms)
+	image.Platforms = slices.Compact(image.Platforms)
+	return image, nil
+}
+
+// summary adds up an image.
+type summary struct {
+	image      *Image
+	repository distribution.Repository
+	seen       map[digest.Digest]bool
+}
+
+// add adds the manifest and what is below it. Platform is what the index above says of it.
+func (s *summary) add(ctx context.Context, d digest.Digest, platform *v1.Platform) error {
+	s.seen[d] = true
+	manifests, err := s.repository.Manifests(ctx)
+	if err != nil {
+		return fmt.Errorf("open repository %s: %w", s.image.Repository, err)
+	}
+	got, err := manifests.Get(ctx, d)
+	if _, ok := errors.AsType[distribution.ErrManifestUnknownRevision](err); ok || notFound(err) {
+		return fmt.Errorf("%w: %s@%s", ErrNotFound, s.image.Repository, d)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s@%s: %w", s.image.Repository, d, err)
+	}
+	mediaType, payload, err := got.Payload()
+	if err != nil {
+		return fmt.Errorf("read %s@%s: %w", s.image.Repository, d, err)
+	}
+	s.image.MediaType = cmp.Or(s.image.MediaType, mediaType)
+	s.image.Size += int64(len(payload))
+	var m manifest
+	if err := json.Unmarshal(payload, &m); err != nil {
+		return fmt.Errorf("read %s@%s: it is not JSON", s.image.Repository, d)
+	}
+	if m.Config != nil {
+		s.config(ctx, *m.Config, platform)
+	}
+	for _, layer := range m.Layers {
+		s.size(layer)
+	}
+	for _, child := range m.Manifests {
+		if err := s.child(ctx, child); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// child adds one of the manifests of an index. One that was not pushed, or that is gone, counts by what the index says of it.
+func (s *summary) child(ctx context.Context, child v1.Descriptor) error {
+	if s.seen[child.Digest] {
+		return nil
+	}
+	err := s.add(ctx, child.Digest, child.Platform)
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	s.image.Size += child.Size
+	s.platform(child.Platform)
+	return nil
+}
+
+func (s *summary) size(d v1.Descriptor) (first bool) {
+	if s.seen[d.Digest] {
+		return false
+	}
+	s.seen[d.Digest] = true
+	s.image.Size += d.Size
+	return true
+}
+
+func (s *summary) platform(p *v1.Platform) {
+	// Build tools put attestations into an index, as images of an unknown platform.
+	if p == nil || p.OS == "" || p.OS == "unknown" || p.Architecture == "" {
+		return
+	}
+	text := p.OS + "/" + p.Architecture
+	if p.Variant != "" {
+		text += "/" + p.Variant
+	}
+	s.image.Platforms = append(s.image.Platforms, text)
+}
+
+// config takes platform and time of creation from the config of an image. One that cannot be read says nothing.
+func (s *summary) config(ctx context.Context, d v1.Descriptor, platform *v1.Platform) {
+	if !s.size(d) || d.Size > maxConfig {
+		s.platform(platform)
+		return
+	}
+	var config struct {
+		v1.Platform
+		Created time.Time `json:"created"`
+	}
+	data, err := s.repository.Blobs(ctx).Get(ctx, d.Digest)
+	if err != nil || json.Unmarshal(data, &config) != nil {
+		s.platform(platform)
+		return
+	}
+	if platform == nil {
+		platform = &config.Platform
+	}
+	s.platform(platform)
+	if config.Created.After(s.image.CreatedAt) {
+		s.image.CreatedAt = config.Created.UTC()
+	}
+}

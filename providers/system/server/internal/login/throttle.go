@@ -1,0 +1,114 @@
+package login
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// throttle slows down those who guess passwords. Only what fails counts. A client has an allowance for each name that it tries, and one for all names together, so that
+// an attack on a name does not keep out its owner, who comes from elsewhere.
+//
+// The zero throttle is ready to use.
+type throttle struct {
+	mu   sync.Mutex
+	left map[string]allowance
+}
+
+type allowance struct {
+	tokens float64
+	at     time.Time
+}
+
+const (
+	// A person who forgot which password it was tries a few. 10 a minute are 5 million a year, against passwords of 8 bytes at least.
+	perName       = 10
+	perNameEvery  = 6 * time.Second
+	perClient     = 100
+	perClientEach = time.Second
+	// maxAllowances bounds the memory, at some 10 MB. Where it is reached, those that are full again are forgotten, and then the oldest.
+	maxAllowances = 1 << 16
+)
+
+// take takes one try off both allowances, or returns how long to wait for one. What turns out to be right is given back.
+func (t *throttle) take(client, name string, now time.Time) (wait time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	both, one := t.get(client+"\x00"+name, perName, perNameEvery, now), t.get(client, perClient, perClientEach, now)
+	if both.tokens < 1 {
+		wait = time.Duration((1 - both.tokens) * float64(perNameEvery))
+	}
+	if one.tokens < 1 {
+		wait = max(wait, time.Duration((1-one.tokens)*float64(perClientEach)))
+	}
+	if wait > 0 {
+		return wait
+	}
+	both.tokens--
+	one.tokens--
+	t.set(client+"\x00"+name, both)
+	t.set(client, one)
+	return 0
+}
+
+// giveBack undoes a take.
+func (t *throttle) giveBack(client, name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, key := range []string{client + "\x00" + name, client} {
+		if a, ok := t.left[key]; ok {
+			a.tokens++
+			t.left[key] = a
+		}
+	}
+}
+
+func (t *throttle) get(key string, most float64, every time.Duration, now time.Time) allowance {
+	a, ok := t.left[key]
+	if !ok {
+		return allowance{most, now}
+	}
+	return allowance{min(most, a.tokens+float64(now.Sub(a.at))/float64(every)), now}
+}
+
+func (t *throttle) set(key string, a allowance) {
+	if t.left == nil {
+		t.left = make(map[string]allowance)
+	}
+	if _, ok := t.left[key]; !ok && len(t.left) >= maxAllowances {
+		t.evict(a.at)
+	}
+	t.left[key] = a
+}
+
+func (t *throttle) evict(now time.Time) {
+	for key, a := range t.left {
+		if now.Sub(a.at) > perName*perNameEvery { // Both kinds are full again after that, or nearly so.
+			delete(t.left, key)
+		}
+	}
+	for key := range t.left { // Whoever can fill the table from so many addresses gains a few tries by this.
+		if len(t.left) < maxAllowances/2 {
+			return
+		}
+		delete(t.left, key)
+	}
+}
+
+// clientKey is the part of an address that one client has: of IPv6, the /64 network that a site or a machine is given.
+func clientKey(address string) string {
+	if ap, err := netip.ParseAddrPort(address); err == nil {
+		address = ap.Addr().String()
+	}
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return address
+	}
+	ip = ip.Unmap().WithZone("")
+	if ip.Is6() {
+		if prefix, err := ip.Prefix(64); err == nil {
+			return prefix.String()
+		}
+	}
+	return ip.String()
+}

@@ -1,0 +1,140 @@
+package token
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+)
+
+// A Type is the kind of a token, in its header (RFC 8725, section 3.11): one kind is never taken for another.
+type Type string
+
+// The types. A Login may also be signed by a key of an account.
+const (
+	Access  Type = "regcred-access+jwt"
+	Login   Type = "regcred-login+jwt"
+	Session Type = "regcred-session+jwt"
+)
+
+// Claims is what a token says.
+type Claims struct {
+	jwt.Claims
+	// Epoch is that of the account when the token was made. A token that an account's own key signed has none.
+	Epoch string `json:"epoch,omitempty"`
+	// Access is what an access token may be used for.
+	Access []Resource `json:"access,omitempty"`
+	// Repositories are patterns, and Actions what a login may do there, at most.
+	Repositories []string `json:"repositories,omitempty"`
+	Actions      []string `json:"actions,omitempty"`
+}
+
+// A Resource is what an access token opens; the names are those of distribution's token specification.
+type Resource struct {
+	Type    string   `json:"type"`
+	Name    string   `json:"name"`
+	Actions []string `json:"actions"`
+}
+
+// ErrBad is a token that is worth nothing: not signed by a known key, of another type, expired, not yet valid, or for somebody else.
+var ErrBad = errors.New("token is not valid")
+
+const (
+	// leeway is for the clocks of those who mint logins with keys of their own, and of replicas.
+	leeway = time.Minute
+	// maxLength is far above that of an honest token; what is longer is not even parsed.
+	maxLength = 64 << 10
+)
+
+// Sign returns the token of the claims, for the audience and from now on for life, to the second.
+func (r *Ring) Sign(ctx context.Context, typ Type, c Claims, service string, life time.Duration) (string, Claims, error) {
+	k, err := r.signer(ctx)
+	if err != nil {
+		return "", c, err
+	}
+	signer, err := jose.NewSigner(
+		jose.SigningKey{Algorithm: jose.EdDSA, Key: jose.JSONWebKey{Key: ed25519.NewKeyFromSeed(k.Seed), KeyID: k.ID}},
+		(&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
+	if err != nil {
+		return "", c, fmt.Errorf("sign token: %w", err)
+	}
+	now := time.Now().Truncate(time.Second)
+	c.Issuer, c.Audience = service, jwt.Audience{service}
+	c.IssuedAt, c.NotBefore, c.Expiry = jwt.NewNumericDate(now), jwt.NewNumericDate(now), jwt.NewNumericDate(now.Add(life))
+	text, err := jwt.Signed(signer).Claims(c).Serialize()
+	if err != nil {
+		return "", c, fmt.Errorf("sign token: %w", err)
+	}
+	return text, c, nil
+}
+
+// An AccountKey returns the public key of that ID of the account, or false. Errors are for what could not be found out.
+type AccountKey func(ctx context.Context, account, id string) (ed25519.PublicKey, bool, error)
+
+// Parse returns what the token says if it is valid now, of the type, and for the service; else an error that wraps [ErrBad]. A token from an issuer other than the
+// service itself is checked with a key of that account, and speaks for nobody else; accountKey nil means that there is no such token.
+func (r *Ring) Parse(ctx context.Context, text string, typ Type, service string, accountKey AccountKey) (Claims, error) {
+	var c Claims
+	if len(text) > maxLength {
+		return c, fmt.Errorf("%w: it is too long", ErrBad)
+	}
+	parsed, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.EdDSA})
+	if err != nil || len(parsed.Headers) != 1 {
+		return c, fmt.Errorf("%w: it cannot be read, or is signed in another way", ErrBad)
+	}
+	header := parsed.Headers[0]
+	if header.ExtraHeaders[jose.HeaderType] != string(typ) {
+		return c, fmt.Errorf("%w: it is of another type", ErrBad)
+	}
+	var unsafe jwt.Claims
+	if parsed.UnsafeClaimsWithoutVerification(&unsafe) != nil {
+		return c, fmt.Errorf("%w: its claims cannot be read", ErrBad)
+	}
+	// The issuer says whose key to check with; that the issuer may speak for the subject is checked below.
+	public, known, err := ed25519.PublicKey(nil), false, error(nil)
+	own := unsafe.Issuer == service
+	switch {
+	case own:
+		public, known, err = r.public(ctx, header.KeyID)
+	case accountKey != nil:
+		public, known, err = accountKey(ctx, unsafe.Issuer, header.KeyID)
+	}
+	if err != nil {
+		return c, err
+	}
+	if !known {
+		return c, fmt.Errorf("%w: its key is not known", ErrBad)
+	}
+	if parsed.Claims(public, &c) != nil {
+		return Claims{}, fmt.Errorf("%w: its signature is wrong", ErrBad)
+	}
+	if err := r.check(c, service, own); err != nil {
+		return Claims{}, fmt.Errorf("%w: %w", ErrBad, err)
+	}
+	return c, nil
+}
+
+func (r *Ring) check(c Claims, service string, own bool) error {
+	now := time.Now()
+	switch {
+	case c.Expiry == nil || c.IssuedAt == nil:
+		return errors.New("it says not how long it lives")
+	case !now.Before(c.Expiry.Time()): // No leeway: what is expired is expired.
+		return errors.New("it is expired")
+	case now.Add(leeway).Before(c.IssuedAt.Time()) || c.NotBefore != nil && now.Add(leeway).Before(c.NotBefore.Time()):
+		return errors.New("it is not valid yet")
+	case c.Expiry.Time().Sub(c.IssuedAt.Time()) > r.MaxLife:
+		return errors.New("it lives too long")
+	case len(c.Audience) != 1 || c.Audience[0] != service:
+		return errors.New("it is for another service")
+	case !own && c.Issuer != c.Subject:
+		return errors.New("its issuer cannot speak for its subject")
+	case own && c.Epoch == "" && c.Subject != "":
+		return errors.New("it names no epoch of its account")
+	}
+	return nil
+}
