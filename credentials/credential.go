@@ -9,13 +9,15 @@ import (
 
 // A Credential is what is sent to a registry: a user name and a password, and how long they are good.
 //
-// One value flows unchanged from its issuer, through the check, into the pull secret. It is plain data, may be copied and shared, and never
-// prints its password.
+// One value flows unchanged from its issuer, through the check, into the pull secret. It is plain data, may be copied
+// and shared, and never prints its password.
 type Credential struct {
-	// Anonymous says that nothing is sent. It is never what is left over when something else is missing: see [Credential.Validate].
+	// Anonymous says that nothing is sent. It is never what is left over when something else is missing: see
+	// [Credential.Validate].
 	Anonymous bool
 
-	// Username and Password are sent as they are. Clouds have fixed names for the holder of a token, such as "AWS" and "oauth2accesstoken".
+	// Username and Password are sent as they are. Clouds have fixed names for the holder of a token, such as "AWS" and
+	// "oauth2accesstoken".
 	Username string
 	Password Secret
 
@@ -32,9 +34,9 @@ var (
 	ErrAbsurd  = errors.New("credential expires before it was issued")
 )
 
-// Validate reports whether the credential is one that may be handed out at the instant now: [ErrEmpty] if it has no user name or no
-// password and does not say Anonymous, or has them and says Anonymous; [ErrAbsurd] if it expires before it was issued;
-// [ErrExpired] if it is expired.
+// Validate reports whether the credential is one that may be handed out at the instant now: [ErrEmpty] if it has no
+// user name or no password and does not say Anonymous, or has them and says Anonymous; [ErrAbsurd] if it expires before
+// it was issued; [ErrExpired] if it is expired.
 func (c Credential) Validate(now time.Time) error {
 	if c.Anonymous {
 		if c.Username != "" || !c.Password.IsZero() {
@@ -54,8 +56,8 @@ func (c Credential) Validate(now time.Time) error {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// Expired reports whether the credential is expired at the instant now. It compares wall clocks, so that a machine that was suspended does
-// not believe an old token.
+// Expired reports whether the credential is expired at the instant now. It compares wall clocks, so that a machine that
+// was suspended does not believe an old token.
 func (c Credential) Expired(now time.Time) bool {
 	return !c.ExpiresAt.IsZero() && !now.Round(0).Before(c.ExpiresAt.Round(0))
 }

@@ -28,8 +28,8 @@ func newFingerprintKey() []byte {
 	return key
 }
 
-// A Digest makes a [Fingerprint] from the values written to it, in their order. Each value is written with its length, so that ("a", "bc")
-// and ("ab", "c") differ. Make one with [NewDigest]. It is not safe for concurrent use.
+// A Digest makes a [Fingerprint] from the values written to it, in their order. Each value is written with its length,
+// so that ("a", "bc") and ("ab", "c") differ. Make one with [NewDigest]. It is not safe for concurrent use.
 type Digest struct{ h hash.Hash }
 
 // NewDigest returns an empty Digest. The purpose keeps fingerprints of different things apart.

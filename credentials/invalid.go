@@ -25,8 +25,8 @@ func (e *FieldError) Error() string {
 	return text
 }
 
-// An InvalidError says what is wrong with something a user filled in: all of it at once, in the order of the fields, so that
-// it can be mended at once.
+// An InvalidError says what is wrong with something a user filled in: all of it at once, in the order of the fields, so
+// that it can be mended at once.
 type InvalidError struct {
 	// Subject is what is invalid: `profile "team-a"`. Empty for a part of something larger.
 	Subject string

@@ -8,20 +8,20 @@ import (
 
 // A Login is how a user of a registry proves who they are: what a person types in under "access credentials".
 //
-// Exactly one way is set: Anonymous, Ambient, Username with Password, AWS, Google, or Fields. The zero Login is none of them and is refused, so that a
-// login that was forgotten never becomes an anonymous one by accident.
+// Exactly one way is set: Anonymous, Ambient, Username with Password, AWS, Google, or Fields. The zero Login is none of
+// them and is refused, so that a login that was forgotten never becomes an anonymous one by accident.
 //
 // It is plain data. It may be copied, must not be changed once in use, and never prints its secrets.
 type Login struct {
 	// Anonymous says that the registry is used without a login, like Microsoft's MCR, or Docker Hub for public images.
 	Anonymous bool `json:"anonymous,omitempty"`
 
-	// Ambient says that the login is the identity that the process already has: that of its cloud account, its machine, its pod. A provider
-	// that knows no such identity refuses it.
+	// Ambient says that the login is the identity that the process already has: that of its cloud account, its machine,
+	// its pod. A provider that knows no such identity refuses it.
 	Ambient bool `json:"ambient,omitempty"`
 
-	// Username and Password are a user and their password, or any pair that a registry takes in their place: an access token, a
-	// robot account, a deploy token, a user token.
+	// Username and Password are a user and their password, or any pair that a registry takes in their place: an access
+	// token, a robot account, a deploy token, a user token.
 	Username string `json:"username,omitempty"`
 	Password Secret `json:"password,omitzero"`
 
@@ -41,8 +41,8 @@ type Login struct {
 
 // An AWSLogin is an identity of Amazon Web Services: the one it starts from, and the roles that are assumed from there.
 //
-// It starts from the access key if one is set, else from the web identity, else from the ambient identity of the process:
-// environment, shared configuration files, web identity of the pod, EKS Pod Identity, instance role.
+// It starts from the access key if one is set, else from the web identity, else from the ambient identity of the
+// process: environment, shared configuration files, web identity of the pod, EKS Pod Identity, instance role.
 type AWSLogin struct {
 	// AccessKeyID and SecretAccessKey are a static key.
 	AccessKeyID     string `json:"accessKeyID,omitempty"`
@@ -56,14 +56,16 @@ type AWSLogin struct {
 	// Roles are assumed one after the other, each with the credentials of the one before it. None is the common case.
 	Roles []AWSRole `json:"roles,omitempty"`
 
-	// NoInstanceMetadata keeps an ambient identity from asking the instance metadata service, which is slow to time out where there is none.
+	// NoInstanceMetadata keeps an ambient identity from asking the instance metadata service, which is slow to time out
+	// where there is none.
 	NoInstanceMetadata bool `json:"noInstanceMetadata,omitempty"`
 }
 
 // An AWSWebIdentity is a role that AWS gives for a token of an OpenID Connect issuer.
 type AWSWebIdentity struct {
 	RoleARN string `json:"roleARN"`
-	// TokenFile is the path of a file with the token; it is read anew for each exchange. Token is the token itself. One of them is set.
+	// TokenFile is the path of a file with the token; it is read anew for each exchange. Token is the token itself. One
+	// of them is set.
 	TokenFile string `json:"tokenFile,omitempty"`
 	Token     Secret `json:"token,omitzero"`
 	// SessionName is how the session is named in AWS's logs. Empty means "regcred".
@@ -79,21 +81,26 @@ type AWSRole struct {
 	SessionName string `json:"sessionName,omitempty"`
 }
 
-// A GoogleLogin is an identity of Google Cloud: the one it starts from, and the service account that is impersonated from there.
+// A GoogleLogin is an identity of Google Cloud: the one it starts from, and the service account that is impersonated
+// from there.
 //
-// It starts from the Credentials JSON if that is set, else from the ambient identity of the process: application default credentials, metadata server.
+// It starts from the Credentials JSON if that is set, else from the ambient identity of the process: application
+// default credentials, metadata server.
 type GoogleLogin struct {
-	// Credentials is a credentials JSON: a service-account key as the console lets one download it, or its base64 form; or the
-	// configuration of an external account (workload identity federation).
+	// Credentials is a credentials JSON: a service-account key as the console lets one download it, or its base64 form;
+	// or the configuration of an external account (workload identity federation).
 	Credentials Secret `json:"credentials,omitzero"`
 
-	// AccessToken says that short-lived access tokens are made from a service-account key. False means that the long-lived key itself is the password,
-	// which then stands in every secret and is valid until it is deleted. All other identities always make access tokens.
+	// AccessToken says that short-lived access tokens are made from a service-account key. False means that the
+	// long-lived key itself is the password, which then stands in every secret and is valid until it is deleted. All
+	// other identities always make access tokens.
 	AccessToken bool `json:"accessToken,omitempty"`
 
-	// Impersonate is the e-mail address of a service account whose access tokens are made with the identity. Empty means none.
+	// Impersonate is the e-mail address of a service account whose access tokens are made with the identity. Empty
+	// means none.
 	Impersonate string `json:"impersonate,omitempty"`
-	// Delegates are the service accounts between the identity and the one impersonated, in their order. Most often there is none.
+	// Delegates are the service accounts between the identity and the one impersonated, in their order. Most often
+	// there is none.
 	Delegates []string `json:"delegates,omitempty"`
 }
 

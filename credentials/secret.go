@@ -18,11 +18,11 @@ var ErrSecretEncoded = errors.New("credentials: a Secret is never encoded; Revea
 
 // A Secret is text that does not leak: a password, a token, a private key.
 //
-// It prints as [redacted] under every verb of package fmt, and nested in whatever a program prints; it logs as [redacted]
-// under every slog handler; encoders fail, those of JSON, XML, YAML and all that ask encoding.TextMarshaler with
-// [ErrSecretEncoded]; and what walks values by reflection (deep printers, test diffs) meets masked bytes.
-// [Secret.Reveal] and [Secret.AppendTo] are the only ways to the text, so a search for these two names audits a program.
-// It decodes from JSON and text.
+// It prints as [redacted] under every verb of package fmt, and nested in whatever a program prints; it logs as
+// [redacted] under every slog handler; encoders fail, those of JSON, XML, YAML and all that ask encoding.TextMarshaler
+// with [ErrSecretEncoded]; and what walks values by reflection (deep printers, test diffs) meets masked bytes.
+// [Secret.Reveal] and [Secret.AppendTo] are the only ways to the text, so a search for these two names audits a
+// program. It decodes from JSON and text.
 //
 // The zero Secret is the empty text. A Secret is immutable and may be copied and shared between goroutines. It cannot
 // be compared with ==, which would not compare the texts; see [Secret.Equal].
@@ -111,8 +111,8 @@ func (s Secret) String() string { return fmt.Sprint(s) }
 // LogValue logs [redacted].
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText fails with [ErrSecretEncoded], also for an empty Secret in a field without omitzero. The encoders of JSON,
-// XML and YAML ask it.
+// MarshalText fails with [ErrSecretEncoded], also for an empty Secret in a field without omitzero. The encoders of
+// JSON, XML and YAML ask it.
 func (s Secret) MarshalText() ([]byte, error) { return nil, ErrSecretEncoded }
 
 // UnmarshalText takes the text as it is.

@@ -36,16 +36,17 @@ func (f Func) Credential(ctx context.Context, p registry.Profile) (credentials.C
 	return f(ctx, p)
 }
 
-// A Scoper is a [Provider] whose credentials serve more than the profile that they were issued for: two valid profiles of one kind that have the same tenant, login and transport, and the same
-// scope, can share one credential. For AWS ECR the scope is the partition and region.
+// A Scoper is a [Provider] whose credentials serve more than the profile that they were issued for: two valid profiles
+// of one kind that have the same tenant, login and transport, and the same scope, can share one credential. For AWS ECR
+// the scope is the partition and region.
 //
 // It is optional. Something that wraps a Provider and hides it costs calls to the issuer, never correctness.
 type Scoper interface {
 	Scope(p registry.Profile) string
 }
 
-// A Validator is a [Provider] that knows more about its profiles than [registry.Profile.Validate] does: which logins it takes, which endpoints it serves. Its error is a
-// [credentials.InvalidError] with every problem. It asks nobody.
+// A Validator is a [Provider] that knows more about its profiles than [registry.Profile.Validate] does: which logins it
+// takes, which endpoints it serves. Its error is a [credentials.InvalidError] with every problem. It asks nobody.
 //
 // It is optional. Something that wraps a Provider and hides it has the same problems reported later, by Credential.
 type Validator interface {
@@ -130,12 +131,13 @@ func Source(provider Provider, p registry.Profile) credentials.Source {
 //
 //	providers.Set{registry.DockerHub: dockerhub.Provider{}, registry.Custom: custom.Provider{}}
 //
-// It is a [Provider], and passes on what [Scoper] and [Validator] say. It must not be changed once in use. A nil Set serves nothing.
+// It is a [Provider], and passes on what [Scoper] and [Validator] say. It must not be changed once in use. A nil Set
+// serves nothing.
 type Set map[registry.Kind]Provider
 
 // Credential validates the profile and asks the provider of its kind. Its error is a [registry.Error], whatever the
-// provider's is: a kind without provider has [registry.ErrNoProfile], an invalid profile [registry.ErrInvalid], a ctx that
-// ended [registry.ErrCanceled].
+// provider's is: a kind without provider has [registry.ErrNoProfile], an invalid profile [registry.ErrInvalid], a ctx
+// that ended [registry.ErrCanceled].
 func (s Set) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	if ctx.Err() != nil {
 		return credentials.Credential{}, fail(p, registry.ErrCanceled, "", context.Cause(ctx))
@@ -168,8 +170,8 @@ func (s Set) Scope(p registry.Profile) string {
 	return ""
 }
 
-// Validate reports every problem of the profile, see the function [Validate]; and a kind that the set has no provider for, as a [registry.Error] with
-// [registry.ErrNoProfile].
+// Validate reports every problem of the profile, see the function [Validate]; and a kind that the set has no provider
+// for, as a [registry.Error] with [registry.ErrNoProfile].
 func (s Set) Validate(p registry.Profile) error {
 	if p.Kind != "" && s[p.Kind] == nil {
 		kinds := make([]string, 0, len(s))

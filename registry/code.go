@@ -5,12 +5,13 @@ import (
 	"strings"
 )
 
-// A Code says what went wrong, for programs: they switch on it, count it, and show text of their own for it. It is an error, so that
+// A Code says what went wrong, for programs: they switch on it, count it, and show text of their own for it. It is an
+// error, so that
 //
 //	errors.Is(err, registry.ErrDenied)
 //
-// and a switch on [CodeOf](err) share one list. A code says what a registry said, never a guess: where the registry hides
-// whether something is missing or forbidden, the code is [ErrHidden].
+// and a switch on [CodeOf](err) share one list. A code says what a registry said, never a guess: where the registry
+// hides whether something is missing or forbidden, the code is [ErrHidden].
 //
 // Some codes are kinds of another: ErrImageNotFound is an ErrNotFound, and errors.Is knows it. See [Code.Parent].
 type Code string
@@ -43,7 +44,8 @@ const (
 	ErrDenied Code = "denied"
 	// ErrHidden is a repository that is missing or forbidden: the registry does not say which.
 	ErrHidden Code = "hidden"
-	// ErrNotFound is something that does not exist, where the registry does not say whether it is the repository or the image.
+	// ErrNotFound is something that does not exist, where the registry does not say whether it is the repository or the
+	// image.
 	ErrNotFound Code = "not_found"
 	// ErrRepositoryNotFound is a repository that does not exist. It is an ErrNotFound.
 	ErrRepositoryNotFound Code = "repository_not_found"
@@ -55,9 +57,11 @@ const (
 	ErrContentNotFound Code = "content_not_found"
 	// ErrObsolete is an image in a format that today's container runtimes do not run: Docker schema 1.
 	ErrObsolete Code = "obsolete"
-	// ErrBlocked is an image or client that a rule of the registry stops: a vulnerability policy, a quarantine, a firewall.
+	// ErrBlocked is an image or client that a rule of the registry stops: a vulnerability policy, a quarantine, a
+	// firewall.
 	ErrBlocked Code = "blocked"
-	// ErrRateLimited is a registry or issuer that wants to be asked less often. It says nothing about the login or the image.
+	// ErrRateLimited is a registry or issuer that wants to be asked less often. It says nothing about the login or the
+	// image.
 	ErrRateLimited Code = "rate_limited"
 )
 
@@ -86,7 +90,8 @@ const (
 	ErrTLSExpired Code = "tls_expired"
 	// ErrTLSWrongName is a certificate for another host. It is an ErrTLS.
 	ErrTLSWrongName Code = "tls_wrong_name"
-	// ErrInsecure is a step that was refused because it would have sent the login where it does not belong: to plain HTTP, or to a host that is not the registry's.
+	// ErrInsecure is a step that was refused because it would have sent the login where it does not belong: to plain
+	// HTTP, or to a host that is not the registry's.
 	ErrInsecure Code = "insecure"
 
 	// ErrCanceled is a caller that left, by its context, before the answer came.
@@ -134,12 +139,13 @@ func (c Code) Temporary() bool {
 	return c == ErrRateLimited || c.Is(ErrUnavailable)
 }
 
-// CodeOf returns the code of err: that of the outermost [Error] or Code in its tree, "" for nil, and [ErrUnknown] if there is none.
+// CodeOf returns the code of err: that of the outermost [Error] in its tree, else the first Code in it, else
+// [ErrUnknown]. It is "" for nil.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := errors.AsType[*Error](err); ok && e.Code != "" {
 		return e.Code
 	}
 	if c, ok := errors.AsType[Code](err); ok {

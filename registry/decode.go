@@ -12,13 +12,14 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// DecodeProfiles reads profiles from JSON: one profile, a list of profiles, or an object with the list under "profiles". A field that it does not
-// know is an error, for it is a typing mistake that would otherwise be a login that is silently ignored; so is anything behind the end.
+// DecodeProfiles reads profiles from JSON: one profile, a list of profiles, or an object with the list under
+// "profiles". A field that it does not know is an error, for it is a typing mistake that would otherwise be a login
+// that is silently ignored; so is anything behind the end.
 //
 // It does not call [Profile.Validate]. Its errors are of type [credentials.InvalidError] and never quote a value.
 func DecodeProfiles(data []byte) ([]Profile, error) {
-	trimmed := bytes.TrimLeft(data, " \t\r\n")
-	if len(trimmed) > 0 && trimmed[0] == '[' {
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // Some editors write a byte order mark.
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
 		var list []Profile
 		if err := decodeStrict(data, &list); err != nil {
 			return nil, err

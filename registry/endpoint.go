@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// An Endpoint is where a registry is, or a part of one: all repositories under a path. It is comparable; the zero Endpoint is none.
+// An Endpoint is where a registry is, or a part of one: all repositories under a path. It is comparable; the zero
+// Endpoint is none.
 type Endpoint struct {
-	// Host is the host in lower case, with its port if there is one, as it stands in the names of images: "ghcr.io", "10.0.0.1:5000", "[::1]:5000". For Docker Hub
-	// it is "docker.io".
+	// Host is the host in lower case, with its port if there is one, as it stands in the names of images: "ghcr.io",
+	// "10.0.0.1:5000", "[::1]:5000". For Docker Hub it is "docker.io".
 	Host string
 	// Path is the part of the registry that is meant: "team/project". Empty means all of it.
 	Path string
@@ -17,11 +18,12 @@ type Endpoint struct {
 	PlainHTTP bool
 }
 
-// ParseEndpoint reads an endpoint as people write it: with or without a scheme, a port, a path, the /v2/ of the API, trailing slashes, in any case. All the names of
-// Docker Hub become one.
+// ParseEndpoint reads an endpoint as people write it: with or without a scheme, a port, a path, the /v2/ of the API,
+// trailing slashes, in any case. All the names of Docker Hub become one.
 //
-// The default port of a written scheme is dropped (https://host:443 is host); without a scheme the port stays, because that is how images and kubelets name the
-// host. The error says what is wrong, and does not hold what stands before an @.
+// The default port of a written scheme is dropped (https://host:443 is host); without a scheme the port stays, because
+// that is how images and kubelets name the host. The error says what is wrong, and does not hold what stands before an
+// @.
 func ParseEndpoint(s string) (Endpoint, error) {
 	var e Endpoint
 	s = strings.TrimSpace(s)
@@ -51,11 +53,7 @@ func ParseEndpoint(s string) (Endpoint, error) {
 		return Endpoint{}, err
 	}
 	if hasScheme {
-		if e.PlainHTTP {
-			host = strings.TrimSuffix(host, ":80")
-		} else {
-			host = strings.TrimSuffix(host, ":443")
-		}
+		host = dropDefaultPort(host, e.PlainHTTP)
 	}
 	if path, err = cleanPath(path); err != nil {
 		return Endpoint{}, err
@@ -71,6 +69,18 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	}
 	e.Host, e.Path = host, path
 	return e, nil
+}
+
+// dropDefaultPort keeps the port where it is all that tells a host from a repository of Docker Hub: registry:443.
+func dropDefaultPort(host string, plainHTTP bool) string {
+	port := ":443"
+	if plainHTTP {
+		port = ":80"
+	}
+	if name, ok := strings.CutSuffix(host, port); ok && looksLikeHost(name) {
+		return name
+	}
+	return host
 }
 
 // cleanPath drops the version of the API, and slashes at both ends.
@@ -108,17 +118,18 @@ func (e Endpoint) APIHost() string {
 	return e.Host
 }
 
-// Key returns the key under which docker, kubelet and other clients look for the login in a docker config: for Docker Hub the one that docker login
-// writes, else the endpoint itself. A key with a path is understood by kubelet, containerd and podman, not by docker.
+// Key returns the key under which docker, kubelet and other clients look for the login in a docker config: for Docker
+// Hub the one that docker login writes, else the endpoint itself. A key with a path is understood by kubelet,
+// containerd and podman, not by docker.
 func (e Endpoint) Key() string {
-	if e == (Endpoint{Host: dockerHubHost}) || e == (Endpoint{Host: dockerHubHost, PlainHTTP: true}) {
+	if e.IsDockerHub() && e.Path == "" {
 		return "https://index.docker.io/v1/"
 	}
 	return e.String()
 }
 
-// Serves reports whether the image is in the part of the registry that the endpoint means. Paths are compared part by part: host/team does not serve
-// host/team-b/app.
+// Serves reports whether the image is in the part of the registry that the endpoint means. Paths are compared part by
+// part: host/team does not serve host/team-b/app.
 func (e Endpoint) Serves(image Image) bool {
 	if e.Host != image.Host {
 		return false

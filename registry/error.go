@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"time"
@@ -14,11 +15,13 @@ type Error struct {
 	Ref string
 	// Code is what went wrong, for programs.
 	Code Code
-	// Hint is what to do, for a person, in one sentence without a full stop. Empty means that the general [Code.Hint] is all there is to say.
+	// Hint is what to do, for a person, in one sentence without a full stop. Empty means that the general [Code.Hint]
+	// is all there is to say.
 	Hint string
 	// Wait is how long the other side wants to be left alone. Zero means that it did not say.
 	Wait time.Duration
-	// Err is the cause, which says what was answered: "GET https://ghcr.io/v2/a/b/manifests/1: 403 DENIED". Nil means that the code says it all.
+	// Err is the cause, which says what was answered: "GET https://ghcr.io/v2/a/b/manifests/1: 403 DENIED". Nil means
+	// that the code says it all.
 	Err error
 }
 
@@ -33,18 +36,17 @@ func (e *Error) Error() string {
 	if e.Err != nil && e.Err != error(e.Code) {
 		b.WriteString(": " + e.Err.Error())
 	}
-	if hint := e.Advice(); hint != "" {
+	// A cause that is an Error says its advice itself.
+	if hint := e.Advice(); hint != "" && hint != HintOf(e.Err) {
 		b.WriteString("; hint: " + hint)
 	}
 	return b.String()
 }
 
-// Advice returns the Hint, or else that of the Code.
+// Advice returns the Hint; if that is empty, the advice of a cause that is an Error, which knows more; else that of the
+// Code.
 func (e *Error) Advice() string {
-	if e.Hint != "" {
-		return e.Hint
-	}
-	return e.Code.Hint()
+	return cmp.Or(e.Hint, HintOf(e.Err), e.Code.Hint())
 }
 
 // Unwrap returns the cause.
@@ -64,7 +66,8 @@ func HintOf(err error) string {
 	return ""
 }
 
-// Hint returns what to do about the code in general, in one sentence without a full stop; "" if there is nothing to say.
+// Hint returns what to do about the code in general, in one sentence without a full stop; "" if there is nothing to
+// say.
 func (c Code) Hint() string {
 	switch c {
 	case ErrUnauthorized:

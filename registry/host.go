@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // dockerHubHost is the host by which images of Docker Hub are named.
@@ -28,12 +29,11 @@ func cleanHost(s string) (string, error) {
 		return "", err
 	}
 	if strings.HasPrefix(name, "[") {
-		addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
-		if err != nil || addr.Zone() != "" {
-			return "", fmt.Errorf("%q is not an IPv6 address in brackets", name)
-		}
-		name = "[" + addr.String() + "]"
-	} else if name, err = cleanName(name); err != nil {
+		name, err = cleanIPv6(name)
+	} else {
+		name, err = cleanName(name)
+	}
+	if err != nil {
 		return "", err
 	}
 	if port == "" {
@@ -41,9 +41,17 @@ func cleanHost(s string) (string, error) {
 	}
 	n, err := strconv.Atoi(port)
 	if err != nil || n < 1 || n > 65535 || strconv.Itoa(n) != port {
-		return "", fmt.Errorf("port %q is not a number from 1 to 65535", port)
+		return "", errors.New("has a port that is not a number from 1 to 65535")
 	}
 	return name + ":" + port, nil
+}
+
+func cleanIPv6(s string) (string, error) {
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
+	if err != nil || !addr.Is6() || addr.Zone() != "" || !strings.HasSuffix(s, "]") {
+		return "", fmt.Errorf("%q is not an IPv6 address in brackets", s)
+	}
+	return "[" + addr.String() + "]", nil
 }
 
 // splitPort cuts at the last colon outside brackets.
@@ -62,28 +70,29 @@ func splitPort(s string) (name, port string, err error) {
 
 // cleanName lower-cases a host name and checks it against the grammar of image references, which is that of DNS names.
 func cleanName(s string) (string, error) {
-	if i := strings.IndexFunc(s, func(r rune) bool { return r > '~' }); i >= 0 {
-		return "", fmt.Errorf("host %q has a letter that is not ASCII: write it in its punycode form, xn--...", s)
+	if strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return "", fmt.Errorf("host %q has a letter that is not ASCII: write it in punycode (xn--...)", s)
 	}
 	s = strings.ToLower(s)
 	if len(s) > 253 {
 		return "", errors.New("host is longer than 253 characters")
 	}
 	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+		if !isLabel(label) {
 			return "", fmt.Errorf("%q is not a host name", s)
-		}
-		for _, r := range label {
-			if !isLower(r) && !isDigit(r) && r != '-' {
-				return "", fmt.Errorf("%q is not a host name: it has %q", s, r)
-			}
 		}
 	}
 	return s, nil
 }
 
-// looksLikeHost tells whether the first part of an image name is a host, or the first part of a repository of Docker Hub. It is the rule of
-// Docker's reference grammar: a host has a dot, a port or an upper-case letter, or is localhost.
+// isLabel reports whether s is one part of a host name, in lower case: RFC 1123, section 2.1.
+func isLabel(s string) bool {
+	return s != "" && len(s) <= 63 && s[0] != '-' && s[len(s)-1] != '-' &&
+		strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+// looksLikeHost tells whether the first part of an image name is a host, or the first part of a repository of Docker
+// Hub. It is the rule of Docker's reference grammar: a host has a dot, a port or an upper-case letter, or is localhost.
 func looksLikeHost(s string) bool {
 	return s == "localhost" || strings.ContainsAny(s, ".:") || strings.ToLower(s) != s
 }

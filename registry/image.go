@@ -8,8 +8,8 @@ import (
 
 // An Image is the name of an image. It is comparable; the zero Image is none.
 type Image struct {
-	// Host is the registry, with its port if there is one, in the letters in which it was written: a kubelet compares them as they are. For Docker Hub it
-	// is "docker.io".
+	// Host is the registry, with its port if there is one, in the letters in which it was written: a kubelet compares
+	// them as they are. For Docker Hub it is "docker.io".
 	Host string
 	// Repository is the name within the registry: "library/nginx".
 	Repository string
@@ -19,8 +19,8 @@ type Image struct {
 	Digest string
 }
 
-// ParseImage reads the name of an image as people write it, by the rules of Docker: nginx is docker.io/library/nginx:latest. Names that a container runtime
-// would refuse are an [Error] with [ErrInvalid].
+// ParseImage reads the name of an image as people write it, by the rules of Docker: nginx is
+// docker.io/library/nginx:latest. Names that a container runtime would refuse are an [Error] with [ErrInvalid].
 func ParseImage(s string) (Image, error) {
 	image, err := parseImage(s)
 	if err != nil {
@@ -30,6 +30,9 @@ func ParseImage(s string) (Image, error) {
 }
 
 func parseImage(s string) (Image, error) {
+	if isHex(s, 64) {
+		return Image{}, errors.New("is the ID of an image, not a name")
+	}
 	var image Image
 	name, digest, hasDigest := strings.Cut(s, "@")
 	if hasDigest {
@@ -63,9 +66,6 @@ func parseImage(s string) (Image, error) {
 		image.Host = dockerHubHost
 	}
 	if image.Host == dockerHubHost && !strings.Contains(image.Repository, "/") {
-		if isHex(image.Repository, 64) {
-			return Image{}, errors.New("is the ID of an image, not a name")
-		}
 		image.Repository = "library/" + image.Repository
 	}
 	if err := checkRepository(strings.TrimPrefix(image.Repository, "library/")); err != nil {
@@ -103,8 +103,8 @@ func (i Image) String() string {
 	return s
 }
 
-// checkRepository holds a name to the grammar of the OCI distribution specification ("Pulling manifests"): parts of lower-case letters and digits, joined
-// by one dot, one or two underscores or any number of hyphens.
+// checkRepository holds a name to the grammar of the OCI distribution specification ("Pulling manifests"): parts of
+// lower-case letters and digits, joined by one dot, one or two underscores or any number of hyphens.
 func checkRepository(s string) error {
 	for part := range strings.SplitSeq(s, "/") {
 		if err := checkPart(part); err != nil {
@@ -163,7 +163,8 @@ func checkTag(tag string) error {
 	return nil
 }
 
-// checkDigest takes the algorithms that are registered in the OCI image specification ("Digests") and that registries accept.
+// checkDigest takes the algorithms that are registered in the OCI image specification ("Digests") and that registries
+// accept.
 func checkDigest(digest string) error {
 	algorithm, hex, _ := strings.Cut(digest, ":")
 	digits := map[string]int{"sha256": 64, "sha384": 96, "sha512": 128}[algorithm]

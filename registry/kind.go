@@ -3,6 +3,7 @@ package registry
 import (
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // A Kind is a kind of registry: which provider serves a profile. Programs may add kinds of their own.
@@ -18,13 +19,15 @@ const (
 	GCR Kind = "gcr"
 	// System is the integrated registry of a platform.
 	System Kind = "system"
-	// Custom is any other registry that a Docker client can use: Quay, Nexus, Artifactory, MCR, Harbor, GHCR, GitLab, ACR and the like.
+	// Custom is any other registry that a Docker client can use: Quay, Nexus, Artifactory, MCR, Harbor, GHCR, GitLab,
+	// ACR and the like.
 	Custom Kind = "custom"
 )
 
-// One name of ECR for IPv4 and one for both protocols, under the suffixes of AWS's partitions: https://docs.aws.amazon.com/general/latest/gr/ecr.html. The region is spelled
-// out as far as its form goes, for 123456789012.dkr.ecr.s3.amazonaws.com is a bucket that anybody can own. An account has 12 digits; AWS's documentation was seen with 13,
-// and [Profile.Warnings] speaks of it. Package ecr takes the names apart that match here.
+// One name of ECR for IPv4 and one for both protocols, under the suffixes of AWS's partitions:
+// https://docs.aws.amazon.com/general/latest/gr/ecr.html. The region is spelled out as far as its form goes, for
+// 123456789012.dkr.ecr.s3.amazonaws.com is a bucket that anybody can own. An account has 12 digits; AWS's documentation
+// was seen with 13, and [Profile.Warnings] speaks of it. Package ecr takes the names apart that match here.
 var ecrHost = regexp.MustCompile(`^[0-9]{12,13}\.(` +
 	`dkr\.ecr(-fips)?\.` + awsRegion + `\.(amazonaws\.(com(\.cn)?|eu)|sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)|` +
 	`dkr-ecr(-fips)?\.` + awsRegion + `\.on\.(aws|amazonwebservices\.com\.cn))$`)
@@ -33,10 +36,10 @@ const awsRegion = `[a-z]{2,4}(-[a-z]+)+-[0-9]+`
 
 var googleHost = regexp.MustCompile(`^(([a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev|docker\.[a-z0-9-]+\.rep\.pkg\.dev)$`)
 
-// KindOf returns the kind of the registry at host, as far as the name tells: Custom if it tells nothing. It is a convenience for forms; a profile says its kind.
-// A host with a port is never that of a cloud.
+// KindOf returns the kind of the registry at host, as far as the name tells: Custom if it tells nothing. It is a
+// convenience for forms; a profile says its kind. A host with a port is never that of a cloud.
 func KindOf(host string) Kind {
-	if strings.ContainsFunc(host, func(r rune) bool { return r > '~' }) {
+	if strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) {
 		return Custom // Some letters become ASCII in lower case: the Kelvin sign is a k.
 	}
 	switch host = strings.ToLower(host); {

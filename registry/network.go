@@ -9,7 +9,8 @@ import (
 	"net/http"
 )
 
-// NetworkCode returns the code of an error of package net/http: why there is no answer. It is "" for nil, and [ErrUnreachable] where nothing more is known.
+// NetworkCode returns the code of an error of package net/http: why there is no answer. It is "" for nil, and
+// [ErrUnreachable] where nothing more is known.
 //
 // It cannot tell whose context ended: a caller's own is asked first.
 func NetworkCode(err error) Code {

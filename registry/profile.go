@@ -2,28 +2,32 @@ package registry
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Profile is what a user of a platform fills in about one registry. It is plain data; copy it freely, and do not change one that is in use.
+// A Profile is what a user of a platform fills in about one registry. It is plain data; copy it freely, and do not
+// change one that is in use.
 type Profile struct {
-	// Name tells profiles apart, and goes into labels and reports: lower-case letters, digits, hyphens and dots, at most 63, like the name of a Kubernetes object.
+	// Name tells profiles apart, and goes into labels and reports: lower-case letters, digits, hyphens and dots, at
+	// most 63, like the name of a Kubernetes object.
 	Name string `json:"name"`
 
-	// Tenant is whose profile it is, where several share one program. Profiles of different tenants never share a credential, not even when
-	// all else is equal. Empty means that there is just one tenant.
+	// Tenant is whose profile it is, where several share one program. Profiles of different tenants never share a
+	// credential, not even when all else is equal. Empty means that there is just one tenant.
 	Tenant string `json:"tenant,omitempty"`
 
 	// Kind is the kind of registry, which chooses the provider. Empty is not valid; see [KindOf].
 	Kind Kind `json:"kind"`
 
-	// Endpoint is where the registry is, with a path if only a part of it is meant; see [ParseEndpoint]. Empty means Docker Hub for that kind.
+	// Endpoint is where the registry is, with a path if only a part of it is meant; see [ParseEndpoint]. Empty means
+	// Docker Hub for that kind.
 	Endpoint string `json:"endpoint,omitempty"`
 
-	// Hosts are further endpoints that the same login serves, such as a second name of the registry, or the registries of further accounts. Most
-	// profiles have none.
+	// Hosts are further endpoints that the same login serves, such as a second name of the registry, or the registries
+	// of further accounts. Most profiles have none.
 	Hosts []string `json:"hosts,omitempty"`
 
 	// Login is the access credentials.
@@ -33,35 +37,41 @@ type Profile struct {
 	Transport Transport `json:"transport,omitzero"`
 }
 
-// Endpoints returns Endpoint and Hosts in their canonical form, in this order, without repetitions. Its error is a [credentials.InvalidError] with every one that cannot be read.
+// Endpoints returns Endpoint and Hosts in their canonical form, in this order, without repetitions. Its error is a
+// [credentials.InvalidError] with every one that cannot be read.
 func (p Profile) Endpoints() ([]Endpoint, error) {
 	var problems credentials.Problems
 	var endpoints []Endpoint
-	add := func(field, s string) {
+	p.parse(&problems, func(_ string, e Endpoint) {
+		isSame := func(have Endpoint) bool { return have.String() == e.String() }
+		if !slices.ContainsFunc(endpoints, isSame) {
+			endpoints = append(endpoints, e)
+		}
+	})
+	if err := problems.Err(p.subject()); err != nil {
+		return nil, err
+	}
+	return endpoints, nil
+}
+
+// parse calls each with every endpoint that can be read and the field that it stands in, and records the others.
+func (p Profile) parse(problems *credentials.Problems, each func(field string, e Endpoint)) {
+	read := func(field, s string) {
 		e, err := ParseEndpoint(s)
 		if err != nil {
 			problems.Add(field, err.Error(), "a host such as registry.example.com, with a port or a path if need be")
 			return
 		}
-		for _, have := range endpoints {
-			if have == e {
-				return
-			}
-		}
-		endpoints = append(endpoints, e)
+		each(field, e)
 	}
 	if p.Endpoint == "" && p.Kind == DockerHub {
-		endpoints = append(endpoints, Endpoint{Host: dockerHubHost})
+		each("endpoint", Endpoint{Host: dockerHubHost})
 	} else {
-		add("endpoint", p.Endpoint)
+		read("endpoint", p.Endpoint)
 	}
 	for i, host := range p.Hosts {
-		add(fmt.Sprintf("hosts[%d]", i), host)
+		read(fmt.Sprintf("hosts[%d]", i), host)
 	}
-	if err := problems.Err(p.subject()); err != nil {
-		return nil, err
-	}
-	return endpoints, nil
 }
 
 // MainEndpoint returns Endpoint in its canonical form.
@@ -76,8 +86,8 @@ func (p Profile) MainEndpoint() (Endpoint, error) {
 
 func (p Profile) subject() string { return fmt.Sprintf("profile %q", p.Name) }
 
-// Validate reports every problem at once, each with its field and what is expected, as a [credentials.InvalidError]. It asks nobody; what only the
-// provider of the kind can know is the provider's to say.
+// Validate reports every problem at once, each with its field and what is expected, as a [credentials.InvalidError]. It
+// asks nobody; what only the provider of the kind can know is the provider's to say.
 func (p Profile) Validate() error {
 	var problems credentials.Problems
 	if err := checkName(p.Name); err != "" {
@@ -89,23 +99,25 @@ func (p Profile) Validate() error {
 	if p.Kind == "" {
 		problems.Add("kind", "is missing", "dockerhub, ecr, gcr, system, custom, or a kind that the program adds")
 	}
-	endpoints, err := p.Endpoints()
-	problems.Under("", err)
-	for _, e := range endpoints {
-		switch {
-		case e.PlainHTTP && !p.Transport.PlainHTTP:
-			problems.Add("endpoint", "starts with http://", "https, or plainHTTP: true in transport if the registry has no TLS and the login may be read on the way")
-		case p.Kind == DockerHub && !e.IsDockerHub():
-			problems.Add("endpoint", fmt.Sprintf("is %s", e), "docker.io for kind dockerhub; other registries are of kind custom")
-		case p.Kind == DockerHub && p.Transport.PlainHTTP:
-			problems.Add("transport.plainHTTP", "is set", "https for Docker Hub")
+	p.parse(&problems, func(field string, e Endpoint) {
+		if e.PlainHTTP && !p.Transport.PlainHTTP {
+			problems.Add(field, "starts with http://",
+				"https, or plainHTTP: true in transport if the registry has no TLS and the login may be read on the way")
 		}
+		if p.Kind == DockerHub && !e.IsDockerHub() {
+			problems.Add(field, "is "+e.String(), "docker.io for kind dockerhub; other registries are of kind custom")
+		}
+	})
+	if p.Kind == DockerHub && p.Transport.PlainHTTP {
+		problems.Add("transport.plainHTTP", "is set", "https for Docker Hub")
 	}
 	problems.Under("login", p.Login.Validate())
 	problems.Under("transport", p.Transport.Validate())
 	return problems.Err(p.subject())
 }
 
+// checkName has the rule of Kubernetes for the names of most objects, and the length of its labels:
+// https://kubernetes.io/docs/concepts/overview/working-with-objects/names/.
 func checkName(s string) string {
 	if s == "" {
 		return "is missing"
@@ -113,9 +125,8 @@ func checkName(s string) string {
 	if len(s) > 63 {
 		return fmt.Sprintf("has %d characters", len(s))
 	}
-	for i, r := range s {
-		word := isLower(r) || isDigit(r)
-		if !word && (r != '-' && r != '.' || i == 0 || i == len(s)-1) {
+	for label := range strings.SplitSeq(s, ".") {
+		if !isLabel(label) {
 			return fmt.Sprintf("is %q", s)
 		}
 	}

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Serving returns the profiles that serve the image, the most specific one first: that with the longest path. Profiles whose endpoints cannot be read serve
-// nothing. Between equals, the order of profiles stays.
+// Serving returns the profiles that serve the image, the most specific one first: that with the longest path. Profiles
+// whose endpoints cannot be read serve nothing. Between equals, the order of profiles stays.
 func Serving(profiles []Profile, image Image) []Profile {
 	type match struct {
 		profile Profile

@@ -17,10 +17,11 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Transport says how a registry, and the issuer of its credentials, is reached, where the usual way will not do. The zero Transport is the usual way: https, the system's
-// certificate authorities, the proxy of the environment.
+// A Transport says how a registry, and the issuer of its credentials, is reached, where the usual way will not do. The
+// zero Transport is the usual way: https, the system's certificate authorities, the proxy of the environment.
 //
-// It is for this program only. What a node trusts, and through which proxy it pulls, is set on the node; no pull secret carries it.
+// It is for this program only. What a node trusts, and through which proxy it pulls, is set on the node; no pull secret
+// carries it.
 type Transport struct {
 	// CABundle holds certificates in PEM that are trusted beside those of the system.
 	CABundle string `json:"caBundle,omitempty"`
@@ -29,13 +30,15 @@ type Transport struct {
 	ClientCertificate string             `json:"clientCertificate,omitempty"`
 	ClientKey         credentials.Secret `json:"clientKey,omitzero"`
 
-	// Proxy is the URL of an HTTP or SOCKS5 proxy. Empty means that of the environment (HTTPS_PROXY, NO_PROXY); "direct" means none.
+	// Proxy is the URL of an HTTP or SOCKS5 proxy. Empty means that of the environment (HTTPS_PROXY, NO_PROXY);
+	// "direct" means none.
 	Proxy string `json:"proxy,omitempty"`
 	// ProxyUsername and ProxyPassword are the login at the proxy. Empty means none.
 	ProxyUsername string             `json:"proxyUsername,omitempty"`
 	ProxyPassword credentials.Secret `json:"proxyPassword,omitzero"`
 
-	// PlainHTTP speaks to the registry without TLS: whoever is on the way reads the login. It is for tests and for closed networks.
+	// PlainHTTP speaks to the registry without TLS: whoever is on the way reads the login. It is for tests and for
+	// closed networks.
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
 }
 
@@ -103,14 +106,15 @@ func (t Transport) keyPair() (tls.Certificate, error) {
 	return tls.X509KeyPair([]byte(t.ClientCertificate), t.ClientKey.AppendTo(nil))
 }
 
-// proxyURL returns nil for the environment's proxy and for none. Its errors do not quote the URL, which may hold a password.
+// proxyURL returns nil for the environment's proxy and for none. Its errors do not quote the URL, which may hold a
+// password.
 func (t Transport) proxyURL() (*url.URL, error) {
 	if t.Proxy == "" || t.Proxy == Direct {
 		return nil, nil
 	}
 	u, err := url.Parse(t.Proxy)
 	switch {
-	case err != nil || u.Host == "":
+	case err != nil || u.Hostname() == "":
 		return nil, errors.New("is not a URL with a host")
 	case u.User != nil:
 		return nil, errors.New("holds a login: that goes into proxyUsername and proxyPassword")
@@ -146,8 +150,8 @@ const (
 	maxIdleConnsPerHost   = 32
 )
 
-// HTTP returns a new [http.Transport] that goes the way t says, with limits on time and header size. It keeps idle connections; close them, or use [Transports],
-// which makes one for each way.
+// HTTP returns a new [http.Transport] that goes the way t says, with limits on time and header size. It keeps idle
+// connections; close them, or use [Transports], which makes one for each way.
 func (t Transport) HTTP() (*http.Transport, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
@@ -195,14 +199,15 @@ func refusedByProxy(_ context.Context, _ *url.URL, req *http.Request, res *http.
 	return fmt.Errorf("%w: CONNECT %s: %s", ErrProxy, req.Host, res.Status)
 }
 
-// Transports keeps one [http.Transport] for each way, so that connections are used again. The zero Transports is ready to use and safe for concurrent use;
-// it must not be copied.
+// Transports keeps one [http.Transport] for each way, so that connections are used again. The zero Transports is ready
+// to use and safe for concurrent use; it must not be copied.
 type Transports struct {
 	mu sync.Mutex
 	m  map[credentials.Fingerprint]*http.Transport
 }
 
-// maxTransports bounds what is kept when logins rotate or profiles come and go; the bound is far above the number of ways that one program has.
+// maxTransports bounds what is kept when logins rotate or profiles come and go; the bound is far above the number of
+// ways that one program has.
 const maxTransports = 1024
 
 // For returns the transport that goes the way t says.

@@ -1,0 +1,170 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/registry"
+)
+
+func ExampleError() {
+	err := fmt.Errorf("deploy: %w", &registry.Error{
+		Op: "check image", Ref: "ghcr.io/acme/app:1.2", Code: registry.ErrImageNotFound,
+		Err: errors.New("HEAD https://ghcr.io/v2/acme/app/manifests/1.2: 404 MANIFEST_UNKNOWN"),
+	})
+	fmt.Println(errors.Is(err, registry.ErrNotFound), registry.CodeOf(err) == registry.ErrImageNotFound)
+	fmt.Println(registry.HintOf(err))
+	fmt.Println(err)
+	// Output:
+	// true true
+	// check the tag or digest: the repository exists
+	// deploy: check image ghcr.io/acme/app:1.2: image not found: HEAD https://ghcr.io/v2/acme/app/manifests/1.2: 404 MANIFEST_UNKNOWN; hint: check the tag or digest: the repository exists
+}
+
+// codes returns all codes by their names, from the source, so that none is forgotten here.
+func codes(t *testing.T) map[string]registry.Code {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "code.go", nil, 0)
+	require.NoError(t, err)
+	all := make(map[string]registry.Code)
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		for i, name := range spec.Names {
+			value, err := strconv.Unquote(spec.Values[i].(*ast.BasicLit).Value)
+			require.NoError(t, err)
+			all[name.Name] = registry.Code(value)
+		}
+		return true
+	})
+	require.Greater(t, len(all), 30)
+	return all
+}
+
+func TestCodes(t *testing.T) {
+	noHint := []registry.Code{registry.ErrInvalid, registry.ErrUnsupported, registry.ErrCanceled, registry.ErrUnknown}
+	seen := make(map[registry.Code]string)
+	for name, code := range codes(t) {
+		require.Empty(t, seen[code], "%s has the value of another code", name)
+		seen[code] = name
+		require.Regexp(t, `^[a-z0-9]+(_[a-z0-9]+)*$`, string(code))
+		require.Equal(t, strings.ReplaceAll(string(code), "_", " "), code.Error())
+		require.True(t, errors.Is(code, code))
+		require.Equal(t, code, registry.CodeOf(fmt.Errorf("x: %w", code)))
+		for _, other := range noHint {
+			if code == other {
+				require.Empty(t, code.Hint(), name)
+				code = ""
+			}
+		}
+		if code != "" {
+			require.NotEmpty(t, code.Hint(), "%s says what is wrong, and not what to do", name)
+			require.False(t, strings.HasSuffix(code.Hint(), "."), name)
+		}
+	}
+}
+
+func TestCodesAreKindsOfOthers(t *testing.T) {
+	for child, ancestors := range map[registry.Code][]registry.Code{
+		registry.ErrExpired:            {registry.ErrUnauthorized},
+		registry.ErrRepositoryNotFound: {registry.ErrNotFound},
+		registry.ErrImageNotFound:      {registry.ErrNotFound},
+		registry.ErrPlatformNotFound:   {registry.ErrNotFound},
+		registry.ErrContentNotFound:    {registry.ErrNotFound},
+		registry.ErrTimeout:            {registry.ErrUnavailable},
+		registry.ErrUnreachable:        {registry.ErrUnavailable},
+		registry.ErrHostNotFound:       {registry.ErrUnreachable, registry.ErrUnavailable},
+		registry.ErrProxy:              {registry.ErrUnreachable, registry.ErrUnavailable},
+		registry.ErrTooLarge:           {registry.ErrNotRegistry},
+		registry.ErrTLSUnknownIssuer:   {registry.ErrTLS},
+		registry.ErrTLSExpired:         {registry.ErrTLS},
+		registry.ErrTLSWrongName:       {registry.ErrTLS},
+	} {
+		isAncestor := make(map[registry.Code]bool)
+		for _, ancestor := range ancestors {
+			isAncestor[ancestor] = true
+		}
+		for name, other := range codes(t) {
+			want := other == child || isAncestor[other]
+			require.Equal(t, want, errors.Is(child, other), "%s is %s", child, name)
+			require.Equal(t, want, errors.Is(&registry.Error{Code: child}, other), "an Error with %s is %s", child, name)
+		}
+	}
+	require.NotErrorIs(t, registry.ErrNotFound, registry.ErrImageNotFound, "the general is not the special")
+	require.NotErrorIs(t, registry.ErrHidden, registry.ErrNotFound, "nobody knows")
+	require.NotErrorIs(t, registry.ErrHidden, registry.ErrDenied, "nobody knows")
+}
+
+func TestTemporary(t *testing.T) {
+	temporary := map[registry.Code]bool{
+		registry.ErrRateLimited: true, registry.ErrUnavailable: true, registry.ErrUnreachable: true, registry.ErrTimeout: true, registry.ErrHostNotFound: true, registry.ErrProxy: true,
+	}
+	for name, code := range codes(t) {
+		require.Equal(t, temporary[code], code.Temporary(), name)
+	}
+}
+
+func TestCodeOf(t *testing.T) {
+	inner := &registry.Error{Op: "a", Code: registry.ErrDenied}
+	for name, test := range map[string]struct {
+		err  error
+		want registry.Code
+	}{
+		"nil":                        {nil, ""},
+		"another":                    {io.EOF, registry.ErrUnknown},
+		"context":                    {context.Canceled, registry.ErrUnknown},
+		"a code":                     {registry.ErrTLS, registry.ErrTLS},
+		"an Error":                   {inner, registry.ErrDenied},
+		"wrapped":                    {fmt.Errorf("x: %w", inner), registry.ErrDenied},
+		"joined":                     {errors.Join(io.EOF, inner), registry.ErrDenied},
+		"the outer one":              {&registry.Error{Op: "b", Code: registry.ErrHidden, Err: inner}, registry.ErrHidden},
+		"an Error without code":      {&registry.Error{Op: "b"}, registry.ErrUnknown},
+		"an Error with a code below": {&registry.Error{Op: "b", Err: registry.ErrTLS}, registry.ErrTLS},
+	} {
+		require.Equal(t, test.want, registry.CodeOf(test.err), name)
+	}
+}
+
+func TestErrorText(t *testing.T) {
+	specific := &registry.Error{Op: "get token", Code: registry.ErrUnauthorized, Hint: "use a token", Err: io.ErrUnexpectedEOF}
+	for want, err := range map[string]*registry.Error{
+		"check login ghcr.io: unauthorized; hint: " + registry.ErrUnauthorized.Hint(): {Op: "check login", Ref: "ghcr.io", Code: registry.ErrUnauthorized},
+		"check login: canceled: context canceled":                                     {Op: "check login", Code: registry.ErrCanceled, Err: context.Canceled},
+		"check login: canceled":                                                       {Op: "check login", Code: registry.ErrCanceled, Err: registry.ErrCanceled},
+		"get token: unauthorized: unexpected EOF; hint: use a token":                  specific,
+		// One hint is enough, and that of the cause knows more.
+		"check image a: hidden: get token: unauthorized: unexpected EOF; hint: use a token": {Op: "check image", Ref: "a", Code: registry.ErrHidden, Err: specific},
+	} {
+		require.Equal(t, want, err.Error())
+	}
+	require.Equal(t, "use a token", registry.HintOf(fmt.Errorf("x: %w", &registry.Error{Code: registry.ErrHidden, Err: specific})))
+	require.Equal(t, "mine", registry.HintOf(&registry.Error{Code: registry.ErrHidden, Hint: "mine", Err: specific}))
+	require.Empty(t, registry.HintOf(io.EOF))
+	require.Empty(t, registry.HintOf(nil))
+}
+
+func TestErrorUnwraps(t *testing.T) {
+	err := fmt.Errorf("x: %w", &registry.Error{Code: registry.ErrTimeout, Err: context.DeadlineExceeded, Wait: time.Minute})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, registry.ErrUnavailable)
+	require.NotErrorIs(t, err, registry.ErrTLS)
+	wait, ok := errors.AsType[interface {
+		error
+		RetryAfter() time.Duration
+	}](err)
+	require.True(t, ok)
+	require.Equal(t, time.Minute, wait.RetryAfter())
+}
