@@ -19,12 +19,13 @@ type Entry struct {
 	Credential credentials.Credential
 }
 
-// Build returns the config that holds the credential of each entry under the key of each endpoint of its profile; see [registry.Endpoint.Key].
-// Anonymous credentials put nothing in. The same entries give the same bytes, in whatever order they come.
+// Build returns the config that holds the credential of each entry under the key of each endpoint of its profile; see
+// [registry.Endpoint.Key]. Anonymous credentials put nothing in. The same entries give the same bytes, in whatever
+// order they come.
 //
-// It fails, rather than leave anything out: with a [ConflictError] if two different logins belong under one key, which [Split] puts into several
-// secrets; with a [credentials.InvalidError] for an endpoint that cannot be read; and if a credential does not pass [credentials.Credential.Validate], or cannot be written so
-// that a kubelet reads it.
+// It fails, rather than leave anything out: with a [ConflictError] if two different logins belong under one key, which
+// [Split] puts into several secrets; with a [credentials.InvalidError] for an endpoint that cannot be read; and if a
+// credential does not pass [credentials.Credential.Validate], or cannot be written so that a kubelet reads it.
 func Build(entries ...Entry) (Config, error) {
 	members, err := gather(entries)
 	if err != nil {
@@ -38,11 +39,12 @@ func Build(entries ...Entry) (Config, error) {
 	return Config{p: &content{members: members}}, nil
 }
 
-// Split is [Build] for entries that do not go into one secret because several logins belong under one key. It returns as few configs as it takes; for no entry, one that is
-// empty.
+// Split is [Build] for entries that do not go into one secret because several logins belong under one key. It returns
+// as few configs as it takes; for no entry, one that is empty.
 //
-// A pod that names all the secrets has its images pulled with all the logins: a kubelet tries those of one key in the order of the secrets, and that is the order of
-// the entries. (Another spelling of the same key in the same secret would be tried too, but in an order that changes from pull to pull.)
+// A pod that names all the secrets has its images pulled with all the logins: a kubelet tries those of one key in the
+// order of the secrets, and that is the order of the entries. (Another spelling of the same key in the same secret
+// would be tried too, but in an order that changes from pull to pull.)
 func Split(entries ...Entry) ([]Config, error) {
 	members, err := gather(entries)
 	if err != nil {
@@ -143,8 +145,8 @@ func (e *ConflictError) Error() string {
 
 const jsonOpen, jsonBetween, jsonNext, jsonEnd = `{"auths":{"`, `":{"auth":"`, `"},"`, `"}}}`
 
-// render writes the members. Only "auth" is written, and not the same again as "username" and "password": all readers understand it, some understand nothing else
-// (skopeo, podman), and where both are present it wins (kubelet, docker).
+// render writes the members. Only "auth" is written, and not the same again as "username" and "password": all readers
+// understand it, some understand nothing else (skopeo, podman), and where both are present it wins (kubelet, docker).
 func render(members []member) []byte {
 	if len(members) == 0 {
 		return []byte(`{"auths":{}}`)

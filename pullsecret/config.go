@@ -13,10 +13,12 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Config is the content of a pull secret: what stands under .dockerconfigjson. It comes from [Build], [Split], [Parse] or [Merge].
+// A Config is the content of a pull secret: what stands under .dockerconfigjson. It comes from [Build], [Split],
+// [Parse] or [Merge].
 //
-// It holds passwords. Like a [credentials.Secret] it prints and logs as [redacted], and encoders fail; [Config.Reveal] is the only way to the
-// text. The zero Config has no entry. A Config is immutable and may be copied and shared between goroutines.
+// It holds passwords. Like a [credentials.Secret] it prints and logs as [redacted], and encoders fail; [Config.Reveal]
+// is the only way to the text. The zero Config has no entry. A Config is immutable and may be copied and shared between
+// goroutines.
 type Config struct {
 	_ [0]func() // Not comparable: see Equal.
 	p *content
@@ -50,8 +52,8 @@ func (c Config) members() []member {
 	return c.p.members
 }
 
-// Reveal returns the JSON text, with the passwords in it. It is the only method that does. The same entries always give the same bytes; what was parsed
-// is returned as it was. The caller owns the bytes.
+// Reveal returns the JSON text, with the passwords in it. It is the only method that does. The same entries always give
+// the same bytes; what was parsed is returned as it was. The caller owns the bytes.
 func (c Config) Reveal() []byte {
 	if c.p == nil {
 		return render(nil)
@@ -81,8 +83,8 @@ func (c Config) Keys() []string {
 	return keys
 }
 
-// ExpiresAt returns when the first of the credentials expires. Zero means never, or not known: the text of a secret does not say it, so it is known only of
-// entries from [Build].
+// ExpiresAt returns when the first of the credentials expires. Zero means never, or not known: the text of a secret
+// does not say it, so it is known only of entries from [Build].
 func (c Config) ExpiresAt() time.Time {
 	var first time.Time
 	for _, m := range c.members() {
@@ -98,10 +100,11 @@ func (c Config) Equal(other Config) bool {
 	return c.p == other.p || hmac.Equal(c.Reveal(), other.Reveal())
 }
 
-// Hash returns 32 hexadecimal digits that stand for the bytes, the same in every process: to see from a label or an annotation whether anything changed.
+// Hash returns 32 hexadecimal digits that stand for the bytes, the same in every process: to see from a label or an
+// annotation whether anything changed.
 //
-// It is keyed, because a weak password could be found by trying a list of passwords against the plain hash. Whoever may see the hash and not the secret must not know the key.
-// A nil key gives the plain hash.
+// It is keyed, because a weak password could be found by trying a list of passwords against the plain hash. Whoever may
+// see the hash and not the secret must not know the key. A nil key gives the plain hash.
 func (c Config) Hash(key []byte) string {
 	h := hmac.New(sha256.New, key)
 	h.Write(c.Reveal())

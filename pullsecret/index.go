@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// An index finds the members that match an image, in a time that hardly depends on how many there are. It is made once, when a config is first asked.
+// An index finds the members that match an image, in a time that hardly depends on how many there are. It is made once,
+// when a config is first asked.
 type index struct {
 	hosts    map[string][]node // By host and port; in ascending order of the paths.
 	patterns []*indexed        // Keys whose host is a pattern. They are few.
@@ -61,7 +62,8 @@ func newIndex(members []member) index {
 	return ix
 }
 
-// file reads the key as a kubelet does, which parses it twice: once when it is filed, and once more, what came of it, when it is compared. It reports whether it can match anything.
+// file reads the key as a kubelet does, which parses it twice: once when it is filed, and once more, what came of it,
+// when it is compared. It reports whether it can match anything.
 func (m *indexed) file() (host string, ok bool) {
 	key := m.member.key
 	if !strings.HasPrefix(key, "https://") && !strings.HasPrefix(key, "http://") {
@@ -84,10 +86,8 @@ func (m *indexed) file() (host string, ok bool) {
 	}
 	m.path = strings.TrimPrefix(u.Path, "/")
 	host = hostOf(u)
-	if strings.ContainsAny(host, `*?[\`) {
-		if m.labels, m.port = labels(u.Host); !strings.ContainsAny(strings.Join(m.labels, "."), `*?[\`) {
-			m.labels = nil // The brackets of an IPv6 address before a port.
-		}
+	if strings.ContainsAny(host, `*?[\`) { // An IPv6 address is one too.
+		m.labels, m.port = labels(host)
 	}
 	return host, true
 }
@@ -112,9 +112,6 @@ func nodes(list []*indexed) []node {
 
 // find appends the members that match.
 func (ix *index) find(t *target, hits []*indexed) []*indexed {
-	if !t.ok {
-		return hits
-	}
 	ns := ix.hosts[t.host]
 	// The last path that is not behind the image's: all that are prefixes of the image's are prefixes of this one too.
 	at := len(ns) - 1

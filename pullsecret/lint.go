@@ -26,7 +26,8 @@ const (
 	// Expired is a credential that is expired.
 	Expired Rule = "expired"
 
-	// PrefixOverlap is a path that serves another key's images too, because a kubelet does not look for the end of a path's part.
+	// PrefixOverlap is a path that serves another key's images too, because a kubelet does not look for the end of a
+	// path's part.
 	PrefixOverlap Rule = "prefix-overlap"
 	// SameKey is a key that is another spelling of one with a different login.
 	SameKey Rule = "same-key"
@@ -48,7 +49,8 @@ type Finding struct {
 	Rule Rule
 	// Breaks says that pulls with this entry fail. Without it, they may work.
 	Breaks bool
-	// Message is what is the matter, and Hint is what to do about it, each in one sentence without a full stop. Neither holds a secret.
+	// Message is what is the matter, and Hint is what to do about it, each in one sentence without a full stop. Neither
+	// holds a secret.
 	Message, Hint string
 }
 
@@ -61,8 +63,8 @@ func (f Finding) String() string {
 	return key + ": " + f.Message + " (" + string(f.Rule) + "); hint: " + f.Hint
 }
 
-// Lint returns what would not work, or not as it looks, on a kubelet at the instant now; sorted by key. Nothing means that there is nothing to say; whether the registries take
-// the credentials is for package validate.
+// Lint returns what would not work, or not as it looks, on a kubelet at the instant now; sorted by key. Nothing means
+// that there is nothing to say; whether the registries take the credentials is for package validate.
 func (c Config) Lint(now time.Time) []Finding {
 	if c.p == nil {
 		return nil

@@ -18,14 +18,16 @@ type Match struct {
 	Key string
 	// Entry is the position of the entry among the arguments of [Build] or [Split]; -1 if it is not from there.
 	Entry int
-	// Credential is that of the entry. If it is not from Build, it is the user name and the password as a kubelet reads them, which may be empty.
+	// Credential is that of the entry. If it is not from Build, it is the user name and the password as a kubelet reads
+	// them, which may be empty.
 	Credential credentials.Credential
 }
 
-// Match returns the entries with which a kubelet tries to pull the image, in the order in which it tries them, until one works. Nothing means that it pulls
-// without a login, as far as this secret goes.
+// Match returns the entries with which a kubelet tries to pull the image, in the order in which it tries them, until
+// one works. Nothing means that it pulls without a login, as far as this secret goes.
 //
-// The rules are those of Kubernetes (pkg/credentialprovider, BasicDockerKeyring), and a differential fuzz test holds this method to that code:
+// The rules are those of Kubernetes (pkg/credentialprovider, BasicDockerKeyring), and a differential fuzz test holds
+// this method to that code:
 //
 //   - A key is a host, with a path or without. A scheme, and a leading /v1/ or /v2/, are cut off.
 //   - Host and port are compared as text, in the letters in which they were written. In the host, * stands for any letters of one label.
@@ -33,15 +35,16 @@ type Match struct {
 //   - Keys are tried in the reverse order of their texts, so that a longer path comes before a shorter one.
 //   - Images of Docker Hub, and of hosts without dot and port, that no key matches are tried with the key index.docker.io.
 //
-// Of several spellings of one key, a kubelet tries all, in an order that is not fixed; Match returns them in the order of their texts.
+// Of several spellings of one key, a kubelet tries all, in an order that is not fixed; Match returns them in the order
+// of their texts.
 func (c Config) Match(image registry.Image) []Match { return MatchAll(image, c) }
 
-// MatchAll is [Config.Match] for a pod that names several secrets: configs are in the order in which it names them. All keys are tried in one order; those that are equal, in the order of
-// the secrets.
+// MatchAll is [Config.Match] for a pod that names several secrets: configs are in the order in which it names them. All
+// keys are tried in one order; those that are equal, in the order of the secrets.
 func MatchAll(image registry.Image, configs ...Config) []Match {
 	var space [8]*indexed
 	hits := space[:0]
-	t := newTarget(image)
+	t := target{host: image.Host, path: image.Repository}
 	for _, c := range configs {
 		if c.p != nil {
 			hits = c.p.index().find(&t, hits)
@@ -67,42 +70,16 @@ func MatchAll(image registry.Image, configs ...Config) []Match {
 	return matches
 }
 
-// A target is what of an image is compared with keys.
+// A target is what of an image is compared with keys. Nothing has to be parsed: the grammar of image names leaves
+// nothing that a URL would read otherwise.
 type target struct {
-	image  registry.Image
-	host   string // With the port, as hostOf returns it.
+	host   string // With the port.
 	path   string // Without the slash in front.
-	ok     bool
-	labels []string // Of the host without the port. Set by split.
+	labels []string
 	port   string
 }
 
-func newTarget(image registry.Image) target {
-	t := target{image: image, host: image.Host, path: image.Repository, ok: true}
-	if isPlain(image.Host) && isPlain(image.Repository) {
-		return t
-	}
-	u, err := url.Parse("https://" + image.Name())
-	if err != nil {
-		t.ok = false
-		return t
-	}
-	t.host, t.path = hostOf(u), strings.TrimPrefix(u.Path, "/")
-	return t
-}
-
-// isPlain reports whether s comes out of url.Parse as it is, in a host or a path. Almost all do.
-func isPlain(s string) bool {
-	for i := range len(s) {
-		switch b := s[i]; {
-		case 'a' <= b && b <= 'z', '0' <= b && b <= '9', 'A' <= b && b <= 'Z', b == '.', b == '-', b == '_', b == '/':
-		default:
-			return false
-		}
-	}
-	return true
-}
-
+// split sets labels and port, which just patterns need.
 func (t *target) split() {
 	if t.labels == nil {
 		t.labels, t.port = labels(t.host)
@@ -111,8 +88,7 @@ func (t *target) split() {
 
 // isDefaultRegistry reports whether a kubelet falls back to the login of Docker Hub.
 func (t *target) isDefaultRegistry() bool {
-	host := t.image.Host
-	return host == "docker.io" || host == "index.docker.io" || host != "" && !strings.ContainsAny(host, ".:")
+	return t.host == "docker.io" || t.host != "" && !strings.ContainsAny(t.host, ".:")
 }
 
 // hostOf returns the host and the port in one spelling, without the colon of an empty port.

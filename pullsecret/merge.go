@@ -10,15 +10,16 @@ import (
 	"strings"
 )
 
-// Merge puts our entries into a config that others write too: the entries of ours are there afterwards as they are in ours; those of the owned keys that ours no longer has
-// are gone; and all else in existing means what it meant, unknown fields and long numbers included. Owned are the keys that were put there before, as [Config.Keys] of what was merged
+// Merge puts our entries into a config that others write too: the entries of ours are there afterwards as they are in
+// ours; those of the owned keys that ours no longer has are gone; and all else in existing means what it meant, unknown
+// fields and long numbers included. Owned are the keys that were put there before, as [Config.Keys] of what was merged
 // last returns them.
 //
-// The result is in the form of kubernetes.io/dockerconfigjson. If nothing changes, its bytes are those of existing, so that two writers who format differently do not
-// rewrite each other's secret for ever.
+// The result is in the form of kubernetes.io/dockerconfigjson. If nothing changes, its bytes are those of existing, so
+// that two writers who format differently do not rewrite each other's secret for ever.
 //
-// An entry that ours has, that existing has with another login and that is not owned is somebody else's: that is a [ConflictError] for each, joined. To take an entry over, name it
-// in owned.
+// An entry that ours has, that existing has with another login and that is not owned is somebody else's: that is a
+// [ConflictError] for each, joined. To take an entry over, name it in owned.
 func Merge(existing, ours Config, owned ...string) (Config, error) {
 	if existing.p == nil {
 		return ours, nil

@@ -8,7 +8,8 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// The grammars are those of Kubernetes: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and its neighbour, labels.
+// The grammars are those of Kubernetes: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and
+// its neighbour, labels.
 const (
 	wantLabel      = "lower-case letters, digits and hyphens, at most 63, with a letter or digit at both ends"
 	wantSubdomain  = "lower-case letters, digits, hyphens and dots, at most 253, with a letter or digit at both ends of each part"
@@ -19,7 +20,8 @@ const (
 // isLabel reports whether s is a label of RFC 1123: the name of a namespace.
 func isLabel(s string) bool { return len(s) <= 63 && isPart(s) }
 
-// isSubdomain reports whether s is a DNS subdomain of RFC 1123: the name of a secret. Its parts may be long; the whole may not.
+// isSubdomain reports whether s is a DNS subdomain of RFC 1123: the name of a secret. Its parts may be long; the whole
+// may not.
 func isSubdomain(s string) bool {
 	if len(s) > 253 {
 		return false
@@ -58,7 +60,8 @@ func isAlphanumeric(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9'
 }
 
-// checkKey checks the key of a label or an annotation. Those of annotations may have upper-case letters in their domain; Kubernetes has it so.
+// checkKey checks the key of a label or an annotation. Those of annotations may have upper-case letters in their
+// domain; Kubernetes has it so.
 func checkKey(p *credentials.Problems, field, key string) {
 	name := key
 	domain, rest, hasDomain := strings.Cut(key, "/")

@@ -14,11 +14,11 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Parse reads the content of a pull secret of type kubernetes.io/dockerconfigjson, whoever wrote it, as a kubelet does: names of fields in
-// any case, "auth" before "username" and "password", padded or not, unknown fields ignored.
+// Parse reads the content of a pull secret of type kubernetes.io/dockerconfigjson, whoever wrote it, as a kubelet does:
+// names of fields in any case, "auth" before "username" and "password", padded or not, unknown fields ignored.
 //
-// What a kubelet refuses as a whole, and with it the pull itself, is a [registry.Error] with [registry.ErrInvalid] that names the entry and
-// quotes nothing of its value. What merely would not work is for [Config.Lint] to say.
+// What a kubelet refuses as a whole, and with it the pull itself, is a [registry.Error] with [registry.ErrInvalid] that
+// names the entry and quotes nothing of its value. What merely would not work is for [Config.Lint] to say.
 func Parse(data []byte) (Config, error) {
 	var wire wireConfig
 	if err := json.Unmarshal(data, &wire); err != nil {
@@ -31,8 +31,8 @@ func Parse(data []byte) (Config, error) {
 	return parsed(data, wire.Auths, false), nil
 }
 
-// ParseDockercfg is [Parse] for the older type kubernetes.io/dockercfg, whose content is the bare object of entries. [Config.Reveal] returns it as it was;
-// [Merge] makes it one of the newer type.
+// ParseDockercfg is [Parse] for the older type kubernetes.io/dockercfg, whose content is the bare object of entries.
+// [Config.Reveal] returns it as it was; [Merge] makes it one of the newer type.
 func ParseDockercfg(data []byte) (Config, error) {
 	var entries map[string]wireEntry
 	if err := json.Unmarshal(data, &entries); err != nil {
@@ -52,8 +52,8 @@ func parsed(data []byte, entries map[string]wireEntry, bare bool) Config {
 	return Config{p: &content{members: members, text: credentials.NewSecret(string(data)), bare: bare}}
 }
 
-// wireConfig has the fields that a kubelet decodes, and encoding/json does the rest as it does there: it folds cases, takes null for nothing, lets the last of equal
-// keys win.
+// wireConfig has the fields that a kubelet decodes, and encoding/json does the rest as it does there: it folds cases,
+// takes null for nothing, lets the last of equal keys win.
 type wireConfig struct {
 	Auths       map[string]wireEntry `json:"auths"`
 	HTTPHeaders map[string]string    `json:"HttpHeaders"`
@@ -61,7 +61,8 @@ type wireConfig struct {
 
 type wireEntry struct{ credential credentials.Credential }
 
-// wireLogin has the fields of an entry that a kubelet decodes. Email is here because one that is not a string is refused.
+// wireLogin has the fields of an entry that a kubelet decodes. Email is here because one that is not a string is
+// refused.
 type wireLogin struct {
 	Username string `json:"username"`
 	Password string `json:"password"`
@@ -104,7 +105,8 @@ func decodeAuth(auth string) (string, credentials.Secret, error) {
 	return username, credentials.NewSecret(password), nil
 }
 
-// refused says what encoding/json refused, and where, in words that quote no value. The second error is that of the attempt to take the object apart.
+// refused says what encoding/json refused, and where, in words that quote no value. The second error is that of the
+// attempt to take the object apart.
 func refused(err, topErr error, entries map[string]json.RawMessage) error {
 	return &registry.Error{Op: "read pull secret", Code: registry.ErrInvalid, Err: explain(err, topErr, entries),
 		Hint: "a kubelet refuses the whole secret, and with it the pull"}

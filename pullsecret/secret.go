@@ -3,10 +3,13 @@ package pullsecret
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/regcred/regcred/credentials"
 )
@@ -29,8 +32,8 @@ type Secret struct {
 	Config Config
 }
 
-// JSON returns the object as a manifest in JSON, with the passwords in it: kubectl apply -f - takes it. The same secret gives the same bytes. The error is that of
-// [Secret.Validate].
+// JSON returns the object as a manifest in JSON, with the passwords in it: kubectl apply -f - takes it. The same secret
+// gives the same bytes. The error is that of [Secret.Validate].
 func (s Secret) JSON() ([]byte, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -41,13 +44,28 @@ func (s Secret) JSON() ([]byte, error) {
 		Labels      map[string]string `json:"labels,omitempty"`
 		Annotations map[string]string `json:"annotations,omitempty"`
 	}
-	return json.Marshal(struct {
+	text, err := json.Marshal(struct {
 		APIVersion string            `json:"apiVersion"`
 		Kind       string            `json:"kind"`
 		Metadata   metadata          `json:"metadata"`
 		Type       string            `json:"type"`
 		Data       map[string][]byte `json:"data"`
 	}{"v1", "Secret", metadata{s.Name, s.Namespace, s.Labels, s.Annotations}, SecretType, map[string][]byte{SecretKey: s.Config.Reveal()}})
+	return escape(text), err
+}
+
+// escape writes as \u0085 and the like what JSON allows in a text and YAML does not or reads as a line break: many
+// tools read JSON as YAML.
+func escape(text []byte) []byte {
+	escaped := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		if r >= 0x7f && r <= 0xffff && !unicode.IsPrint(r) {
+			escaped = fmt.Appendf(escaped, `\u%04x`, r)
+		} else {
+			escaped = utf8.AppendRune(escaped, r)
+		}
+	}
+	return escaped
 }
 
 // YAML is [Secret.JSON] in YAML.
@@ -68,8 +86,8 @@ func (s Secret) YAML() ([]byte, error) {
 	return append(text, '\n'), nil
 }
 
-// appendMap writes a map of texts. A quoted string of Go is one of YAML too (YAML 1.2, section 5.7), so long as it is UTF-8; and quoted, neither no nor 1e3 becomes something
-// else. A key with a slash cannot become something else.
+// appendMap writes a map of texts. A quoted string of Go is one of YAML too (YAML 1.2, section 5.7), so long as it is
+// UTF-8; and quoted, neither no nor 1e3 becomes something else. A key with a slash cannot become something else.
 func appendMap(text []byte, name string, m map[string]string) []byte {
 	if len(m) == 0 {
 		return text
@@ -88,7 +106,8 @@ func appendMap(text []byte, name string, m map[string]string) []byte {
 	return text
 }
 
-// The limits of Kubernetes, in bytes: core/v1 MaxSecretSize, and TotalAnnotationSizeLimitB of package apimachinery/pkg/api/validation.
+// The limits of Kubernetes, in bytes: core/v1 MaxSecretSize, and TotalAnnotationSizeLimitB of package
+// apimachinery/pkg/api/validation.
 const (
 	maxData        = 1 << 20
 	maxAnnotations = 256 << 10

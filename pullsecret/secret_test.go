@@ -16,7 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// golden compares with a file in testdata: bytes that clusters hold must not change unseen, or every secret of every user is written anew.
+// golden compares with a file in testdata: bytes that clusters hold must not change unseen, or every secret of every
+// user is written anew.
 func golden(t *testing.T, file string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", file)
