@@ -46,6 +46,10 @@ func tlsCode(err error) Code {
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 		return ErrTLSExpired
 	}
+	// What one side says to the other when it gives up, in a type that crypto/tls does not export.
+	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "remote error" || op.Op == "local error") {
+		return ErrTLS
+	}
 	switch {
 	case is[x509.UnknownAuthorityError](err):
 		return ErrTLSUnknownIssuer

@@ -72,6 +72,9 @@ func (t Transport) Validate() error {
 	if t.ProxyUsername == "" && !t.ProxyPassword.IsZero() {
 		p.Add("proxyUsername", "is missing", "the name that goes with proxyPassword")
 	}
+	if strings.Contains(t.ProxyUsername, ":") {
+		p.Add("proxyUsername", "has a colon", "a name without one: the first colon ends the name")
+	}
 	if t.ProxyUsername != "" && (t.Proxy == "" || t.Proxy == Direct) {
 		p.Add("proxyUsername", "is set without a proxy", "the URL of the proxy in proxy")
 	}

@@ -1,0 +1,332 @@
+package registry_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// An authority issues certificates, as a company's own does.
+type authority struct {
+	t    *testing.T
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pem  string
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{t: t}
+	a.cert, a.key = a.sign(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: "test authority"}})
+	a.pem = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}))
+	return a
+}
+
+func (a *authority) sign(template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(a.t, err)
+	template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	parent, parentKey := a.cert, a.key
+	if parent == nil {
+		parent, parentKey = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
+	require.NoError(a.t, err)
+	cert, err := x509.ParseCertificate(der)
+	require.NoError(a.t, err)
+	return cert, key
+}
+
+// pair returns a certificate for a server on loopback or a client, and its key, in PEM.
+func (a *authority) pair(usage x509.ExtKeyUsage) (certificate, key string) {
+	a.t.Helper()
+	cert, private := a.sign(&x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{usage}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, Subject: pkix.Name{CommonName: "test"}})
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(a.t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// serve starts a TLS server that answers with the protocol and the name of the client's certificate.
+func (a *authority) serve(change func(c *tls.Config)) *httptest.Server {
+	a.t.Helper()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %d", r.Proto, len(r.TLS.PeerCertificates))
+	}))
+	server.EnableHTTP2 = true
+	pair, err := tls.X509KeyPair(bytesOf(a.pair(x509.ExtKeyUsageServerAuth)))
+	require.NoError(a.t, err)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10}
+	if change != nil {
+		change(server.TLS)
+	}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	a.t.Cleanup(server.Close)
+	return server
+}
+
+func bytesOf(a, b string) ([]byte, []byte) { return []byte(a), []byte(b) }
+
+// get returns what url answers to a client that goes the way tr says.
+func get(t *testing.T, tr registry.Transport, url string) (string, error) {
+	t.Helper()
+	h, err := tr.HTTP()
+	require.NoError(t, err)
+	defer h.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	res, err := (&http.Client{Transport: h}).Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return string(body), nil
+}
+
+func TestTransportTrusts(t *testing.T) {
+	a, other := newAuthority(t), newAuthority(t)
+	server := a.serve(nil)
+	direct := registry.Transport{Proxy: registry.Direct}
+
+	_, err := get(t, direct, server.URL)
+	require.Equal(t, registry.ErrTLSUnknownIssuer, registry.NetworkCode(err), "%v", err)
+
+	trusting := direct
+	trusting.CABundle = "# Our own authorities\n" + other.pem + "\n" + a.pem
+	body, err := get(t, trusting, server.URL)
+	require.NoError(t, err)
+	require.Equal(t, "HTTP/2.0 0", body)
+
+	trusting.CABundle = other.pem
+	_, err = get(t, trusting, server.URL)
+	require.Equal(t, registry.ErrTLSUnknownIssuer, registry.NetworkCode(err), "%v", err)
+}
+
+func TestTransportShowsItsCertificate(t *testing.T) {
+	a := newAuthority(t)
+	server := a.serve(func(c *tls.Config) {
+		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+		c.ClientCAs.AddCert(a.cert)
+		c.NextProtos = []string{"http/1.1"} // Over HTTP/2 the refusal comes too late for a client to see why.
+	})
+	tr := registry.Transport{Proxy: registry.Direct, CABundle: a.pem}
+	_, err := get(t, tr, server.URL)
+	require.Equal(t, registry.ErrTLS, registry.NetworkCode(err), "%v", err)
+
+	certificate, key := a.pair(x509.ExtKeyUsageClientAuth)
+	tr.ClientCertificate, tr.ClientKey = certificate, credentials.NewSecret(key)
+	body, err := get(t, tr, server.URL)
+	require.NoError(t, err)
+	require.Equal(t, "HTTP/1.1 1", body)
+}
+
+func TestTransportRefusesOldTLS(t *testing.T) {
+	a := newAuthority(t)
+	server := a.serve(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 })
+	_, err := get(t, registry.Transport{Proxy: registry.Direct, CABundle: a.pem}, server.URL)
+	require.Equal(t, registry.ErrTLS, registry.NetworkCode(err), "%v", err)
+}
+
+func TestTransportBoundsHeaders(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X", strings.Repeat("x", 100<<10))
+	}))
+	t.Cleanup(server.Close)
+	_, err := get(t, registry.Transport{Proxy: registry.Direct}, server.URL)
+	require.ErrorContains(t, err, "exceeded")
+}
+
+// proxy is an HTTP proxy that wants a login.
+func proxy(t *testing.T, login string) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Proxy-Authorization") != "Basic "+base64.StdEncoding.EncodeToString([]byte(login)) {
+			w.WriteHeader(http.StatusProxyAuthRequired)
+			return
+		}
+		if r.Method != http.MethodConnect {
+			fmt.Fprintf(w, "by proxy to %s", r.Host)
+			return
+		}
+		back, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", r.Host)
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer back.Close()
+		w.WriteHeader(http.StatusOK)
+		front, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer front.Close()
+		var both sync.WaitGroup
+		for from, to := range map[net.Conn]net.Conn{front: back, back: front} {
+			both.Go(func() {
+				_, _ = io.Copy(to, from)
+				_ = to.Close()
+			})
+		}
+		both.Wait()
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+func TestTransportUsesItsProxy(t *testing.T) {
+	a := newAuthority(t)
+	server := a.serve(nil)
+	front := proxy(t, "jo:hunter2:x@/")
+	tr := registry.Transport{CABundle: a.pem, Proxy: front.URL, ProxyUsername: "jo", ProxyPassword: credentials.NewSecret("hunter2:x@/")}
+
+	body, err := get(t, tr, server.URL)
+	require.NoError(t, err)
+	require.Equal(t, "HTTP/2.0 0", body)
+	body, err = get(t, tr, "http://registry.example.com/v2/")
+	require.NoError(t, err)
+	require.Equal(t, "by proxy to registry.example.com", body)
+
+	tr.ProxyPassword = credentials.NewSecret("hunter3")
+	_, err = get(t, tr, server.URL)
+	require.Equal(t, registry.ErrProxy, registry.NetworkCode(err), "%v", err)
+	require.ErrorContains(t, err, "407")
+	require.NotContains(t, err.Error(), "hunter3")
+
+	front.Close()
+	for _, target := range []string{server.URL, "http://registry.example.com/"} {
+		_, err = get(t, tr, target)
+		require.Equal(t, registry.ErrProxy, registry.NetworkCode(err), "%v", err)
+		require.NotContains(t, err.Error(), "hunter3")
+	}
+}
+
+func TestTransportProxyOfTheEnvironment(t *testing.T) {
+	usual, err := registry.Transport{}.HTTP()
+	require.NoError(t, err)
+	require.Equal(t, reflect.ValueOf(http.ProxyFromEnvironment).Pointer(), reflect.ValueOf(usual.Proxy).Pointer())
+
+	direct, err := registry.Transport{Proxy: registry.Direct}.HTTP()
+	require.NoError(t, err)
+	if direct.Proxy != nil {
+		u, err := direct.Proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: "registry.example.com"}})
+		require.NoError(t, err)
+		require.Nil(t, u)
+	}
+}
+
+func TestTransportValidate(t *testing.T) {
+	a := newAuthority(t)
+	certificate, key := a.pair(x509.ExtKeyUsageClientAuth)
+	_, otherKey := a.pair(x509.ExtKeyUsageClientAuth)
+	secret := credentials.NewSecret
+	tests := map[string]struct {
+		transport registry.Transport
+		want      []string // The fields that have a problem.
+	}{
+		"usual":                {registry.Transport{}, nil},
+		"everything":           {registry.Transport{CABundle: a.pem, ClientCertificate: certificate, ClientKey: secret(key), Proxy: "http://p:3128", ProxyUsername: "u", ProxyPassword: secret("hunter2"), PlainHTTP: true}, nil},
+		"direct":               {registry.Transport{Proxy: registry.Direct}, nil},
+		"https proxy":          {registry.Transport{Proxy: "HTTPS://p.example/"}, nil},
+		"socks proxy":          {registry.Transport{Proxy: "socks5h://[::1]:1080"}, nil},
+		"bundle of nothing":    {registry.Transport{CABundle: "hunter2"}, []string{"caBundle"}},
+		"bundle with a key":    {registry.Transport{CABundle: a.pem + key}, []string{"caBundle"}},
+		"bundle with a tail":   {registry.Transport{CABundle: a.pem + "hunter2"}, []string{"caBundle"}},
+		"bundle of garbage":    {registry.Transport{CABundle: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("hunter2")}))}, []string{"caBundle"}},
+		"no key":               {registry.Transport{ClientCertificate: certificate}, []string{"clientCertificate"}},
+		"no certificate":       {registry.Transport{ClientKey: secret(key)}, []string{"clientCertificate"}},
+		"key of another":       {registry.Transport{ClientCertificate: certificate, ClientKey: secret(otherKey)}, []string{"clientCertificate"}},
+		"key that is none":     {registry.Transport{ClientCertificate: certificate, ClientKey: secret("hunter2")}, []string{"clientCertificate"}},
+		"proxy without scheme": {registry.Transport{Proxy: "proxy.example.com:3128"}, []string{"proxy"}},
+		"proxy without host":   {registry.Transport{Proxy: "http://:3128"}, []string{"proxy"}},
+		"proxy of ftp":         {registry.Transport{Proxy: "ftp://p"}, []string{"proxy"}},
+		"proxy with a login":   {registry.Transport{Proxy: "http://u:hunter2@p:3128"}, []string{"proxy"}},
+		"proxy that is no URL": {registry.Transport{Proxy: "http://u:hunter2@p:x"}, []string{"proxy"}},
+		"password, no name":    {registry.Transport{Proxy: "http://p:3128", ProxyPassword: secret("hunter2")}, []string{"proxyUsername"}},
+		"name with a colon":    {registry.Transport{Proxy: "http://p:3128", ProxyUsername: "a:b"}, []string{"proxyUsername"}},
+		"login, no proxy":      {registry.Transport{ProxyUsername: "u"}, []string{"proxyUsername"}},
+		"login, direct":        {registry.Transport{ProxyUsername: "u", Proxy: registry.Direct}, []string{"proxyUsername"}},
+		"all at once":          {registry.Transport{CABundle: "x", ClientCertificate: "x", Proxy: "x", ProxyPassword: secret("x")}, []string{"caBundle", "clientCertificate", "proxy", "proxyUsername"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := test.transport.Validate()
+			_, httpErr := test.transport.HTTP()
+			if test.want == nil {
+				require.NoError(t, err)
+				require.NoError(t, httpErr)
+				return
+			}
+			require.Error(t, httpErr)
+			require.Equal(t, test.want, fieldsOf(t, err), "%v", err)
+			require.NotContains(t, err.Error(), "hunter2")
+		})
+	}
+}
+
+func TestTransportsAreShared(t *testing.T) {
+	var ts registry.Transports
+	direct := registry.Transport{Proxy: registry.Direct}
+	first, err := ts.For(direct)
+	require.NoError(t, err)
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			again, err := ts.For(direct)
+			if err != nil || again != first {
+				t.Error("another transport for the same way", err)
+			}
+		})
+	}
+	group.Wait()
+	plain := direct
+	plain.PlainHTTP = true
+	same, err := ts.For(plain)
+	require.NoError(t, err)
+	require.Same(t, first, same, "whether it is TLS is in the URL")
+
+	other, err := ts.For(registry.Transport{})
+	require.NoError(t, err)
+	require.NotSame(t, first, other)
+	_, err = ts.For(registry.Transport{Proxy: "x"})
+	require.Error(t, err)
+
+	for i := range 1100 { // More than are kept.
+		_, err := ts.For(registry.Transport{Proxy: fmt.Sprintf("http://127.0.0.1:%d", i+1)})
+		require.NoError(t, err)
+	}
+	again, err := ts.For(direct)
+	require.NoError(t, err)
+	require.NotSame(t, first, again)
+	ts.CloseIdleConnections()
+}
+
+func TestScheme(t *testing.T) {
+	require.Equal(t, "https", registry.Transport{}.Scheme())
+	require.Equal(t, "http", registry.Transport{PlainHTTP: true}.Scheme())
+}
