@@ -3,13 +3,10 @@ package system
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -62,7 +59,7 @@ func (v Provider) ask(ctx context.Context, p registry.Profile, repositories []st
 	req.SetBasicAuth(p.Login.Username, p.Login.Password.Reveal())
 	resp, err := client.Do(req)
 	if err != nil {
-		return credentials.Credential{}, v.fail(p, networkCode(ctx, err), networkCause(ctx, err))
+		return credentials.Credential{}, v.unanswered(ctx, p, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusCreated {
@@ -71,7 +68,7 @@ func (v Provider) ask(ctx context.Context, p registry.Profile, repositories []st
 
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return credentials.Credential{}, v.fail(p, networkCode(ctx, err), networkCause(ctx, err))
+		return credentials.Credential{}, v.unanswered(ctx, p, err)
 	}
 	if len(data) > maxAnswer {
 		return credentials.Credential{}, v.fail(p, registry.ErrTooLarge, fmt.Errorf("POST %s: answer is larger than %d bytes", url, maxAnswer))
@@ -113,39 +110,13 @@ func (v Provider) refused(p registry.Profile, url string, resp *http.Response) e
 	return e
 }
 
-// networkCause prefers the reason for which the caller left.
-func networkCause(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
-}
-
-func networkCode(ctx context.Context, err error) registry.Code {
-	var timeout interface{ Timeout() bool }
+// unanswered says why there is no answer. Why the caller left counts before what that did to the connection.
+func (v Provider) unanswered(ctx context.Context, p registry.Profile, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return registry.ErrTimeout
+		return v.fail(p, registry.ErrTimeout, context.Cause(ctx))
 	case ctx.Err() != nil:
-		return registry.ErrCanceled
+		return v.fail(p, registry.ErrCanceled, context.Cause(ctx))
 	}
-	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
-		return registry.ErrTLSExpired
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return registry.ErrTLSUnknownIssuer
-	}
-	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return registry.ErrTLSWrongName
-	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return registry.ErrTLS
-	}
-	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
-		return registry.ErrHostNotFound
-	}
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return registry.ErrTimeout
-	}
-	return registry.ErrUnreachable
+	return v.fail(p, registry.NetworkCode(err), err)
 }

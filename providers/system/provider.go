@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -33,12 +34,20 @@ const (
 	keyField = "key"
 )
 
-// Credential implements providers.Provider.
+// Credential returns a login that pulls what is under the profile's endpoints, and nothing else, until its ExpiresAt; an anonymous one if the profile says
+// anonymous.
+//
+// Its error is a [registry.Error]:
+//   - [registry.ErrInvalid]: the profile, see [Provider.Validate]; or a lifetime that the registry does not allow.
+//   - [registry.ErrUnauthorized]: the registry does not accept the login. [registry.ErrDenied]: it may not pull what is under the endpoint.
+//   - [registry.ErrRateLimited], with Wait; [registry.ErrUnavailable] and the codes below it; [registry.ErrTLS] and those below it.
+//   - [registry.ErrNotRegistry]: what answers is no System registry.
+//   - [registry.ErrCanceled] or [registry.ErrTimeout]: ctx ended; it wraps the cause.
 func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	if ctx.Err() != nil {
 		return credentials.Credential{}, v.fail(p, registry.ErrCanceled, context.Cause(ctx))
 	}
-	if err := v.Validate(p); err != nil {
+	if err := providers.Validate(v, p); err != nil {
 		return credentials.Credential{}, v.fail(p, registry.ErrInvalid, err)
 	}
 	endpoints, err := p.Endpoints()
@@ -82,14 +91,14 @@ func (v Provider) Validate(p registry.Profile) error {
 	case l.Username == "" && !l.Anonymous:
 		problems.Add("login", "is missing", want)
 	}
-	if v.Lifetime < 0 {
-		problems.Add("", "is served by a provider with a negative lifetime", "a positive one, or zero")
+	if v.Lifetime != 0 && v.Lifetime < time.Second { // The registry counts in seconds.
+		problems.Add("", "is served by a provider with a lifetime under a second", "a longer one, or zero")
 	}
 	return problems.Err(fmt.Sprintf("profile %q", p.Name))
 }
 
 func (v Provider) lifetime() time.Duration {
-	if v.Lifetime <= 0 {
+	if v.Lifetime == 0 {
 		return defaultLifetime
 	}
 	return v.Lifetime
