@@ -23,28 +23,36 @@ type Entry struct {
 // [registry.Endpoint.Key]. Anonymous credentials put nothing in. The same entries give the same bytes, in whatever
 // order they come.
 //
-// It fails, rather than leave anything out: with a [ConflictError] if two different logins belong under one key, which
-// [Split] puts into several secrets; with a [credentials.InvalidError] for an endpoint that cannot be read; and if a
-// credential does not pass [credentials.Credential.Validate], or cannot be written so that a kubelet reads it.
+// It fails, rather than leave anything out, with a [registry.Error]: if two different logins belong under one key, which
+// is a [ConflictError] and for [Split] to solve; if an endpoint cannot be read; if a credential does not pass
+// [credentials.Credential.Validate]; and if a kubelet could not read what would be written.
 func Build(entries ...Entry) (Config, error) {
 	members, err := gather(entries)
 	if err != nil {
 		return Config{}, err
 	}
+	var conflicts []error
 	for i := 1; i < len(members); i++ {
 		if a, b := members[i-1], members[i]; a.key == b.key {
-			return Config{}, &ConflictError{Key: a.key, Profiles: []string{entries[a.entry].Profile.Name, entries[b.entry].Profile.Name}}
+			names := []string{entries[a.entry].Profile.Name, entries[b.entry].Profile.Name}
+			conflicts = append(conflicts, &registry.Error{Op: opBuild, Code: registry.ErrInvalid, Err: &ConflictError{a.key, names},
+				Hint: "give the profiles different paths, or put their logins into several secrets"})
 		}
+	}
+	if len(conflicts) > 0 {
+		return Config{}, errors.Join(conflicts...)
 	}
 	return Config{p: &content{members: members}}, nil
 }
+
+const opBuild = "build pull secret"
 
 // Split is [Build] for entries that do not go into one secret because several logins belong under one key. It returns
 // as few configs as it takes; for no entry, one that is empty.
 //
 // A pod that names all the secrets has its images pulled with all the logins: a kubelet tries those of one key in the
-// order of the secrets, and that is the order of the entries. (Another spelling of the same key in the same secret
-// would be tried too, but in an order that changes from pull to pull.)
+// order of the secrets, and that is the order of the entries. (Another spelling of the same key in the same secret would
+// be tried too, but in an order that changes from pull to pull.)
 func Split(entries ...Entry) ([]Config, error) {
 	members, err := gather(entries)
 	if err != nil {
@@ -74,28 +82,50 @@ func gather(entries []Entry) ([]member, error) {
 	now := time.Now()
 	for i := range entries {
 		e := &entries[i]
-		endpoints, err := e.Profile.Endpoints()
+		keys, err := e.keys(now)
 		if err != nil {
 			return nil, err
 		}
-		if err := check(e.Credential, now); err != nil {
-			return nil, fmt.Errorf("profile %q: %w", e.Profile.Name, err)
-		}
-		if e.Credential.Anonymous {
-			continue
-		}
-		for _, endpoint := range endpoints {
-			if strings.HasSuffix(endpoint.Host, "]") {
-				return nil, fmt.Errorf("profile %q: endpoint %s: %w", e.Profile.Name, endpoint, errBareIPv6)
-			}
-			members = append(members, member{key: endpoint.Key(), credential: e.Credential, entry: i})
+		for _, key := range keys {
+			members = append(members, member{key: key, credential: e.Credential, entry: i})
 		}
 	}
 	slices.SortStableFunc(members, func(a, b member) int { return cmp.Compare(a.key, b.key) })
 	return unique(members), nil
 }
 
-var errBareIPv6 = errors.New("a kubelet takes an IPv6 address without a port for a pattern, and matches no image with it; name the port, also in the names of images")
+// keys returns those under which the credential belongs; none if it is anonymous.
+func (e *Entry) keys(now time.Time) ([]string, error) {
+	endpoints, err := e.Profile.Endpoints()
+	if err != nil {
+		return nil, e.refused(registry.ErrInvalid, err)
+	}
+	if err := e.Credential.Validate(now); errors.Is(err, credentials.ErrExpired) {
+		return nil, e.refused(registry.ErrExpired, err)
+	} else if err != nil {
+		return nil, e.refused(registry.ErrInvalid, err)
+	}
+	if e.Credential.Anonymous {
+		return nil, nil
+	}
+	if strings.Contains(e.Credential.Username, ":") {
+		// RFC 7617, section 2: a user-id that has a colon is invalid.
+		return nil, e.refused(registry.ErrInvalid, errors.New("the user name has a colon, with which it cannot be sent"))
+	}
+	keys := make([]string, len(endpoints))
+	for i, endpoint := range endpoints {
+		if strings.HasSuffix(endpoint.Host, "]") {
+			return nil, e.refused(registry.ErrUnsupported,
+				fmt.Errorf("endpoint %s: a kubelet takes an IPv6 address without a port for a pattern; name the port, also in the names of images", endpoint))
+		}
+		keys[i] = endpoint.Key()
+	}
+	return keys, nil
+}
+
+func (e *Entry) refused(code registry.Code, err error) error {
+	return &registry.Error{Op: opBuild, Ref: fmt.Sprintf("for profile %q", e.Profile.Name), Code: code, Err: err}
+}
 
 // unique drops members that say the same as one before them: two profiles may share a login.
 func unique(members []member) []member {
@@ -116,17 +146,6 @@ func sameLogin(a, b credentials.Credential) bool {
 	return a.Username == b.Username && a.Password.Equal(b.Password)
 }
 
-func check(c credentials.Credential, now time.Time) error {
-	if err := c.Validate(now); err != nil {
-		return err
-	}
-	if strings.Contains(c.Username, ":") {
-		// RFC 7617, section 2: a user-id that has a colon is invalid.
-		return errors.New("the user name has a colon, with which it cannot be sent")
-	}
-	return nil
-}
-
 // A ConflictError says that two logins belong under one key, of which JSON and so a secret has just one.
 type ConflictError struct {
 	// Key is the key that both want.
@@ -138,9 +157,9 @@ type ConflictError struct {
 // Error returns what is in conflict, in one line.
 func (e *ConflictError) Error() string {
 	if len(e.Profiles) == 0 {
-		return "pull secret has an entry for " + shown(e.Key) + " that is somebody else's, with another login"
+		return "somebody else has another login for " + shown(e.Key)
 	}
-	return fmt.Sprintf("profiles %q have different logins for %s, and a pull secret has one: give them different paths, or use several secrets", e.Profiles, e.Key)
+	return fmt.Sprintf("profiles %q have different logins for %s", e.Profiles, e.Key)
 }
 
 const jsonOpen, jsonBetween, jsonNext, jsonEnd = `{"auths":{"`, `":{"auth":"`, `"},"`, `"}}}`

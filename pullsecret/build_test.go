@@ -63,7 +63,7 @@ func TestBuildWrites(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := build(t, test.entries...)
 			require.Equal(t, test.want, string(c.Reveal()))
-			require.Equal(t, len(test.want), c.Len())
+			require.Equal(t, len(test.want), c.Size())
 			slices.Reverse(test.entries)
 			require.Equal(t, test.want, string(build(t, test.entries...).Reveal()), "the order of the entries changes nothing")
 		})
@@ -90,19 +90,21 @@ func TestBuildRefuses(t *testing.T) {
 	tests := map[string]struct {
 		entry pullsecret.Entry
 		want  string
+		code  registry.Code
 	}{
-		"an expired credential":       {expired, `profile "h.io": credential is expired`},
-		"an empty credential":         {entry("u", "", "h.io"), `profile "h.io": credential is empty`},
-		"an endpoint that is none":    {entry("u", "p", "h.io/Team"), "upper-case"},
-		"a user name with a colon":    {entry("u:v", "p", "h.io"), "the user name has a colon"},
-		"IPv6 without a port":         {entry("u", "p", "[::1]"), "name the port"},
-		"IPv6 among the other hosts":  {entry("u", "p", "h.io", "[::1]"), "name the port"},
-		"a second login for one host": {entry("u", "secret-canary", "good.io"), `profiles ["good.io" "good.io"] have different logins for good.io`},
+		"an expired credential":       {expired, `for profile "h.io": expired: credential is expired`, registry.ErrExpired},
+		"an empty credential":         {entry("u", "", "h.io"), `for profile "h.io": invalid: credential is empty`, registry.ErrInvalid},
+		"an endpoint that is none":    {entry("u", "p", "h.io/Team"), "upper-case", registry.ErrInvalid},
+		"a user name with a colon":    {entry("u:v", "p", "h.io"), "the user name has a colon", registry.ErrInvalid},
+		"IPv6 without a port":         {entry("u", "p", "[::1]"), "name the port", registry.ErrUnsupported},
+		"IPv6 among the other hosts":  {entry("u", "p", "h.io", "[::1]"), "name the port", registry.ErrUnsupported},
+		"a second login for one host": {entry("u", "secret-canary", "good.io"), `profiles ["good.io" "good.io"] have different logins for good.io`, registry.ErrInvalid},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := pullsecret.Build(entry("u", "p", "good.io"), test.entry)
 			require.ErrorContains(t, err, test.want)
+			require.Equal(t, test.code, registry.CodeOf(err))
 			require.NotContains(t, err.Error(), "canary")
 		})
 	}
@@ -179,7 +181,7 @@ func FuzzBuild(f *testing.F) {
 			return
 		}
 		require.True(t, json.Valid(c.Reveal()))
-		require.Len(t, c.Reveal(), c.Len())
+		require.Len(t, c.Reveal(), c.Size())
 		parsed, err := pullsecret.Parse(c.Reveal())
 		require.NoError(t, err)
 		require.Equal(t, c.Keys(), parsed.Keys())

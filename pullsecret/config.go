@@ -64,8 +64,8 @@ func (c Config) Reveal() []byte {
 	return render(c.p.members)
 }
 
-// Len returns the length of the text in bytes.
-func (c Config) Len() int {
+// Size returns the length of the text in bytes.
+func (c Config) Size() int {
 	if c.p != nil && !c.p.text.IsZero() {
 		return c.p.text.Len()
 	}

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/regcred/regcred/registry"
 )
 
 // Merge puts our entries into a config that others write too: the entries of ours are there afterwards as they are in
@@ -38,7 +40,8 @@ func Merge(existing, ours Config, owned ...string) (Config, error) {
 		case there && sameJSON(old, value):
 			continue
 		case there && !slices.Contains(owned, key):
-			conflicts = append(conflicts, &ConflictError{Key: key})
+			conflicts = append(conflicts, &registry.Error{Op: "merge pull secret", Code: registry.ErrInvalid, Err: &ConflictError{Key: key},
+				Hint: "give the profile a path, use a secret of one's own, or take the entry over"})
 		}
 		doc.auths[key] = value
 		changed = true

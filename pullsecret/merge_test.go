@@ -66,8 +66,10 @@ func TestMergeDoesNotReplaceForeignEntries(t *testing.T) {
 	existing := parse(t, `{"auths":{"h.io":{"auth":"Zjpm"},"i.io":{"username":"f"},"j.io":{"auth":"dTpw"}}}`)
 	ours := build(t, entry("u", "p", "h.io", "i.io", "j.io"))
 	_, err := pullsecret.Merge(existing, ours)
-	require.EqualError(t, err, "pull secret has an entry for h.io that is somebody else's, with another login\n"+
-		"pull secret has an entry for i.io that is somebody else's, with another login")
+	require.ErrorContains(t, err, "merge pull secret: invalid: somebody else has another login for h.io; hint: ")
+	require.ErrorContains(t, err, "merge pull secret: invalid: somebody else has another login for i.io; hint: ")
+	require.NotContains(t, err.Error(), "j.io")
+	require.Equal(t, registry.ErrInvalid, registry.CodeOf(err))
 	var conflict *pullsecret.ConflictError
 	require.ErrorAs(t, err, &conflict)
 	require.Equal(t, "h.io", conflict.Key)

@@ -57,7 +57,7 @@ func TestParseReadsAsAKubelet(t *testing.T) {
 func TestParseReturnsWhatItWasGiven(t *testing.T) {
 	const text = " {\"auths\" : {\"h.io\": {}}, \"x\": 1e999}\n"
 	require.Equal(t, text, string(parse(t, text).Reveal()))
-	require.Equal(t, len(text), parse(t, text).Len())
+	require.Equal(t, len(text), parse(t, text).Size())
 }
 
 func TestParseRefuses(t *testing.T) {

@@ -140,7 +140,7 @@ func (s Secret) Validate() error {
 	if size > maxAnnotations {
 		p.Add("annotations", "have "+strconv.Itoa(size)+" bytes", "at most 262144")
 	}
-	if size := s.Config.Len(); size > maxData {
+	if size := s.Config.Size(); size > maxData {
 		p.Add("config", "has "+strconv.Itoa(size)+" bytes", "at most 1048576: use several secrets, each for the registries of some of the workloads")
 	}
 	return p.Err("pull secret " + strconv.Quote(s.Name))
