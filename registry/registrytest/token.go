@@ -53,7 +53,11 @@ func (c *call) serveToken() {
 	}
 	scopes := scopesOf(params)
 	if endpoint.Scope != "" {
-		pattern := regexp.MustCompile(endpoint.Scope)
+		pattern, err := regexp.Compile(endpoint.Scope)
+		if err != nil {
+			c.answer(Answer{Status: 500, Body: "registrytest: Dialect.Token.Scope: " + err.Error()})
+			return
+		}
 		for _, s := range scopes {
 			if !pattern.MatchString(s) {
 				c.answer(endpoint.BadScope.or(oci(400, "UNSUPPORTED", "invalid scope", "")))
