@@ -1,0 +1,123 @@
+// Quickstart walks the whole way from a registry profile to a pull secret, aloud, and needs nothing but Go: the registry, which wants a login, is in memory.
+//
+//	go run ./examples/quickstart
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/regcred/regcred"
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
+	flags.SetOutput(out)
+	reveal := flags.Bool("reveal", false, "show the content of the secret, with the password in it")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	say := func(format string, a ...any) { fmt.Fprintf(out, format+"\n", a...) }
+
+	// A registry that speaks as Harbor does. It would be somewhere else in real life.
+	server, err := registrytest.Start(&registrytest.Registry{
+		Dialect:  registrytest.Harbor(),
+		Accounts: []registrytest.Account{{Username: "robot$shop", Password: credentials.NewSecret("s3cret"), Pull: []string{"shop/*"}}},
+	})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	if _, err := server.Registry.Add("shop/web:1.4", registrytest.Image{}); err != nil {
+		return err
+	}
+	say("1. A registry that wants a login listens on %s. It holds the image shop/web:1.4.", server.Host)
+
+	profile := registry.Profile{
+		Name:     "shop",
+		Kind:     registry.Custom,
+		Endpoint: server.Host,
+		Login: credentials.Login{
+			Username: "robot$shop",
+			Password: credentials.NewSecret("s3cret"),
+		},
+		Transport: server.Transport(), // Its certificates are its own. Most profiles need no Transport.
+	}
+	say("\n2. The profile, as a user fills it in: %q, kind %s, endpoint %s, user %s, password %s.",
+		profile.Name, profile.Kind, profile.Endpoint, profile.Login.Username, profile.Login.Password)
+
+	var pipeline regcred.Pipeline
+
+	say("\n3. Does the login work?")
+	result, err := pipeline.Login(ctx, profile)
+	if err != nil {
+		return err
+	}
+	say("   Yes. What was asked:")
+	for _, exchange := range result.Attempts[0].Exchanges {
+		say("   %s", exchange)
+	}
+	typo := profile
+	typo.Login.Password = credentials.NewSecret("secret")
+	_, err = pipeline.Login(ctx, typo)
+	say("   And with a wrong password? Code %s:", string(registry.CodeOf(err)))
+	say("   %v", err)
+
+	request := regcred.Request{
+		Name:      "shop-pull",
+		Namespace: "shop",
+		Profiles:  []registry.Profile{profile},
+		Images:    []string{server.Host + "/shop/web:1.4", server.Host + "/shop/web:1.5"},
+	}
+	say("\n4. Can the images be pulled with it?")
+	outcome, _ := pipeline.Run(ctx, request) // The error joins those of the results.
+	for i, result := range outcome.Images {
+		if result.Err == nil {
+			say("   %s: yes, it is %s", request.Images[i], result.Digest)
+			continue
+		}
+		say("   %s: no, code %s:", request.Images[i], string(registry.CodeOf(result.Err)))
+		say("   %v", result.Err)
+	}
+	say("   What is not proven is not published: there is no secret.")
+
+	say("\n5. Without the image that does not exist, there is one:")
+	request.Images = request.Images[:1]
+	outcome, err = pipeline.Run(ctx, request)
+	if err != nil {
+		return err
+	}
+	if !*reveal {
+		say("   %s in namespace %s, with a login for %s.", outcome.Secret.Name, outcome.Secret.Namespace, strings.Join(outcome.Secret.Config.Keys(), ", "))
+		say("   To see all of it, as kubectl apply takes it, with the password: go run ./examples/quickstart -reveal")
+		return nil
+	}
+	manifest, err := outcome.Secret.YAML()
+	if err != nil {
+		return err
+	}
+	say("%s", strings.TrimSpace(string(manifest)))
+	return nil
+}

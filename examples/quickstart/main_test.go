@@ -1,0 +1,36 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestQuickstart(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), nil, &out))
+	for _, want := range []string{
+		"Yes. What was asked:",
+		"Code unauthorized:",
+		"/shop/web:1.4: yes, it is sha256:",
+		"/shop/web:1.5: no, code image_not_found:",
+		"shop-pull in namespace shop, with a login for 127.0.0.1:",
+	} {
+		require.Contains(t, out.String(), want)
+	}
+	require.NotContains(t, out.String(), "s3cret")
+	require.NotContains(t, out.String(), "czNjcmV0")
+}
+
+func TestQuickstartReveals(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-reveal"}, &out))
+	_, data, found := strings.Cut(out.String(), ".dockerconfigjson: ")
+	require.True(t, found, out.String())
+	config, err := base64.StdEncoding.DecodeString(strings.TrimSpace(data))
+	require.NoError(t, err)
+	require.Contains(t, string(config), base64.StdEncoding.EncodeToString([]byte("robot$shop:s3cret")))
+}

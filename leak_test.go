@@ -1,0 +1,156 @@
+package regcred_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred"
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+)
+
+// The canaries have what JSON, URLs and base64 write in another way.
+const (
+	canaryUser  = "robot$canary"
+	canaryLogin = `ca/na+ry "l&gin" é<1>`
+	canaryProxy = `ca/na+ry "pr&xy" é<2>`
+)
+
+// forms are the canary's texts that must not be found anywhere.
+func forms(canary string) []string {
+	quoted, _ := json.Marshal(canary)
+	found := []string{
+		canary, strings.Trim(string(quoted), `"`), fmt.Sprintf("%q", canary), fmt.Sprint([]byte(canary)),
+		url.QueryEscape(canary), url.PathEscape(canary), url.UserPassword("", canary).String()[1:],
+		hex.EncodeToString([]byte(canary)),
+	}
+	for _, e := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+		found = append(found, e.EncodeToString([]byte(canaryUser+":"+canary)))
+		for offset := range 3 { // Wherever it begins in a text that is encoded as a whole; the ends depend on what is around it.
+			encoded := e.EncodeToString(append(make([]byte, offset), canary...))
+			found = append(found, encoded[4:len(encoded)-4])
+		}
+	}
+	return found
+}
+
+func requireNoCanary(t *testing.T, where, text string) {
+	t.Helper()
+	for _, canary := range []string{canaryLogin, canaryProxy} {
+		for _, form := range forms(canary) {
+			require.NotContains(t, text, form, "in %s", where)
+		}
+	}
+}
+
+// prints returns every text that a value is likely to become.
+func prints(v any) map[string]string {
+	texts := make(map[string]string)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		texts[verb] = fmt.Sprintf(verb, v)
+	}
+	if text, err := json.Marshal(v); err != nil {
+		texts["error of JSON"] = err.Error()
+	} else {
+		texts["JSON"] = string(text)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("text", "value", v)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("json", "value", v)
+	texts["log"] = log.String()
+	var failed failure
+	assert.Equal(&failed, v, nil) // It follows pointers, into fields that are not exported.
+	texts["failed test"] = string(failed)
+	return texts
+}
+
+type failure string
+
+func (f *failure) Errorf(format string, args ...any) { *f += failure(fmt.Sprintf(format, args...)) }
+
+// No text that comes out of the whole way has a secret in it: not when all is well, and not when it is not.
+func TestNothingLeaks(t *testing.T) {
+	newRegistry := func(d registrytest.Dialect) *registrytest.Registry {
+		r := &registrytest.Registry{
+			Dialect:  d,
+			Accounts: []registrytest.Account{{Username: canaryUser, Password: credentials.NewSecret(canaryLogin), Pull: []string{"team/*"}}},
+		}
+		_, err := r.Add("team/app:1", registrytest.Image{})
+		require.NoError(t, err)
+		return r
+	}
+	good := credentials.Login{Username: canaryUser, Password: credentials.NewSecret(canaryLogin)}
+	swapped := credentials.Login{Username: canaryUser, Password: credentials.NewSecret(canaryProxy)}
+	echo := registrytest.Answer{
+		Status: 403,
+		Header: map[string]string{"X-Echo": canaryLogin, "Location": "/?password=" + url.QueryEscape(canaryLogin)},
+		Body:   `{"errors":[{"code":"DENIED","message":"no entry with ` + base64.StdEncoding.EncodeToString([]byte(canaryUser+":"+canaryLogin)) + ` or ` + strings.ReplaceAll(canaryLogin, `"`, `\"`) + `"}]}`,
+	}
+	// A registry can tell only what it was told.
+	loggedIn := func(q registrytest.Request) bool { return q.Scheme != "" }
+	tests := map[string]struct {
+		login  credentials.Login
+		images []string
+		fault  *registrytest.Fault
+	}{
+		"all is well":     {login: good, images: []string{"registry.test/team/app:1"}},
+		"wrong password":  {login: swapped, images: []string{"registry.test/team/app:1"}},
+		"missing image":   {login: good, images: []string{"registry.test/team/app:2", "registry.test/other/app:1"}},
+		"an echo":         {login: good, images: []string{"registry.test/team/app:1"}, fault: &registrytest.Fault{Match: loggedIn, Answer: echo}},
+		"a cut":           {login: good, images: []string{"registry.test/team/app:1"}, fault: &registrytest.Fault{Cut: true}},
+		"not a registry":  {login: good, images: []string{"registry.test/team/app:1"}, fault: &registrytest.Fault{Match: loggedIn, Answer: registrytest.Answer{Status: 200, Body: "<html>" + canaryLogin}}},
+		"server error":    {login: good, images: []string{"registry.test/team/app:1"}, fault: &registrytest.Fault{Match: loggedIn, Answer: registrytest.Answer{Status: 500, Body: canaryLogin}}},
+		"invalid profile": {login: credentials.Login{Anonymous: true, Username: canaryUser, Password: credentials.NewSecret(canaryLogin + "\n")}},
+		"no such host":    {login: good, images: []string{"nowhere.test/team/app:1"}},
+	}
+	dialects := append(registrytest.Dialects(), registrytest.Dialect{Name: "plain"})
+	for name, test := range tests {
+		run := func(t *testing.T) {
+			for _, d := range dialects {
+				r := newRegistry(d)
+				if test.fault != nil {
+					r.Inject(*test.fault)
+				}
+				p := newPipeline(hosts{"registry.test": r, "auth.registry.test": r})
+				request := regcred.Request{
+					Name: "pull", Namespace: "shop",
+					Profiles: []registry.Profile{{
+						Name: "canary", Kind: registry.Custom, Endpoint: "registry.test", Login: test.login,
+						Transport: registry.Transport{Proxy: "http://127.0.0.1:1", ProxyUsername: canaryUser, ProxyPassword: credentials.NewSecret(canaryProxy)},
+					}},
+					Images: test.images,
+				}
+				outcome, err := p.Run(t.Context(), request)
+				for what, v := range map[string]any{
+					"pipeline": p, "request": request, "outcome": outcome, "error": err,
+					"key": providers.Key(providers.Static{}, request.Profiles[0]), "snapshot": p.Cache.Snapshot(),
+				} {
+					for how, text := range prints(v) {
+						requireNoCanary(t, d.Name+": "+what+" by "+how, text)
+					}
+				}
+				for _, result := range append(outcome.Logins, outcome.Images...) {
+					for _, attempt := range result.Attempts {
+						for _, exchange := range attempt.Exchanges {
+							requireNoCanary(t, d.Name+": exchange", fmt.Sprintf("%s %+v", exchange, exchange))
+						}
+					}
+				}
+			}
+		}
+		t.Run(name, func(t *testing.T) { synctest.Test(t, run) }) // In which waiting for a server that fails takes no time.
+	}
+}

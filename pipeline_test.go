@@ -1,0 +1,240 @@
+package regcred_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred"
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/validate"
+)
+
+// hosts answers for registries in memory, by their real names.
+type hosts map[string]*registrytest.Registry
+
+func (h hosts) RoundTrip(req *http.Request) (*http.Response, error) {
+	if r := h[req.URL.Host]; r != nil {
+		return r.Transport().RoundTrip(req)
+	}
+	return nil, errors.New("no such host: " + req.URL.Host)
+}
+
+func newPipeline(h hosts) *regcred.Pipeline {
+	return &regcred.Pipeline{Checker: validate.Checker{RoundTripper: h}}
+}
+
+// harbor is a registry of that kind with an account for each of two teams.
+func harbor(t *testing.T) *registrytest.Registry {
+	t.Helper()
+	r := &registrytest.Registry{
+		Dialect: registrytest.Harbor(),
+		Accounts: []registrytest.Account{
+			{Username: "robot-a", Password: credentials.NewSecret("pw-a"), Pull: []string{"team-a/*"}},
+			{Username: "robot-b", Password: credentials.NewSecret("pw-b"), Pull: []string{"team-b/*"}},
+		},
+	}
+	for _, name := range []string{"team-a/app:1", "team-b/app:1"} {
+		_, err := r.Add(name, registrytest.Image{})
+		require.NoError(t, err)
+	}
+	return r
+}
+
+func profile(name, endpoint, username, password string) registry.Profile {
+	return registry.Profile{
+		Name: name, Kind: registry.Custom, Endpoint: endpoint,
+		Login: credentials.Login{Username: username, Password: credentials.NewSecret(password)},
+	}
+}
+
+func TestRun(t *testing.T) {
+	p := newPipeline(hosts{"harbor.test": harbor(t)})
+	outcome, err := p.Run(t.Context(), regcred.Request{
+		Name: "pull", Namespace: "shop", Labels: map[string]string{"team": "a"},
+		Profiles: []registry.Profile{
+			profile("a", "https://harbor.test/team-a/", "robot-a", "pw-a"),
+			profile("b", "harbor.test/team-b", "robot-b", "pw-b"),
+		},
+		Images: []string{"harbor.test/team-b/app:1", "harbor.test/team-a/app:1"},
+	})
+	require.NoError(t, err)
+	require.Equal(t, "pull", outcome.Secret.Name)
+	require.Equal(t, "shop", outcome.Secret.Namespace)
+	require.Equal(t, map[string]string{"team": "a"}, outcome.Secret.Labels)
+	require.JSONEq(t, `{"auths":{
+		"harbor.test/team-a":{"auth":"cm9ib3QtYTpwdy1h"},
+		"harbor.test/team-b":{"auth":"cm9ib3QtYjpwdy1i"}}}`, string(outcome.Secret.Config.Reveal()))
+	require.Len(t, outcome.Logins, 2)
+	require.Equal(t, "b", outcome.Images[0].Candidate)
+	require.Equal(t, "a", outcome.Images[1].Candidate)
+	require.Zero(t, outcome.RenewAt, "passwords do not expire")
+	require.Zero(t, outcome.ExpiresAt)
+}
+
+// What fails is not published, and all of it is told at once.
+func TestRunFails(t *testing.T) {
+	h := hosts{"harbor.test": harbor(t)}
+	tests := map[string]struct {
+		profiles []registry.Profile
+		images   []string
+		want     []registry.Code // One for each login, then one for each image.
+	}{
+		"wrong password": {
+			profiles: []registry.Profile{profile("a", "harbor.test", "robot-a", "wrong")},
+			want:     []registry.Code{registry.ErrUnauthorized},
+		},
+		"one of two images is missing": {
+			profiles: []registry.Profile{profile("a", "harbor.test", "robot-a", "pw-a")},
+			images:   []string{"harbor.test/team-a/app:1", "harbor.test/team-a/app:2"},
+			want:     []registry.Code{"", "", registry.ErrImageNotFound},
+		},
+		"an image of another team": {
+			profiles: []registry.Profile{profile("a", "harbor.test", "robot-a", "pw-a")},
+			images:   []string{"harbor.test/team-b/app:1"},
+			want:     []registry.Code{"", registry.ErrDenied},
+		},
+		"an image that no profile serves": {
+			profiles: []registry.Profile{profile("a", "harbor.test/team-a", "robot-a", "pw-a")},
+			images:   []string{"harbor.test/team-b/app:1"},
+			want:     []registry.Code{"", registry.ErrNoProfile},
+		},
+		"a host that does not exist": {
+			profiles: []registry.Profile{profile("x", "nowhere.test", "x", "y")},
+			want:     []registry.Code{registry.ErrUnreachable},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			outcome, err := newPipeline(h).Run(t.Context(), regcred.Request{Profiles: test.profiles, Images: test.images})
+			require.Error(t, err)
+			require.Zero(t, outcome.Secret)
+			var got []registry.Code
+			for _, result := range append(outcome.Logins, outcome.Images...) {
+				got = append(got, registry.CodeOf(result.Err))
+				if result.Err != nil {
+					require.ErrorIs(t, err, result.Err)
+				}
+			}
+			require.Equal(t, test.want, got)
+		})
+	}
+}
+
+// An input that cannot be right is told whole, and nobody is asked.
+func TestRunInvalid(t *testing.T) {
+	r := harbor(t)
+	_, err := newPipeline(hosts{"harbor.test": r}).Run(t.Context(), regcred.Request{
+		Name: "Not A Name",
+		Profiles: []registry.Profile{
+			profile("a", "harbor.test", "robot-a", "pw-a"),
+			profile("a", "https://", "robot-a", ""),
+		},
+		Images: []string{"harbor.test/team-a/app:1", "UPPER:case"},
+	})
+	invalid, ok := errors.AsType[*credentials.InvalidError](err)
+	require.True(t, ok, "%v", err)
+	var fields []string
+	for _, f := range invalid.Fields {
+		fields = append(fields, f.Field)
+	}
+	require.Equal(t, []string{"profiles[1].endpoint", "profiles[1].login.password", "profiles[1].name", "images[1]", "name"}, fields)
+	require.Empty(t, r.Requests())
+}
+
+// A credential that was revoked before its time is got anew once, and what was proven with the old one is proven again.
+func TestRunRenewsWhatWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := harbor(t)
+		issued := atomic.Int32{}
+		p := newPipeline(hosts{"harbor.test": r})
+		p.Provider = providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
+			password := "revoked"
+			if issued.Add(1) > 1 {
+				password = "pw-a"
+			}
+			return credentials.Credential{
+				Username: "robot-a", Password: credentials.NewSecret(password),
+				IssuedAt: time.Now(), ExpiresAt: time.Now().Add(12 * time.Hour),
+			}, nil
+		})
+		request := regcred.Request{
+			Profiles: []registry.Profile{profile("a", "harbor.test", "robot-a", "ignored")},
+			Images:   []string{"harbor.test/team-a/app:1"},
+		}
+		outcome, err := p.Run(t.Context(), request)
+		require.NoError(t, err)
+		require.EqualValues(t, 2, issued.Load())
+		require.JSONEq(t, `{"auths":{"harbor.test":{"auth":"cm9ib3QtYTpwdy1h"}}}`, string(outcome.Secret.Config.Reveal()))
+		require.Equal(t, time.Now().Add(12*time.Hour), outcome.ExpiresAt)
+		require.True(t, outcome.RenewAt.After(time.Now()) && outcome.RenewAt.Before(outcome.ExpiresAt))
+
+		_, err = p.Run(t.Context(), request)
+		require.NoError(t, err)
+		require.EqualValues(t, 2, issued.Load(), "the second one is in the cache")
+	})
+}
+
+// A kubelet tries the longest path first, and then the others; so does the pipeline.
+func TestRunTriesAsAKubelet(t *testing.T) {
+	p := newPipeline(hosts{"harbor.test": harbor(t)})
+	outcome, err := p.Run(t.Context(), regcred.Request{
+		Profiles: []registry.Profile{
+			profile("whole", "harbor.test", "robot-b", "pw-b"),
+			profile("part", "harbor.test/team-b", "robot-a", "pw-a"),
+		},
+		Images: []string{"harbor.test/team-b/app:1"},
+	})
+	require.NoError(t, err)
+	require.Equal(t, "whole", outcome.Images[0].Candidate)
+	require.Len(t, outcome.Images[0].Attempts, 2)
+	require.Equal(t, "part", outcome.Images[0].Attempts[0].Candidate)
+}
+
+func TestRunAnonymous(t *testing.T) {
+	mcr := &registrytest.Registry{Dialect: registrytest.MCR()}
+	_, err := mcr.Add("dotnet/runtime:9.0", registrytest.Image{})
+	require.NoError(t, err)
+	p := newPipeline(hosts{"mcr.microsoft.com": mcr})
+	outcome, err := p.Run(t.Context(), regcred.Request{
+		Profiles: []registry.Profile{{Name: "mcr", Kind: registry.Custom, Endpoint: "mcr.microsoft.com", Login: credentials.Login{Anonymous: true}}},
+		Images:   []string{"mcr.microsoft.com/dotnet/runtime:9.0"},
+	})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"auths":{}}`, string(outcome.Secret.Config.Reveal()))
+	require.True(t, outcome.Images[0].Anonymous)
+	require.Equal(t, "mcr", outcome.Images[0].Candidate)
+}
+
+func TestRunCanceled(t *testing.T) {
+	cause := errors.New("the user closed the form")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	outcome, err := newPipeline(hosts{"harbor.test": harbor(t)}).Run(ctx, regcred.Request{
+		Profiles: []registry.Profile{profile("a", "harbor.test", "robot-a", "pw-a")},
+		Images:   []string{"harbor.test/team-a/app:1"},
+	})
+	require.ErrorIs(t, err, cause)
+	require.ErrorIs(t, err, registry.ErrCanceled)
+	require.Zero(t, outcome.Secret)
+}
+
+func TestLogin(t *testing.T) {
+	p := newPipeline(hosts{"harbor.test": harbor(t)})
+	result, err := p.Login(t.Context(), profile("a", "harbor.test", "robot-a", "pw-a"))
+	require.NoError(t, err)
+	require.Equal(t, "a", result.Candidate)
+	_, err = p.Login(t.Context(), profile("a", "harbor.test", "robot-a", "wrong"))
+	require.ErrorIs(t, err, registry.ErrUnauthorized)
+	_, err = p.Login(t.Context(), registry.Profile{})
+	require.ErrorContains(t, err, "name is missing")
+}
