@@ -106,6 +106,9 @@ func (b *Book) Create(ctx context.Context, a Account, password credentials.Secre
 	if a.Robot() {
 		return fmt.Errorf("%w: %s is the name of a robot", ErrInvalid, a.Name)
 	}
+	if err := a.Validate(); err != nil { // Before the hash, which takes its time.
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	hash, err := hashPassword(password)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
