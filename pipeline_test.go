@@ -43,10 +43,7 @@ func harbor(t *testing.T) *registrytest.Registry {
 			{Username: "robot-b", Password: credentials.NewSecret("pw-b"), Pull: []string{"team-b/*"}},
 		},
 	}
-	for _, name := range []string{"team-a/app:1", "team-b/app:1"} {
-		_, err := r.Add(name, registrytest.Image{})
-		require.NoError(t, err)
-	}
+	add(t, r, "team-a/app:1", "team-b/app:1")
 	return r
 }
 
