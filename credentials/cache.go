@@ -53,38 +53,6 @@ type Cache struct {
 	runner *runner // Nil if Run is not running.
 }
 
-// An entry is what there is about one key.
-type entry struct {
-	key   Key
-	state atomic.Pointer[state] // Nil if there is no credential.
-
-	// Guarded by the cache's mutex.
-	trouble *trouble // Nil if all is well.
-	call    *call    // Nil if none is under way.
-	src     Source   // The latest, for Run.
-	holders int32    // Bound sources.
-	place   int32    // In the schedule, counted from 1. Zero means that it is not there.
-	gone    bool     // No longer in the table.
-}
-
-func (e *entry) busy() bool { return e.call != nil }
-
-// trouble is what is remembered of failures and refusals.
-type trouble struct {
-	failures  int   // In a row.
-	err       error // The last one.
-	until     int64 // Nobody asks before this, on the monotonic clock. It is for the time without a credential; with one, state.renew is.
-	refusals  int   // In a row.
-	refusedAt int64 // On the monotonic clock.
-}
-
-func (e *entry) troubled() *trouble {
-	if e.trouble == nil {
-		e.trouble = &trouble{}
-	}
-	return e.trouble
-}
-
 func (c *Cache) init() {
 	c.once.Do(func() {
 		c.start = time.Now()
@@ -123,18 +91,13 @@ func (c *Cache) Credential(ctx context.Context, key Key, src Source) (Credential
 // ask is the way of a caller who may have to wait. It is called with the mutex held, and lets go of it.
 func (c *Cache) ask(ctx context.Context, e *entry, src Source) (Credential, error) {
 	now := c.now()
-	s := e.state.Load()
-	if s != nil && !s.usable(now) {
-		e.state.Store(nil)
-		s = nil
-	}
-	if s != nil {
-		if !s.fresh(now) && e.call == nil {
+	if s := e.usable(now); s != nil {
+		if !s.fresh(now) && !e.busy() {
 			c.startCall(ctx, e, src, false)
 		}
 		c.mu.Unlock()
 		if c.Hooks.Hit != nil {
-			c.Hooks.Hit(e.key)
+			c.Hooks.Hit(e.key())
 		}
 		return s.cred, nil
 	}
@@ -142,15 +105,16 @@ func (c *Cache) ask(ctx context.Context, e *entry, src Source) (Credential, erro
 		c.mu.Unlock()
 		return Credential{}, context.Cause(ctx)
 	}
-	if e.call == nil {
-		if t := e.trouble; t != nil && now.mono < t.until {
+	if !e.busy() {
+		if e.waits(now) {
+			t := e.unrest
 			err := &BackoffError{Failures: t.failures, Until: time.Unix(0, now.wall+t.until-now.mono), Err: t.err}
 			c.mu.Unlock()
 			return Credential{}, err
 		}
 		c.startCall(ctx, e, src, true)
 	}
-	call := e.call
+	call := e.unrest.call
 	c.join(call)
 	c.mu.Unlock()
 	return c.wait(ctx, call)
@@ -171,14 +135,14 @@ func (c *Cache) entry(key Key) *entry {
 		t = t.moved()
 		c.table.Store(t)
 	}
-	e := &entry{key: key}
+	e := newEntry(key)
 	t.add(e)
 	return e
 }
 
 // used says whether the entry was used by its key; see [Cache.wanted]. The mutex is held.
 func (c *Cache) used(e *entry, yes bool) {
-	if _, slot := c.table.Load().find(&e.key); yes {
+	if slot := c.table.Load().at(e); yes {
 		slot.use()
 	} else {
 		slot.unuse()
@@ -187,16 +151,15 @@ func (c *Cache) used(e *entry, yes bool) {
 
 // remove takes the entry out. The mutex is held. Callers who wait for its call still get what it brings.
 func (c *Cache) remove(e *entry) {
-	if e.gone {
+	if e.gone() {
 		return
 	}
 	t := c.table.Load()
-	_, slot := t.find(&e.key)
-	slot.remove()
+	t.at(e).remove()
 	t.live--
-	e.gone = true
-	e.state.Store(nil) // Bound sources notice by this.
 	c.due.remove(e)
+	e.place = goneForGood
+	e.state.Store(nil) // Bound sources notice by this.
 }
 
 // Invalidate drops the credential for the key, if it is still the refused one: a registry said that it is not, or no longer, good. The next caller has a new one issued. Where new ones are
@@ -223,7 +186,7 @@ func (c *Cache) invalidate(e *entry, refused Credential) {
 	}
 	e.state.Store(nil)
 	now := c.now()
-	t := e.troubled()
+	t := e.uneasy()
 	if time.Duration(now.mono-t.refusedAt) > refusalMemory {
 		t.refusals = 0
 	}
@@ -234,7 +197,7 @@ func (c *Cache) invalidate(e *entry, refused Credential) {
 	if t.refusals > 1 {
 		t.until += int64(retryIn(t.refusals-1, 0, 0, 0, jitter()))
 	}
-	c.plan(e, now)
+	c.plan(e, c.due.source(e), now)
 }
 
 // Forget drops all that is known of the key, unless a bound source holds it.

@@ -30,13 +30,12 @@ func jitter() float64 { return rand.Float64() }
 // startCall begins a call for the entry, which has none. The mutex is held.
 func (c *Cache) startCall(ctx context.Context, e *entry, src Source, urgent bool) *call {
 	k := &call{entry: e, src: src, ctx: context.WithoutCancel(ctx), done: make(chan struct{}), urgent: urgent}
-	e.call = k
-	e.src = src
+	e.uneasy().call = k
 	if s := e.state.Load(); s != nil {
 		s.renew.Store(s.end())
 	}
 	c.due.remove(e)
-	c.pace(e.key).add(k, urgent)
+	c.pace(e.key()).add(k, urgent)
 	return k
 }
 
@@ -45,7 +44,7 @@ func (c *Cache) join(k *call) {
 	k.waiting++
 	if !k.urgent && k.began.IsZero() {
 		k.urgent = true
-		c.pace(k.entry.key).add(k, true)
+		c.pace(k.entry.key()).add(k, true)
 	}
 }
 
@@ -69,19 +68,20 @@ func (c *Cache) wait(ctx context.Context, k *call) (Credential, error) {
 			c.end(k)
 			k.err = errNobodyWaits
 			close(k.done)
-			if !k.entry.gone {
-				c.plan(k.entry, c.now())
+			if !k.entry.gone() {
+				c.used(k.entry, false)
+				c.plan(k.entry, k.src, c.now())
 			}
 		}
 		c.mu.Unlock()
-		return Credential{}, fmt.Errorf("wait for the credential of %s: %w", k.entry.key, context.Cause(ctx))
+		return Credential{}, fmt.Errorf("wait for the credential of %s: %w", k.entry.key(), context.Cause(ctx))
 	}
 }
 
 // question asks the source, in a goroutine of its own.
 func (c *Cache) question(k *call) {
 	timeout := or(c.Timeout, 30*time.Second)
-	late := fmt.Errorf("issuer %s did not answer within %s: %w", k.entry.key, timeout, context.DeadlineExceeded)
+	late := fmt.Errorf("issuer %s did not answer within %s: %w", k.entry.key(), timeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(k.ctx, timeout, late)
 	defer cancel()
 	// A source that does not heed its context holds up nobody. It is given a moment to end by itself, for its own error says more.
@@ -104,14 +104,14 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 	var s *state
 	if err == nil {
 		if s, err = newState(cred, c.Policy, now, jitter()); err != nil {
-			err = fmt.Errorf("issuer %s: %w", k.entry.key, err)
+			err = fmt.Errorf("issuer %s: %w", k.entry.key(), err)
 		}
 	}
 	c.end(k)
 	e := k.entry
 	if err == nil {
 		k.cred = cred
-		if !e.gone {
+		if !e.gone() {
 			c.accept(e, s)
 		}
 	} else {
@@ -119,9 +119,9 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 		c.fail(e, err, now)
 	}
 	event := k.event(now)
-	if !e.gone {
+	if !e.gone() {
 		c.used(e, k.waiting > 0)
-		c.plan(e, now)
+		c.plan(e, k.src, now)
 	}
 	c.mu.Unlock()
 	close(k.done)
@@ -131,7 +131,7 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 // end takes the call out of its entry. The mutex is held.
 func (c *Cache) end(k *call) {
 	k.over = true
-	k.entry.call = nil
+	k.entry.unrest.call = nil
 	if k.runner != nil {
 		k.runner.under--
 		k.runner.wake()
@@ -141,23 +141,22 @@ func (c *Cache) end(k *call) {
 // accept puts a new credential in. The mutex is held.
 func (c *Cache) accept(e *entry, s *state) {
 	e.state.Store(s)
-	if t := e.trouble; t != nil {
-		t.failures, t.err, t.until = 0, nil, 0
-		if t.refusals == 0 {
-			e.trouble = nil
-		}
-	}
+	e.calm()
 }
 
 // fail decides when the next call may be. The mutex is held.
 func (c *Cache) fail(e *entry, err error, now instant) {
-	t := e.troubled()
+	t := e.uneasy()
 	t.failures++
 	t.err = err
-	if s := e.state.Load(); s != nil && s.usable(now) {
-		wait := retryIn(t.failures, s.left(now), s.life(), retryAfter(err), jitter())
-		s.renew.Store(min(s.at(now)+int64(wait), s.end()))
-		return
+	s := e.usable(now)
+	var left, life time.Duration
+	if s != nil {
+		left, life = s.left(now), s.life()
 	}
-	t.until = now.mono + int64(retryIn(t.failures, 0, 0, retryAfter(err), jitter()))
+	wait := retryIn(t.failures, left, life, retryAfter(err), jitter())
+	t.until = now.mono + int64(wait)
+	if s != nil {
+		s.renew.Store(min(s.at(now)+int64(wait), s.end()))
+	}
 }

@@ -69,8 +69,8 @@ func (k *call) event(now instant) Event {
 
 // expiring reports whether little is left of the entry's credential.
 func (e *entry) expiring(now instant) bool {
-	s := e.state.Load()
-	return s != nil && s.usable(now) && s.left(now) <= s.life()/lastResort
+	s := e.usable(now)
+	return s != nil && s.left(now) <= s.life()/lastResort
 }
 
 func (h *Hooks) tell(e Event) {
@@ -123,12 +123,12 @@ func (c *Cache) Snapshot() []Entry {
 
 // seen describes the entry. The mutex is held.
 func (e *entry) seen(now instant) Entry {
-	seen := Entry{Key: e.key, Calling: e.call != nil, Holders: int(e.holders)}
-	if t := e.trouble; t != nil {
+	seen := Entry{Key: e.key(), Calling: e.busy(), Holders: int(e.holders)}
+	if t := e.unrest; t != nil {
 		seen.Failures, seen.LastError = t.failures, t.err
 		seen.NextCall = time.Unix(0, now.wall+max(0, t.until-now.mono))
 	}
-	if s := e.state.Load(); s != nil && s.usable(now) {
+	if s := e.usable(now); s != nil {
 		seen.Usable = true
 		seen.IssuedAt, seen.ExpiresAt = s.cred.IssuedAt, s.cred.ExpiresAt
 		seen.NextCall = time.Time{}

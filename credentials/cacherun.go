@@ -1,7 +1,6 @@
 package credentials
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"time"
@@ -77,22 +76,23 @@ func (c *Cache) renewDue(ctx context.Context, r *runner) time.Duration {
 		if r.under >= or(c.Concurrency, 16) {
 			return maxSleep // The end of a call wakes it.
 		}
-		c.renewOne(ctx, r, first.entry, now)
+		c.renewOne(ctx, r, first, now)
 	}
 	return maxSleep
 }
 
 // renewOne does what is due for the entry, and sets the time of the next look at it.
-func (c *Cache) renewOne(ctx context.Context, r *runner, e *entry, now instant) {
-	s := e.state.Load()
+func (c *Cache) renewOne(ctx context.Context, r *runner, a appointment, now instant) {
+	e := a.entry
+	s := e.usable(now)
 	switch {
-	case s != nil && s.fresh(now):
-		c.plan(e, now) // A clock was set since.
+	case s != nil && s.fresh(now), s == nil && e.waits(now):
+		c.plan(e, a.src, now) // A clock was set since.
 	case c.wanted(e):
-		c.startCall(ctx, e, e.src, false).runner = r
+		c.startCall(ctx, e, a.src, false).runner = r
 		r.under++
-	case s != nil && s.usable(now):
-		c.due.set(e, s.end()-s.ahead)
+	case s != nil:
+		c.due.set(appointment{now.mono + int64(s.left(now)), e, a.src})
 	default:
 		c.remove(e)
 	}
@@ -100,79 +100,27 @@ func (c *Cache) renewOne(ctx context.Context, r *runner, e *entry, now instant) 
 
 // wanted reports whether someone holds the entry, or asked for its key since the last call. The mutex is held.
 func (c *Cache) wanted(e *entry) bool {
-	_, slot := c.table.Load().find(&e.key)
-	return e.src != nil && (e.holders > 0 || slot.used())
+	return e.holders > 0 || c.table.Load().at(e).used()
 }
 
-// plan sets when Run looks at the entry next. The mutex is held.
-func (c *Cache) plan(e *entry, now instant) {
+// plan sets when Run looks at the entry next, and what it asks then; nil means that it cannot know. The mutex is held.
+func (c *Cache) plan(e *entry, src Source, now instant) {
+	if src == nil || e.busy() {
+		return
+	}
 	at := now.mono
-	if s := e.state.Load(); s != nil {
-		if s.renew.Load() == never {
+	if s := e.usable(now); s != nil {
+		renew := s.renew.Load()
+		if renew == never {
 			c.due.remove(e)
 			return
 		}
-		at = s.renew.Load() - s.ahead
-	} else if e.trouble != nil {
-		at = max(at, e.trouble.until)
+		at += renew - s.at(now)
+	} else if e.unrest != nil {
+		at = max(at, e.unrest.until)
 	}
-	c.due.set(e, at)
+	c.due.set(appointment{at, e, src})
 	if e.place == 1 && c.runner != nil {
 		c.runner.wake()
 	}
-}
-
-// A schedule says when to look at which entry, on the monotonic clock: a heap, the next one first. An entry knows its place in it.
-type schedule []appointment
-
-type appointment struct {
-	at    int64
-	entry *entry
-}
-
-func (s *schedule) set(e *entry, at int64) {
-	if e.place == 0 {
-		heap.Push(s, appointment{at, e})
-		return
-	}
-	(*s)[e.place-1].at = at
-	heap.Fix(s, int(e.place-1))
-}
-
-func (s *schedule) remove(e *entry) {
-	if e.place != 0 {
-		heap.Remove(s, int(e.place-1))
-	}
-}
-
-// earlier moves all by d. Their order stays.
-func (s schedule) earlier(d int64) {
-	for i := range s {
-		s[i].at -= d
-	}
-}
-
-func (s schedule) Len() int           { return len(s) }
-func (s schedule) Less(i, j int) bool { return s[i].at < s[j].at }
-
-func (s schedule) Swap(i, j int) {
-	s[i], s[j] = s[j], s[i]
-	s[i].entry.place, s[j].entry.place = int32(i+1), int32(j+1)
-}
-
-// Push is for package heap.
-func (s *schedule) Push(x any) {
-	a := x.(appointment)
-	*s = append(*s, a)
-	a.entry.place = int32(len(*s))
-}
-
-// Pop is for package heap.
-func (s *schedule) Pop() any {
-	last := len(*s) - 1
-	a := (*s)[last]
-	(*s)[last] = appointment{}
-	*s = (*s)[:last]
-	a.entry.place = 0
-	return a
 }

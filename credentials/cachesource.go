@@ -39,9 +39,8 @@ func (c *Cache) Source(key Key, src Source) *CachedSource {
 // take finds the place in the cache. The mutex is held.
 func (s *CachedSource) take() *entry {
 	l := s.lease
-	if l.entry == nil || l.entry.gone {
+	if l.entry == nil || l.entry.gone() {
 		l.entry = s.cache.entry(l.key)
-		l.entry.src = l.src
 		if !l.released {
 			l.entry.holders++
 		}
@@ -55,7 +54,7 @@ func (s *CachedSource) Credential(ctx context.Context) (Credential, error) {
 	e := s.entry.Load()
 	if st := e.state.Load(); st != nil && st.fresh(s.cache.now()) {
 		if s.cache.Hooks.Hit != nil {
-			s.cache.Hooks.Hit(e.key)
+			s.cache.Hooks.Hit(e.key())
 		}
 		return st.cred, nil
 	}
@@ -76,7 +75,7 @@ func (s *CachedSource) Rebind(key Key, src Source) {
 	l := s.lease
 	l.src = src
 	if key == l.key {
-		s.take().src = src
+		s.cache.due.setSource(s.take(), src)
 		return
 	}
 	if !l.released {
@@ -108,7 +107,7 @@ func (l *lease) drop() {
 
 // giveUp gives up the entry. The mutex is held.
 func (l *lease) giveUp(remove bool) {
-	if l.entry.gone {
+	if l.entry.gone() {
 		return
 	}
 	l.entry.holders--

@@ -63,12 +63,19 @@ func (t *table) find(key *Key) (*entry, slot) {
 				return nil, slot{}
 			}
 			if got&^tagUsed == tag {
-				if e := b.entries[i].Load(); e != nil && e.key == *key {
+				if e := b.entries[i].Load(); e != nil && e.has(key) {
 					return e, slot{b, i}
 				}
 			}
 		}
 	}
+}
+
+// at returns the place of an entry that is there.
+func (t *table) at(e *entry) slot {
+	key := e.key()
+	_, s := t.find(&key)
+	return s
 }
 
 // use marks the entry in the slot as used.
@@ -88,7 +95,7 @@ func (t *table) full() bool { return t.filled >= len(t.buckets)*(bucketSlots-1) 
 
 // add puts in an entry whose key is not there. The table must not be full.
 func (t *table) add(e *entry) slot {
-	h := t.hash(e.key)
+	h := t.hash(e.key())
 	mask := uint64(len(t.buckets) - 1)
 	for n := h & mask; ; n = (n + 1) & mask {
 		b := &t.buckets[n]

@@ -1,0 +1,394 @@
+package credentials_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+)
+
+// FuzzCache does to a cache whatever the bytes say, two for each step, and holds each answer against a model that is simple enough to be
+// believed: it knows when each token really dies, which ones were refused, and to which login they belong.
+func FuzzCache(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{opGet, 3, opForward, 3, opGet, 9, opForward, 4, opGet, 3})                                 // Fresh, stale, expired.
+	f.Add([]byte{opGet, 3, opMode, modeFail, opForward, 3, opGet, 3, opForward, 1, opGet, 3, opForward, 4}) // Renewals fail.
+	f.Add([]byte{opMode, modeHang, opGet, 0, opCancel, 0, opGet, 1, opForward, 2, opGet, 1})
+	f.Add([]byte{opGet, 3, opInvalidate, 0, opGet, 3, opInvalidate, 0, opGet, 3, opForward, 1, opGet, 3})
+	f.Add([]byte{opGet, 3, opRotate, 0, opGet, 3, opForget, 0, opGet, 3, opCrowd, 0, opGet, 3})
+	f.Add([]byte{opGet, 3, opSuspend, 4, opGet, 3, opWall, 4, opGet, 3, opForward, 3, opGet, 3, opWall, 12, opGet, 3})
+	f.Add([]byte{opRun, 0, opGet, 3, opForward, 5, opGet, 3, opSuspend, 5, opForward, 1, opGet, 3, opRun, 0, opForward, 5})
+	for mode := range byte(modes) {
+		f.Add([]byte{opRun, 0, opMode, mode, opGet, 3, opForward, 3, opGet, 3, opForward, 1, opMode, modeOK, opForward, 3, opGet, 3, opForward, 4, opGet, 3})
+	}
+	f.Fuzz(func(t *testing.T, steps []byte) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			defer w.end()
+			for len(steps) >= 2 && !t.Failed() {
+				w.step(steps[0], steps[1])
+				steps = steps[2:]
+				synctest.Wait()
+			}
+		})
+	})
+}
+
+const (
+	opGet = iota
+	opCancel
+	opForward
+	opMode
+	opInvalidate
+	opRotate
+	opForget
+	opCrowd
+	opSuspend
+	opWall
+	opRun
+	ops
+)
+
+const (
+	modeOK = iota
+	modeSlow
+	modeShort
+	modeForever
+	modeFail
+	modeThrottle
+	modeHang
+	modeEmpty
+	modeExpired
+	modes
+)
+
+var spans = [...]time.Duration{time.Second, 45 * time.Second, 5 * time.Minute, 50 * time.Minute, 70 * time.Minute, 13 * time.Hour}
+
+const modelKeys = 3
+
+// A world is a cache, its issuers, and what is true about them.
+type world struct {
+	t     *testing.T
+	cache *credentials.Cache
+	stop  context.CancelFunc // Of Run; nil if it is not running.
+	bound [modelKeys]*credentials.CachedSource
+	ahead time.Duration // The wall clock, wrongly.
+
+	mu     sync.Mutex
+	mode   [modelKeys]byte
+	logins [modelKeys]int
+	cancel [modelKeys]context.CancelFunc
+	ctx    [modelKeys]context.Context
+	tokens map[string]*modelToken
+	last   [modelKeys]*modelToken    // Of the present login: what was handed out last.
+	keys   map[credentials.Key]*asks // What an issuer sees of one key.
+}
+
+type modelToken struct {
+	cred    credentials.Credential
+	key     credentials.Key
+	dies    time.Time     // By the monotonic clock; zero means never.
+	passed  time.Duration // What the wall clock says has passed, beyond that.
+	skewed  bool          // The wall clock was wrong in its life, so that it may have been dropped early.
+	refused time.Time
+}
+
+type asks struct {
+	running  int
+	failed   time.Time // When the last call failed; zero if it did not.
+	disturbs int       // Refusals, evictions: whatever makes a new call right.
+	seen     int
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{
+		t: t, cache: &credentials.Cache{MaxEntries: 20}, tokens: map[string]*modelToken{},
+		keys: map[credentials.Key]*asks{},
+	}
+	for k := range modelKeys {
+		w.ctx[k], w.cancel[k] = context.WithCancel(t.Context())
+		w.bound[k] = w.cache.Source(w.key(k), w.source(k, 0))
+	}
+	return w
+}
+
+func (w *world) end() {
+	if w.stop != nil {
+		w.stop()
+	}
+	for k := range modelKeys {
+		w.cancel[k]()
+	}
+	time.Sleep(time.Hour) // All calls come to their end; the bubble fails if a goroutine does not.
+}
+
+func (w *world) key(k int) credentials.Key {
+	return credentials.Key{Issuer: "model", Tenant: fmt.Sprint(k), Login: credentials.Fingerprint{byte(w.logins[k]), byte(w.logins[k] >> 8)}}
+}
+
+func (w *world) failf(format string, args ...any) {
+	w.t.Errorf(format, args...)
+}
+
+func (w *world) step(op, arg byte) {
+	k := int(arg) % modelKeys
+	span := spans[int(arg)%len(spans)]
+	switch op % ops {
+	case opGet:
+		for i := range 1 + int(arg)/modelKeys%8 {
+			go w.get(k, i%2 == 0, int(arg)&32 != 0)
+		}
+	case opCancel:
+		w.cancel[k]()
+		w.ctx[k], w.cancel[k] = context.WithCancel(w.t.Context())
+	case opForward:
+		time.Sleep(span)
+	case opMode:
+		w.mu.Lock()
+		for i := range w.mode {
+			w.mode[i] = arg % modes
+		}
+		w.mu.Unlock()
+	case opInvalidate:
+		w.invalidate(k)
+	case opRotate:
+		w.rotate(k)
+	case opForget:
+		w.disturb(k)
+		w.cache.Forget(w.key(k)) // It is held, so nothing happens.
+	case opCrowd:
+		for i := range modelKeys {
+			w.disturb(i)
+		}
+		for i := range 25 {
+			_, _ = w.cache.Credential(w.t.Context(), credentials.Key{Issuer: "crowd", Scope: fmt.Sprint(arg, i)},
+				credentials.Static(credentials.Credential{Anonymous: true}))
+		}
+	case opSuspend:
+		w.setWall(span, 0)
+	case opWall:
+		if arg&8 != 0 {
+			span = -span
+		}
+		w.setWall(span, span)
+	case opRun:
+		if w.stop != nil {
+			w.stop()
+			w.stop = nil
+			return
+		}
+		ctx, stop := context.WithCancel(w.t.Context())
+		w.stop = stop
+		go func() { _ = w.cache.Run(ctx) }()
+	}
+}
+
+// setWall makes the wall clock jump, by wrong more than time has passed.
+func (w *world) setWall(d, wrong time.Duration) {
+	w.mu.Lock()
+	w.ahead += wrong
+	for _, token := range w.tokens {
+		token.passed += d
+		token.skewed = token.skewed || wrong != 0
+	}
+	w.mu.Unlock()
+	w.cache.SetWall(d)
+}
+
+// dead reports whether a clock of the machine can tell that the token is dead. If it was suspended while its wall clock was behind, none can.
+func (m *modelToken) dead(now time.Time) bool {
+	return !m.dies.IsZero() && !now.Add(max(0, m.passed)).Before(m.dies)
+}
+
+func (w *world) disturb(k int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asks(w.key(k)).disturbs++
+}
+
+func (w *world) asks(key credentials.Key) *asks {
+	if w.keys[key] == nil {
+		w.keys[key] = &asks{}
+	}
+	return w.keys[key]
+}
+
+// get is one caller. It judges its answer.
+func (w *world) get(k int, byKey, hurry bool) {
+	w.mu.Lock()
+	key, src := w.key(k), w.source(k, w.logins[k])
+	ctx, patience := w.ctx[k], time.Hour
+	if hurry {
+		patience = 10 * time.Millisecond
+	}
+	start := time.Now()
+	good := w.mustHave(w.last[k], start)
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+
+	var c credentials.Credential
+	var err error
+	if byKey {
+		c, err = w.cache.Credential(ctx, key, src)
+	} else {
+		c, err = w.bound[k].Credential(ctx)
+	}
+
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if took := now.Sub(start); took > patience {
+		w.failf("a caller with a patience of %s waited %s", patience, took)
+	}
+	if good != nil && (err != nil || now != start) {
+		w.failf("a caller got (%v) after %s although %s was good", err, now.Sub(start), good.cred.Password.Reveal())
+	}
+	if err != nil {
+		return
+	}
+	token := w.tokens[c.Password.Reveal()]
+	switch {
+	case token == nil:
+		w.failf("a credential that was never issued: %+v", c)
+	case token.dead(now):
+		w.failf("%s was handed out after its end", c.Password.Reveal())
+	case !token.refused.IsZero() && start.After(token.refused):
+		w.failf("%s was handed out after it was refused", c.Password.Reveal())
+	case token.key != key:
+		w.failf("the credential of %+v was handed out for %+v", token.key, key)
+	case w.key(k) == key:
+		w.last[k] = token
+	}
+}
+
+// mustHave returns the token if a caller has to get one at once.
+func (w *world) mustHave(token *modelToken, now time.Time) *modelToken {
+	if token == nil || !token.refused.IsZero() || w.ahead != 0 || token.skewed || token.dead(now) {
+		return nil
+	}
+	return token
+}
+
+func (w *world) invalidate(k int) {
+	w.mu.Lock()
+	token := w.last[k]
+	if token == nil {
+		w.mu.Unlock()
+		return
+	}
+	token.refused = time.Now()
+	w.last[k] = nil
+	w.asks(token.key).disturbs++
+	cred := token.cred
+	w.mu.Unlock()
+	for _, seen := range w.present(k) {
+		cred.IssuedAt, cred.ExpiresAt = seen.IssuedAt, seen.ExpiresAt
+	}
+	w.cache.Invalidate(token.key, cred)
+}
+
+// present returns what the snapshot says of the key. The dates of its credential have moved if a clock was set.
+func (w *world) present(k int) []credentials.Entry {
+	var found []credentials.Entry
+	for _, e := range w.cache.Snapshot() {
+		if e.Key == w.key(k) && e.Usable {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+func (w *world) rotate(k int) {
+	w.mu.Lock()
+	w.logins[k]++
+	w.last[k] = nil
+	key, src := w.key(k), w.source(k, w.logins[k])
+	w.mu.Unlock()
+	w.bound[k].Rebind(key, src)
+	for _, e := range w.cache.Snapshot() {
+		if e.Key.Tenant == key.Tenant && e.Key.Issuer == key.Issuer && e.Key != key && e.Holders > 0 {
+			w.failf("the old login is still held: %s", e.Key)
+		}
+	}
+}
+
+// source is the issuer as one login sees it.
+func (w *world) source(k, login int) credentials.Source {
+	key := credentials.Key{Issuer: "model", Tenant: fmt.Sprint(k), Login: credentials.Fingerprint{byte(login), byte(login >> 8)}}
+	return credentials.SourceFunc(func(ctx context.Context) (credentials.Credential, error) {
+		mode := w.begin(k, key)
+		c, err := w.issue(ctx, key, mode)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		a := w.asks(key)
+		a.running--
+		a.failed = time.Time{}
+		if err != nil || mode == modeEmpty || mode == modeExpired {
+			a.failed = time.Now()
+		}
+		return c, err
+	})
+}
+
+func (w *world) begin(k int, key credentials.Key) byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := w.asks(key)
+	a.running++
+	if a.running > 1 && a.seen == a.disturbs {
+		w.failf("two calls at once for %s", key)
+	}
+	if !a.failed.IsZero() && a.seen == a.disturbs && time.Since(a.failed) < 700*time.Millisecond {
+		w.failf("a call %s after one that failed", time.Since(a.failed))
+	}
+	a.seen = a.disturbs
+	return w.mode[k]
+}
+
+var errModel = errors.New("issuer fails")
+
+func (w *world) issue(ctx context.Context, key credentials.Key, mode byte) (credentials.Credential, error) {
+	life := time.Hour
+	switch mode {
+	case modeSlow:
+		time.Sleep(7 * time.Second)
+	case modeShort:
+		life = time.Minute
+	case modeForever:
+		life = 0
+	case modeFail:
+		return credentials.Credential{}, errModel
+	case modeThrottle:
+		return credentials.Credential{}, &throttle{10 * time.Minute}
+	case modeHang:
+		<-ctx.Done()
+		return credentials.Credential{}, context.Cause(ctx)
+	case modeEmpty:
+		return credentials.Credential{}, nil
+	case modeExpired:
+		return credentials.Credential{Username: "u", Password: credentials.NewSecret("expired"), ExpiresAt: time.Now().Add(-24 * time.Hour)}, nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	name := fmt.Sprint("token-", len(w.tokens))
+	token := &modelToken{key: key, skewed: w.ahead != 0, passed: w.ahead}
+	// The issuer's clock is right, and the machine's, which both read here, may be ahead of it.
+	token.cred = credentials.Credential{Username: "u", Password: credentials.NewSecret(name), IssuedAt: time.Now().Add(-w.ahead)}
+	if life > 0 {
+		token.cred.ExpiresAt = token.cred.IssuedAt.Add(life)
+		token.dies = time.Now().Add(life)
+	}
+	w.tokens[name] = token
+	return token.cred, nil
+}
+
+type throttle struct{ wait time.Duration }
+
+func (t *throttle) Error() string             { return "throttled" }
+func (t *throttle) RetryAfter() time.Duration { return t.wait }
