@@ -18,13 +18,16 @@ import (
 //	{access}                the scope in JSON, as the distribution project puts it into the detail of an error; or null
 //	{account} {ip}          who asks
 //
-// In a Challenge, a part in square brackets is left out if one of its gaps has nothing to stand in it: Bearer realm="..."[,scope="{scope}"].
+// In a Challenge, a part in square brackets is left out if one of its gaps has nothing to stand in it:
+//
+//	Bearer realm="{scheme}://{host}/token"[,scope="{scope}"]
 type Answer struct {
 	// Status is the HTTP status. A zero Status, without Cut, makes a zero Answer.
 	Status int
 	// Challenge is the header WWW-Authenticate. Several lines are as many headers. Empty means none.
 	Challenge string
-	// Header is further headers, with keys in their canonical form. The Content-Type is made from Body if it is not here: JSON, HTML or plain text.
+	// Header is further headers, with keys in their canonical form. The Content-Type is made from Body if it is not
+	// here: JSON, HTML or plain text.
 	Header map[string]string
 	// Body is the body.
 	Body string

@@ -1,6 +1,9 @@
 package registrytest
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Dialects returns all known dialects. They may be changed.
 func Dialects() []Dialect {
@@ -11,7 +14,7 @@ func Dialects() []Dialect {
 }
 
 const (
-	// ECRAccount and ECRRegion stand in what ECR says.
+	// These stand in what ECR says.
 	ecrAccount = "123456789012"
 	ecrRegion  = "us-east-1"
 
@@ -35,8 +38,8 @@ var (
 	ociNeedsAccept  = oci(404, "MANIFEST_UNKNOWN", "OCI manifest or index found, but accept header does not support it", "")
 )
 
-// DockerHub is Docker Hub: https://docs.docker.com/docker-hub/ and https://docs.docker.com/reference/api/registry/latest/. It hides whether
-// a repository exists, and counts pulls.
+// DockerHub is Docker Hub: https://docs.docker.com/docker-hub/ and
+// https://docs.docker.com/reference/api/registry/latest/. It hides whether a repository exists, and counts pulls.
 func DockerHub() Dialect {
 	challenge := `Bearer realm="{scheme}://{tokenhost}/token",service="registry.docker.io"[,scope="{scope}"]`
 	hidden := unauthorized.with(challenge + `,error="insufficient_scope"`)
@@ -65,8 +68,8 @@ func DockerHub() Dialect {
 	}
 }
 
-// ECR is a private registry of AWS: https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html. Its passwords come from AWS, for 12 hours:
-// see [Registry.Authenticate].
+// ECR is a private registry of AWS: https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html. Its
+// passwords come from AWS, for 12 hours: see [Registry.Authenticate].
 func ECR() Dialect {
 	denied := `User: arn:aws:iam::` + ecrAccount + `:user/{account} is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:` + ecrRegion + `:` +
 		ecrAccount + `:repository/{repository} because no identity-based policy allows the ecr:BatchGetImage action`
@@ -131,8 +134,10 @@ func ECRPublic() Dialect {
 
 // google is what both registries of Google share.
 func google(name string) Dialect {
-	const permission = `Permission \"artifactregistry.repositories.downloadArtifacts\" denied on resource \"projects/{project}/locations/us/repositories/{rest}\" (or it may not exist)`
-	body := `{"errors":[{"code":"DENIED","message":"` + permission + `"}]}`
+	const (
+		resource   = `"projects/{project}/locations/us/repositories/{rest}" (or it may not exist)`
+		permission = `"artifactregistry.repositories.downloadArtifacts"`
+	)
 	return Dialect{
 		Name:   name,
 		Header: apiVersion(),
@@ -145,9 +150,9 @@ func google(name string) Dialect {
 		BasicRefused: oci(401, "UNAUTHORIZED", "No valid credential was supplied.", ""),
 		BadToken:     oci(401, "UNAUTHORIZED", "No valid credential was supplied.", ""),
 		Hides:        true,
-		Denied:       Answer{Status: 403, Body: body},
-		DeniedAnonymous: oci(403, "DENIED", `Unauthenticated request. Unauthenticated requests do not have permission `+
-			`"artifactregistry.repositories.downloadArtifacts" on resource "projects/{project}/locations/us/repositories/{rest}" (or it may not exist)`, ""),
+		Denied:       oci(403, "DENIED", "Permission "+permission+" denied on resource "+resource, ""),
+		DeniedAnonymous: oci(403, "DENIED", "Unauthenticated request. Unauthenticated requests do not have permission "+
+			permission+" on resource "+resource, ""),
 		RepositoryMissing: oci(404, "NAME_UNKNOWN", `Repository "{repository}" not found`, ""),
 		ManifestMissing:   oci(404, "MANIFEST_UNKNOWN", `Failed to fetch "{reference}"`, ""),
 		RateLimited:       oci(429, "TOOMANYREQUESTS", "Quota exceeded for quota metric 'Requests per project per region'.", ""),
@@ -155,7 +160,8 @@ func google(name string) Dialect {
 	}
 }
 
-// GCR is gcr.io: https://cloud.google.com/artifact-registry/docs/docker/authentication. A bad token gets a 401 without a challenge.
+// GCR is gcr.io: https://cloud.google.com/artifact-registry/docs/docker/authentication. A bad token gets a 401 without
+// a challenge.
 func GCR() Dialect {
 	d := google("gcr")
 	d.Token.Post = Answer{Status: 404}
@@ -173,8 +179,8 @@ func ArtifactRegistry() Dialect {
 	return d
 }
 
-// ACR is Azure's azurecr.io: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md. It has no 403; its refresh tokens are the
-// passwords of a user that is all zeros.
+// ACR is Azure's azurecr.io: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md. It has no 403; its refresh
+// tokens are the passwords of a user that is all zeros.
 func ACR() Dialect {
 	challenge := `Bearer realm="{scheme}://{host}/oauth2/token",service="{host}"[,scope="{scope}"]`
 	refused := oci(401, "UNAUTHORIZED", "authentication required, visit https://aka.ms/acr/authorization for more information.", "{access}").with(challenge)
@@ -214,17 +220,22 @@ func MCR() Dialect {
 		Header:            apiVersion(),
 		Open:              true,
 		RepositoryMissing: missing,
-		TagsMissing: Answer{Status: 404, Body: `<?xml version="1.0" encoding="utf-8"?><Error><Code>BlobNotFound</Code><Message>The specified blob does not exist.</Message></Error>`,
-			Header: map[string]string{"Content-Type": "application/xml"}},
+		TagsMissing: Answer{
+			Status: 404, Header: map[string]string{"Content-Type": "application/xml"},
+			Body: `<?xml version="1.0" encoding="utf-8"?><Error><Code>BlobNotFound</Code>` +
+				`<Message>The specified blob does not exist.</Message></Error>`,
+		},
 		ManifestMissing: missing,
 		RateLimited:     Answer{Status: 429, Body: "Ref A: 0F1C Ref B: LON04 Ref C: 2026-01-01T00:00:00Z"},
 	}
 }
 
-// GHCR is GitHub's ghcr.io: https://docs.github.com/packages/working-with-a-github-packages-registry/working-with-the-container-registry. Its token endpoint
-// denies already, and answers a wrong login with 403.
+// GHCR is GitHub's ghcr.io:
+// https://docs.github.com/packages/working-with-a-github-packages-registry/working-with-the-container-registry. Its
+// token endpoint denies already, and answers a wrong login with 403.
 func GHCR() Dialect {
 	challenge := `Bearer realm="{scheme}://{host}/token",service="{host}",scope="{scope}"`
+	noLogin := oci(401, "UNAUTHORIZED", "authentication required", "")
 	denied := oci(403, "DENIED", "denied", "")
 	return Dialect{
 		Name:   "ghcr",
@@ -233,15 +244,16 @@ func GHCR() Dialect {
 			Path:              "/token",
 			Post:              Answer{Status: 405},
 			Anonymous:         AnonymousWithRight,
-			NoLogin:           oci(401, "UNAUTHORIZED", "authentication required", ""),
+			NoLogin:           noLogin,
 			BadLogin:          denied,
 			Denied:            denied,
 			KnowsRepositories: true,
 			TTL:               300 * time.Second,
 			Body:              justToken,
 		},
-		Ping:            oci(401, "UNAUTHORIZED", "authentication required", "").with(`Bearer realm="{scheme}://{host}/token",service="{host}",scope="repository:user/image:pull"`),
-		Unauthorized:    oci(401, "UNAUTHORIZED", "authentication required", "").with(challenge),
+		// Its ping asks for a repository that nobody has.
+		Ping:            noLogin.with(strings.Replace(challenge, "{scope}", "repository:user/image:pull", 1)),
+		Unauthorized:    noLogin.with(challenge),
 		BasicRefused:    denied,
 		BadToken:        denied,
 		Hides:           true,

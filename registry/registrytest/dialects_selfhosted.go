@@ -2,8 +2,8 @@ package registrytest
 
 import "time"
 
-// Quay is quay.io and Red Hat Quay: https://docs.redhat.com/documentation/red_hat_quay. Its token endpoint does not say how long a token is good, and refuses
-// scopes of other forms than its own.
+// Quay is quay.io and Red Hat Quay: https://docs.redhat.com/documentation/red_hat_quay. Its token endpoint does not say
+// how long a token is good, and refuses scopes of other forms than its own.
 func Quay() Dialect {
 	refused := oci(401, "UNAUTHORIZED", "access to the requested resource is not authorized", "{}").with(
 		`Bearer realm="{scheme}://{host}/v2/auth",service="{host}"[,scope="{scope}"]`)
@@ -27,9 +27,10 @@ func Quay() Dialect {
 		RepositoryMissing: oci(404, "NAME_UNKNOWN", "repository not found", "{}"),
 		ManifestMissing:   oci(404, "MANIFEST_UNKNOWN", "manifest unknown", "{}"),
 		Blocked:           oci(405, "DENIED", "Namespace {project} has been disabled. Please contact a system administrator.", "{}"),
-		RateLimited:       Answer{Status: 429, Body: "<html>\r\n<head><title>429 Too Many Requests</title></head>\r\n<body>\r\n<center><h1>429 Too Many Requests</h1></center>\r\n</body>\r\n</html>\r\n"},
-		Tags:              Listing{Default: 50, Max: 100},
-		Catalog:           Catalog{Listing: Listing{Default: 50, Max: 100, Cursor: "next_page"}},
+		RateLimited: Answer{Status: 429, Body: "<html>\r\n<head><title>429 Too Many Requests</title></head>\r\n" +
+			"<body>\r\n<center><h1>429 Too Many Requests</h1></center>\r\n</body>\r\n</html>\r\n"},
+		Tags:    Listing{Default: 50, Max: 100},
+		Catalog: Catalog{Listing: Listing{Default: 50, Max: 100, Cursor: "next_page"}},
 	}
 }
 
@@ -128,14 +129,16 @@ func Harbor() Dialect {
 		RepositoryMissing: missing,
 		TagsMissing:       oci(404, "NOT_FOUND", "repository {repository} not found", ""),
 		ManifestMissing:   missing,
-		Blocked:           oci(412, "PROJECTPOLICYVIOLATION", "current image with 3 vulnerabilities cannot be pulled due to configured policy in 'Prevent images with vulnerability severity of \"High\" or higher from running.'", ""),
-		RateLimited:       oci(429, "TOO_MANY_REQUEST", "too many requests", ""),
-		Catalog:           Catalog{For: CatalogForAdmins, No: oci(401, "UNAUTHORIZED", "unauthorized to list catalog", "").with(basic)},
+		Blocked: oci(412, "PROJECTPOLICYVIOLATION", "current image with 3 vulnerabilities cannot be pulled due to configured policy in "+
+			`'Prevent images with vulnerability severity of "High" or higher from running.'`, ""),
+		RateLimited: oci(429, "TOO_MANY_REQUEST", "too many requests", ""),
+		Catalog:     Catalog{For: CatalogForAdmins, No: oci(401, "UNAUTHORIZED", "unauthorized to list catalog", "").with(basic)},
 	}
 }
 
-// GitLab is the container registry of GitLab: https://docs.gitlab.com/user/packages/container_registry/authenticate_with_container_registry/. Its tokens come
-// from the host of GitLab itself, and a scope that is not granted is silently left out of them.
+// GitLab is the container registry of GitLab:
+// https://docs.gitlab.com/user/packages/container_registry/authenticate_with_container_registry/. Its tokens come from
+// the host of GitLab itself, and a scope that is not granted is silently left out of them.
 func GitLab() Dialect {
 	challenge := `Bearer realm="{scheme}://{tokenhost}/jwt/auth",service="container_registry"[,scope="{scope}"]`
 	forbidden := oci(403, "DENIED", "access forbidden", "")
@@ -150,10 +153,11 @@ func GitLab() Dialect {
 			Post:       Answer{Status: 404},
 			Anonymous:  AnonymousWithScope,
 			NoLogin:    forbidden,
-			BadLogin:   oci(401, "UNAUTHORIZED", "HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password.", ""),
-			NoRights:   forbidden,
-			TTL:        5 * time.Minute,
-			Body:       justToken,
+			BadLogin: oci(401, "UNAUTHORIZED", "HTTP Basic: Access denied. If a password was provided for Git authentication, "+
+				"the password was incorrect or you're required to use a token instead of a password.", ""),
+			NoRights: forbidden,
+			TTL:      5 * time.Minute,
+			Body:     justToken,
 		},
 		Unauthorized:      unauthorized.with(challenge),
 		BadToken:          unauthorized.with(challenge + `,error="invalid_token"`),
@@ -169,8 +173,9 @@ func GitLab() Dialect {
 	}
 }
 
-// DistributionBasic is the registry of the CNCF's distribution project with an htpasswd file. There, whoever has an account may
-// do everything: give accounts the right to push to "*". One with less is denied with a 403, as by a proxy before the registry.
+// DistributionBasic is the registry of the CNCF's distribution project with an htpasswd file. There, whoever has an
+// account may do everything: give accounts the right to push to "*". One with less is denied with a 403, as by a proxy
+// before the registry.
 func DistributionBasic() Dialect {
 	return Dialect{
 		Name:              "distribution-basic",
@@ -185,7 +190,8 @@ func DistributionBasic() Dialect {
 	}
 }
 
-// DistributionToken is the same registry with a token server: https://distribution.github.io/distribution/spec/auth/. It has no 403.
+// DistributionToken is the same registry with a token server: https://distribution.github.io/distribution/spec/auth/.
+// It has no 403.
 func DistributionToken() Dialect {
 	d := DistributionBasic()
 	challenge := `Bearer realm="{scheme}://{host}/auth/token",service="registry"[,scope="{scope}"]`
@@ -224,8 +230,8 @@ func Zot() Dialect {
 	}
 }
 
-// Gitea is Gitea and Forgejo, as their source reads and as a sample of what else speaks the protocol: the challenge names the
-// service that GitLab names and a scope that is none, and what is refused is refused in plain text.
+// Gitea is Gitea and Forgejo, as their source reads and as a sample of what else speaks the protocol: the challenge
+// names the service that GitLab names and a scope that is none, and what is refused is refused in plain text.
 func Gitea() Dialect {
 	challenge := `Bearer realm="{scheme}://{host}/v2/token",service="container_registry",scope="*"`
 	badLogin := Answer{Status: 401, Body: "authGroup.Verify\n"}

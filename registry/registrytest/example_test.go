@@ -43,9 +43,27 @@ func Example() {
 
 func ExampleDialects() {
 	for _, d := range registrytest.Dialects() {
-		fmt.Print(d.Name, " ")
+		fmt.Println(d.Name)
 	}
-	// Output: dockerhub ecr ecr-public gcr gar quay nexus-basic nexus-bearer artifactory mcr acr harbor ghcr gitlab distribution-basic distribution-token zot gitea
+	// Output:
+	// dockerhub
+	// ecr
+	// ecr-public
+	// gcr
+	// gar
+	// quay
+	// nexus-basic
+	// nexus-bearer
+	// artifactory
+	// mcr
+	// acr
+	// harbor
+	// ghcr
+	// gitlab
+	// distribution-basic
+	// distribution-token
+	// zot
+	// gitea
 }
 
 // A registry of one's own is a changed copy, or a row of one's own.

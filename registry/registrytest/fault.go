@@ -36,7 +36,8 @@ type fault struct {
 	left int // Negative means for ever.
 }
 
-// Inject makes the registry fail, until the returned function is called. Of several faults that match a request, the one that was injected first and has times left is taken.
+// Inject makes the registry fail, until the returned function is called. Of several faults that match a request, the
+// one that was injected first and has times left is taken.
 func (r *Registry) Inject(f Fault) (remove func()) {
 	state := &fault{f, f.Times}
 	if f.Times == 0 {

@@ -11,11 +11,13 @@ import (
 	"strings"
 )
 
-// An Image is what [Registry.Add] makes an image from. Equal Images have equal digests, in every registry. The zero Image is a small OCI image for linux/amd64.
+// An Image is what [Registry.Add] makes an image from. Equal Images have equal digests, in every registry. The zero
+// Image is a small OCI image for linux/amd64.
 type Image struct {
 	// Format is the format of its manifests.
 	Format Format
-	// Platforms are what it is for: "linux/amd64", "linux/arm64/v8". Several make an index with an image for each. None means linux/amd64.
+	// Platforms are what it is for: "linux/amd64", "linux/arm64/v8". Several make an index with an image for each. None
+	// means linux/amd64.
 	Platforms []string
 	// Index makes an index even for a single platform.
 	Index bool
@@ -48,7 +50,8 @@ const (
 	Manifests
 )
 
-// Add puts an image into the registry, under a name within it, team/app:1.0 or just team/app, and returns the digest of its manifest or index. It asks for no right.
+// Add puts an image into the registry, under a name within it, team/app:1.0 or just team/app, and returns the digest of
+// its manifest or index. It asks for no right.
 func (r *Registry) Add(name string, image Image) (digest string, err error) {
 	repository, tag, err := splitName(name)
 	if err != nil {
@@ -90,7 +93,8 @@ func (r *Registry) Add(name string, image Image) (digest string, err error) {
 	return digest, nil
 }
 
-// AddManifest puts any bytes into the registry as a manifest of any type, under a name as for [Registry.Add], and returns their digest.
+// AddManifest puts any bytes into the registry as a manifest of any type, under a name as for [Registry.Add], and
+// returns their digest.
 func (r *Registry) AddManifest(name, mediaType string, body []byte) (digest string, err error) {
 	repository, tag, err := splitName(name)
 	if err != nil {
@@ -100,8 +104,8 @@ func (r *Registry) AddManifest(name, mediaType string, body []byte) (digest stri
 	return digest, nil
 }
 
-// Remove takes something out of the registry: an image by team/app:1.0, a tag only, or by team/app@sha256:..., the manifest or blob itself; and by team/app alone the whole
-// repository.
+// Remove takes something out of the registry: an image by team/app:1.0, a tag only, or by team/app@sha256:..., the
+// manifest or blob itself; and by team/app alone the whole repository.
 func (r *Registry) Remove(name string) {
 	repository, reference, isDigest := strings.Cut(name, "@")
 	isTag := false
@@ -174,11 +178,12 @@ func describe(mediaType string, content []byte) descriptor {
 // mediaTypes are those of the image, the index, the config and a layer.
 func (f Format) mediaTypes() (image, index, config, layer string) {
 	if f == OCI {
-		return "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.config.v1+json",
-			"application/vnd.oci.image.layer.v1.tar+gzip"
+		const image = "application/vnd.oci.image."
+		return image + "manifest.v1+json", image + "index.v1+json", image + "config.v1+json", image + "layer.v1.tar+gzip"
 	}
-	return "application/vnd.docker.distribution.manifest.v2+json", "application/vnd.docker.distribution.manifest.list.v2+json", "application/vnd.docker.container.image.v1+json",
-		"application/vnd.docker.image.rootfs.diff.tar.gzip"
+	const docker = "application/vnd.docker."
+	return docker + "distribution.manifest.v2+json", docker + "distribution.manifest.list.v2+json", docker + "container.image.v1+json",
+		docker + "image.rootfs.diff.tar.gzip"
 }
 
 func (i Image) build(repository string, p platform) child {

@@ -13,38 +13,30 @@ import (
 // errCut is what a client in memory sees of a connection that is closed.
 var errCut = errors.New("registrytest: connection closed")
 
-// Transport returns a transport whose requests the registry answers without a socket, whatever host they name: for tests in a bubble of testing/synctest, where
-// tokens expire and limits end by the bubble's clock.
+// Transport returns a transport whose requests the registry answers without a socket, whatever host they name: for
+// tests in a bubble of testing/synctest, where tokens expire and limits end by the bubble's clock.
 //
-// The host names of the URLs say which part of the registry is meant; see [Registry.ServeHTTP]. https and http differ in nothing but the scheme. Close the bodies of the responses:
-// until then, a goroutine of the answer may wait.
+// The host names of the URLs say which part of the registry is meant; see [Registry.ServeHTTP]. https and http differ
+// in nothing but the scheme. Close the bodies of the responses: until then, a goroutine of the answer may wait.
 func (r *Registry) Transport() http.RoundTripper { return memory{r} }
 
 type memory struct{ handler http.Handler }
 
 func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(req.Context())
-	in := req.Clone(ctx)
-	in.RequestURI = req.URL.RequestURI()
-	in.Proto, in.ProtoMajor, in.ProtoMinor = "HTTP/1.1", 1, 1
-	in.RemoteAddr = "192.0.2.1:49152" // An address of documentation, RFC 5737.
-	in.Close = false
-	if in.Host == "" {
-		in.Host = req.URL.Host
-	}
-	if req.URL.Scheme == "https" {
-		in.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: req.URL.Hostname()}
-	}
 	body := req.Body
 	if body == nil {
 		body = http.NoBody
 	}
+	if err := context.Cause(req.Context()); err != nil {
+		_ = body.Close()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	in := asServed(req.Clone(ctx))
 	in.Body = body
 	reader, writer := io.Pipe()
 	w := &memoryWriter{header: make(http.Header), body: writer, started: make(chan struct{})}
-	done := make(chan struct{})
 	go func() {
-		defer close(done)
 		err := w.run(m.handler, in)
 		_ = body.Close()
 		_ = writer.CloseWithError(err) // A nil error is the end of the body.
@@ -53,23 +45,19 @@ func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
 	stop := context.AfterFunc(ctx, func() { _ = reader.CloseWithError(context.Cause(ctx)) })
 	select {
 	case <-w.started:
-	case <-done:
-		select {
-		case <-w.started:
-		default:
-			stop()
-			cancel(nil)
-			return nil, errCut
-		}
 	case <-ctx.Done():
 		err := context.Cause(ctx)
 		cancel(err)
 		return nil, err
 	}
 	end := func() { stop(); cancel(errCut) }
+	if w.status == 0 {
+		end()
+		return nil, errCut
+	}
 	res := &http.Response{
 		Status: strconv.Itoa(w.status) + " " + http.StatusText(w.status), StatusCode: w.status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Proto: in.Proto, ProtoMajor: in.ProtoMajor, ProtoMinor: in.ProtoMinor,
 		Header: w.sent, ContentLength: -1, Request: req,
 		Body: &memoryBody{reader, end},
 	}
@@ -81,6 +69,21 @@ func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
 		res.Body = http.NoBody
 	}
 	return res, nil
+}
+
+// asServed makes a client's request into what a server sees of it.
+func asServed(in *http.Request) *http.Request {
+	in.RequestURI = in.URL.RequestURI()
+	in.Proto, in.ProtoMajor, in.ProtoMinor = "HTTP/1.1", 1, 1
+	in.RemoteAddr = "192.0.2.1:49152" // An address of documentation, RFC 5737.
+	in.Close = false
+	if in.Host == "" {
+		in.Host = in.URL.Host
+	}
+	if in.URL.Scheme == "https" {
+		in.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: in.URL.Hostname()}
+	}
+	return in
 }
 
 // A memoryBody ends the answer when it is closed.
@@ -100,7 +103,7 @@ type memoryWriter struct {
 
 	once    sync.Once
 	started chan struct{}
-	status  int // These two are set before started is closed.
+	status  int // These two are set before started is closed. Zero means that there is no answer.
 	sent    http.Header
 }
 
@@ -111,6 +114,7 @@ func (w *memoryWriter) run(h http.Handler, req *http.Request) (err error) {
 		case nil:
 		case http.ErrAbortHandler:
 			err = io.ErrUnexpectedEOF
+			w.once.Do(func() { close(w.started) })
 		default:
 			panic(p)
 		}

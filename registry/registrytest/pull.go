@@ -55,7 +55,8 @@ func (c *call) dialectHeader() {
 	}
 }
 
-// accepts reports whether the client can read a manifest of the type. Only OCI types are withheld: clients that are older than those say nothing, and get Docker's.
+// accepts reports whether the client can read a manifest of the type. Only OCI types are withheld: clients that are
+// older than those say nothing, and get Docker's.
 func (c *call) accepts(mediaType string) bool {
 	if !strings.HasPrefix(mediaType, "application/vnd.oci.") {
 		return true

@@ -12,16 +12,19 @@ import (
 
 // A Registry is a container registry in memory. It is an [http.Handler]; see also [Start] and [Registry.Transport].
 //
-// Set the fields before its first use, and change none of them afterwards: the methods are for that. The zero Registry is empty, wants Basic authentication and
-// knows no account. It is safe for concurrent use and must not be copied once in use.
+// Set the fields before its first use, and change none of them afterwards: the methods are for that. The zero Registry
+// is empty, wants Basic authentication and knows no account. It is safe for concurrent use and must not be copied once
+// in use.
 type Registry struct {
 	// Dialect is how it speaks. The zero Dialect is a plain registry with Basic authentication.
 	Dialect Dialect
 
-	// Accounts are those who may log in, until [Registry.SetAccounts] names others. Several may have the same user name, with passwords of their own.
+	// Accounts are those who may log in, until [Registry.SetAccounts] names others. Several may have the same user
+	// name, with passwords of their own.
 	Accounts []Account
-	// Authenticate is asked for a user name and password that no account has, such as those that a cloud issued. It returns false for ones that it does not know either; an account whose
-	// ExpiresAt has passed is answered as expired. It is called concurrently. Nil means that there are no others.
+	// Authenticate is asked for a user name and password that no account has, such as those that a cloud issued. It
+	// returns false for ones that it does not know either; an account whose ExpiresAt has passed is answered as
+	// expired. It is called concurrently. Nil means that there are no others.
 	Authenticate func(username string, password credentials.Secret) (Account, bool)
 
 	// Public are the repositories that anybody may pull from; see [Account.Pull] for how they are named.
@@ -31,10 +34,11 @@ type Registry struct {
 	// Repositories exist from the start, without an image.
 	Repositories []string
 
-	// TokenHost is the host of the token endpoint, with its port if there is one, where the dialect has one on another host. Empty means "auth." before the host of the registry;
-	// [Start] listens on one.
+	// TokenHost is the host of the token endpoint, with its port if there is one, where the dialect has one on another
+	// host. Empty means "auth." before the host of the registry; [Start] listens on one.
 	TokenHost string
-	// RedirectBlobs sends those who ask for a blob to another host, which refuses every login, as storage services do with a signed URL.
+	// RedirectBlobs sends those who ask for a blob to another host, which refuses every login, as storage services do
+	// with a signed URL.
 	RedirectBlobs bool
 	// BlobHost is that host. Empty means "blobs." before the host of the registry; [Start] listens on one.
 	BlobHost string
@@ -62,11 +66,13 @@ type Account struct {
 	// ExpiresAt is when the login ends to be accepted. Zero means never.
 	ExpiresAt time.Time
 
-	// Pull are the repositories that may be pulled from: "team/app"; "team/*", all below team; "*", all. One that does not exist yet may be named.
+	// Pull are the repositories that may be pulled from: "team/app"; "team/*", all below team; "*", all. One that does
+	// not exist yet may be named.
 	Pull []string
 	// Push are those that may be pushed to, and pulled from.
 	Push []string
-	// NoBlobs are those whose manifests may be pulled and nothing else, whatever Pull and Push say: with some registries these are two rights.
+	// NoBlobs are those whose manifests may be pulled and nothing else, whatever Pull and Push say: with some
+	// registries these are two rights.
 	NoBlobs []string
 	// Admin may list all repositories.
 	Admin bool
@@ -132,7 +138,8 @@ func (r *Registry) ExpireTokens() {
 	})
 }
 
-// ServeHTTP serves the registry, its token endpoint and its storage of blobs; which of them, the Host header of the request says.
+// ServeHTTP serves the registry, its token endpoint and its storage of blobs; which of them, the Host header of the
+// request says.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	at := place{part: PartRegistry, tokenHost: r.TokenHost, blobHost: r.BlobHost}
 	registryHost := req.Host

@@ -12,7 +12,8 @@ type scope struct {
 	actions []string
 }
 
-// parseScope reads a scope by https://distribution.github.io/distribution/spec/auth/scope/: the name may hold colons of its own.
+// parseScope reads a scope by https://distribution.github.io/distribution/spec/auth/scope/: the name may hold colons of
+// its own.
 func parseScope(s string) (scope, bool) {
 	kind, rest, _ := strings.Cut(s, ":")
 	i := strings.LastIndexByte(rest, ':')

@@ -55,7 +55,8 @@ func start(r *Registry, secure bool) (*Server, error) {
 		scheme, s.CA = "https", ca
 		config = &tls.Config{Certificates: []tls.Certificate{cert}}
 	}
-	// A host of its own for each part that has one. Its name differs, not just its port: some clients refuse to be sent to another address in digits.
+	// A host of its own for each part that has one. Its name differs, not just its port: some clients refuse to be sent
+	// to another address in digits.
 	parts := []Part{PartRegistry}
 	if r.Dialect.Token.OtherHost {
 		parts = append(parts, PartToken)

@@ -1,8 +1,10 @@
 // Package fakenet is a network of named hosts that lives on the loopback address: what a test needs to speak with
-// registry-1.docker.io, api.ecr.us-east-1.amazonaws.com or oauth2.googleapis.com over TLS, under these names, while nothing leaves the machine.
+// registry-1.docker.io, api.ecr.us-east-1.amazonaws.com or oauth2.googleapis.com over TLS, under these names, while
+// nothing leaves the machine.
 //
-// [New] starts it, [Network.Handle] gives a host its handler, and [Network.Transport] is what a profile needs to get there: a proxy and a certificate authority. A program
-// that is not Go gets there by the environment variable HTTPS_PROXY and the authority's certificate. A host that has no handler does not exist.
+// [New] starts it, [Network.Handle] gives a host its handler, and [Network.Transport] is what a profile needs to get
+// there: a proxy and a certificate authority. A program that is not Go gets there by the environment variable
+// HTTPS_PROXY and the authority's certificate. A host that has no handler does not exist.
 //
 // It is for tests and examples: it does not limit what its clients send.
 package fakenet
@@ -11,7 +13,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -35,6 +36,7 @@ type Network struct {
 	proxy     *http.Server
 	inner     *http.Server
 	conns     *connListener
+	serving   sync.WaitGroup
 
 	mu     sync.Mutex
 	hosts  map[string]http.Handler
@@ -72,13 +74,14 @@ func New() (*Network, error) {
 		},
 	}
 	n.inner.TLSConfig = tlsConfig
-	go func() { _ = n.inner.ServeTLS(n.conns, "", "") }()
-	go func() { _ = n.proxy.Serve(listener) }()
+	n.serving.Go(func() { _ = n.inner.ServeTLS(n.conns, "", "") })
+	n.serving.Go(func() { _ = n.proxy.Serve(listener) })
 	return n, nil
 }
 
-// Handle gives a host its handler, in place of one it may have had. The host has no port; all its ports are served, with TLS. "*.example.com" stands for every host that ends so and
-// has no handler of its own.
+// Handle gives a host its handler, in place of one it may have had. The host has no port; all its ports are served,
+// with TLS. "*.example.com" stands for every host that ends so and has no handler of its own, nor a
+// longer pattern.
 func (n *Network) Handle(host string, h http.Handler) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -99,18 +102,20 @@ func (n *Network) Client() *http.Client {
 	return &http.Client{Transport: t}
 }
 
-// Dialed returns the hosts, with ports, that clients connected to or tried to, in the order of the connections. A test looks here for hosts that must not have been asked.
+// Dialed returns the hosts, with ports, that clients connected to or tried to, in the order of the connections. A test
+// looks here for hosts that must not have been asked.
 func (n *Network) Dialed() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.dialed)
 }
 
-// Close stops the network and cuts all its connections.
+// Close stops the network and cuts all its connections. A handler that is still running sees its request's context end.
 func (n *Network) Close() {
 	_ = n.proxy.Close()
 	_ = n.inner.Close()
-	n.conns.Close()
+	_ = n.conns.Close()
+	n.serving.Wait()
 }
 
 // find notes that the host was asked for.
@@ -125,12 +130,14 @@ func (n *Network) find(hostport string) http.Handler {
 	if h := n.hosts[host]; h != nil {
 		return h
 	}
+	var found http.Handler
+	longest := 0
 	for pattern, h := range n.hosts {
-		if suffix, ok := strings.CutPrefix(pattern, "*"); ok && strings.HasSuffix(host, suffix) {
-			return h
+		if suffix, ok := strings.CutPrefix(pattern, "*"); ok && strings.HasSuffix(host, suffix) && len(suffix) > longest {
+			found, longest = h, len(suffix)
 		}
 	}
-	return nil
+	return found
 }
 
 func (n *Network) note(hostport string) {
@@ -214,6 +221,3 @@ func (l *connListener) Accept() (net.Conn, error) {
 
 func (l *connListener) Close() error   { l.stop(); return nil }
 func (l *connListener) Addr() net.Addr { return l.addr }
-
-// String returns the address of the proxy.
-func (n *Network) String() string { return fmt.Sprintf("fakenet at %s", n.URL) }

@@ -4,10 +4,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"testing"
+	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred/registry/registrytest"
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
 )
 
@@ -38,6 +43,7 @@ func TestHosts(t *testing.T) {
 	n := newNetwork(t)
 	n.Handle("registry.example.com", says("one"))
 	n.Handle("*.example.com", says("any"))
+	n.Handle("*.eu.example.com", says("any in Europe"))
 	n.Handle("192.0.2.1", says("address"))
 	c := n.Client()
 	defer c.CloseIdleConnections()
@@ -45,13 +51,14 @@ func TestHosts(t *testing.T) {
 	require.Equal(t, "one: registry.example.com /v2/?a=b HTTP/2.0", body(t, c, "https://registry.example.com/v2/?a=b"))
 	require.Equal(t, "one: registry.example.com:8443 / HTTP/2.0", body(t, c, "https://registry.example.com:8443/"))
 	require.Equal(t, "any: other.example.com / HTTP/2.0", body(t, c, "https://other.example.com/"))
+	require.Equal(t, "any in Europe: other.eu.example.com / HTTP/2.0", body(t, c, "https://other.eu.example.com/"))
 	require.Equal(t, "address: 192.0.2.1 / HTTP/2.0", body(t, c, "https://192.0.2.1/"))
 	require.Equal(t, "one: registry.example.com /plain HTTP/1.1", body(t, c, "http://registry.example.com/plain"))
 
 	_, err := c.Get("https://example.org/")
 	require.ErrorContains(t, err, "Bad Gateway", "a host without handler does not exist")
 	require.Equal(t, []string{
-		"registry.example.com:443", "registry.example.com:8443", "other.example.com:443", "192.0.2.1:443", "registry.example.com", "example.org:443",
+		"registry.example.com:443", "registry.example.com:8443", "other.example.com:443", "other.eu.example.com:443", "192.0.2.1:443", "registry.example.com", "example.org:443",
 	}, n.Dialed())
 }
 
@@ -64,6 +71,71 @@ func TestOthersDoNotTrustIt(t *testing.T) {
 	require.NoError(t, err)
 	_, err = (&http.Client{Transport: h}).Get("https://registry.example.com/")
 	require.ErrorContains(t, err, "certificate signed by unknown authority")
+}
+
+func TestCloseEndsEverything(t *testing.T) {
+	before := runtime.NumGoroutine()
+	n, err := fakenet.New()
+	require.NoError(t, err)
+	came, ended := make(chan struct{}), make(chan struct{})
+	n.Handle("slow.example.com", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(came)
+		<-r.Context().Done()
+		close(ended)
+	}))
+	c := n.Client()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.Get("https://slow.example.com/")
+		failed <- err
+	}()
+	<-came
+	n.Close()
+	require.Error(t, <-failed)
+	<-ended
+	c.CloseIdleConnections()
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+	require.LessOrEqual(t, runtime.NumGoroutine(), before)
+}
+
+// Docker Hub is several hosts: images are asked for at two, and tokens come from a third.
+func ExampleNetwork_dockerHub() {
+	hub := &registrytest.Registry{
+		Dialect:   registrytest.DockerHub(),
+		Public:    []string{"library/*"},
+		TokenHost: "auth.docker.io",
+	}
+	if _, err := hub.Add("library/alpine:3", registrytest.Image{}); err != nil {
+		panic(err)
+	}
+	n, err := fakenet.New()
+	if err != nil {
+		panic(err)
+	}
+	defer n.Close()
+	for _, host := range []string{"registry-1.docker.io", "index.docker.io", "auth.docker.io"} {
+		n.Handle(host, hub)
+	}
+
+	ref, err := name.ParseReference("alpine:3")
+	if err != nil {
+		panic(err)
+	}
+	image, err := remote.Head(ref, remote.WithTransport(n.Client().Transport))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(image.MediaType)
+	for _, q := range hub.Requests() {
+		fmt.Println(q.Method, q.Host+q.Path, q.Status)
+	}
+	// Output:
+	// application/vnd.oci.image.manifest.v1+json
+	// GET index.docker.io/v2/ 401
+	// GET auth.docker.io/token 200
+	// HEAD index.docker.io/v2/library/alpine/manifests/3 200
 }
 
 func ExampleNetwork() {
