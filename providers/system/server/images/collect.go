@@ -65,11 +65,9 @@ type collector struct {
 }
 
 func (g *collector) run(ctx context.Context) error {
-	gone, errs := storage.PurgeUploads(ctx, g.catalog.driver, g.now.Add(-grace), true)
-	if err := errors.Join(errs...); err != nil && !notFound(err) {
-		return fmt.Errorf("remove unfinished uploads: %w", err)
+	if err := g.purgeUploads(ctx); err != nil {
+		return err
 	}
-	g.done.Uploads = len(gone)
 	// All is marked before anything of it is swept, so that a manifest that cannot be read stops the run, and not the images.
 	for name, r := range g.inv.repositories {
 		if err := g.mark(ctx, name, r); err != nil {
@@ -82,6 +80,18 @@ func (g *collector) run(ctx context.Context) error {
 		}
 	}
 	return g.sweepBlobs()
+}
+
+func (g *collector) purgeUploads(ctx context.Context) error {
+	if _, err := g.catalog.driver.Stat(ctx, root); notFound(err) {
+		return nil // Nothing was ever pushed, which PurgeUploads takes for a failure.
+	}
+	gone, errs := storage.PurgeUploads(ctx, g.catalog.driver, g.now.Add(-grace), true)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove unfinished uploads: %w", err)
+	}
+	g.done.Uploads = len(gone)
+	return nil
 }
 
 func (g *collector) mark(ctx context.Context, name string, r *holdings) error {

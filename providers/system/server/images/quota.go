@@ -104,8 +104,10 @@ type countedBody struct {
 
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if full := b.quotas.add(b.repository, int64(n)); full != nil {
-		return 0, full
+	if n > 0 {
+		if full := b.quotas.add(b.repository, int64(n)); full != nil {
+			return 0, full
+		}
 	}
 	return n, err
 }
