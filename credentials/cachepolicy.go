@@ -63,7 +63,7 @@ const (
 	lastResort = 20
 )
 
-// retryIn returns how long to wait after a call that failed. While a credential is usable it is a quarter of what is left of it, so that retries
+// retryIn returns how long to wait after a call that failed. While a credential is usable it is a third of what is left of it, so that retries
 // grow denser as its end comes near; without one it starts at a second and doubles. Jitter is from 0 to 1.
 func retryIn(failures int, left, life, retryAfter time.Duration, jitter float64) time.Duration {
 	retryAfter = min(retryAfter, maxRetryAfter)
@@ -71,7 +71,7 @@ func retryIn(failures int, left, life, retryAfter time.Duration, jitter float64)
 		wait := min(minWait<<min(max(0, failures-1), 10), maxColdWait)
 		return max(spreadOut(wait, jitter), retryAfter+time.Duration(jitter*float64(retryAfter)/4))
 	}
-	wait := max(minWait, spreadOut(min(left/4, maxRenewWait), jitter))
+	wait := max(minWait, spreadOut(min(left/3, maxRenewWait), jitter))
 	calm := left - max(life, left)/lastResort
 	if calm <= 0 {
 		return wait

@@ -1,0 +1,6 @@
+//go:build race
+
+package credentials_test
+
+// raceDetector makes simulations smaller.
+const raceDetector = true
