@@ -19,6 +19,72 @@ func manifests(q registrytest.Request) bool {
 	return q.Part == registrytest.PartRegistry && strings.Contains(q.Path, "/manifests/")
 }
 
+// An answered is what came of a request that may have failed on the way.
+type answered struct {
+	err    error // Of the request.
+	status int
+	header http.Header
+	body   string
+	cut    error // Of the body.
+}
+
+func ask(ctx context.Context, t *testing.T, rt http.RoundTripper, base string) answered {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, "GET", base+image, nil)
+	require.NoError(t, err)
+	res, err := rt.RoundTrip(req)
+	if err != nil {
+		return answered{err: err}
+	}
+	body, err := io.ReadAll(res.Body)
+	require.NoError(t, res.Body.Close())
+	return answered{nil, res.StatusCode, res.Header, string(body), err}
+}
+
+type faultCase struct {
+	fault registrytest.Fault
+	check func(t *testing.T, got answered)
+}
+
+// faultTable is the faults and what a client sees of them, which it compares with the answer that was whole.
+func faultTable(whole answered) map[string]faultCase {
+	return map[string]faultCase{
+		"status": {registrytest.Fault{Answer: registrytest.Answer{Status: 503, Body: "try later"}}, func(t *testing.T, got answered) {
+			require.Equal(t, 503, got.status)
+			require.Equal(t, "try later", got.body)
+			require.Equal(t, "text/plain; charset=utf-8", got.header.Get("Content-Type"))
+		}},
+		"html": {registrytest.Fault{Answer: registrytest.Answer{Status: 200, Body: "<html>Log in to the hotel's network</html>"}}, func(t *testing.T, got answered) {
+			require.Equal(t, "text/html; charset=utf-8", got.header.Get("Content-Type"))
+		}},
+		"redirect": {registrytest.Fault{Answer: registrytest.Answer{Status: 302, Header: map[string]string{"Location": "https://login.test/?from={repository}"}}}, func(t *testing.T, got answered) {
+			require.Equal(t, "https://login.test/?from=team/app", got.header.Get("Location"))
+		}},
+		"cut": {registrytest.Fault{Cut: true}, func(t *testing.T, got answered) {
+			require.Error(t, got.err)
+		}},
+		"cut in the body": {registrytest.Fault{CutAfter: 10}, func(t *testing.T, got answered) {
+			require.NoError(t, got.err)
+			require.Error(t, got.cut)
+			require.Equal(t, whole.body[:10], got.body)
+		}},
+		"no digest": {registrytest.Fault{Header: map[string]string{"Docker-Content-Digest": ""}}, func(t *testing.T, got answered) {
+			require.Empty(t, got.header.Values("Docker-Content-Digest"))
+			require.Equal(t, whole.body, got.body)
+		}},
+		"wrong type": {registrytest.Fault{Header: map[string]string{"Content-Type": "text/plain"}}, func(t *testing.T, got answered) {
+			require.Equal(t, "text/plain", got.header.Get("Content-Type"))
+		}},
+		"large header": {registrytest.Fault{Header: map[string]string{"X-Large": strings.Repeat("x", 32<<10)}}, func(t *testing.T, got answered) {
+			require.Len(t, got.header.Get("X-Large"), 32<<10)
+		}},
+		"large body": {registrytest.Fault{Padding: 3 << 20}, func(t *testing.T, got answered) {
+			require.Len(t, got.body, len(whole.body)+3<<20)
+			require.Equal(t, whole.body, strings.TrimRight(got.body, " "))
+		}},
+	}
+}
+
 // The same faults over a socket, in both versions of HTTP, and in memory.
 func TestFaults(t *testing.T) {
 	for transport, open := range map[string]func(*testing.T, *registrytest.Registry) (http.RoundTripper, string){
@@ -39,78 +105,22 @@ func TestFaults(t *testing.T) {
 		t.Run(transport, func(t *testing.T) {
 			r := newRegistry(t, registrytest.MCR())
 			rt, base := open(t, r)
-			type result struct {
-				err    error // Of the request.
-				status int
-				header http.Header
-				body   string
-				cut    error // Of the body.
-			}
-			ask := func(t *testing.T, ctx context.Context) result {
-				req, err := http.NewRequestWithContext(ctx, "GET", base+image, nil)
-				require.NoError(t, err)
-				res, err := rt.RoundTrip(req)
-				if err != nil {
-					return result{err: err}
-				}
-				body, err := io.ReadAll(res.Body)
-				require.NoError(t, res.Body.Close())
-				return result{nil, res.StatusCode, res.Header, string(body), err}
-			}
-			whole := ask(t, t.Context())
+			whole := ask(t.Context(), t, rt, base)
 			require.Equal(t, 200, whole.status)
-
-			for name, c := range map[string]struct {
-				fault registrytest.Fault
-				check func(t *testing.T, got result)
-			}{
-				"status": {registrytest.Fault{Answer: registrytest.Answer{Status: 503, Body: "try later"}}, func(t *testing.T, got result) {
-					require.Equal(t, 503, got.status)
-					require.Equal(t, "try later", got.body)
-					require.Equal(t, "text/plain; charset=utf-8", got.header.Get("Content-Type"))
-				}},
-				"html": {registrytest.Fault{Answer: registrytest.Answer{Status: 200, Body: "<html>Log in to the hotel's network</html>"}}, func(t *testing.T, got result) {
-					require.Equal(t, "text/html; charset=utf-8", got.header.Get("Content-Type"))
-				}},
-				"redirect": {registrytest.Fault{Answer: registrytest.Answer{Status: 302, Header: map[string]string{"Location": "https://login.test/?from={repository}"}}}, func(t *testing.T, got result) {
-					require.Equal(t, "https://login.test/?from=team/app", got.header.Get("Location"))
-				}},
-				"cut": {registrytest.Fault{Cut: true}, func(t *testing.T, got result) {
-					require.Error(t, got.err)
-				}},
-				"cut in the body": {registrytest.Fault{CutAfter: 10}, func(t *testing.T, got result) {
-					require.NoError(t, got.err)
-					require.Error(t, got.cut)
-					require.Equal(t, whole.body[:10], got.body)
-				}},
-				"no digest": {registrytest.Fault{Header: map[string]string{"Docker-Content-Digest": ""}}, func(t *testing.T, got result) {
-					require.Empty(t, got.header.Values("Docker-Content-Digest"))
-					require.Equal(t, whole.body, got.body)
-				}},
-				"wrong type": {registrytest.Fault{Header: map[string]string{"Content-Type": "text/plain"}}, func(t *testing.T, got result) {
-					require.Equal(t, "text/plain", got.header.Get("Content-Type"))
-				}},
-				"large header": {registrytest.Fault{Header: map[string]string{"X-Large": strings.Repeat("x", 32<<10)}}, func(t *testing.T, got result) {
-					require.Len(t, got.header.Get("X-Large"), 32<<10)
-				}},
-				"large body": {registrytest.Fault{Padding: 3 << 20}, func(t *testing.T, got result) {
-					require.Len(t, got.body, len(whole.body)+3<<20)
-					require.Equal(t, whole.body, strings.TrimRight(got.body, " "))
-				}},
-			} {
+			for name, c := range faultTable(whole) {
 				t.Run(name, func(t *testing.T) {
 					remove := r.Inject(c.fault)
-					got := ask(t, t.Context())
+					got := ask(t.Context(), t, rt, base)
 					remove()
 					c.check(t, got)
-					require.Equal(t, whole.body, ask(t, t.Context()).body, "mended")
+					require.Equal(t, whole.body, ask(t.Context(), t, rt, base).body, "mended")
 				})
 			}
 			t.Run("hang", func(t *testing.T) {
 				defer r.Inject(registrytest.Fault{Hang: true})()
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				defer cancel()
-				require.ErrorIs(t, ask(t, ctx).err, context.DeadlineExceeded)
+				require.ErrorIs(t, ask(ctx, t, rt, base).err, context.DeadlineExceeded)
 			})
 		})
 	}

@@ -24,7 +24,7 @@ type Image struct {
 	// Files is what it holds: the content by path. Nil means one small file.
 	Files map[string]string
 	// Without leaves parts of it out of the registry, as a push or a clean-up does that ended half-way.
-	Without Parts
+	Without ImageParts
 }
 
 // Format is a format of image manifests.
@@ -39,12 +39,12 @@ const (
 	DockerSchema1
 )
 
-// Parts are parts of an image. Add them to name several.
-type Parts int
+// ImageParts are parts of an image. Add them to name several.
+type ImageParts int
 
 // The parts.
 const (
-	Config Parts = 1 << iota
+	Config ImageParts = 1 << iota
 	Layers
 	// Manifests are those that an index names.
 	Manifests

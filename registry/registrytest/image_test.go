@@ -95,7 +95,7 @@ func TestSchema1(t *testing.T) {
 
 func TestIncompleteImages(t *testing.T) {
 	for name, c := range map[string]struct {
-		without                 registrytest.Parts
+		without                 registrytest.ImageParts
 		manifest, config, layer string
 	}{
 		"all there":   {0, good, good, good},

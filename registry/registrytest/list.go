@@ -52,60 +52,81 @@ func (c *call) serveCatalog() {
 
 // page cuts out of a sorted list what the client asked for, and links to what follows.
 func (c *call) page(all []string, list Listing) ([]string, bool) {
-	query := c.req.URL.Query()
-	if len(all) == 0 {
-		all = []string{} // An empty list, not null.
+	n, ok := c.length(list)
+	if !ok {
+		return nil, false
 	}
-	n := list.Default
-	if text := query.Get("n"); text != "" {
-		asked, err := strconv.Atoi(text)
-		switch {
-		case err != nil || asked < 0:
-			c.answer(oci(400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested", ""))
-			return nil, false
-		case list.Max > 0 && asked > list.Max && !list.TooMany.isZero():
-			c.answer(list.TooMany)
-			return nil, false
-		case list.Max > 0:
-			asked = min(asked, list.Max)
-		}
-		if n = asked; n == 0 {
-			return []string{}, true
-		}
+	start, ok := c.start(all, list)
+	if !ok {
+		return nil, false
 	}
-	parameter := list.Cursor
-	if parameter == "" {
-		parameter = "last"
+	page := append([]string{}, all[start:]...) // An empty list is [], not null.
+	if n < 0 || len(page) <= n {
+		return page, true
 	}
-	last := query.Get(parameter)
-	if list.Cursor != "" && last != "" {
-		last = c.reg.openCursor(last)
+	page = page[:n]
+	if n == 0 {
+		return page, true
 	}
-	start, found := slices.BinarySearch(all, last)
-	if found {
-		start++
-	}
-	if query.Get(parameter) != "" && !found {
-		if !list.BadLast.isZero() {
-			c.answer(list.BadLast)
-			return nil, false
-		}
-		if list.Cursor != "" {
-			start = 0
-		}
-	}
-	rest := all[start:]
-	if n == 0 || len(rest) <= n {
-		return rest, true
-	}
-	page := rest[:n]
 	next := page[n-1]
 	if list.Cursor != "" {
 		next = c.reg.cursor(next)
 	}
-	link := url.URL{Path: c.req.URL.Path, RawQuery: url.Values{"n": {strconv.Itoa(n)}, parameter: {next}}.Encode()}
+	link := url.URL{Path: c.req.URL.Path, RawQuery: url.Values{"n": {strconv.Itoa(n)}, list.parameter(): {next}}.Encode()}
 	c.w.Header().Set("Link", "<"+link.String()+`>; rel="next"`)
 	return page, true
+}
+
+// length is that of the page; negative means all.
+func (c *call) length(list Listing) (n int, ok bool) {
+	text := c.req.URL.Query().Get("n")
+	if text == "" {
+		if list.Default == 0 {
+			return -1, true
+		}
+		return list.Default, true
+	}
+	n, err := strconv.Atoi(text)
+	switch {
+	case err != nil || n < 0:
+		c.answer(oci(400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested", ""))
+		return 0, false
+	case list.Max == 0 || n <= list.Max:
+		return n, true
+	case !list.TooMany.isZero():
+		c.answer(list.TooMany)
+		return 0, false
+	}
+	return list.Max, true
+}
+
+func (l Listing) parameter() string {
+	if l.Cursor == "" {
+		return "last"
+	}
+	return l.Cursor
+}
+
+// start is where the page starts in the list.
+func (c *call) start(all []string, list Listing) (start int, ok bool) {
+	last := c.req.URL.Query().Get(list.parameter())
+	if last == "" {
+		return 0, true
+	}
+	if list.Cursor != "" {
+		last = c.reg.openCursor(last)
+	}
+	start, found := slices.BinarySearch(all, last)
+	switch {
+	case found:
+		return start + 1, true
+	case !list.BadLast.isZero():
+		c.answer(list.BadLast)
+		return 0, false
+	case list.Cursor != "":
+		return 0, true
+	}
+	return start, true
 }
 
 // cursor returns an opaque mark that nobody can make who has not seen it.

@@ -27,12 +27,7 @@ func (c *call) pushManifest() {
 		return
 	}
 	name, reference := c.gaps["repository"], c.gaps["reference"]
-	var content struct {
-		MediaType string                    `json:"mediaType"`
-		Config    struct{ Digest string }   `json:"config"`
-		Layers    []struct{ Digest string } `json:"layers"`
-		Manifests []struct{ Digest string } `json:"manifests"`
-	}
+	var content references
 	if json.Unmarshal(body, &content) != nil {
 		c.answer(oci(400, "MANIFEST_INVALID", "manifest invalid", ""))
 		return
@@ -46,7 +41,7 @@ func (c *call) pushManifest() {
 	switch {
 	case digestForm.MatchString(reference):
 		if tag = ""; reference != digest {
-			c.answer(oci(400, "DIGEST_INVALID", "provided digest did not match uploaded content", ""))
+			c.answer(digestInvalid)
 			return
 		}
 	case !tagForm.MatchString(reference):
@@ -56,29 +51,45 @@ func (c *call) pushManifest() {
 	missing := ""
 	c.reg.locked(func() {
 		repo := c.reg.store.create(name)
-		blobs := content.Layers
-		if content.Config.Digest != "" {
-			blobs = append(blobs, content.Config)
-		}
-		for _, b := range blobs {
-			if _, ok := repo.blobs[b.Digest]; !ok {
-				missing = b.Digest
-			}
-		}
-		for _, m := range content.Manifests {
-			if _, ok := repo.manifests[m.Digest]; !ok {
-				missing = m.Digest
-			}
-		}
-		if missing == "" {
+		if missing = content.missing(repo); missing == "" {
 			repo.putManifest(tag, manifest{mediaType, body})
 		}
 	})
 	if missing != "" {
-		c.answer(oci(400, "MANIFEST_BLOB_UNKNOWN", "manifest references a blob or manifest that is unknown to the registry", `{"digest":"`+jsonEscape(missing)+`"}`))
+		c.answer(oci(400, "MANIFEST_BLOB_UNKNOWN", "manifest references a blob or manifest that is unknown to the registry",
+			`{"digest":"`+jsonEscape(missing)+`"}`))
 		return
 	}
 	c.created("/v2/"+name+"/manifests/"+digest, digest)
+}
+
+var digestInvalid = oci(400, "DIGEST_INVALID", "provided digest did not match uploaded content", "")
+
+// references are what a manifest or index names.
+type references struct {
+	MediaType string                    `json:"mediaType"`
+	Config    struct{ Digest string }   `json:"config"`
+	Layers    []struct{ Digest string } `json:"layers"`
+	Manifests []struct{ Digest string } `json:"manifests"`
+}
+
+// missing returns the digest of a part that the repository does not hold, or nothing.
+func (r references) missing(repo *repository) string {
+	blobs := r.Layers
+	if r.Config.Digest != "" {
+		blobs = append(blobs, r.Config)
+	}
+	for _, b := range blobs {
+		if _, ok := repo.blobs[b.Digest]; !ok {
+			return b.Digest
+		}
+	}
+	for _, m := range r.Manifests {
+		if _, ok := repo.manifests[m.Digest]; !ok {
+			return m.Digest
+		}
+	}
+	return ""
 }
 
 func (c *call) created(location, digest string) {
@@ -168,7 +179,7 @@ func (c *call) uploading(status int, name, id string, length int) {
 func (c *call) storeBlob(name string, content []byte) {
 	digest := digestOf(content)
 	if c.req.URL.Query().Get("digest") != digest {
-		c.answer(oci(400, "DIGEST_INVALID", "provided digest did not match uploaded content", ""))
+		c.answer(digestInvalid)
 		return
 	}
 	c.storeAs(name, digest, content)

@@ -30,6 +30,7 @@ func TestPartsHaveTheirHosts(t *testing.T) {
 
 	manifest := c.ask(t, "GET", image)
 	require.Equal(t, 200, manifest.StatusCode)
+	require.Equal(t, 2, manifest.ProtoMajor, "as registries do over TLS")
 	var content struct{ Layers []struct{ Digest string } }
 	require.NoError(t, json.Unmarshal([]byte(manifest.body), &content))
 	blob := c.ask(t, "GET", "/v2/team/app/blobs/"+content.Layers[0].Digest)

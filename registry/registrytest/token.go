@@ -81,7 +81,11 @@ func scopesOf(params url.Values) []string {
 func (c *call) loginOf(params url.Values) (l login, refused Answer) {
 	endpoint := c.reg.Dialect.Token
 	if c.req.Method != http.MethodPost {
-		return c.reg.basicOrBearer(c.req), Answer{}
+		l = c.reg.basicOrBearer(c.req)
+		if username, password, ok := c.req.BasicAuth(); ok && l.state == loginBad && endpoint.Exchange != "" && username == zeroUser {
+			return c.reg.refreshed(password), Answer{} // The password of this user is a refresh token.
+		}
+		return l, Answer{}
 	}
 	switch params.Get("grant_type") {
 	case "password":
@@ -111,23 +115,16 @@ func (r *Registry) refreshed(text string) login {
 
 func (c *call) issueFor(params url.Values, scopes []string) {
 	endpoint := c.reg.Dialect.Token
-	l, refused := c.loginOf(params)
-	if l.state == loginBad && endpoint.Exchange != "" && l.basic {
-		// The password of the user that is all zeros is a refresh token.
-		if username, password, _ := c.req.BasicAuth(); username == zeroUser {
-			l = c.reg.refreshed(password)
-		}
-	}
-	c.note(l)
-	if !refused.isZero() {
-		c.answer(refused)
-		return
-	}
 	bad := endpoint.BadLogin.or(oci(401, "UNAUTHORIZED", "authentication required", ""))
+	l, refused := c.loginOf(params)
+	c.note(l)
 	if l.state != loginGood && l.state != loginNone && endpoint.IgnoresBadLogin && len(scopes) > 0 {
 		l = login{}
 	}
 	switch {
+	case !refused.isZero():
+		c.answer(refused)
+		return
 	case l.state == loginBad:
 		c.answer(bad)
 		return
@@ -142,30 +139,25 @@ func (c *call) issueFor(params url.Values, scopes []string) {
 		scopes = scopes[:1]
 	}
 	t := &token{account: l.account, anonymous: l.anonymous()}
-	asked := 0
+	var asked []scope
 	for _, text := range scopes {
-		s, ok := parseScope(text)
-		if !ok {
-			continue
-		}
-		asked++
-		if granted := c.reg.grant(l, s); len(granted.actions) > 0 {
-			t.access = append(t.access, granted)
+		if s, ok := parseScope(text); ok {
+			asked = append(asked, s)
+			if granted := c.reg.grant(l, s); len(granted.actions) > 0 {
+				t.access = append(t.access, granted)
+			}
 		}
 	}
-	if t.anonymous && !c.reg.anonymousToken(t, len(scopes)) {
+	switch {
+	case t.anonymous && !c.reg.anonymousToken(t, len(scopes)):
 		c.answer(endpoint.NoLogin.or(bad))
-		return
-	}
-	if !t.anonymous && asked > 0 && len(t.access) == 0 && !endpoint.Denied.isZero() {
-		if s, ok := parseScope(scopes[0]); ok {
-			c.about(s.name, "")
-		}
+	case !t.anonymous && len(asked) > 0 && len(t.access) == 0 && !endpoint.Denied.isZero():
+		c.about(asked[0].name, "")
 		c.answer(endpoint.Denied)
-		return
+	default:
+		text, seconds := c.reg.issue(t, endpoint.TTL)
+		c.sendToken(endpoint.Body, text, seconds, t.access)
 	}
-	text, seconds := c.reg.issue(t, endpoint.TTL)
-	c.sendToken(endpoint.Body, text, seconds, t.access)
 }
 
 // anonymousToken reports whether the dialect issues the token without a login.
