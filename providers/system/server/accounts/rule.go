@@ -71,13 +71,15 @@ func validPart(s string) bool {
 	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789._-") == ""
 }
 
-// Match reports whether the pattern of a [Rule] matches the name of a repository. A name is compared as it is: one that
-// a registry refuses, such as one with empty parts, matches nothing but a pattern with wildcards.
+// Match reports whether the pattern of a [Rule] matches the name of a repository. What can be no name, such as team/../other, matches nothing.
 func Match(pattern, repository string) bool {
-	if pattern == "**" {
-		return repository != ""
+	name := strings.Split(repository, "/")
+	for _, part := range name {
+		if !validPart(part) {
+			return false
+		}
 	}
-	return matchParts(strings.Split(pattern, "/"), strings.Split(repository, "/"))
+	return pattern == "**" || matchParts(strings.Split(pattern, "/"), name)
 }
 
 // matchParts goes back to the last ** only, which is enough: an earlier one could match nothing more. So its time is the product of the
