@@ -124,7 +124,7 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 		c.plan(e, k.src, now)
 	}
 	c.mu.Unlock()
-	close(k.done)
+	defer close(k.done)
 	c.Hooks.tell(event)
 }
 

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Hooks are functions that a [Cache] calls. Nil means that nobody wants to know. They are called by many goroutines, without a lock held, and a call lasts as long as its hook.
+// Hooks are functions that a [Cache] calls. Nil means that nobody wants to know. They are called by many goroutines, without a lock
+// held, before those who wait for the call go on.
 type Hooks struct {
 	// Hit is called when a caller gets a credential without waiting. It is on the path of every caller: a counter that all cores share makes that path slower than all the
 	// rest of it.
