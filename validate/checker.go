@@ -162,3 +162,13 @@ func (c *Checker) Image(ctx context.Context, image registry.Image, candidates ..
 func (c *Checker) Images(ctx context.Context, requests []Request) ([]Result, error) {
 	return c.call().images(ctx, requests)
 }
+
+// CloseIdleConnections closes the connections of the Checker that are not in use. Those of Transports are for its owner to close.
+func (c *Checker) CloseIdleConnections() {
+	c.own.CloseIdleConnections()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, g := range c.guarded {
+		g.CloseIdleConnections()
+	}
+}

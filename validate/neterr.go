@@ -2,11 +2,11 @@ package validate
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -52,7 +52,7 @@ func netHint(code registry.Code, err error) string {
 		if errors.Is(err, http.ErrSchemeMismatch) {
 			return "the registry speaks plain HTTP: give it a certificate, or say plainHTTP in the profile's transport if the login may be read on the way; the nodes must be told so too"
 		}
-		if _, ok := errors.AsType[tls.AlertError](err); ok {
+		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
 			return "the registry refuses the connection: it may want a client certificate (clientCertificate and clientKey in the profile's transport), or another version of TLS"
 		}
 	case registry.ErrUnreachable:
@@ -63,17 +63,30 @@ func netHint(code registry.Code, err error) string {
 	return ""
 }
 
-// isHeaderTooLarge knows two errors of net/http that have no type.
+// isHeaderTooLarge knows errors of net/http that have no type. The last is what HTTP/2 says of one header field that is beyond the limit for all.
 func isHeaderTooLarge(err error) bool {
 	s := err.Error()
-	return strings.Contains(s, "server response headers exceeded") || strings.Contains(s, "response header list larger than advertised limit")
+	return strings.Contains(s, "server response headers exceeded") || strings.Contains(s, "response header list larger than advertised limit") ||
+		strings.Contains(s, "connection error: COMPRESSION_ERROR")
 }
 
 // retryable reports whether the same request may get through in a moment: the connection was cut, and by nobody's decision.
 func retryable(err *registry.Error) bool {
-	return err.Code == registry.ErrUnreachable && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
+	if err.Code != registry.ErrUnreachable {
+		return false
+	}
+	_, stream := errors.AsType[streamError](err)
+	return stream || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
+
+// A streamError is what HTTP/2 has in place of a connection that is cut. The error of net/http, whose type is not exported, becomes any type with these fields.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (streamError) Error() string { return "stream error" }
 
 // A shortError keeps what a server sent in place of HTTP, which net/http quotes, from filling a log.
 type shortError struct{ err error }

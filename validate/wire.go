@@ -215,6 +215,9 @@ func (o *origin) once(outer context.Context, t *trace, q query) (*answer, *regis
 	a := &answer{step: q.step, method: q.method, ex: Exchange{Step: q.step, Method: q.method, URL: q.show, Auth: q.auth.scheme}}
 	err := o.follow(ctx, q, a)
 	a.ex.Duration = time.Since(start)
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // As a connection is torn down, a body that was cut off can look like a whole one.
+	}
 	if err != nil {
 		if _, decided := errors.AsType[*registry.Error](err); !decided && ctx.Err() != nil {
 			err = context.Cause(ctx)

@@ -1,0 +1,159 @@
+package validate_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/validate"
+)
+
+// Whatever a registry does, a check ends within its limits, says why in a code of its own, holds little memory and leaves nothing behind.
+func TestFaults(t *testing.T) {
+	for name, f := range faults {
+		for _, where := range everywhere {
+			for _, protocol := range []string{"HTTP/2.0", "HTTP/1.1"} {
+				if protocol == "HTTP/1.1" && where != "manifest" {
+					continue // What differs is below the steps.
+				}
+				t.Run(name+" "+where+" "+protocol, func(t *testing.T) { f.meet(t, where, protocol) })
+			}
+		}
+	}
+}
+
+func (f fault) meet(t *testing.T, where, protocol string) {
+	before := runtime.NumGoroutine()
+	d := registrytest.Zot() // Its name is by no host, so nothing is known of it.
+	d.Token = registrytest.DistributionToken().Token
+	d.Unauthorized = registrytest.DistributionToken().Unauthorized
+	r := &registrytest.Registry{Dialect: d, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+	digest := add(t, r, registrytest.Image{}, "team/app:1")
+	asked := 0
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		step := "other"
+		switch {
+		case strings.Contains(req.URL.Path, "/manifests/"):
+			step = "manifest"
+		case strings.HasPrefix(req.URL.Path, d.Token.Path):
+			step = "token"
+		case strings.Trim(req.URL.Path, "x") == "/v2/":
+			step = "ping"
+		}
+		if step == where {
+			asked++
+			if !f.once || asked == 1 {
+				f.do(w, req, r)
+				return
+			}
+		}
+		r.ServeHTTP(w, req)
+	}))
+	server.EnableHTTP2 = protocol == "HTTP/2.0"
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	closeServer := func() { server.CloseClientConnections(); server.Close() }
+	c := &validate.Checker{Timeout: cmp.Or(f.timeout, 10*time.Second), MaxWait: 2 * time.Second, Platforms: []validate.Platform{{OS: "linux", Architecture: "amd64"}}}
+	candidate := validate.Candidate{Name: "ann", Source: source("ann", "right"), Transport: registry.Transport{CABundle: pemOf(server.Certificate()), Proxy: registry.Direct}}
+
+	var m0, m1 runtime.MemStats
+	runtime.ReadMemStats(&m0)
+	began := time.Now()
+	got, err := c.Image(t.Context(), image(t, server.Listener.Addr().String()+"/team/app:1"), candidate)
+	took := time.Since(began)
+	runtime.ReadMemStats(&m1)
+
+	want := f.want
+	if other, ok := f.wantAt[where]; ok {
+		want = other
+	}
+	require.Equal(t, want, registry.CodeOf(err), "%v", err)
+	if want == "" {
+		require.Equal(t, digest, got.Digest)
+	} else if f.wait > 0 {
+		e, _ := errors.AsType[*registry.Error](err)
+		require.GreaterOrEqual(t, e.Wait, f.wait)
+	}
+	require.LessOrEqual(t, asked, f.requests)
+	require.GreaterOrEqual(t, took, f.atLeast)
+	require.Less(t, took, 10*time.Second)
+	require.Less(t, m1.TotalAlloc-m0.TotalAlloc, cmp.Or(f.maxAlloc, 16<<20), "bytes allocated")
+
+	c.CloseIdleConnections()
+	closeServer()
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	require.LessOrEqual(t, runtime.NumGoroutine(), before, "goroutines are left")
+}
+
+// Where nobody answers.
+func TestNobody(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	closed := l.Addr().String()
+	require.NoError(t, l.Close())
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	for name, tc := range map[string]struct {
+		host string
+		way  registry.Transport
+		want registry.Code
+	}{
+		"refused":           {closed, registry.Transport{Proxy: registry.Direct}, registry.ErrUnreachable},
+		"proxy down":        {"registry.example.com", registry.Transport{Proxy: "http://" + closed}, registry.ErrProxy},
+		"plain HTTP":        {plain.Listener.Addr().String(), registry.Transport{Proxy: registry.Direct}, registry.ErrTLS},
+		"proxy refuses":     {"registry.example.com", registry.Transport{Proxy: plain.URL}, registry.ErrProxy},
+		"not a registry":    {plain.Listener.Addr().String(), registry.Transport{Proxy: registry.Direct, PlainHTTP: true}, registry.ErrNotRegistry},
+		"invalid transport": {"registry.example.com", registry.Transport{Proxy: "nonsense"}, registry.ErrInvalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &validate.Checker{Timeout: 5 * time.Second}
+			defer c.CloseIdleConnections()
+			_, err := c.Image(t.Context(), image(t, tc.host+"/team/app:1"), validate.Candidate{Name: "ann", Source: source("ann", "right"), Transport: tc.way})
+			require.Equal(t, tc.want, registry.CodeOf(err), "%v", err)
+			_, err = c.Login(t.Context(), endpoint(t, tc.host), validate.Candidate{Name: "ann", Source: source("ann", "right"), Transport: tc.way})
+			require.Equal(t, tc.want, registry.CodeOf(err), "%v", err)
+			require.NotContains(t, err.Error(), "right", "the password")
+		})
+	}
+}
+
+// A caller that leaves is told so at once, with its own reason.
+func TestCanceled(t *testing.T) {
+	r := &registrytest.Registry{Dialect: registrytest.DockerHub(), Accounts: []registrytest.Account{user("ann", "right", "*")}}
+	add(t, r, registrytest.Image{}, "team/app:1")
+	for _, part := range []registrytest.Part{registrytest.PartRegistry, registrytest.PartToken} {
+		remove := r.Inject(registrytest.Fault{Match: func(q registrytest.Request) bool { return q.Part == part }, Hang: true})
+		s := start(t, r)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cause := errors.New("enough")
+		time.AfterFunc(100*time.Millisecond, func() { cancel(cause) })
+		var requests []validate.Request
+		for _, tag := range []string{"1", "2", "3"} {
+			requests = append(requests, validate.Request{Image: image(t, s.Host+"/team/app:"+tag), Candidates: []validate.Candidate{login(s, "ann", "right")}})
+		}
+		began := time.Now()
+		got, err := (&validate.Checker{}).Images(ctx, requests)
+		require.Less(t, time.Since(began), 5*time.Second)
+		require.ErrorIs(t, err, cause)
+		for _, r := range got {
+			require.Equal(t, registry.ErrCanceled, registry.CodeOf(r.Err))
+			require.ErrorIs(t, r.Err, cause)
+		}
+		remove()
+	}
+}
