@@ -1,0 +1,53 @@
+package validate
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A name that looks harmless and leads to this machine: where the connection would go to is what counts.
+func TestGuardedTransport(t *testing.T) {
+	var asked atomic.Int32
+	victim := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer victim.Close()
+	var c Checker
+	defer c.CloseIdleConnections()
+	way := &http.Transport{}
+	for from, want := range map[place]int32{onInternet: 0, onPrivate: 0, onLink: 0, onLoopback: 1} {
+		asked.Store(0)
+		// localhost stands for any name here: the guard does not look at it.
+		req := httptest.NewRequest(http.MethodGet, strings.Replace(victim.URL, "127.0.0.1", "localhost", 1), nil)
+		req.RequestURI = ""
+		res, err := c.guardedTransport(way, from).RoundTrip(req)
+		if err == nil {
+			require.NoError(t, res.Body.Close())
+		} else {
+			require.ErrorIs(t, err, errPlace)
+		}
+		require.Equal(t, want, asked.Load())
+	}
+}
+
+func TestSameSite(t *testing.T) {
+	for pair, want := range map[string]bool{
+		"registry-1.docker.io auth.docker.io": true,
+		"registry.gitlab.com gitlab.com":      true,
+		"gitlab.com registry.gitlab.com":      true,
+		"a.example.co.uk b.example.co.uk":     true,
+		"example.co.uk evil.co.uk":            false,
+		"example.com evil.com":                false,
+		"a.com com":                           false,
+		"a.b.example.com c.example.com":       false,
+		"10.0.0.1 11.0.0.1":                   false,
+		"10.0.0.1 10.0.0.1":                   true,
+		"registry.example.com notexample.com": false,
+	} {
+		a, b, _ := strings.Cut(pair, " ")
+		require.Equal(t, want, sameSite(a, b), pair)
+	}
+}
