@@ -11,8 +11,11 @@ import (
 
 	"github.com/regcred/regcred/providers/system/server/accounts"
 	"github.com/regcred/regcred/providers/system/server/internal/api"
+	"github.com/regcred/regcred/providers/system/server/internal/console"
 	"github.com/regcred/regcred/providers/system/server/internal/gate"
 )
+
+const consolePath = "/console/"
 
 // routes returns the handler of everything.
 func (r *Registry) routes() http.Handler {
@@ -22,6 +25,8 @@ func (r *Registry) routes() http.Handler {
 	rest.HandleFunc("GET /readyz", r.serveReady)
 	rest.HandleFunc(gate.TokenPath, r.gate.ServeToken)
 	rest.Handle("/api/v1/", r.api().Handler())
+	rest.Handle("GET "+consolePath, console.Handler(consolePath))
+	rest.Handle("GET /{$}", http.RedirectHandler(consolePath, http.StatusSeeOther))
 	return r.watch(func(w http.ResponseWriter, req *http.Request) (operation string) {
 		// Past the mux, which would answer a path with .. in it by sending the client elsewhere.
 		if req.URL.Path == "/v2" || strings.HasPrefix(req.URL.Path, "/v2/") {
