@@ -1,0 +1,99 @@
+// Package credentialsprom counts for Prometheus what a [credentials.Cache] does.
+//
+// Make a [Collector], set its Hooks in the cache and register it. The labels are the issuer and scope of a key: neither a tenant nor a login, of which there may be many. Hits are
+// not counted, for that would cost more than they do.
+package credentialsprom
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/regcred/regcred/credentials"
+)
+
+// A Collector is a [prometheus.Collector] for one cache. Make one with [New].
+//
+//	regcred_credential_calls_total{issuer,scope,result}   calls to issuers that ended; result is "issued" or "failed"
+//	regcred_credential_call_seconds{issuer,scope}         how long they took
+//	regcred_credential_expiring_total{issuer,scope}       failures when little was left of a credential's life: alert on it
+//	regcred_credential_keys{issuer,scope,usable}          keys in the cache now
+//	regcred_credential_expiry_seconds{issuer,scope}       when the first of them expires, in seconds since 1970
+type Collector struct {
+	cache    *credentials.Cache
+	calls    *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	expiring *prometheus.CounterVec
+	keys     *prometheus.Desc
+	expiry   *prometheus.Desc
+}
+
+// New returns a collector for the cache, and joins its hooks to those that the cache has. Call it before the cache is used.
+func New(cache *credentials.Cache) *Collector {
+	labels := []string{"issuer", "scope"}
+	c := &Collector{
+		cache: cache,
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "regcred_credential_calls_total", Help: "Calls to issuers of credentials that ended.",
+		}, append(labels, "result")),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "regcred_credential_call_seconds", Help: "How long calls to issuers of credentials took.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 12),
+		}, labels),
+		expiring: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "regcred_credential_expiring_total", Help: "Failed renewals when less than a twentieth of a credential's life was left.",
+		}, labels),
+		keys:   prometheus.NewDesc("regcred_credential_keys", "Keys in the cache.", append(labels, "usable"), nil),
+		expiry: prometheus.NewDesc("regcred_credential_expiry_seconds", "When the first of the usable credentials expires.", labels, nil),
+	}
+	cache.Hooks = cache.Hooks.Join(credentials.Hooks{
+		Issued:   func(e credentials.Event) { c.ended(e, "issued") },
+		Failed:   func(e credentials.Event) { c.ended(e, "failed") },
+		Expiring: func(e credentials.Event) { c.expiring.WithLabelValues(e.Key.Issuer, e.Key.Scope).Inc() },
+	})
+	return c
+}
+
+func (c *Collector) ended(e credentials.Event, result string) {
+	c.calls.WithLabelValues(e.Key.Issuer, e.Key.Scope, result).Inc()
+	c.seconds.WithLabelValues(e.Key.Issuer, e.Key.Scope).Observe(e.Took.Seconds())
+}
+
+// Describe is for Prometheus.
+func (c *Collector) Describe(descs chan<- *prometheus.Desc) {
+	c.calls.Describe(descs)
+	c.seconds.Describe(descs)
+	c.expiring.Describe(descs)
+	descs <- c.keys
+	descs <- c.expiry
+}
+
+// Collect is for Prometheus.
+func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
+	c.calls.Collect(metrics)
+	c.seconds.Collect(metrics)
+	c.expiring.Collect(metrics)
+	type group struct{ issuer, scope string }
+	keys := map[group]*[2]int{}
+	first := map[group]time.Time{}
+	for _, e := range c.cache.Snapshot() {
+		g := group{e.Key.Issuer, e.Key.Scope}
+		if keys[g] == nil {
+			keys[g] = new([2]int)
+		}
+		if !e.Usable {
+			keys[g][0]++
+			continue
+		}
+		keys[g][1]++
+		if at := first[g]; !e.ExpiresAt.IsZero() && (at.IsZero() || e.ExpiresAt.Before(at)) {
+			first[g] = e.ExpiresAt
+		}
+	}
+	for g, n := range keys {
+		metrics <- prometheus.MustNewConstMetric(c.keys, prometheus.GaugeValue, float64(n[0]), g.issuer, g.scope, "false")
+		metrics <- prometheus.MustNewConstMetric(c.keys, prometheus.GaugeValue, float64(n[1]), g.issuer, g.scope, "true")
+	}
+	for g, at := range first {
+		metrics <- prometheus.MustNewConstMetric(c.expiry, prometheus.GaugeValue, float64(at.UnixMilli())/1e3, g.issuer, g.scope)
+	}
+}
