@@ -286,7 +286,9 @@ func tokenURL(realm *url.URL, service string, scopes []string) *url.URL {
 		add("service", url.QueryEscape(service))
 	}
 	for _, scope := range scopes {
-		add("scope", scope) // Names of repositories have no letter that needs an escape.
+		if scope != "" { // That is for a token which is not about a repository.
+			add("scope", scope) // Names of repositories have no letter that needs an escape.
+		}
 	}
 	u.RawQuery = b.String()
 	return &u

@@ -47,8 +47,8 @@ type rule struct {
 }
 
 var (
-	aboutImage = []Step{StepManifest, StepProbe}
 	aboutParts = []Step{StepConfig, StepLayer}
+	aboutList  = []Step{StepRepositories}
 )
 
 func of(v ...vendor) []vendor { return v }
@@ -88,6 +88,13 @@ var rules = []rule{
 	{steps: []Step{StepToken, StepLogin}, codes: []string{"INVALID_REQUEST", "NAME_INVALID"}, code: registry.ErrInvalid},
 	{steps: []Step{StepToken, StepLogin}, code: registry.ErrUnavailable, hint: "the token server that the registry names does not serve tokens: check the registry's configuration"},
 
+	// The list of repositories, which the OCI distribution specification does not have.
+	{vendors: of(dockerHub, ghcr, ecrPublic, gitea), steps: aboutList, status: []int{400, 401, 403, 404}, code: registry.ErrUnsupported, hint: noList},
+	{vendors: of(gitlab, harbor), steps: aboutList, status: []int{401, 403}, code: registry.ErrDenied, ask: askLogin, hint: "only administrators may list the repositories here; type the name in"},
+	{steps: aboutList, status: []int{401, 403}, of: loggedIn, code: registry.ErrDenied, ask: askLogin, hint: "this login may not list repositories; type the name in"},
+	{steps: aboutList, status: []int{404, 405}, code: registry.ErrUnsupported, hint: noList},
+	{steps: []Step{StepTags}, status: []int{404}, code: registry.ErrRepositoryNotFound},
+
 	// The config and the layers: who comes here may read the manifest.
 	{steps: aboutParts, status: []int{404}, code: registry.ErrContentNotFound},
 	{steps: aboutParts, status: []int{401, 403}, code: registry.ErrDenied, hint: "this login may read the manifest, and not this part of the image: give it the right to pull layers too"},
@@ -122,7 +129,10 @@ var rules = []rule{
 	{code: registry.ErrUnavailable},
 }
 
-const wantsLogin = "the registry wants a login: give its profile one"
+const (
+	wantsLogin = "the registry wants a login: give its profile one"
+	noList     = "this registry does not list its repositories: type the name in"
+)
 
 // read returns the first rule that fits an answer.
 func read(v vendor, a *answer, of sender) rule {

@@ -46,7 +46,7 @@ func (a *account) open(ctx context.Context, t *trace, scope string, q query) (*a
 		switch {
 		case try == maxLogins:
 			return ans, nil
-		case ans.status == http.StatusUnauthorized && a.o.other(c, next):
+		case ans.status == http.StatusUnauthorized && a.o.other(q.step, c, next):
 			c, refused = next, nil
 			a.remember(scope, c)
 		case a.doubts(pass.group, scope, ans):
@@ -93,13 +93,15 @@ func choose(all []challenge) challenge {
 	return c
 }
 
-// other reports whether the next challenge asks for something else than what was sent. Harbor asks for Basic once a token is refused, which would tell nothing new.
-func (o *origin) other(sent, next challenge) bool {
+// other reports whether the next challenge asks for something else than what was sent. Harbor asks for Basic once a token is refused, which tells something new about its list of repositories alone.
+func (o *origin) other(step Step, sent, next challenge) bool {
 	switch {
 	case next.scheme == "":
 		return false
+	case sent.scheme == schemeBearer && next.scheme == schemeBearer:
+		return next.params["realm"] != sent.params["realm"] || o.service(next) != o.service(sent)
 	case sent.scheme == schemeBearer:
-		return next.scheme == schemeBearer && (next.params["realm"] != sent.params["realm"] || o.service(next) != o.service(sent))
+		return step == StepRepositories
 	}
 	return next.scheme != sent.scheme
 }

@@ -81,14 +81,15 @@ type Step string
 
 // The steps of a check.
 const (
-	StepPing     Step = "ping"     // How does the registry want to be logged in at?
-	StepToken    Step = "token"    // A token for a repository, please.
-	StepLogin    Step = "login"    // Is this login good, whatever it may pull?
-	StepManifest Step = "manifest" // The manifest of the image.
-	StepConfig   Step = "config"   // The config of the image.
-	StepLayer    Step = "layer"    // A layer of the image.
-	StepProbe    Step = "probe"    // What may narrow a verdict: is there such a repository, is it public?
-	StepList     Step = "list"     // A page of repositories or tags.
+	StepPing         Step = "ping"         // How does the registry want to be logged in at?
+	StepToken        Step = "token"        // A token for a repository, please.
+	StepLogin        Step = "login"        // Is this login good, whatever it may pull?
+	StepManifest     Step = "manifest"     // The manifest of the image.
+	StepConfig       Step = "config"       // The config of the image.
+	StepLayer        Step = "layer"        // A layer of the image.
+	StepProbe        Step = "probe"        // What may narrow a verdict: is there such a repository, is it public?
+	StepRepositories Step = "repositories" // A page of the list of repositories.
+	StepTags         Step = "tags"         // A page of the list of tags.
 )
 
 // String returns the exchange in one line: "HEAD https://ghcr.io/v2/a/b/manifests/1: 404 MANIFEST_UNKNOWN".

@@ -1,0 +1,180 @@
+package validate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// Limits of lists.
+const (
+	// pageSize is the largest that all registries take: ECR and the distribution project refuse more.
+	pageSize = 1000
+	maxPage  = 8 << 20
+	maxPages = 10_000
+)
+
+// Repositories lists the names of the repositories at the endpoint, page by page as they are asked for. Some registries list what this login may see; some, all there are, to their
+// administrators; and some have no such list: that is [registry.ErrUnsupported].
+//
+// An error ends the list; it is a [registry.Error]. Names that no image can have are left out.
+func (c *Checker) Repositories(ctx context.Context, endpoint registry.Endpoint, candidate Candidate) iter.Seq2[string, error] {
+	l := list{op: "list repositories", ref: endpoint.String(), host: endpoint.Host, step: StepRepositories, path: "/v2/_catalog", scope: catalogScope}
+	l.keep = func(name string) bool {
+		image, err := registry.ParseImage(endpoint.Host + "/" + name)
+		return err == nil && image.Repository == name && endpoint.Serves(image)
+	}
+	return l.all(ctx, c, &candidate)
+}
+
+// Tags lists the tags of the image's repository, page by page as they are asked for; the image's own tag or digest does not matter.
+//
+// An error ends the list; it is a [registry.Error]. Tags that no image can have are left out.
+func (c *Checker) Tags(ctx context.Context, image registry.Image, candidate Candidate) iter.Seq2[string, error] {
+	l := list{op: "list tags", ref: image.Name(), host: image.Host, step: StepTags, path: "/v2/" + image.Repository + "/tags/list", scope: pullScope(image.Repository)}
+	l.keep = func(tag string) bool {
+		i, err := registry.ParseImage(image.Name() + ":" + tag)
+		return err == nil && i.Tag == tag
+	}
+	return l.all(ctx, c, &candidate)
+}
+
+// A list is one that a registry keeps.
+type list struct {
+	op, ref, host string
+	step          Step
+	path, scope   string
+	keep          func(string) bool
+}
+
+func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		var (
+			a    *account
+			p    page
+			next = l.path
+		)
+		err := c.call().try(ctx, &Result{}, candidate, l.host, l.op, l.ref, func(ctx context.Context, own *account, t *trace) (err *registry.Error) {
+			a = own
+			p, err = l.page(ctx, a, t, l.first(a.o.whose()))
+			return err
+		})
+		for pages := 1; ; pages++ {
+			for _, name := range p.names { // Those that came before an error, too.
+				if l.keep(name) && !yield(name, nil) {
+					return
+				}
+			}
+			if err != nil {
+				break
+			}
+			if p.next == "" {
+				return
+			}
+			if p.next == next || pages == maxPages {
+				err = &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the list has no end")}
+				break
+			}
+			next = p.next
+			p, err = l.page(ctx, a, &trace{}, next)
+		}
+		named := *err
+		named.Op, named.Ref = l.op, l.ref
+		yield("", &named)
+	}
+}
+
+// first is the path of the first page. Google's registries do not divide lists, and their own clients do not ask for it.
+func (l list) first(v vendor) string {
+	if v == google {
+		return l.path
+	}
+	return fmt.Sprintf("%s?n=%d", l.path, pageSize)
+}
+
+type page struct {
+	names []string
+	next  string // The path of the next page; empty if there is none.
+}
+
+func (l list) page(ctx context.Context, a *account, t *trace, path string) (page, *registry.Error) {
+	ans, err := a.open(ctx, t, l.scope, query{step: l.step, method: http.MethodGet, path: path, limit: maxPage})
+	if err == nil && ans.step == StepToken && l.scope == catalogScope && ans.status == http.StatusBadRequest {
+		// Quay knows no scope for this, and lists to any token what its holder may see.
+		ans, err = a.open(ctx, t, "", query{step: l.step, method: http.MethodGet, path: path, limit: maxPage})
+	}
+	switch {
+	case err != nil:
+		return page{}, err
+	case ans.step == StepToken && l.step == StepRepositories && ans.status != http.StatusUnauthorized:
+		ans.step = l.step // The token server refuses this right, not the login.
+		return page{}, a.judge(ctx, t, ans, "")
+	case !ans.ok():
+		return page{}, a.judge(ctx, t, ans, "")
+	}
+	var body struct {
+		Repositories []string `json:"repositories"`
+		Tags         []string `json:"tags"`
+	}
+	if json.Unmarshal(ans.body, &body) != nil {
+		return page{}, &registry.Error{Code: registry.ErrNotRegistry, Err: &exchangeError{ans.ex, errors.New("what was sent is not a list")}}
+	}
+	p := page{names: body.Repositories}
+	if l.step == StepTags {
+		p.names = body.Tags
+	}
+	p.next, err = a.o.nextPage(ans, path)
+	return p, err
+}
+
+// nextPage reads the header Link, which is how a registry names the next page (OCI distribution specification, "Listing Tags"). It may name another page, not another server or list.
+func (o *origin) nextPage(ans *answer, path string) (string, *registry.Error) {
+	target := linkTo(ans.header.Values("Link"), "next")
+	if target == "" {
+		return "", nil
+	}
+	list, _, _ := strings.Cut(path, "?")
+	u, err := (&url.URL{Scheme: o.base.Scheme, Host: o.base.Host, Path: list}).Parse(target)
+	switch {
+	case err != nil || u.RawQuery == "":
+		return "", &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the registry names a next page that is not a URL")}
+	case !strings.EqualFold(u.Hostname(), o.base.Hostname()) || u.Path != list:
+		return "", &registry.Error{Code: registry.ErrInsecure, Err: fmt.Errorf("the registry names a next page at another place, %s", cleanLine(u.Host, 64))}
+	}
+	return list + "?" + u.RawQuery, nil
+}
+
+// linkTo returns the target of the link with the relation, from headers such as <https://a/b?last=c>; rel="next" (RFC 8288).
+func linkTo(headers []string, relation string) string {
+	for _, h := range headers {
+		for h != "" {
+			_, rest, ok := strings.Cut(h, "<")
+			if !ok {
+				break
+			}
+			target, rest, ok := strings.Cut(rest, ">")
+			if !ok {
+				break
+			}
+			params, rest, _ := strings.Cut(rest, "<") // The next link of the header.
+			h = "<" + rest
+			if rest == "" {
+				h = ""
+			}
+			for p := range strings.SplitSeq(params, ";") {
+				name, value, _ := strings.Cut(strings.Trim(p, " \t,"), "=")
+				if strings.EqualFold(strings.TrimSpace(name), "rel") && strings.EqualFold(strings.Trim(value, `" `), relation) {
+					return target
+				}
+			}
+		}
+	}
+	return ""
+}

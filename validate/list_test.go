@@ -1,0 +1,131 @@
+package validate_test
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/validate"
+)
+
+func collect(seq iter.Seq2[string, error]) (names []string, err error) {
+	for name, e := range seq {
+		if e != nil {
+			return names, e
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+func TestRepositories(t *testing.T) {
+	// What an administrator and what a user is told, where that is not the whole list.
+	want := map[string][2]registry.Code{
+		"dockerhub":          {registry.ErrUnsupported, registry.ErrUnsupported},
+		"ghcr":               {registry.ErrUnsupported, registry.ErrUnsupported},
+		"ecr-public":         {registry.ErrUnsupported, registry.ErrUnsupported},
+		"gitlab":             {"", registry.ErrDenied},
+		"harbor":             {"", registry.ErrDenied},
+		"distribution-token": {"", registry.ErrDenied},
+	}
+	for _, d := range registrytest.Dialects() {
+		t.Run(d.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				admin := user("root", "right", "*")
+				admin.Admin = true
+				r := &registrytest.Registry{Dialect: d, TokenHost: homes[d.Name].tokenHost, Accounts: []registrytest.Account{admin, user("ann", "right", "*")}}
+				var all []string
+				for i := range 250 {
+					all = append(all, fmt.Sprintf("team/app%03d", i))
+				}
+				add(t, r, registrytest.Image{}, append(all, "other/app")...)
+				c := &validate.Checker{RoundTripper: r.Transport()}
+				for i, name := range []string{"root", "ann"} {
+					e := endpoint(t, homes[d.Name].host+"/team")
+					got, err := collect(c.Repositories(t.Context(), e, validate.Candidate{Name: name, Source: source(name, "right")}))
+					require.Equal(t, want[d.Name][i], registry.CodeOf(err), "%s: %v", name, err)
+					if err == nil {
+						require.Equal(t, all, got)
+					}
+				}
+				if !d.Open {
+					_, err := collect(c.Repositories(t.Context(), endpoint(t, homes[d.Name].host), validate.Candidate{Source: source("ann", "wrong")}))
+					require.Error(t, err)
+					if want[d.Name][0] == "" {
+						require.ErrorIs(t, err, registry.ErrUnauthorized)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestTags(t *testing.T) {
+	for _, d := range registrytest.Dialects() {
+		t.Run(d.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &registrytest.Registry{Dialect: d, TokenHost: homes[d.Name].tokenHost, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+				var all []string
+				for i := range 1050 {
+					tag := fmt.Sprintf("v%04d", i)
+					all = append(all, tag)
+					add(t, r, registrytest.Image{}, "team/app:"+tag)
+				}
+				c := &validate.Checker{RoundTripper: r.Transport()}
+				ann := validate.Candidate{Name: "ann", Source: source("ann", "right")}
+				host := homes[d.Name].host
+				got, err := collect(c.Tags(t.Context(), image(t, host+"/team/app"), ann))
+				require.NoError(t, err)
+				require.Equal(t, all, got)
+
+				// Who has enough asks no further.
+				r.ResetRequests()
+				for range c.Tags(t.Context(), image(t, host+"/team/app"), ann) {
+					break
+				}
+				require.LessOrEqual(t, len(r.Requests()), 3)
+
+				_, err = collect(c.Tags(t.Context(), image(t, host+"/team/gone"), ann))
+				require.True(t, registry.CodeOf(err).Is(registry.ErrNotFound) || registry.CodeOf(err) == registry.ErrHidden, "%v", err)
+			})
+		})
+	}
+}
+
+// A list that leads elsewhere, or nowhere.
+func TestListHostile(t *testing.T) {
+	for name, tc := range map[string]struct {
+		link string
+		want registry.Code
+	}{
+		"another host":   {`<https://evil.org/v2/team/app/tags/list?last=x>; rel="next"`, registry.ErrInsecure},
+		"another list":   {`</v2/_catalog?last=x>; rel="next"`, registry.ErrInsecure},
+		"metadata":       {`<http://169.254.169.254/v2/team/app/tags/list?x=y>; rel="next"`, registry.ErrInsecure},
+		"itself":         {`</v2/team/app/tags/list?last=x>; rel="next"`, registry.ErrUnavailable},
+		"not a URL":      {`<:>; rel="next"`, registry.ErrUnavailable},
+		"not next":       {`<https://evil.org/>; rel="prev"`, ""},
+		"not a link":     {`rel="next"`, ""},
+		"without an end": {`<`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &registrytest.Registry{Dialect: registrytest.MCR()}
+			add(t, r, registrytest.Image{}, "team/app:1")
+			r.Inject(registrytest.Fault{
+				Answer: registrytest.Answer{Status: 200, Body: `{"tags":["1","-not a tag","` + string(slices.Repeat([]byte("x"), 200)) + `","2"]}`},
+				Header: map[string]string{"Link": tc.link, "Content-Type": "application/json"},
+			})
+			c := &validate.Checker{RoundTripper: r.Transport()}
+			got, err := collect(c.Tags(t.Context(), image(t, "mcr.microsoft.com/team/app"), validate.Candidate{}))
+			require.Equal(t, tc.want, registry.CodeOf(err), "%v", err)
+			require.Equal(t, []string{"1", "2"}, got[:min(len(got), 2)])
+			require.LessOrEqual(t, len(r.Requests()), 3)
+			require.Empty(t, got[min(len(got), 4):])
+		})
+	}
+}
