@@ -1,0 +1,249 @@
+package validate_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/validate"
+)
+
+// hosts sends each request to the registry at its host.
+type hosts map[string]*registrytest.Registry
+
+func (h hosts) RoundTrip(req *http.Request) (*http.Response, error) {
+	return h[req.URL.Hostname()].Transport().RoundTrip(req)
+}
+
+// A gauge counts the requests that are under way.
+type gauge struct {
+	next http.RoundTripper
+	mu   sync.Mutex
+	now  map[string]int // By host; "" for all.
+	max  map[string]int
+}
+
+func (g *gauge) add(host string, n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, key := range []string{host, ""} {
+		g.now[key] += n
+		g.max[key] = max(g.max[key], g.now[key])
+	}
+}
+
+func (g *gauge) RoundTrip(req *http.Request) (*http.Response, error) {
+	g.add(req.URL.Hostname(), 1)
+	defer g.add(req.URL.Hostname(), -1)
+	time.Sleep(20 * time.Millisecond)
+	return g.next.RoundTrip(req)
+}
+
+func TestImagesConcurrency(t *testing.T) {
+	for name, tc := range map[string]struct {
+		checker         *validate.Checker
+		inAll, toOne    int
+		atLeast, atMost time.Duration
+	}{
+		// 2 x 64 images at 20 ms, and a ping.
+		"usual":     {&validate.Checker{}, 32, 16, 100 * time.Millisecond, 120 * time.Millisecond},
+		"by one":    {&validate.Checker{Concurrency: 1}, 1, 1, 2600 * time.Millisecond, 2600 * time.Millisecond},
+		"registry":  {&validate.Checker{PerRegistry: 4}, 8, 4, 340 * time.Millisecond, 340 * time.Millisecond},
+		"unbounded": {&validate.Checker{Concurrency: 1000, PerRegistry: 1000}, 128, 64, 40 * time.Millisecond, 40 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := hosts{}
+				var requests []validate.Request
+				for _, host := range []string{"a.example.com", "b.example.com"} {
+					r := &registrytest.Registry{Dialect: registrytest.MCR()}
+					h[host] = r
+					for i := range 64 {
+						n := fmt.Sprintf("team/app:%d", i)
+						add(t, r, registrytest.Image{}, n)
+						requests = append(requests, validate.Request{Image: image(t, host+"/"+n)})
+					}
+				}
+				g := &gauge{next: h, now: map[string]int{}, max: map[string]int{}}
+				tc.checker.RoundTripper = g
+				began := time.Now()
+				_, err := tc.checker.Images(t.Context(), requests)
+				require.NoError(t, err)
+				require.Equal(t, tc.inAll, g.max[""])
+				require.Equal(t, tc.toOne, max(g.max["a.example.com"], g.max["b.example.com"]))
+				took := time.Since(began)
+				require.True(t, tc.atLeast <= took && took <= tc.atMost, "it took %s", took)
+			})
+		})
+	}
+}
+
+// A registry that does not answer keeps no other waiting.
+func TestImagesSlowRegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow, quick := &registrytest.Registry{Dialect: registrytest.MCR()}, &registrytest.Registry{Dialect: registrytest.MCR()}
+		slow.Inject(registrytest.Fault{Hang: true})
+		var requests []validate.Request
+		for i := range 100 {
+			n := fmt.Sprintf("team/app:%d", i)
+			add(t, quick, registrytest.Image{}, n)
+			requests = append(requests, validate.Request{Image: image(t, "slow.example.com/"+n)})
+			requests = append(requests, validate.Request{Image: image(t, "quick.example.com/"+n)})
+		}
+		began := time.Now()
+		var last time.Duration
+		c := &validate.Checker{RoundTripper: hosts{"slow.example.com": slow, "quick.example.com": quick}, Progress: func(p validate.Progress) {
+			if p.Result.Err == nil {
+				last = time.Since(began)
+			}
+		}}
+		_, err := c.Images(t.Context(), requests)
+		require.ErrorIs(t, err, registry.ErrTimeout)
+		require.Less(t, last, time.Second)
+		require.LessOrEqual(t, time.Since(began), 31*time.Second, "each image waited anew for a registry that does not answer")
+	})
+}
+
+// All images of a registry wait when it wants a moment, and none is asked for when it wants an hour.
+func TestImagesRetryAfter(t *testing.T) {
+	for name, tc := range map[string]struct {
+		maxWait, wish time.Duration
+		times         int
+		want          registry.Code
+		took          time.Duration
+		requests      int // At most, beside the ping.
+	}{
+		"a moment":           {0, 5 * time.Second, 1, "", 5 * time.Second, 41},
+		"an hour":            {0, time.Hour, 0, registry.ErrRateLimited, 0, 16},
+		"longer than we may": {2 * time.Second, 5 * time.Second, 0, registry.ErrRateLimited, 0, 16},
+		"as long as we may":  {time.Hour, time.Hour, 1, "", time.Hour, 41},
+		"never wait":         {-1, time.Second, 0, registry.ErrRateLimited, 0, 16},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &registrytest.Registry{Dialect: registrytest.MCR()}
+				var requests []validate.Request
+				for i := range 40 {
+					n := fmt.Sprintf("team/app:%d", i)
+					add(t, r, registrytest.Image{}, n)
+					requests = append(requests, validate.Request{Image: image(t, "a.example.com/"+n)})
+				}
+				r.Inject(registrytest.Fault{
+					Match: func(q registrytest.Request) bool { return q.Reference != "" }, Times: tc.times,
+					Answer: registrytest.Answer{Status: 429}, Header: map[string]string{"Retry-After": fmt.Sprint(int(tc.wish.Seconds()))},
+				})
+				c := &validate.Checker{RoundTripper: r.Transport(), MaxWait: tc.maxWait}
+				began := time.Now()
+				got, err := c.Images(t.Context(), requests)
+				require.Equal(t, tc.want, registry.CodeOf(err), "%v", err)
+				require.Equal(t, tc.took, time.Since(began).Truncate(time.Second))
+				require.LessOrEqual(t, len(r.Requests()), tc.requests+1)
+				for _, g := range got {
+					require.Equal(t, tc.want, registry.CodeOf(g.Err))
+				}
+			})
+		})
+	}
+}
+
+// In a batch, a credential is asked for once, and one that was refused is dropped and renewed once, for all images.
+func TestImagesRenewsOnce(t *testing.T) {
+	r := &registrytest.Registry{Dialect: registrytest.DistributionToken(), Accounts: []registrytest.Account{user("ann", "new", "*")}}
+	s := start(t, r)
+	var asked, refused atomic.Int32
+	candidates := []validate.Candidate{{
+		Name: "ann",
+		Source: credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+			asked.Add(1)
+			password := "old"
+			if refused.Load() > 0 {
+				password = "new"
+			}
+			return credentials.Credential{Username: "ann", Password: credentials.NewSecret(password)}, nil
+		}),
+		Refused:   func(credentials.Credential) { refused.Add(1) },
+		Transport: s.Transport(),
+	}}
+	var requests []validate.Request
+	for i := range 50 {
+		n := fmt.Sprintf("team/app%d:1", i)
+		add(t, r, registrytest.Image{}, n)
+		requests = append(requests, validate.Request{Image: image(t, s.Host+"/"+n), Candidates: candidates})
+	}
+	_, err := (&validate.Checker{}).Images(t.Context(), requests)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, refused.Load())
+	require.EqualValues(t, 2, asked.Load())
+}
+
+func TestCacheFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &registrytest.Registry{Dialect: registrytest.DistributionToken(), Accounts: []registrytest.Account{user("ann", "right", "*")}}
+		r.Dialect.Token.TTL = 5 * time.Minute
+		digest := add(t, r, registrytest.Image{}, "team/app:1")
+		c := &validate.Checker{RoundTripper: r.Transport(), CacheFor: time.Hour, Deep: true}
+		ask := func(reference, password string) (requests int, err error) {
+			r.ResetRequests()
+			_, err = c.Image(t.Context(), image(t, "a.example.com/team/app"+reference), validate.Candidate{Name: "ann", Source: source("ann", password)})
+			return len(r.Requests()), err
+		}
+		for _, step := range []struct {
+			what, reference, password string
+			after                     time.Duration
+			requests                  int
+			want                      registry.Code
+		}{
+			{"all anew: ping, token, HEAD, GET, config, layer", ":1", "right", 0, 6, ""},
+			{"a tag is always asked for, and nothing else", ":1", "right", time.Minute, 1, ""},
+			{"a digest is not", "@" + digest, "right", time.Minute, 0, ""},
+			{"what one login learned is not another's", "@" + digest, "wrong", 0, 2, registry.ErrUnauthorized},
+			{"the token has expired", ":1", "right", 10 * time.Minute, 2, ""},
+			{"the time is over", "@" + digest, "right", time.Hour, 6, ""},
+		} {
+			time.Sleep(step.after)
+			n, err := ask(step.reference, step.password)
+			require.Equal(t, step.want, registry.CodeOf(err), "%s: %v", step.what, err)
+			require.Equal(t, step.requests, n, "%s: %v", step.what, r.Requests())
+		}
+	})
+}
+
+// Without CacheFor, every call starts anew.
+func TestNoCache(t *testing.T) {
+	r := &registrytest.Registry{Dialect: registrytest.DistributionToken(), Accounts: []registrytest.Account{user("ann", "right", "*")}}
+	digest := add(t, r, registrytest.Image{}, "team/app:1")
+	c := &validate.Checker{RoundTripper: r.Transport()}
+	for range 2 {
+		r.ResetRequests()
+		_, err := c.Image(t.Context(), image(t, "a.example.com/team/app@"+digest), validate.Candidate{Source: source("ann", "right")})
+		require.NoError(t, err)
+		require.Len(t, r.Requests(), 3)
+	}
+}
+
+// A token that is revoked before its time is renewed, once for all who hold it.
+func TestTokenRevoked(t *testing.T) {
+	for _, d := range []registrytest.Dialect{registrytest.DistributionToken(), registrytest.Quay(), registrytest.ECRPublic(), registrytest.GCR()} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &registrytest.Registry{Dialect: d, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+			add(t, r, registrytest.Image{}, "team/app:1")
+			c := &validate.Checker{RoundTripper: r.Transport(), CacheFor: time.Hour}
+			for range 2 {
+				_, err := c.Image(t.Context(), image(t, homes[d.Name].host+"/team/app:1"), validate.Candidate{Source: source("ann", "right")})
+				require.NoError(t, err, d.Name)
+				r.ExpireTokens()
+				time.Sleep(2 * time.Minute)
+			}
+		})
+	}
+}
