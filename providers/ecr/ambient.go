@@ -11,26 +11,29 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/regcred/regcred/registry"
 )
 
-// ambient returns the identity of the process as AWS's own chain finds it: environment, web identity, shared files, container credentials, instance metadata.
+// ambient returns the identity of the process as AWS's own chain finds it: environment, web identity, shared files,
+// container credentials, instance metadata.
 //
-// Only the identity is taken from the chain. Region and endpoints are the registry's.
+// Only the identity is taken from the chain. Where the chain asks AWS STS itself, it does so in the registry's region;
+// an endpoint of the operator's own for that is in the environment, AWS_ENDPOINT_URL_STS.
 func (s session) ambient(ctx context.Context) (identity, error) {
 	id := identity{name: "the identity of the process"}
 	client := s.ambientClient()
 	defer client.GetTransport().CloseIdleConnections()
+	_, fips, dualStack := s.endpoint("sts")
 	cfg, err := config.LoadDefaultConfig(ctx,
+		config.WithUseFIPSEndpoint(fips),
+		config.WithUseDualStackEndpoint(dualStack),
 		config.WithRegion(s.host.Region),
 		config.WithHTTPClient(client),
 		config.WithRetryer(newRetryer),
 		config.WithAPIOptions([]func(*middleware.Stack) error{endWith(ctx)}),
 		config.WithEC2IMDSClientEnableState(s.metadataState()),
-		config.WithServiceOptions(s.likeOurs),
 		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = client }),
 		config.WithProcessCredentialOptions(func(o *processcreds.Options) { o.Timeout = maxProcess }),
 	)
@@ -54,16 +57,8 @@ func (s session) metadataState() imds.ClientEnableState {
 	return imds.ClientDefaultEnableState
 }
 
-// likeOurs makes the chain reach AWS STS as this package does.
-func (s session) likeOurs(_ string, options any) {
-	if o, ok := options.(*sts.Options); ok {
-		ours := s.sts(identity{}).Options()
-		o.HTTPClient, o.BaseEndpoint, o.EndpointOptions = ours.HTTPClient, ours.BaseEndpoint, ours.EndpointOptions
-	}
-}
-
-// ambientClient goes the profile's way, but for plain HTTP: that is spoken by metadata endpoints only, which no proxy reaches. It is of the type that the chain can add the certificates
-// of AWS_CA_BUNDLE to.
+// ambientClient goes the profile's way, but for plain HTTP: that is spoken by metadata endpoints only, which no proxy
+// reaches. It is of the type that the chain can add the certificates of AWS_CA_BUNDLE to.
 func (s session) ambientClient() *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().WithTimeout(defaultTimeout).WithTransportOptions(func(t *http.Transport) {
 		t.TLSClientConfig = s.transport.TLSClientConfig.Clone()
@@ -79,7 +74,8 @@ func (s session) ambientClient() *awshttp.BuildableClient {
 	})
 }
 
-// endWith makes all calls of the chain end with ctx. The chain's own cache goes on for later callers, of which there are none here.
+// endWith makes all calls of the chain end with ctx. The chain's own cache goes on for later callers, of which there
+// are none here.
 func endWith(ctx context.Context) func(*middleware.Stack) error {
 	return func(stack *middleware.Stack) error {
 		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("EndWithCaller",

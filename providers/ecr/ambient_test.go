@@ -102,6 +102,25 @@ func TestAmbientIdentities(t *testing.T) {
 	}
 }
 
+// Where the chain itself asks STS, it does so as the registry's name says.
+func TestSTSOfTheChainFollowsTheRegistry(t *testing.T) {
+	noAmbient(t)
+	cloud := newAWS()
+	n := attach(t, cloud)
+	t.Setenv("AWS_REGION", "eu-west-3")
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", writeFile(t, cloud.WebIdentity(podSubject, 0).Reveal()))
+	t.Setenv("AWS_ROLE_ARN", podARN)
+	for host, want := range map[string]string{
+		home: "sts.us-east-1.amazonaws.com:443",
+		"123456789012.dkr.ecr-fips.us-west-2.amazonaws.com": "sts-fips.us-west-2.amazonaws.com:443",
+		"123456789012.dkr-ecr.eu-west-1.on.aws":             "sts.eu-west-1.api.aws:443",
+	} {
+		_, err := ecr.Provider{}.Credential(t.Context(), profile(n, host, credentials.Login{Ambient: true}))
+		require.NoError(t, err)
+		require.Contains(t, n.Dialed(), want)
+	}
+}
+
 func TestNoIdentity(t *testing.T) {
 	noAmbient(t)
 	n := attach(t, newAWS())

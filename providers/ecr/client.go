@@ -41,7 +41,8 @@ func (s session) sts(id identity) *sts.Client {
 	})
 }
 
-// endpoint returns the program's own endpoint for a service, or what is to be asked of AWS's. Its clients take either, not both.
+// endpoint returns the program's own endpoint for a service, or what is to be asked of AWS's. Its clients take either,
+// not both.
 func (s session) endpoint(service string) (own *string, fips aws.FIPSEndpointState, dualStack aws.DualStackEndpointState) {
 	if s.provider.Endpoint != nil {
 		if own := s.provider.Endpoint(service, s.host.Region); own != "" {
@@ -58,7 +59,8 @@ func (s session) endpoint(service string) (own *string, fips aws.FIPSEndpointSta
 	return nil, fips, dualStack
 }
 
-// Three attempts within seconds ride out a hiccup. A longer outage is for the cache to wait for, which asks for many at once.
+// Three attempts within seconds ride out a hiccup. A longer outage is for the cache to wait for, which asks for many at
+// once.
 const (
 	maxAttempts = 3
 	maxBackoff  = 2 * time.Second

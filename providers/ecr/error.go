@@ -32,7 +32,8 @@ func (s session) error(code registry.Code, hint string, err error) error {
 	return &registry.Error{Op: "get credential", Ref: fmt.Sprintf("for profile %q", s.profile.Name), Code: code, Hint: hint, Err: err}
 }
 
-// fail says what a step came to. Of AWS's answer it keeps code, message and request ID; not the SDK's error, which holds whole requests and answers.
+// fail says what a step came to. Of AWS's answer it keeps code, message and request ID; not the SDK's error, which
+// holds whole requests and answers.
 func (s session) fail(ctx context.Context, st step, id identity, err error) error {
 	what := fmt.Sprintf("%s as %s", st, id.name)
 	if ctx.Err() != nil {
@@ -116,7 +117,8 @@ func (s session) failAmbient(ctx context.Context, id identity, err error) error 
 	return s.error(code, s.hint(code, ""), fmt.Errorf("%s: %s", text, s.clean(err.Error(), id)))
 }
 
-// apiCode goes by AWS's code and not by the status, which differs between services: https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html.
+// apiCode goes by AWS's code and not by the status, which differs between services:
+// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html.
 func apiCode(code, message string, status int) registry.Code {
 	switch code {
 	case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation":
@@ -179,8 +181,9 @@ func (s session) hint(code registry.Code, st step) string {
 	return ""
 }
 
-// throttleWait is for a service that does not say how long to wait: AWS lets one account ask for 20 tokens a second and region, and 200 at once, which come back within
-// ten seconds (https://docs.aws.amazon.com/AmazonECR/latest/userguide/common-errors.html).
+// throttleWait is for a service that does not say how long to wait: AWS lets one account ask for 20 tokens a second and
+// region, and 200 at once, which come back within ten seconds
+// (https://docs.aws.amazon.com/AmazonECR/latest/userguide/common-errors.html).
 const throttleWait = 10 * time.Second
 
 // maxWait keeps a strange answer from stopping renewal for longer than a throttled AWS ever would.
@@ -205,7 +208,8 @@ const (
 	maxWord = 300
 )
 
-// clean makes text of others fit for an error: its first line, without secrets. AWS quotes the request whose signature is wrong on later lines, session token and all.
+// clean makes text of others fit for an error: its first line, without secrets. AWS quotes the request whose signature
+// is wrong on later lines, session token and all.
 func (s session) clean(text string, id identity) string {
 	text, _, _ = strings.Cut(text, "\n")
 	secrets := []string{id.creds.SecretAccessKey, id.creds.SessionToken}

@@ -92,7 +92,8 @@ func TestExpiredSession(t *testing.T) {
 	require.ErrorContains(t, err, "ecr:GetAuthorizationToken as role "+hubARN)
 }
 
-// The clocks of both sides may differ by hours: AWS's clients learn it from the answer and sign anew. Where that does not help, the error says so.
+// The clocks of both sides may differ by hours: AWS's clients learn it from the answer and sign anew. Where that does
+// not help, the error says so.
 func TestClockSkew(t *testing.T) {
 	cloud := newAWS()
 	cloud.Skew = 2 * time.Hour

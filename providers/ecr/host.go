@@ -24,8 +24,9 @@ type Host struct {
 	DualStack bool
 }
 
-// ParseHost reads the name of a registry of ECR in its canonical spelling, as [registry.ParseEndpoint] returns it. Everything else is an error, look-alikes above all: a name with
-// a port, in upper case or with a dot at its end, one under another domain, and one whose region does not belong to its domain.
+// ParseHost reads the name of a registry of ECR in its canonical spelling, as [registry.ParseEndpoint] returns it.
+// Everything else is an error, look-alikes above all: a name with a port, in upper case or with a dot at its end, one
+// under another domain, and one whose region does not belong to its domain.
 func ParseHost(host string) (Host, error) {
 	switch host {
 	case "public.ecr.aws":
@@ -64,12 +65,13 @@ const publicRegion = "us-east-1"
 // A partition is a part of AWS with accounts, regions and domains of its own.
 type partition struct {
 	name string
-	// suffix and dualStack are what the names of its registries end in. No name for both protocols is known for an empty dualStack.
+	// suffix and dualStack are what the names of its registries end in. No name for both protocols is known for an
+	// empty dualStack.
 	suffix, dualStack string
 }
 
-// partitionOf tells the partition by the region, for two of them share a suffix. The regions are those of AWS's partitions.json. A region that nobody knows yet is in the
-// largest partition, as for AWS's own clients.
+// partitionOf tells the partition by the region, for two of them share a suffix. The regions are those of AWS's
+// partitions.json. A region that nobody knows yet is in the largest partition, as for AWS's own clients.
 func partitionOf(region string) partition {
 	switch part := strings.SplitN(region, "-", 3); part[0] + "-" + part[1] {
 	case "us-gov":

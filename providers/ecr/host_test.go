@@ -148,7 +148,8 @@ func TestLookAlikesAreRefused(t *testing.T) {
 			_, err := ecr.ParseHost(host)
 			require.Error(t, err)
 
-			// As an endpoint, some are read as the registry that they spell in another way. All others are refused, also beside a good one.
+			// As an endpoint, some are read as the registry that they spell in another way. All others are refused,
+			// also beside a good one.
 			if e, err := registry.ParseEndpoint(host); err == nil && e.Host == home {
 				return
 			}

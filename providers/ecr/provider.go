@@ -1,10 +1,12 @@
-// Package ecr issues credentials for the registries of Amazon Web Services: private ones in all partitions of AWS, and ECR Public.
+// Package ecr issues credentials for the registries of Amazon Web Services: private ones in all partitions of AWS, and
+// ECR Public.
 //
-// [Provider] turns a profile with an AWS identity into the token that its registries take: from an access key, a web identity or the identity of the process, over any number of
-// roles, to ecr:GetAuthorizationToken. [ParseHost] says what the name of a registry means. Package ecrtest has an AWS for tests, in memory.
+// [Provider] turns a profile with an AWS identity into the token that its registries take: from an access key, a web
+// identity or the identity of the process, over any number of roles, to ecr:GetAuthorizationToken. [ParseHost] says
+// what the name of a registry means. Package ecrtest has an AWS for tests, in memory.
 //
-// It does not cache: a token is good for twelve hours, and for all registries that its owner may reach in the region, so put a [credentials.Cache] before it. It does not ask
-// whether a repository may be pulled: package validate does.
+// It does not cache: a token is good for twelve hours, and for all registries that its owner may reach in the region,
+// so put a [credentials.Cache] before it. It does not ask whether a repository may be pulled: package validate does.
 package ecr
 
 import (
@@ -17,29 +19,33 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Provider issues credentials for profiles of kind [registry.ECR]. The zero Provider is ready to use. Set the fields before the first use; it is then safe for concurrent use, and may be
-// copied.
+// A Provider issues credentials for profiles of kind [registry.ECR]. The zero Provider is ready to use. Set the fields
+// before the first use; it is then safe for concurrent use, and may be copied.
 //
-// AWS's API is asked where the registry is, whatever the environment says: in the region and partition of the profile's endpoint, by its FIPS name if the endpoint is a FIPS name, by its
-// dual-stack name if the endpoint is one.
+// AWS's API is asked where the registry is, whatever the environment says: in the region and partition of the profile's
+// endpoint, by its FIPS name if the endpoint is a FIPS name, by its dual-stack name if the endpoint is one.
 //
-// The profile's transport, its proxy and certificates, is for AWS's APIs too. The endpoints that give a machine or a pod its identity are always reached directly.
+// The profile's transport, its proxy and certificates, is for AWS's APIs too. The endpoints that give a machine or a
+// pod its identity are always reached directly.
 type Provider struct {
-	// Transports keeps connections between calls, and can be shared. Nil means that each call makes its own and closes them, which is right where a cache keeps the calls rare.
+	// Transports keeps connections between calls, and can be shared. Nil means that each call makes its own and closes
+	// them, which is right where a cache keeps the calls rare.
 	Transports *registry.Transports
 
 	// Timeout bounds one call with all its steps and retries. Zero means 30 seconds.
 	Timeout time.Duration
 
-	// Endpoint returns the URL of AWS's API for a service ("ecr", "ecr-public", "sts") in a region, for VPC endpoints without private DNS and for tests. Nil means AWS's own endpoints; so
-	// does the empty text.
+	// Endpoint returns the URL of AWS's API for a service ("ecr", "ecr-public", "sts") in a region, for VPC endpoints
+	// without private DNS and for tests. Nil means AWS's own endpoints; so does the empty text.
 	Endpoint func(service, region string) string
 
-	// NoAmbient refuses profiles that use what belongs to the process: its own identity, or a file with a web identity token. Set it where profiles are written by people who must not act
-	// as the process: a profile can name a proxy and a certificate authority of its own, and see everything that goes there.
+	// NoAmbient refuses profiles that use what belongs to the process: its own identity, or a file with a web identity
+	// token. Set it where profiles are written by people who must not act as the process: a profile can name a proxy
+	// and a certificate authority of its own, and see everything that goes there.
 	NoAmbient bool
 
-	// NoInstanceMetadata keeps ambient identities from asking the instance metadata service. A single profile says so in its login.
+	// NoInstanceMetadata keeps ambient identities from asking the instance metadata service. A single profile says so
+	// in its login.
 	NoInstanceMetadata bool
 }
 
@@ -48,7 +54,8 @@ const defaultTimeout = 30 * time.Second
 // Username is the user name that goes with every token of ECR.
 const Username = "AWS"
 
-// Credential returns the token that the profile's registries take until its ExpiresAt, or an anonymous credential for ECR Public if the profile says anonymous.
+// Credential returns the token that the profile's registries take until its ExpiresAt, or an anonymous credential for
+// ECR Public if the profile says anonymous.
 //
 // Its error is a [registry.Error], which names the step, the identity and AWS's answer:
 //   - [registry.ErrInvalid]: the profile, see [Provider.Validate].
@@ -56,7 +63,8 @@ const Username = "AWS"
 //   - [registry.ErrUnauthorized], [registry.ErrExpired], [registry.ErrClockSkew]: AWS does not accept the identity.
 //   - [registry.ErrDenied]: AWS knows the identity, and does not let it have a token or assume a role.
 //   - [registry.ErrUnsupported]: the region is not enabled for the account.
-//   - [registry.ErrRateLimited], with Wait; [registry.ErrUnavailable] and the codes below it; [registry.ErrTLS] and those below it.
+//   - [registry.ErrRateLimited], with Wait; [registry.ErrUnavailable] and the codes below it; [registry.ErrTLS] and
+//     those below it.
 //   - [registry.ErrCanceled]: ctx ended; it wraps the cause.
 func (p Provider) Credential(ctx context.Context, profile registry.Profile) (credentials.Credential, error) {
 	s := session{provider: p, profile: profile}
@@ -91,8 +99,9 @@ func (p Provider) Credential(ctx context.Context, profile registry.Profile) (cre
 	return s.credential(ctx)
 }
 
-// Scope says what the profile's token serves: partition and region, and by which of the region's endpoints it is asked for, so that a profile that asks for FIPS gets no
-// token that came another way. It is "" for a profile whose endpoint is not of ECR.
+// Scope says what the profile's token serves: partition and region, and by which of the region's endpoints it is asked
+// for, so that a profile that asks for FIPS gets no token that came another way. It is "" for a profile whose endpoint
+// is not of ECR.
 func (p Provider) Scope(profile registry.Profile) string {
 	host, err := mainHost(profile)
 	if err != nil {

@@ -31,8 +31,8 @@ func ci() ecrtest.User {
 	return ecrtest.User{ARN: ciARN, AccessKeyID: ciKey, SecretAccessKey: credentials.NewSecret(ciText), Allow: ecrtest.PullActions()}
 }
 
-// newAWS has a user who may pull, a role that the user may assume, one of another account that this role may assume if it knows the external ID, and
-// one for pods.
+// newAWS has a user who may pull, a role that the user may assume, one of another account that this role may assume if
+// it knows the external ID, and one for pods.
 func newAWS() *ecrtest.AWS {
 	return &ecrtest.AWS{
 		Users: []ecrtest.User{ci()},

@@ -8,11 +8,13 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Validate reports what is wrong with a profile as one of ECR, as a [credentials.InvalidError]; [registry.Profile.Validate] reports the rest. It asks nobody.
+// Validate reports what is wrong with a profile as one of ECR, as a [credentials.InvalidError];
+// [registry.Profile.Validate] reports the rest. It asks nobody.
 //
-// All hosts of a profile are registries that one token serves: those of one region, of any account and under any of their names, or those of ECR Public. The login is an AWS identity, that of
-// the process, or, for ECR Public, none. A user name and password are refused, also one that "aws ecr get-login-password" printed: it would end after twelve hours, and nobody could
-// renew it.
+// All hosts of a profile are registries that one token serves: those of one region, of any account and under any of
+// their names, or those of ECR Public. The login is an AWS identity, that of the process, or, for ECR Public, none. A
+// user name and password are refused, also one that "aws ecr get-login-password" printed: it would end after twelve
+// hours, and nobody could renew it.
 func (p Provider) Validate(profile registry.Profile) error {
 	var problems credentials.Problems
 	main, ok := p.validateHosts(&problems, profile)

@@ -20,9 +20,9 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// ambient returns the identity of the process, in the order of https://google.aip.dev/auth/4110: the file that the environment
-// names, the one that gcloud wrote, the metadata server. Package oauth2 has the same order, but asks the metadata server
-// without a context, and keeps for the life of the process what it heard at the first time.
+// ambient returns the identity of the process, in the order of https://google.aip.dev/auth/4110: the file that the
+// environment names, the one that gcloud wrote, the metadata server. Package oauth2 has the same order, but asks the
+// metadata server without a context, and keeps for the life of the process what it heard at the first time.
 func (s *session) ambient(ctx context.Context, scope string) (identity, error) {
 	path, named := os.Getenv("GOOGLE_APPLICATION_CREDENTIALS"), true
 	if path == "" {
@@ -77,8 +77,9 @@ func (s *session) fromFile(ctx context.Context, path string, data []byte, scope 
 	return s.exchange(ctx, st, id, c.TokenSource)
 }
 
-// metadataAddress is the one address of metadata servers, which is not looked up: a name would have to be resolved, which can take long where
-// there is none, and could be resolved wrongly. https://cloud.google.com/compute/docs/metadata/overview
+// metadataAddress is the one address of metadata servers, which is not looked up: a name would have to be resolved,
+// which can take long where there is none, and could be resolved wrongly.
+// https://cloud.google.com/compute/docs/metadata/overview
 const metadataAddress = "169.254.169.254"
 
 // metadataTimeout is for a server on the same machine. Where there is none, packets may vanish.

@@ -13,8 +13,8 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A document is the credentials JSON of a profile, as far as this package uses it: https://google.aip.dev/auth/4112 and https://google.aip.dev/auth/4117. It is what package oauth2 gets to see, written anew, so that
-// nothing reaches it that was not checked.
+// A document is the credentials JSON of a profile, as far as this package uses it: https://google.aip.dev/auth/4112 and
+// https://google.aip.dev/auth/4117. Nothing else of the JSON is used, so that nothing is that was not checked.
 type document struct {
 	Type           string `json:"type"`
 	UniverseDomain string `json:"universe_domain,omitempty"`
@@ -37,7 +37,8 @@ const (
 // maxDocument is many times the length of any credentials JSON, which has about 2,400 bytes.
 const maxDocument = 32 << 10
 
-// parseDocument reads and checks a credentials JSON. Its error is a [credentials.InvalidError], whose fields have the names that they have in the JSON. It never quotes the private key.
+// parseDocument reads and checks a credentials JSON. Its error is a [credentials.InvalidError], whose fields have the
+// names that they have in the JSON. It never quotes the private key.
 func (p Provider) parseDocument(secret credentials.Secret) (document, error) {
 	var problems credentials.Problems
 	data, problem := decodeDocument(secret)
@@ -161,7 +162,8 @@ func checkPrivateKey(text string) (problem string) {
 	return ""
 }
 
-// compact returns the credentials JSON without the spaces and line breaks between its parts: as a password, it goes into every secret.
+// compact returns the credentials JSON without the spaces and line breaks between its parts: as a password, it goes
+// into every secret.
 func compact(secret credentials.Secret) credentials.Secret {
 	data, _ := decodeDocument(secret)
 	var b bytes.Buffer

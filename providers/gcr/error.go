@@ -38,7 +38,8 @@ func (s *session) error(code registry.Code, hint string, wait time.Duration, err
 	return &registry.Error{Op: "get credential", Ref: fmt.Sprintf("for profile %q", s.profile.Name), Code: code, Hint: hint, Wait: wait, Err: err}
 }
 
-// fail says what a step came to: that the caller or the time is gone; else what the wire has seen; else err, which is from this machine.
+// fail says what a step came to: that the caller or the time is gone; else what the wire has seen; else err, which is
+// from this machine.
 func (s *session) fail(ctx context.Context, st step, id identity, err error) error {
 	what := st.text(id)
 	if ctx.Err() != nil {
@@ -70,7 +71,8 @@ func (s *session) fail(ctx context.Context, st step, id identity, err error) err
 	return s.error(registry.ErrUnavailable, "", 0, fmt.Errorf("%s: %w", what, errNoJSON))
 }
 
-// throttleWait is for a service that does not say how long to wait. Google counts by the minute: https://cloud.google.com/iam/quotas.
+// throttleWait is for a service that does not say how long to wait. Google counts by the minute:
+// https://cloud.google.com/iam/quotas.
 const throttleWait = time.Minute
 
 // registryCode goes by the code in the body: tokens and APIs have statuses of their own for the same thing.
@@ -117,7 +119,8 @@ func (r *refusal) registryCode(st step) registry.Code {
 	return registry.ErrUnavailable // Not an answer of Google's: a proxy's, or that of a network's login page.
 }
 
-// hint says what to do, where more can be said than for the code in general. Google answers alike for a key that was deleted and one that was disabled.
+// hint says what to do, where more can be said than for the code in general. Google answers alike for a key that was
+// deleted and one that was disabled.
 func (r *refusal) hint(code registry.Code, st step, id identity) string {
 	text := strings.ToLower(r.message + " " + r.code)
 	switch {

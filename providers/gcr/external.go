@@ -8,8 +8,10 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// An external is the configuration of workload identity federation. It says where this process gets a token of another issuer, and whom it gives it to, so a configuration that comes from others is an order
-// to read files, call URLs and start programs: https://cloud.google.com/docs/authentication/external/externally-sourced-credentials says to check it. Whatever is not named here is left out.
+// An external is the configuration of workload identity federation. It says where this process gets a token of another
+// issuer, and whom it gives it to, so a configuration that comes from others is an order to read files, call URLs and
+// start programs: https://cloud.google.com/docs/authentication/external/externally-sourced-credentials says to check
+// it. Whatever is not named here is left out.
 type external struct {
 	Audience         string `json:"audience,omitempty"`
 	SubjectTokenType string `json:"subject_token_type,omitempty"`

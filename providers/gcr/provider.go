@@ -1,10 +1,13 @@
-// Package gcr issues credentials for the registries of Google Cloud: Artifact Registry, and gcr.io, which Artifact Registry serves today.
+// Package gcr issues credentials for the registries of Google Cloud: Artifact Registry, and gcr.io, which Artifact
+// Registry serves today.
 //
-// [Provider] turns a profile with a Google identity into what the registries take: the key of a service account as it is, or an access token made from a key, from workload identity
-// federation, from the identity of the process, or by impersonation of another service account. Package gcrtest has a Google Cloud for tests, in memory.
+// [Provider] turns a profile with a Google identity into what the registries take: the key of a service account as it
+// is, or an access token made from a key, from workload identity federation, from the identity of the process, or by
+// impersonation of another service account. Package gcrtest has a Google Cloud for tests, in memory.
 //
-// It does not cache: an access token is good for an hour, for all registries that its owner may pull from, so put a [credentials.Cache] before it. It does not ask whether a repository
-// may be pulled: package validate does. It starts no programs.
+// It does not cache: an access token is good for an hour, for all registries that its owner may pull from, so put a
+// [credentials.Cache] before it. It does not ask whether a repository may be pulled: package validate does. It starts
+// no programs.
 package gcr
 
 import (
@@ -17,28 +20,33 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Provider issues credentials for profiles of kind [registry.GCR]. The zero Provider is ready to use. Set the fields before the first use; it is then safe for concurrent use, and may be
-// copied.
+// A Provider issues credentials for profiles of kind [registry.GCR]. The zero Provider is ready to use. Set the fields
+// before the first use; it is then safe for concurrent use, and may be copied.
 //
-// The profile's transport, its proxy and certificates, is for Google's APIs too. The metadata server, and a URL that a subject token comes from, belong to the machine and are
-// reached directly.
+// The profile's transport, its proxy and certificates, is for Google's APIs too. The metadata server, and a URL that a
+// subject token comes from, belong to the machine and are reached directly.
 type Provider struct {
-	// Transports keeps connections between calls, and can be shared. Nil means that each call makes its own and closes them, which is right where a cache keeps the calls rare.
+	// Transports keeps connections between calls, and can be shared. Nil means that each call makes its own and closes
+	// them, which is right where a cache keeps the calls rare.
 	Transports *registry.Transports
 
-	// Timeout bounds one call with all its steps. Zero means 30 seconds.
+	// Timeout bounds one call with all its steps and attempts. Zero means 30 seconds.
 	Timeout time.Duration
 
-	// NoAmbient refuses profiles that use the identity of the process. Set it where profiles are written by people who must not act as the process: a profile can name a proxy
-	// and a certificate authority of its own, and see everything that goes there.
+	// NoAmbient refuses profiles that use the identity of the process. Set it where profiles are written by people who
+	// must not act as the process: a profile can name a proxy and a certificate authority of its own, and see
+	// everything that goes there.
 	NoAmbient bool
 
-	// SubjectTokens are the files and URLs from which a profile with workload identity federation may take the token that it exchanges, each spelled as in the profile. Nil means that there
-	// are none, for such a profile names whatever file or URL it likes, and this process reads it: list only what the authors of profiles may use, and see NoAmbient.
+	// SubjectTokens are the files and URLs from which a profile with workload identity federation may take the token
+	// that it exchanges, each spelled as in the profile. Nil means that there are none, for such a profile names
+	// whatever file or URL it likes, and this process reads it: list only what the authors of profiles may use, and see
+	// NoAmbient.
 	SubjectTokens []string
 
-	// UncheckedKeys hands out a long-lived key without asking Google whether it is still good. False means that the key is exchanged once, for a token that is thrown
-	// away: a key that was deleted or disabled is then an error that says so, instead of a refusal by the registry that does not.
+	// UncheckedKeys hands out a long-lived key without asking Google whether it is still good. False means that the key
+	// is exchanged once, for a token that is thrown away: a key that was deleted or disabled is then an error that says
+	// so, instead of a refusal by the registry that does not.
 	UncheckedKeys bool
 }
 
@@ -52,15 +60,19 @@ const (
 	TokenUsername = "oauth2accesstoken"
 )
 
-// Credential returns what the profile's registries take: a long-lived key, which never expires; or an access token, until its ExpiresAt; or an anonymous credential if the profile says so.
+// Credential returns what the profile's registries take: a long-lived key, which never expires; or an access token,
+// until its ExpiresAt; or an anonymous credential if the profile says so.
 //
 // Its error is a [registry.Error], which names the identity and Google's answer:
 //   - [registry.ErrInvalid]: the profile, see [Provider.Validate].
-//   - [registry.ErrNoIdentity]: the process has no identity, or the file with its subject token cannot be read.
+//   - [registry.ErrNoIdentity]: the process has no identity or none that this package knows, or a subject token cannot
+//     be read.
 //   - [registry.ErrUnauthorized], [registry.ErrExpired], [registry.ErrClockSkew]: Google does not accept the identity.
-//   - [registry.ErrDenied]: Google knows the identity, and does not let it impersonate the service account or use the pool.
-//   - [registry.ErrUnsupported]: the API is not enabled in the project, or the credentials of the process are of a kind that this package does not use.
-//   - [registry.ErrRateLimited], with Wait; [registry.ErrUnavailable] and the codes below it; [registry.ErrTLS] and those below it.
+//   - [registry.ErrDenied]: Google knows the identity, and does not let it impersonate the service account or use the
+//     pool.
+//   - [registry.ErrUnsupported]: the API is not enabled in the project.
+//   - [registry.ErrRateLimited], with Wait; [registry.ErrUnavailable] and the codes below it; [registry.ErrTLS] and
+//     those below it.
 //   - [registry.ErrCanceled]: ctx ended; it wraps the cause.
 func (p Provider) Credential(ctx context.Context, profile registry.Profile) (credentials.Credential, error) {
 	s := &session{provider: p, profile: profile}
@@ -96,8 +108,8 @@ func (p Provider) Credential(ctx context.Context, profile registry.Profile) (cre
 	return s.try(ctx)
 }
 
-// Three attempts within a second ride out a hiccup, such as a metadata server that starts after its pod. A longer outage is for
-// the cache to wait for, which asks for many at once.
+// Three attempts within a second ride out a hiccup, such as a metadata server that starts after its pod. A longer
+// outage is for the cache to wait for, which asks for many at once.
 const (
 	maxAttempts  = 3
 	firstBackoff = 250 * time.Millisecond
@@ -118,8 +130,9 @@ func (s *session) try(ctx context.Context) (credentials.Credential, error) {
 	}
 }
 
-// Scope is the same for all registries of Google: key and token are good for every one that their owner may pull from. It is "" for a profile with a host that is not Google's, so that
-// such a profile never meets a credential that was issued for another one.
+// Scope is the same for all registries of Google: key and token are good for every one that their owner may pull from.
+// It is "" for a profile with a host that is not Google's, so that such a profile never meets a credential that was
+// issued for another one.
 func (p Provider) Scope(profile registry.Profile) string {
 	if checkHosts(profile) != nil {
 		return ""

@@ -133,6 +133,20 @@ func TestImpersonation(t *testing.T) {
 	require.ErrorContains(t, err, "iam.serviceAccounts.getAccessToken")
 	require.ErrorContains(t, err, "impersonate "+puller+" as "+builder)
 	require.Contains(t, registry.HintOf(err), "roles/iam.serviceAccountTokenCreator")
+
+	login.Impersonate = "nobody@project.iam.gserviceaccount.com"
+	_, err = gcr.Provider{}.Credential(t.Context(), profile(n, googleLogin(login)))
+	require.ErrorIs(t, err, registry.ErrInvalid)
+	require.Contains(t, registry.HintOf(err), "one of the service accounts does not exist")
+}
+
+func TestAPIIsNotEnabled(t *testing.T) {
+	cloud := newGoogle()
+	cloud.DisabledAPIs = []string{"iamcredentials.googleapis.com"}
+	n := attach(t, cloud)
+	_, err := gcr.Provider{}.Credential(t.Context(), profile(n, googleLogin(credentials.GoogleLogin{Credentials: cloud.NewKey(middle), Impersonate: puller})))
+	require.ErrorIs(t, err, registry.ErrUnsupported)
+	require.Contains(t, registry.HintOf(err), "gcloud services enable iamcredentials.googleapis.com")
 }
 
 // The errors say which of the things that end a key has happened.

@@ -38,7 +38,8 @@ func skopeo(t *testing.T, n *fakenet.Network, p registry.Profile, c credentials.
 	return err
 }
 
-// From a profile to a pull by a client that nobody here wrote; refused once the credential is over, and fine with a new one.
+// From a profile to a pull by a client that nobody here wrote; refused once the credential is over, and fine with a new
+// one.
 func TestSkopeo(t *testing.T) {
 	if _, err := exec.LookPath("skopeo"); err != nil {
 		t.Skip("skopeo is not installed: a pull with it was not tried")
@@ -46,11 +47,12 @@ func TestSkopeo(t *testing.T) {
 	const image = "project/repository/app:1"
 	for _, host := range []string{home, "gcr.io"} {
 		cloud := newGoogle()
+		cloud.Public = []string{host + "/public/*"}
 		n := attach(t, cloud)
-		_, err := cloud.Registry(host).Add(image, registrytest.Image{})
-		require.NoError(t, err)
-		_, err = cloud.Registry(host).Add("example.com/other/app:1", registrytest.Image{})
-		require.NoError(t, err)
+		for _, name := range []string{image, "example.com/other/app:1", "public/images/app:1"} {
+			_, err := cloud.Registry(host).Add(name, registrytest.Image{})
+			require.NoError(t, err)
+		}
 
 		t.Run(host+" with an access token", func(t *testing.T) {
 			p := profile(n, googleLogin(credentials.GoogleLogin{Credentials: cloud.NewKey(builder), Impersonate: puller, Delegates: []string{middle}}))
@@ -65,6 +67,14 @@ func TestSkopeo(t *testing.T) {
 			c, err = gcr.Provider{}.Credential(t.Context(), p)
 			require.NoError(t, err)
 			require.NoError(t, skopeo(t, n, p, c, host+"/"+image))
+		})
+		t.Run(host+" without a login", func(t *testing.T) {
+			p := profile(n, credentials.Login{Anonymous: true})
+			p.Endpoint = host
+			c, err := gcr.Provider{}.Credential(t.Context(), p)
+			require.NoError(t, err)
+			require.NoError(t, skopeo(t, n, p, c, host+"/public/images/app:1"))
+			require.Error(t, skopeo(t, n, p, c, host+"/"+image))
 		})
 		t.Run(host+" with a key", func(t *testing.T) {
 			key := cloud.NewKey(puller)

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/oauth2/google/externalaccount"
 )
 
-// A subject is a token of another issuer, which Google's STS takes. It is read once: package oauth2 would read it without the
-// profile's limits.
+// A subject is a token of another issuer, which Google's STS takes. It is read once: package oauth2 would read it
+// without the profile's limits.
 type subject string
 
 // SubjectToken makes the subject an [externalaccount.SubjectTokenSupplier].

@@ -8,13 +8,14 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Validate reports every problem that is Google's own, as a [credentials.InvalidError]; [registry.Profile.Validate] reports the
-// rest. It asks nobody; whether Google accepts a key is for [Provider.Credential] to find out.
+// Validate reports every problem that is Google's own, as a [credentials.InvalidError]; [registry.Profile.Validate]
+// reports the rest. It asks nobody; whether Google accepts a key is for [Provider.Credential] to find out.
 //
-// All hosts of a profile are Google's. The login is a Google identity, that of the process, or none for public images. A key may
-// also stand in Username and Password as docker login takes it ("_json_key" and the file, "_json_key_base64" and its base64
-// form). All other user names and passwords are refused: an access token that somebody pasted ends within the hour, and nobody
-// could renew it. What an external account's configuration names is checked, see [Provider.SubjectTokens].
+// All hosts of a profile are Google's. The login is a Google identity, that of the process, or none for public images.
+// A key may also stand in Username and Password as docker login takes it ("_json_key" and the file, "_json_key_base64"
+// and its base64 form). All other user names and passwords are refused: an access token that somebody pasted ends
+// within the hour, and nobody could renew it. What an external account's configuration names is checked, see
+// [Provider.SubjectTokens].
 func (p Provider) Validate(profile registry.Profile) error {
 	var problems credentials.Problems
 	problems.Under("", checkHosts(profile))
@@ -78,7 +79,8 @@ func isKeyPair(login credentials.Login) bool {
 	return login.Username == KeyUsername || login.Username == KeyUsername+"_base64"
 }
 
-// googleLogin returns the login in the one form that the rest of this package knows. Zero means the identity of the process.
+// googleLogin returns the login in the one form that the rest of this package knows. Zero means the identity of the
+// process.
 func googleLogin(login credentials.Login) credentials.GoogleLogin {
 	switch {
 	case login.Google != nil:
@@ -108,5 +110,6 @@ func (p Provider) checkGoogle(login credentials.GoogleLogin) error {
 
 const wantAccount = "the e-mail address of a service account, such as puller@project.iam.gserviceaccount.com"
 
-// The address becomes a part of a URL. Its forms: https://cloud.google.com/iam/docs/service-account-types; domain-scoped projects have dots.
+// The address becomes a part of a URL. Its forms: https://cloud.google.com/iam/docs/service-account-types;
+// domain-scoped projects have dots.
 var serviceAccount = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*@[a-z0-9][a-z0-9.-]*\.gserviceaccount\.com$`)

@@ -113,8 +113,8 @@ func (r *refusal) Error() string {
 	return text
 }
 
-// refusalOf reads both forms of Google's errors: that of OAuth (RFC 6749, 5.2), and that of its APIs (https://google.aip.dev/193).
-// Of other texts nothing is kept.
+// refusalOf reads both forms of Google's errors: that of OAuth (RFC 6749, 5.2), and that of its APIs
+// (https://google.aip.dev/193). Of other texts nothing is kept.
 func refusalOf(req *http.Request, res *http.Response, body []byte) *refusal {
 	r := &refusal{request: describe(req), status: res.StatusCode, wait: retryAfter(res.Header)}
 	var oauth struct {

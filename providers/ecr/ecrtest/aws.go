@@ -1,10 +1,13 @@
-// Package ecrtest is an AWS in memory, as far as pulling images goes: the API of ECR and ECR Public, STS, and the registries themselves. AWS's own clients, and every client of a
-// registry, talk to it unmodified.
+// Package ecrtest is an AWS in memory, as far as pulling images goes: the API of ECR and ECR Public, STS, and the
+// registries themselves. AWS's own clients, and every client of a registry, talk to it unmodified.
 //
-// An [AWS] is a value that one writes as a literal: users, roles, policies of repositories. [AWS.Attach] puts it into a network of named hosts, see package fakenet; [AWS.Registry]
-// is the registry of an account and region, to put images into; [AWS.Calls] tells what was asked. Signatures are recomputed from the secrets; tokens end when their time is over.
+// An [AWS] is a value that one writes as a literal: users, roles, policies of repositories. [AWS.Attach] puts it into a
+// network of named hosts, see package fakenet; [AWS.Registry] is the registry of an account and region, to put images
+// into; [AWS.Calls] tells what was asked. Signatures are recomputed from the secrets; tokens end when their time is
+// over.
 //
-// It is for tests, examples and demonstrations: policies are lists of actions, nothing is persistent, and it does not limit what clients send.
+// It is for tests, examples and demonstrations: policies are lists of actions, nothing is persistent, and it does not
+// limit what clients send.
 package ecrtest
 
 import (
@@ -19,14 +22,15 @@ import (
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
 )
 
-// An AWS is all of Amazon Web Services: every account, region and partition. Set the fields before the first use, and change none of them afterwards. It is safe for concurrent
-// use and must not be copied once in use.
+// An AWS is all of Amazon Web Services: every account, region and partition. Set the fields before the first use, and
+// change none of them afterwards. It is safe for concurrent use and must not be copied once in use.
 type AWS struct {
 	Users []User
 	Roles []Role
 
-	// Policies says who of other accounts may pull from a repository: the repository by its name ("123456789012.dkr.ecr.us-east-1.amazonaws.com/team/app"), and the ARNs of users and
-	// roles. An ARN that ends in ":root" stands for its whole account.
+	// Policies says who of other accounts may pull from a repository: the repository by its name
+	// ("123456789012.dkr.ecr.us-east-1.amazonaws.com/team/app"), and the ARNs of users and roles. An ARN that ends in
+	// ":root" stands for its whole account.
 	Policies map[string][]string
 
 	// DisabledRegions are those that no account has enabled.
@@ -37,13 +41,15 @@ type AWS struct {
 	// SessionTTL is how long assumed roles are good, if the client does not say. Zero means an hour.
 	SessionTTL time.Duration
 
-	// Rate and Burst are how many tokens an account may ask for in a region: so many a second, and so many at once. Zero means 20 and 200, as with AWS.
+	// Rate and Burst are how many tokens an account may ask for in a region: so many a second, and so many at once.
+	// Zero means 20 and 200, as with AWS.
 	Rate, Burst int
 
 	// Skew is how far AWS's clock is ahead of this machine's.
 	Skew time.Duration
 
-	// Intercept is asked before each call of an API; it may answer itself, and then returns true. It is called concurrently. Nil means no.
+	// Intercept is asked before each call of an API; it may answer itself, and then returns true. It is called
+	// concurrently. Nil means no.
 	Intercept func(w http.ResponseWriter, r *http.Request, c Call) bool
 
 	mu         sync.Mutex
@@ -61,7 +67,8 @@ type User struct {
 	ARN             string
 	AccessKeyID     string
 	SecretAccessKey credentials.Secret
-	// Allow are the actions that it may do, on everything: "ecr:BatchGetImage"; "ecr:*", all of a service. See [PullActions].
+	// Allow are the actions that it may do, on everything: "ecr:BatchGetImage"; "ecr:*", all of a service. See
+	// [PullActions].
 	Allow []string
 }
 
@@ -69,7 +76,8 @@ type User struct {
 type Role struct {
 	// ARN is which it is: "arn:aws:iam::123456789012:role/pull".
 	ARN string
-	// TrustedBy are the ARNs of the users and roles that may assume it. One that ends in ":root" stands for its whole account.
+	// TrustedBy are the ARNs of the users and roles that may assume it. One that ends in ":root" stands for its whole
+	// account.
 	TrustedBy []string
 	// ExternalID is what they must know. Empty means nothing.
 	ExternalID string

@@ -14,7 +14,8 @@ import (
 
 // A Call is one that an API was asked for. It never holds a secret.
 type Call struct {
-	// Action is what was asked for, as it stands in a policy: "ecr:GetAuthorizationToken". Where the request does not say, it is only the service: "ecr".
+	// Action is what was asked for, as it stands in a policy: "ecr:GetAuthorizationToken". Where the request does not
+	// say, it is only the service: "ecr".
 	Action string
 	// Host and Region are where.
 	Host   string

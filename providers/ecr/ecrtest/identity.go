@@ -118,7 +118,8 @@ type webToken struct {
 	expiresAt time.Time
 }
 
-// WebIdentity returns a token for the subject, such as "system:serviceaccount:team:puller", of an issuer that all accounts trust. A zero ttl means an hour.
+// WebIdentity returns a token for the subject, such as "system:serviceaccount:team:puller", of an issuer that all
+// accounts trust. A zero ttl means an hour.
 func (a *AWS) WebIdentity(subject string, ttl time.Duration) credentials.Secret {
 	if ttl == 0 {
 		ttl = time.Hour

@@ -11,8 +11,9 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// Registry returns the registry of the account and region that the host names, by any of its names; that of ECR Public for public.ecr.aws. Put images into it, make it fail, and see what
-// it was asked. It panics for a host that is not of ECR.
+// Registry returns the registry of the account and region that the host names, by any of its names; that of ECR Public
+// for public.ecr.aws. Put images into it, make it fail, and see what it was asked. It panics for a host that is not of
+// ECR.
 func (a *AWS) Registry(host string) *registrytest.Registry {
 	h, err := ecr.ParseHost(host)
 	if err != nil {
@@ -65,7 +66,8 @@ func (a *AWS) tokenOf(password string) (t token, ok bool) {
 	return t, ok
 }
 
-// allow gives an account its rights: within its own registry the identity's policy is enough, elsewhere the repository's must say the same.
+// allow gives an account its rights: within its own registry the identity's policy is enough, elsewhere the
+// repository's must say the same.
 func (a *AWS) allow(account *registrytest.Account, p principal, h ecr.Host) {
 	if h.Public || !p.allows("ecr:BatchGetImage") {
 		return

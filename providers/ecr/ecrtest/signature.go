@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// maxSkew is how far a signature's time may be from AWS's: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-signing-elements.html.
+// maxSkew is how far a signature's time may be from AWS's:
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-signing-elements.html.
 const maxSkew = 15 * time.Minute
 
 const signatureTime = "20060102T150405Z"
@@ -49,8 +50,9 @@ func parseSignature(header string) (s signature, ok bool) {
 	return s, s.accessKeyID != "" && s.value != "" && slices.Contains(s.headers, "host")
 }
 
-// verify finds out who signed the request, and recomputes the signature: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. Both
-// services say the same in words of their own.
+// verify finds out who signed the request, and recomputes the signature:
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. Both services say the
+// same in words of their own.
 func (a *AWS) verify(r *http.Request, body []byte, e endpoint, c *Call) (principal, *failure) {
 	fail := func(ecrCode, stsCode, message string) (principal, *failure) {
 		if e.service == "sts" {

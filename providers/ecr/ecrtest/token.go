@@ -75,16 +75,6 @@ func (a *AWS) ExpireTokens() {
 	})
 }
 
-// ExpireSessions ends all assumed roles. The tokens that they got stay good.
-func (a *AWS) ExpireSessions() {
-	a.locked(func() {
-		for key, s := range a.sessions {
-			s.expiresAt = a.now()
-			a.sessions[key] = s
-		}
-	})
-}
-
 // A bucket holds the calls that are left.
 type bucket struct {
 	left float64

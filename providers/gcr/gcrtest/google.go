@@ -1,13 +1,14 @@
-// Package gcrtest is a Google Cloud in memory, as far as pulling images goes: the token endpoints, impersonation, a metadata
-// server, and the registries themselves. Google's own clients, and every client of a registry, talk to it unmodified.
+// Package gcrtest is a Google Cloud in memory, as far as pulling images goes: the token endpoints, impersonation, a
+// metadata server, and the registries themselves. Google's own clients, and every client of a registry, talk to it
+// unmodified.
 //
-// A [Google] is a value that one writes as a literal: service accounts, providers of workload identity. [Google.Attach] puts it
-// into a network of named hosts, see package fakenet; [Google.NewKey] makes the key of a service account as the console would;
-// [Google.Registry] is the registry at a host, to put images into; [Google.Calls] tells what was asked. Signatures of keys are
-// verified; tokens end when their time is over.
+// A [Google] is a value that one writes as a literal: service accounts, providers of workload identity. [Google.Attach]
+// puts it into a network of named hosts, see package fakenet; [Google.NewKey] makes the key of a service account as the
+// console would; [Google.Registry] is the registry at a host, to put images into; [Google.Calls] tells what was asked.
+// Signatures of keys are verified; tokens end when their time is over.
 //
-// It is for tests, examples and demonstrations: rights are lists of repositories, nothing is persistent, and it does not limit
-// what clients send.
+// It is for tests, examples and demonstrations: rights are lists of repositories, nothing is persistent, and it does
+// not limit what clients send.
 package gcrtest
 
 import (
@@ -21,8 +22,8 @@ import (
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
 )
 
-// A Google is all of Google Cloud. Set the fields before the first use, and change none of them afterwards: the methods are for
-// that. It is safe for concurrent use and must not be copied once in use.
+// A Google is all of Google Cloud. Set the fields before the first use, and change none of them afterwards: the methods
+// are for that. It is safe for concurrent use and must not be copied once in use.
 type Google struct {
 	Accounts []Account
 
@@ -42,8 +43,8 @@ type Google struct {
 	// Skew is how far Google's clock is ahead of this machine's.
 	Skew time.Duration
 
-	// Intercept is asked before each call of an API; it may answer itself, and then returns true. It is called concurrently. Nil
-	// means no.
+	// Intercept is asked before each call of an API; it may answer itself, and then returns true. It is called
+	// concurrently. Nil means no.
 	Intercept func(w http.ResponseWriter, r *http.Request, c Call) bool
 
 	mu         sync.Mutex
@@ -71,8 +72,8 @@ type Account struct {
 
 // A Call is one that an API was asked for. It never holds a secret.
 type Call struct {
-	// Action is what was asked for: "token" for a key, "refresh" for the login of a person, "exchange" for the token of another
-	// issuer, "generateAccessToken" for a service account, "metadata".
+	// Action is what was asked for: "token" for a key, "refresh" for the login of a person, "exchange" for the token of
+	// another issuer, "generateAccessToken" for a service account, "metadata".
 	Action string
 	// Host is where.
 	Host string

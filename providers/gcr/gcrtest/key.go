@@ -38,8 +38,8 @@ type keyFile struct {
 	UniverseDomain string `json:"universe_domain"`
 }
 
-// NewKey makes a key for a service account, and returns the JSON that the console would let one download. It panics for an account
-// that does not exist.
+// NewKey makes a key for a service account, and returns the JSON that the console would let one download. It panics for
+// an account that does not exist.
 func (g *Google) NewKey(email string) credentials.Secret {
 	if _, ok := g.account(email); !ok {
 		panic("gcrtest: no service account " + email)

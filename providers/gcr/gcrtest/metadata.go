@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// A Metadata is the metadata server of a machine or pod. Serve it on the loopback address, and set GCE_METADATA_HOST to its host and
-// port. Set the fields before the first use. It is safe for concurrent use.
+// A Metadata is the metadata server of a machine or pod. Serve it on the loopback address, and set GCE_METADATA_HOST to
+// its host and port. Set the fields before the first use. It is safe for concurrent use.
 type Metadata struct {
 	Google *Google
 	// Email is the service account of the machine. Empty means that it has none.
 	Email string
-	// Left is how long its tokens are still good, for real ones hand out the same token until a few minutes before its end. Zero
-	// means their usual life.
+	// Left is how long its tokens are still good, for real ones hand out the same token until a few minutes before its
+	// end. Zero means their usual life.
 	Left time.Duration
 	// Flakes is how many requests are answered with 503 before the first one that is served.
 	Flakes int

@@ -14,8 +14,8 @@ import (
 
 func isRegistry(host string) bool { return registry.KindOf(host) == registry.GCR }
 
-// Registry returns the registry at the host. Put images into it, make it fail, and see what it was asked. It panics for a host that is not of
-// Google's registries.
+// Registry returns the registry at the host. Put images into it, make it fail, and see what it was asked. It panics for
+// a host that is not of Google's registries.
 func (g *Google) Registry(host string) *registrytest.Registry {
 	if !isRegistry(host) {
 		panic("gcrtest: " + host + " is not a registry of Google's")

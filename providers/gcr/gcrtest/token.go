@@ -112,8 +112,8 @@ type subject struct {
 }
 
 // SubjectToken returns a token of the issuer that a provider of workload identity trusts, for a subject such as
-// "system:serviceaccount:team:puller". A zero ttl means an hour. Who exchanges the token is, for [Account.ImpersonatedBy] and
-// [Call.Principal], "principal:" and the pool's name and "/subject/" and the subject:
+// "system:serviceaccount:team:puller". A zero ttl means an hour. Who exchanges the token is, for
+// [Account.ImpersonatedBy] and [Call.Principal], "principal:" and the pool's name and "/subject/" and the subject:
 // "principal://iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/pool/subject/system:serviceaccount:team:puller".
 func (g *Google) SubjectToken(provider, name string, ttl time.Duration) credentials.Secret {
 	if ttl == 0 {
