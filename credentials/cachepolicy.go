@@ -33,14 +33,15 @@ func (p Policy) RenewAt(issued, expires time.Time, jitter float64) time.Time {
 	}
 	life := max(0, expires.Sub(issued))
 	part := func(f float64) time.Duration { return time.Duration(f * float64(life)) }
-	spread := max(0, or(p.Spread, 0.1))
+	fraction, spread := within01(or(p.Fraction, 0.8)), within01(or(p.Spread, 0.1))
 	reserve := min(max(0, or(p.Reserve, time.Minute)), life/2)
-	latest := min(part(or(p.Fraction, 0.8)+spread), life-reserve)
+	latest := min(part(fraction+spread), life-reserve)
 	earliest := max(0, latest-part(spread))
-	jitter = min(max(0, jitter), 1)
 	// Counted back from the expiry, for life saturates where issued is not known.
-	return expires.Add(earliest + time.Duration(jitter*float64(latest-earliest)) - life)
+	return expires.Add(earliest + time.Duration(within01(jitter)*float64(latest-earliest)) - life)
 }
+
+func within01(f float64) float64 { return min(max(0, f), 1) }
 
 func or[T comparable](value, otherwise T) T {
 	var zero T

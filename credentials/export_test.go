@@ -31,3 +31,6 @@ func (c *Cache) SetWall(d time.Duration) {
 		c.runner.gap -= int64(d)
 	}
 }
+
+// RetryIn is for tests of what cannot be reached from outside in all its cases.
+var RetryIn = retryIn
