@@ -23,6 +23,10 @@ import (
 
 func TestMain(m *testing.M) {
 	logrus.SetLevel(logrus.PanicLevel) // Distribution logs each request there.
+	if dir := os.Getenv(serveEnv); dir != "" {
+		serve(dir)
+		return
+	}
 	os.Exit(m.Run())
 }
 

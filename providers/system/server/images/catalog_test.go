@@ -16,6 +16,7 @@ import (
 	_ "github.com/distribution/distribution/v3/manifest/ocischema"
 	_ "github.com/distribution/distribution/v3/manifest/schema2"
 	"github.com/distribution/distribution/v3/registry/storage"
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -39,7 +40,11 @@ type fixture struct {
 
 func open(t *testing.T, policies ...images.Policy) fixture {
 	t.Helper()
-	driver := inmemory.New()
+	return over(t, inmemory.New(), policies...)
+}
+
+func over(t *testing.T, driver storagedriver.StorageDriver, policies ...images.Policy) fixture {
+	t.Helper()
 	c, err := images.Open(t.Context(), driver, policies)
 	require.NoError(t, err)
 	namespace, err := storage.NewRegistry(t.Context(), driver, storage.EnableDelete)

@@ -83,14 +83,19 @@ func (g *collector) run(ctx context.Context) error {
 }
 
 func (g *collector) purgeUploads(ctx context.Context) error {
-	if _, err := g.catalog.driver.Stat(ctx, root); notFound(err) {
-		return nil // Nothing was ever pushed, which PurgeUploads takes for a failure.
+	for _, dir := range g.inv.uploads {
+		info, err := g.catalog.driver.Stat(ctx, dir+"/startedat")
+		if notFound(err) || err == nil && g.now.Sub(info.ModTime()) < grace {
+			continue // It ended meanwhile, begins just now, or is young.
+		}
+		if err == nil {
+			err = g.catalog.driver.Delete(ctx, dir)
+		}
+		if err != nil && !notFound(err) {
+			return fmt.Errorf("remove unfinished upload: %w", err)
+		}
+		g.done.Uploads++
 	}
-	gone, errs := storage.PurgeUploads(ctx, g.catalog.driver, g.now.Add(-grace), true)
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("remove unfinished uploads: %w", err)
-	}
-	g.done.Uploads = len(gone)
 	return nil
 }
 
@@ -223,7 +228,7 @@ func (g *collector) sweepLinks(ctx context.Context, name string, r *holdings) er
 		}
 		delete(r.layers, d)
 	}
-	if len(r.layers)+len(r.manifests)+len(r.tags) > 0 || r.uploading {
+	if len(r.layers)+len(r.manifests)+len(r.tags) > 0 || r.uploading || g.now.Sub(r.changed) < grace {
 		return nil
 	}
 	repository, err := g.catalog.repository(ctx, name)

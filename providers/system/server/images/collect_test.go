@@ -1,6 +1,7 @@
 package images_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
@@ -69,6 +72,53 @@ func TestCollectInTheMiddleOfAPush(t *testing.T) {
 	})
 }
 
+// vanishing is a storage in which others delete while it is walked: a folder that is there when it is listed is gone when it is entered.
+type vanishing struct {
+	storagedriver.StorageDriver
+	path string
+}
+
+func (v vanishing) List(ctx context.Context, path string) ([]string, error) {
+	if path == v.path {
+		return nil, storagedriver.PathNotFoundError{Path: path}
+	}
+	return v.StorageDriver.List(ctx, path)
+}
+
+func TestCollectWhileOthersDelete(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		driver := inmemory.New()
+		f := over(t, driver)
+		gone := f.blob(t, "a/app", "gone")
+		kept := f.push(t, "b/app", "1", "layer", "amd64")
+		time.Sleep(2 * day)
+		c, err := images.Open(t.Context(), vanishing{driver, "/docker/registry/v2/repositories/a/app/_layers/sha256/" + gone.Digest.Encoded()}, nil)
+		require.NoError(t, err)
+		_, err = c.Collect(t.Context())
+		require.NoError(t, err)
+		got, err := f.Image(t.Context(), "b/app", string(kept.Digest))
+		require.NoError(t, err)
+		require.Equal(t, []string{"linux/amd64"}, got.Platforms, "what came after the folder was lost")
+	})
+}
+
+func TestUnfinishedUploadGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t)
+		upload, err := f.repository(t, "team/app").Blobs(t.Context()).Create(t.Context())
+		require.NoError(t, err)
+		_, err = upload.Write([]byte("half of"))
+		require.NoError(t, err)
+		require.NoError(t, upload.Close())
+		for _, want := range []int{0, 1, 0} {
+			time.Sleep(day * 2 / 3)
+			done, err := f.Collect(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, want, done.Uploads)
+		}
+	})
+}
+
 func TestEmptyRepositoryGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := open(t)
@@ -77,9 +127,11 @@ func TestEmptyRepositoryGoes(t *testing.T) {
 		gone := f.push(t, "team/gone", "1", "layer", "amd64")
 		require.NoError(t, f.Delete(t.Context(), "team", string(d.Digest)))
 		require.NoError(t, f.Delete(t.Context(), "team/gone", string(gone.Digest)))
-		time.Sleep(2 * day)
-		_, err := f.Collect(t.Context())
-		require.NoError(t, err)
+		for range 2 { // At the first time what is in it goes, and then it itself.
+			time.Sleep(2 * day)
+			_, err := f.Collect(t.Context())
+			require.NoError(t, err)
+		}
 		var names []string
 		for name, err := range f.Repositories(t.Context(), "") {
 			require.NoError(t, err)

@@ -10,10 +10,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// inventory is all that the storage knows, without what is in manifests: one walk of the links and one of the blobs.
+// inventory is all that the storage knows, without what is in manifests.
 type inventory struct {
 	repositories map[string]*holdings
 	blobs        map[digest.Digest]blob
+	uploads      []string // Folders, one for each upload that was begun.
 }
 
 type blob struct {
@@ -26,41 +27,72 @@ type holdings struct {
 	layers, manifests map[digest.Digest]time.Time
 	tags              map[string]time.Time
 	uploading         bool
+	changed           time.Time // When anything in it did, as far as the storage tells.
 }
 
+// inventory walks the blobs first: a link that is made meanwhile is found then.
 func (c *Catalog) inventory(ctx context.Context) (*inventory, error) {
-	inv := &inventory{make(map[string]*holdings), make(map[digest.Digest]blob)}
-	for from, visit := range map[string]func(string, storagedriver.FileInfo) error{root: inv.link, blobsRoot: inv.blob} {
-		err := c.driver.Walk(ctx, from, func(info storagedriver.FileInfo) error {
-			return visit(strings.TrimPrefix(info.Path(), from+"/"), info)
-		})
-		if err != nil && !notFound(err) { // Nothing was ever pushed, or something went while it was walked, which is as good as not there.
-			return nil, fmt.Errorf("walk storage: %w", err)
-		}
+	inv := &inventory{make(map[string]*holdings), make(map[digest.Digest]blob), nil}
+	if err := c.walk(ctx, blobsRoot, inv.blob); err != nil {
+		return nil, fmt.Errorf("walk storage: %w", err)
+	}
+	if err := c.walk(ctx, root, inv.link); err != nil {
+		return nil, fmt.Errorf("walk storage: %w", err)
 	}
 	return inv, nil
 }
 
-// link reads "team/app/_layers/sha256/HEX/link", "team/app/_manifests/revisions/sha256/HEX/link" and "team/app/_manifests/tags/TAG/current/link".
-func (inv *inventory) link(path string, info storagedriver.FileInfo) error {
-	name, rest, ok := cutBefore(path, "/_")
-	if !ok {
-		return nil
+// walk visits all files and folders below from, by their paths below it; a folder for which visit returns false is not entered. What goes meanwhile is left
+// out, and nothing else: the drivers' own Walk ends early and without an error where a folder goes, and what is collected by half a list is lost.
+func (c *Catalog) walk(ctx context.Context, from string, visit func(path string, info storagedriver.FileInfo) (enter bool)) error {
+	pending := []string{from}
+	for len(pending) > 0 {
+		dir := pending[len(pending)-1]
+		pending = pending[:len(pending)-1]
+		children, err := c.driver.List(ctx, dir)
+		if err != nil && !notFound(err) {
+			return err
+		}
+		for _, child := range children {
+			info, err := c.driver.Stat(ctx, child)
+			if notFound(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if visit(strings.TrimPrefix(child, from+"/"), info) && info.IsDir() {
+				pending = append(pending, child)
+			}
+		}
 	}
+	return nil
+}
+
+// link reads "team/app/_layers/sha256/HEX/link", "team/app/_manifests/revisions/sha256/HEX/link", "team/app/_manifests/tags/TAG/current/link"
+// and "team/app/_uploads/ID".
+func (inv *inventory) link(path string, info storagedriver.FileInfo) bool {
+	i := strings.Index(path, "/_") // No part of a repository's name starts with an underscore.
+	if i < 0 {
+		return true
+	}
+	name, parts := path[:i], strings.Split(path[i+1:], "/")
 	r := inv.repositories[name]
 	if r == nil {
-		r = &holdings{make(map[digest.Digest]time.Time), make(map[digest.Digest]time.Time), make(map[string]time.Time), false}
+		r = &holdings{make(map[digest.Digest]time.Time), make(map[digest.Digest]time.Time), make(map[string]time.Time), false, time.Time{}}
 		inv.repositories[name] = r
 	}
-	parts := strings.Split(rest, "/")
+	if info.ModTime().After(r.changed) {
+		r.changed = info.ModTime()
+	}
 	switch {
 	case parts[0] == "_uploads" && len(parts) > 1:
 		r.uploading = true
-		return storagedriver.ErrSkipDir
+		inv.uploads = append(inv.uploads, info.Path())
+		return false
 	case len(parts) > 3 && parts[1] == "tags" && parts[3] == "index":
-		return storagedriver.ErrSkipDir // Which images a tag meant before.
+		return false // Which images a tag meant before.
 	case info.IsDir() || parts[len(parts)-1] != "link":
-		return nil
 	case len(parts) == 4 && parts[0] == "_layers":
 		r.layers[digest.Digest(parts[1]+":"+parts[2])] = info.ModTime()
 	case len(parts) == 5 && parts[1] == "revisions":
@@ -68,23 +100,14 @@ func (inv *inventory) link(path string, info storagedriver.FileInfo) error {
 	case len(parts) == 5 && parts[1] == "tags":
 		r.tags[parts[2]] = info.ModTime()
 	}
-	return nil
+	return true
 }
 
 // blob reads "sha256/ab/HEX/data".
-func (inv *inventory) blob(path string, info storagedriver.FileInfo) error {
+func (inv *inventory) blob(path string, info storagedriver.FileInfo) bool {
 	parts := strings.Split(path, "/")
 	if !info.IsDir() && len(parts) == 4 && parts[3] == "data" {
 		inv.blobs[digest.Digest(parts[0]+":"+parts[2])] = blob{info.Size(), info.ModTime()}
 	}
-	return nil
-}
-
-// cutBefore cuts before sep; no part of a repository's name starts with an underscore.
-func cutBefore(path, sep string) (before, after string, ok bool) {
-	i := strings.Index(path, sep)
-	if i < 0 {
-		return path, "", false
-	}
-	return path[:i], path[i+1:], true
+	return true
 }

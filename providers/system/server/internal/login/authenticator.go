@@ -23,6 +23,7 @@ type Authenticator struct {
 
 	throttle throttle
 	proofs   proofs
+	turns    turns
 
 	slotsOnce sync.Once
 	slots     chan struct{} // One for each slow hash that may be computed at once.
@@ -56,8 +57,15 @@ func (a *Authenticator) Login(ctx context.Context, address, name string, passwor
 }
 
 func (a *Authenticator) person(ctx context.Context, client, name string, password credentials.Secret) (accounts.Account, error) {
-	account, err := a.Book.Account(ctx, name)
-	if err == nil && account.Active(time.Now()) && a.proofs.knows(name, account.Epoch, password) {
+	if account, ok := a.known(ctx, name, password); ok {
+		return account, nil
+	}
+	done, err := a.turns.take(ctx, a.proofs.mac(name, password))
+	if err != nil {
+		return accounts.Account{}, err
+	}
+	defer done()
+	if account, ok := a.known(ctx, name, password); ok { // By now.
 		return account, nil
 	}
 	if wait := a.throttle.take(client, name, time.Now()); wait > 0 {
@@ -69,7 +77,7 @@ func (a *Authenticator) person(ctx context.Context, client, name string, passwor
 		return accounts.Account{}, err
 	}
 	defer release()
-	account, err = a.Book.Verify(ctx, name, password)
+	account, err := a.Book.Verify(ctx, name, password)
 	if err == nil {
 		a.proofs.remember(name, account.Epoch, password)
 	}
@@ -77,6 +85,12 @@ func (a *Authenticator) person(ctx context.Context, client, name string, passwor
 		a.throttle.giveBack(client, name)
 	}
 	return account, err
+}
+
+// known returns the account if the password was right for it a while ago.
+func (a *Authenticator) known(ctx context.Context, name string, password credentials.Secret) (accounts.Account, bool) {
+	account, err := a.Book.Account(ctx, name)
+	return account, err == nil && account.Active(time.Now()) && a.proofs.knows(name, account.Epoch, password)
 }
 
 // slot waits for leave to compute a slow hash.
