@@ -19,8 +19,8 @@ func (l *linter) key(m *indexed, host string, ok bool) {
 		never("cannot be read as a host with a path", "write the key as host, host:port or host/path")
 	case hubHost(m, host) && isPathPrefix(m.path):
 		l.hub(m, host)
-	case m.path == "v1" || m.path == "v2":
-		never("is "+m.path+" as a path: a kubelet takes it for the version of the API only with a slash behind it", "write "+host+", or add the slash")
+	case slices.Contains([]string{"v1", "v2", "v1/", "v2/"}, m.path):
+		never("has the version of the API as its path: a kubelet cuts that off once, and only with a slash behind it", "write "+host)
 	case !isPathPrefix(m.path):
 		never("has a path that no repository has: names of repositories are lower-case letters, digits and ._-/, and a pattern works in the host only", "write the path as it stands in the names of images, without tag")
 	case strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]"):

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/regcred/regcred/pullsecret"
@@ -119,4 +120,18 @@ func TestMatchIsTheSameWithManyEntries(t *testing.T) {
 		}
 		require.Equal(t, want, matchedKeys(c.Match(image)), image.Name())
 	}
+}
+
+// The index is made by whoever asks first, and many may.
+func TestMatchAtTheSameTime(t *testing.T) {
+	c := foreign(t, "h.io", "*.io", "h.io/a")
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			if n := len(c.Match(registry.Image{Host: "h.io", Repository: "a/b"})); n != 3 {
+				t.Errorf("%d matches", n)
+			}
+		})
+	}
+	group.Wait()
 }

@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/regcred/regcred/pullsecret"
 	"github.com/stretchr/testify/require"
 )
 
@@ -140,6 +142,47 @@ func TestAgreesOnEachKey(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d matches", host, matched)
+	}
+}
+
+// TestLintAgrees holds the findings about keys to the kubelet: a key of which Lint says that it never matches matches
+// no image as people name it; one of which it says nothing bad matches some.
+func TestLintAgrees(t *testing.T) {
+	var images, odd []string // Odd ones have a repository that is named like a version of the API.
+	for _, host := range hosts {
+		if strings.ToLower(host) == host && host != "localhost" && host != "[::1]" { // The star alone matches these two.
+			for _, repository := range []string{"a/b", "a-b/c", "aa/b", "library/nginx"} {
+				images = append(images, host+"/"+repository)
+			}
+			odd = append(odd, host+"/v1/a", host+"/v2/a", host+"/v3/a", host+"/v1", host+"/v2", host+"/v3")
+		}
+	}
+	for _, host := range slices.Concat(hosts, patterns) {
+		for _, version := range versions {
+			for _, path := range paths {
+				name := host + version + path
+				if version == "/v3/" {
+					continue // A path like any other.
+				}
+				key, err := json.Marshal(name)
+				require.NoError(t, err)
+				s := source{`{"auths":{` + string(key) + `:{"auth":"dTpw"}}}`, false}
+				c, err := parse(s)
+				require.NoError(t, err)
+				never, breaks := false, false
+				for _, f := range c.Lint(time.Now()) {
+					never = never || f.Rule == pullsecret.NeverMatches
+					breaks = breaks || f.Breaks
+				}
+				matched := agree(t, images, s)
+				if never {
+					require.Zero(t, matched, name)
+				}
+				if !breaks && !strings.HasPrefix(name, "localhost") {
+					require.NotZero(t, matched+agree(t, odd, s), name)
+				}
+			}
+		}
 	}
 }
 
