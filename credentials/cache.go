@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"cmp"
 	"context"
 	"hash/maphash"
 	"sync"
@@ -126,7 +127,7 @@ func (c *Cache) entry(key Key) *entry {
 	if e, _ := t.find(&key); e != nil {
 		return e
 	}
-	if t.live >= or(c.MaxEntries, 100_000) {
+	if t.live >= cmp.Or(c.MaxEntries, 100_000) {
 		if old := t.victim(); old != nil {
 			c.remove(old)
 		}

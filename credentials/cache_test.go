@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -234,5 +235,90 @@ func TestCacheKeepsNoMoreThanMaxEntries(t *testing.T) {
 		}
 		require.Len(t, cache.Snapshot(), 100)
 		require.Equal(t, "token-1", token(t, held), "what is held stays")
+	})
+}
+
+// What nobody holds any more is no longer renewed, also if it was forgotten to release it.
+func TestForgottenSourceHoldsNothing(t *testing.T) {
+	var cache credentials.Cache
+	token(t, cache.Source(key("a"), &issuer{life: time.Hour}))
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		return cache.Snapshot()[0].Holders == 0
+	}, 10*time.Second, time.Millisecond)
+}
+
+func TestCallThatNobodyWaitsForIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cache := credentials.Cache{Rate: 1, Burst: 1}
+		iss := &issuer{life: time.Hour}
+		ctx, cancel := context.WithCancel(t.Context())
+		for i := range 100 {
+			go func() { _, _ = cache.Credential(ctx, credentials.Key{Issuer: "test", Tenant: fmt.Sprint(i)}, iss) }()
+		}
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		require.Equal(t, 1, iss.count())
+		start := time.Now()
+		_, err := cache.Credential(t.Context(), credentials.Key{Issuer: "test", Tenant: "later"}, iss)
+		require.NoError(t, err)
+		require.LessOrEqual(t, time.Since(start), 1100*time.Millisecond, "those who left do not stand in the way")
+		require.Equal(t, 2, iss.count())
+	})
+}
+
+func TestWaitingCallersGoBeforeRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cache := credentials.Cache{Rate: 1, Burst: 1, Policy: credentials.Policy{Spread: -1}}
+		iss := &issuer{life: 100 * time.Hour}
+		tenant := func(i int) credentials.Key { return credentials.Key{Issuer: "test", Tenant: fmt.Sprint(i)} }
+		for i := range 50 {
+			_, err := cache.Credential(t.Context(), tenant(i), iss)
+			require.NoError(t, err)
+		}
+		time.Sleep(90 * time.Hour)
+		for i := range 50 { // All are stale now.
+			_, err := cache.Credential(t.Context(), tenant(i), iss)
+			require.NoError(t, err)
+		}
+		start := time.Now()
+		_, err := cache.Credential(t.Context(), tenant(50), iss)
+		require.NoError(t, err)
+		require.LessOrEqual(t, time.Since(start), 1100*time.Millisecond)
+		time.Sleep(time.Minute)
+		require.Equal(t, 101, iss.count())
+	})
+}
+
+// A source that ends its goroutine, as a failing test does, leaves nobody waiting.
+func TestSourceThatEndsItsGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cache credentials.Cache
+		_, err := cache.Credential(t.Context(), key("a"), credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+			runtime.Goexit()
+			return credentials.Credential{}, nil
+		}))
+		require.ErrorContains(t, err, "ended its goroutine")
+	})
+}
+
+func TestForgetDropsWhatNobodyHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cache credentials.Cache
+		iss := &issuer{life: time.Hour}
+		cache.Forget(key("a"))
+		_, err := cache.Credential(t.Context(), key("a"), iss)
+		require.NoError(t, err)
+		cache.Forget(key("a"))
+		require.Empty(t, cache.Snapshot())
+		held := cache.Source(key("a"), iss)
+		cache.Forget(key("a"))
+		require.Len(t, cache.Snapshot(), 1)
+		held.Release()
+		require.Empty(t, cache.Snapshot())
+		require.Equal(t, "token-2", token(t, held), "a released source still works")
+		held.Release()
+		require.Zero(t, cache.Snapshot()[0].Holders)
 	})
 }

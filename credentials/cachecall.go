@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,9 +79,9 @@ func (c *Cache) wait(ctx context.Context, k *call) (Credential, error) {
 	}
 }
 
-// question asks the source, in a goroutine of its own.
-func (c *Cache) question(k *call) {
-	timeout := or(c.Timeout, 30*time.Second)
+// issue asks the source, in a goroutine of its own.
+func (c *Cache) issue(k *call) {
+	timeout := cmp.Or(c.Timeout, 30*time.Second)
 	late := fmt.Errorf("issuer %s did not answer within %s: %w", k.entry.key(), timeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(k.ctx, timeout, late)
 	defer cancel()

@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"cmp"
 	"math"
 	"time"
 )
@@ -35,8 +36,8 @@ func (c *Cache) pace(key Key) *pace {
 	return p
 }
 
-func (c *Cache) burst() float64 { return float64(max(1, or(c.Burst, 200))) }
-func (c *Cache) rate() float64  { return or(c.Rate, 20) }
+func (c *Cache) burst() float64 { return float64(max(1, cmp.Or(c.Burst, 200))) }
+func (c *Cache) rate() float64  { return cmp.Or(c.Rate, 20) }
 
 // forgetPaces drops those that say nothing any more, each time there are many.
 func (c *Cache) forgetPaces() {
@@ -88,7 +89,7 @@ func (p *pace) begin() {
 		p.tokens--
 		p.drop()
 		k.began = time.Now()
-		go p.cache.question(k)
+		go p.cache.issue(k)
 	}
 	// A microsecond more, so that rounding does not wake it a moment too soon.
 	missing := time.Duration((1-p.tokens)/p.cache.rate()*float64(time.Second)) + time.Microsecond

@@ -1,6 +1,9 @@
 package credentials
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // A Policy says when a credential is renewed. The zero Policy suits lifetimes from a minute to months.
 type Policy struct {
@@ -33,8 +36,8 @@ func (p Policy) RenewAt(issued, expires time.Time, jitter float64) time.Time {
 	}
 	life := max(0, expires.Sub(issued))
 	part := func(f float64) time.Duration { return time.Duration(f * float64(life)) }
-	fraction, spread := within01(or(p.Fraction, 0.8)), within01(or(p.Spread, 0.1))
-	reserve := min(max(0, or(p.Reserve, time.Minute)), life/2)
+	fraction, spread := within01(cmp.Or(p.Fraction, 0.8)), within01(cmp.Or(p.Spread, 0.1))
+	reserve := min(max(0, cmp.Or(p.Reserve, time.Minute)), life/2)
 	latest := min(part(fraction+spread), life-reserve)
 	earliest := max(0, latest-part(spread))
 	// Counted back from the expiry, for life saturates where issued is not known.
@@ -42,14 +45,6 @@ func (p Policy) RenewAt(issued, expires time.Time, jitter float64) time.Time {
 }
 
 func within01(f float64) float64 { return min(max(0, f), 1) }
-
-func or[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
-}
 
 const (
 	minWait = time.Second

@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -63,7 +64,7 @@ func (c *Cache) renewDue(ctx context.Context, r *runner) time.Duration {
 	defer c.mu.Unlock()
 	now := c.now()
 	if gap := now.wall - now.mono; r.gap == 0 || gap > r.gap+int64(time.Second) {
-		c.due.earlier(gap - or(r.gap, gap))
+		c.due.earlier(gap - cmp.Or(r.gap, gap))
 		r.gap = gap
 	} else {
 		r.gap = min(r.gap, gap)
@@ -73,7 +74,7 @@ func (c *Cache) renewDue(ctx context.Context, r *runner) time.Duration {
 		if first.at > now.mono {
 			return min(time.Duration(first.at-now.mono), maxSleep)
 		}
-		if r.under >= or(c.Concurrency, 16) {
+		if r.under >= cmp.Or(c.Concurrency, 16) {
 			return maxSleep // The end of a call wakes it.
 		}
 		c.renewOne(ctx, r, first, now)
