@@ -1,0 +1,220 @@
+package validate_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/validate"
+)
+
+func platforms(t testing.TB, names ...string) []validate.Platform {
+	var all []validate.Platform
+	for _, n := range names {
+		p, err := validate.ParsePlatform(n)
+		require.NoError(t, err)
+		all = append(all, p)
+	}
+	return all
+}
+
+func TestPlatforms(t *testing.T) {
+	for name, tc := range map[string]struct {
+		image registrytest.Image
+		want  []string
+		code  registry.Code
+		says  string
+	}{
+		"index":             {registrytest.Image{Platforms: []string{"linux/amd64", "linux/arm64"}}, []string{"linux/amd64", "linux/arm64"}, "", ""},
+		"one of two":        {registrytest.Image{Platforms: []string{"linux/amd64", "linux/arm64"}}, []string{"linux/amd64", "linux/s390x"}, registry.ErrPlatformNotFound, "not for linux/s390x; it is for linux/amd64, linux/arm64"},
+		"variant":           {registrytest.Image{Platforms: []string{"linux/arm/v6", "linux/arm/v8"}}, []string{"linux/arm/v7"}, "", ""},
+		"later variant":     {registrytest.Image{Platforms: []string{"linux/arm/v7", "linux/amd64"}}, []string{"linux/arm/v6"}, registry.ErrPlatformNotFound, ""},
+		"manifest list":     {registrytest.Image{Format: registrytest.DockerSchema2, Platforms: []string{"linux/amd64", "linux/arm64"}}, []string{"linux/arm64"}, "", ""},
+		"single":            {registrytest.Image{Platforms: []string{"linux/arm64"}}, []string{"linux/arm64"}, "", ""},
+		"single, two nodes": {registrytest.Image{Platforms: []string{"linux/arm64"}}, []string{"linux/arm64", "linux/amd64"}, registry.ErrPlatformNotFound, "not for linux/amd64"},
+		"single, other":     {registrytest.Image{Format: registrytest.DockerSchema2}, []string{"windows/amd64"}, registry.ErrPlatformNotFound, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &registrytest.Registry{Dialect: registrytest.MCR()}
+			add(t, r, tc.image, "team/app:1")
+			for _, deep := range []bool{false, true} {
+				c := &validate.Checker{RoundTripper: r.Transport(), Platforms: platforms(t, tc.want...), Deep: deep}
+				got, err := c.Image(t.Context(), image(t, "a.example.com/team/app:1"))
+				require.Equal(t, tc.code, registry.CodeOf(err), "%v", err)
+				if err != nil {
+					require.ErrorContains(t, err, tc.says)
+				} else {
+					require.NotEmpty(t, got.Platforms)
+				}
+			}
+		})
+	}
+}
+
+// What is no image of a container is said to be none.
+func TestPlatformsOfArtifact(t *testing.T) {
+	r := &registrytest.Registry{Dialect: registrytest.MCR()}
+	_, err := r.AddManifest("team/chart:1", manifestType, []byte(`{"schemaVersion":2,"mediaType":"`+manifestType+`","config":{"mediaType":"application/vnd.cncf.helm.config.v1+json","digest":"sha256:`+
+		strings.Repeat("0", 64)+`","size":2},"layers":[]}`))
+	require.NoError(t, err)
+	c := &validate.Checker{RoundTripper: r.Transport(), Platforms: platforms(t, "linux/amd64")}
+	_, err = c.Image(t.Context(), image(t, "a.example.com/team/chart:1"))
+	require.ErrorIs(t, err, registry.ErrPlatformNotFound)
+	require.ErrorContains(t, err, "application/vnd.cncf.helm.config.v1+json")
+}
+
+func TestPlatformRuns(t *testing.T) {
+	for pair, want := range map[string]bool{
+		"linux/amd64 linux/amd64":       true,
+		"linux/amd64 linux/amd64/v1":    true,
+		"linux/amd64/v3 linux/amd64/v2": true,
+		"linux/amd64 linux/amd64/v2":    false,
+		"linux/amd64 linux/arm64":       false,
+		"linux/amd64 windows/amd64":     false,
+		"linux/arm64 linux/arm64/v8":    true,
+		"linux/arm64/v8 linux/arm64":    true,
+		"linux/arm/v7 linux/arm/v5":     true,
+		"linux/arm/v5 linux/arm/v7":     false,
+		"linux/arm linux/arm/v7":        true,
+		"linux/x86_64 linux/amd64":      true,
+		"linux/aarch64 linux/arm64":     true,
+		"Linux/AMD64 linux/amd64":       true,
+		"linux/riscv64 linux/riscv64":   true,
+	} {
+		node, img, _ := strings.Cut(pair, " ")
+		p := platforms(t, node, img)
+		require.Equal(t, want, p[0].Runs(p[1]), pair)
+	}
+	for _, bad := range []string{"", "linux", "linux/", "/amd64", "linux/arm/v7/x"} {
+		_, err := validate.ParsePlatform(bad)
+		require.Error(t, err, bad)
+	}
+}
+
+// A layer is read from another host, which must not see the login; where it refuses a HEAD, the first byte is asked for.
+func TestDeep(t *testing.T) {
+	for _, noHEAD := range []bool{false, true} {
+		r := &registrytest.Registry{Dialect: registrytest.DistributionToken(), RedirectBlobs: true, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+		add(t, r, registrytest.Image{Platforms: []string{"linux/amd64", "linux/arm64"}}, "team/app:1")
+		if noHEAD {
+			r.Inject(registrytest.Fault{Match: func(q registrytest.Request) bool {
+				return q.Part == registrytest.PartBlobs && q.Method == http.MethodHead
+			}, Answer: registrytest.Answer{Status: 403}})
+		}
+		s := start(t, r)
+		c := &validate.Checker{Deep: true}
+		defer c.CloseIdleConnections()
+		got, err := c.Image(t.Context(), image(t, s.Host+"/team/app:1"), login(s, "ann", "right"))
+		require.NoError(t, err)
+		require.Len(t, got.Platforms, 2)
+		require.Positive(t, got.Size)
+		blobs := 0
+		for _, q := range r.Requests() {
+			if q.Part == registrytest.PartBlobs {
+				require.Empty(t, q.Scheme)
+				blobs++
+			}
+		}
+		require.Positive(t, blobs)
+	}
+}
+
+// A registry whose HEAD is not to be trusted is asked by GET, and not by HEAD again.
+func TestHEADLies(t *testing.T) {
+	for status, repeat := range map[int]int{404: 1, 405: 1, 403: 1} {
+		r := &registrytest.Registry{Dialect: registrytest.MCR()}
+		add(t, r, registrytest.Image{}, "team/app:1", "team/app:2", "team/app:3")
+		r.Inject(registrytest.Fault{Match: func(q registrytest.Request) bool { return q.Method == http.MethodHead }, Answer: registrytest.Answer{Status: status}})
+		c := &validate.Checker{RoundTripper: r.Transport(), CacheFor: time.Hour}
+		heads := 0
+		for tag := range 3 {
+			_, err := c.Image(t.Context(), image(t, fmt.Sprintf("a.example.com/team/app:%d", tag+1)))
+			require.NoError(t, err)
+		}
+		for _, q := range r.Requests() {
+			if q.Method == http.MethodHead {
+				heads++
+			}
+		}
+		require.Equal(t, repeat, heads)
+	}
+}
+
+// Docker Hub counts a GET as a pull, and not a HEAD.
+func TestRateLimit(t *testing.T) {
+	r := &registrytest.Registry{Dialect: registrytest.DockerHub(), TokenHost: "auth.docker.io", Public: []string{"*"}, RateLimit: registrytest.RateLimit{Limit: 100, Window: 6 * time.Hour}}
+	add(t, r, registrytest.Image{}, "library/nginx:latest")
+	c := &validate.Checker{RoundTripper: r.Transport()}
+	for range 3 {
+		got, err := c.Image(t.Context(), image(t, "nginx"))
+		require.NoError(t, err)
+		require.True(t, got.Anonymous)
+		require.Equal(t, 100, got.RateLimit.Limit)
+		require.Equal(t, 100, got.RateLimit.Remaining, "the check was counted as a pull")
+		require.Equal(t, 6*time.Hour, got.RateLimit.Window)
+		require.Contains(t, got.RateLimit.String(), "100 of 100")
+	}
+}
+
+// A token server that knows POST alone.
+func TestTokenByPOST(t *testing.T) {
+	r := &registrytest.Registry{Dialect: registrytest.DistributionToken(), Accounts: []registrytest.Account{user("ann", "right", "*")}}
+	add(t, r, registrytest.Image{}, "team/app:1")
+	r.Inject(registrytest.Fault{Match: func(q registrytest.Request) bool {
+		return q.Part == registrytest.PartToken && q.Method == http.MethodGet
+	}, Answer: registrytest.Answer{Status: 405}})
+	c := &validate.Checker{RoundTripper: r.Transport()}
+	got, err := c.Image(t.Context(), image(t, "a.example.com/team/app:1"), validate.Candidate{Source: source("ann", "right")})
+	require.NoError(t, err)
+	for _, a := range got.Attempts {
+		require.NotContains(t, strings.Join(steps(a), "\n"), "right")
+	}
+	_, err = c.Image(t.Context(), image(t, "a.example.com/team/app:1"), validate.Candidate{Source: source("ann", "wrong")})
+	require.ErrorIs(t, err, registry.ErrUnauthorized)
+}
+
+// A server that says back what it was sent, where a log would show it.
+func TestNoSecretInEvidence(t *testing.T) {
+	const password = "correct-horse-battery-staple"
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		username, p, _ := req.BasicAuth()
+		w.Header().Set("WWW-Authenticate", `Basic realm="`+p+`"`)
+		w.Header().Set("Docker-Ratelimit-Source", p)
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = fmt.Fprintf(w, `{"errors":[{"code":%q,"message":"no user %s with the password %s, header %s"}]}`, strings.ToUpper(p), username, p, req.Header.Get("Authorization"))
+	}))
+	defer server.Close()
+	way := registry.Transport{CABundle: pemOf(server.Certificate()), Proxy: registry.Direct}
+	var c validate.Checker
+	defer c.CloseIdleConnections()
+	got, err := c.Image(t.Context(), image(t, server.Listener.Addr().String()+"/team/app:1"), validate.Candidate{Name: "ann", Source: source("ann", password), Transport: way})
+	require.ErrorIs(t, err, registry.ErrUnauthorized)
+	text := strings.ToLower(fmt.Sprintf("%+v %v", got, err))
+	for _, secret := range []string{password, "yw5uomnvcnjly3qt"} { // The second is its start in base64, with the user name.
+		require.NotContains(t, text, secret)
+	}
+}
+
+func TestUserAgent(t *testing.T) {
+	for want, c := range map[string]*validate.Checker{"regcred": {}, "shop/1.0": {UserAgent: "shop/1.0"}} {
+		var got string
+		c.RoundTripper = roundTripper(func(req *http.Request) (*http.Response, error) {
+			got = req.UserAgent()
+			return nil, http.ErrHandlerTimeout
+		})
+		_, err := c.Login(t.Context(), endpoint(t, "a.example.com"), validate.Candidate{})
+		require.Error(t, err)
+		require.Equal(t, want, got)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
