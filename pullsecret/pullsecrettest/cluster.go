@@ -1,0 +1,221 @@
+package pullsecrettest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/regcred/regcred/pullsecret"
+)
+
+// A Cluster is a Kubernetes cluster in memory, as far as a [pullsecret.Syncer] can tell the difference: each write gives an object a new version, a change that was planned on another
+// version is a conflict, a terminating namespace takes nothing new, and the type of a secret cannot be changed. It is a [World] too. The zero Cluster is empty and ready to use;
+// it is safe for concurrent use.
+type Cluster struct {
+	// Before is called before each change of Apply is made, and its error is returned in place of making it. It may change the cluster, which is how conflicts come
+	// about. Nil means that nothing happens. Set it before the first use.
+	Before func(ctx context.Context, change pullsecret.Change) error
+
+	mu         sync.Mutex
+	namespaces map[string]*space
+	version    int
+	writes     int
+}
+
+type space struct {
+	labels      map[string]string
+	terminating bool
+	secrets     map[string]*secret
+	accounts    map[string]*account
+}
+
+type secret struct {
+	SecretObject
+	version string
+}
+
+type account struct {
+	AccountObject
+	version string
+}
+
+var (
+	_ pullsecret.Cluster = (*Cluster)(nil)
+	_ World              = (*Cluster)(nil)
+)
+
+// Writes returns how many changes Apply has made.
+func (c *Cluster) Writes() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.writes
+}
+
+// State returns what there is.
+func (c *Cluster) State(ctx context.Context, scope pullsecret.Scope) ([]pullsecret.Namespace, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	names := scope.Namespaces
+	if len(names) == 0 {
+		names = slices.Sorted(maps.Keys(c.namespaces))
+	}
+	var state []pullsecret.Namespace
+	for _, name := range names {
+		if ns := c.namespaces[name]; ns != nil {
+			state = append(state, ns.state(name, scope.Owner))
+		}
+	}
+	return state, nil
+}
+
+func (ns *space) state(name, owner string) pullsecret.Namespace {
+	state := pullsecret.Namespace{Name: name, Labels: maps.Clone(ns.labels), Terminating: ns.terminating}
+	for _, name := range slices.Sorted(maps.Keys(ns.secrets)) {
+		s := ns.secrets[name]
+		if s.Labels[pullsecret.LabelOwner] != owner {
+			continue
+		}
+		state.Secrets = append(state.Secrets, pullsecret.Published{
+			Name: name, Version: s.version, Type: s.Type,
+			Labels: maps.Clone(s.Labels), Annotations: maps.Clone(s.Annotations),
+			Content: pullsecret.Fingerprint(s.Data[pullsecret.SecretKey]),
+		})
+	}
+	for _, name := range slices.Sorted(maps.Keys(ns.accounts)) {
+		a := ns.accounts[name]
+		state.Accounts = append(state.Accounts, pullsecret.Account{
+			Name: name, Version: a.version, Labels: maps.Clone(a.Labels),
+			PullSecrets: slices.Clone(a.PullSecrets), Linked: linked(a.Annotations, owner),
+		})
+	}
+	return state
+}
+
+func linked(annotations map[string]string, owner string) []string {
+	list := annotations[pullsecret.LinkedAnnotation(owner)]
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ",")
+}
+
+// Apply makes one change.
+func (c *Cluster) Apply(ctx context.Context, change pullsecret.Change) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if c.Before != nil {
+		if err := c.Before(ctx, change); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ns := c.namespaces[change.Namespace]
+	if ns == nil {
+		return fmt.Errorf("namespace %s: %w", change.Namespace, pullsecret.ErrNamespace)
+	}
+	if err := c.apply(ns, change); err != nil {
+		return fmt.Errorf("%s %s/%s: %w", change.Action, change.Namespace, change.Name, err)
+	}
+	c.writes++
+	return nil
+}
+
+func (c *Cluster) apply(ns *space, change pullsecret.Change) error {
+	have := ns.secrets[change.Name]
+	stale := have == nil || have.version != change.Version
+	switch change.Action {
+	case pullsecret.CreateSecret:
+		switch {
+		case ns.terminating:
+			return pullsecret.ErrNamespace
+		case have != nil && have.Labels[pullsecret.LabelOwner] != change.Owner:
+			return pullsecret.ErrForeign
+		case have != nil:
+			return pullsecret.ErrConflict
+		}
+		c.create(ns, change.Secret)
+	case pullsecret.UpdateSecret:
+		if stale {
+			return pullsecret.ErrConflict
+		}
+		have.Labels = merged(have.Labels, change.Secret.Labels)
+		have.Annotations = merged(have.Annotations, change.Secret.Annotations)
+		have.Data = merged(have.Data, map[string][]byte{pullsecret.SecretKey: change.Secret.Config.Reveal()})
+		have.version = c.next()
+	case pullsecret.ReplaceSecret:
+		switch {
+		case ns.terminating:
+			return pullsecret.ErrNamespace
+		case stale:
+			return pullsecret.ErrConflict
+		}
+		c.create(ns, change.Secret)
+	case pullsecret.DeleteSecret:
+		if have != nil && stale {
+			return pullsecret.ErrConflict
+		}
+		delete(ns.secrets, change.Name)
+	case pullsecret.LinkAccount:
+		a := ns.accounts[change.Name]
+		if a == nil || a.version != change.Version {
+			return pullsecret.ErrConflict
+		}
+		a.link(change)
+		a.version = c.next()
+	default:
+		return errors.New("no such action")
+	}
+	return nil
+}
+
+func (c *Cluster) create(ns *space, s pullsecret.Secret) {
+	ns.secrets[s.Name] = &secret{SecretObject{
+		Name: s.Name, UID: "uid-" + c.next(), Type: pullsecret.SecretType,
+		Labels: maps.Clone(s.Labels), Annotations: maps.Clone(s.Annotations),
+		Data: map[string][]byte{pullsecret.SecretKey: s.Config.Reveal()},
+	}, c.next()}
+}
+
+func (a *account) link(change pullsecret.Change) {
+	owned := linked(a.Annotations, change.Owner)
+	for _, name := range change.Link {
+		if !slices.Contains(a.PullSecrets, name) {
+			a.PullSecrets = append(a.PullSecrets, name)
+		}
+		if !slices.Contains(owned, name) {
+			owned = append(owned, name)
+		}
+	}
+	gone := func(name string) bool { return slices.Contains(change.Unlink, name) }
+	a.PullSecrets = slices.DeleteFunc(a.PullSecrets, gone)
+	owned = slices.DeleteFunc(owned, gone)
+	key := pullsecret.LinkedAnnotation(change.Owner)
+	if len(owned) == 0 {
+		delete(a.Annotations, key)
+		return
+	}
+	a.Annotations = merged(a.Annotations, map[string]string{key: strings.Join(owned, ",")})
+}
+
+func (c *Cluster) next() string {
+	c.version++
+	return strconv.Itoa(c.version)
+}
+
+func merged[V any](m, changes map[string]V) map[string]V {
+	if m == nil {
+		return maps.Clone(changes)
+	}
+	maps.Copy(m, changes)
+	return m
+}

@@ -1,0 +1,124 @@
+package pullsecret
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A pace remembers what was tried on which object, so that what fails, or what somebody undoes, is tried ever more rarely. The zero pace is ready to use.
+type pace struct {
+	mu       sync.Mutex
+	efforts  map[object]*effort
+	failures int // How often in a row the whole cluster did not answer.
+}
+
+type object struct {
+	namespace, name string
+	account         bool
+}
+
+// An effort is what is known of the last tries to have an object as it should be.
+type effort struct {
+	goal   string    // What the last change that succeeded was to bring about.
+	at     time.Time // When that was.
+	again  int       // How often the same goal had to be brought about again.
+	failed int       // How often in a row a change failed.
+	until  time.Time // When to try next.
+	err    error     // Why not before.
+}
+
+// How tries are spaced: twice the time after each, between these. What is undone after a quiet hour is no fight.
+const (
+	firstRetry, lastRetry     = time.Second, 5 * time.Minute
+	firstContest, lastContest = 10 * time.Second, 10 * time.Minute
+	quiet                     = time.Hour
+)
+
+func objectOf(c Change) object { return object{c.Namespace, c.Name, c.Action == LinkAccount} }
+
+// goalOf tells changes that bring about the same apart from others. It is compared and never shown.
+func goalOf(c Change) string {
+	switch c.Action {
+	case LinkAccount:
+		return strings.Join(c.Link, ",") + "-" + strings.Join(c.Unlink, ",")
+	case DeleteSecret:
+		return "deleted"
+	}
+	// fmt prints maps in the order of their keys.
+	return fmt.Sprint(Fingerprint(c.Secret.Config.Reveal()), c.Secret.Labels, c.Secret.Annotations)
+}
+
+// wait returns until when a change of the object has to wait, and why; zero if it has not.
+func (p *pace) wait(c Change, now time.Time) (time.Time, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.efforts[objectOf(c)]
+	if e == nil || !now.Before(e.until) {
+		return time.Time{}, nil
+	}
+	if e.failed == 0 && e.goal != goalOf(c) {
+		return time.Time{}, nil // Something new is wanted; the fight was about something else.
+	}
+	return e.until, e.err
+}
+
+// done records what came of a change, and returns when the object may be tried again if it failed.
+func (p *pace) done(c Change, err error, now time.Time) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.efforts == nil {
+		p.efforts = make(map[object]*effort)
+	}
+	e := p.efforts[objectOf(c)]
+	if e == nil {
+		e = &effort{}
+		p.efforts[objectOf(c)] = e
+	}
+	if err != nil {
+		e.until, e.err = now.Add(doubled(firstRetry, lastRetry, e.failed)), err
+		e.failed++
+		return e.until
+	}
+	goal := goalOf(c)
+	if e.goal == goal && now.Sub(e.at) < quiet {
+		e.until, e.err = now.Add(doubled(firstContest, lastContest, e.again)), fmt.Errorf("%w: it was made %d times", ErrContested, e.again+2)
+		e.again++
+	} else {
+		e.again, e.until = 0, time.Time{}
+	}
+	e.goal, e.at, e.failed = goal, now, 0
+	p.failures = 0
+	return time.Time{}
+}
+
+// unavailable records that the cluster did not answer, and returns when to try again.
+func (p *pace) unavailable(now time.Time) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := now.Add(doubled(firstRetry, time.Minute, p.failures))
+	p.failures++
+	return at
+}
+
+// forget drops what is known of namespaces that are gone.
+func (p *pace) forget(state []Namespace) {
+	names := make([]string, len(state))
+	for i, ns := range state {
+		names[i] = ns.Name
+	}
+	slices.Sort(names)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for o := range p.efforts {
+		if _, there := slices.BinarySearch(names, o.namespace); !there {
+			delete(p.efforts, o)
+		}
+	}
+}
+
+func doubled(first, last time.Duration, times int) time.Duration {
+	return min(first<<min(times, 20), last)
+}

@@ -1,0 +1,216 @@
+package pullsecret
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A pass is one call of Sync, from the first change on.
+type pass struct {
+	*Syncer
+	planner *planner
+
+	mu     sync.Mutex // Guards result.
+	result Result
+}
+
+// rounds is how often a namespace is read and planned anew in one pass because something in it changed meanwhile.
+const rounds = 4
+
+// settle makes the changes in all namespaces, several namespaces at once. Its error is that the pass was cut short.
+func (s *Syncer) settle(ctx context.Context, p *planner, state []Namespace) (Result, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	w := &pass{Syncer: s, planner: p}
+	for _, problem := range p.problems {
+		w.problem(problem)
+	}
+	for _, want := range p.wants {
+		w.comeBack(want.renewAt)
+	}
+
+	var working sync.WaitGroup
+	places := make(chan struct{}, s.concurrency())
+	for _, ns := range state {
+		// Most passes find nothing to do: that is seen here, without a goroutine.
+		changes, problems := p.namespace(ns)
+		if len(changes) == 0 {
+			w.settled(ns, problems)
+			continue
+		}
+		places <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		working.Go(func() {
+			defer func() { <-places }()
+			if err := w.namespace(ctx, ns); errors.Is(err, ErrUnavailable) {
+				stop(err) // What the others would meet too.
+			}
+		})
+	}
+	working.Wait()
+	if ctx.Err() != nil {
+		w.comeBack(s.pace.unavailable(time.Now()))
+		return w.result, context.Cause(ctx)
+	}
+	return w.result, nil
+}
+
+func (s *Syncer) concurrency() int {
+	if s.Concurrency > 0 {
+		return s.Concurrency
+	}
+	return defaultConcurrency
+}
+
+// namespace works on one namespace until it is as it should be, or will not be in this pass.
+func (w *pass) namespace(ctx context.Context, ns Namespace) error {
+	for round := 1; ; round++ {
+		changes, problems := w.planner.namespace(ns)
+		failed, conflict, err := w.apply(ctx, changes)
+		if err != nil {
+			return err
+		}
+		problems = append(problems, failed...)
+		if conflict == nil {
+			w.settled(ns, problems)
+			return nil
+		}
+		if round == rounds {
+			conflict.RetryAt = time.Now().Add(firstRetry)
+			w.settled(ns, append(problems, *conflict))
+			return nil
+		}
+		// A watch may need a moment to deliver what was in the way.
+		select {
+		case <-time.After(time.Duration(round*round) * 20 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		state, err := w.Cluster.State(ctx, Scope{w.planner.owner, []string{ns.Name}})
+		if err != nil {
+			return err
+		}
+		if len(state) == 0 {
+			return nil // The namespace is gone.
+		}
+		ns = state[0]
+	}
+}
+
+// apply makes the changes of one namespace one after the other, and leaves out those that need one that failed. It returns what
+// failed, and apart from that a conflict, if there was one.
+func (w *pass) apply(ctx context.Context, changes []Change) (failed []Problem, conflict *Problem, err error) {
+	var missing []string // Secrets that could not be created.
+	unlinked := true     // An account that could not be changed may name a secret that is to go.
+	for _, c := range changes {
+		if c.Action == LinkAccount {
+			c.Link = slices.DeleteFunc(slices.Clone(c.Link), func(name string) bool { return slices.Contains(missing, name) })
+			if len(c.Link)+len(c.Unlink) == 0 {
+				continue
+			}
+		}
+		if c.Action == DeleteSecret && !unlinked {
+			continue
+		}
+		problem := w.change(ctx, c)
+		if problem == nil {
+			continue
+		}
+		switch err := problem.Err; {
+		case ctx.Err() != nil, errors.Is(err, ErrUnavailable):
+			return nil, nil, err
+		case errors.Is(err, ErrNamespace):
+			return nil, nil, nil
+		case errors.Is(err, ErrConflict):
+			conflict = problem
+		default:
+			failed = append(failed, *problem)
+		}
+		switch c.Action {
+		case CreateSecret, ReplaceSecret:
+			missing = append(missing, c.Name)
+		case LinkAccount:
+			unlinked = unlinked && len(c.Unlink) == 0
+		}
+	}
+	return failed, conflict, nil
+}
+
+// change makes one change, if it is not too early for it.
+func (w *pass) change(ctx context.Context, c Change) *Problem {
+	problem := &Problem{Namespace: c.Namespace, Name: c.Name}
+	if c.Action != LinkAccount {
+		problem.Target = c.Name
+	}
+	if until, err := w.pace.wait(c, time.Now()); err != nil {
+		problem.Err, problem.RetryAt = err, until
+		return problem
+	}
+	err := w.Cluster.Apply(ctx, c)
+	if w.OnChange != nil {
+		w.OnChange(c, err)
+	}
+	if err == nil {
+		w.pace.done(c, nil, time.Now())
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.result.Changed = append(w.result.Changed, c)
+		return nil
+	}
+	problem.Err = err
+	for _, special := range []error{ErrConflict, ErrNamespace, ErrUnavailable, context.Cause(ctx)} {
+		if special != nil && errors.Is(err, special) {
+			return problem
+		}
+	}
+	problem.RetryAt = w.pace.done(c, err, time.Now())
+	return problem
+}
+
+// settled records how the namespace is now, as far as the pass could bring it.
+func (w *pass) settled(ns Namespace, problems []Problem) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range problems {
+		w.add(p)
+	}
+	stays := func(name string) bool { // What is there could not be changed.
+		return slices.ContainsFunc(problems, func(p Problem) bool { return p.Target != "" && p.Name == name })
+	}
+	for _, want := range w.planner.wants {
+		if !want.Namespaces.Selects(ns.Name, ns.Labels) {
+			continue
+		}
+		expires := want.config.ExpiresAt()
+		if want.held || stays(want.Name) {
+			expires = time.Time{}
+			if i := slices.IndexFunc(ns.Secrets, func(have Published) bool { return have.Name == want.Name }); i >= 0 {
+				expires = instant(ns.Secrets[i].Annotations[AnnotationExpiresAt])
+			}
+		}
+		w.result.ExpiresAt = earlier(w.result.ExpiresAt, expires)
+	}
+}
+
+func (w *pass) problem(p Problem) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.add(p)
+}
+
+// add records a problem, and comes back when it may have gone. The caller holds mu, or is alone.
+func (w *pass) add(p Problem) {
+	w.result.Problems = append(w.result.Problems, p)
+	w.result.NextAt = earlier(w.result.NextAt, p.RetryAt)
+}
+
+func (w *pass) comeBack(at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.result.NextAt = earlier(w.result.NextAt, at)
+}

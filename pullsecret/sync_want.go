@@ -1,0 +1,185 @@
+package pullsecret
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+)
+
+// A want is what a target wants in every namespace that it selects.
+type want struct {
+	Target
+
+	config  Config
+	content credentials.Fingerprint
+	// labels and annotations are those of the target and our own.
+	labels, annotations map[string]string
+
+	// held says that the content is not known now: what is there stays.
+	held bool
+	// everywhere says that not even the selection can be relied on: what is there stays in all namespaces.
+	everywhere bool
+	// renewAt is when to ask for the credentials again.
+	renewAt time.Time
+}
+
+// want returns what the targets want, without those that select nothing in the state, and what is wrong with them.
+func (s *Syncer) want(ctx context.Context, targets []Target, state []Namespace) ([]*want, []Problem) {
+	wants := make([]*want, 0, len(targets))
+	var problems []Problem
+	names := make(map[string]bool, len(targets))
+	for _, t := range targets {
+		switch err := t.Validate(); {
+		case names[t.Name]:
+			problems = append(problems, Problem{Target: t.Name, Err: errors.New("two targets have that name; the first one counts")})
+		case err != nil:
+			problems = append(problems, Problem{Target: t.Name, Err: err})
+			wants = append(wants, &want{Target: t, held: true, everywhere: true})
+		case slices.ContainsFunc(state, func(ns Namespace) bool { return t.Namespaces.Selects(ns.Name, ns.Labels) }):
+			wants = append(wants, &want{Target: t})
+		}
+		names[t.Name] = true
+	}
+
+	var mu sync.Mutex // Guards problems and, until they are all filled, the wants.
+	var asking sync.WaitGroup
+	places := make(chan struct{}, maxAsked)
+	for _, w := range wants {
+		if w.held {
+			continue
+		}
+		places <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-places }()
+			found := s.fill(ctx, w)
+			mu.Lock()
+			defer mu.Unlock()
+			problems = append(problems, found...)
+		})
+	}
+	asking.Wait()
+	return wants, problems
+}
+
+const (
+	// maxAsked is how many targets ask for their credentials at once. Nearly all find them in a cache.
+	maxAsked = 64
+	// credentialRetry is when a pass asks again for a credential that could not be had. How often the issuer is asked is for the cache to say.
+	credentialRetry = 30 * time.Second
+)
+
+// fill asks for the credentials of the target and builds the secret of them.
+func (s *Syncer) fill(ctx context.Context, w *want) []Problem {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.credentialTimeout(), fmt.Errorf("no credential within %s", s.credentialTimeout()))
+	defer cancel()
+	var problems []Problem
+	entries := make([]Entry, 0, len(w.Profiles))
+	for _, profile := range w.Profiles {
+		c, err := s.Credential(ctx, profile)
+		if err == nil {
+			err = c.Validate(time.Now())
+		}
+		if err != nil {
+			problems = append(problems, Problem{Target: w.Name, Profile: profile.Name, Err: err, RetryAt: retryAt(err)})
+			continue
+		}
+		entries = append(entries, Entry{profile, c})
+	}
+	if problems == nil {
+		config, err := Build(entries...)
+		if err == nil {
+			err = Secret{Name: w.Name, Config: config}.Validate()
+		}
+		if err != nil {
+			problems = append(problems, Problem{Target: w.Name, Err: err})
+		}
+		w.config = config
+	}
+	if problems != nil {
+		w.held = true
+		return problems
+	}
+	w.mark(s.owner(), entries)
+	return nil
+}
+
+func retryAt(err error) time.Time {
+	wait := credentialRetry
+	var asked interface{ RetryAfter() time.Duration }
+	if errors.As(err, &asked) {
+		wait = max(wait, asked.RetryAfter())
+	}
+	return time.Now().Add(wait)
+}
+
+// mark works out all that goes with the content.
+func (w *want) mark(owner string, entries []Entry) {
+	if len(w.config.Keys()) > 0 {
+		w.content = Fingerprint(w.config.Reveal())
+	}
+	w.labels = maps.Clone(w.Labels)
+	if w.labels == nil {
+		w.labels = make(map[string]string, 2)
+	}
+	w.labels[LabelManagedBy] = "regcred"
+	w.labels[LabelOwner] = owner
+
+	w.annotations = maps.Clone(w.Annotations)
+	if w.annotations == nil {
+		w.annotations = make(map[string]string, 3)
+	}
+	names := make([]string, len(entries))
+	var issued time.Time
+	for i, e := range entries {
+		names[i] = e.Profile.Name
+		if e.Credential.IssuedAt.After(issued) {
+			issued = e.Credential.IssuedAt
+		}
+		if at := askAgain(e.Credential, time.Now()); !at.IsZero() {
+			w.renewAt = earlier(w.renewAt, at)
+		}
+	}
+	slices.Sort(names)
+	w.annotations[AnnotationProfiles] = strings.Join(names, ",")
+	for key, at := range map[string]time.Time{AnnotationIssuedAt: issued, AnnotationExpiresAt: w.config.ExpiresAt()} {
+		if !at.IsZero() {
+			w.annotations[key] = at.UTC().Format(time.RFC3339)
+		}
+	}
+}
+
+// askAgain returns when a newer credential may be had: after four fifths of its life, when most renew, and from then on each time a tenth of what
+// is left has passed. Zero means never.
+func askAgain(c credentials.Credential, now time.Time) time.Time {
+	if c.ExpiresAt.IsZero() {
+		return time.Time{}
+	}
+	if !c.IssuedAt.IsZero() {
+		if at := c.IssuedAt.Add(c.ExpiresAt.Sub(c.IssuedAt) / 5 * 4); at.After(now) {
+			return at
+		}
+	}
+	return now.Add(min(max(c.ExpiresAt.Sub(now)/10, 5*time.Second), 5*time.Minute))
+}
+
+// earlier returns the earlier of two instants, of which zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func (s *Syncer) credentialTimeout() time.Duration {
+	if s.CredentialTimeout > 0 {
+		return s.CredentialTimeout
+	}
+	return defaultCredentialTimeout
+}
