@@ -36,6 +36,11 @@ const arrows = `
 
 	.                              -> credentials registry providers providers/dockerhub providers/custom validate pullsecret
 
+	credentials/credentialslog     -> credentials
+	credentials/dockerconfig       -> credentials                         github.com/docker/cli
+	credentials/ggcr               -> credentials                         github.com/google/go-containerregistry
+	credentials/oauth2source       -> credentials                         golang.org/x/oauth2
+
 	credentials/credentialstest    -> credentials
 	registry/registrytest          -> credentials registry registry/registrytest/fakenet      github.com/google/go-containerregistry
 	registry/registrytest/fakenet  -> registry
@@ -50,7 +55,8 @@ const arrows = `
 
 // These compile nothing but the standard library and each other, however far one follows the imports.
 var standardLibraryOnly = []string{
-	"./credentials/...", "./registry", "./providers", "./providers/providerstest", "./providers/dockerhub", "./providers/custom",
+	"./credentials", "./credentials/credentialslog", "./credentials/credentialstest", "./registry",
+	"./providers", "./providers/dockerhub", "./providers/custom", "./providers/providerstest",
 }
 
 // The folders of the modules that may name a version of Kubernetes.
