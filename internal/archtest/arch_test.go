@@ -32,6 +32,7 @@ const arrows = `
 	providers/gcr                  -> credentials registry providers      golang.org/x/oauth2
 	providers/system               -> credentials registry providers
 	validate                       -> credentials registry                github.com/google/go-containerregistry
+	validate/workload              -> registry                            go.yaml.in/yaml/v3
 	pullsecret                     -> credentials registry                github.com/docker/cli
 
 	.                              -> credentials registry providers providers/dockerhub providers/custom validate pullsecret
