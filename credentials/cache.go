@@ -13,16 +13,21 @@ import (
 //
 // A credential is fresh, stale (usable, and due for renewal), or expired.
 //
-//   - While it is fresh or stale, every caller gets it at once. The first caller that finds it stale starts its renewal, which goes on beside the callers.
-//   - If it is expired, or there is none yet, callers wait for one call that serves them all, each no longer than its own context.
-//   - An expired credential is never handed out, whatever happens to the machine's clocks. What an issuer returns is checked; see [Credential.Validate].
-//   - There is one call per key at a time. It is bounded by Timeout, has the values of its caller's context but not its end, and is tried again with growing
-//     patience when it fails; see [Policy] and [BackoffError].
+//   - While it is fresh or stale, every caller gets it at once. The first caller that finds it stale starts its
+//     renewal, which goes on beside the callers.
+//   - If it is expired, or there is none yet, callers wait for one call that serves them all, each no longer than its
+//     own context.
+//   - An expired credential is never handed out. It is judged by the wall clock and by the monotonic one, whichever is
+//     later, so that neither a suspended machine nor a clock that is set back makes it live longer. What an issuer
+//     returns is checked; see [Credential.Validate].
+//   - There is one call per key at a time. It is bounded by Timeout, has the values of its caller's context but not its
+//     end, and comes again after a wait if it fails; see [Policy] and [BackoffError].
 //
-// Where a credential is asked for again and again, bind its source with [Cache.Source]. With [Cache.Run], renewals come ahead of the callers.
+// Where a credential is asked for again and again, bind its source with [Cache.Source]. With [Cache.Run], renewals come
+// ahead of the callers.
 //
-// The zero Cache is ready to use. Set its fields before the first use, and do not copy it. All methods are safe for concurrent use. It starts no goroutine but
-// for calls to issuers.
+// The zero Cache is ready to use. Set its fields before the first use, and do not copy it. All methods are safe for
+// concurrent use. It starts no goroutine but for calls to issuers.
 type Cache struct {
 	// Policy says when a credential is renewed.
 	Policy Policy
@@ -30,8 +35,9 @@ type Cache struct {
 	// Timeout bounds one call to an issuer. Zero means 30 seconds.
 	Timeout time.Duration
 
-	// Rate is how many calls per second are made to one issuer for one scope (see [Key]), and Burst how many at once after a rest. Callers that wait go before renewals.
-	// Zero means 20 and 200, which are the limits of AWS ECR; where several processes share an issuer's limit, give each its part. A negative Rate means no limit.
+	// Rate is how many calls per second are made to one issuer for one scope (see [Key]), and Burst how many at once
+	// after a rest. Callers that wait go before renewals. Zero means 20 and 200, which are the limits of AWS ECR; where
+	// several processes share an issuer's limit, give each its part. A negative Rate means no limit.
 	Rate  float64
 	Burst int
 
@@ -67,7 +73,8 @@ func (c *Cache) now() instant {
 	return instant{t.UnixNano(), int64(t.Sub(c.start))}
 }
 
-// Credential returns the credential for the key. If it has to be issued, src is asked; sources that are given with the same key must be interchangeable.
+// Credential returns the credential for the key. If it has to be issued, src is asked; sources that are given with the
+// same key must be interchangeable.
 //
 // Its error is that of src, or one that wraps it in a [BackoffError], or one that wraps [context.Cause] of ctx.
 func (c *Cache) Credential(ctx context.Context, key Key, src Source) (Credential, error) {
@@ -163,8 +170,9 @@ func (c *Cache) remove(e *entry) {
 	e.state.Store(nil) // Bound sources notice by this.
 }
 
-// Invalidate drops the credential for the key, if it is still the refused one: a registry said that it is not, or no longer, good. The next caller has a new one issued. Where new ones are
-// refused as well, callers get a [BackoffError] with [ErrRefused] in between.
+// Invalidate drops the credential for the key, if it is still the refused one: a registry said that it is not, or no
+// longer, good. The next caller has a new one issued. Where new ones are refused as well, callers get a [BackoffError]
+// with [ErrRefused] in between.
 func (c *Cache) Invalidate(key Key, refused Credential) {
 	t := c.table.Load()
 	if t == nil {

@@ -85,7 +85,8 @@ func (c *Cache) issue(k *call) {
 	late := fmt.Errorf("issuer %s did not answer within %s: %w", k.entry.key(), timeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(k.ctx, timeout, late)
 	defer cancel()
-	// A source that does not heed its context holds up nobody. It is given a moment to end by itself, for its own error says more.
+	// A source that does not heed its context holds up nobody. It is given a moment to end by itself, for its own error
+	// says more.
 	patience := time.AfterFunc(timeout+timeout/16, func() { c.finish(k, Credential{}, late) })
 	defer patience.Stop()
 

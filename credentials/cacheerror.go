@@ -12,7 +12,8 @@ var ErrRefused = errors.New("new credentials are refused like the one before")
 // errNobodyWaits ends a call that had not begun when its last caller left.
 var errNobodyWaits = errors.New("all callers have gone")
 
-// refusalMemory is how far apart refusals are that have nothing to do with each other. It is longer than the longest wait between two of them.
+// refusalMemory is how far apart refusals are that have nothing to do with each other. It is longer than the longest
+// wait between two of them.
 const refusalMemory = 10 * time.Minute
 
 // A BackoffError is what callers get while there is no credential and its issuer is left alone after a failure.

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// Hooks are functions that a [Cache] calls. Nil means that nobody wants to know. They are called by many goroutines, without a lock
-// held, before those who wait for the call go on.
+// Hooks are functions that a [Cache] calls. Nil means that nobody wants to know. They are called by many goroutines,
+// without a lock held; those who wait for a call go on after its hooks, so keep them short.
 type Hooks struct {
-	// Hit is called when a caller gets a credential without waiting. It is on the path of every caller: a counter that all cores share makes that path slower than all the
-	// rest of it.
+	// Hit is called when a caller gets a credential without waiting. It is on the path of every caller: a counter that
+	// all cores share makes that path slower than all the rest of it.
 	Hit func(Key)
 	// Issued is called when an issuer's credential has come.
 	Issued func(Event)
@@ -50,7 +50,8 @@ type Event struct {
 	Err error
 	// Failures is how many calls failed in a row, this one included.
 	Failures int
-	// IssuedAt and ExpiresAt are those of the credential that callers get now. Both are zero if there is none; each is zero if the issuer did not say.
+	// IssuedAt and ExpiresAt are those of the credential that callers get now. Both are zero if there is none; each is
+	// zero if the issuer did not say.
 	IssuedAt, ExpiresAt time.Time
 	// NextCall is when the issuer is asked again. Zero means that there is no reason to.
 	NextCall time.Time
@@ -94,7 +95,8 @@ type Entry struct {
 	Key Key
 	// Usable says that there is a credential that callers get without waiting.
 	Usable bool
-	// IssuedAt and ExpiresAt are those of the credential, as the issuer told them. Zero means that it did not, or that there is none.
+	// IssuedAt and ExpiresAt are those of the credential, as the issuer told them. Zero means that it did not, or that
+	// there is none.
 	IssuedAt, ExpiresAt time.Time
 	// NextCall is when the issuer is asked again. Zero means that there is no reason to.
 	NextCall time.Time

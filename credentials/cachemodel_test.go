@@ -12,8 +12,9 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// FuzzCache does to a cache whatever the bytes say, two for each step, and holds each answer against a model that is simple enough to be
-// believed: it knows when each token really dies, which ones were refused, and to which login they belong.
+// FuzzCache does to a cache whatever the bytes say, two for each step, and holds each answer against a model that is
+// simple enough to be believed: it knows when each token really dies, which ones were refused, and to which login they
+// belong.
 func FuzzCache(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{opGet, 3, opForward, 3, opGet, 9, opForward, 4, opGet, 3})                                 // Fresh, stale, expired.
@@ -200,7 +201,8 @@ func (w *world) setWall(d, wrong time.Duration) {
 	w.cache.SetWall(d)
 }
 
-// dead reports whether a clock of the machine can tell that the token is dead. If it was suspended while its wall clock was behind, none can.
+// dead reports whether a clock of the machine can tell that the token is dead. If it was suspended while its wall clock
+// was behind, none can.
 func (m *modelToken) dead(now time.Time) bool {
 	return !m.dies.IsZero() && !now.Add(max(0, m.passed)).Before(m.dies)
 }

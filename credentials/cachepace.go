@@ -9,8 +9,8 @@ import (
 // paceKey is what an issuer's limit holds for.
 type paceKey struct{ issuer, scope string }
 
-// A pace keeps the calls to one issuer within its limit: a bucket of tokens, and the calls that wait for one. Nothing runs while they wait, but a timer. All
-// is guarded by the cache's mutex.
+// A pace keeps the calls to one issuer within its limit: a bucket of tokens, and the calls that wait for one. Nothing
+// runs while they wait, but a timer. All is guarded by the cache's mutex.
 type pace struct {
 	cache  *Cache
 	tokens float64

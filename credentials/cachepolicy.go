@@ -9,16 +9,17 @@ import (
 type Policy struct {
 	// Fraction is the part of its lifetime that a credential has at least behind it when it is renewed. Zero means 0.8.
 	Fraction float64
-	// Spread is the part of the lifetime, after Fraction, over which renewals are spread, so that what was issued together is not renewed
-	// together. Zero means 0.1; negative means none.
+	// Spread is the part of the lifetime, after Fraction, over which renewals are spread, so that what was issued
+	// together is not renewed together. Zero means 0.1; negative means none.
 	Spread float64
-	// Reserve is how much time is left for retries, at least, even if Fraction is not reached; but never more than half of the lifetime. Zero
-	// means one minute; negative means none.
+	// Reserve is how much time is left for retries, at least, even if Fraction is not reached; but never more than half
+	// of the lifetime. Zero means one minute; negative means none.
 	Reserve time.Duration
 }
 
-// RenewAt returns when a credential that was issued and expires at these instants is due for renewal. Jitter, from 0 to 1, chooses an instant
-// within the Spread. It returns the zero time, which means never, if expires is zero. It asks no clock.
+// RenewAt returns when a credential that was issued and expires at these instants is due for renewal. Jitter, from 0 to
+// 1, chooses an instant within the Spread. It returns the zero time, which means never, if expires is zero. It asks no
+// clock.
 //
 // With the zero Policy:
 //
@@ -50,17 +51,19 @@ const (
 	minWait = time.Second
 	// Nobody has a credential while these waits last.
 	maxColdWait = time.Minute
-	// A credential is in hand, but one that lives for months is not the reason to let an outage of minutes go unnoticed for days.
+	// A credential is in hand, but one that lives for months is not the reason to let an outage of minutes go unnoticed
+	// for days.
 	maxRenewWait = 30 * time.Minute
 	// What an issuer asks for is kept up to here: a broken header must not lock out a key for good.
 	maxRetryAfter = 15 * time.Minute
-	// In the last twentieth of a credential's life the issuer is asked again, whatever it wished: to be told "not yet" costs less than to have
-	// nothing.
+	// In the last twentieth of a credential's life the issuer is asked again, whatever it wished: to be told "not yet"
+	// costs less than to have nothing.
 	lastResort = 20
 )
 
-// retryIn returns how long to wait after a call that failed. While a credential is usable it is a third of what is left of it, so that retries
-// grow denser as its end comes near; without one it starts at a second and doubles. Jitter is from 0 to 1.
+// retryIn returns how long to wait after a call that failed. While a credential is usable it is a third of what is left
+// of it, so that retries grow denser as its end comes near; without one it starts at a second and doubles. Jitter is
+// from 0 to 1.
 func retryIn(failures int, left, life, retryAfter time.Duration, jitter float64) time.Duration {
 	retryAfter = min(retryAfter, maxRetryAfter)
 	if left <= 0 {

@@ -7,10 +7,12 @@ import (
 	"time"
 )
 
-// Run renews credentials ahead of their callers, until ctx ends; it returns [context.Cause] of it. Without Run, renewal starts when a stale credential is used.
+// Run renews credentials ahead of their callers, until ctx ends; it returns [context.Cause] of it. Without Run, renewal
+// starts when a stale credential is used.
 //
-// It renews what a bound source holds, and what was asked for by its key since the last renewal. Other keys leave the cache when their credential expires.
-// Calls that are under way when ctx ends go on to their end, Timeout at most. A second Run beside the first is an error at once.
+// It renews what a bound source holds, and what was asked for by its key since the last renewal. Other keys leave the
+// cache when their credential expires. Calls that are under way when ctx ends go on to their end, Timeout at most. A
+// second Run beside the first is an error at once.
 func (c *Cache) Run(ctx context.Context) error {
 	c.init()
 	r := &runner{awake: make(chan struct{}, 1)}

@@ -2,7 +2,8 @@ package credentials
 
 import "container/heap"
 
-// A schedule says when to look at which entry, on the monotonic clock: a heap, the next one first. An entry knows its place in it.
+// A schedule says when to look at which entry, on the monotonic clock: a heap, the next one first. An entry knows its
+// place in it.
 type schedule []appointment
 
 type appointment struct {

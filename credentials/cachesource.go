@@ -6,17 +6,20 @@ import (
 	"sync/atomic"
 )
 
-// A CachedSource is a [Source] whose credential a [Cache] keeps fresh. It knows its place in the cache, so that asking it costs no more than reading the clock. Make one with [Cache.Source] for
-// each profile, and keep it as long as the profile.
+// A CachedSource is a [Source] whose credential a [Cache] keeps fresh. It knows its place in the cache, so that asking
+// it costs no more than reading the clock. Make one with [Cache.Source] for each profile, and keep it as long as the
+// profile.
 //
-// While it is held, its key is in use: [Cache.Run] renews it. That ends with [CachedSource.Release], or when the CachedSource is garbage.
+// While it is held, its key is in use: [Cache.Run] renews it. That ends with [CachedSource.Release], or when the
+// CachedSource is garbage.
 type CachedSource struct {
 	cache *Cache
 	entry atomic.Pointer[entry]
 	lease *lease
 }
 
-// A lease is what makes an entry a held one. It is apart from its CachedSource so that it survives it. It is guarded by the cache's mutex.
+// A lease is what makes an entry a held one. It is apart from its CachedSource so that it survives it. It is guarded by
+// the cache's mutex.
 type lease struct {
 	cache    *Cache
 	entry    *entry
@@ -67,8 +70,9 @@ func (s *CachedSource) Invalidate(refused Credential) {
 	s.cache.invalidate(s.entry.Load(), refused)
 }
 
-// Rebind says that the credential is now found under another key, from another source: the profile was edited, or its login rotated. The next caller gets the new one. The old key leaves the cache,
-// unless another bound source holds it. With the same key, only the source changes.
+// Rebind says that the credential is now found under another key, from another source: the profile was edited, or its
+// login rotated. The next caller gets the new one. The old key leaves the cache, unless another bound source holds it.
+// With the same key, only the source changes.
 func (s *CachedSource) Rebind(key Key, src Source) {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
@@ -85,7 +89,8 @@ func (s *CachedSource) Rebind(key Key, src Source) {
 	s.take()
 }
 
-// Release says that the credential is no longer needed. Its key leaves the cache, unless another bound source holds it. A released source still works, and holds nothing.
+// Release says that the credential is no longer needed. Its key leaves the cache, unless another bound source holds it.
+// A released source still works, and holds nothing.
 func (s *CachedSource) Release() {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()

@@ -9,13 +9,15 @@ import (
 
 // A state is a credential in a cache and what its clock is. All but renew is immutable, so that readers need no lock.
 //
-// No clock of a computer is to be trusted alone. The wall clock may be set back, and may run behind the issuer's; the monotonic clock stands still while
-// the machine is suspended. So a credential is judged by the later of two: the wall clock, and a clock that is set when the credential
-// arrives, to the wall's time or to the instant of issue if that is later, and then runs monotonically. It can only err by ending a credential too early.
+// No clock of a computer is to be trusted alone. The wall clock may be set back, and may run behind the issuer's; the
+// monotonic clock stands still while the machine is suspended. So a credential is judged by the later of two: the wall
+// clock, and a clock that is set when the credential arrives, to the wall's time or to the instant of issue if that is
+// later, and then runs monotonically. It can only err by ending a credential too early.
 type state struct {
 	cred Credential
-	// renew is until when callers have nothing to do but take it: renewal is due then, or tried again, or the credential expires while a call is under way. It is
-	// on the state's own clock, in nanoseconds since 1970, and never after the expiry.
+	// renew is until when callers have nothing to do but take it: renewal is due then, or tried again, or the
+	// credential expires while a call is under way. It is on the state's own clock, in nanoseconds since 1970, and
+	// never after the expiry.
 	renew atomic.Int64
 	// ahead is what the own clock is ahead of the monotonic one.
 	ahead int64
@@ -23,7 +25,8 @@ type state struct {
 
 const never = math.MaxInt64
 
-// An instant is one reading of both clocks: the wall's nanoseconds since 1970, and the monotonic ones since the cache was first used.
+// An instant is one reading of both clocks: the wall's nanoseconds since 1970, and the monotonic ones since the cache
+// was first used.
 type instant struct{ wall, mono int64 }
 
 // at returns the time on the state's own clock.
@@ -54,8 +57,8 @@ func (s *state) life() time.Duration {
 	return s.cred.ExpiresAt.Sub(s.cred.IssuedAt)
 }
 
-// The longest life that is believed. Tokens that people make in a web page may last some years; what is beyond is a wrong unit or a sentinel, and
-// is better said than believed.
+// The longest life that is believed. Tokens that people make in a web page may last some years; what is beyond is a
+// wrong unit or a sentinel, and is better said than believed.
 const maxLife = 10 * 366 * 24 * time.Hour
 
 // newState judges what an issuer returned at the instant now.
@@ -81,7 +84,8 @@ func newState(c Credential, p Policy, now instant, jitter float64) (*state, erro
 	}
 	due := p.RenewAt(issued, c.ExpiresAt, jitter)
 	if !due.After(arrived) {
-		// A source that caches hands out an old credential again until it makes a new one. It is asked as one that failed.
+		// A source that caches hands out an old credential again until it makes a new one. It is asked as one that
+		// failed.
 		due = arrived.Add(retryIn(1, c.ExpiresAt.Sub(arrived), 0, 0, jitter))
 	}
 	s.renew.Store(min(due.UnixNano(), s.end()))

@@ -5,11 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// A table finds entries by key. Readers take no lock; writers hold the cache's. It never changes its size: when it is full, the
-// entries move to a new one.
+// A table finds entries by key. Readers take no lock; writers hold the cache's. It never changes its size: when it is
+// full, the entries move to a new one.
 //
-// It is a hash table with open addressing whose buckets are one cache line each, so that the usual look-up touches one line here, and then
-// the entry. A reader that races with a writer may miss an entry that is there; it then looks again under the lock.
+// It is a hash table with open addressing whose buckets are one cache line each, so that the usual look-up touches one
+// line here, and then the entry. A reader that races with a writer may miss an entry that is there; it then looks again
+// under the lock.
 type table struct {
 	seed    maphash.Seed
 	buckets []bucket // A power of two of them.
@@ -21,8 +22,8 @@ type table struct {
 const bucketSlots = 5
 
 type bucket struct {
-	// A tag has the upper bits of the hash of the slot's key, and two flags. Zero means that the slot was never filled, and ends a search. A tag
-	// without entry is what a removed one leaves behind.
+	// A tag has the upper bits of the hash of the slot's key, and two flags. Zero means that the slot was never filled,
+	// and ends a search. A tag without entry is what a removed one leaves behind.
 	tags    [bucketSlots]atomic.Uint32
 	_       uint32
 	entries [bucketSlots]atomic.Pointer[entry]
@@ -138,8 +139,9 @@ func (t *table) all(yield func(*entry, slot) bool) {
 	}
 }
 
-// victim chooses an entry that may go: the first that was neither used by its key nor is held since the hand last came by. If all are in use, it takes one all the same.
-// An entry that a call is under way for stays; nil means that there are only such. The search is bounded, for where all are in use it would be long each time.
+// victim chooses an entry that may go: the first that was neither used by its key nor is held since the hand last came
+// by. If all are in use, it takes one all the same. An entry that a call is under way for stays; nil means that there
+// are only such. The search is bounded, for where all are in use it would be long each time.
 func (t *table) victim() *entry {
 	var second *entry
 	slots := len(t.buckets) * bucketSlots

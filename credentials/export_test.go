@@ -2,8 +2,9 @@ package credentials
 
 import "time"
 
-// SetWall makes the cache believe that the wall clock jumped by d: forward after the machine was suspended, or in either direction because someone set it. A bubble of
-// synctest has no such jumps, so all that was noted of the wall clock moves the other way.
+// SetWall makes the cache believe that the wall clock jumped by d: forward after the machine was suspended, or in
+// either direction because someone set it. A bubble of synctest has no such jumps, so all that was noted of the wall
+// clock moves the other way.
 func (c *Cache) SetWall(d time.Duration) {
 	c.init()
 	c.mu.Lock()

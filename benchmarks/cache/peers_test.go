@@ -1,4 +1,5 @@
-// Package cache_test measures package credentials beside its peers, all in one run: see docs/benchmarks.md for the commands and the results.
+// Package cache_test measures package credentials beside its peers, all in one run: see docs/benchmarks.md for the
+// commands and the results.
 package cache_test
 
 import (
@@ -31,7 +32,8 @@ type peer struct {
 	open func() func(context.Context, credentials.Key, issue) error
 }
 
-// early is when renewal is due in the scenario of renewals: two seconds after the issue of a token that is good for twelve.
+// early is when renewal is due in the scenario of renewals: two seconds after the issue of a token that is good for
+// twelve.
 const (
 	shortLife = 12 * time.Second
 	early     = 10 * time.Second
@@ -134,7 +136,8 @@ func openRegcred() func(context.Context, credentials.Key, issue) error {
 	}
 }
 
-// bindLimit is the least that could hand out a credential: an atomic pointer and the time. Renewal, sharing and failure are not its concern.
+// bindLimit is the least that could hand out a credential: an atomic pointer and the time. Renewal, sharing and failure
+// are not its concern.
 func bindLimit(issue issue) func(context.Context) error {
 	l := &limit{issue: issue}
 	return func(ctx context.Context) error { _, err := l.Credential(ctx); return err }

@@ -1,6 +1,7 @@
 // Package credentialslog tells a [slog.Logger] what a [credentials.Cache] does.
 //
-// Set [Hooks] as the cache's Hooks. It logs calls to issuers, and never a secret; it does not log hits, which would be the most of all lines.
+// Set [Hooks] as the cache's Hooks. It logs calls to issuers, and never a secret; it does not log hits, which would be
+// the most of all lines.
 package credentialslog
 
 import (
@@ -10,8 +11,9 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// Hooks returns hooks that log to the logger: an issued credential at level debug, a failure at level warn, and a credential that nears its expiry because its renewals
-// fail at level error. Nil means [slog.Default] at the time of the call.
+// Hooks returns hooks that log to the logger: an issued credential at level debug, a failure at level warn, and a
+// credential that nears its expiry because its renewals fail at level error. Nil means [slog.Default] at the time of
+// the call.
 func Hooks(logger *slog.Logger) credentials.Hooks {
 	log := func(level slog.Level, message string) func(credentials.Event) {
 		return func(e credentials.Event) {

@@ -1,7 +1,7 @@
 // Package credentialsotel counts for OpenTelemetry what a [credentials.Cache] does.
 //
-// [Hooks] makes the cache's Hooks from a meter. The attributes are the issuer and scope of a key: neither a tenant nor a login, of which there may be many. Hits are not counted, for that
-// would cost more than they do.
+// [Hooks] makes the cache's Hooks from a meter. The attributes are the issuer and scope of a key: neither a tenant nor
+// a login, of which there may be many. Hits are not counted, for that would cost more than they do.
 package credentialsotel
 
 import (

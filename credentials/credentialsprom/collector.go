@@ -1,7 +1,7 @@
 // Package credentialsprom counts for Prometheus what a [credentials.Cache] does.
 //
-// Make a [Collector], set its Hooks in the cache and register it. The labels are the issuer and scope of a key: neither a tenant nor a login, of which there may be many. Hits are
-// not counted, for that would cost more than they do.
+// Make a [Collector], set its Hooks in the cache and register it. The labels are the issuer and scope of a key: neither
+// a tenant nor a login, of which there may be many. Hits are not counted, for that would cost more than they do.
 package credentialsprom
 
 import (
@@ -28,7 +28,8 @@ type Collector struct {
 	expiry   *prometheus.Desc
 }
 
-// New returns a collector for the cache, and joins its hooks to those that the cache has. Call it before the cache is used.
+// New returns a collector for the cache, and joins its hooks to those that the cache has. Call it before the cache is
+// used.
 func New(cache *credentials.Cache) *Collector {
 	labels := []string{"issuer", "scope"}
 	c := &Collector{

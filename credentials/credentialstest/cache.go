@@ -12,7 +12,8 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Cache is what [TestCache] tests. [credentials.Cache] is one; a cache that is bound to one source is made one by a map.
+// A Cache is what [TestCache] tests. [credentials.Cache] is one; a cache that is bound to one source is made one by a
+// map.
 type Cache interface {
 	// Credential returns the credential for the key, which src issues if it has to.
 	Credential(ctx context.Context, key credentials.Key, src credentials.Source) (credentials.Credential, error)
@@ -20,10 +21,11 @@ type Cache interface {
 	Invalidate(key credentials.Key, refused credentials.Credential)
 }
 
-// TestCache tests that what newCache returns, a new and empty cache each time, keeps every rule of a cache that one can rely on. Each rule is a subtest.
+// TestCache tests that what newCache returns, a new and empty cache each time, keeps every rule of a cache that one can
+// rely on. Each rule is a subtest.
 //
-// The tests run in bubbles of package [synctest], with a clock of their own, and take no time. A cache that holds a mutex while it asks
-// a source would stand still there; that is found out after a minute.
+// The tests run in bubbles of package [synctest], with a clock of their own, and take no time. A cache that holds a
+// mutex while it asks a source would stand still there; that is found out after a minute.
 func TestCache(t *testing.T, newCache func() Cache) {
 	for _, rule := range slices.Concat(askingRules, renewalRules) {
 		t.Run(rule.name, func(t *testing.T) {

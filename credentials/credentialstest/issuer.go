@@ -11,10 +11,11 @@ import (
 
 // An Issuer is a [credentials.Source] that follows a script, one step per call.
 //
-// Its credentials have the user name "user" and the passwords "token-1", "token-2" and so on. The zero Issuer issues each for an hour, at once.
-// It is safe for concurrent use; set its fields before.
+// Its credentials have the user name "user" and the passwords "token-1", "token-2" and so on. The zero Issuer issues
+// each for an hour, at once. It is safe for concurrent use; set its fields before.
 type Issuer struct {
-	// Steps are what the calls bring, one after the other. The last one is repeated. None means that each call issues a credential for an hour.
+	// Steps are what the calls bring, one after the other. The last one is repeated. None means that each call issues a
+	// credential for an hour.
 	Steps []Step
 
 	// Ahead is how much the issuer's clock is ahead of the machine's. Zero means not at all.

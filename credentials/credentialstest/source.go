@@ -12,8 +12,9 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// TestSource tests that src keeps every rule of a [credentials.Source] that can be seen from outside. It must be able to issue. Each rule is a subtest. Secrets are what no
-// error may hold, such as the password of the login that src was made from; what src issues is added to them.
+// TestSource tests that src keeps every rule of a [credentials.Source] that can be seen from outside. It must be able
+// to issue. Each rule is a subtest. Secrets are what no error may hold, such as the password of the login that src was
+// made from; what src issues is added to them.
 //
 // It may run in a bubble of package synctest, or beside real time.
 func TestSource(t *testing.T, src credentials.Source, secrets ...string) {

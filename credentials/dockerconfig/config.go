@@ -1,7 +1,9 @@
-// Package dockerconfig makes sources of credentials from what is there already: a Docker configuration file, the .dockerconfigjson of a pull secret, or a credential helper.
+// Package dockerconfig makes sources of credentials from what is there already: a Docker configuration file, the
+// .dockerconfigjson of a pull secret, or a credential helper.
 //
-// [File] reads a file each time it is asked, [Parse] takes the bytes, and [Helper] runs a program docker-credential-NAME. The package matches the
-// names of servers, and not those of images, which is for package pullsecret; and it never makes anonymous access of a login that cannot be found or read.
+// [File] reads a file each time it is asked, [Parse] takes the bytes, and [Helper] runs a program
+// docker-credential-NAME. The package matches the names of servers, and not those of images, which is for package
+// pullsecret; and it never makes anonymous access of a login that cannot be found or read.
 package dockerconfig
 
 import (
@@ -55,8 +57,9 @@ func Parse(data []byte) (Config, error) {
 	return Config{file.Auths, file.Helpers, file.Store}, nil
 }
 
-// Source returns the source for the server, which is a host with its port, if it has one, or the key as it stands in the file. As Docker does, it asks the server's own helper; or else
-// the helper for all servers; or else, or if that helper has none, takes the login in the configuration. Whether there is one is found out when the source is asked.
+// Source returns the source for the server, which is a host with its port, if it has one, or the key as it stands in
+// the file. As Docker does, it asks the server's own helper; or else the helper for all servers; or else, or if that
+// helper has none, takes the login in the configuration. Whether there is one is found out when the source is asked.
 func (c Config) Source(server string) credentials.Source {
 	return credentials.SourceFunc(func(ctx context.Context) (credentials.Credential, error) {
 		return c.credential(ctx, server)
@@ -108,7 +111,8 @@ func lookup[V any](all map[string]V, server string) (key string, value V, ok boo
 // dockerHub is the key that Docker uses for its own registry, for historical reasons.
 const dockerHub = "index.docker.io"
 
-// host returns the host of a key, which may be a URL with the path of an API version. A key with another path is for that path only, and is left as it is.
+// host returns the host of a key, which may be a URL with the path of an API version. A key with another path is for
+// that path only, and is left as it is.
 func host(key string) string {
 	h := strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
 	h = strings.TrimSuffix(h, "/")
@@ -140,7 +144,8 @@ func (a auth) credential() (credentials.Credential, error) {
 	return c, c.Validate(time.Now())
 }
 
-// A File is the login for one server in a Docker configuration file, which is read each time, so that a new login is seen.
+// A File is the login for one server in a Docker configuration file, which is read each time, so that a new login is
+// seen.
 type File struct {
 	// Path is where the file is. It has to be set.
 	Path string

@@ -13,13 +13,16 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Helper is a source that runs a program docker-credential-NAME, by the protocol of https://github.com/docker/docker-credential-helpers.
+// A Helper is a source that runs a program docker-credential-NAME, by the protocol of
+// https://github.com/docker/docker-credential-helpers.
 type Helper struct {
-	// Name is the program's, without "docker-credential-": "ecr-login", "gcloud". It is looked for in the PATH. It has to be set.
+	// Name is the program's, without "docker-credential-": "ecr-login", "gcloud". It is looked for in the PATH. It has
+	// to be set.
 	Name string
 	// Server is what the program is asked for. It has to be set.
 	Server string
-	// GoodFor is how long an answer is taken to be good, for the protocol does not tell. Zero means for ever; set it for helpers whose passwords are short-lived.
+	// GoodFor is how long an answer is taken to be good, for the protocol does not tell. Zero means for ever; set it
+	// for helpers whose passwords are short-lived.
 	GoodFor time.Duration
 }
 
@@ -29,7 +32,8 @@ const notFound = "credentials not found in native keychain"
 // maxAnswer is much more than any token.
 const maxAnswer = 1 << 20
 
-// Credential runs the program. Its error is [ErrNotFound] if the program has no login, and never holds what the program printed.
+// Credential runs the program. Its error is [ErrNotFound] if the program has no login, and never holds what the program
+// printed.
 func (h Helper) Credential(ctx context.Context) (credentials.Credential, error) {
 	c, err := h.run(ctx)
 	if err != nil {

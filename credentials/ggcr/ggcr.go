@@ -1,7 +1,7 @@
 // Package ggcr joins sources of credentials with the authn package of github.com/google/go-containerregistry.
 //
-// [Authenticator] and [Keychain] let its clients use a source; [Source] makes a credential source of one of its keychains. The package does not cache, and
-// never turns an error into anonymous access.
+// [Authenticator] and [Keychain] let its clients use a source; [Source] makes a credential source of one of its
+// keychains. The package does not cache, and never turns an error into anonymous access.
 package ggcr
 
 import (
@@ -15,7 +15,8 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// An Authenticator lets go-containerregistry log in with what its source hands out. It is an [authn.Authenticator] and an [authn.ContextAuthenticator].
+// An Authenticator lets go-containerregistry log in with what its source hands out. It is an [authn.Authenticator] and
+// an [authn.ContextAuthenticator].
 type Authenticator struct {
 	// Source is asked each time. It has to be set; put a cache into it.
 	Source credentials.Source
@@ -38,8 +39,9 @@ func (a Authenticator) Authorization() (*authn.AuthConfig, error) {
 	return a.AuthorizationContext(context.Background())
 }
 
-// A Keychain is a function that finds the source for a registry or repository. It is an [authn.Keychain] and an [authn.ContextKeychain]. A nil Source without an error means that there is none, so that another
-// keychain may know one: see [authn.NewMultiKeychain].
+// A Keychain is a function that finds the source for a registry or repository. It is an [authn.Keychain] and an
+// [authn.ContextKeychain]. A nil Source without an error means that there is none, so that another keychain may know
+// one: see [authn.NewMultiKeychain].
 type Keychain func(ctx context.Context, target authn.Resource) (credentials.Source, error)
 
 // ResolveContext calls k.
@@ -61,7 +63,8 @@ func (k Keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
 
 // What a [Source] does not hand out.
 var (
-	// ErrNoLogin is what a keychain's anonymous access becomes: it may mean that no access is needed, or that no login was found.
+	// ErrNoLogin is what a keychain's anonymous access becomes: it may mean that no access is needed, or that no login
+	// was found.
 	ErrNoLogin = errors.New("keychain has no login for this")
 	// ErrToken is that the keychain has an identity token or a registry token, which is not a user name and password.
 	ErrToken = errors.New("keychain has a token instead of a user name and password")
@@ -75,7 +78,8 @@ type Source struct {
 	Target authn.Resource
 	// Anonymous says that where the keychain has no login, anonymous access is meant. False makes that [ErrNoLogin].
 	Anonymous bool
-	// GoodFor is how long an answer is taken to be good. Zero means for ever; set it for a keychain whose passwords are short-lived, such as those of clouds.
+	// GoodFor is how long an answer is taken to be good. Zero means for ever; set it for a keychain whose passwords are
+	// short-lived, such as those of clouds.
 	GoodFor time.Duration
 }
 

@@ -1,7 +1,7 @@
 // Package oauth2source makes token sources of golang.org/x/oauth2 into sources of credentials, and the other way round.
 //
-// [Source] hands out access tokens as passwords; [TokenSource] hands out passwords as access tokens. The package gets no tokens itself, and does not cache:
-// put a [credentials.Cache] around a Source.
+// [Source] hands out access tokens as passwords; [TokenSource] hands out passwords as access tokens. The package gets
+// no tokens itself, and does not cache: put a [credentials.Cache] around a Source.
 package oauth2source
 
 import (
@@ -15,7 +15,8 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Source hands out the access tokens of a token source as passwords. It is safe for concurrent use if its token source is.
+// A Source hands out the access tokens of a token source as passwords. It is safe for concurrent use if its token
+// source is.
 type Source struct {
 	// Tokens is who issues the tokens. It has to be set.
 	Tokens oauth2.TokenSource
@@ -23,7 +24,8 @@ type Source struct {
 	Username string
 }
 
-// Credential returns a token of the token source, with its expiry. A token source cannot be told that ctx ends; it then goes on beside the caller, who gets the cause.
+// Credential returns a token of the token source, with its expiry. A token source cannot be told that ctx ends; it then
+// goes on beside the caller, who gets the cause.
 func (s Source) Credential(ctx context.Context) (credentials.Credential, error) {
 	if ctx.Err() != nil {
 		return credentials.Credential{}, context.Cause(ctx)
@@ -79,7 +81,8 @@ func (e *refusedError) Error() string {
 	return text
 }
 
-// TokenSource returns a token source that hands out the passwords of src as access tokens. As it cannot take a context, ctx is that of all its calls. An anonymous credential is an error.
+// TokenSource returns a token source that hands out the passwords of src as access tokens. As it cannot take a context,
+// ctx is that of all its calls. An anonymous credential is an error.
 func TokenSource(ctx context.Context, src credentials.Source) oauth2.TokenSource {
 	return tokens{ctx, src}
 }
