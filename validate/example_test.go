@@ -1,0 +1,116 @@
+package validate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/validate"
+)
+
+// harbor is a registry in memory, so that the examples run everywhere: registry.example.com, with a robot that may pull from team/app and team/web.
+func harbor() http.RoundTripper {
+	r := &registrytest.Registry{
+		Dialect:  registrytest.Harbor(),
+		Accounts: []registrytest.Account{{Username: "robot$ci", Password: credentials.NewSecret("s3cret"), Pull: []string{"team/app", "team/web"}}},
+	}
+	for _, name := range []string{"team/app:1.0", "team/app:1.1", "team/web:1.0", "team/private:1.0"} {
+		if _, err := r.Add(name, registrytest.Image{Platforms: []string{"linux/amd64", "linux/arm64"}}); err != nil {
+			panic(err)
+		}
+	}
+	return r.Transport()
+}
+
+func robot(password string) validate.Candidate {
+	return validate.Candidate{
+		Name:   "team",
+		Source: credentials.Static(credentials.Credential{Username: "robot$ci", Password: credentials.NewSecret(password)}),
+	}
+}
+
+func ExampleChecker_Login() {
+	ctx := context.Background()
+	endpoint, err := registry.ParseEndpoint("registry.example.com")
+	if err != nil {
+		panic(err)
+	}
+	checker := validate.Checker{RoundTripper: harbor()}
+	_, err = checker.Login(ctx, endpoint, robot("s3cret"))
+	fmt.Println(err)
+	_, err = checker.Login(ctx, endpoint, robot("wrong"))
+	fmt.Println(errors.Is(err, registry.ErrUnauthorized))
+	fmt.Println(registry.HintOf(err))
+	// Output:
+	// <nil>
+	// true
+	// check the robot's full name, with its prefix robot$, and its secret; robots expire; a user who logs in by OIDC has a CLI secret
+}
+
+func ExampleChecker_Image() {
+	image, err := registry.ParseImage("registry.example.com/team/app:1.0")
+	if err != nil {
+		panic(err)
+	}
+	checker := validate.Checker{
+		Platforms:    []validate.Platform{{OS: "linux", Architecture: "arm64"}},
+		RoundTripper: harbor(),
+	}
+	result, err := checker.Image(context.Background(), image, robot("s3cret"))
+	fmt.Println(err, result.Platforms)
+	for _, e := range result.Attempts[0].Exchanges {
+		fmt.Println(e)
+	}
+	// Output:
+	// <nil> [linux/amd64 linux/arm64]
+	// GET https://registry.example.com/v2/: 401 UNAUTHORIZED
+	// GET https://registry.example.com/service/token?service=harbor-registry&scope=repository:team/app:pull: 200
+	// GET https://registry.example.com/v2/team/app/manifests/1.0: 200
+}
+
+func ExampleChecker_Images() {
+	candidates := []validate.Candidate{robot("s3cret")}
+	var requests []validate.Request
+	for _, name := range []string{"team/app:1.0", "team/web:2.0", "team/private:1.0"} {
+		image, err := registry.ParseImage("registry.example.com/" + name)
+		if err != nil {
+			panic(err)
+		}
+		requests = append(requests, validate.Request{Image: image, Candidates: candidates})
+	}
+	checker := validate.Checker{RoundTripper: harbor()}
+	results, _ := checker.Images(context.Background(), requests) // The error joins those of the results.
+	for _, r := range results {
+		switch code := registry.CodeOf(r.Err); code {
+		case "":
+			fmt.Println(r.Image, "can be pulled")
+		default:
+			fmt.Println(r.Image, code)
+		}
+	}
+	// Output:
+	// registry.example.com/team/app:1.0 can be pulled
+	// registry.example.com/team/web:2.0 image not found
+	// registry.example.com/team/private:1.0 denied
+}
+
+func ExampleChecker_Tags() {
+	image, err := registry.ParseImage("registry.example.com/team/app")
+	if err != nil {
+		panic(err)
+	}
+	checker := validate.Checker{RoundTripper: harbor()}
+	for tag, err := range checker.Tags(context.Background(), image, robot("s3cret")) {
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(tag)
+	}
+	// Output:
+	// 1.0
+	// 1.1
+}
