@@ -3,6 +3,7 @@ package credentials_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,13 +82,24 @@ func TestRunWhileTheIssuerIsAway(t *testing.T) {
 
 func TestHooksTellWhatHappens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // Hooks are called by many goroutines.
 		count := map[string]int{}
 		var last credentials.Event
 		note := func(name string) func(credentials.Event) {
-			return func(e credentials.Event) { count[name]++; last = e }
+			return func(e credentials.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				count[name]++
+				last = e
+			}
+		}
+		hit := func(credentials.Key) {
+			mu.Lock()
+			defer mu.Unlock()
+			count["hit"]++
 		}
 		cache := credentials.Cache{Hooks: credentials.Hooks{
-			Hit: func(credentials.Key) { count["hit"]++ }, Issued: note("issued"), Failed: note("failed"), Expiring: note("expiring"),
+			Hit: hit, Issued: note("issued"), Failed: note("failed"), Expiring: note("expiring"),
 		}}
 		second := 0
 		cache.Hooks = cache.Hooks.Join(credentials.Hooks{Issued: func(credentials.Event) { second++ }})
@@ -104,12 +116,31 @@ func TestHooksTellWhatHappens(t *testing.T) {
 			token(t, src)
 			synctest.Wait()
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		require.Equal(t, 59, count["hit"])
 		require.Equal(t, iss.Calls()-1, count["failed"])
 		require.Equal(t, count["failed"], last.Failures)
 		require.ErrorIs(t, last.Err, outage)
 		require.Positive(t, count["expiring"])
 		require.Equal(t, 1, second)
+	})
+}
+
+func TestExpiringIsToldOfWhatHasNoInstantOfIssue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := make(chan time.Duration, 100)
+		cache := credentials.Cache{Hooks: credentials.Hooks{Expiring: func(e credentials.Event) { left <- time.Until(e.ExpiresAt) }}}
+		iss := &credentialstest.Issuer{Steps: []credentialstest.Step{
+			{Life: time.Hour, Change: func(c *credentials.Credential) { c.IssuedAt = time.Time{} }}, {Err: errors.New("outage")},
+		}}
+		src := cache.Source(key("a"), iss)
+		for range 3600 {
+			token(t, src)
+			time.Sleep(time.Second)
+		}
+		require.NotEmpty(t, left)
+		require.LessOrEqual(t, <-left, time.Minute)
 	})
 }
 

@@ -17,7 +17,8 @@ type Hooks struct {
 	Issued func(Event)
 	// Failed is called when a call to an issuer failed, or its credential was no good.
 	Failed func(Event)
-	// Expiring is called after Failed where less than a twentieth of the lifetime is left: soon, callers will fail.
+	// Expiring is called after Failed where less than a twentieth of the lifetime is left, or less than a minute if it is
+	// not known when the credential was issued: soon, callers will fail.
 	Expiring func(Event)
 }
 
@@ -72,7 +73,13 @@ func (k *call) event(now instant) Event {
 // expiring reports whether little is left of the entry's credential.
 func (e *entry) expiring(now instant) bool {
 	s := e.usable(now)
-	return s != nil && s.left(now) <= s.life()/lastResort
+	if s == nil {
+		return false
+	}
+	if s.life() == 0 {
+		return s.left(now) <= time.Minute
+	}
+	return s.left(now) <= s.life()/lastResort
 }
 
 func (h *Hooks) tell(e Event) {

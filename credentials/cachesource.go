@@ -10,8 +10,8 @@ import (
 // it costs no more than reading the clock. Make one with [Cache.Source] for each profile, and keep it as long as the
 // profile.
 //
-// While it is held, its key is in use: [Cache.Run] renews it. That ends with [CachedSource.Release], or when the
-// CachedSource is garbage.
+// It asks nobody before its first use. While it is held, its key is in use: [Cache.Run] renews it. That ends with
+// [CachedSource.Release], or when the CachedSource is garbage.
 type CachedSource struct {
 	cache *Cache
 	entry atomic.Pointer[entry]

@@ -49,7 +49,7 @@ func (s *state) end() int64 {
 // left returns how long the credential is usable.
 func (s *state) left(now instant) time.Duration { return time.Duration(s.end() - s.at(now)) }
 
-// life returns the whole lifetime.
+// life returns the whole lifetime; zero if it is not known.
 func (s *state) life() time.Duration {
 	if s.cred.IssuedAt.IsZero() {
 		return 0
