@@ -16,7 +16,9 @@ import (
 //
 //   - It is safe for concurrent use, and keeps nothing of a profile that would change what another one gets.
 //   - It returns soon after ctx ends, with an error that wraps [context.Cause] of ctx.
-//   - What it returns without an error passes [credentials.Credential.Validate]. A login that cannot be used is an error, never an anonymous credential.
+//   - It does not change the profile.
+//   - What it returns without an error passes [credentials.Credential.Validate]; with an error it returns no credential.
+//   - A login that cannot be used is an error, never an anonymous credential.
 //   - ExpiresAt is the issuer's own instant.
 //   - Its errors are of type [registry.Error] where it knows what went wrong, and hold no secret.
 //   - It does not cache: a [credentials.Cache] does that for all of them.

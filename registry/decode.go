@@ -14,7 +14,7 @@ import (
 
 // DecodeProfiles reads profiles from JSON: one profile, a list of profiles, or an object with the list under
 // "profiles". A field that it does not know is an error, for it is a typing mistake that would otherwise be a login
-// that is silently ignored; so is anything behind the end.
+// that is silently ignored; so is one that stands twice, and anything behind the end.
 //
 // It does not call [Profile.Validate]. Its errors are of type [credentials.InvalidError] and never quote a value.
 func DecodeProfiles(data []byte) ([]Profile, error) {
@@ -52,7 +52,35 @@ func decodeStrict(data []byte, into any) error {
 	if _, err := decoder.Token(); err != io.EOF {
 		return invalidJSON("", "has something behind the end of the JSON", "nothing")
 	}
+	if name := repeatedField(json.NewDecoder(bytes.NewReader(data))); name != "" {
+		return invalidJSON(name, "stands twice in one object", "it once")
+	}
 	return nil
+}
+
+// repeatedField returns the first field that an object in the next value has twice, of which package json takes the
+// last without a word; "" if there is none. The value must have been decoded before: that bounds how deep it is.
+func repeatedField(d *json.Decoder) string {
+	token, _ := d.Token()
+	open, isOpen := token.(json.Delim)
+	if !isOpen {
+		return ""
+	}
+	seen := make(map[json.Token]bool)
+	for d.More() {
+		if open == '{' {
+			name, _ := d.Token()
+			if seen[name] {
+				return fmt.Sprint(name)
+			}
+			seen[name] = true
+		}
+		if name := repeatedField(d); name != "" {
+			return name
+		}
+	}
+	_, _ = d.Token() // What closes it.
+	return ""
 }
 
 func invalidJSON(field, problem, want string) error {

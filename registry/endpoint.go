@@ -21,9 +21,9 @@ type Endpoint struct {
 // ParseEndpoint reads an endpoint as people write it: with or without a scheme, a port, a path, the /v2/ of the API,
 // trailing slashes, in any case. All the names of Docker Hub become one.
 //
-// The default port of a written scheme is dropped (https://host:443 is host); without a scheme the port stays, because
-// that is how images and kubelets name the host. The error says what is wrong, and does not hold what stands before an
-// @.
+// The default port of a written scheme is dropped (https://ghcr.io:443 is ghcr.io); without a scheme the port stays,
+// because that is how images and kubelets name the host. The error says what is wrong, and does not hold what stands
+// before an @.
 func ParseEndpoint(s string) (Endpoint, error) {
 	var e Endpoint
 	s = strings.TrimSpace(s)

@@ -15,8 +15,8 @@ type Error struct {
 	Ref string
 	// Code is what went wrong, for programs.
 	Code Code
-	// Hint is what to do, for a person, in one sentence without a full stop. Empty means that the general [Code.Hint]
-	// is all there is to say.
+	// Hint is what to do, for a person, in one sentence without a full stop. Empty means that there is
+	// nothing to say but what the cause or the code says; see [Error.Advice].
 	Hint string
 	// Wait is how long the other side wants to be left alone. Zero means that it did not say.
 	Wait time.Duration

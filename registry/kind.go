@@ -1,10 +1,6 @@
 package registry
 
-import (
-	"regexp"
-	"strings"
-	"unicode"
-)
+import "regexp"
 
 // A Kind is a kind of registry: which provider serves a profile. Programs may add kinds of their own.
 type Kind string
@@ -39,10 +35,10 @@ var googleHost = regexp.MustCompile(`^(([a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\
 // KindOf returns the kind of the registry at host, as far as the name tells: Custom if it tells nothing. It is a
 // convenience for forms; a profile says its kind. A host with a port is never that of a cloud.
 func KindOf(host string) Kind {
-	if strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) {
-		return Custom // Some letters become ASCII in lower case: the Kelvin sign is a k.
-	}
-	switch host = strings.ToLower(host); {
+	host, err := cleanName(host)
+	switch {
+	case err != nil:
+		return Custom
 	case isDockerHubAlias(host):
 		return DockerHub
 	case ecrHost.MatchString(host), host == "public.ecr.aws", host == "ecr-public.aws.com":

@@ -73,7 +73,7 @@ var hostsOfKind = map[registry.Kind][]string{
 		"public.ecr.aws.example.com", "xpublic.ecr.aws", "a.public.ecr.aws", "publicxecr.aws", "ecr-public.aws.com.evil", "public.ecr.aws:443",
 		"gcr.io.example.com", "mygcr.io", "gcrxio", "gcr.io:443", "gcr.iox", "a.b.gcr.io", "gcr.example.com", "gcr.com",
 		"docker.pkg.dev", "pkg.dev", "us-docker.pkg.dev.evil", "us-dockerxpkg.dev", "us-docker.pkgxdev", "us.docker.pkg.dev", "evil.us-docker.pkg.dev",
-		"us-npm.pkg.dev", "us-docker.pkg.device", "docker.rep.pkg.dev", "docker.a.b.rep.pkg.dev", "npm.us.rep.pkg.dev", "docker.us.rep.pkg.dev.evil",
+		"--docker.pkg.dev", "-.gcr.io", "us-npm.pkg.dev", "us-docker.pkg.device", "docker.rep.pkg.dev", "docker.a.b.rep.pkg.dev", "npm.us.rep.pkg.dev", "docker.us.rep.pkg.dev.evil",
 		"docker.io.example.com", "mydocker.io", "a.docker.io", "dockerxio", "docker.io:443", "docker.com", "www.docker.com", "hub.docker.com.evil",
 		"registry-2.docker.io", "auth.docker.io", "doc\u212aer.io",
 	},

@@ -19,11 +19,12 @@ type Fake struct {
 	// Lifetime is how long a credential is good from the instant at which it is issued. Zero means for ever.
 	Lifetime time.Duration
 
-	// Delay is how long a call takes, unless its context ends before. In a bubble of testing/synctest that costs no time.
+	// Delay is how long a call takes, unless its context ends before. In a bubble of testing/synctest that costs no
+	// time.
 	Delay time.Duration
 
-	// Fail returns the error that ends a call, given the number of the call, from 1; nil lets it succeed. It may be called
-	// concurrently. A nil Fail means that all calls succeed.
+	// Fail returns the error that ends a call, given the number of the call, from 1; nil lets it succeed. It may be
+	// called concurrently. A nil Fail means that all calls succeed.
 	Fail func(call int) error
 
 	calls atomic.Int64

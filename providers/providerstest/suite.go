@@ -1,11 +1,11 @@
-// Package providerstest holds implementations of [providers.Provider] to its contract, and has a provider for the tests of
-// programs that use one.
+// Package providerstest holds implementations of [providers.Provider] to its contract, and has a provider for the tests
+// of programs that use one.
 //
-// [TestProvider] is the contract, rule by rule: call it from a test of a provider of one's own. [Fake] is a provider whose
-// answers, delays and failures a test chooses.
+// [TestProvider] is the contract, rule by rule: call it from a test of a provider of one's own. [Fake] is a provider
+// whose answers, delays and failures a test chooses.
 //
-// It does not know what an issuer would answer: [Subject] has a function for that. Stand-ins for issuers are in packages
-// ecr/ecrtest and gcr/gcrtest.
+// It does not know what an issuer would answer: [Subject] has a function for that. Stand-ins for issuers are in
+// packages ecr/ecrtest and gcr/gcrtest.
 package providerstest
 
 import (
@@ -26,18 +26,19 @@ type Subject struct {
 	// recognised in the text of an error.
 	Profiles []registry.Profile
 
-	// Refused are profiles that it refuses as such, without asking anybody, though [registry.Profile.Validate] does not.
-	// Empty means that there are none.
+	// Refused are profiles that it refuses as such, without asking anybody, though [registry.Profile.Validate] does
+	// not. Empty means that there are none.
 	Refused []registry.Profile
 
 	// Failing is a provider like the first whose issuer refuses every login. Nil means that it asks nobody.
 	Failing providers.Provider
 
-	// Stalled is a provider like the first whose issuer takes the question and never answers. Nil means that it asks nobody.
+	// Stalled is a provider like the first whose issuer takes the question and never answers. Nil means that it asks
+	// nobody.
 	Stalled providers.Provider
 
-	// Check reports what is wrong with a credential that was issued for one of the profiles: that it
-	// belongs to another login, or that its ExpiresAt is not the issuer's own instant. Nil means that each valid one is right.
+	// Check reports what is wrong with a credential that was issued for one of the profiles: that it belongs to another
+	// login, or that its ExpiresAt is not the issuer's own instant. Nil means that each valid one is right.
 	Check func(p registry.Profile, c credentials.Credential) error
 }
 
