@@ -28,7 +28,7 @@ func FuzzCache(f *testing.F) {
 		f.Add([]byte{opRun, 0, opMode, mode, opGet, 3, opForward, 3, opGet, 3, opForward, 1, opMode, modeOK, opForward, 3, opGet, 3, opForward, 4, opGet, 3})
 	}
 	f.Fuzz(func(t *testing.T, steps []byte) {
-		steps = steps[:min(len(steps), 120)] // More takes long, and tells nothing new.
+		steps = steps[:min(len(steps), 60)] // More takes long, and tells nothing new.
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			defer w.end()

@@ -37,3 +37,23 @@ func ExampleCache() {
 	// calls: 1
 	// calls: 2
 }
+
+// The password of a profile is changed: the next caller has the new one used, and nothing is left of the old one.
+func ExampleCachedSource_Rebind() {
+	login := func(password string) (credentials.Key, credentials.Source) {
+		l := credentials.Login{Username: "ci", Password: credentials.NewSecret(password)}
+		key := credentials.Key{Issuer: "custom", Scope: "registry.example.com", Login: l.Fingerprint()}
+		return key, credentials.Static(credentials.Credential{Username: l.Username, Password: l.Password})
+	}
+	var cache credentials.Cache
+	src := cache.Source(login("old"))
+	before, _ := src.Credential(context.Background())
+
+	src.Rebind(login("new"))
+	after, _ := src.Credential(context.Background())
+	fmt.Println("same password:", after.Password.Equal(before.Password))
+	fmt.Println("keys in the cache:", len(cache.Snapshot()))
+	// Output:
+	// same password: false
+	// keys in the cache: 1
+}
