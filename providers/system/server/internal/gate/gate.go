@@ -22,7 +22,7 @@ import (
 	"github.com/regcred/regcred/providers/system/server/internal/token"
 )
 
-// A Gate checks and gives out access tokens. Set its fields before first use; it is safe for concurrent use then.
+// A Gate checks and gives out access tokens. Set its fields before first use; it is safe for concurrent use then, and must not be copied.
 type Gate struct {
 	Authenticator *login.Authenticator
 	Ring          *token.Ring
@@ -38,6 +38,8 @@ type Gate struct {
 	Address func(*http.Request) string
 	// Audit is told of each token that was asked for.
 	Audit func(r *http.Request, account string, err error)
+
+	seen seen
 }
 
 // TokenPath is where [Gate.ServeToken] is served.
@@ -50,7 +52,7 @@ func (g *Gate) Authorized(r *http.Request, access ...auth.Access) (*auth.Grant, 
 	if !ok {
 		return nil, challenge
 	}
-	c, err := g.Ring.Parse(r.Context(), text, token.Access, g.Service, nil)
+	c, err := g.parse(r.Context(), text)
 	if err == nil {
 		var may func(accounts.Action, string) bool
 		if may, err = g.rights(r.Context(), c); err == nil {
@@ -64,6 +66,17 @@ func (g *Gate) Authorized(r *http.Request, access ...auth.Access) (*auth.Grant, 
 	}
 	challenge.problem = "invalid_token"
 	return nil, challenge
+}
+
+func (g *Gate) parse(ctx context.Context, text string) (token.Claims, error) {
+	if c, ok := g.seen.get(text, time.Now()); ok {
+		return c, nil
+	}
+	c, err := g.Ring.Parse(ctx, text, token.Access, g.Service, nil)
+	if err == nil {
+		g.seen.put(text, c, time.Now())
+	}
+	return c, err
 }
 
 // rights returns what the token's account may do now. Rights that it lost since the token was made are lost; those that it gained, the token does not have.
