@@ -31,7 +31,7 @@ type Credential struct {
 var (
 	ErrEmpty   = errors.New("credential is empty")
 	ErrExpired = errors.New("credential is expired")
-	ErrAbsurd  = errors.New("credential expires before it was issued")
+	ErrAbsurd  = errors.New("credential has impossible dates")
 )
 
 // Validate reports whether the credential is one that may be handed out at the instant now: [ErrEmpty] if it has no
@@ -46,7 +46,7 @@ func (c Credential) Validate(now time.Time) error {
 		return fmt.Errorf("%w: no user name or no password, and it does not say anonymous", ErrEmpty)
 	}
 	if !c.ExpiresAt.IsZero() && !c.IssuedAt.IsZero() && !c.ExpiresAt.After(c.IssuedAt) {
-		return fmt.Errorf("%w (issued %s, expires %s)", ErrAbsurd, stamp(c.IssuedAt), stamp(c.ExpiresAt))
+		return fmt.Errorf("%w: it is issued at %s, and expires at %s", ErrAbsurd, stamp(c.IssuedAt), stamp(c.ExpiresAt))
 	}
 	if c.Expired(now) {
 		return fmt.Errorf("%w since %s", ErrExpired, stamp(c.ExpiresAt))
