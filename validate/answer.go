@@ -163,6 +163,9 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 
 // readRateLimit reads Docker Hub's headers: "ratelimit-limit: 100;w=21600". The window is theirs to say, and it changes.
 func readRateLimit(h http.Header) RateLimit {
+	if h.Get("Ratelimit-Limit") == "" {
+		return RateLimit{}
+	}
 	limit, window, ok := budget(h.Get("Ratelimit-Limit"))
 	remaining, _, okRemaining := budget(h.Get("Ratelimit-Remaining"))
 	if !ok || !okRemaining || limit <= 0 {

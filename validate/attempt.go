@@ -29,7 +29,7 @@ func (c *call) try(ctx context.Context, r *Result, candidate *Candidate, host, o
 		return fail(sourceError(ctx, err))
 	}
 	for renewed := false; ; renewed = true {
-		a := o.account(credential)
+		a := h.account(o, credential)
 		c.plan(a, candidate, host)
 		t := &trace{}
 		err := do(ctx, a, t)

@@ -15,12 +15,13 @@ import (
 type call struct {
 	*session
 	mu     sync.Mutex
-	held   map[any]*holder
+	held   map[any]*holder        // By source.
+	of     map[*Candidate]*holder // The same, for those that were looked up before.
 	wanted map[wantKey]*want
 }
 
 func (c *Checker) call() *call {
-	return &call{session: c.session(), held: make(map[any]*holder), wanted: make(map[wantKey]*want)}
+	return &call{session: c.session(), held: make(map[any]*holder), of: make(map[*Candidate]*holder), wanted: make(map[wantKey]*want)}
 }
 
 // A want is the repositories of a registry that a candidate will be tried on.
@@ -89,25 +90,42 @@ type holder struct {
 	credential credentials.Credential
 	err        error
 	renewed    bool
+
+	mu   sync.Mutex
+	last *account
 }
 
 // holder returns that of the candidate. Candidates with the same source share one; where sources cannot be compared, those that are one and the same element of a slice do.
 func (c *call) holder(candidate *Candidate) *holder {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := c.of[candidate]; h != nil {
+		return h
+	}
 	var key any = candidate
 	if v := reflect.ValueOf(candidate.Source); !v.IsValid() {
 		key = nil // Anonymous.
 	} else if v.Comparable() {
 		key = candidate.Source
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	h := c.held[key]
 	if h == nil {
 		h = &holder{turn: make(chan struct{}, 1)}
 		h.turn <- struct{}{}
 		c.held[key] = h
 	}
+	c.of[candidate] = h
 	return h
+}
+
+// account returns that of the credential at the origin. It remembers the last one, for making the key of an account costs more than all else here.
+func (h *holder) account(o *origin, credential credentials.Credential) *account {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.last == nil || h.last.o != o || !h.last.credential.Equal(credential) {
+		h.last = o.account(credential)
+	}
+	return h.last
 }
 
 func (h *holder) enter(ctx context.Context) error {
