@@ -68,7 +68,8 @@ type Candidate struct {
 	// Name tells candidates apart in the evidence: the name of a profile, the key of a pull secret.
 	Name string
 
-	// Source hands out the credential; it is asked once for all images that have it. Nil means anonymous.
+	// Source hands out the credential. It is asked once for all images that have it; of sources that Go cannot compare, such as functions, this is so for those that share a slice of
+	// candidates. Nil means anonymous.
 	Source credentials.Source
 
 	// Refused is told which credential the registry refused as such, so that a cache drops just that one. Then Source is asked again, once, and what it hands out is tried if it is
@@ -81,7 +82,8 @@ type Candidate struct {
 
 // A Request is an image to check, and the candidates in the order in which they are tried; see [Checker.Image].
 type Request struct {
-	Image      registry.Image
+	Image registry.Image
+	// Candidates may be shared by many requests, and must not change while they are checked. None means anonymous.
 	Candidates []Candidate
 }
 

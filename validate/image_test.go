@@ -202,6 +202,31 @@ func TestNoSecretInEvidence(t *testing.T) {
 	}
 }
 
+// Clocks that differ make good logins fail, which only the clocks tell.
+func TestClockSkew(t *testing.T) {
+	for name, tc := range map[string]struct {
+		body string
+		ago  time.Duration
+		want registry.Code
+	}{
+		"by the date": {`{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}`, time.Hour, registry.ErrUnauthorized},
+		"by its word": {`{"errors":[{"code":"UNAUTHORIZED","message":"Token used before issued"}]}`, time.Hour, registry.ErrClockSkew},
+		"none":        {`{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}`, time.Second, registry.ErrUnauthorized},
+	} {
+		c := &validate.Checker{RoundTripper: roundTripper(func(req *http.Request) (*http.Response, error) {
+			w := httptest.NewRecorder()
+			w.Header().Set("Date", time.Now().Add(-tc.ago).UTC().Format(http.TimeFormat))
+			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = w.WriteString(tc.body)
+			return w.Result(), nil
+		})}
+		got, err := c.Login(t.Context(), endpoint(t, "a.example.com"), validate.Candidate{Source: source("ann", "right")})
+		require.Equal(t, tc.want, registry.CodeOf(err), name)
+		require.Equal(t, tc.ago > time.Minute, len(got.Warnings) > 0, "%s: %v", name, got.Warnings)
+	}
+}
+
 func TestUserAgent(t *testing.T) {
 	for want, c := range map[string]*validate.Checker{"regcred": {}, "shop/1.0": {UserAgent: "shop/1.0"}} {
 		var got string

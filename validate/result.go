@@ -72,7 +72,7 @@ type Exchange struct {
 	Message string
 	// Err is why there was no answer. Empty if there was one.
 	Err string
-	// Duration is from the request to the head of the answer, with the time spent waiting for leave to send it.
+	// Duration is from the request to the last byte that was read of the answer.
 	Duration time.Duration
 }
 
@@ -87,7 +87,7 @@ const (
 	StepManifest     Step = "manifest"     // The manifest of the image.
 	StepConfig       Step = "config"       // The config of the image.
 	StepLayer        Step = "layer"        // A layer of the image.
-	StepProbe        Step = "probe"        // What may narrow a verdict: is there such a repository, is it public?
+	StepProbe        Step = "probe"        // What may narrow a verdict: is there such a repository?
 	StepRepositories Step = "repositories" // A page of the list of repositories.
 	StepTags         Step = "tags"         // A page of the list of tags.
 )
