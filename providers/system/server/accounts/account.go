@@ -3,6 +3,7 @@ package accounts
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,17 +50,7 @@ func (a Account) Active(now time.Time) bool {
 // Allows reports whether the account may do action to the repository: a rule says so, and the repository is in its tenant. It does not ask whether the
 // account is active.
 func (a Account) Allows(action Action, repository string) bool {
-	return inTenant(a.Tenant, repository) && Allows(a.Rules, action, repository)
-}
-
-// Allows reports whether one of the rules does.
-func Allows(rules []Rule, action Action, repository string) bool {
-	for _, r := range rules {
-		if r.Allows(action, repository) {
-			return true
-		}
-	}
-	return false
+	return inTenant(a.Tenant, repository) && slices.ContainsFunc(a.Rules, func(r Rule) bool { return r.Allows(action, repository) })
 }
 
 func inTenant(tenant, repository string) bool {

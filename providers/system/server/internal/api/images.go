@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/regcred/regcred/providers/system/server/accounts"
 	"github.com/regcred/regcred/providers/system/server/images"
@@ -121,7 +122,11 @@ func (a *API) deleteImage(r *http.Request, who login.Identity) (any, error) {
 	}
 	err := a.Catalog.Delete(r.Context(), repository, reference)
 	if !errors.Is(err, images.ErrNotFound) {
-		a.Changed(r, Change{ImageDelete, who.Account.Name, repository + ":" + reference, err})
+		separator := ":"
+		if strings.Contains(reference, ":") { // A digest.
+			separator = "@"
+		}
+		a.Changed(r, Change{ImageDelete, who.Account.Name, repository + separator + reference, err})
 	}
 	return nil, err
 }

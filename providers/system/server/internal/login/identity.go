@@ -38,8 +38,3 @@ func (i Identity) Allows(action accounts.Action, repository string) bool {
 		return accounts.Match(pattern, repository)
 	})
 }
-
-// Limits returns the limits of a limited identity.
-func (i Identity) Limits() (repositories []string, actions []accounts.Action) {
-	return i.repositories, i.actions
-}
