@@ -22,7 +22,7 @@ const (
 type question int
 
 const (
-	askNothing question = iota
+	_ question = iota // Nothing.
 	// askLogin: is the login good at all? If not, that is the verdict. Some registries hide a bad login behind the same answer as a missing right.
 	askLogin
 	// askTags: is there such a repository? It tells a missing tag from a missing repository.
