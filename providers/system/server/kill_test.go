@@ -100,6 +100,8 @@ func TestKill(t *testing.T) {
 		r, kill := process(t, dir)
 		var mu sync.Mutex
 		var wg sync.WaitGroup
+		first := make(chan struct{})
+		acknowledge := sync.OnceFunc(func() { close(first) })
 		for worker := range 4 {
 			wg.Go(func() {
 				for i := 0; ; i++ {
@@ -111,10 +113,16 @@ func TestKill(t *testing.T) {
 					mu.Lock()
 					acknowledged[tag] = layer
 					mu.Unlock()
+					acknowledge()
 				}
 			})
 		}
-		time.Sleep(time.Duration(100+37*(round%10)) * time.Millisecond) // In the middle of something, another thing each time.
+		select {
+		case <-first:
+		case <-time.After(time.Minute):
+			t.Fatal("nothing was pushed")
+		}
+		time.Sleep(time.Duration(37*(round%10)) * time.Millisecond) // In the middle of something, another thing each time.
 		kill()
 		wg.Wait()
 	}
