@@ -42,13 +42,11 @@ type Syncer struct {
 	// reported as [ErrType].
 	ReplaceWrongType bool
 
-	// Prove checks that the image can be pulled with the config, for [Syncer.Ready]. Nil means that it is enough if the config has an entry for the image.
-	Prove func(ctx context.Context, image registry.Image, config Config) error
-
 	// OnChange is called after each change that was tried, with its error, if any. It may be called concurrently. Nil means that nobody wants to know.
 	OnChange func(change Change, err error)
 
 	pace pace
+	busy busy
 }
 
 // What a [Problem] may be, beside what [Cluster.Apply] reports and what Syncer.Credential does.

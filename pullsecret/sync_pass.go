@@ -47,7 +47,7 @@ func (s *Syncer) settle(ctx context.Context, p *planner, state []Namespace) (Res
 		}
 		working.Go(func() {
 			defer func() { <-places }()
-			if err := w.namespace(ctx, ns); errors.Is(err, ErrUnavailable) {
+			if err := w.namespace(ctx, ns.Name); errors.Is(err, ErrUnavailable) {
 				stop(err) // What the others would meet too.
 			}
 		})
@@ -67,22 +67,31 @@ func (s *Syncer) concurrency() int {
 	return defaultConcurrency
 }
 
-// namespace works on one namespace until it is as it should be, or will not be in this pass.
-func (w *pass) namespace(ctx context.Context, ns Namespace) error {
+// namespace works on one namespace until it is as it should be, or will not be in this pass. Another pass may have worked there since the state was read, so it
+// reads it anew, and no other does meanwhile.
+func (w *pass) namespace(ctx context.Context, name string) error {
+	defer w.busy.lock(name)()
 	for round := 1; ; round++ {
-		changes, problems := w.planner.namespace(ns)
+		state, err := w.Cluster.State(ctx, Scope{w.planner.owner, []string{name}})
+		if err != nil {
+			return err
+		}
+		if len(state) == 0 {
+			return nil // The namespace is gone.
+		}
+		changes, problems := w.planner.namespace(state[0])
 		failed, conflict, err := w.apply(ctx, changes)
 		if err != nil {
 			return err
 		}
 		problems = append(problems, failed...)
 		if conflict == nil {
-			w.settled(ns, problems)
+			w.settled(state[0], problems)
 			return nil
 		}
 		if round == rounds {
 			conflict.RetryAt = time.Now().Add(firstRetry)
-			w.settled(ns, append(problems, *conflict))
+			w.settled(state[0], append(problems, *conflict))
 			return nil
 		}
 		// A watch may need a moment to deliver what was in the way.
@@ -91,14 +100,6 @@ func (w *pass) namespace(ctx context.Context, ns Namespace) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		state, err := w.Cluster.State(ctx, Scope{w.planner.owner, []string{ns.Name}})
-		if err != nil {
-			return err
-		}
-		if len(state) == 0 {
-			return nil // The namespace is gone.
-		}
-		ns = state[0]
 	}
 }
 
@@ -213,4 +214,39 @@ func (w *pass) comeBack(at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.result.NextAt = earlier(w.result.NextAt, at)
+}
+
+// busy is which namespaces are worked on. The zero busy is ready to use.
+type busy struct {
+	mu    sync.Mutex
+	locks map[string]*lock
+}
+
+type lock struct {
+	sync.Mutex
+	users int
+}
+
+// lock waits until nobody else works on the namespace, and returns what ends it.
+func (b *busy) lock(name string) func() {
+	b.mu.Lock()
+	if b.locks == nil {
+		b.locks = make(map[string]*lock)
+	}
+	l := b.locks[name]
+	if l == nil {
+		l = &lock{}
+		b.locks[name] = l
+	}
+	l.users++
+	b.mu.Unlock()
+	l.Lock()
+	return func() {
+		l.Unlock()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(b.locks, name)
+		}
+	}
 }
