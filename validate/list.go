@@ -63,7 +63,11 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 		)
 		err := c.call().try(ctx, &Result{}, candidate, l.host, l.op, l.ref, func(ctx context.Context, own *account, t *trace) (err *registry.Error) {
 			a = own
-			p, err = l.page(ctx, a, t, l.first(a.o.whose()))
+			first := l.first(a.o.whose())
+			p, err = l.page(ctx, a, t, first)
+			if err != nil && first != l.path && refusesPage(err) {
+				p, err = l.page(ctx, a, t, l.path) // Its pages are shorter; this way it says how long.
+			}
 			return err
 		})
 		for pages := 1; ; pages++ {
@@ -97,6 +101,12 @@ func (l list) first(v vendor) string {
 		return l.path
 	}
 	return fmt.Sprintf("%s?n=%d", l.path, pageSize)
+}
+
+// refusesPage reports whether a page is too long for the registry: the distribution project and others have a limit to set.
+func refusesPage(err *registry.Error) bool {
+	e, ok := errors.AsType[*exchangeError](err)
+	return ok && (e.ex.Status == http.StatusBadRequest || e.ex.Status == http.StatusMethodNotAllowed)
 }
 
 type page struct {

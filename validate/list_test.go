@@ -98,6 +98,18 @@ func TestTags(t *testing.T) {
 	}
 }
 
+// A registry whose pages are shorter than what is asked for is asked for what it likes.
+func TestListShortPages(t *testing.T) {
+	d := registrytest.DistributionBasic()
+	d.Tags = registrytest.Listing{Default: 2, Max: 5, TooMany: registrytest.Answer{Status: 400, Body: `{"errors":[{"code":"PAGINATION_NUMBER_INVALID"}]}`}}
+	r := &registrytest.Registry{Dialect: d, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+	add(t, r, registrytest.Image{}, "team/app:1", "team/app:2", "team/app:3", "team/app:4", "team/app:5")
+	c := &validate.Checker{RoundTripper: r.Transport()}
+	got, err := collect(c.Tags(t.Context(), image(t, "a.example.com/team/app"), validate.Candidate{Source: source("ann", "right")}))
+	require.NoError(t, err)
+	require.Equal(t, []string{"1", "2", "3", "4", "5"}, got)
+}
+
 // A list that leads elsewhere, or nowhere.
 func TestListHostile(t *testing.T) {
 	for name, tc := range map[string]struct {
