@@ -1,0 +1,162 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/regcred/regcred/pullsecret"
+)
+
+// NewClient returns a client for a [Cluster]: it speaks protobuf, and has no rate limit of its own, which would stretch a rotation over thousands of namespaces to many minutes. What keeps
+// an API server from being overrun is its priority and fairness: when it says to wait, the client waits.
+func NewClient(config *rest.Config) (kubernetes.Interface, error) {
+	config = rest.CopyConfig(config)
+	config.QPS, config.RateLimiter = -1, nil
+	config.ContentType = "application/vnd.kubernetes.protobuf"
+	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	return kubernetes.NewForConfig(config)
+}
+
+// A Cluster is a [pullsecret.Cluster] on the API of a real one. Set the fields before the first use; it must not be copied. It works while [Cluster.Run] does.
+//
+// Secrets are created whole, and changed by a merge patch of what is ours that carries the version it was planned on. Service accounts are patched likewise, so that a
+// list that somebody else changed meanwhile is a conflict and never overwritten.
+type Cluster struct {
+	// Client is the way to the API; see [NewClient]. It is required.
+	Client kubernetes.Interface
+	// Owner is the owner of the secrets that are watched: the Syncer's. Empty means "regcred". No other secret of the cluster is ever listed.
+	Owner string
+
+	once     sync.Once
+	watches  watches
+	secrets  overlay[pullsecret.Published]
+	accounts overlay[account]
+
+	mu        sync.Mutex
+	listeners []func(namespace string)
+}
+
+var _ pullsecret.Cluster = (*Cluster)(nil)
+
+func (c *Cluster) owner() string {
+	if c.Owner != "" {
+		return c.Owner
+	}
+	return "regcred"
+}
+
+// Run watches the cluster until ctx ends, and then returns nil. Watches that break are resumed. It must be called once.
+func (c *Cluster) Run(ctx context.Context) error {
+	c.start()
+	var running sync.WaitGroup
+	for _, informer := range c.watches.all() {
+		running.Go(func() { informer.Run(ctx.Done()) })
+	}
+	running.Wait()
+	return nil
+}
+
+// OnEvent has f called with the name of a namespace after anything in it changed, or the namespace itself did. It must return soon. Call OnEvent before Run.
+func (c *Cluster) OnEvent(f func(namespace string)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.listeners = append(c.listeners, f)
+}
+
+func (c *Cluster) event(namespace string) {
+	c.mu.Lock()
+	listeners := c.listeners
+	c.mu.Unlock()
+	for _, f := range listeners {
+		f(namespace)
+	}
+}
+
+// State returns what the watches have delivered, and what this Cluster wrote since. It sends no request. At first it waits until the watches are
+// complete.
+func (c *Cluster) State(ctx context.Context, scope pullsecret.Scope) ([]pullsecret.Namespace, error) {
+	if scope.Owner != c.owner() {
+		return nil, fmt.Errorf("the cluster watches the secrets of owner %q, and is asked for those of %q", c.owner(), scope.Owner)
+	}
+	c.start()
+	if err := c.watches.wait(ctx); err != nil {
+		return nil, err
+	}
+	names := scope.Namespaces
+	if len(names) == 0 {
+		names = slices.Sorted(slices.Values(c.watches.namespaces.GetStore().ListKeys()))
+	}
+	var state []pullsecret.Namespace
+	for _, name := range names {
+		object, there, _ := c.watches.namespaces.GetStore().GetByKey(name) // A store in memory has no error.
+		if !there {
+			continue
+		}
+		ns := object.(*namespace)
+		state = append(state, pullsecret.Namespace{
+			Name: name, Labels: ns.Labels, Terminating: ns.DeletionTimestamp != nil,
+			Secrets: c.secretsIn(name), Accounts: c.accountsIn(name, scope.Owner),
+		})
+	}
+	return state, nil
+}
+
+func (c *Cluster) secretsIn(ns string) []pullsecret.Published {
+	cached := make(map[string]*pullsecret.Published)
+	for _, object := range c.watches.in(c.watches.secrets, ns) {
+		s := object.(*secret)
+		cached[s.Name] = &s.published
+	}
+	return sorted(c.secrets.over(ns, cached, func(s *pullsecret.Published) string { return s.Version }))
+}
+
+func (c *Cluster) accountsIn(ns, owner string) []pullsecret.Account {
+	cached := make(map[string]*account)
+	for _, object := range c.watches.in(c.watches.accounts, ns) {
+		a := object.(*account)
+		cached[a.Name] = a
+	}
+	all := sorted(c.accounts.over(ns, cached, func(a *account) string { return a.ResourceVersion }))
+	shown := make([]pullsecret.Account, len(all))
+	for i, a := range all {
+		shown[i] = pullsecret.Account{Name: a.Name, Version: a.ResourceVersion, Labels: a.Labels, PullSecrets: a.pullSecrets, Linked: a.linked(owner)}
+	}
+	return shown
+}
+
+func sorted[T any](m map[string]*T) []T {
+	list := make([]T, 0, len(m))
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		list = append(list, *m[name])
+	}
+	return list
+}
+
+func (a *account) linked(owner string) []string {
+	list := a.Annotations[pullsecret.LinkedAnnotation(owner)]
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ",")
+}
+
+// AddPullSecrets adds pull secrets to a pod template, behind those that it has, and reports whether any was missing. A pod that names pull secrets of its own does not get those of its
+// service account.
+func AddPullSecrets(pod *corev1.PodSpec, names ...string) bool {
+	changed := false
+	for _, name := range names {
+		if !slices.Contains(pod.ImagePullSecrets, corev1.LocalObjectReference{Name: name}) {
+			pod.ImagePullSecrets = append(pod.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
+			changed = true
+		}
+	}
+	return changed
+}

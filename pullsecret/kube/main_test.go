@@ -1,0 +1,80 @@
+package kube_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+var api struct {
+	config *rest.Config
+	why    string // There is none.
+}
+
+// TestMain starts etcd and an API server, once for all tests, if scripts/kubernetes has built them.
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	folder, err := assets()
+	if err != nil {
+		api.why = err.Error()
+		return m.Run()
+	}
+	environment := &envtest.Environment{BinaryAssetsDirectory: folder}
+	api.config, err = environment.Start()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "start API server:", err)
+		return 1
+	}
+	defer func() {
+		if err := environment.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop API server:", err)
+		}
+	}()
+	return m.Run()
+}
+
+func assets() (string, error) {
+	if folder := os.Getenv("KUBEBUILDER_ASSETS"); folder != "" {
+		return folder, nil
+	}
+	folder, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	found, _ := filepath.Glob(filepath.Join(folder, "regcred", "kubernetes-*", "bin", "kube-apiserver"))
+	if len(found) == 0 {
+		return "", fmt.Errorf("no API server: run scripts/kubernetes, or set KUBEBUILDER_ASSETS")
+	}
+	return filepath.Dir(found[len(found)-1]), nil
+}
+
+// needAPI returns the way to the API server; without one, the test is skipped.
+func needAPI(t testing.TB) *rest.Config {
+	t.Helper()
+	if api.config == nil {
+		if os.Getenv("REGCRED_REQUIRE_TOOLS") == "1" {
+			t.Fatal(api.why)
+		}
+		t.Skip(api.why)
+	}
+	return api.config
+}
+
+// background runs f until the test ends.
+func background(t testing.TB, f func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+}

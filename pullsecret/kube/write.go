@@ -1,0 +1,189 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/regcred/regcred/pullsecret"
+)
+
+// fieldManager is who wrote, in managedFields.
+const fieldManager = "regcred"
+
+// Apply makes one change by one request; ReplaceSecret needs two, and if the second fails the secret is missing until the next pass.
+func (c *Cluster) Apply(ctx context.Context, change pullsecret.Change) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	c.start()
+	var err error
+	switch change.Action {
+	case pullsecret.CreateSecret:
+		err = c.create(ctx, change, "")
+	case pullsecret.UpdateSecret:
+		err = c.update(ctx, change)
+	case pullsecret.ReplaceSecret:
+		if err = c.delete(ctx, change); err == nil {
+			err = c.create(ctx, change, change.Version)
+		}
+	case pullsecret.DeleteSecret:
+		if err = c.delete(ctx, change); apierrors.IsNotFound(err) {
+			err = nil
+		}
+	case pullsecret.LinkAccount:
+		err = c.link(ctx, change)
+	default:
+		err = errors.New("no such action")
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s/%s: %w", change.Action, change.Namespace, change.Name, classify(ctx, change, err))
+	}
+	return nil
+}
+
+func (c *Cluster) create(ctx context.Context, change pullsecret.Change, before string) error {
+	s := change.Secret
+	object := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: change.Namespace, Name: change.Name, Labels: s.Labels, Annotations: s.Annotations},
+		Type:       corev1.SecretType(pullsecret.SecretType),
+		Data:       map[string][]byte{pullsecret.SecretKey: s.Config.Reveal()},
+	}
+	created, err := c.Client.CoreV1().Secrets(change.Namespace).Create(ctx, object, metav1.CreateOptions{FieldManager: fieldManager})
+	if apierrors.IsAlreadyExists(err) {
+		return c.inTheWay(ctx, change)
+	}
+	if err != nil {
+		return err
+	}
+	c.wroteSecret(change, before, created)
+	return nil
+}
+
+// inTheWay says whose the secret is that has the name already.
+func (c *Cluster) inTheWay(ctx context.Context, change pullsecret.Change) error {
+	have, err := c.Client.CoreV1().Secrets(change.Namespace).Get(ctx, change.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return pullsecret.ErrConflict // It went meanwhile.
+	case err != nil:
+		return err
+	case have.Labels[pullsecret.LabelOwner] != change.Owner:
+		return pullsecret.ErrForeign
+	}
+	return pullsecret.ErrConflict
+}
+
+// update patches what is ours, and nothing else.
+func (c *Cluster) update(ctx context.Context, change pullsecret.Change) error {
+	s := change.Secret
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": change.Version, "labels": s.Labels, "annotations": s.Annotations},
+		"data":     map[string][]byte{pullsecret.SecretKey: s.Config.Reveal()},
+	})
+	if err != nil {
+		return err
+	}
+	updated, err := c.Client.CoreV1().Secrets(change.Namespace).Patch(ctx, change.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	if err != nil {
+		return err
+	}
+	c.wroteSecret(change, change.Version, updated)
+	return nil
+}
+
+func (c *Cluster) wroteSecret(change pullsecret.Change, before string, now *corev1.Secret) {
+	shown := published(now)
+	c.secrets.wrote(change.Namespace, change.Name, before, &shown, now.ResourceVersion)
+}
+
+func (c *Cluster) delete(ctx context.Context, change pullsecret.Change) error {
+	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &change.Version}}
+	if err := c.Client.CoreV1().Secrets(change.Namespace).Delete(ctx, change.Name, options); err != nil {
+		return err
+	}
+	c.secrets.wrote(change.Namespace, change.Name, change.Version, nil, "")
+	return nil
+}
+
+// link writes the whole list, which is atomic to Kubernetes, on the condition that the account is what the list was made of.
+func (c *Cluster) link(ctx context.Context, change pullsecret.Change) error {
+	have := c.account(change.Namespace, change.Name)
+	if have == nil || have.ResourceVersion != change.Version {
+		return pullsecret.ErrConflict
+	}
+	names, linked := slices.Clone(have.pullSecrets), slices.Clone(have.linked(change.Owner))
+	for _, name := range change.Link {
+		for _, list := range []*[]string{&names, &linked} {
+			if !slices.Contains(*list, name) {
+				*list = append(*list, name)
+			}
+		}
+	}
+	gone := func(name string) bool { return slices.Contains(change.Unlink, name) }
+	names, linked = slices.DeleteFunc(names, gone), slices.DeleteFunc(linked, gone)
+
+	refs := make([]corev1.LocalObjectReference, len(names)) // Not nil: an empty list is written as one.
+	for i, name := range names {
+		refs[i].Name = name
+	}
+	var note any // Null takes the annotation out: RFC 7386.
+	if len(linked) > 0 {
+		note = strings.Join(linked, ",")
+	}
+	patch, err := json.Marshal(map[string]any{
+		"metadata":         map[string]any{"resourceVersion": change.Version, "annotations": map[string]any{pullsecret.LinkedAnnotation(change.Owner): note}},
+		"imagePullSecrets": refs,
+	})
+	if err != nil {
+		return err
+	}
+	updated, err := c.Client.CoreV1().ServiceAccounts(change.Namespace).Patch(ctx, change.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	if err != nil {
+		return err
+	}
+	c.accounts.wrote(change.Namespace, change.Name, change.Version, keepAccount(updated).(*account), updated.ResourceVersion)
+	return nil
+}
+
+// account returns an account as State shows it; nil if there is none.
+func (c *Cluster) account(ns, name string) *account {
+	cached := make(map[string]*account, 1)
+	if object, there, _ := c.watches.accounts.GetIndexer().GetByKey(ns + "/" + name); there {
+		cached[name] = object.(*account)
+	}
+	return c.accounts.over(ns, cached, func(a *account) string { return a.ResourceVersion })[name]
+}
+
+// classify says in the words of package pullsecret what an error is. An API server does not quote the content of secrets.
+func classify(ctx context.Context, change pullsecret.Change, err error) error {
+	var status apierrors.APIStatus
+	answered := errors.As(err, &status)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	case errors.Is(err, pullsecret.ErrConflict), errors.Is(err, pullsecret.ErrForeign):
+		return err
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return fmt.Errorf("%w: %w", pullsecret.ErrNamespace, err)
+	case apierrors.IsNotFound(err):
+		if details := status.Status().Details; change.Action == pullsecret.CreateSecret || details != nil && details.Kind == "namespaces" {
+			return fmt.Errorf("%w: %w", pullsecret.ErrNamespace, err)
+		}
+		return fmt.Errorf("%w: %w", pullsecret.ErrConflict, err)
+	case apierrors.IsConflict(err):
+		return fmt.Errorf("%w: %w", pullsecret.ErrConflict, err)
+	case !answered, status.Status().Code >= http.StatusInternalServerError, apierrors.IsTooManyRequests(err):
+		return fmt.Errorf("%w: %w", pullsecret.ErrUnavailable, err)
+	}
+	return err
+}
