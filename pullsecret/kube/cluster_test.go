@@ -15,11 +15,13 @@ import (
 )
 
 func TestCluster(t *testing.T) {
-	client, err := kube.NewClient(needAPI(t))
+	admin, err := kube.NewClient(needAPI(t))
+	require.NoError(t, err)
+	client, err := kube.NewClient(withRights(t))
 	require.NoError(t, err)
 	cluster := &kube.Cluster{Client: client, Owner: "conformance"}
 	background(t, cluster.Run)
-	pullsecrettest.TestCluster(t, pullsecrettest.Subject{Cluster: cluster, World: world{client}})
+	pullsecrettest.TestCluster(t, pullsecrettest.Subject{Cluster: cluster, World: world{admin}})
 }
 
 // A world is everybody else at a real API.
