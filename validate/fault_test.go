@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,7 +43,7 @@ func (f fault) meet(t *testing.T, where, protocol string) {
 	d.Unauthorized = registrytest.DistributionToken().Unauthorized
 	r := &registrytest.Registry{Dialect: d, Accounts: []registrytest.Account{user("ann", "right", "*")}}
 	digest := add(t, r, registrytest.Image{}, "team/app:1")
-	asked := 0
+	var asked atomic.Int32
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		step := "other"
 		switch {
@@ -54,8 +55,7 @@ func (f fault) meet(t *testing.T, where, protocol string) {
 			step = "ping"
 		}
 		if step == where {
-			asked++
-			if !f.once || asked == 1 {
+			if n := asked.Add(1); !f.once || n == 1 {
 				f.do(w, req, r)
 				return
 			}
@@ -87,7 +87,7 @@ func (f fault) meet(t *testing.T, where, protocol string) {
 		e, _ := errors.AsType[*registry.Error](err)
 		require.GreaterOrEqual(t, e.Wait, f.wait)
 	}
-	require.LessOrEqual(t, asked, f.requests)
+	require.LessOrEqual(t, int(asked.Load()), f.requests)
 	require.GreaterOrEqual(t, took, f.atLeast)
 	require.Less(t, took, 10*time.Second)
 	require.Less(t, m1.TotalAlloc-m0.TotalAlloc, cmp.Or(f.maxAlloc, 16<<20), "bytes allocated")

@@ -24,6 +24,12 @@ func collect(seq iter.Seq2[string, error]) (names []string, err error) {
 	return names, nil
 }
 
+// name gives a registry something by that name, whatever it is.
+func name(t *testing.T, r *registrytest.Registry, name string) {
+	_, err := r.AddManifest(name, manifestType, []byte(`{"schemaVersion":2}`))
+	require.NoError(t, err)
+}
+
 func TestRepositories(t *testing.T) {
 	// What an administrator and what a user is told, where that is not the whole list.
 	want := map[string][2]registry.Code{
@@ -44,7 +50,9 @@ func TestRepositories(t *testing.T) {
 				for i := range 250 {
 					all = append(all, fmt.Sprintf("team/app%03d", i))
 				}
-				add(t, r, registrytest.Image{}, append(all, "other/app")...)
+				for _, n := range append(all, "other/app") {
+					name(t, r, n)
+				}
 				c := &validate.Checker{RoundTripper: r.Transport()}
 				for i, name := range []string{"root", "ann"} {
 					e := endpoint(t, homes[d.Name].host+"/team")
@@ -75,7 +83,7 @@ func TestTags(t *testing.T) {
 				for i := range 1050 {
 					tag := fmt.Sprintf("v%04d", i)
 					all = append(all, tag)
-					add(t, r, registrytest.Image{}, "team/app:"+tag)
+					name(t, r, "team/app:"+tag)
 				}
 				c := &validate.Checker{RoundTripper: r.Transport()}
 				ann := validate.Candidate{Name: "ann", Source: source("ann", "right")}
