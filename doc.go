@@ -1,7 +1,8 @@
 // Package regcred turns the profile of a container registry into an image pull secret that provably pulls.
 //
-// A user of a platform fills in a [registry.Profile]: a name, the kind of registry, an endpoint, a login. A [Pipeline] gets the credential for it, asks the registry whether it is
-// let in, asks for every image with the credentials that a kubelet would try, and builds the kubernetes.io/dockerconfigjson secret out of those very credentials:
+// A user of a platform fills in a [registry.Profile]: a name, the kind of registry, an endpoint, a login. A [Pipeline]
+// gets the credential for it, asks the registry whether it is let in, asks for every image with the credentials that a
+// kubelet would try, and builds the kubernetes.io/dockerconfigjson secret out of those very credentials:
 //
 //	var pipeline regcred.Pipeline
 //	outcome, err := pipeline.Run(ctx, regcred.Request{
@@ -16,12 +17,17 @@
 //
 // Each step is a package of its own, to be used without the others:
 //
-//   - [github.com/regcred/regcred/registry]: profiles, names of registries and images, and the codes of all that can go wrong.
-//   - [github.com/regcred/regcred/providers]: who issues credentials. Packages dockerhub, ecr, gcr, system and custom, and what a program adds.
-//   - [github.com/regcred/regcred/credentials]: secrets that do not leak, logins, credentials, and the cache that keeps them fresh.
+//   - [github.com/regcred/regcred/registry]: profiles, names of registries and images, and the codes of all that can go
+//     wrong.
+//   - [github.com/regcred/regcred/providers]: who issues credentials. Packages dockerhub, ecr, gcr, system and custom,
+//     and what a program adds.
+//   - [github.com/regcred/regcred/credentials]: secrets that do not leak, logins, credentials, and the cache that keeps
+//     them fresh.
 //   - [github.com/regcred/regcred/validate]: does the login work, can the image be pulled?
 //   - [github.com/regcred/regcred/pullsecret]: what a kubelet reads, and what it does with it.
-//   - [github.com/regcred/regcred/registry/registrytest]: a registry in memory that wants a login, for tests. The providers of clouds have fakes beside them.
+//   - [github.com/regcred/regcred/registry/registrytest]: a registry in memory that wants a login, for tests. The
+//     providers of clouds have fakes beside them.
 //
-// Nothing of Kubernetes is compiled in. It does not run anything of its own accord: what is to happen in the background, [credentials.Cache.Run], is called by the program.
+// Nothing of Kubernetes is compiled in. It does not run anything of its own accord: what is to happen in the
+// background, [credentials.Cache.Run], is called by the program.
 package regcred

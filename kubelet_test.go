@@ -18,7 +18,8 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// kubeletPulls reports whether a node gets the image that has nothing but the bytes of the secret: it tries their entries one after the other, and pulls without a login where there are none.
+// kubeletPulls reports whether a node gets the image that has nothing but the bytes of the secret: it tries their
+// entries one after the other, and pulls without a login where there are none.
 func kubeletPulls(t *testing.T, h http.RoundTripper, secret []byte, name string) bool {
 	t.Helper()
 	config, err := pullsecret.Parse(secret)

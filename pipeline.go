@@ -14,11 +14,12 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// A Pipeline goes the whole way from profiles to a pull secret. The zero Pipeline is ready to use. Set the fields before the first use; after that it is safe for concurrent
-// use, and must not be copied. One Pipeline serves all tenants of a program.
+// A Pipeline goes the whole way from profiles to a pull secret. The zero Pipeline is ready to use. Set the fields
+// before the first use; after that it is safe for concurrent use, and must not be copied. One Pipeline serves all
+// tenants of a program.
 type Pipeline struct {
-	// Provider issues the credentials; most programs have a [providers.Set]. Nil means Docker Hub and custom registries: a cloud is added by naming its provider, so that no SDK is
-	// linked that nobody asked for.
+	// Provider issues the credentials; most programs have a [providers.Set]. Nil means Docker Hub and custom
+	// registries: a cloud is added by naming its provider, so that no SDK is linked that nobody asked for.
 	Provider providers.Provider
 
 	// Cache keeps the credentials. Start its Run in the background and they are renewed before anybody waits for them.
@@ -44,7 +45,8 @@ type Request struct {
 
 // An Outcome is what came of a [Request]. It is complete only if [Pipeline.Run] returned no error.
 type Outcome struct {
-	// Secret is the pull secret, which holds passwords. It is zero if Run returned an error: what is not proven is not published.
+	// Secret is the pull secret, which holds passwords. It is zero if Run returned an error: what is not proven is not
+	// published.
 	Secret pullsecret.Secret
 
 	// Logins says for each profile, in the order of the request, whether its login works.
@@ -52,15 +54,19 @@ type Outcome struct {
 	// Images says for each image, in the order of the request, whether it can be pulled with the secret.
 	Images []validate.Result
 
-	// RenewAt is when the first of the credentials should be renewed, and ExpiresAt when the first of them ends. Zero means never.
+	// RenewAt is when the first of the credentials should be renewed, and ExpiresAt when the first of them ends. Zero
+	// means never.
 	RenewAt, ExpiresAt time.Time
 }
 
-// Run gets the credential of each profile, checks each login, builds the secret, and checks each image with the credentials in it that a kubelet would try, in the order
-// in which it would. A credential that a registry refuses is dropped from the cache and got anew, once, and then everything is checked again: what is in the secret is what was checked.
+// Run gets the credential of each profile, checks each login, builds the secret, and checks each image with the
+// credentials in it that a kubelet would try, in the order in which it would. A credential that a registry refuses is
+// dropped from the cache and got anew, once, and then everything is checked again: what is in the secret is what was
+// checked.
 //
-// The error is nil only if all logins work and all images can be pulled. A request that cannot be right is a [credentials.InvalidError] with all its problems, and nobody was asked. Else it
-// joins one [registry.Error] for each login and image that failed, and the outcome has the evidence for all of them. If ctx ends, it wraps [context.Cause].
+// The error is nil only if all logins work and all images can be pulled. A request that cannot be right is a
+// [credentials.InvalidError] with all its problems, and nobody was asked. Else it joins one [registry.Error] for each
+// login and image that failed, and the outcome has the evidence for all of them. If ctx ends, it wraps [context.Cause].
 func (p *Pipeline) Run(ctx context.Context, request Request) (Outcome, error) {
 	images, err := p.read(request)
 	if err != nil {
@@ -94,7 +100,8 @@ func (r Request) secret(config pullsecret.Config) pullsecret.Secret {
 	}
 }
 
-// Login checks that the login of a profile works: the button of a form. What it may pull, only Run can tell, from the images.
+// Login checks that the login of a profile works: the button of a form. What it may pull, only Run can tell, from the
+// images.
 func (p *Pipeline) Login(ctx context.Context, profile registry.Profile) (validate.Result, error) {
 	outcome, err := p.Run(ctx, Request{Profiles: []registry.Profile{profile}})
 	if len(outcome.Logins) == 0 {

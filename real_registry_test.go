@@ -21,7 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The login at the real registry. The password has what needs escaping in JSON, in URLs and in Basic authentication; the hash is what htpasswd -nbB writes for it.
+// The login at the real registry. The password has what needs escaping in JSON, in URLs and in Basic authentication;
+// the hash is what htpasswd -nbB writes for it.
 const (
 	realUser     = "robot"
 	realPassword = "p@ss/w:rd+é"

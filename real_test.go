@@ -19,7 +19,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// With a registry and a client that nobody here wrote: what the pipeline says can be pulled is pulled, with nothing but the content of its secret; and what it says cannot, for the reason it says.
+// With a registry and a client that nobody here wrote: what the pipeline says can be pulled is pulled, with nothing but
+// the content of its secret; and what it says cannot, for the reason it says.
 func TestRealRegistry(t *testing.T) {
 	r := startRealRegistry(t)
 	skopeo := func(args ...string) {

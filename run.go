@@ -85,7 +85,8 @@ func (p *Pipeline) credential(ctx context.Context, a *account) (credentials.Cred
 	return c, e
 }
 
-// prove checks everything with the credentials that the accounts have, and returns the content of the secret beside the evidence. Its error is that there cannot be one secret for all of them.
+// prove checks everything with the credentials that the accounts have, and returns the content of the secret beside the
+// evidence. Its error is that there cannot be one secret for all of them.
 func (p *Pipeline) prove(ctx context.Context, accounts []*account, images []registry.Image) (Outcome, pullsecret.Config, error) {
 	held := slices.DeleteFunc(slices.Clone(accounts), func(a *account) bool { return a.err != nil })
 	entries := make([]pullsecret.Entry, len(held))
@@ -128,8 +129,8 @@ func (p *Pipeline) logins(ctx context.Context, accounts []*account) []validate.R
 	return results
 }
 
-// candidates are what a kubelet would try for the image, in its order. Where it has no login for the image it tries without one, and then the profile says just how the
-// registry is reached.
+// candidates are what a kubelet would try for the image, in its order. Where it has no login for the image it tries
+// without one, and then the profile says just how the registry is reached.
 func candidates(config pullsecret.Config, held []*account, image registry.Image) []validate.Candidate {
 	matches := config.Match(image)
 	if len(matches) == 0 {
@@ -184,7 +185,8 @@ func withoutProfile(err error, accounts []*account, image registry.Image) error 
 	}
 }
 
-// candidate is the account as one that may open the registry. That it is a pointer tells the checker that it is one and the same for all images.
+// candidate is the account as one that may open the registry. That it is a pointer tells the checker that it is one and
+// the same for all images.
 func (a *account) candidate() validate.Candidate {
 	return validate.Candidate{Name: a.profile.Name, Source: a, Transport: a.profile.Transport}
 }

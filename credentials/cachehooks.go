@@ -17,8 +17,8 @@ type Hooks struct {
 	Issued func(Event)
 	// Failed is called when a call to an issuer failed, or its credential was no good.
 	Failed func(Event)
-	// Expiring is called after Failed where less than a twentieth of the lifetime is left, or less than a minute if it is
-	// not known when the credential was issued: soon, callers will fail.
+	// Expiring is called after Failed where less than a twentieth of the lifetime is left, or less than a minute if it
+	// is not known when the credential was issued: soon, callers will fail.
 	Expiring func(Event)
 }
 

@@ -23,7 +23,8 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// canary is the secret that must never be seen. It has letters that base64, URLs, JSON and HTML each write in another way.
+// canary is the secret that must never be seen. It has letters that base64, URLs, JSON and HTML each write in another
+// way.
 const canary = `hunter2+/&"c>ñary`
 
 // forms are the ways in which canary can be written.
@@ -134,7 +135,8 @@ type recorder struct{ bytes.Buffer }
 
 func (r *recorder) Errorf(format string, args ...any) { fmt.Fprintf(r, format, args...) }
 
-// TestTestDiffsDoNotLeak holds for printers that follow pointers into unexported fields by reflection: those of failing tests, whose output is public.
+// TestTestDiffsDoNotLeak holds for printers that follow pointers into unexported fields by reflection: those of failing
+// tests, whose output is public.
 func TestTestDiffsDoNotLeak(t *testing.T) {
 	for name, v := range shapes() {
 		t.Run(name, func(t *testing.T) {

@@ -9,7 +9,8 @@ import (
 //
 //   - It is safe for concurrent use.
 //   - It returns soon after ctx ends, with an error that wraps [context.Cause] of ctx.
-//   - What it returns without an error passes [Credential.Validate]. It never hands out an anonymous credential because something failed.
+//   - What it returns without an error passes [Credential.Validate]. It never hands out an anonymous credential because
+//     something failed.
 //   - Its errors hold no secret.
 //   - An error may have a method RetryAfter() time.Duration, which says how long the issuer wants to be left alone.
 //

@@ -17,7 +17,8 @@ import (
 //   - It is safe for concurrent use, and keeps nothing of a profile that would change what another one gets.
 //   - It returns soon after ctx ends, with an error that wraps [context.Cause] of ctx.
 //   - It does not change the profile.
-//   - What it returns without an error passes [credentials.Credential.Validate]; with an error it returns no credential.
+//   - What it returns without an error passes [credentials.Credential.Validate]; with an error it returns no
+//     credential.
 //   - A login that cannot be used is an error, never an anonymous credential.
 //   - ExpiresAt is the issuer's own instant.
 //   - Its errors are of type [registry.Error] where it knows what went wrong, and hold no secret.

@@ -23,8 +23,8 @@ type Entry struct {
 // [registry.Endpoint.Key]. Anonymous credentials put nothing in. The same entries give the same bytes, in whatever
 // order they come.
 //
-// It fails, rather than leave anything out, with a [registry.Error]: if two different logins belong under one key, which
-// is a [ConflictError] and for [Split] to solve; if an endpoint cannot be read; if a credential does not pass
+// It fails, rather than leave anything out, with a [registry.Error]: if two different logins belong under one key,
+// which is a [ConflictError] and for [Split] to solve; if an endpoint cannot be read; if a credential does not pass
 // [credentials.Credential.Validate]; and if a kubelet could not read what would be written.
 func Build(entries ...Entry) (Config, error) {
 	members, err := gather(entries)
@@ -51,8 +51,8 @@ const opBuild = "build pull secret"
 // as few configs as it takes; for no entry, one that is empty.
 //
 // A pod that names all the secrets has its images pulled with all the logins: a kubelet tries those of one key in the
-// order of the secrets, and that is the order of the entries. (Another spelling of the same key in the same secret would
-// be tried too, but in an order that changes from pull to pull.)
+// order of the secrets, and that is the order of the entries. (Another spelling of the same key in the same secret
+// would be tried too, but in an order that changes from pull to pull.)
 func Split(entries ...Entry) ([]Config, error) {
 	members, err := gather(entries)
 	if err != nil {

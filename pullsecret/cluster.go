@@ -7,17 +7,21 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Cluster is a Kubernetes cluster as far as a [Syncer] needs one: what is there, and one change at a time. Package kube has the one for a real API, package
-// pullsecrettest one in memory and a conformance suite.
+// A Cluster is a Kubernetes cluster as far as a [Syncer] needs one: what is there, and one change at a time. Package
+// kube has the one for a real API, package pullsecrettest one in memory and a conformance suite.
 //
-// State is asked often, up to once for each event. It answers from what watches have delivered and may lag behind, but it sees the changes
-// that this Cluster made itself. Apply never acts on what State said: a change names the version that it was planned on.
+// State is asked often, up to once for each event. It answers from what watches have delivered and may lag behind, but
+// it sees the changes that this Cluster made itself. Apply never acts on what State said: a change names the version
+// that it was planned on.
 //
-//   - Both are safe for concurrent use, and return soon after ctx ends, with an error that wraps [context.Cause] of ctx.
+//   - Both are safe for concurrent use, and return soon after ctx ends, with an error that wraps [context.Cause] of
+//     ctx.
 //   - No error holds the content of a secret.
-//   - An error of Apply wraps one of [ErrConflict], [ErrForeign], [ErrNamespace], [ErrUnavailable] where it is one of them.
+//   - An error of Apply wraps one of [ErrConflict], [ErrForeign], [ErrNamespace], [ErrUnavailable] where it is one of
+//     them.
 type Cluster interface {
-	// State returns the namespaces in the scope that exist, with what the scope's owner has in them. The caller may keep and must not modify it.
+	// State returns the namespaces in the scope that exist, with what the scope's owner has in them. The caller may
+	// keep and must not modify it.
 	State(ctx context.Context, scope Scope) ([]Namespace, error)
 
 	// Apply makes one change, whole or not at all; see [Change].
@@ -61,7 +65,8 @@ type Published struct {
 
 var noContent = credentials.Fingerprint{}
 
-// Fingerprint stands for the content of a secret, the bytes under .dockerconfigjson. It means nothing to another process. That of no bytes is zero.
+// Fingerprint stands for the content of a secret, the bytes under .dockerconfigjson. It means nothing to another
+// process. That of no bytes is zero.
 func Fingerprint(data []byte) credentials.Fingerprint {
 	if len(data) == 0 {
 		return noContent
@@ -79,31 +84,36 @@ type Account struct {
 	Labels  map[string]string
 	// PullSecrets are the names in imagePullSecrets, in their order.
 	PullSecrets []string
-	// Linked are the names that the owner has put there, by [LinkedAnnotation]. What others have put there is not the owner's to remove, whatever its name.
+	// Linked are the names that the owner has put there, by [LinkedAnnotation]. What others have put there is not the
+	// owner's to remove, whatever its name.
 	Linked []string
 }
 
 // An Action is what a [Change] does.
 type Action string
 
-// The actions, in the order in which they are made within a namespace: a secret is there before an account names it, and is named by none before it goes.
+// The actions, in the order in which they are made within a namespace: a secret is there before an account names it,
+// and is named by none before it goes.
 const (
-	// CreateSecret makes Change.Secret. It fails with [ErrForeign] if there is a secret of that name that is not the owner's, and with [ErrConflict] if there is
-	// one that is.
+	// CreateSecret makes Change.Secret. It fails with [ErrForeign] if there is a secret of that name that is not the
+	// owner's, and with [ErrConflict] if there is one that is.
 	CreateSecret Action = "create secret"
-	// UpdateSecret sets the content, the labels and the annotations of Change.Secret, in place: name and UID stay, and so does all else in it.
+	// UpdateSecret sets the content, the labels and the annotations of Change.Secret, in place: name and UID stay, and
+	// so does all else in it.
 	UpdateSecret Action = "update secret"
 	// ReplaceSecret deletes the secret and creates it anew, for a wrong type, which cannot be changed.
 	ReplaceSecret Action = "replace secret"
-	// LinkAccount changes the imagePullSecrets of a service account: it appends Change.Link in their order, where not there yet, takes Change.Unlink out, and leaves the order of
-	// the others as it is. Which of its names are the owner's stays written down at the account.
+	// LinkAccount changes the imagePullSecrets of a service account: it appends Change.Link in their order, where not
+	// there yet, takes Change.Unlink out, and leaves the order of the others as it is. Which of its names are the
+	// owner's stays written down at the account.
 	LinkAccount Action = "link account"
 	// DeleteSecret deletes the secret. That it is gone already is a success.
 	DeleteSecret Action = "delete secret"
 )
 
-// A Change is one step towards what is wanted. All actions but CreateSecret fail with [ErrConflict] if the object is not at Version anymore, or is gone; all fail with [ErrNamespace] if
-// the namespace is gone, and those that create something also if it is terminating.
+// A Change is one step towards what is wanted. All actions but CreateSecret fail with [ErrConflict] if the object is
+// not at Version anymore, or is gone; all fail with [ErrNamespace] if the namespace is gone, and those that create
+// something also if it is terminating.
 type Change struct {
 	Action    Action
 	Owner     string
@@ -140,11 +150,12 @@ const (
 	LabelOwner = "regcred.github.io/owner"
 	// AnnotationProfiles holds the names of the profiles in the secret, separated by commas.
 	AnnotationProfiles = "regcred.github.io/profiles"
-	// AnnotationIssuedAt and AnnotationExpiresAt are, in RFC 3339, when the newest credential in the secret was issued and when the first of them expires.
-	// They are missing where that is not known.
+	// AnnotationIssuedAt and AnnotationExpiresAt are, in RFC 3339, when the newest credential in the secret was issued
+	// and when the first of them expires. They are missing where that is not known.
 	AnnotationIssuedAt  = "regcred.github.io/issued-at"
 	AnnotationExpiresAt = "regcred.github.io/expires-at"
 )
 
-// LinkedAnnotation is the annotation of a service account that holds, separated by commas, the pull secrets that the owner has put there.
+// LinkedAnnotation is the annotation of a service account that holds, separated by commas, the pull secrets that the
+// owner has put there.
 func LinkedAnnotation(owner string) string { return owner + ".regcred.github.io/linked" }

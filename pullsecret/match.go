@@ -30,10 +30,12 @@ type Match struct {
 // this method to that code:
 //
 //   - A key is a host, with a path or without. A scheme, and a leading /v1/ or /v2/, are cut off.
-//   - Host and port are compared as text, in the letters in which they were written. In the host, * stands for any letters of one label.
+//   - Host and port are compared as text, in the letters in which they were written. In the host, * stands for any
+//     letters of one label.
 //   - The path of a key is a plain prefix: host/team serves host/team-b/app too.
 //   - Keys are tried in the reverse order of their texts, so that a longer path comes before a shorter one.
-//   - Images of Docker Hub, and of hosts without dot and port, that no key matches are tried with the key index.docker.io.
+//   - Images of Docker Hub, and of hosts without dot and port, that no key matches are tried with the key
+//     index.docker.io.
 //
 // Of several spellings of one key, a kubelet tries all, in an order that is not fixed; Match returns them in the order
 // of their texts.

@@ -35,7 +35,8 @@ func (p Plan) sort() {
 	})
 }
 
-// String returns the change in one line, without secrets: "+ team-a/regcred: new; profiles ecr,hub; expires 2026-01-02T15:04:05Z".
+// String returns the change in one line, without secrets: "+ team-a/regcred: new; profiles ecr,hub; expires
+// 2026-01-02T15:04:05Z".
 func (c Change) String() string {
 	sign := map[Action]string{CreateSecret: "+", UpdateSecret: "~", ReplaceSecret: "±", DeleteSecret: "-", LinkAccount: "~"}[c.Action]
 	if c.Action != LinkAccount {
@@ -147,8 +148,8 @@ func (p *planner) secret(w *want, have *Published) (*Change, error) {
 	return change, nil
 }
 
-// older reports whether the credential that is published was issued later than the one at hand, for the same profiles, and is still good. It happens when a process that was cut off comes
-// back with what it has in its cache.
+// older reports whether the credential that is published was issued later than the one at hand, for the same profiles,
+// and is still good. It happens when a process that was cut off comes back with what it has in its cache.
 func (w *want) older(have *Published, now time.Time) bool {
 	if have.Content == noContent || have.Annotations[AnnotationProfiles] != w.annotations[AnnotationProfiles] {
 		return false
@@ -189,8 +190,8 @@ func missing(what string, want, have map[string]string) []string {
 	return reasons
 }
 
-// links returns what is to be done so that the account names the secrets that it should, and none of the owner's that it should not. Secrets that are kept, but are not linkable
-// now, are left as they are.
+// links returns what is to be done so that the account names the secrets that it should, and none of the owner's that
+// it should not. Secrets that are kept, but are not linkable now, are left as they are.
 func (p *planner) links(account Account, linkable []*want, kept map[string]bool) *Change {
 	change := &Change{Action: LinkAccount, Owner: p.owner, Name: account.Name, Version: account.Version}
 	wanted := make(map[string]bool, len(linkable))

@@ -12,24 +12,29 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Syncer keeps the pull secrets of a cluster as they should be: there, linked, fresh, and gone where no longer wanted. Each call is one pass; a program calls it when
-// something changed and when [Result.NextAt] has come. Set the fields before the first use; it is safe for concurrent use and must not be copied.
+// A Syncer keeps the pull secrets of a cluster as they should be: there, linked, fresh, and gone where no longer
+// wanted. Each call is one pass; a program calls it when something changed and when [Result.NextAt] has come. Set the
+// fields before the first use; it is safe for concurrent use and must not be copied.
 //
 //   - What is as it should be is not written.
-//   - A secret that is good is never replaced by one that is worse: neither empty, nor without some of its profiles, nor expired, nor by an older credential. If one of its
-//     credentials cannot be had, a secret stays as it is.
-//   - What belongs to others is not touched: neither their secrets, nor their entries in a service account, nor what they have put on ours.
-//   - If somebody undoes a change, it is made again at once, and after that ever more rarely, and reported as [ErrContested].
+//   - A secret that is good is never replaced by one that is worse: neither empty, nor without some of its profiles,
+//     nor expired, nor by an older credential. If one of its credentials cannot be had, a secret stays as it is.
+//   - What belongs to others is not touched: neither their secrets, nor their entries in a service account, nor what
+//     they have put on ours.
+//   - If somebody undoes a change, it is made again at once, and after that ever more rarely, and reported as
+//     [ErrContested].
 type Syncer struct {
 	// Cluster is where the secrets go. It is required.
 	Cluster Cluster
 
-	// Credential hands out the credential of a profile. It is asked in each pass, so there should be a [credentials.Cache] in it. If it also checks
-	// what it hands out, nothing unchecked is ever published. It is required.
+	// Credential hands out the credential of a profile. It is asked in each pass, so there should be a
+	// [credentials.Cache] in it. If it also checks what it hands out, nothing unchecked is ever published. It is
+	// required.
 	Credential func(ctx context.Context, p registry.Profile) (credentials.Credential, error)
 
-	// Owner tells the secrets of several Syncers of one cluster apart: lower-case letters, digits and hyphens, at most 40. A Syncer removes
-	// what carries its owner's mark and is not wanted, so two that have different targets must have different owners. Empty means "regcred".
+	// Owner tells the secrets of several Syncers of one cluster apart: lower-case letters, digits and hyphens, at most
+	// 40. A Syncer removes what carries its owner's mark and is not wanted, so two that have different targets must
+	// have different owners. Empty means "regcred".
 	Owner string
 
 	// Concurrency is how many namespaces are worked on at once. Zero means 32.
@@ -38,11 +43,12 @@ type Syncer struct {
 	// CredentialTimeout is how long a pass waits for a credential before it goes on without. Zero means 30 seconds.
 	CredentialTimeout time.Duration
 
-	// ReplaceWrongType allows to delete a secret of the owner and create it anew if somebody made it with a type that no kubelet reads. Otherwise that is
-	// reported as [ErrType].
+	// ReplaceWrongType allows to delete a secret of the owner and create it anew if somebody made it with a type that
+	// no kubelet reads. Otherwise that is reported as [ErrType].
 	ReplaceWrongType bool
 
-	// OnChange is called after each change that was tried, with its error, if any. It may be called concurrently. Nil means that nobody wants to know.
+	// OnChange is called after each change that was tried, with its error, if any. It may be called concurrently. Nil
+	// means that nobody wants to know.
 	OnChange func(change Change, err error)
 
 	pace pace
@@ -63,7 +69,8 @@ var (
 type Problem struct {
 	// Target is the name of the target, and Profile that of the profile. Either may be empty.
 	Target, Profile string
-	// Namespace and Name are the place and the name of the object. They are empty where the problem is one of the target in all places.
+	// Namespace and Name are the place and the name of the object. They are empty where the problem is one of the
+	// target in all places.
 	Namespace, Name string
 	// Err is what is wrong. It holds no secret.
 	Err error
@@ -124,11 +131,12 @@ func (s *Syncer) owner() string {
 	return defaultOwner
 }
 
-// Sync makes one pass over the targets: all that the Owner should have in the cluster. What the Owner has and no target wants is removed; no targets at all means that everything is. Names of
-// namespaces limit the pass to those.
+// Sync makes one pass over the targets: all that the Owner should have in the cluster. What the Owner has and no target
+// wants is removed; no targets at all means that everything is. Names of namespaces limit the pass to those.
 //
-// The error is not nil if the pass was not made or not finished, because the cluster does not answer or ctx ended; the result holds what was done until then. All else
-// that is wrong is in [Result.Problems], and holds up nothing but what it is about.
+// The error is not nil if the pass was not made or not finished, because the cluster does not answer or ctx ended; the
+// result holds what was done until then. All else that is wrong is in [Result.Problems], and holds up nothing but what
+// it is about.
 func (s *Syncer) Sync(ctx context.Context, targets []Target, namespaces ...string) (Result, error) {
 	p, state, err := s.plan(ctx, targets, namespaces)
 	if err != nil {
@@ -178,8 +186,8 @@ func (s *Syncer) plan(ctx context.Context, targets []Target, namespaces []string
 	return p, state, nil
 }
 
-// SyncEach calls [Syncer.Sync] of each Syncer at once, and yields what came of it in the order in which they finish: a cluster that is down holds up nobody but itself. The error is that of
-// Sync. Breaking the loop cancels the rest.
+// SyncEach calls [Syncer.Sync] of each Syncer at once, and yields what came of it in the order in which they finish: a
+// cluster that is down holds up nobody but itself. The error is that of Sync. Breaking the loop cancels the rest.
 func SyncEach(ctx context.Context, syncers map[string]*Syncer, targets []Target) iter.Seq2[string, SyncOutcome] {
 	return func(yield func(string, SyncOutcome) bool) {
 		ctx, cancel := context.WithCancel(ctx)

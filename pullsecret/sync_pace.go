@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A pace remembers what was tried on which object, so that what fails, or what somebody undoes, is tried ever more rarely. The zero pace is ready to use.
+// A pace remembers what was tried on which object, so that what fails, or what somebody undoes, is tried ever more
+// rarely. The zero pace is ready to use.
 type pace struct {
 	mu       sync.Mutex
 	efforts  map[object]*effort

@@ -67,8 +67,8 @@ func (s *Syncer) concurrency() int {
 	return defaultConcurrency
 }
 
-// namespace works on one namespace until it is as it should be, or will not be in this pass. Another pass may have worked there since the state was read, so it
-// reads it anew, and no other does meanwhile.
+// namespace works on one namespace until it is as it should be, or will not be in this pass. Another pass may have
+// worked there since the state was read, so it reads it anew, and no other does meanwhile.
 func (w *pass) namespace(ctx context.Context, name string) error {
 	defer w.busy.lock(name)()
 	for round := 1; ; round++ {
@@ -103,8 +103,8 @@ func (w *pass) namespace(ctx context.Context, name string) error {
 	}
 }
 
-// apply makes the changes of one namespace one after the other, and leaves out those that need one that failed. It returns what
-// failed, and apart from that a conflict, if there was one.
+// apply makes the changes of one namespace one after the other, and leaves out those that need one that failed. It
+// returns what failed, and apart from that a conflict, if there was one.
 func (w *pass) apply(ctx context.Context, changes []Change) (failed []Problem, conflict *Problem, err error) {
 	var missing []string // Secrets that could not be created.
 	unlinked := true     // An account that could not be changed may name a secret that is to go.

@@ -11,31 +11,36 @@ import (
 
 // A Target is one pull secret, and where it belongs.
 type Target struct {
-	// Name is the name of the secret in each namespace. Keep it: what runs refers to it, and kubelets remember by it which images a pod may use.
+	// Name is the name of the secret in each namespace. Keep it: what runs refers to it, and kubelets remember by it
+	// which images a pod may use.
 	Name string
 
-	// Profiles are the registries that the secret opens. If their credentials are all anonymous, no secret is needed and none is written.
+	// Profiles are the registries that the secret opens. If their credentials are all anonymous, no secret is needed
+	// and none is written.
 	Profiles []registry.Profile
 
 	// Namespaces selects where the secret is. The zero Selection selects none.
 	Namespaces Selection
 
-	// Accounts selects the service accounts, in those namespaces, that name the secret in imagePullSecrets: a pod without pull secrets of its own gets those of its account when it is
-	// created. Most programs want "default" and the accounts they create. The zero Selection selects none, for workloads that name the secret themselves.
+	// Accounts selects the service accounts, in those namespaces, that name the secret in imagePullSecrets: a pod
+	// without pull secrets of its own gets those of its account when it is created. Most programs want "default" and
+	// the accounts they create. The zero Selection selects none, for workloads that name the secret themselves.
 	Accounts Selection
 
-	// Labels and Annotations are put on the secret beside those that say whose it is; see [GitOpsAnnotations]. One that is taken out here later stays on the
-	// secrets that have it. Nil means none.
+	// Labels and Annotations are put on the secret beside those that say whose it is; see [GitOpsAnnotations]. One that
+	// is taken out here later stays on the secrets that have it. Nil means none.
 	Labels, Annotations map[string]string
 }
 
-// A Selection chooses namespaces or service accounts. The zero Selection chooses none; Names: []string{"*"} chooses all.
+// A Selection chooses namespaces or service accounts. The zero Selection chooses none; Names: []string{"*"} chooses
+// all.
 type Selection struct {
 	// Names are names, or patterns as of [path.Match]: "team-*".
 	Names []string
 	// Except are those that are not chosen though they match: "kube-*". Nil means none.
 	Except []string
-	// Labels says whether an object with these labels may be chosen: the Matches of a label selector. It is called concurrently. Nil means that all may.
+	// Labels says whether an object with these labels may be chosen: the Matches of a label selector. It is called
+	// concurrently. Nil means that all may.
 	Labels func(labels map[string]string) bool
 }
 
@@ -66,7 +71,8 @@ func (s Selection) validate(p *credentials.Problems, field string) {
 	check(field+".except", s.Except)
 }
 
-// Validate reports every problem of the target and its profiles at once, as a [credentials.InvalidError]. It asks nobody.
+// Validate reports every problem of the target and its profiles at once, as a [credentials.InvalidError]. It asks
+// nobody.
 func (t Target) Validate() error {
 	var p credentials.Problems
 	p.Under("", Secret{Name: t.Name, Labels: t.Labels, Annotations: t.Annotations}.Validate())
@@ -81,8 +87,9 @@ func (t Target) Validate() error {
 	return p.Err(fmt.Sprintf("target %q", t.Name))
 }
 
-// GitOpsAnnotations returns annotations for [Target.Annotations] that keep Argo CD from showing the secret as out of sync and from pruning it, and Flux from pruning it, in namespaces that
-// they manage. Both delete only what they believe to be theirs, by labels that are copied from object to object.
+// GitOpsAnnotations returns annotations for [Target.Annotations] that keep Argo CD from showing the secret as out of
+// sync and from pruning it, and Flux from pruning it, in namespaces that they manage. Both delete only what they
+// believe to be theirs, by labels that are copied from object to object.
 func GitOpsAnnotations() map[string]string {
 	return map[string]string{
 		// https://argo-cd.readthedocs.io/en/stable/user-guide/compare-options/ and .../sync-options/

@@ -71,7 +71,8 @@ func (s *Syncer) want(ctx context.Context, targets []Target, state []Namespace) 
 const (
 	// maxAsked is how many targets ask for their credentials at once. Nearly all find them in a cache.
 	maxAsked = 64
-	// credentialRetry is when a pass asks again for a credential that could not be had. How often the issuer is asked is for the cache to say.
+	// credentialRetry is when a pass asks again for a credential that could not be had. How often the issuer is asked
+	// is for the cache to say.
 	credentialRetry = 30 * time.Second
 )
 
@@ -155,8 +156,8 @@ func (w *want) mark(owner string, entries []Entry) {
 	}
 }
 
-// askAgain returns when a newer credential may be had: after four fifths of its life, when most renew, and from then on each time a tenth of what
-// is left has passed. Zero means never.
+// askAgain returns when a newer credential may be had: after four fifths of its life, when most renew, and from then on
+// each time a tenth of what is left has passed. Zero means never.
 func askAgain(c credentials.Credential, now time.Time) time.Time {
 	if c.ExpiresAt.IsZero() {
 		return time.Time{}

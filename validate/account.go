@@ -89,7 +89,8 @@ type token struct {
 func (t *token) fresh() bool { return t != nil && time.Now().Before(t.good) }
 
 const (
-	// minTokenLife is what the specification of the token endpoint gives a token that says nothing, and the least that a server may give.
+	// minTokenLife is what the specification of the token endpoint gives a token that says nothing, and the least that
+	// a server may give.
 	minTokenLife = 60 * time.Second
 	// maxTokenLife bounds what a server may claim.
 	maxTokenLife = 24 * time.Hour
@@ -98,7 +99,8 @@ const (
 
 	// maxTokenBody is far above any token that fits into a header.
 	maxTokenBody = 1 << 20
-	// maxGroupToken is the size of token above which one for many repositories is not used: the usual limit for a whole header is 8 KiB (nginx, Apache).
+	// maxGroupToken is the size of token above which one for many repositories is not used: the usual limit for a whole
+	// header is 8 KiB (nginx, Apache).
 	maxGroupToken = 6 << 10
 	// maxScopeBytes is how much of a token request's URL scopes may fill, within the same limit.
 	maxScopeBytes = 6 << 10
@@ -152,7 +154,8 @@ func (a *account) groupOf(scope string) *group {
 	return g
 }
 
-// split breaks a group up. Into halves, when its token is too large; else into single scopes, because the registry refuses or narrows it.
+// split breaks a group up. Into halves, when its token is too large; else into single scopes, because the registry
+// refuses or narrows it.
 func (a *account) split(g *group, halves bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -194,7 +197,8 @@ func (a *account) renew(g *group) {
 	}
 }
 
-// tokenFor returns a token for the scope, and the group that it is for. After refused, which may be nil, it is another one.
+// tokenFor returns a token for the scope, and the group that it is for. After refused, which may be nil, it is another
+// one.
 func (a *account) tokenFor(ctx context.Context, t *trace, c challenge, scope string, refused *token) (*token, *group, *registry.Error) {
 	// The number of rounds is bounded by the size of a group, but for challenges that keep changing.
 	for range 32 {
@@ -223,7 +227,8 @@ func (a *account) tokenFor(ctx context.Context, t *trace, c challenge, scope str
 	return nil, nil, &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the registry names another token server each time it is asked")}
 }
 
-// service is who the token is for. Artifact Registry leaves it out of the challenge of its ping, and means its own host.
+// service is who the token is for. Artifact Registry leaves it out of the challenge of its ping, and means its own
+// host.
 func (o *origin) service(c challenge) string {
 	if s := c.params["service"]; s != "" || c.params["realm"] == "" {
 		return s
@@ -271,7 +276,8 @@ func (a *account) fetch(ctx context.Context, c challenge, scopes []string) *toke
 	return tok
 }
 
-// tokenURL writes the scopes as they are: colons, slashes and commas need no escape in a query (RFC 3986, 3.4), and many of them must fit.
+// tokenURL writes the scopes as they are: colons, slashes and commas need no escape in a query (RFC 3986, 3.4), and
+// many of them must fit.
 func tokenURL(realm *url.URL, service string, scopes []string) *url.URL {
 	u := *realm
 	var b strings.Builder
@@ -316,8 +322,9 @@ func (a *account) tokenForm(service string, scopes []string) url.Values {
 	}
 }
 
-// readToken reads the answer of a token server. Registries use one of two names for the token, and some send the other one empty. The life is counted from when it was asked for, not from the
-// server's issued_at, for clocks differ; a token that is refused before its time is renewed.
+// readToken reads the answer of a token server. Registries use one of two names for the token, and some send the other
+// one empty. The life is counted from when it was asked for, not from the server's issued_at, for clocks differ; a
+// token that is refused before its time is renewed.
 func readToken(body []byte, asked time.Time) (credentials.Secret, time.Time, error) {
 	var t struct {
 		Token       string          `json:"token"`

@@ -68,8 +68,9 @@ const (
 	maxPlainSample = 1 << 10
 )
 
-// readErrorBody takes what an error body says. Registries send {"errors": [...]} (OCI distribution specification, "Error Codes"); a bare error object (Zot); {"details": "..."}
-// (Docker Hub's token server); text; and web pages. It never fails: what cannot be read says nothing.
+// readErrorBody takes what an error body says. Registries send {"errors": [...]} (OCI distribution specification,
+// "Error Codes"); a bare error object (Zot); {"details": "..."} (Docker Hub's token server); text; and web pages. It
+// never fails: what cannot be read says nothing.
 func (a *answer) readErrorBody(body []byte) {
 	var messages []string
 	var parsed struct {
@@ -148,7 +149,8 @@ func cleanLine(s string, limit int) string {
 	return s
 }
 
-// retryAfter reads the header of that name, in seconds or as a date (RFC 9110, 10.2.3). Zero means that it says nothing.
+// retryAfter reads the header of that name, in seconds or as a date (RFC 9110, 10.2.3). Zero means that it says
+// nothing.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if n, err := strconv.ParseInt(value, 10, 64); err == nil {
@@ -161,7 +163,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// readRateLimit reads Docker Hub's headers: "ratelimit-limit: 100;w=21600". The window is theirs to say, and it changes.
+// readRateLimit reads Docker Hub's headers: "ratelimit-limit: 100;w=21600". The window is theirs to say, and it
+// changes.
 func readRateLimit(h http.Header) RateLimit {
 	if h.Get("Ratelimit-Limit") == "" {
 		return RateLimit{}

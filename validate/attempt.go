@@ -11,7 +11,8 @@ import (
 // A deed is what a candidate is tried for.
 type deed func(ctx context.Context, a *account, t *trace) *registry.Error
 
-// try lets a candidate do something at the registry, and once more with a new credential if the one it had was refused. Each time becomes an attempt in the result.
+// try lets a candidate do something at the registry, and once more with a new credential if the one it had was refused.
+// Each time becomes an attempt in the result.
 func (c *call) try(ctx context.Context, r *Result, candidate *Candidate, host, op, ref string, do deed) *registry.Error {
 	fail := func(err *registry.Error) *registry.Error {
 		named := *err // It may be shared: one ping answers for many images.
@@ -88,7 +89,8 @@ func (c *call) login(ctx context.Context, endpoint registry.Endpoint, candidate 
 	return r
 }
 
-// image tries the candidates one after the other, as a kubelet does: https://kubernetes.io/docs/concepts/containers/images/#using-imagepullsecrets.
+// image tries the candidates one after the other, as a kubelet does:
+// https://kubernetes.io/docs/concepts/containers/images/#using-imagepullsecrets.
 func (c *call) image(ctx context.Context, image registry.Image, candidates []Candidate) Result {
 	start := time.Now()
 	r := Result{Image: image}

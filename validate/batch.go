@@ -31,7 +31,8 @@ func (c *call) images(ctx context.Context, requests []Request) ([]Result, error)
 	errs := make([]error, len(jobs))
 	b := &batch{c: c, jobs: len(requests)}
 	var wg sync.WaitGroup
-	// A slow registry must not keep the others waiting, so that each has workers of its own; the requests that are under way in all are bounded by the session.
+	// A slow registry must not keep the others waiting, so that each has workers of its own; the requests that are
+	// under way in all are bounded by the session.
 	for _, list := range byHost(jobs) {
 		next := make(chan int, len(list))
 		for _, i := range list {

@@ -95,7 +95,8 @@ type holder struct {
 	last *account
 }
 
-// holder returns that of the candidate. Candidates with the same source share one; where sources cannot be compared, those that are one and the same element of a slice do.
+// holder returns that of the candidate. Candidates with the same source share one; where sources cannot be compared,
+// those that are one and the same element of a slice do.
 func (c *call) holder(candidate *Candidate) *holder {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,7 +119,8 @@ func (c *call) holder(candidate *Candidate) *holder {
 	return h
 }
 
-// account returns that of the credential at the origin. It remembers the last one, for making the key of an account costs more than all else here.
+// account returns that of the credential at the origin. It remembers the last one, for making the key of an account
+// costs more than all else here.
 func (h *holder) account(o *origin, credential credentials.Credential) *account {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -155,7 +157,8 @@ func (h *holder) get(ctx context.Context, candidate *Candidate) (credentials.Cre
 	return h.credential, h.err
 }
 
-// replace returns another credential after one was refused, if there is one: that which another image's check was given, or else a new one. It tells Refused once.
+// replace returns another credential after one was refused, if there is one: that which another image's check was
+// given, or else a new one. It tells Refused once.
 func (h *holder) replace(ctx context.Context, candidate *Candidate, refused credentials.Credential) (credentials.Credential, bool) {
 	if candidate.Source == nil || candidate.Refused == nil || h.enter(ctx) != nil {
 		return credentials.Credential{}, false

@@ -2,8 +2,9 @@ package validate
 
 import "context"
 
-// A cell holds one value that many need and one fetches. Who comes first fetches, under a context of its own; the others wait, each as long as its own context lasts. If the one that fetches leaves,
-// the next takes over, so that nobody fails because another was canceled.
+// A cell holds one value that many need and one fetches. Who comes first fetches, under a context of its own; the
+// others wait, each as long as its own context lasts. If the one that fetches leaves, the next takes over, so that
+// nobody fails because another was canceled.
 type cell[T any] struct {
 	turn  chan struct{} // Holds one element while nobody fetches.
 	value T

@@ -21,8 +21,9 @@ const (
 	maxChallengeBytes  = 16 << 10
 )
 
-// parseChallenges reads all challenges of a header. It is lenient, for registries are not strict: names and schemes in any case, values with and without quotes, several
-// challenges in one header. What cannot be read ends the header it stands in.
+// parseChallenges reads all challenges of a header. It is lenient, for registries are not strict: names and schemes in
+// any case, values with and without quotes, several challenges in one header. What cannot be read ends the header it
+// stands in.
 func parseChallenges(header http.Header) []challenge {
 	var all []challenge
 	for _, value := range header.Values("WWW-Authenticate") {

@@ -15,12 +15,14 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// accept is every form of manifest there is. The same for HEAD and GET, for the digest of a tag depends on it. Without the OCI types some registries say that there is no such
-// image; with the obsolete ones, an obsolete image is recognised.
+// accept is every form of manifest there is. The same for HEAD and GET, for the digest of a tag depends on it. Without
+// the OCI types some registries say that there is no such image; with the obsolete ones, an obsolete image is
+// recognised.
 const accept = string(types.OCIImageIndex) + ", " + string(types.OCIManifestSchema1) + ", " + string(types.DockerManifestList) + ", " + string(types.DockerManifestSchema2) + ", " +
 	string(types.DockerManifestSchema1Signed) + ", " + string(types.DockerManifestSchema1)
 
-// maxManifest is the size that the OCI distribution specification asks registries to take at least ("Pushing Manifests").
+// maxManifest is the size that the OCI distribution specification asks registries to take at least ("Pushing
+// Manifests").
 const maxManifest = 4 << 20
 
 // facts is what is known of an image that can be pulled.
@@ -52,7 +54,8 @@ func (k *check) run(ctx context.Context) (facts, *registry.Error) {
 	var f facts
 	var body []byte
 	var err *registry.Error
-	// A HEAD is free of Docker Hub's limit of pulls. Where the manifest will be read, it is of use only if it can save that.
+	// A HEAD is free of Docker Hub's limit of pulls. Where the manifest will be read, it is of use only if it can save
+	// that.
 	if !deep || s.c.CacheFor > 0 || k.a.o.whose() == dockerHub {
 		f, err = k.head(ctx)
 	}
@@ -216,7 +219,8 @@ func isObsolete(mediaType string) bool {
 	return types.MediaType(mediaType) == types.DockerManifestSchema1 || types.MediaType(mediaType) == types.DockerManifestSchema1Signed
 }
 
-// isDigest takes the algorithms that registries do: https://github.com/opencontainers/image-spec/blob/main/descriptor.md#registered-algorithms.
+// isDigest takes the algorithms that registries do:
+// https://github.com/opencontainers/image-spec/blob/main/descriptor.md#registered-algorithms.
 func isDigest(s string) bool {
 	algorithm, digits, _ := strings.Cut(s, ":")
 	if strings.Trim(digits, "0123456789abcdef") != "" {

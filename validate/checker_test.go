@@ -192,7 +192,8 @@ func TestImagesRequests(t *testing.T) {
 	}
 }
 
-// A registry that heeds one scope only gives each repository its due all the same, and a repository that is missing or forbidden spoils it for no other.
+// A registry that heeds one scope only gives each repository its due all the same, and a repository that is missing or
+// forbidden spoils it for no other.
 func TestImagesNarrowed(t *testing.T) {
 	one := registrytest.DistributionToken()
 	one.Token.OneScope = true

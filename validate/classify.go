@@ -23,7 +23,8 @@ type question int
 
 const (
 	_ question = iota // Nothing.
-	// askLogin: is the login good at all? If not, that is the verdict. Some registries hide a bad login behind the same answer as a missing right.
+	// askLogin: is the login good at all? If not, that is the verdict. Some registries hide a bad login behind the same
+	// answer as a missing right.
 	askLogin
 	// askTags: is there such a repository? It tells a missing tag from a missing repository.
 	askTags
@@ -53,7 +54,8 @@ var (
 
 func of(v ...vendor) []vendor { return v }
 
-// rules is how answers are read: the first that fits is the verdict. What differs between registries stands before what is common to them.
+// rules is how answers are read: the first that fits is the verdict. What differs between registries stands before what
+// is common to them.
 var rules = []rule{
 	// Whoever asks, and whatever for.
 	{status: []int{http.StatusTooManyRequests}, code: registry.ErrRateLimited},

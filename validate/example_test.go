@@ -12,7 +12,8 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// harbor is a registry in memory, so that the examples run everywhere: registry.example.com, with a robot that may pull from team/app and team/web.
+// harbor is a registry in memory, so that the examples run everywhere: registry.example.com, with a robot that may pull
+// from team/app and team/web.
 func harbor() http.RoundTripper {
 	r := &registrytest.Registry{
 		Dialect:  registrytest.Harbor(),

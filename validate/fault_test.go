@@ -22,7 +22,8 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// Whatever a registry does, a check ends within its limits, says why in a code of its own, holds little memory and leaves nothing behind.
+// Whatever a registry does, a check ends within its limits, says why in a code of its own, holds little memory and
+// leaves nothing behind.
 func TestFaults(t *testing.T) {
 	for name, f := range faults {
 		for _, where := range everywhere {

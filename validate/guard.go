@@ -15,7 +15,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A place is what kind of network an address belongs to. A registry may name other servers at its own kind of place, or on the internet; never one that only this program can reach.
+// A place is what kind of network an address belongs to. A registry may name other servers at its own kind of place, or
+// on the internet; never one that only this program can reach.
 type place int
 
 const (
@@ -65,8 +66,8 @@ func placeOf(addr netip.Addr) place {
 	return onInternet
 }
 
-// placeOfName returns where a host is, as far as its name tells. Names that some resolvers take for an address and others for a name lead nowhere: 127.1, 0x7f000001,
-// 2130706433, 0177.0.0.1.
+// placeOfName returns where a host is, as far as its name tells. Names that some resolvers take for an address and
+// others for a name lead nowhere: 127.1, 0x7f000001, 2130706433, 0177.0.0.1.
 func placeOfName(host string) place {
 	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 	if addr, err := netip.ParseAddr(host); err == nil {
@@ -93,10 +94,12 @@ func (from place) mayReach(to place) bool {
 
 // checkRealm decides whether the token server that the registry named may be asked, and with the registry's login.
 //
-//   - It is spoken to over https, unless the registry itself is not. A realm with http at the registry's own host, which is what a registry says behind a proxy that does not tell it of TLS
-//     (Nexus does), is asked over https at the registry's own address; nothing is ever sent in the clear.
+//   - It is spoken to over https, unless the registry itself is not. A realm with http at the registry's own host,
+//     which is what a registry says behind a proxy that does not tell it of TLS (Nexus does), is asked over https at
+//     the registry's own address; nothing is ever sent in the clear.
 //   - It is not at a place that only this program can reach; see place.
-//   - A login is sent only to the registry's own host or site, a known pair, or one of [Checker.Realms]: facts the registry's answer cannot change.
+//   - A login is sent only to the registry's own host or site, a known pair, or one of [Checker.Realms]: facts the
+//     registry's answer cannot change.
 func (o *origin) checkRealm(realm string, login bool) (u *url.URL, upgraded bool, err error) {
 	u, err = url.Parse(realm)
 	switch {
@@ -161,7 +164,8 @@ func (c *Checker) listed(host string) bool {
 	return false
 }
 
-// sameSite reports whether two hosts are under one name that is not a public suffix, as far as the names tell: registry-1.docker.io and auth.docker.io, registry.gitlab.com and gitlab.com.
+// sameSite reports whether two hosts are under one name that is not a public suffix, as far as the names tell:
+// registry-1.docker.io and auth.docker.io, registry.gitlab.com and gitlab.com.
 func sameSite(a, b string) bool {
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	if placeOfName(a) == nowhere || net.ParseIP(a) != nil || net.ParseIP(b) != nil {
@@ -174,8 +178,8 @@ func sameSite(a, b string) bool {
 	return isSite(parent) && (b == parent || strings.HasSuffix(b, "."+parent))
 }
 
-// isSite tells a name that somebody owns from a public suffix such as com and co.uk. It does not know them all: below those, what it takes for one site still is what the registry
-// itself named, over https.
+// isSite tells a name that somebody owns from a public suffix such as com and co.uk. It does not know them all: below
+// those, what it takes for one site still is what the registry itself named, over https.
 func isSite(name string) bool {
 	label := strings.Split(name, ".")
 	if len(label) != 2 {
@@ -204,8 +208,8 @@ func knownPair(registryHost, realmHost string) bool {
 	return false
 }
 
-// guarded returns the way h, but that it does not connect to addresses that a registry at the place from may not name, whatever name leads to them. A proxy is where it is: what lies behind it is
-// the proxy's to guard.
+// guarded returns the way h, but that it does not connect to addresses that a registry at the place from may not name,
+// whatever name leads to them. A proxy is where it is: what lies behind it is the proxy's to guard.
 func (c *Checker) guardedTransport(h *http.Transport, from place) *http.Transport {
 	key := guardKey{h, from}
 	c.mu.Lock()

@@ -7,7 +7,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// hints is what to do about a verdict where a vendor has more to say than [registry.Code.Hint]. The sources are the vendors' own pages on how to log in, as linked from docs/verdicts.md.
+// hints is what to do about a verdict where a vendor has more to say than [registry.Code.Hint]. The sources are the
+// vendors' own pages on how to log in, as linked from docs/verdicts.md.
 var hints = []struct {
 	vendors []vendor
 	code    registry.Code

@@ -98,7 +98,8 @@ func TestPlatformRuns(t *testing.T) {
 	}
 }
 
-// A layer is read from another host, which must not see the login; where it refuses a HEAD, the first byte is asked for.
+// A layer is read from another host, which must not see the login; where it refuses a HEAD, the first byte is asked
+// for.
 func TestDeep(t *testing.T) {
 	for _, noHEAD := range []bool{false, true} {
 		r := &registrytest.Registry{Dialect: registrytest.DistributionToken(), RedirectBlobs: true, Accounts: []registrytest.Account{user("ann", "right", "*")}}

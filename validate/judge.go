@@ -10,7 +10,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// judge reads an answer that is a refusal: what it means, and what to do. It asks on where the answer alone says too little.
+// judge reads an answer that is a refusal: what it means, and what to do. It asks on where the answer alone says too
+// little.
 func (a *account) judge(ctx context.Context, t *trace, ans *answer, repository string) *registry.Error {
 	v := a.o.whose()
 	r := read(v, ans, a.sender())
@@ -42,7 +43,8 @@ func (a *account) judge(ctx context.Context, t *trace, ans *answer, repository s
 	return e
 }
 
-// probeTags tells a missing image from a missing repository, where the list of tags does. The error is for a caller that left.
+// probeTags tells a missing image from a missing repository, where the list of tags does. The error is for a caller
+// that left.
 func (a *account) probeTags(ctx context.Context, t *trace, repository string, e *registry.Error) *registry.Error {
 	ans, err := a.open(ctx, t, pullScope(repository), query{step: StepProbe, method: http.MethodGet, path: "/v2/" + repository + "/tags/list?n=1", limit: maxProbe, cut: true})
 	switch {

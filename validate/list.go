@@ -21,8 +21,9 @@ const (
 	maxPages = 10_000
 )
 
-// Repositories lists the names of the repositories at the endpoint, page by page as they are asked for. Some registries list what this login may see; some, all there are, to their
-// administrators; and some have no such list: that is [registry.ErrUnsupported].
+// Repositories lists the names of the repositories at the endpoint, page by page as they are asked for. Some registries
+// list what this login may see; some, all there are, to their administrators; and some have no such list: that is
+// [registry.ErrUnsupported].
 //
 // An error ends the list; it is a [registry.Error]. Names that no image can have are left out.
 func (c *Checker) Repositories(ctx context.Context, endpoint registry.Endpoint, candidate Candidate) iter.Seq2[string, error] {
@@ -34,7 +35,8 @@ func (c *Checker) Repositories(ctx context.Context, endpoint registry.Endpoint, 
 	return l.all(ctx, c, &candidate)
 }
 
-// Tags lists the tags of the image's repository, page by page as they are asked for; the image's own tag or digest does not matter.
+// Tags lists the tags of the image's repository, page by page as they are asked for; the image's own tag or digest does
+// not matter.
 //
 // An error ends the list; it is a [registry.Error]. Tags that no image can have are left out.
 func (c *Checker) Tags(ctx context.Context, image registry.Image, candidate Candidate) iter.Seq2[string, error] {
@@ -95,7 +97,8 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 	}
 }
 
-// first is the path of the first page. Google's registries do not divide lists, and their own clients do not ask for it.
+// first is the path of the first page. Google's registries do not divide lists, and their own clients do not ask for
+// it.
 func (l list) first(v vendor) string {
 	if v == google {
 		return l.path
@@ -103,7 +106,8 @@ func (l list) first(v vendor) string {
 	return fmt.Sprintf("%s?n=%d", l.path, pageSize)
 }
 
-// refusesPage reports whether a page is too long for the registry: the distribution project and others have a limit to set.
+// refusesPage reports whether a page is too long for the registry: the distribution project and others have a limit to
+// set.
 func refusesPage(err *registry.Error) bool {
 	e, ok := errors.AsType[*exchangeError](err)
 	return ok && (e.ex.Status == http.StatusBadRequest || e.ex.Status == http.StatusMethodNotAllowed)
@@ -144,7 +148,8 @@ func (l list) page(ctx context.Context, a *account, t *trace, path string) (page
 	return p, err
 }
 
-// nextPage reads the header Link, which is how a registry names the next page (OCI distribution specification, "Listing Tags"). It may name another page, not another server or list.
+// nextPage reads the header Link, which is how a registry names the next page (OCI distribution specification, "Listing
+// Tags"). It may name another page, not another server or list.
 func (o *origin) nextPage(ans *answer, path string) (string, *registry.Error) {
 	target := linkTo(ans.header.Values("Link"), "next")
 	if target == "" {
@@ -161,7 +166,8 @@ func (o *origin) nextPage(ans *answer, path string) (string, *registry.Error) {
 	return list + "?" + u.RawQuery, nil
 }
 
-// linkTo returns the target of the link with the relation, from headers such as <https://a/b?last=c>; rel="next" (RFC 8288).
+// linkTo returns the target of the link with the relation, from headers such as <https://a/b?last=c>; rel="next" (RFC
+// 8288).
 func linkTo(headers []string, relation string) string {
 	for _, h := range headers {
 		for h != "" {

@@ -20,8 +20,9 @@ type loginAnswer struct {
 
 func (l *loginAnswer) fresh() bool { return l != nil && time.Now().Before(l.good) }
 
-// login asks whether the login is good, once for all who want to know. That is what docker login does: a token without a scope, and with it the API's root. Harbor's token server, which
-// gives everybody a token for a scope, refuses a bad login when it is asked for none.
+// login asks whether the login is good, once for all who want to know. That is what docker login does: a token without
+// a scope, and with it the API's root. Harbor's token server, which gives everybody a token for a scope, refuses a bad
+// login when it is asked for none.
 func (a *account) login(ctx context.Context, t *trace) (*loginAnswer, *registry.Error) {
 	ping, err := a.o.greet(ctx, t)
 	if err != nil {

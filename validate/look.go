@@ -17,7 +17,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Limits for what an image may make a check ask for. The largest honest ones have some dozens of platforms, and 127 layers, which is the most that a container runtime can stack.
+// Limits for what an image may make a check ask for. The largest honest ones have some dozens of platforms, and 127
+// layers, which is the most that a container runtime can stack.
 const (
 	maxConfig    = 4 << 20
 	maxManifests = 256
@@ -163,7 +164,8 @@ func platformOf(os, architecture, variant string) Platform {
 	return Platform{cleanLine(os, 32), cleanLine(architecture, 32), cleanLine(variant, 32)}
 }
 
-// readable checks that the config and the layers of an image can be read too. The verdict is that of the first that cannot.
+// readable checks that the config and the layers of an image can be read too. The verdict is that of the first that
+// cannot.
 func (k *check) readable(ctx context.Context, m *v1.Manifest) *registry.Error {
 	type part struct {
 		digest v1.Hash
@@ -198,7 +200,8 @@ func (k *check) readable(ctx context.Context, m *v1.Manifest) *registry.Error {
 	return nil
 }
 
-// part checks that a blob can be read. A HEAD tells, or else the first byte: a URL that a storage service signed may be good for GET only.
+// part checks that a blob can be read. A HEAD tells, or else the first byte: a URL that a storage service signed may be
+// good for GET only.
 func (k *check) part(ctx context.Context, digest v1.Hash, step Step) *registry.Error {
 	q := query{step: step, method: http.MethodHead, path: k.blobPath(digest)}
 	a, err := k.open(ctx, q)
@@ -240,7 +243,8 @@ func sizeOf(m *v1.Manifest) int64 {
 	return n
 }
 
-// sniff returns the media type of a manifest that was sent under another: by what it says of itself, or else by its form. "" if it is none.
+// sniff returns the media type of a manifest that was sent under another: by what it says of itself, or else by its
+// form. "" if it is none.
 func sniff(body []byte) string {
 	var m struct {
 		SchemaVersion int               `json:"schemaVersion"`

@@ -17,7 +17,8 @@ import (
 // errTimeLimit is the cause of a context that the limit of one request has ended.
 var errTimeLimit = errors.New("no answer within the time limit of one request")
 
-// netError says why there was no answer. outer is the caller's context, which tells a caller that left from a request that took too long.
+// netError says why there was no answer. outer is the caller's context, which tells a caller that left from a request
+// that took too long.
 func netError(outer context.Context, err error) *registry.Error {
 	if outer.Err() != nil {
 		return canceled(outer)
@@ -63,14 +64,16 @@ func netHint(code registry.Code, err error) string {
 	return ""
 }
 
-// isHeaderTooLarge knows errors of net/http that have no type. The last is what HTTP/2 says of one header field that is beyond the limit for all.
+// isHeaderTooLarge knows errors of net/http that have no type. The last is what HTTP/2 says of one header field that is
+// beyond the limit for all.
 func isHeaderTooLarge(err error) bool {
 	s := err.Error()
 	return strings.Contains(s, "server response headers exceeded") || strings.Contains(s, "response header list larger than advertised limit") ||
 		strings.Contains(s, "connection error: COMPRESSION_ERROR")
 }
 
-// retryable reports whether the same request may get through in a moment: the connection was cut, and by nobody's decision.
+// retryable reports whether the same request may get through in a moment: the connection was cut, and by nobody's
+// decision.
 func retryable(err *registry.Error) bool {
 	if err.Code != registry.ErrUnreachable {
 		return false
@@ -79,7 +82,8 @@ func retryable(err *registry.Error) bool {
 	return stream || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// A streamError is what HTTP/2 has in place of a connection that is cut. The error of net/http, whose type is not exported, becomes any type with these fields.
+// A streamError is what HTTP/2 has in place of a connection that is cut. The error of net/http, whose type is not
+// exported, becomes any type with these fields.
 type streamError struct {
 	StreamID uint32
 	Code     uint32

@@ -8,12 +8,15 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// maxLogins bounds how often one request is made again with another proof of who asks: for a challenge of its own, a token of its own, and a token that is new.
+// maxLogins bounds how often one request is made again with another proof of who asks: for a challenge of its own, a
+// token of its own, and a token that is new.
 const maxLogins = 4
 
-// open asks the registry for something that the scope covers, logged in the way the registry wants. Where it goes no further than the ping or the token server, the answer is theirs; its step tells.
+// open asks the registry for something that the scope covers, logged in the way the registry wants. Where it goes no
+// further than the ping or the token server, the answer is theirs; its step tells.
 //
-// Nothing is sent along before it is asked for: a registry whose ping needs no login is asked without one, as container runtimes do, until it asks for one.
+// Nothing is sent along before it is asked for: a registry whose ping needs no login is asked without one, as container
+// runtimes do, until it asks for one.
 func (a *account) open(ctx context.Context, t *trace, scope string, q query) (*answer, *registry.Error) {
 	ping, err := a.o.greet(ctx, t)
 	if err != nil {
@@ -84,7 +87,8 @@ func (a *account) authorize(ctx context.Context, t *trace, c challenge, scope st
 	return pass{}, nil, nil
 }
 
-// choose returns the challenge that is taken up; the zero challenge if there is none. A token, if there is a choice: the password then goes to fewer places.
+// choose returns the challenge that is taken up; the zero challenge if there is none. A token, if there is a choice:
+// the password then goes to fewer places.
 func choose(all []challenge) challenge {
 	if c, ok := find(all, schemeBearer); ok && c.params["realm"] != "" {
 		return c
@@ -93,7 +97,8 @@ func choose(all []challenge) challenge {
 	return c
 }
 
-// other reports whether the next challenge asks for something else than what was sent. Harbor asks for Basic once a token is refused, which tells something new about its list of repositories alone.
+// other reports whether the next challenge asks for something else than what was sent. Harbor asks for Basic once a
+// token is refused, which tells something new about its list of repositories alone.
 func (o *origin) other(step Step, sent, next challenge) bool {
 	switch {
 	case next.scheme == "":
@@ -106,7 +111,8 @@ func (o *origin) other(step Step, sent, next challenge) bool {
 	return next.scheme != sent.scheme
 }
 
-// challengeOf returns how the registry wants to be logged in at for the scope: as it said when it was last asked for it, or else to the ping.
+// challengeOf returns how the registry wants to be logged in at for the scope: as it said when it was last asked for
+// it, or else to the ping.
 func (a *account) challengeOf(scope string, ping *pingAnswer) challenge {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -164,7 +170,8 @@ func (a *account) separate(g *group, scope string) {
 	}
 }
 
-// stale reports whether the token was good once and is refused now, so that a new one may do. A younger token than every registry must let live is refused for what it is.
+// stale reports whether the token was good once and is refused now, so that a new one may do. A younger token than
+// every registry must let live is refused for what it is.
 func stale(t *token, ans *answer) bool {
 	switch {
 	case t == nil:

@@ -103,7 +103,8 @@ func (o *origin) watch(req *http.Request) *http.Request {
 	}}))
 }
 
-// roundTripper returns the way to the host that a URL names: to the registry and the hosts that the program allows the plain one, to all others the guarded one.
+// roundTripper returns the way to the host that a URL names: to the registry and the hosts that the program allows the
+// plain one, to all others the guarded one.
 func (o *origin) roundTripper(req *http.Request) http.RoundTripper {
 	host := req.URL.Hostname()
 	if o.way == nil || host == o.base.Hostname() || o.s.c.listed(host) {

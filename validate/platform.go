@@ -36,8 +36,9 @@ func (p Platform) String() string {
 	return s
 }
 
-// Runs reports whether a node of platform p runs an image for platform image: by the rules of containerd (its package platforms), a node also runs images for earlier variants of its
-// architecture. That some 64-bit processors run 32-bit images too, which containerd takes as a last resort, is not counted on.
+// Runs reports whether a node of platform p runs an image for platform image: by the rules of containerd (its package
+// platforms), a node also runs images for earlier variants of its architecture. That some 64-bit processors run 32-bit
+// images too, which containerd takes as a last resort, is not counted on.
 func (p Platform) Runs(image Platform) bool {
 	p, image = p.normal(), image.normal()
 	if p.OS != image.OS || p.Architecture != image.Architecture {
@@ -83,7 +84,8 @@ func (p Platform) normal() Platform {
 	return p
 }
 
-// best returns the index of the platform of an image that a node of platform p runs: its own, or else the latest of the earlier variants. -1 if it runs none.
+// best returns the index of the platform of an image that a node of platform p runs: its own, or else the latest of the
+// earlier variants. -1 if it runs none.
 func (p Platform) best(images []Platform) int {
 	best := -1
 	for i, image := range images {

@@ -26,16 +26,19 @@ type Result struct {
 	MediaType string
 	// Platforms are those that the image is for. Nil if they were not asked for; see [Checker.Platforms].
 	Platforms []Platform
-	// Size is how many bytes the config and the layers have together, as they are stored; of an index, those of the largest platform that was looked at. Zero if they were not asked for.
+	// Size is how many bytes the config and the layers have together, as they are stored; of an index, those of the
+	// largest platform that was looked at. Zero if they were not asked for.
 	Size int64
 
-	// Attempts are the candidates that were tried, in their order. A candidate whose credential was refused and renewed is in it twice.
+	// Attempts are the candidates that were tried, in their order. A candidate whose credential was refused and renewed
+	// is in it twice.
 	Attempts []Attempt
 
 	// RateLimit is what is left of the budget of pulls, with registries that say so. Zero if it is not known.
 	RateLimit RateLimit
 
-	// Warnings is what did not keep the image from being pulled, and is worth a word to a person; one sentence each, without a full stop.
+	// Warnings is what did not keep the image from being pulled, and is worth a word to a person; one sentence each,
+	// without a full stop.
 	Warnings []string
 
 	// Duration is how long it took.
@@ -52,7 +55,8 @@ type Attempt struct {
 	Renewed bool
 	// Err is nil for the one that was let in.
 	Err error
-	// Exchanges are the requests that the attempt rests on, in their order. Those that were made once for many images are in the attempts of all of them.
+	// Exchanges are the requests that the attempt rests on, in their order. Those that were made once for many images
+	// are in the attempts of all of them.
 	Exchanges []Exchange
 }
 
@@ -60,7 +64,8 @@ type Attempt struct {
 type Exchange struct {
 	// Step is what the request was for.
 	Step Step
-	// Method and URL are what was asked. The URL is without what may be secret in it: the query, but for the service and the scopes of a token request.
+	// Method and URL are what was asked. The URL is without what may be secret in it: the query, but for the service
+	// and the scopes of a token request.
 	Method, URL string
 	// Auth is what was sent along: "Basic", "Bearer", or empty for nothing.
 	Auth string

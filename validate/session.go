@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// A session is what one call learns about registries, or several calls within [Checker.CacheFor]. Nothing of it is about images whose verdict is still open.
+// A session is what one call learns about registries, or several calls within [Checker.CacheFor]. Nothing of it is
+// about images whose verdict is still open.
 type session struct {
 	c     *Checker
 	born  time.Time

@@ -38,7 +38,8 @@ var homes = map[string]home{
 	"gitea":              {"Gitea and Forgejo", "gitea.example.com", "", "https://docs.gitea.com/usage/packages/container"},
 }
 
-// A situation is something that a registry, an image and a login can be in. Where it does not say otherwise, there is an image team/app:1 for linux/amd64, and ann may pull it.
+// A situation is something that a registry, an image and a login can be in. Where it does not say otherwise, there is
+// an image team/app:1 for linux/amd64, and ann may pull it.
 type situation struct {
 	name, text string
 	// skip tells the dialects that cannot be in it.
@@ -105,7 +106,8 @@ func instead(r *registrytest.Registry, a registrytest.Answer, header, value stri
 	r.Inject(f)
 }
 
-// meet brings a registry that speaks the dialect into the situation, and checks an image: by "tag", by "digest", or "deep".
+// meet brings a registry that speaks the dialect into the situation, and checks an image: by "tag", by "digest", or
+// "deep".
 func (s situation) meet(t *testing.T, d registrytest.Dialect, how string) (validate.Result, error) {
 	home := homes[d.Name]
 	r := &registrytest.Registry{Dialect: d, TokenHost: home.tokenHost, Accounts: []registrytest.Account{user("ann", "right", "team/app", "team/gone", "nobody/app")}}

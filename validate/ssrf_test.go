@@ -91,7 +91,8 @@ func TestRealmRefused(t *testing.T) {
 	}
 }
 
-// A login goes to nobody at another site but those the program names; without a login there is nothing to lose, for it is on the internet.
+// A login goes to nobody at another site but those the program names; without a login there is nothing to lose, for it
+// is on the internet.
 func TestRealmElsewhere(t *testing.T) {
 	for _, realm := range []string{
 		"https://evil.org/token", "https://registry.example.com.evil.org/token", "https://notexample.com/token", "https://example.org/token", "https://com/token", "https://evilregistry.example.com.co/token",

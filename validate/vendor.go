@@ -7,7 +7,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A vendor is whose registry it is, as far as it shows. It decides how an answer is read where registries differ, and which advice is given; never whether a login is sent.
+// A vendor is whose registry it is, as far as it shows. It decides how an answer is read where registries differ, and
+// which advice is given; never whether a login is sent.
 type vendor string
 
 const (
@@ -67,7 +68,8 @@ func vendorOfHost(host string) vendor {
 	return anyVendor
 }
 
-// answerSigns tells vendors by an answer: what the challenge's parameter, or a header, holds. The first that fits counts.
+// answerSigns tells vendors by an answer: what the challenge's parameter, or a header, holds. The first that fits
+// counts.
 var answerSigns = []struct {
 	header string // A header of the answer; empty for a parameter of its challenges.
 	param  string

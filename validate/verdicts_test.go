@@ -24,8 +24,8 @@ const (
 	verdictsPage  = "../docs/verdicts.md"
 )
 
-// Every registry is brought into every situation, and asked for an image by tag, by digest, and deep. testdata/verdicts.txt says what must come of it; docs/verdicts.md is made from the
-// same run.
+// Every registry is brought into every situation, and asked for an image by tag, by digest, and deep.
+// testdata/verdicts.txt says what must come of it; docs/verdicts.md is made from the same run.
 func TestVerdicts(t *testing.T) {
 	data, err := os.ReadFile(verdictsTable)
 	require.NoError(t, err)

@@ -112,7 +112,8 @@ const (
 	firstBackoff = 200 * time.Millisecond
 )
 
-// ask makes a request and takes its answer, whatever its status; the error is for no answer. It waits for its turn, honours the registry's wish to be left alone, and tries again what is worth it.
+// ask makes a request and takes its answer, whatever its status; the error is for no answer. It waits for its turn,
+// honours the registry's wish to be left alone, and tries again what is worth it.
 func (o *origin) ask(ctx context.Context, t *trace, q query) (*answer, *registry.Error) {
 	for try := 0; ; try++ {
 		if err := o.enter(ctx); err != nil {
@@ -234,7 +235,8 @@ func (o *origin) once(outer context.Context, t *trace, q query) (*answer, *regis
 	return a, nil
 }
 
-// follow sends the request, and again to where it is redirected. The login goes along only within the registry's own host.
+// follow sends the request, and again to where it is redirected. The login goes along only within the registry's own
+// host.
 func (o *origin) follow(ctx context.Context, q query, a *answer) error {
 	u := q.url
 	for hop := 0; ; hop++ {
@@ -300,7 +302,8 @@ func (o *origin) send(ctx context.Context, q query, u *url.URL) (*http.Response,
 //
 //   - A token server is followed within its own host only, for the login goes along.
 //   - https never becomes http.
-//   - The registry may send on to storage, or a mirror, anywhere on the internet or at its own kind of place; the login stays behind.
+//   - The registry may send on to storage, or a mirror, anywhere on the internet or at its own kind of place; the login
+//     stays behind.
 func (o *origin) checkRedirect(from *url.URL, location string, q query) (*url.URL, error) {
 	next, err := from.Parse(location)
 	if err != nil || next.Host == "" {
@@ -329,7 +332,8 @@ func refuse(format string, args ...any) error {
 	return &registry.Error{Code: registry.ErrInsecure, Err: fmt.Errorf(format, args...), Hint: "the redirect was not followed; it is set in the registry's configuration, or that of a proxy before it"}
 }
 
-// sameOrigin reports whether a login for one URL may be sent to the other: the same host and port, and no step down from https.
+// sameOrigin reports whether a login for one URL may be sent to the other: the same host and port, and no step down
+// from https.
 func sameOrigin(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
 }

@@ -111,7 +111,8 @@ var peers = map[string]func(context.Context, work) error{
 	"limit": limit,
 }
 
-// limit is the least that could do the work: a ping, a token for all repositories where one is wanted, and a HEAD each; no verdicts, no evidence.
+// limit is the least that could do the work: a ping, a token for all repositories where one is wanted, and a HEAD each;
+// no verdicts, no evidence.
 func limit(ctx context.Context, w work) error {
 	client := &http.Client{Transport: w.way}
 	do := func(method, u, authorization string) (*http.Response, error) {

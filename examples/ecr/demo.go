@@ -8,8 +8,8 @@ import (
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
 )
 
-// A demo is an AWS in memory with three accounts: a platform, a team that admits the platform to its repository, and one that
-// does not.
+// A demo is an AWS in memory with three accounts: a platform, a team that admits the platform to its repository, and
+// one that does not.
 type demo struct {
 	network *fakenet.Network
 	aws     *ecrtest.AWS

@@ -1,5 +1,5 @@
-// Ecr turns a profile of AWS ECR into a pull secret, aloud: which identity asks for the token, how long it is good, whether it
-// pulls the images.
+// Ecr turns a profile of AWS ECR into a pull secret, aloud: which identity asks for the token, how long it is good,
+// whether it pulls the images.
 //
 //	go run ./examples/ecr
 //
@@ -122,7 +122,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return err
 }
 
-// cloudProfile is the profile that the images need: the first one's registry is the endpoint, those of the others are further hosts.
+// cloudProfile is the profile that the images need: the first one's registry is the endpoint, those of the others are
+// further hosts.
 func cloudProfile(o options) (registry.Profile, error) {
 	p := registry.Profile{Name: "ecr", Kind: registry.ECR, Login: credentials.Login{Ambient: true}}
 	if len(o.roles) > 0 {

@@ -108,7 +108,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return runDemo(ctx, out, o)
 }
 
-// cloudProfile is the profile that the images need: the first one's registry is the endpoint, those of the others are further hosts.
+// cloudProfile is the profile that the images need: the first one's registry is the endpoint, those of the others are
+// further hosts.
 func cloudProfile(o options) (registry.Profile, error) {
 	login := &credentials.GoogleLogin{AccessToken: o.token, Impersonate: o.impersonate}
 	p := registry.Profile{Name: "gcr", Kind: registry.GCR, Login: credentials.Login{Google: login}}

@@ -13,8 +13,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// readProfiles reads profiles from a file of YAML, of which JSON is a part. In place of a text there may be {env: NAME} or {file: PATH}, so that the file itself need not hold a
-// secret; a path is relative to the folder of the file.
+// readProfiles reads profiles from a file of YAML, of which JSON is a part. In place of a text there may be {env: NAME}
+// or {file: PATH}, so that the file itself need not hold a secret; a path is relative to the folder of the file.
 func readProfiles(path string, env func(string) (string, bool)) ([]registry.Profile, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -38,7 +38,8 @@ func readProfiles(path string, env func(string) (string, bool)) ([]registry.Prof
 	return profiles, nil
 }
 
-// withoutValues keeps the first part of an error of the YAML parser: its details may quote a line, and with it a password.
+// withoutValues keeps the first part of an error of the YAML parser: its details may quote a line, and with it a
+// password.
 func withoutValues(err error) error {
 	text, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "yaml: "), ": ")
 	return errors.New(text)

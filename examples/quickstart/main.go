@@ -1,4 +1,5 @@
-// Quickstart walks the whole way from a registry profile to a pull secret, aloud, and needs nothing but Go: the registry, which wants a login, is in memory.
+// Quickstart walks the whole way from a registry profile to a pull secret, aloud, and needs nothing but Go: the
+// registry, which wants a login, is in memory.
 //
 //	go run ./examples/quickstart
 package main

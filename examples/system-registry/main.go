@@ -2,8 +2,9 @@
 //
 //	go run . -dir /var/lib/registry
 //
-// It keeps images and accounts in the folder, and goes on with them when it is started again. The first start makes the account "admin" with a random
-// password, which is in the file admin-password there, and the registry's own certificate authority, which is in the file ca.pem.
+// It keeps images and accounts in the folder, and goes on with them when it is started again. The first start makes the
+// account "admin" with a random password, which is in the file admin-password there, and the registry's own certificate
+// authority, which is in the file ca.pem.
 package main
 
 import (

@@ -19,8 +19,9 @@ import (
 
 const module = "github.com/regcred/regcred"
 
-// What each package of the root module may import beside the standard library. An arrow points at a package of this module, by its
-// path from the root, or at all that is below a path of another. "." is the root package, * any one part of a path.
+// What each package of the root module may import beside the standard library. An arrow points at a package of this
+// module, by its path from the root, or at all that is below a path of another. "." is the root package, * any one part
+// of a path.
 const arrows = `
 	credentials                    ->
 	registry                       -> credentials
@@ -193,8 +194,8 @@ func TestStandardLibraryOnly(t *testing.T) {
 	}
 }
 
-// TestModules keeps out of every go.mod but a few what would force a version of Kubernetes on users, and out of the root's the
-// replacements that they would not see.
+// TestModules keeps out of every go.mod but a few what would force a version of Kubernetes on users, and out of the
+// root's the replacements that they would not see.
 func TestModules(t *testing.T) {
 	err := filepath.WalkDir(root(t), func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {

@@ -4,8 +4,8 @@
 // [Provider] takes the login of a profile as it is: a user name with a password or a token in its place, or none.
 // Endpoint, certificates and proxy stand in the profile too; see [registry.Profile].
 //
-// It asks nobody and renews nothing: where a registry only gives tokens that soon end, a provider of one's own must make
-// them. The guide in docs/custom.md says for each registry which login to make, and how.
+// It asks nobody and renews nothing: where a registry only gives tokens that soon end, a provider of one's own must
+// make them. The guide in docs/custom.md says for each registry which login to make, and how.
 package custom
 
 import (
@@ -26,8 +26,8 @@ func (Provider) Credential(ctx context.Context, p registry.Profile) (credentials
 	return static.Credential(ctx, p)
 }
 
-// Validate reports logins that cannot work, as a [credentials.InvalidError]: an identity of a cloud, a kind of token that
-// the registry at the endpoint is known to refuse, and a token that soon ends where the profile does not say when.
+// Validate reports logins that cannot work, as a [credentials.InvalidError]: an identity of a cloud, a kind of token
+// that the registry at the endpoint is known to refuse, and a token that soon ends where the profile does not say when.
 func (Provider) Validate(p registry.Profile) error { return static.Validate(p) }
 
 var static = providers.Static{Check: check}

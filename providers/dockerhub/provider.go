@@ -26,8 +26,8 @@ func (Provider) Credential(ctx context.Context, p registry.Profile) (credentials
 	return static.Credential(ctx, p)
 }
 
-// Validate reports logins that Docker Hub does not take, as a [credentials.InvalidError]: an identity of a cloud, and an
-// e-mail address in place of the Docker ID.
+// Validate reports logins that Docker Hub does not take, as a [credentials.InvalidError]: an identity of a cloud, and
+// an e-mail address in place of the Docker ID.
 func (Provider) Validate(p registry.Profile) error { return static.Validate(p) }
 
 var static = providers.Static{Check: check}

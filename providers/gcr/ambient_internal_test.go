@@ -15,7 +15,9 @@ import (
 
 // No test may ask the address of real metadata servers, so what a network says where there is none is given.
 func TestNobodyThere(t *testing.T) {
-	dial := func(err error) error { return fmt.Errorf("GET http://x/: %w", &net.OpError{Op: "dial", Net: "tcp", Err: err}) }
+	dial := func(err error) error {
+		return fmt.Errorf("GET http://x/: %w", &net.OpError{Op: "dial", Net: "tcp", Err: err})
+	}
 	require.True(t, nobodyThere(dial(os.NewSyscallError("connect", syscall.EHOSTUNREACH))))
 	require.True(t, nobodyThere(dial(os.NewSyscallError("connect", syscall.ENETUNREACH))))
 	require.True(t, nobodyThere(dial(os.ErrDeadlineExceeded)))

@@ -53,9 +53,10 @@ func (s *session) credential(ctx context.Context) (credentials.Credential, error
 	return id.token, nil
 }
 
-// The scopes of tokens. What stands in a pull secret can only read, whatever its owner may do: read-only is the narrowest
-// scope that Artifact Registry takes (https://developers.google.com/identity/protocols/oauth2/scopes#artifactregistry). To
-// impersonate takes the wide one, in a token that does not leave the process.
+// The scopes of tokens. What stands in a pull secret can only read, whatever its owner may do: read-only is the
+// narrowest scope that Artifact Registry takes
+// (https://developers.google.com/identity/protocols/oauth2/scopes#artifactregistry). To impersonate takes the wide one,
+// in a token that does not leave the process.
 const (
 	scopeRead = "https://www.googleapis.com/auth/cloud-platform.read-only"
 	scopeAll  = "https://www.googleapis.com/auth/cloud-platform"

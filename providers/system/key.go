@@ -12,8 +12,8 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Key mints logins for one account of a registry. The registry keeps the public half. The zero Key is not usable: see [NewKey] and [ParseKey].
-// It prints without its private half.
+// A Key mints logins for one account of a registry. The registry keeps the public half. The zero Key is not usable: see
+// [NewKey] and [ParseKey]. It prints without its private half.
 type Key struct {
 	// Account is whom the logins are for, and Service the name of the registry that takes them.
 	Account, Service string
@@ -34,7 +34,8 @@ type keyFile struct {
 
 const keyKind = "regcred-system-key"
 
-// NewKey returns a new key. Only registries call it; they store what [Key.Public] returns, and hand out what [Key.Encode] does.
+// NewKey returns a new key. Only registries call it; they store what [Key.Public] returns, and hand out what
+// [Key.Encode] does.
 func NewKey(account, service string) Key {
 	var id [8]byte
 	seed := make([]byte, ed25519.SeedSize)
@@ -74,8 +75,8 @@ func (k Key) Public() ed25519.PublicKey {
 
 func (k Key) private() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(k.seed.AppendTo(nil)) }
 
-// sign returns the JSON Web Signature of the claims in its compact form (RFC 7515, RFC 8037). The type in the header keeps a login from being taken
-// for another token (RFC 8725, section 3.11).
+// sign returns the JSON Web Signature of the claims in its compact form (RFC 7515, RFC 8037). The type in the header
+// keeps a login from being taken for another token (RFC 8725, section 3.11).
 func (k Key) sign(claims any) credentials.Secret {
 	header, _ := json.Marshal(map[string]string{"alg": "EdDSA", "typ": loginType, "kid": k.ID})
 	payload, _ := json.Marshal(claims)

@@ -12,14 +12,17 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Provider issues credentials for the integrated registry. The zero Provider is ready to use, and safe for concurrent use.
+// A Provider issues credentials for the integrated registry. The zero Provider is ready to use, and safe for concurrent
+// use.
 //
 // What a profile's login may be:
-//   - Username and Password of an account of the registry, a person's or a robot's: the registry is asked for a short-lived login.
+//   - Username and Password of an account of the registry, a person's or a robot's: the registry is asked for a
+//     short-lived login.
 //   - Fields with just the field "key", a [Key] in its text form: the login is minted here.
 //   - Anonymous, for what the registry lets everybody pull.
 type Provider struct {
-	// Lifetime is how long a credential lives. Zero means one hour. The registry refuses more than it allows, which is a day unless it is told otherwise.
+	// Lifetime is how long a credential lives. Zero means one hour. The registry refuses more than it allows, which is
+	// a day unless it is told otherwise.
 	Lifetime time.Duration
 
 	// Transports keeps connections between calls. Nil means that each call makes its own.
@@ -34,13 +37,15 @@ const (
 	keyField = "key"
 )
 
-// Credential returns a login that pulls what is under the profile's endpoints, and nothing else, until its ExpiresAt; an anonymous one if the profile says
-// anonymous.
+// Credential returns a login that pulls what is under the profile's endpoints, and nothing else, until its ExpiresAt;
+// an anonymous one if the profile says anonymous.
 //
 // Its error is a [registry.Error]:
 //   - [registry.ErrInvalid]: the profile, see [Provider.Validate]; or a lifetime that the registry does not allow.
-//   - [registry.ErrUnauthorized]: the registry does not accept the login. [registry.ErrDenied]: it may not pull what is under the endpoint.
-//   - [registry.ErrRateLimited], with Wait; [registry.ErrUnavailable] and the codes below it; [registry.ErrTLS] and those below it.
+//   - [registry.ErrUnauthorized]: the registry does not accept the login. [registry.ErrDenied]: it may not pull what is
+//     under the endpoint.
+//   - [registry.ErrRateLimited], with Wait; [registry.ErrUnavailable] and the codes below it; [registry.ErrTLS] and
+//     those below it.
 //   - [registry.ErrNotRegistry]: what answers is no System registry.
 //   - [registry.ErrCanceled] or [registry.ErrTimeout]: ctx ended; it wraps the cause.
 func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
@@ -104,7 +109,8 @@ func (v Provider) lifetime() time.Duration {
 	return v.Lifetime
 }
 
-// patterns are the repositories under the endpoints, as the registry writes them: all below a path, and the path itself.
+// patterns are the repositories under the endpoints, as the registry writes them: all below a path, and the path
+// itself.
 func patterns(endpoints []registry.Endpoint) []string {
 	var list []string
 	for _, e := range endpoints {

@@ -20,7 +20,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// issuer is the one path of the registry that the provider asks. The registry itself is tested with the provider in module server.
+// issuer is the one path of the registry that the provider asks. The registry itself is tested with the provider in
+// module server.
 type issuer struct {
 	*httptest.Server
 	answer func(http.ResponseWriter, *http.Request, question)

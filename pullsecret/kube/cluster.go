@@ -15,8 +15,9 @@ import (
 	"github.com/regcred/regcred/pullsecret"
 )
 
-// NewClient returns a client for a [Cluster]: it speaks protobuf, and has no rate limit of its own, which would stretch a rotation over thousands of namespaces to many minutes. What keeps
-// an API server from being overrun is its priority and fairness: when it says to wait, the client waits.
+// NewClient returns a client for a [Cluster]: it speaks protobuf, and has no rate limit of its own, which would stretch
+// a rotation over thousands of namespaces to many minutes. What keeps an API server from being overrun is its priority
+// and fairness: when it says to wait, the client waits.
 func NewClient(config *rest.Config) (kubernetes.Interface, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.RateLimiter = -1, nil
@@ -25,14 +26,17 @@ func NewClient(config *rest.Config) (kubernetes.Interface, error) {
 	return kubernetes.NewForConfig(config)
 }
 
-// A Cluster is a [pullsecret.Cluster] on the API of a real one. Set the fields before the first use; it must not be copied. It works while [Cluster.Run] does.
+// A Cluster is a [pullsecret.Cluster] on the API of a real one. Set the fields before the first use; it must not be
+// copied. It works while [Cluster.Run] does.
 //
-// Secrets are created whole, and changed by a merge patch of what is ours that carries the version it was planned on. Service accounts are patched likewise, so that a
-// list that somebody else changed meanwhile is a conflict and never overwritten.
+// Secrets are created whole, and changed by a merge patch of what is ours that carries the version it was planned on.
+// Service accounts are patched likewise, so that a list that somebody else changed meanwhile is a conflict and never
+// overwritten.
 type Cluster struct {
 	// Client is the way to the API; see [NewClient]. It is required.
 	Client kubernetes.Interface
-	// Owner is the owner of the secrets that are watched: the Syncer's. Empty means "regcred". No other secret of the cluster is ever listed.
+	// Owner is the owner of the secrets that are watched: the Syncer's. Empty means "regcred". No other secret of the
+	// cluster is ever listed.
 	Owner string
 
 	once     sync.Once
@@ -64,7 +68,8 @@ func (c *Cluster) Run(ctx context.Context) error {
 	return nil
 }
 
-// OnEvent has f called with the name of a namespace after anything in it changed, or the namespace itself did. It must return soon. Call OnEvent before Run.
+// OnEvent has f called with the name of a namespace after anything in it changed, or the namespace itself did. It must
+// return soon. Call OnEvent before Run.
 func (c *Cluster) OnEvent(f func(namespace string)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,8 +85,8 @@ func (c *Cluster) event(namespace string) {
 	}
 }
 
-// State returns what the watches have delivered, and what this Cluster wrote since. It sends no request. At first it waits until the watches are
-// complete.
+// State returns what the watches have delivered, and what this Cluster wrote since. It sends no request. At first it
+// waits until the watches are complete.
 func (c *Cluster) State(ctx context.Context, scope pullsecret.Scope) ([]pullsecret.Namespace, error) {
 	if scope.Owner != c.owner() {
 		return nil, fmt.Errorf("the cluster watches the secrets of owner %q, and is asked for those of %q", c.owner(), scope.Owner)
@@ -148,8 +153,8 @@ func (a *account) linked(owner string) []string {
 	return strings.Split(list, ",")
 }
 
-// AddPullSecrets adds pull secrets to a pod template, behind those that it has, and reports whether any was missing. A pod that names pull secrets of its own does not get those of its
-// service account.
+// AddPullSecrets adds pull secrets to a pod template, behind those that it has, and reports whether any was missing. A
+// pod that names pull secrets of its own does not get those of its service account.
 func AddPullSecrets(pod *corev1.PodSpec, names ...string) bool {
 	changed := false
 	for _, name := range names {

@@ -10,11 +10,12 @@ import (
 	"github.com/regcred/regcred/pullsecret"
 )
 
-// A Controller keeps a cluster as it should be: it makes a pass over all namespaces when a renewal or another try is due, and one over those where something changed right after it did, also while a
-// long pass is under way. Set the fields before Start. It must not be copied.
+// A Controller keeps a cluster as it should be: it makes a pass over all namespaces when a renewal or another try is
+// due, and one over those where something changed right after it did, also while a long pass is under way. Set the
+// fields before Start. It must not be copied.
 //
-// It has the methods of a Runnable of controller-runtime, so that mgr.Add(controller) runs it in a manager, on the leader only. Without one, call Start where leadership is
-// taken, and end its context where it is lost.
+// It has the methods of a Runnable of controller-runtime, so that mgr.Add(controller) runs it in a manager, on the
+// leader only. Without one, call Start where leadership is taken, and end its context where it is lost.
 type Controller struct {
 	// Cluster is what is watched. It is run by Start. It is required.
 	Cluster *Cluster
@@ -63,7 +64,8 @@ const (
 // NeedLeaderElection is true: two replicas would renew and write the same.
 func (c *Controller) NeedLeaderElection() bool { return true }
 
-// Wake asks for a pass over all namespaces: the targets have changed, or a credential was renewed. It returns at once, and may be called at any time.
+// Wake asks for a pass over all namespaces: the targets have changed, or a credential was renewed. It returns at once,
+// and may be called at any time.
 func (c *Controller) Wake() { c.due.give() }
 
 // Start runs until ctx ends, and then returns nil. It must be called once.
@@ -131,7 +133,8 @@ func (c *Controller) bring(at time.Time) {
 	}
 }
 
-// events makes a pass over the namespaces in which something happened. What it could not do is tried again by one over all.
+// events makes a pass over the namespaces in which something happened. What it could not do is tried again by one over
+// all.
 func (c *Controller) events(ctx context.Context) {
 	for {
 		select {

@@ -1,9 +1,10 @@
 // Package kube keeps image pull secrets in real Kubernetes clusters.
 //
-// A [Cluster] is a [pullsecret.Cluster] on the API of one: it watches namespaces, service accounts and the owner's own secrets, so that a pass that
-// has nothing to do sends no request, and writes with the version of each object in hand. A [Controller] runs a [pullsecret.Syncer] on it
-// whenever something changes and whenever a renewal is due; it is a Runnable of a controller-runtime manager of any version. [AddPullSecrets] is
-// for programs that write pod templates themselves.
+// A [Cluster] is a [pullsecret.Cluster] on the API of one: it watches namespaces, service accounts and the owner's own
+// secrets, so that a pass that has nothing to do sends no request, and writes with the version of each object in hand.
+// A [Controller] runs a [pullsecret.Syncer] on it whenever something changes and whenever a renewal is due; it is a
+// Runnable of a controller-runtime manager of any version. [AddPullSecrets] is for programs that write pod templates
+// themselves.
 //
 // It does not issue credentials and does not check images. It keeps no content of secrets in memory, only fingerprints.
 package kube

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// An overlay holds what was written and has not come back through the watch yet, so that a Cluster sees its own writes. The zero overlay is ready to use.
+// An overlay holds what was written and has not come back through the watch yet, so that a Cluster sees its own writes.
+// The zero overlay is ready to use.
 type overlay[T any] struct {
 	mu  sync.Mutex
 	own map[string]map[string]*written[T] // By namespace and name.
@@ -21,7 +22,8 @@ type written[T any] struct {
 	at      time.Time
 }
 
-// patience is how long a write may take to come back. After that the watch is believed: the write and somebody's undoing of it may have come back as one.
+// patience is how long a write may take to come back. After that the watch is believed: the write and somebody's
+// undoing of it may have come back as one.
 const patience = 30 * time.Second
 
 // wrote records that an object was written.
@@ -58,7 +60,8 @@ func (o *overlay[T]) drop(namespace, name string) {
 	}
 }
 
-// over returns what there is in a namespace: what the watch delivered, with what was written since. It may change the map.
+// over returns what there is in a namespace: what the watch delivered, with what was written since. It may change the
+// map.
 func (o *overlay[T]) over(namespace string, cached map[string]*T, version func(*T) string) map[string]*T {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -20,7 +20,8 @@ import (
 // fieldManager is who wrote, in managedFields.
 const fieldManager = "regcred"
 
-// Apply makes one change by one request; ReplaceSecret needs two, and if the second fails the secret is missing until the next pass.
+// Apply makes one change by one request; ReplaceSecret needs two, and if the second fails the secret is missing until
+// the next pass.
 func (c *Cluster) Apply(ctx context.Context, change pullsecret.Change) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -115,7 +116,8 @@ func (c *Cluster) delete(ctx context.Context, change pullsecret.Change) error {
 	return nil
 }
 
-// link writes the whole list, which is atomic to Kubernetes, on the condition that the account is what the list was made of.
+// link writes the whole list, which is atomic to Kubernetes, on the condition that the account is what the list was
+// made of.
 func (c *Cluster) link(ctx context.Context, change pullsecret.Change) error {
 	have := c.account(change.Namespace, change.Name)
 	if have == nil || have.ResourceVersion != change.Version {
@@ -164,7 +166,8 @@ func (c *Cluster) account(ns, name string) *account {
 	return c.accounts.over(ns, cached, func(a *account) string { return a.ResourceVersion })[name]
 }
 
-// classify says in the words of package pullsecret what an error is. An API server does not quote the content of secrets.
+// classify says in the words of package pullsecret what an error is. An API server does not quote the content of
+// secrets.
 func classify(ctx context.Context, change pullsecret.Change, err error) error {
 	var status apierrors.APIStatus
 	answered := errors.As(err, &status)

@@ -13,12 +13,14 @@ import (
 	"github.com/regcred/regcred/pullsecret"
 )
 
-// A Cluster is a Kubernetes cluster in memory, as far as a [pullsecret.Syncer] can tell the difference: each write gives an object a new version, a change that was planned on another
-// version is a conflict, a terminating namespace takes nothing new, and the type of a secret cannot be changed. It is a [World] too. The zero Cluster is empty and ready to use;
-// it is safe for concurrent use.
+// A Cluster is a Kubernetes cluster in memory, as far as a [pullsecret.Syncer] can tell the difference: each write
+// gives an object a new version, a change that was planned on another version is a conflict, a terminating namespace
+// takes nothing new, and the type of a secret cannot be changed. It is a [World] too. The zero Cluster is empty and
+// ready to use; it is safe for concurrent use.
 type Cluster struct {
-	// Before is called before each change of Apply is made, and its error is returned in place of making it. It may change the cluster, which is how conflicts come
-	// about. Nil means that nothing happens. Set it before the first use.
+	// Before is called before each change of Apply is made, and its error is returned in place of making it. It may
+	// change the cluster, which is how conflicts come about. Nil means that nothing happens. Set it before the first
+	// use.
 	Before func(ctx context.Context, change pullsecret.Change) error
 
 	mu         sync.Mutex

@@ -8,7 +8,8 @@ import (
 	"slices"
 )
 
-// CreateNamespace is of [World]. The namespace has a service account "default", which the controllers of a real cluster make soon after.
+// CreateNamespace is of [World]. The namespace has a service account "default", which the controllers of a real cluster
+// make soon after.
 func (c *Cluster) CreateNamespace(_ context.Context, name string, labels map[string]string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,7 +21,8 @@ func (sc *scene) link(ctx context.Context, owner string, link, unlink []string) 
 	return sc.Cluster.Apply(ctx, c)
 }
 
-// expect compares the pull secrets of the account with those that are wanted: as they are, and as State shows them at once.
+// expect compares the pull secrets of the account with those that are wanted: as they are, and as State shows them at
+// once.
 func (sc *scene) expect(ctx context.Context, pullSecrets, linked []string) error {
 	are, err := sc.pullSecrets(ctx)
 	if err != nil {

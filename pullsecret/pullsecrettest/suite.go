@@ -1,8 +1,8 @@
-// Package pullsecrettest holds implementations of [pullsecret.Cluster] to its contract, and has a cluster in memory for the tests of programs that keep pull secrets
-// in one.
+// Package pullsecrettest holds implementations of [pullsecret.Cluster] to its contract, and has a cluster in memory for
+// the tests of programs that keep pull secrets in one.
 //
-// [TestCluster] is the contract, rule by rule: call it from a test of a cluster of one's own. [Cluster] is a cluster in memory, whose faults a test chooses, and which
-// others can change meanwhile.
+// [TestCluster] is the contract, rule by rule: call it from a test of a cluster of one's own. [Cluster] is a cluster in
+// memory, whose faults a test chooses, and which others can change meanwhile.
 //
 // It does not run anything in the cluster: there is no kubelet, and no controller makes or deletes objects by itself.
 package pullsecrettest
@@ -25,12 +25,13 @@ type Subject struct {
 	World World
 	// Patience is how long State may take to show what others have changed. Zero means 10 seconds.
 	Patience time.Duration
-	// Lenient says that the World does not check versions, as the fake clientset of client-go does not: rules about conflicts are left out.
+	// Lenient says that the World does not check versions, as the fake clientset of client-go does not: rules about
+	// conflicts are left out.
 	Lenient bool
 }
 
-// TestCluster tests that a cluster keeps the contract of [pullsecret.Cluster]. Each rule is a subtest with its name, and works in namespaces of its own. Run it with the race
-// detector.
+// TestCluster tests that a cluster keeps the contract of [pullsecret.Cluster]. Each rule is a subtest with its name,
+// and works in namespaces of its own. Run it with the race detector.
 func TestCluster(t *testing.T, s Subject) {
 	t.Helper()
 	if s.Cluster == nil || s.World == nil {

@@ -2,11 +2,13 @@ package pullsecrettest
 
 import "context"
 
-// A World is everybody else in a cluster: it sets the scene, changes things behind the back of the [pullsecret.Cluster] under test, and sees what there really is.
+// A World is everybody else in a cluster: it sets the scene, changes things behind the back of the [pullsecret.Cluster]
+// under test, and sees what there really is.
 type World interface {
 	// CreateNamespace makes a namespace with these labels.
 	CreateNamespace(ctx context.Context, name string, labels map[string]string) error
-	// DeleteNamespace starts to delete a namespace with all that is in it. It may stay terminating for ever, or be gone at once.
+	// DeleteNamespace starts to delete a namespace with all that is in it. It may stay terminating for ever, or be gone
+	// at once.
 	DeleteNamespace(ctx context.Context, name string) error
 
 	// WriteSecret makes a secret, or overwrites all of it but its UID.
@@ -27,7 +29,8 @@ type World interface {
 // A SecretObject is a secret as it is stored.
 type SecretObject struct {
 	Name string
-	// UID is new for each object, also for one that has the name of one that was deleted. WriteSecret does not look at it.
+	// UID is new for each object, also for one that has the name of one that was deleted. WriteSecret does not look at
+	// it.
 	UID                 string
 	Type                string
 	Labels, Annotations map[string]string

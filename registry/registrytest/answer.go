@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// An Answer is what is sent, as text with gaps. In Challenge, Header and Body these stand for what the request is about:
+// An Answer is what is sent, as text with gaps. In Challenge, Header and Body these stand for what the request is
+// about:
 //
 //	{scheme} {host}         of the request
 //	{tokenhost}             the host of the token endpoint
@@ -48,7 +49,8 @@ func (a Answer) or(others ...Answer) Answer {
 	return a
 }
 
-// oci returns an answer in the error format of the OCI distribution specification. The detail is JSON; empty means none.
+// oci returns an answer in the error format of the OCI distribution specification. The detail is JSON; empty means
+// none.
 func oci(status int, code, message, detail string) Answer {
 	return Answer{Status: status, Body: errorBody(code, message, detail)}
 }

@@ -18,7 +18,8 @@ type Dialect struct {
 
 	// Open says that everything is public and nobody is ever asked for a login.
 	Open bool
-	// Token is the endpoint that issues bearer tokens. Its zero value means none: the registry wants Basic authentication.
+	// Token is the endpoint that issues bearer tokens. Its zero value means none: the registry wants Basic
+	// authentication.
 	Token TokenEndpoint
 	// Basic says that a user name and password are taken at the registry itself, beside tokens. Without a token
 	// endpoint they always are.
@@ -110,7 +111,8 @@ type TokenEndpoint struct {
 	IgnoresBadLogin bool
 	// NoRights answers a login that has no right to anything. Zero means that it gets a token without rights.
 	NoRights Answer
-	// Denied answers a login that has none of the rights that it asks for. Zero means that it gets a token without them.
+	// Denied answers a login that has none of the rights that it asks for. Zero means that it gets a token without
+	// them.
 	Denied Answer
 
 	// Scope is a regular expression that every scope must match, and BadScope answers one that does not. Empty means

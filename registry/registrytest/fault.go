@@ -19,11 +19,13 @@ type Fault struct {
 	Delay time.Duration
 	// Hang leaves them without an answer until the client gives up.
 	Hang bool
-	// Cut closes the connection without an answer. A Go client asks again on its own if it had used the connection before.
+	// Cut closes the connection without an answer. A Go client asks again on its own if it had used the connection
+	// before.
 	Cut bool
 	// Answer is sent instead of the registry's own. Zero means the registry's own.
 	Answer Answer
-	// Header is set in the answer, whichever it is; an empty value takes a header out. Keys are in their canonical form.
+	// Header is set in the answer, whichever it is; an empty value takes a header out. Keys are in their canonical
+	// form.
 	Header map[string]string
 	// Padding is how many bytes follow the body. They are spaces, so that JSON stays JSON.
 	Padding int64

@@ -35,7 +35,8 @@ type window struct {
 	used int
 }
 
-// limited counts a request for a manifest and reports whether it is one too many. A HEAD is free where the dialect says so.
+// limited counts a request for a manifest and reports whether it is one too many. A HEAD is free where the dialect says
+// so.
 func (c *call) limited(l login) bool {
 	limit := c.reg.RateLimit
 	if limit.Limit <= 0 {

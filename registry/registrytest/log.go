@@ -13,8 +13,8 @@ type Request struct {
 	At time.Time
 	// Part is what it was for: the registry, its token endpoint, or its storage of blobs.
 	Part Part
-	// Method, Host, Path and Query are those of the request, without the values of a query that open something. The Query
-	// of a POST to the token endpoint is what its body says of the kind "grant_type", "service" and "scope".
+	// Method, Host, Path and Query are those of the request, without the values of a query that open something. The
+	// Query of a POST to the token endpoint is what its body says of the kind "grant_type", "service" and "scope".
 	Method string
 	Host   string
 	Path   string

@@ -45,7 +45,8 @@ func documents(manifest []byte) iter.Seq2[document, error] {
 	}
 }
 
-// jsonObjects tells JSON from YAML that starts with a brace. YAML takes JSON, but for the tabs between its parts; within its strings JSON has none.
+// jsonObjects tells JSON from YAML that starts with a brace. YAML takes JSON, but for the tabs between its parts;
+// within its strings JSON has none.
 func jsonObjects(manifest []byte) (iter.Seq2[document, error], bool) {
 	var objects []json.RawMessage
 	var offsets []int

@@ -71,7 +71,8 @@ func (r *reader) object(n *yaml.Node, kind string) Place {
 	return Place{Kind: kind, Namespace: text(field(metadata, "namespace")), Name: name}
 }
 
-// isPodSpec tells the spec of a pod by its containers. That of a custom resource definition is none: there, containers is the name of a property.
+// isPodSpec tells the spec of a pod by its containers. That of a custom resource definition is none: there, containers
+// is the name of a property.
 func isPodSpec(n *yaml.Node) bool {
 	list := sequence(field(n, "containers"))
 	if len(list) == 0 {

@@ -30,9 +30,11 @@ type Pod struct {
 
 // A Place is a place in a manifest.
 type Place struct {
-	// Document is the number of the document and Line the line in the whole manifest; both count from one. A zero Line is not known.
+	// Document is the number of the document and Line the line in the whole manifest; both count from one. A zero Line
+	// is not known.
 	Document, Line int
-	// Kind, Namespace and Name are those of the object. An object without a name has its generateName, and a namespace that is not written is empty.
+	// Kind, Namespace and Name are those of the object. An object without a name has its generateName, and a namespace
+	// that is not written is empty.
 	Kind, Namespace, Name string
 	// Path is where in the object: "spec.template.spec.initContainers[0].image".
 	Path string
@@ -86,9 +88,11 @@ const (
 // ErrTooLarge is a manifest that is larger, or stands for more, than any honest one.
 var ErrTooLarge = errors.New("manifest is too large")
 
-// Images returns all images of a manifest, in the order in which they stand there; one that stands in several places is there several times.
+// Images returns all images of a manifest, in the order in which they stand there; one that stands in several places is
+// there several times.
 //
-// The error joins an [Error] for each thing that is wrong: text that is not YAML, names that are not those of images. What could be read is returned beside it.
+// The error joins an [Error] for each thing that is wrong: text that is not YAML, names that are not those of images.
+// What could be read is returned beside it.
 func Images(manifest []byte) ([]Image, error) {
 	pods, err := Pods(manifest)
 	var images []Image

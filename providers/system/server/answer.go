@@ -13,7 +13,8 @@ import (
 type answer struct {
 	http.ResponseWriter
 	note gate.Note
-	// refusal stands in for an answer of distribution that says that something failed. It is not read once the header is out.
+	// refusal stands in for an answer of distribution that says that something failed. It is not read once the header
+	// is out.
 	refusal error
 
 	status   int

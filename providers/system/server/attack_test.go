@@ -16,8 +16,8 @@ import (
 
 const catalogPath = "/v2/_catalog"
 
-// Two tenants, each with an image. Mallory is of the tenant "evil" and has all rights there. Whatever she asks for of "team", she does not get, and learns no more than of
-// what does not exist.
+// Two tenants, each with an image. Mallory is of the tenant "evil" and has all rights there. Whatever she asks for of
+// "team", she does not get, and learns no more than of what does not exist.
 func TestAttacks(t *testing.T) {
 	r := start(t, server.Server{Dir: t.TempDir(), Policies: []images.Policy{{Repositories: "team/fixed", Immutable: true}}})
 	r.person(t, "mallory", "evil", rule("evil/**", "pull", "push", "delete"))

@@ -19,7 +19,8 @@ import (
 	"github.com/regcred/regcred/providers/system/server"
 )
 
-// BenchmarkRegistry is this registry beside distribution's handlers alone, without accounts or tokens, both over files and without TLS, in one run:
+// BenchmarkRegistry is this registry beside distribution's handlers alone, without accounts or tokens, both over files
+// and without TLS, in one run:
 //
 //	go test -run '^$' -bench Registry -count 6 . | benchstat -col /registry -
 func BenchmarkRegistry(b *testing.B) {

@@ -12,10 +12,12 @@ import (
 	"github.com/distribution/distribution/v3/registry/storage/driver/factory"
 )
 
-// extension is the name under which distribution finds our driver and access controller: it makes both from a configuration, and we have them already.
+// extension is the name under which distribution finds our driver and access controller: it makes both from a
+// configuration, and we have them already.
 const extension = "regcred"
 
-// register tells distribution's tables of names, which belong to the process, how to take a value out of a configuration. No server is in them.
+// register tells distribution's tables of names, which belong to the process, how to take a value out of a
+// configuration. No server is in them.
 var register = sync.OnceValue(func() error {
 	factory.Register(extension, driverFactory{})
 	return auth.Register(extension, func(options map[string]any) (auth.AccessController, error) {
@@ -37,8 +39,8 @@ func (driverFactory) Create(_ context.Context, parameters map[string]any) (stora
 	return driver, nil
 }
 
-// newApp returns distribution's handlers over the driver. There is no cache of blobs: one in memory goes wrong when another replica, or a collection, removes a blob, and files
-// are looked up as fast.
+// newApp returns distribution's handlers over the driver. There is no cache of blobs: one in memory goes wrong when
+// another replica, or a collection, removes a blob, and files are looked up as fast.
 func newApp(ctx context.Context, driver storagedriver.StorageDriver, controller auth.AccessController, secret string, redirect bool) (*handlers.App, error) {
 	if err := register(); err != nil {
 		return nil, err

@@ -15,7 +15,8 @@ import (
 type Event struct {
 	Time time.Time
 	Kind EventKind
-	// Account is who did it, by the name that was given: for a login that was refused, whatever was typed there. Empty means nobody that is known.
+	// Account is who did it, by the name that was given: for a login that was refused, whatever was typed there. Empty
+	// means nobody that is known.
 	Account string
 	// Client is the address of who did it. Empty means the registry itself.
 	Client string
@@ -77,7 +78,8 @@ func (r *Registry) loggedIn(req *http.Request, account string, err error) {
 // maxLoggedName keeps those who guess from filling logs. It is longer than any account's name.
 const maxLoggedName = 100
 
-// client returns the address of who sent the request: that of the connection, or what the last proxy that is trusted saw.
+// client returns the address of who sent the request: that of the connection, or what the last proxy that is trusted
+// saw.
 func (r *Registry) client(req *http.Request) string {
 	addr := req.RemoteAddr
 	forwarded := strings.Split(strings.Join(req.Header["X-Forwarded-For"], ","), ",")

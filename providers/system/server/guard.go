@@ -24,8 +24,8 @@ const (
 	collectWait = 30 * time.Second
 )
 
-// guard stands before distribution: it holds what changes to the policies, and knows nothing of rights, which distribution asks the gate for. What it refuses, it refuses to those
-// only who have the right to ask.
+// guard stands before distribution: it holds what changes to the policies, and knows nothing of rights, which
+// distribution asks the gate for. What it refuses, it refuses to those only who have the right to ask.
 type guard struct {
 	registry *Registry
 	routes   *mux.Router // Distribution's own, so that both read a path alike.

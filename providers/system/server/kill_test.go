@@ -87,8 +87,8 @@ func (r *running) tryPushAs(t *testing.T, name, repository, tag, layer string) b
 	return resp != nil && resp.StatusCode == http.StatusCreated
 }
 
-// A registry is killed in the middle of pushes, again and again. All that it acknowledged is there, whole, and it starts by itself. REGCRED_KILLS is how often; the
-// number in docs/system.md is of 50.
+// A registry is killed in the middle of pushes, again and again. All that it acknowledged is there, whole, and it
+// starts by itself. REGCRED_KILLS is how often; the number in docs/system.md is of 50.
 func TestKill(t *testing.T) {
 	kills := 5
 	if n, err := strconv.Atoi(os.Getenv("REGCRED_KILLS")); err == nil {

@@ -52,7 +52,8 @@ func TestManyAtOnce(t *testing.T) {
 	collecting.Wait()
 }
 
-// TestTwoReplicas has two servers over one storage and one store, between which a client goes back and forth as behind a load balancer.
+// TestTwoReplicas has two servers over one storage and one store, between which a client goes back and forth as behind
+// a load balancer.
 func TestTwoReplicas(t *testing.T) {
 	storage, table := inmemory.New(), new(store.Memory)
 	a, b := start(t, server.Server{Driver: storage, Store: table}), start(t, server.Server{Driver: storage, Store: table})
@@ -76,7 +77,8 @@ func TestTwoReplicas(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, resp.StatusCode, "what one replica was told, the other knows at once")
 }
 
-// fullDisk is a storage that has room for so many bytes only. Distribution asks a driver through many doors; these are those that write.
+// fullDisk is a storage that has room for so many bytes only. Distribution asks a driver through many doors; these are
+// those that write.
 type fullDisk struct {
 	storagedriver.StorageDriver
 	mu   sync.Mutex

@@ -13,7 +13,8 @@ const (
 	measureEvery = time.Hour
 )
 
-// Maintain rotates keys, collects and measures until ctx ends. [Server.Run] calls it. What goes wrong is told to OnError, and tried again at the next turn.
+// Maintain rotates keys, collects and measures until ctx ends. [Server.Run] calls it. What goes wrong is told to
+// OnError, and tried again at the next turn.
 func (r *Registry) Maintain(ctx context.Context) {
 	rotate, measure := time.NewTicker(rotateLook), time.NewTicker(measureEvery)
 	defer rotate.Stop()

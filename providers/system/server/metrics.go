@@ -7,7 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the registry's numbers. No label has a name of a repository or account in it: there are too many of them, and they belong to tenants.
+// metrics are the registry's numbers. No label has a name of a repository or account in it: there are too many of them,
+// and they belong to tenants.
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -54,7 +55,8 @@ func method(m string) string {
 
 func (m *metrics) login(err error) { m.logins.WithLabelValues(loginResult(err)).Inc() }
 
-// Describe implements [prometheus.Collector]: register the Registry where the program's metrics are, to have numbers of requests, their times, and logins.
+// Describe implements [prometheus.Collector]: register the Registry where the program's metrics are, to have numbers of
+// requests, their times, and logins.
 func (r *Registry) Describe(descs chan<- *prometheus.Desc) {
 	for _, c := range r.metrics.all() {
 		c.Describe(descs)

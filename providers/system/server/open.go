@@ -23,7 +23,8 @@ import (
 	"github.com/regcred/regcred/providers/system/server/store"
 )
 
-// A Registry is a registry that is open: an [http.Handler], safe for concurrent use. Close it. A program that serves it itself also calls [Registry.Maintain].
+// A Registry is a registry that is open: an [http.Handler], safe for concurrent use. Close it. A program that serves it
+// itself also calls [Registry.Maintain].
 type Registry struct {
 	config    Server
 	store     store.Store
@@ -39,7 +40,8 @@ type Registry struct {
 	metrics   *metrics
 }
 
-// Open opens the registry without serving it: the storage, the accounts, and the keys, which it makes at the first time.
+// Open opens the registry without serving it: the storage, the accounts, and the keys, which it makes at the first
+// time.
 func (s Server) Open(ctx context.Context) (*Registry, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
@@ -158,7 +160,8 @@ func (r *Registry) firstAccount(ctx context.Context) error {
 	return nil
 }
 
-// uploadSecretKey holds what distribution signs the state of uploads with. Replicas must share it: an upload may go on at another one.
+// uploadSecretKey holds what distribution signs the state of uploads with. Replicas must share it: an upload may go on
+// at another one.
 const uploadSecretKey = "keys/upload"
 
 func (r *Registry) uploadSecret(ctx context.Context) (string, error) {
@@ -186,8 +189,10 @@ func (r *Registry) Accounts() *accounts.Book { return r.book }
 // Images returns what is there.
 func (r *Registry) Images() *images.Catalog { return r.catalog }
 
-// CA returns the certificate of the registry's own authority, in PEM: what clients must trust, and a profile carries in its transport, where Server.TLS is nil.
+// CA returns the certificate of the registry's own authority, in PEM: what clients must trust, and a profile carries in
+// its transport, where Server.TLS is nil.
 func (r *Registry) CA() string { return r.authority.PEM() }
 
-// ServeHTTP implements [http.Handler]: the registry under /v2/, its tokens under /token, the API under /api/, the console under /console/, and /healthz and /readyz.
+// ServeHTTP implements [http.Handler]: the registry under /v2/, its tokens under /token, the API under /api/, the
+// console under /console/, and /healthz and /readyz.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.handler.ServeHTTP(w, req) }

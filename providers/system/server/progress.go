@@ -6,10 +6,12 @@ import (
 	"time"
 )
 
-// stalled is how long a client may send or take nothing in the middle of a request. It is generous: distribution itself may be slow to take what is sent.
+// stalled is how long a client may send or take nothing in the middle of a request. It is generous: distribution itself
+// may be slow to take what is sent.
 const stalled = time.Minute
 
-// progress gives each step of a request its own time limit, so that a layer may take hours, and a client that stands still does not hold a connection.
+// progress gives each step of a request its own time limit, so that a layer may take hours, and a client that stands
+// still does not hold a connection.
 func progress(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
@@ -43,7 +45,8 @@ func (w *slowWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// sendStep is how much is sent within one time limit by sendfile, which a file's layer goes by: 1 MiB a minute is slower than any line that is worth waiting for.
+// sendStep is how much is sent within one time limit by sendfile, which a file's layer goes by: 1 MiB a minute is
+// slower than any line that is worth waiting for.
 const sendStep = 1 << 20
 
 // ReadFrom keeps sendfile, a third of the cost of sending a layer without TLS.

@@ -22,7 +22,8 @@ const (
 	maxHeaderBytes    = 64 << 10
 )
 
-// run serves until ctx ends. There is no time limit on a whole request: a large layer over a slow line takes its time. [progress] limits how long nothing may move.
+// run serves until ctx ends. There is no time limit on a whole request: a large layer over a slow line takes its time.
+// [progress] limits how long nothing may move.
 func (r *Registry) run(ctx context.Context) error {
 	listener, err := r.listen(ctx)
 	if err != nil {

@@ -56,8 +56,8 @@ func (r *running) Events() []server.Event {
 	return append([]server.Event(nil), r.events...)
 }
 
-// start serves the registry until the test ends, or stop is called, with the accounts "ann", who may do everything below team/, and "root", who
-// manages all; the password of each is "password of " and the name.
+// start serves the registry until the test ends, or stop is called, with the accounts "ann", who may do everything
+// below team/, and "root", who manages all; the password of each is "password of " and the name.
 func start(t *testing.T, s server.Server) *running {
 	r, _ := startStop(t, s)
 	return r

@@ -10,17 +10,19 @@ import (
 
 // An Account is a person or a robot. It is plain data and holds no password.
 type Account struct {
-	// Name is what one logs in with: lower-case letters and digits, with dots, hyphens and underscores between them, at most 64. That of a robot is
-	// its tenant, or "robot" where it has none, a plus, and a name of its own: "team+ci".
+	// Name is what one logs in with: lower-case letters and digits, with dots, hyphens and underscores between them, at
+	// most 64. That of a robot is its tenant, or "robot" where it has none, a plus, and a name of its own: "team+ci".
 	Name string `json:"name"`
 	// Description is for people.
 	Description string `json:"description,omitempty"`
 
-	// Tenant is the first part of the names of all repositories that the account can see: "team" for team/app. Empty means that it is not bound to one.
+	// Tenant is the first part of the names of all repositories that the account can see: "team" for team/app. Empty
+	// means that it is not bound to one.
 	Tenant string `json:"tenant,omitempty"`
 	// Rules give it rights, within its tenant. None means none.
 	Rules []Rule `json:"rules,omitempty"`
-	// Admin lets it manage accounts: those of its tenant, or all if it has none. It gives no right to images. A robot is never one.
+	// Admin lets it manage accounts: those of its tenant, or all if it has none. It gives no right to images. A robot
+	// is never one.
 	Admin bool `json:"admin,omitempty"`
 
 	// Disabled says that it cannot be used.
@@ -33,7 +35,8 @@ type Account struct {
 	// Keys are the keys that may mint logins for it; see [Book.AddKey].
 	Keys []Key `json:"keys,omitempty"`
 
-	// Epoch is a random text that changes with the password, or secret: tokens name it, so that those from before are worth nothing. The Book sets it.
+	// Epoch is a random text that changes with the password, or secret: tokens name it, so that those from before are
+	// worth nothing. The Book sets it.
 	Epoch string `json:"epoch,omitempty"`
 
 	version uint64 // Of the entry in the store; zero for an account that is not there yet.
@@ -47,8 +50,8 @@ func (a Account) Active(now time.Time) bool {
 	return !a.Disabled && (a.ExpiresAt.IsZero() || now.Before(a.ExpiresAt))
 }
 
-// Allows reports whether the account may do action to the repository: a rule says so, and the repository is in its tenant. It does not ask whether the
-// account is active.
+// Allows reports whether the account may do action to the repository: a rule says so, and the repository is in its
+// tenant. It does not ask whether the account is active.
 func (a Account) Allows(action Action, repository string) bool {
 	return inTenant(a.Tenant, repository) && slices.ContainsFunc(a.Rules, func(r Rule) bool { return r.Allows(action, repository) })
 }
@@ -61,7 +64,8 @@ func inTenant(tenant, repository string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// Manages reports whether a is an admin who may make, change and delete the account: one of its tenant, or any if it has none.
+// Manages reports whether a is an admin who may make, change and delete the account: one of its tenant, or any if it
+// has none.
 func (a Account) Manages(other Account) bool {
 	return a.Admin && (a.Tenant == "" || a.Tenant == other.Tenant)
 }

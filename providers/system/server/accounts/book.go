@@ -117,7 +117,8 @@ func (b *Book) Create(ctx context.Context, a Account, password credentials.Secre
 	return b.write(ctx, record{a, hash})
 }
 
-// CreateRobot makes a robot's account and returns its secret, which is not kept and cannot be asked for again. It fails with [ErrExists] or [ErrInvalid].
+// CreateRobot makes a robot's account and returns its secret, which is not kept and cannot be asked for again. It fails
+// with [ErrExists] or [ErrInvalid].
 func (b *Book) CreateRobot(ctx context.Context, a Account) (credentials.Secret, error) {
 	if !a.Robot() {
 		return credentials.Secret{}, fmt.Errorf("%w: %s is not the name of a robot", ErrInvalid, a.Name)
@@ -142,8 +143,8 @@ func (b *Book) Delete(ctx context.Context, name string) error {
 	return nil
 }
 
-// Update changes the account, but for its name, its time of creation and its epoch. Two updates at once both take effect: change may be called again, on what
-// the other one left.
+// Update changes the account, but for its name, its time of creation and its epoch. Two updates at once both take
+// effect: change may be called again, on what the other one left.
 func (b *Book) Update(ctx context.Context, name string, change func(*Account) error) error {
 	return b.update(ctx, name, func(r *record) error {
 		kept := r.Account
@@ -204,8 +205,9 @@ func (b *Book) NewSecret(ctx context.Context, name string) (credentials.Secret, 
 	return secret, nil
 }
 
-// AddKey makes a key that mints logins for the account, as [system.Provider] does, and returns its text, which is not kept: it goes into a profile's
-// login. Service is the name of the registry that tokens are meant for. The key stays good until it is removed from the account's Keys.
+// AddKey makes a key that mints logins for the account, as [system.Provider] does, and returns its text, which is not
+// kept: it goes into a profile's login. Service is the name of the registry that tokens are meant for. The key stays
+// good until it is removed from the account's Keys.
 func (b *Book) AddKey(ctx context.Context, name, service string) (credentials.Secret, error) {
 	key := system.NewKey(name, service)
 	err := b.update(ctx, name, func(r *record) error {
@@ -218,8 +220,8 @@ func (b *Book) AddKey(ctx context.Context, name, service string) (credentials.Se
 	return key.Encode(), nil
 }
 
-// Verify returns the account if the password is its password and it is active, or [ErrRefused]; other errors mean that it could not find out.
-// For a person it takes about 50 ms of computing, also where there is no such account.
+// Verify returns the account if the password is its password and it is active, or [ErrRefused]; other errors mean that
+// it could not find out. For a person it takes about 50 ms of computing, also where there is no such account.
 func (b *Book) Verify(ctx context.Context, name string, password credentials.Secret) (Account, error) {
 	r, err := b.read(ctx, name)
 	if err != nil && !errors.Is(err, ErrNotFound) {

@@ -12,8 +12,9 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A person's password is hashed slowly, for people choose what can be guessed. The secret of a robot is 256 random bits, which nobody can guess however fast
-// they try, so a fast hash is as safe, and a cluster that starts a thousand pods does not cost a minute of computing.
+// A person's password is hashed slowly, for people choose what can be guessed. The secret of a robot is 256 random
+// bits, which nobody can guess however fast they try, so a fast hash is as safe, and a cluster that starts a thousand
+// pods does not cost a minute of computing.
 const (
 	// bcryptCost gives about 50 ms on today's machines; OWASP's Password Storage Cheat Sheet asks for 10 at least.
 	bcryptCost = 10
@@ -56,6 +57,6 @@ func matches(robot bool, hash []byte, p credentials.Secret) bool {
 	return p.Len() <= maxPassword && bcrypt.CompareHashAndPassword(hash, p.AppendTo(nil)) == nil
 }
 
-// dummyHash is compared with where there is no account of a name, so that the time of the answer does not tell which names exist. No password is known for it:
-// it is the hash of random bytes.
+// dummyHash is compared with where there is no account of a name, so that the time of the answer does not tell which
+// names exist. No password is known for it: it is the hash of random bytes.
 const dummyHash = "$2a$10$X/8z/dVjAVqxkzn69ZKhM.IxezixaY8H9xBXyPUHz61SqmLKdGPIq"

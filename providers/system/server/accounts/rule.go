@@ -18,8 +18,9 @@ const (
 
 // A Rule gives the right to some actions on some repositories.
 type Rule struct {
-	// Repositories is a pattern for names of repositories. A part "*" stands for any one part, "**" for any number of parts, none included:
-	// "team/*" is team/app and not team/app/base, "team/**" is team, team/app and team/app/base, "**" is every repository. Within a part, * is no wildcard.
+	// Repositories is a pattern for names of repositories. A part "*" stands for any one part, "**" for any number of
+	// parts, none included: "team/*" is team/app and not team/app/base, "team/**" is team, team/app and team/app/base,
+	// "**" is every repository. Within a part, * is no wildcard.
 	Repositories string `json:"repositories"`
 	// Actions are what may be done. None means that the rule gives no right.
 	Actions []Action `json:"actions"`
@@ -71,7 +72,8 @@ func validPart(s string) bool {
 	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789._-") == ""
 }
 
-// Match reports whether the pattern of a [Rule] matches the name of a repository. What can be no name, such as team/../other, matches nothing.
+// Match reports whether the pattern of a [Rule] matches the name of a repository. What can be no name, such as
+// team/../other, matches nothing.
 func Match(pattern, repository string) bool {
 	name := strings.Split(repository, "/")
 	for _, part := range name {
@@ -82,8 +84,8 @@ func Match(pattern, repository string) bool {
 	return pattern == "**" || matchParts(strings.Split(pattern, "/"), name)
 }
 
-// matchParts goes back to the last ** only, which is enough: an earlier one could match nothing more. So its time is the product of the
-// lengths at worst.
+// matchParts goes back to the last ** only, which is enough: an earlier one could match nothing more. So its time is
+// the product of the lengths at worst.
 func matchParts(pattern, name []string) bool {
 	p, n, star, mark := 0, 0, -1, 0
 	for n < len(name) {

@@ -62,8 +62,8 @@ func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []Po
 // page is how many names are read at once.
 const page = 100
 
-// Repositories yields the names of all repositories that have or had an image and come after a name, in the order in which a storage walks; an error is the last
-// thing that it yields. An empty name means from the start.
+// Repositories yields the names of all repositories that have or had an image and come after a name, in the order in
+// which a storage walks; an error is the last thing that it yields. An empty name means from the start.
 func (c *Catalog) Repositories(ctx context.Context, after string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		last, names := after, make([]string, page)
@@ -103,7 +103,8 @@ func (c *Catalog) Tags(ctx context.Context, repository string) ([]string, error)
 	return tags, nil
 }
 
-// Images yields the tagged images of the repository by tag; an error is the last thing that it yields. A tag that goes meanwhile is left out.
+// Images yields the tagged images of the repository by tag; an error is the last thing that it yields. A tag that goes
+// meanwhile is left out.
 func (c *Catalog) Images(ctx context.Context, repository string) iter.Seq2[Image, error] {
 	return func(yield func(Image, error) bool) {
 		tags, err := c.Tags(ctx, repository)
@@ -183,7 +184,8 @@ func notFound(err error) bool {
 	return ok
 }
 
-// root is where distribution keeps what is known of repositories; its layout is the same since version 2.0 of it, and has to be, for storages outlive programs.
+// root is where distribution keeps what is known of repositories; its layout is the same since version 2.0 of it, and
+// has to be, for storages outlive programs.
 const (
 	root      = "/docker/registry/v2/repositories"
 	blobsRoot = "/docker/registry/v2/blobs"

@@ -12,8 +12,9 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Changing waits until nobody collects and nobody else changes the same tag, and keeps both out until done is called. The server holds it around what clients do
-// to manifests. Reference is a tag or digest. An error means that ctx ended first.
+// Changing waits until nobody collects and nobody else changes the same tag, and keeps both out until done is called.
+// The server holds it around what clients do to manifests. Reference is a tag or digest. An error means that ctx ended
+// first.
 func (c *Catalog) Changing(ctx context.Context, repository, reference string) (done func(), err error) {
 	if err := c.door.Acquire(ctx, 1); err != nil {
 		return nil, context.Cause(ctx)
@@ -28,7 +29,8 @@ func (c *Catalog) Changing(ctx context.Context, repository, reference string) (d
 	}
 }
 
-// MayPut reports whether the policies let the tag mean the manifest with the digest: [ErrImmutable] or [ErrFull] if not. Call it between Changing and done.
+// MayPut reports whether the policies let the tag mean the manifest with the digest: [ErrImmutable] or [ErrFull] if
+// not. Call it between Changing and done.
 func (c *Catalog) MayPut(ctx context.Context, repository, tag, digest string) error {
 	if err := c.quotas.full(repository); err != nil {
 		return err
@@ -46,7 +48,8 @@ func (c *Catalog) MayPut(ctx context.Context, repository, tag, digest string) er
 	return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, tag)
 }
 
-// MayDelete reports whether the policies let a client delete the tag, or the image with the digest: [ErrImmutable] if not. Call it between Changing and done.
+// MayDelete reports whether the policies let a client delete the tag, or the image with the digest: [ErrImmutable] if
+// not. Call it between Changing and done.
 func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) error {
 	if !c.immutable(repository) {
 		return nil
@@ -81,7 +84,8 @@ func (c *Catalog) tagsOf(ctx context.Context, repository string, d digest.Digest
 	return tags, nil
 }
 
-// Delete removes a tag, or with a digest the image and all its tags; the data goes when it is collected. It fails with [ErrNotFound], or [ErrImmutable].
+// Delete removes a tag, or with a digest the image and all its tags; the data goes when it is collected. It fails with
+// [ErrNotFound], or [ErrImmutable].
 func (c *Catalog) Delete(ctx context.Context, repository, reference string) error {
 	done, err := c.Changing(ctx, repository, reference)
 	if err != nil {

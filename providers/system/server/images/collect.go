@@ -16,7 +16,8 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// grace is for pushes under way: a client uploads layers before the manifest that uses them. It is longer than any client takes, and an abandoned upload costs a day of disk.
+// grace is for pushes under way: a client uploads layers before the manifest that uses them. It is longer than any
+// client takes, and an abandoned upload costs a day of disk.
 const grace = 24 * time.Hour
 
 // A Collection says what [Catalog.Collect] removed.
@@ -30,11 +31,11 @@ type Collection struct {
 	Uploads int
 }
 
-// Collect removes what the policies keep no longer, uploads that were never finished, and what no image uses. Data and uploads are left alone for a day, for they may belong to
-// a push that goes on.
+// Collect removes what the policies keep no longer, uploads that were never finished, and what no image uses. Data and
+// uploads are left alone for a day, for they may belong to a push that goes on.
 //
-// Meanwhile images are pulled, and layers pushed; manifests wait for it, and so does what deletes. That holds within one process only: where
-// several replicas share a storage, collect in one while the others take no pushes.
+// Meanwhile images are pulled, and layers pushed; manifests wait for it, and so does what deletes. That holds within
+// one process only: where several replicas share a storage, collect in one while the others take no pushes.
 func (c *Catalog) Collect(ctx context.Context) (Collection, error) {
 	// All of it, so that nobody is between the check of a manifest and its link.
 	if err := c.door.Acquire(ctx, math.MaxInt64); err != nil {
@@ -68,7 +69,8 @@ func (g *collector) run(ctx context.Context) error {
 	if err := g.purgeUploads(ctx); err != nil {
 		return err
 	}
-	// All is marked before anything of it is swept, so that a manifest that cannot be read stops the run, and not the images.
+	// All is marked before anything of it is swept, so that a manifest that cannot be read stops the run, and not the
+	// images.
 	for name, r := range g.inv.repositories {
 		if err := g.mark(ctx, name, r); err != nil {
 			return err

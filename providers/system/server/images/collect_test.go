@@ -72,7 +72,8 @@ func TestCollectInTheMiddleOfAPush(t *testing.T) {
 	})
 }
 
-// vanishing is a storage in which others delete while it is walked: a folder that is there when it is listed is gone when it is entered.
+// vanishing is a storage in which others delete while it is walked: a folder that is there when it is listed is gone
+// when it is entered.
 type vanishing struct {
 	storagedriver.StorageDriver
 	path string

@@ -21,12 +21,14 @@ type Image struct {
 	Tag       string `json:"tag,omitempty"`
 	Digest    string `json:"digest"`
 	MediaType string `json:"mediaType"`
-	// Size is what a client downloads: layers, configs and manifests, for all platforms together; what two platforms share counts once. What the registry does not have
-	// itself counts by what the manifest says.
+	// Size is what a client downloads: layers, configs and manifests, for all platforms together; what two platforms
+	// share counts once. What the registry does not have itself counts by what the manifest says.
 	Size int64 `json:"size"`
-	// Platforms are such as "linux/arm64/v8", sorted. None means that the image does not say, as for charts and other artifacts.
+	// Platforms are such as "linux/arm64/v8", sorted. None means that the image does not say, as for charts and other
+	// artifacts.
 	Platforms []string `json:"platforms,omitempty"`
-	// CreatedAt is what the image says of itself. Zero means nothing. PushedAt is when the tag was set to this image. Zero means not known.
+	// CreatedAt is what the image says of itself. Zero means nothing. PushedAt is when the tag was set to this image.
+	// Zero means not known.
 	CreatedAt time.Time `json:"createdAt,omitzero"`
 	PushedAt  time.Time `json:"pushedAt,omitzero"`
 }
@@ -109,7 +111,8 @@ func (s *summary) add(ctx context.Context, d digest.Digest, platform *v1.Platfor
 	return nil
 }
 
-// child adds one of the manifests of an index. One that was not pushed, or that is gone, counts by what the index says of it.
+// child adds one of the manifests of an index. One that was not pushed, or that is gone, counts by what the index says
+// of it.
 func (s *summary) child(ctx context.Context, child v1.Descriptor) error {
 	if s.seen[child.Digest] {
 		return nil

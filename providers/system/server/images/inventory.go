@@ -42,8 +42,9 @@ func (c *Catalog) inventory(ctx context.Context) (*inventory, error) {
 	return inv, nil
 }
 
-// walk visits all files and folders below from, by their paths below it; a folder for which visit returns false is not entered. What goes meanwhile is left
-// out, and nothing else: the drivers' own Walk ends early and without an error where a folder goes, and what is collected by half a list is lost.
+// walk visits all files and folders below from, by their paths below it; a folder for which visit returns false is not
+// entered. What goes meanwhile is left out, and nothing else: the drivers' own Walk ends early and without an error
+// where a folder goes, and what is collected by half a list is lost.
 func (c *Catalog) walk(ctx context.Context, from string, visit func(path string, info storagedriver.FileInfo) (enter bool)) error {
 	pending := []string{from}
 	for len(pending) > 0 {
@@ -69,8 +70,8 @@ func (c *Catalog) walk(ctx context.Context, from string, visit func(path string,
 	return nil
 }
 
-// link reads "team/app/_layers/sha256/HEX/link", "team/app/_manifests/revisions/sha256/HEX/link", "team/app/_manifests/tags/TAG/current/link"
-// and "team/app/_uploads/ID".
+// link reads "team/app/_layers/sha256/HEX/link", "team/app/_manifests/revisions/sha256/HEX/link",
+// "team/app/_manifests/tags/TAG/current/link" and "team/app/_uploads/ID".
 func (inv *inventory) link(path string, info storagedriver.FileInfo) bool {
 	i := strings.Index(path, "/_") // No part of a repository's name starts with an underscore.
 	if i < 0 {

@@ -9,22 +9,26 @@ import (
 	"github.com/regcred/regcred/providers/system/server/accounts"
 )
 
-// A Policy is what holds for some repositories. Of a Policy, each field that is not zero counts; of several that match a repository, all do.
+// A Policy is what holds for some repositories. Of a Policy, each field that is not zero counts; of several that match
+// a repository, all do.
 type Policy struct {
 	// Repositories is a pattern for their names; see [accounts.Rule]. Each tenant has one of its own with "tenant/**".
 	Repositories string
 
-	// Immutable says that a tag, once pushed, never means another image, and that clients cannot delete it, nor the image it means.
+	// Immutable says that a tag, once pushed, never means another image, and that clients cannot delete it, nor the
+	// image it means.
 	Immutable bool
 
-	// KeepTags and KeepFor bound how many tags of a repository are kept, the newest ones, and how long since they were pushed. A tag is removed if it is over each of
-	// the two that is set. Both zero means that all are kept.
+	// KeepTags and KeepFor bound how many tags of a repository are kept, the newest ones, and how long since they were
+	// pushed. A tag is removed if it is over each of the two that is set. Both zero means that all are kept.
 	KeepTags int
 	KeepFor  time.Duration
-	// KeepUntagged is how long an image that no tag means is kept. Zero means forever, for nodes that were told a digest may ask for it again.
+	// KeepUntagged is how long an image that no tag means is kept. Zero means forever, for nodes that were told a
+	// digest may ask for it again.
 	KeepUntagged time.Duration
 
-	// MaxBytes is how much the repositories may hold together; a layer that several of them have counts once. Zero means no limit.
+	// MaxBytes is how much the repositories may hold together; a layer that several of them have counts once. Zero
+	// means no limit.
 	MaxBytes int64
 }
 

@@ -10,8 +10,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// quotas counts what the policies with a limit hold. It is exact when measured, and counts all that is uploaded in between: what the registry turns out to have already
-// counts twice until then, so that a limit is never passed by much, and sometimes kept too early.
+// quotas counts what the policies with a limit hold. It is exact when measured, and counts all that is uploaded in
+// between: what the registry turns out to have already counts twice until then, so that a limit is never passed by
+// much, and sometimes kept too early.
 type quotas struct {
 	mu    sync.Mutex
 	rooms []*room
@@ -81,8 +82,8 @@ func (c *Catalog) Limited(repository string) bool {
 	return slices.ContainsFunc(c.quotas.rooms, func(r *room) bool { return r.policy.matches(repository) })
 }
 
-// Upload returns the body, which fails with [ErrFull] once more is read of it than there is room for in the repository. Size is the length that was announced, or -1:
-// an upload that cannot fit is refused at once.
+// Upload returns the body, which fails with [ErrFull] once more is read of it than there is room for in the repository.
+// Size is the length that was announced, or -1: an upload that cannot fit is refused at once.
 func (c *Catalog) Upload(repository string, size int64, body io.ReadCloser) (io.ReadCloser, error) {
 	if size > 0 {
 		if err := c.quotas.add(repository, size); err != nil {
@@ -112,7 +113,8 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Measure counts anew how much the repositories of policies with a limit hold. The server calls it at its start and now and then.
+// Measure counts anew how much the repositories of policies with a limit hold. The server calls it at its start and now
+// and then.
 func (c *Catalog) Measure(ctx context.Context) error {
 	if len(c.quotas.rooms) == 0 {
 		return nil

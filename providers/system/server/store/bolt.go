@@ -15,17 +15,19 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// File is a [Store] in one file, for one process at a time. Make it with [Open]. Each change is on the disk before it is reported.
+// File is a [Store] in one file, for one process at a time. Make it with [Open]. Each change is on the disk before it
+// is reported.
 type File struct{ db *bbolt.DB }
 
-// openTimeout is how long Open waits for the process before this one to let go of the file, as it does during a restart.
+// openTimeout is how long Open waits for the process before this one to let go of the file, as it does during a
+// restart.
 const openTimeout = 10 * time.Second
 
 // entriesBucket is the one bucket of the file. Its sequence gives the versions, and lives on when entries are deleted.
 const entriesBucket = "entries"
 
-// Open opens the file at path, and makes it where there is none, readable by the owner only. A file that another process holds is an error after ten seconds.
-// Close it.
+// Open opens the file at path, and makes it where there is none, readable by the owner only. A file that another
+// process holds is an error after ten seconds. Close it.
 func Open(path string) (*File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -102,7 +104,8 @@ func (f *File) Delete(ctx context.Context, key string) error {
 	})
 }
 
-// listBatch bounds how long one read transaction is open: one that stays open keeps the file from using freed pages again.
+// listBatch bounds how long one read transaction is open: one that stays open keeps the file from using freed pages
+// again.
 const listBatch = 256
 
 // List implements [Store].

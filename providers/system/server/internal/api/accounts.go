@@ -43,7 +43,8 @@ func admin(who login.Identity) error {
 	return nil
 }
 
-// managed returns the account of the request's name, if one manages it. One that is not there and one of another tenant look alike.
+// managed returns the account of the request's name, if one manages it. One that is not there and one of another tenant
+// look alike.
 func (a *API) managed(r *http.Request, who login.Identity) (accounts.Account, error) {
 	if err := admin(who); err != nil {
 		return accounts.Account{}, err

@@ -1,6 +1,8 @@
-// Package api is what programs and the console ask the registry for, beside images themselves: what is there, who may do what, and short-lived logins.
+// Package api is what programs and the console ask the registry for, beside images themselves: what is there, who may
+// do what, and short-lived logins.
 //
-// [API.Handler] serves it under /api/v1/. One logs in with each request by basic authentication, or once with a session, which is a cookie for the console.
+// [API.Handler] serves it under /api/v1/. One logs in with each request by basic authentication, or once with a
+// session, which is a cookie for the console.
 //
 // It decides nothing by itself: rights are those of the identity, and what may change those of the policies.
 package api

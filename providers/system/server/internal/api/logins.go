@@ -29,7 +29,8 @@ type loginAnswer struct {
 // maxPatterns is far above what one profile needs, and keeps the login under the length of a header.
 const maxPatterns = 50
 
-// newLogin makes a login that stands for the account with fewer rights and a shorter life. It cannot make a further one, and so never outlives what was asked for.
+// newLogin makes a login that stands for the account with fewer rights and a shorter life. It cannot make a further
+// one, and so never outlives what was asked for.
 func (a *API) newLogin(r *http.Request, who login.Identity) (any, error) {
 	if who.Anonymous() {
 		return nil, errLogin
@@ -78,7 +79,8 @@ func (a *API) newLogin(r *http.Request, who login.Identity) (any, error) {
 	return created{loginAnswer{who.Account.Name, text, c.IssuedAt.Time().UTC(), c.Expiry.Time().UTC()}}, nil
 }
 
-// reaches reports whether the account can have any of what is asked for. That it says yes promises nothing: rights are looked at when they are used.
+// reaches reports whether the account can have any of what is asked for. That it says yes promises nothing: rights are
+// looked at when they are used.
 func reaches(a accounts.Account, want accounts.Rule) bool {
 	first, _, _ := strings.Cut(want.Repositories, "/")
 	if a.Tenant != "" && first != a.Tenant && !strings.HasPrefix(first, "*") {

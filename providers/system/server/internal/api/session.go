@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// The prefix has browsers take the cookie over TLS only, for this host only (RFC 6265bis, section 4.1.3.2); pages on localhost may do without TLS.
+	// The prefix has browsers take the cookie over TLS only, for this host only (RFC 6265bis, section 4.1.3.2); pages
+	// on localhost may do without TLS.
 	sessionCookie = "__Host-regcred"
 	// A working day.
 	sessionLife = 8 * time.Hour

@@ -1,7 +1,7 @@
 // Package ca makes the registry's own certificates, for those who have none.
 //
-// [Load] returns the [Authority] of a registry, which signs the certificate that [Authority.TLS] serves and renews. What clients must trust is
-// [Authority.PEM].
+// [Load] returns the [Authority] of a registry, which signs the certificate that [Authority.TLS] serves and renews.
+// What clients must trust is [Authority.PEM].
 //
 // It signs for the registry only: there is no way to have it sign anything else.
 package ca

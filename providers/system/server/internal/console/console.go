@@ -1,4 +1,5 @@
-// Package console is the registry's web page: people log in, look at repositories and images, delete them, and make robots.
+// Package console is the registry's web page: people log in, look at repositories and images, delete them, and make
+// robots.
 //
 // [Handler] serves three files that are in the program. All that the page shows it asks the API for.
 //
@@ -17,7 +18,8 @@ import (
 //go:embed page
 var files embed.FS
 
-// policy lets the page run its own script and ask its own server, and nothing else: no inline code, no frame around it, no form that is sent by itself.
+// policy lets the page run its own script and ask its own server, and nothing else: no inline code, no frame around it,
+// no form that is sent by itself.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'; trusted-types 'none'"
 

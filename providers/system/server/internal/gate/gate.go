@@ -1,7 +1,8 @@
 // Package gate lets requests into the registry: the token flow of distribution's specification.
 //
-// [Gate.Authorized] is asked by distribution for each request, with the rights that the request needs, and [Gate.ServeToken] gives out the tokens that it wants to
-// see. A right counts only if the token has it and its account still does.
+// [Gate.Authorized] is asked by distribution for each request, with the rights that the request needs, and
+// [Gate.ServeToken] gives out the tokens that it wants to see. A right counts only if the token has it and its account
+// still does.
 //
 // It does not know what a request means: distribution says which rights it needs.
 package gate
@@ -22,7 +23,8 @@ import (
 	"github.com/regcred/regcred/providers/system/server/internal/token"
 )
 
-// A Gate checks and gives out access tokens. Set its fields before first use; it is safe for concurrent use then, and must not be copied.
+// A Gate checks and gives out access tokens. Set its fields before first use; it is safe for concurrent use then, and
+// must not be copied.
 type Gate struct {
 	Authenticator *login.Authenticator
 	Ring          *token.Ring
@@ -79,7 +81,8 @@ func (g *Gate) parse(ctx context.Context, text string) (token.Claims, error) {
 	return c, err
 }
 
-// rights returns what the token's account may do now. Rights that it lost since the token was made are lost; those that it gained, the token does not have.
+// rights returns what the token's account may do now. Rights that it lost since the token was made are lost; those that
+// it gained, the token does not have.
 func (g *Gate) rights(ctx context.Context, c token.Claims) (func(accounts.Action, string) bool, error) {
 	if c.Subject == "" {
 		return g.anybody, nil
@@ -153,7 +156,8 @@ func (c *challenge) SetHeaders(_ *http.Request, w http.ResponseWriter) {
 	w.Header().Set("WWW-Authenticate", value)
 }
 
-// quote writes a quoted-string of RFC 9110. What could leave the quotes, or the line, is dropped: no honest value has it.
+// quote writes a quoted-string of RFC 9110. What could leave the quotes, or the line, is dropped: no honest value has
+// it.
 func quote(s string) string {
 	return `"` + strings.Map(func(r rune) rune {
 		if r == '"' || r == '\\' || r < ' ' || r > '~' {

@@ -8,8 +8,9 @@ import (
 	"github.com/regcred/regcred/providers/system/server/internal/token"
 )
 
-// seen remembers what valid access tokens say, for a client shows the same one with each request of a pull, and a signature costs more than to find a manifest. It decides nothing: when
-// the token ends and what its account may do is looked at each time. The zero seen is ready to use.
+// seen remembers what valid access tokens say, for a client shows the same one with each request of a pull, and a
+// signature costs more than to find a manifest. It decides nothing: when the token ends and what its account may do is
+// looked at each time. The zero seen is ready to use.
 type seen struct {
 	mu     sync.Mutex
 	claims map[[sha256.Size]byte]token.Claims

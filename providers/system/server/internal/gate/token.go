@@ -24,8 +24,9 @@ const (
 	maxScopes = 50
 )
 
-// ServeToken gives out access tokens: for a GET with the login in the Authorization header, and for an OAuth2 POST with the login in the form. A right that
-// one does not have is left out of the token, as distribution's specification says, so that it does not tell what exists.
+// ServeToken gives out access tokens: for a GET with the login in the Authorization header, and for an OAuth2 POST with
+// the login in the form. A right that one does not have is left out of the token, as distribution's specification says,
+// so that it does not tell what exists.
 func (g *Gate) ServeToken(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	var name, password string
@@ -155,7 +156,8 @@ func (g *Gate) opens(who login.Identity, scopes []string) []token.Resource {
 	return access
 }
 
-// parseScope reads "repository:NAME:ACTIONS", where * means all actions. Scopes of other types, such as the catalog of the whole registry, are not given to anybody.
+// parseScope reads "repository:NAME:ACTIONS", where * means all actions. Scopes of other types, such as the catalog of
+// the whole registry, are not given to anybody.
 func parseScope(s string) (name string, actions []string, ok bool) {
 	kind, rest, _ := strings.Cut(s, ":")
 	i := strings.LastIndexByte(rest, ':')

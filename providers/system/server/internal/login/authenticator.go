@@ -15,7 +15,8 @@ import (
 	"github.com/regcred/regcred/providers/system/server/internal/token"
 )
 
-// An Authenticator checks who is there. Set its fields before first use; it is safe for concurrent use then, and must not be copied.
+// An Authenticator checks who is there. Set its fields before first use; it is safe for concurrent use then, and must
+// not be copied.
 type Authenticator struct {
 	Book    *accounts.Book
 	Ring    *token.Ring
@@ -30,7 +31,8 @@ type Authenticator struct {
 	queue     chan struct{} // One for each that may wait or compute.
 }
 
-// A Throttled is a login that was not even checked, for too many before it were wrong, or too many others are being checked.
+// A Throttled is a login that was not even checked, for too many before it were wrong, or too many others are being
+// checked.
 type Throttled struct{ Wait time.Duration }
 
 // Error says how long to wait.
@@ -41,8 +43,9 @@ func (t *Throttled) Error() string {
 // queueLength bounds how many slow hashes wait; at 50 ms each, the last of them waits three seconds for each core.
 const queueLength = 64
 
-// Login returns who has the name and password. An empty name means that the password, a login token, says it. Address is where the client is, with or
-// without a port. A wrong login is [accounts.ErrRefused]; one that was not checked is a [Throttled]; other errors mean that it could not be found out.
+// Login returns who has the name and password. An empty name means that the password, a login token, says it. Address
+// is where the client is, with or without a port. A wrong login is [accounts.ErrRefused]; one that was not checked is a
+// [Throttled]; other errors mean that it could not be found out.
 func (a *Authenticator) Login(ctx context.Context, address, name string, password credentials.Secret) (Identity, error) {
 	text := password.Reveal()
 	if strings.Count(text, ".") == 2 && strings.HasPrefix(text, "eyJ") {
@@ -136,7 +139,8 @@ func (a *Authenticator) byToken(ctx context.Context, name, text string) (Identit
 	return i, nil
 }
 
-// Current returns the account that a valid token speaks for, as it is now: [accounts.ErrRefused] if it is gone, not active, or has another password since.
+// Current returns the account that a valid token speaks for, as it is now: [accounts.ErrRefused] if it is gone, not
+// active, or has another password since.
 func (a *Authenticator) Current(ctx context.Context, c token.Claims) (accounts.Account, error) {
 	account, err := a.Book.Account(ctx, c.Subject)
 	if errors.Is(err, accounts.ErrNotFound) {

@@ -1,7 +1,8 @@
 // Package login finds out who is there: it turns a name and a password into an [Identity].
 //
-// A password is that of a person, the secret of a robot, or a login token that stands for either with fewer rights and a shorter life. [Authenticator] checks all of them, and
-// keeps those who guess from guessing fast, without keeping out those who know.
+// A password is that of a person, the secret of a robot, or a login token that stands for either with fewer rights and
+// a shorter life. [Authenticator] checks all of them, and keeps those who guess from guessing fast, without keeping out
+// those who know.
 package login
 
 import (
@@ -11,7 +12,8 @@ import (
 	"github.com/regcred/regcred/providers/system/server/accounts"
 )
 
-// An Identity is who somebody proved to be, and what they may do. The zero Identity is anybody: it has no name and no rights.
+// An Identity is who somebody proved to be, and what they may do. The zero Identity is anybody: it has no name and no
+// rights.
 type Identity struct {
 	Account accounts.Account
 	// ExpiresAt is when the proof ends. Zero means never.

@@ -9,8 +9,8 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// proofs remembers which passwords were right a while ago, so that one who logged in before neither waits for a slow hash again nor is slowed down by
-// others who guess. It holds keyed hashes, with a key of this process.
+// proofs remembers which passwords were right a while ago, so that one who logged in before neither waits for a slow
+// hash again nor is slowed down by others who guess. It holds keyed hashes, with a key of this process.
 //
 // The zero proofs is ready to use.
 type proofs struct {

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// throttle slows down those who guess passwords. Only what fails counts. A client has an allowance for each name that it tries, and one for all names together, so that
-// an attack on a name does not keep out its owner, who comes from elsewhere.
+// throttle slows down those who guess passwords. Only what fails counts. A client has an allowance for each name that
+// it tries, and one for all names together, so that an attack on a name does not keep out its owner, who comes from
+// elsewhere.
 //
 // The zero throttle is ready to use.
 type throttle struct {
@@ -21,16 +22,19 @@ type allowance struct {
 }
 
 const (
-	// A person who forgot which password it was tries a few. 10 a minute are 5 million a year, against passwords of 8 bytes at least.
+	// A person who forgot which password it was tries a few. 10 a minute are 5 million a year, against passwords of 8
+	// bytes at least.
 	perName       = 10
 	perNameEvery  = 6 * time.Second
 	perClient     = 100
 	perClientEach = time.Second
-	// maxAllowances bounds the memory, at some 10 MB. Where it is reached, those that are full again are forgotten, and then the oldest.
+	// maxAllowances bounds the memory, at some 10 MB. Where it is reached, those that are full again are forgotten, and
+	// then the oldest.
 	maxAllowances = 1 << 16
 )
 
-// take takes one try off both allowances, or returns how long to wait for one. What turns out to be right is given back.
+// take takes one try off both allowances, or returns how long to wait for one. What turns out to be right is given
+// back.
 func (t *throttle) take(client, name string, now time.Time) (wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// turns has those who show the same name and password at once come one after the other, so that the first one's slow hash serves all, and many right logins
-// at once are not taken for guesses. The zero turns is ready to use.
+// turns has those who show the same name and password at once come one after the other, so that the first one's slow
+// hash serves all, and many right logins at once are not taken for guesses. The zero turns is ready to use.
 type turns struct {
 	mu   sync.Mutex
 	busy map[[sha256.Size]byte]chan struct{}

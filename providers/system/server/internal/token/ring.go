@@ -1,7 +1,8 @@
 // Package token signs and checks the registry's tokens.
 //
-// A [Ring] is the registry's own signing keys: one that signs, and those before it, which still check until what they signed has expired. Three kinds of tokens are kept apart by
-// the type in their header: what a client shows to the registry (access), what stands in for a password (login), and a browser's session.
+// A [Ring] is the registry's own signing keys: one that signs, and those before it, which still check until what they
+// signed has expired. Three kinds of tokens are kept apart by the type in their header: what a client shows to the
+// registry (access), what stands in for a password (login), and a browser's session.
 //
 // It does not know accounts or rights.
 package token
@@ -21,7 +22,8 @@ import (
 	"github.com/regcred/regcred/providers/system/server/store"
 )
 
-// A Ring is the keys that sign the registry's tokens, kept in a store that replicas share. It is safe for concurrent use.
+// A Ring is the keys that sign the registry's tokens, kept in a store that replicas share. It is safe for concurrent
+// use.
 type Ring struct {
 	// Store is where the keys are. It must be set.
 	Store store.Store
@@ -46,15 +48,16 @@ const (
 	ringKey            = "keys/ring"
 	defaultRotateEvery = 30 * 24 * time.Hour
 
-	// settle is how long a new key waits before it signs, where there is another: replicas must have read it by then. They read every refresh.
+	// settle is how long a new key waits before it signs, where there is another: replicas must have read it by then.
+	// They read every refresh.
 	settle  = 2 * refresh
 	refresh = time.Minute
 	// missRefresh bounds how often a token of an unknown key makes the ring read its store.
 	missRefresh = time.Second
 )
 
-// Rotate makes a new key if it is time for one, and forgets those that can have signed nothing that is still valid. Call it now and then, at least once at
-// the start; several replicas may.
+// Rotate makes a new key if it is time for one, and forgets those that can have signed nothing that is still valid.
+// Call it now and then, at least once at the start; several replicas may.
 func (r *Ring) Rotate(ctx context.Context) error {
 	for {
 		now := time.Now()

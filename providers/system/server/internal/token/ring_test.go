@@ -13,7 +13,8 @@ import (
 	"github.com/regcred/regcred/providers/system/server/store"
 )
 
-// While keys rotate for two weeks, two replicas sign and check each other's tokens all the time, and none is refused before its end.
+// While keys rotate for two weeks, two replicas sign and check each other's tokens all the time, and none is refused
+// before its end.
 func TestRotationWithoutOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(store.Memory)

@@ -40,7 +40,8 @@ type Resource struct {
 	Actions []string `json:"actions"`
 }
 
-// ErrBad is a token that is worth nothing: not signed by a known key, of another type, expired, not yet valid, or for somebody else.
+// ErrBad is a token that is worth nothing: not signed by a known key, of another type, expired, not yet valid, or for
+// somebody else.
 var ErrBad = errors.New("token is not valid")
 
 const (
@@ -75,8 +76,9 @@ func (r *Ring) Sign(ctx context.Context, typ Type, c Claims, service string, lif
 // An AccountKey returns the public key of that ID of the account, or false. Errors are for what could not be found out.
 type AccountKey func(ctx context.Context, account, id string) (ed25519.PublicKey, bool, error)
 
-// Parse returns what the token says if it is valid now, of the type, and for the service; else an error that wraps [ErrBad]. A token from an issuer other than the
-// service itself is checked with a key of that account, and speaks for nobody else; accountKey nil means that there is no such token.
+// Parse returns what the token says if it is valid now, of the type, and for the service; else an error that wraps
+// [ErrBad]. A token from an issuer other than the service itself is checked with a key of that account, and speaks for
+// nobody else; accountKey nil means that there is no such token.
 func (r *Ring) Parse(ctx context.Context, text string, typ Type, service string, accountKey AccountKey) (Claims, error) {
 	var c Claims
 	if len(text) > maxLength {

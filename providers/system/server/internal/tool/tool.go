@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// Need returns the path of a program. Where it is missing, the test is skipped, with the reason; or fails, if REGCRED_REQUIRE_TOOLS is 1.
+// Need returns the path of a program. Where it is missing, the test is skipped, with the reason; or fails, if
+// REGCRED_REQUIRE_TOOLS is 1.
 func Need(t testing.TB, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
