@@ -122,14 +122,5 @@ func (c Config) String() string { return redacted }
 // LogValue logs [redacted].
 func (c Config) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText fails with [credentials.ErrSecretEncoded].
+// MarshalText fails with [credentials.ErrSecretEncoded], and so does every encoder of text: JSON, YAML, XML.
 func (c Config) MarshalText() ([]byte, error) { return nil, credentials.ErrSecretEncoded }
-
-// MarshalJSON fails with [credentials.ErrSecretEncoded].
-func (c Config) MarshalJSON() ([]byte, error) { return nil, credentials.ErrSecretEncoded }
-
-// MarshalYAML fails with [credentials.ErrSecretEncoded], for the packages that ask for it by this name.
-func (c Config) MarshalYAML() (any, error) { return nil, credentials.ErrSecretEncoded }
-
-// GobEncode fails with [credentials.ErrSecretEncoded].
-func (c Config) GobEncode() ([]byte, error) { return nil, credentials.ErrSecretEncoded }
