@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -110,15 +111,23 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if !*reveal {
-		say("   %s in namespace %s, with a login for %s.", outcome.Secret.Name, outcome.Secret.Namespace, strings.Join(outcome.Secret.Config.Keys(), ", "))
-		say("   To see all of it, as kubectl apply takes it, with the password: go run ./examples/quickstart -reveal")
-		return nil
-	}
 	manifest, err := outcome.Secret.YAML()
 	if err != nil {
 		return err
 	}
-	say("%s", strings.TrimSpace(string(manifest)))
+	text := strings.TrimSpace(string(manifest))
+	if !*reveal {
+		content := base64.StdEncoding.EncodeToString(outcome.Secret.Config.Reveal())
+		text = strings.Replace(text, content, "[redacted]", 1)
+	}
+	say("%s", indent(text))
+	say("   It has a login for %s.", strings.Join(outcome.Secret.Config.Keys(), ", "))
+	if !*reveal {
+		say("   To see the password in it: go run ./examples/quickstart -reveal")
+	}
 	return nil
+}
+
+func indent(text string) string {
+	return "     " + strings.ReplaceAll(text, "\n", "\n     ")
 }
