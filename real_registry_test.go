@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/internal/testtool"
 )
 
 // The login at the real registry. The password has what needs escaping in JSON, in URLs and in Basic authentication;
@@ -44,23 +46,9 @@ type realRegistry struct {
 	certs    string // The folder with ca.crt, for skopeo.
 }
 
-// program skips the test if the program is missing, or fails it where it must be there.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("REGCRED_REQUIRE_TOOLS") != "" {
-		t.Fatalf("%s is not installed; scripts/setup installs it", name)
-	}
-	t.Skipf("%s is not installed, so nothing was tried with it; scripts/setup installs it", name)
-	return ""
-}
-
 func startRealRegistry(t *testing.T) realRegistry {
 	t.Helper()
-	path := program(t, "docker-registry")
+	path := testtool.Need(t, "docker-registry")
 	dir, certs := t.TempDir(), t.TempDir()
 	write := func(dir, name, content string) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))

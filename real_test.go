@@ -16,6 +16,7 @@ import (
 
 	"github.com/regcred/regcred"
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -27,7 +28,7 @@ func TestRealRegistry(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		out, err := exec.CommandContext(ctx, program(t, "skopeo"), append([]string{"--insecure-policy", "copy"}, args...)...).CombinedOutput()
+		out, err := exec.CommandContext(ctx, testtool.Need(t, "skopeo"), append([]string{"--insecure-policy", "copy"}, args...)...).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}
 	image, err := random.Image(1024, 2)

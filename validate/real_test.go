@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
 	"github.com/regcred/regcred/validate"
@@ -21,12 +22,7 @@ import (
 // A server that nobody here wrote: docker-registry of Debian (CNCF distribution 2.8), with htpasswd.
 func TestDockerRegistry(t *testing.T) {
 	for _, program := range []string{"docker-registry", "htpasswd", "skopeo"} {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("REGCRED_REQUIRE_TOOLS") != "" {
-				t.Fatal(err)
-			}
-			t.Skipf("%s is not installed: apt-get install docker-registry apache2-utils skopeo", program)
-		}
+		testtool.Need(t, program)
 	}
 	host := dockerRegistry(t)
 	push(t, host, "team/app:1")

@@ -53,6 +53,7 @@ const arrows = `
 
 	examples/*                     -> . * */* */*/*                       go.yaml.in/yaml
 	internal/archtest              ->
+	internal/testtool              ->
 `
 
 // These compile nothing but the standard library and each other, however far one follows the imports.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/providers/ecr"
 	"github.com/regcred/regcred/providers/ecr/ecrtest"
 	"github.com/regcred/regcred/pullsecret"
@@ -40,13 +41,6 @@ func skopeo(t *testing.T, n *fakenet.Network, p registry.Profile, c credentials.
 	return err
 }
 
-func needSkopeo(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("skopeo"); err != nil {
-		t.Skip("skopeo is not installed: a pull with it was not tried")
-	}
-}
-
 func addImage(t *testing.T, cloud *ecrtest.AWS, host, repository string) {
 	t.Helper()
 	_, err := cloud.Registry(host).Add(repository, registrytest.Image{})
@@ -55,7 +49,7 @@ func addImage(t *testing.T, cloud *ecrtest.AWS, host, repository string) {
 
 // From a profile to a pull by a client that nobody here wrote; refused once the token is over, and fine with a new one.
 func TestSkopeo(t *testing.T) {
-	needSkopeo(t)
+	testtool.Need(t, "skopeo")
 	cloud := newAWS()
 	n := attach(t, cloud)
 	addImage(t, cloud, home, "team/app:1")
@@ -77,7 +71,7 @@ func TestSkopeo(t *testing.T) {
 }
 
 func TestSkopeoPublic(t *testing.T) {
-	needSkopeo(t)
+	testtool.Need(t, "skopeo")
 	user := ci()
 	user.Allow = append(user.Allow, "ecr-public:*", "sts:GetServiceBearerToken")
 	cloud := &ecrtest.AWS{Users: []ecrtest.User{user}}
@@ -125,7 +119,7 @@ func TestCrossAccount(t *testing.T) {
 	require.Contains(t, registry.HintOf(err), "from another account, both its own policy and that of the repository must")
 	t.Log(err)
 	t.Run("skopeo", func(t *testing.T) {
-		needSkopeo(t)
+		testtool.Need(t, "skopeo")
 		require.NoError(t, skopeo(t, n, p, c, own+"/"+image))
 		require.NoError(t, skopeo(t, n, p, c, admits+"/"+image))
 		require.Error(t, skopeo(t, n, p, c, refuses+"/"+image))

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/providers/gcr"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
@@ -41,9 +42,7 @@ func skopeo(t *testing.T, n *fakenet.Network, p registry.Profile, c credentials.
 // From a profile to a pull by a client that nobody here wrote; refused once the credential is over, and fine with a new
 // one.
 func TestSkopeo(t *testing.T) {
-	if _, err := exec.LookPath("skopeo"); err != nil {
-		t.Skip("skopeo is not installed: a pull with it was not tried")
-	}
+	testtool.Need(t, "skopeo")
 	const image = "project/repository/app:1"
 	for _, host := range []string{home, "gcr.io"} {
 		cloud := newGoogle()

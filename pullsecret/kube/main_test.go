@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/regcred/regcred/internal/testtool"
 )
 
 var api struct {
@@ -59,10 +61,7 @@ func assets() (string, error) {
 func needAPI(t testing.TB) *rest.Config {
 	t.Helper()
 	if api.config == nil {
-		if os.Getenv("REGCRED_REQUIRE_TOOLS") == "1" {
-			t.Fatal(api.why)
-		}
-		t.Skip(api.why)
+		testtool.Missing(t, api.why)
 	}
 	return api.config
 }

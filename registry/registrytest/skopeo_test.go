@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
@@ -21,12 +22,7 @@ var refused = regexp.MustCompile(`(?i)denied|unauthorized|authentication require
 
 // A client that nobody here wrote pulls from every dialect over TLS, and pushes to it.
 func TestSkopeo(t *testing.T) {
-	if _, err := exec.LookPath("skopeo"); err != nil {
-		if os.Getenv("REGCRED_REQUIRE_TOOLS") != "" {
-			t.Fatal("skopeo is not installed; scripts/setup installs it")
-		}
-		t.Skip("skopeo is not installed, so nothing was tried with it; scripts/setup installs it")
-	}
+	testtool.Need(t, "skopeo")
 	for _, d := range registrytest.Dialects() {
 		t.Run(d.Name, func(t *testing.T) {
 			t.Parallel()

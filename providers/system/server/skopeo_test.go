@@ -8,9 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/providers/system"
 	"github.com/regcred/regcred/providers/system/server"
-	"github.com/regcred/regcred/providers/system/server/internal/tool"
 	"github.com/regcred/regcred/registry"
 
 	"github.com/regcred/regcred/credentials"
@@ -31,10 +31,10 @@ func source(t *testing.T) string {
 
 // A person pushes; a profile of kind system gets a login that pulls and does nothing else.
 func TestSkopeo(t *testing.T) {
-	tool.Need(t, "skopeo")
+	testtool.Need(t, "skopeo")
 	r := start(t, server.Server{Dir: t.TempDir()})
 	image := "docker://" + r.Host + "/team/app:1"
-	out, err := tool.Run(t, nil, "skopeo", "copy", "--dest-cert-dir", r.certs, "--dest-creds", "ann:"+password("ann").Reveal(), source(t), image)
+	out, err := testtool.Run(t, nil, "skopeo", "copy", "--dest-cert-dir", r.certs, "--dest-creds", "ann:"+password("ann").Reveal(), source(t), image)
 	require.NoError(t, err, out)
 
 	profile := registry.Profile{
@@ -45,12 +45,12 @@ func TestSkopeo(t *testing.T) {
 	c, err := system.Provider{Lifetime: time.Minute}.Credential(t.Context(), profile)
 	require.NoError(t, err)
 	creds := c.Username + ":" + c.Password.Reveal()
-	out, err = tool.Run(t, nil, "skopeo", "copy", "--src-cert-dir", r.certs, "--src-creds", creds, image, "dir:"+t.TempDir())
+	out, err = testtool.Run(t, nil, "skopeo", "copy", "--src-cert-dir", r.certs, "--src-creds", creds, image, "dir:"+t.TempDir())
 	require.NoError(t, err, out)
-	out, err = tool.Run(t, nil, "skopeo", "copy", "--dest-cert-dir", r.certs, "--dest-creds", creds, source(t), image+"-mine")
+	out, err = testtool.Run(t, nil, "skopeo", "copy", "--dest-cert-dir", r.certs, "--dest-creds", creds, source(t), image+"-mine")
 	require.Error(t, err, out, "the login may pull only")
-	out, err = tool.Run(t, nil, "skopeo", "inspect", "--cert-dir", r.certs, "--creds", "ann:wrong password", image)
+	out, err = testtool.Run(t, nil, "skopeo", "inspect", "--cert-dir", r.certs, "--creds", "ann:wrong password", image)
 	require.Error(t, err, out)
-	out, err = tool.Run(t, nil, "skopeo", "inspect", "--cert-dir", r.certs, "--no-creds", image)
+	out, err = testtool.Run(t, nil, "skopeo", "inspect", "--cert-dir", r.certs, "--no-creds", image)
 	require.Error(t, err, out)
 }

@@ -18,9 +18,9 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/providers/system/server"
 	"github.com/regcred/regcred/providers/system/server/accounts"
-	"github.com/regcred/regcred/providers/system/server/internal/tool"
 )
 
 // browser is a headless Chromium with one page. It keeps which addresses the page asked, and what went wrong in it.
@@ -34,7 +34,7 @@ type browser struct {
 func open(t *testing.T) *browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(tool.Need(t, "chromium")), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1100, 800),
+		chromedp.ExecPath(testtool.Need(t, "chromium")), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1100, 800),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		// The registry's authority is one of its own, which this browser is not told of.
 		chromedp.Flag("ignore-certificate-errors", true),
@@ -108,7 +108,7 @@ func push(t *testing.T, r running, name string) {
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600))
 	}
-	out, err := tool.Run(t, []string{"SSL_CERT_FILE=" + r.CAFile}, "skopeo", "copy", "--dest-creds", "root:"+rootPassword.Reveal(), "dir:"+dir, "docker://"+r.Host+"/"+name)
+	out, err := testtool.Run(t, []string{"SSL_CERT_FILE=" + r.CAFile}, "skopeo", "copy", "--dest-creds", "root:"+rootPassword.Reveal(), "dir:"+dir, "docker://"+r.Host+"/"+name)
 	require.NoError(t, err, out)
 }
 
@@ -150,7 +150,7 @@ func TestConsole(t *testing.T) {
 		click("#robot-form > button"), see("#secret[open]"), text("#secret-text", &secret), text("#secret-name", &name))
 	b.picture(t, "6-secret")
 	require.Equal(t, "robot+ci", name)
-	out, err := tool.Run(t, []string{"SSL_CERT_FILE=" + r.CAFile}, "skopeo", "inspect", "--creds", name+":"+secret, "docker://"+r.Host+"/team/app:1.1")
+	out, err := testtool.Run(t, []string{"SSL_CERT_FILE=" + r.CAFile}, "skopeo", "inspect", "--creds", name+":"+secret, "docker://"+r.Host+"/team/app:1.1")
 	require.NoError(t, err, out)
 	testPullSecret(t, b, r, name, secret)
 

@@ -14,9 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/providers/system/server"
 	"github.com/regcred/regcred/providers/system/server/accounts"
-	"github.com/regcred/regcred/providers/system/server/internal/tool"
 )
 
 // daemon runs a program until the test ends, and waits until ready says that it is there.
@@ -26,7 +26,7 @@ func daemon(t *testing.T, ready func() bool, program string, args ...string) {
 		t.Skipf("%s wants to be run by root", program)
 	}
 	var log bytes.Buffer
-	command := exec.Command(tool.Need(t, program), args...)
+	command := exec.Command(testtool.Need(t, program), args...)
 	command.Stdout, command.Stderr = &log, &log
 	require.NoError(t, command.Start())
 	t.Cleanup(func() {
@@ -79,7 +79,7 @@ func TestDocker(t *testing.T) {
 	r := start(t, server.Server{})
 	dir, socket := t.TempDir(), filepath.Join(t.TempDir(), "docker.sock")
 	docker := func(stdin string, args ...string) (string, error) {
-		command := exec.CommandContext(t.Context(), tool.Need(t, "docker"), append([]string{"--config", filepath.Join(dir, "config"), "-H", "unix://" + socket}, args...)...)
+		command := exec.CommandContext(t.Context(), testtool.Need(t, "docker"), append([]string{"--config", filepath.Join(dir, "config"), "-H", "unix://" + socket}, args...)...)
 		command.Stdin = strings.NewReader(stdin)
 		out, err := command.CombinedOutput()
 		return string(out), err
@@ -142,7 +142,7 @@ func TestContainerd(t *testing.T) {
 	require.NoError(t, os.MkdirAll(hosts, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(hosts, "hosts.toml"), []byte("server = \""+r.URL+"\"\n[host.\""+r.URL+"\"]\ncapabilities = [\"pull\", \"resolve\"]\nca = \""+r.CAFile+"\"\n"), 0o600))
 	ctr := func(args ...string) (string, error) {
-		return tool.Run(t, nil, "ctr", append([]string{"--address", socket, "--namespace", "test"}, args...)...)
+		return testtool.Run(t, nil, "ctr", append([]string{"--address", socket, "--namespace", "test"}, args...)...)
 	}
 	daemon(t, func() bool { _, err := ctr("version"); return err == nil }, "containerd", "--config", config)
 

@@ -1,7 +1,6 @@
-// Package tool finds the programs that tests want.
-//
-// [Need] returns where one is, and [Run] runs it. It installs nothing.
-package tool
+// Package testtool finds the programs that tests want: the real clients and servers that nobody here wrote. It
+// installs nothing; scripts/setup does.
+package testtool
 
 import (
 	"os"
@@ -10,21 +9,27 @@ import (
 )
 
 // Need returns the path of a program. Where it is missing, the test is skipped, with the reason; or fails, if
-// REGCRED_REQUIRE_TOOLS is 1.
+// REGCRED_REQUIRE_TOOLS is set.
 func Need(t testing.TB, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
 		// Where Debian keeps daemons, which is not in everybody's path.
-		if path, err = exec.LookPath("/usr/sbin/" + program); err == nil {
-			return path
-		}
-		if os.Getenv("REGCRED_REQUIRE_TOOLS") == "1" {
-			t.Fatalf("%s is not installed", program)
-		}
-		t.Skipf("%s is not installed", program)
+		path, err = exec.LookPath("/usr/sbin/" + program)
+	}
+	if err != nil {
+		Missing(t, program+" is not installed, so nothing was tried with it; scripts/setup installs it")
 	}
 	return path
+}
+
+// Missing skips a test for a reason that scripts/setup would mend; or fails it, if REGCRED_REQUIRE_TOOLS is set.
+func Missing(t testing.TB, reason string) {
+	t.Helper()
+	if os.Getenv("REGCRED_REQUIRE_TOOLS") != "" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
 }
 
 // Run runs a program to its end, with the environment beside the own one, and returns what it printed.
