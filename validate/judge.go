@@ -76,5 +76,6 @@ func (a *account) hush(e *registry.Error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.silent, a.until = e, time.Now().Add(e.Wait)
+	said := *e // The caller goes on writing into its own.
+	a.silent, a.until = &said, time.Now().Add(e.Wait)
 }
