@@ -108,7 +108,7 @@ func (w world) source(secret int) source {
 
 // TestAgreesOnNearMisses compares on many configs and images, the same ones in every run.
 func TestAgreesOnNearMisses(t *testing.T) {
-	n := 100_000
+	n := 20_000
 	if testing.Short() {
 		n = 5_000
 	}
