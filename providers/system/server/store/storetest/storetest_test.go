@@ -1,9 +1,9 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"iter"
-	"strings"
 	"sync"
 	"testing"
 
@@ -69,7 +69,7 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 		},
 		"a value is read as it was put": func(b *broken) {
 			b.put = func(ctx context.Context, key string, value []byte, version uint64) (uint64, error) {
-				return b.Store.Put(ctx, key, []byte(strings.TrimRight(string(value), "\xff")), version)
+				return b.Store.Put(ctx, key, bytes.TrimSuffix(value, []byte{0xff}), version)
 			}
 		},
 		"a put with an old version is a conflict": anyVersion,
