@@ -32,6 +32,10 @@ type Syncer struct {
 	// required.
 	Credential func(ctx context.Context, p registry.Profile) (credentials.Credential, error)
 
+	// Check says whether the images can be pulled with the credentials of the profiles, for [Syncer.EnsureReady]: the
+	// Run of a regcred.Pipeline does, with the cache that Credential has. Nil means that no images may be named there.
+	Check func(ctx context.Context, profiles []registry.Profile, images []string) error
+
 	// Owner tells the secrets of several Syncers of one cluster apart: lower-case letters, digits and hyphens, at most
 	// 40. A Syncer removes what carries its owner's mark and is not wanted, so two that have different targets must
 	// have different owners. Empty means "regcred".
