@@ -71,7 +71,8 @@ var (
 
 // A Problem is one thing that could not be made as it should be.
 type Problem struct {
-	// Target is the name of the target, and Profile that of the profile. Either may be empty.
+	// Target is the name of the target, and Profile that of the profile. Either may be empty: a service account may
+	// name the secrets of several targets.
 	Target, Profile string
 	// Namespace and Name are the place and the name of the object. They are empty where the problem is one of the
 	// target in all places.
@@ -85,15 +86,14 @@ type Problem struct {
 // Error returns all that in one line.
 func (p Problem) Error() string {
 	text := ""
-	add := func(what, name string) {
-		if name != "" {
-			text += what + " " + name + ": "
-		}
+	if p.Target != "" {
+		text += "target " + p.Target + ": "
 	}
-	add("target", p.Target)
-	add("profile", p.Profile)
+	if p.Profile != "" {
+		text += "profile " + p.Profile + ": "
+	}
 	if p.Namespace != "" {
-		add("", p.Namespace+"/"+p.Name)
+		text += p.Namespace + "/" + p.Name + ": "
 	}
 	return text + p.Err.Error()
 }

@@ -24,7 +24,7 @@ type Controller struct {
 	// Targets returns what is wanted now. If it fails, nothing is changed, and it is asked again soon. It is required.
 	Targets func(ctx context.Context) ([]pullsecret.Target, error)
 	// OnPass is called after each pass. It may be called concurrently. Nil means that nobody wants to know.
-	OnPass func(result pullsecret.Result, err error)
+	OnPass func(Pass)
 
 	due    signal // A pass over all namespaces is wanted now,
 	sooner signal // or at another instant than before.
@@ -33,6 +33,18 @@ type Controller struct {
 	mu    sync.Mutex
 	next  time.Time       // When a pass over all namespaces is due. Zero means never.
 	dirty map[string]bool // The namespaces in which something happened.
+}
+
+// A Pass is what came of one pass of a [Controller].
+type Pass struct {
+	// Targets are what was wanted. They are nil if Controller.Targets failed.
+	Targets []pullsecret.Target
+	// Namespaces are those that the pass was limited to. None means that it was over all.
+	Namespaces []string
+	// Result is what the pass did, and what it could not do.
+	Result pullsecret.Result
+	// Err is why the pass was not made, or not finished. Nil means that it was.
+	Err error
 }
 
 // A signal is given any number of times and taken once. The zero signal is ready to use.
@@ -163,7 +175,17 @@ func (c *Controller) pass(ctx context.Context, namespaces ...string) time.Time {
 		result, err = c.Syncer.Sync(ctx, targets, namespaces...)
 	}
 	if c.OnPass != nil && ctx.Err() == nil {
-		c.OnPass(result, err)
+		c.OnPass(Pass{targets, namespaces, result, err})
 	}
 	return result.NextAt
+}
+
+// EnsureReady is a gate before a workload is published; see [pullsecret.Syncer.EnsureReady]. It needs a Controller that
+// was started: on a replica that is not the leader, it waits until ctx ends.
+func (c *Controller) EnsureReady(ctx context.Context, namespace, account string, images ...string) error {
+	targets, err := c.Targets(ctx)
+	if err != nil {
+		return err
+	}
+	return c.Syncer.EnsureReady(ctx, targets, namespace, account, images...)
 }

@@ -75,9 +75,9 @@ func start(t *testing.T, name string) *running {
 			return credentials.Credential{Username: "robot", Password: credentials.NewSecret(*r.password.Load())}, nil
 		}},
 		Targets: func(context.Context) ([]pullsecret.Target, error) { return []pullsecret.Target{target}, nil },
-		OnPass: func(result pullsecret.Result, err error) {
+		OnPass: func(p kube.Pass) {
 			r.passes.Add(1)
-			if err := errors.Join(err, result.Err()); err != nil {
+			if err := errors.Join(p.Err, p.Result.Err()); err != nil {
 				t.Error(err)
 			}
 		},
@@ -124,6 +124,16 @@ func TestControllerServesNewNamespacesWithinASecond(t *testing.T) {
 	r.namespace(t, "fast-1")
 	r.becomesReady(t, "fast-1")
 	require.Less(t, time.Since(began), time.Second)
+}
+
+func TestEnsureReady(t *testing.T) {
+	r := start(t, "gate")
+	ready := make(chan error, 1)
+	go func() { ready <- r.EnsureReady(t.Context(), "gate-1", "default") }()
+	r.namespace(t, "gate-1")
+	require.NoError(t, <-ready)
+	require.True(t, r.ready(t, "gate-1"))
+	require.ErrorIs(t, r.EnsureReady(t.Context(), "default", "default"), pullsecret.ErrNotSelected)
 }
 
 func TestControllerMendsWhatOthersBreak(t *testing.T) {
