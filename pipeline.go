@@ -27,6 +27,8 @@ type Pipeline struct {
 
 	// Checker asks the registries.
 	Checker validate.Checker
+
+	proven proven
 }
 
 // A Request is a pull secret to build, and what it must be good for.

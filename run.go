@@ -22,6 +22,7 @@ type account struct {
 	key        credentials.Key
 	source     credentials.Source
 	credential credentials.Credential
+	renewed    bool  // It is the second one, because the first was refused.
 	err        error // Why there is no credential.
 }
 
@@ -52,18 +53,23 @@ func (p *Pipeline) accounts(ctx context.Context, profiles []registry.Profile) []
 	accounts := make([]*account, len(profiles))
 	var group sync.WaitGroup
 	for i, profile := range profiles {
-		endpoint, _ := profile.MainEndpoint() // Was read before.
-		a := &account{
-			profile:  profile,
-			endpoint: endpoint,
-			key:      providers.Key(p.provider(), profile),
-			source:   providers.Source(p.provider(), profile),
-		}
+		a := p.account(profile)
 		accounts[i] = a
 		group.Go(func() { a.credential, a.err = p.credential(ctx, a) })
 	}
 	group.Wait()
 	return accounts
+}
+
+// account returns that of a profile which passed providers.Validate, without its credential.
+func (p *Pipeline) account(profile registry.Profile) *account {
+	endpoint, _ := profile.MainEndpoint() // Was read before.
+	return &account{
+		profile:  profile,
+		endpoint: endpoint,
+		key:      providers.Key(p.provider(), profile),
+		source:   providers.Source(p.provider(), profile),
+	}
 }
 
 // credential asks the cache. Its error is a [registry.Error].
@@ -218,7 +224,7 @@ func (p *Pipeline) renew(ctx context.Context, accounts []*account, outcome Outco
 		if err != nil || next.Equal(a.credential) {
 			continue // What the registry said to the one that was refused is the better evidence.
 		}
-		a.credential, renewed = next, true
+		a.credential, a.renewed, renewed = next, true, true
 	}
 	return renewed
 }

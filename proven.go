@@ -1,0 +1,87 @@
+package regcred
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/validate"
+)
+
+// Credential returns the credential of a profile from the cache, once its registry has let it in: what a
+// [pullsecret.Syncer] publishes. A credential that is refused is got anew, once, and if that is refused too, the error
+// is the [registry.Error] of [Pipeline.Login].
+//
+// It asks the registry once for each credential, and again after an hour, so that a password that was changed there is
+// noticed. A registry that cannot be asked proves nothing: then the credential is returned all the same, because one that
+// is published in its place will soon be over, and the registry is asked the next time.
+func (p *Pipeline) Credential(ctx context.Context, profile registry.Profile) (credentials.Credential, error) {
+	if err := providers.Validate(p.provider(), profile); err != nil {
+		return credentials.Credential{}, err
+	}
+	a := p.account(profile)
+	if a.credential, a.err = p.credential(ctx, a); a.err != nil {
+		return credentials.Credential{}, a.err
+	}
+	for {
+		if p.proven.has(a.key, a.credential) {
+			return a.credential, nil
+		}
+		result, err := p.Checker.Login(ctx, a.endpoint, a.candidate())
+		switch {
+		case err == nil:
+			p.proven.add(a.key, a.credential)
+			return a.credential, nil
+		case ctx.Err() != nil:
+			return credentials.Credential{}, err
+		case errors.Is(err, registry.ErrUnavailable), errors.Is(err, registry.ErrRateLimited):
+			return a.credential, nil
+		case a.renewed || !p.renew(ctx, []*account{a}, Outcome{Logins: []validate.Result{result}}):
+			return credentials.Credential{}, err
+		}
+	}
+}
+
+// Check says whether the images can be pulled with the credentials of the profiles: the error of [Pipeline.Run].
+func (p *Pipeline) Check(ctx context.Context, profiles []registry.Profile, images []string) error {
+	_, err := p.Run(ctx, Request{Profiles: profiles, Images: images})
+	return err
+}
+
+// proven remembers which credentials were let in. The zero proven is ready to use.
+type proven struct {
+	mu   sync.Mutex
+	last map[credentials.Key]proof
+}
+
+type proof struct {
+	credential credentials.Credential
+	until      time.Time
+}
+
+const (
+	// provenFor is how long a registry's word is taken.
+	provenFor = time.Hour
+	// maxProofs bounds what is remembered. Beyond, all is forgotten, which costs a question each.
+	maxProofs = 100_000
+)
+
+func (p *proven) has(key credentials.Key, c credentials.Credential) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last, ok := p.last[key]
+	return ok && time.Now().Before(last.until) && last.credential.Equal(c)
+}
+
+func (p *proven) add(key credentials.Key, c credentials.Credential) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil || len(p.last) >= maxProofs {
+		p.last = make(map[credentials.Key]proof)
+	}
+	p.last[key] = proof{c, time.Now().Add(provenFor)}
+}

@@ -1,0 +1,134 @@
+package regcred_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+)
+
+// A counted issues passwords for robot-a, one after the other, and stays with the last one.
+type counted struct {
+	passwords []string
+	issued    atomic.Int32
+}
+
+func (c *counted) provider() providers.Provider {
+	return providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
+		n := int(c.issued.Add(1))
+		return credentials.Credential{
+			Username: "robot-a", Password: credentials.NewSecret(c.passwords[min(n, len(c.passwords))-1]),
+			IssuedAt: time.Now(), ExpiresAt: time.Now().Add(12*time.Hour + time.Duration(n)),
+		}, nil
+	})
+}
+
+func TestCredential(t *testing.T) {
+	a := profile("a", "harbor.test", "robot-a", "ignored")
+	for name, tc := range map[string]struct {
+		passwords []string
+		password  string // Empty means refused.
+		issued    int32
+	}{
+		"let in":                   {[]string{"pw-a"}, "pw-a", 1},
+		"refused once":             {[]string{"revoked", "pw-a"}, "pw-a", 2},
+		"refused, and again":       {[]string{"revoked", "revoked too"}, "", 2},
+		"refused, and never a new": {[]string{"revoked"}, "", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := harbor(t)
+				p := newPipeline(hosts{"harbor.test": r})
+				issuer := &counted{passwords: tc.passwords}
+				p.Provider = issuer.provider()
+				c, err := p.Credential(t.Context(), a)
+				require.Equal(t, tc.issued, issuer.issued.Load())
+				if tc.password == "" {
+					require.ErrorIs(t, err, registry.ErrUnauthorized)
+					require.Zero(t, c)
+					return
+				}
+				require.NoError(t, err)
+				require.Equal(t, tc.password, c.Password.Reveal())
+
+				asked := len(r.Requests())
+				_, err = p.Credential(t.Context(), a)
+				require.NoError(t, err)
+				require.Len(t, r.Requests(), asked, "its word is taken for an hour")
+				time.Sleep(time.Hour)
+				_, err = p.Credential(t.Context(), a)
+				require.NoError(t, err)
+				require.Greater(t, len(r.Requests()), asked)
+			})
+		})
+	}
+}
+
+// A password that somebody changes at the registry is noticed, without a restart.
+func TestCredentialNoticesARevocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := harbor(t)
+		p := newPipeline(hosts{"harbor.test": r})
+		a := profile("a", "harbor.test", "robot-a", "pw-a")
+		_, err := p.Credential(t.Context(), a)
+		require.NoError(t, err)
+		r.SetAccounts()
+		time.Sleep(59 * time.Minute)
+		_, err = p.Credential(t.Context(), a)
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		_, err = p.Credential(t.Context(), a)
+		require.ErrorIs(t, err, registry.ErrUnauthorized)
+	})
+}
+
+// What cannot be proven now is not held back: the secret that it replaces will soon be over.
+func TestCredentialOfARegistryThatIsDown(t *testing.T) {
+	for name, status := range map[string]int{"down": http.StatusServiceUnavailable, "busy": http.StatusTooManyRequests} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := harbor(t)
+				r.Inject(registrytest.Fault{Answer: registrytest.Answer{Status: status}})
+				p := newPipeline(hosts{"harbor.test": r})
+				c, err := p.Credential(t.Context(), profile("a", "harbor.test", "robot-a", "pw-a"))
+				require.NoError(t, err)
+				require.Equal(t, "pw-a", c.Password.Reveal())
+			})
+		})
+	}
+}
+
+func TestCredentialFails(t *testing.T) {
+	p := newPipeline(hosts{"harbor.test": harbor(t)})
+	_, err := p.Credential(t.Context(), registry.Profile{})
+	require.ErrorAs(t, err, new(*credentials.InvalidError))
+
+	broken := errors.New("issuer is down")
+	p.Provider = providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
+		return credentials.Credential{}, broken
+	})
+	_, err = p.Credential(t.Context(), profile("a", "harbor.test", "robot-a", "pw-a"))
+	require.ErrorIs(t, err, broken)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = newPipeline(hosts{"harbor.test": harbor(t)}).Credential(ctx, profile("a", "harbor.test", "robot-a", "pw-a"))
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestCheck(t *testing.T) {
+	p := newPipeline(hosts{"harbor.test": harbor(t)})
+	profiles := []registry.Profile{profile("a", "harbor.test", "robot-a", "pw-a")}
+	require.NoError(t, p.Check(t.Context(), profiles, []string{"harbor.test/team-a/app:1"}))
+	require.ErrorIs(t, p.Check(t.Context(), profiles, []string{"harbor.test/team-a/app:2"}), registry.ErrImageNotFound)
+}
