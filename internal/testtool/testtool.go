@@ -3,8 +3,10 @@
 package testtool
 
 import (
+	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 )
 
@@ -39,4 +41,21 @@ func Run(t testing.TB, environment []string, program string, args ...string) (st
 	command.Env = append(os.Environ(), environment...)
 	output, err := command.CombinedOutput()
 	return string(output), err
+}
+
+// ControlPlane returns the folder with the programs of a Kubernetes control plane, for envtest. The error says why there
+// is none; it is a reason for [Missing].
+func ControlPlane() (string, error) {
+	if folder := os.Getenv("KUBEBUILDER_ASSETS"); folder != "" {
+		return folder, nil
+	}
+	folder, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	found, _ := filepath.Glob(filepath.Join(folder, "regcred", "kubernetes-*", "bin", "kube-apiserver"))
+	if len(found) == 0 {
+		return "", errors.New("there is no API server, so nothing was tried with it; scripts/kubernetes builds one")
+	}
+	return filepath.Dir(found[len(found)-1]), nil
 }

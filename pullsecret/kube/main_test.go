@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,7 +22,7 @@ var api struct {
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	folder, err := assets()
+	folder, err := testtool.ControlPlane()
 	if err != nil {
 		api.why = err.Error()
 		return m.Run()
@@ -40,21 +39,6 @@ func run(m *testing.M) int {
 		}
 	}()
 	return m.Run()
-}
-
-func assets() (string, error) {
-	if folder := os.Getenv("KUBEBUILDER_ASSETS"); folder != "" {
-		return folder, nil
-	}
-	folder, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	found, _ := filepath.Glob(filepath.Join(folder, "regcred", "kubernetes-*", "bin", "kube-apiserver"))
-	if len(found) == 0 {
-		return "", fmt.Errorf("no API server: run scripts/kubernetes, or set KUBEBUILDER_ASSETS")
-	}
-	return filepath.Dir(found[len(found)-1]), nil
 }
 
 // needAPI returns the way to the API server; without one, the test is skipped.

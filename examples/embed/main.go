@@ -1,0 +1,81 @@
+// Embed keeps pull secrets from inside a manager of controller-runtime: the whole of it, to copy into a controller of
+// one's own. It reads profiles from a file of JSON (see docs/pullsecret.md) and serves every namespace but kube-*.
+//
+//	go run . -profiles profiles.json
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/regcred/regcred"
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/pullsecret/kube"
+	"github.com/regcred/regcred/registry"
+)
+
+func main() {
+	path := flag.String("profiles", "profiles.json", "the `file` with the registry profiles")
+	flag.Parse()
+	data, err := os.ReadFile(*path)
+	if err == nil {
+		var profiles []registry.Profile
+		if profiles, err = registry.DecodeProfiles(data); err == nil {
+			err = run(ctrl.SetupSignalHandler(), profiles, "*")
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "embed:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, profiles []registry.Profile, namespaces string) error {
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(config, ctrl.Options{LeaderElection: true, LeaderElectionID: "regcred", LeaderElectionNamespace: "default"})
+	if err != nil {
+		return err
+	}
+	if _, err := keepPullSecrets(mgr, config, profiles, namespaces); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+// keepPullSecrets adds to a manager all that it takes. What it returns is the gate for workloads: EnsureReady.
+func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.Profile, namespaces string) (*kube.Controller, error) {
+	client, err := kube.NewClient(config)
+	if err != nil {
+		return nil, err
+	}
+	pipeline := &regcred.Pipeline{} // Provider: a providers.Set, where there are clouds among the profiles.
+	cluster := &kube.Cluster{Client: client}
+	target := pullsecret.Target{
+		Name:       "regcred",
+		Profiles:   profiles,
+		Namespaces: pullsecret.Selection{Names: []string{namespaces}, Except: []string{"kube-*"}},
+		Accounts:   pullsecret.Selection{Names: []string{"default"}},
+	}
+	controller := &kube.Controller{
+		Cluster: cluster,
+		Syncer:  &pullsecret.Syncer{Cluster: cluster, Credential: pipeline.Credential, Check: pipeline.Check},
+		Targets: func(context.Context) ([]pullsecret.Target, error) { return []pullsecret.Target{target}, nil },
+		OnPass: func(p kube.Pass) {
+			if err := errors.Join(p.Err, p.Result.Err()); err != nil {
+				mgr.GetLogger().Error(err, "some pull secrets are not as they should be")
+			}
+		},
+	}
+	renew := manager.RunnableFunc(pipeline.Cache.Run) // Ahead of time, so that no pass waits.
+	return controller, errors.Join(target.Validate(), mgr.Add(renew), mgr.Add(controller))
+}
