@@ -5,6 +5,7 @@ module github.com/regcred/regcred/examples/system-registry
 go 1.26.0
 
 require (
+	github.com/google/go-containerregistry v0.22.1
 	github.com/regcred/regcred v0.0.0
 	github.com/regcred/regcred/providers/system/server v0.0.0
 	github.com/sirupsen/logrus v1.10.2

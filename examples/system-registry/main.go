@@ -5,6 +5,10 @@
 // It keeps images and accounts in the folder, and goes on with them when it is started again. The first start makes the
 // account "admin" with a random password, which is in the file admin-password there, and the registry's own certificate
 // authority, which is in the file ca.pem.
+//
+// While it runs, and once an image has been pushed, this prints a pull secret for the image that was proven to pull:
+//
+//	go run . -dir /var/lib/registry -pull team/app:1 -namespace shop | kubectl apply -f -
 package main
 
 import (
@@ -31,8 +35,9 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "system-registry:", err)
 		stop()
 		os.Exit(1)
 	}
@@ -40,25 +45,38 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("system-registry", flag.ContinueOnError)
-	dir := flags.String("dir", "registry-data", "the folder that images and accounts are kept in")
+	flags.SetOutput(out)
+	dir := flags.String("dir", "registry-data", "the `folder` that images and accounts are kept in")
 	addr := flags.String("addr", "127.0.0.1:5000", "where to listen")
 	url := flags.String("url", "", "how clients reach it, where that is not the address: https://registry.example.com")
+	pull := flags.String("pull", "", "print a pull secret for this `image` of the registry that runs: team/app:1")
+	namespace := flags.String("namespace", "", "the namespace of that secret")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	logrus.SetLevel(logrus.WarnLevel) // Distribution logs there, each request at the level below.
+	if *pull != "" {
+		if *url == "" {
+			*url = "https://" + *addr
+		}
+		return printPullSecret(ctx, out, *dir, *url, *pull, *namespace)
+	}
+	return serve(ctx, out, *dir, *addr, *url)
+}
 
-	password, err := adminPassword(*dir)
+func serve(ctx context.Context, out io.Writer, dir, addr, url string) error {
+	logrus.SetLevel(logrus.ErrorLevel)
+	logrus.SetFormatter(new(ownErrors))
+	password, err := adminPassword(dir)
 	if err != nil {
 		return err
 	}
 	return server.Server{
-		Dir: *dir, Addr: *addr, URL: *url,
-		Admin: "admin", AdminPassword: password,
+		Dir: dir, Addr: addr, URL: url,
+		Admin: adminName, AdminPassword: password,
 		// What may be pulled without a login, which tags never change, and how long what is kept.
 		Public:   []string{"public/**"},
 		Policies: []images.Policy{{Repositories: "release/**", Immutable: true}, {Repositories: "cache/**", KeepFor: 30 * 24 * time.Hour}},
-		OnReady:  func(r server.Ready) { ready(out, *dir, r) },
+		OnReady:  func(r server.Ready) { ready(out, dir, r) },
 		OnEvent: func(e server.Event) {
 			fmt.Fprintln(out, e.Time.Format(time.TimeOnly), e.Kind, e.Account, e.Subject, outcome(e.Err))
 		},
@@ -66,13 +84,31 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}.Run(ctx)
 }
 
+// ownErrors are what distribution logs, but for what it answers clients: that a layer is not there yet is how each push
+// begins.
+type ownErrors struct{ logrus.TextFormatter }
+
+func (f *ownErrors) Format(e *logrus.Entry) ([]byte, error) {
+	if code, ok := e.Data["err.code"]; ok && fmt.Sprint(code) != "unknown" {
+		return nil, nil
+	}
+	return f.TextFormatter.Format(e)
+}
+
+// What the folder holds for clients, beside what the registry keeps there for itself.
+const (
+	adminName    = "admin"
+	passwordFile = "admin-password"
+	caFile       = "ca.pem"
+)
+
 func ready(out io.Writer, dir string, r server.Ready) {
-	ca := filepath.Join(dir, "ca.pem")
+	ca := filepath.Join(dir, caFile)
 	if err := os.WriteFile(ca, []byte(r.CA), 0o644); err != nil {
 		fmt.Fprintln(out, "error:", err)
 	}
-	fmt.Fprintf(out, "registry:  %s (the console is there, too)\nlogin:     admin, with the password in %s\nauthority: %s\n",
-		r.URL, filepath.Join(dir, "admin-password"), ca)
+	fmt.Fprintf(out, "registry:  %s (the console is there, too)\nlogin:     %s, with the password in %s\nauthority: %s\n",
+		r.URL, adminName, filepath.Join(dir, passwordFile), ca)
 }
 
 func outcome(err error) string {
@@ -84,7 +120,7 @@ func outcome(err error) string {
 
 // adminPassword returns the password in the folder, and makes one at the first time.
 func adminPassword(dir string) (credentials.Secret, error) {
-	path := filepath.Join(dir, "admin-password")
+	path := filepath.Join(dir, passwordFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		text = []byte(rand.Text())

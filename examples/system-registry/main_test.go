@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,11 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/stretchr/testify/require"
 
-	"github.com/regcred/regcred/credentials"
-	"github.com/regcred/regcred/providers"
-	"github.com/regcred/regcred/providers/system"
+	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -51,28 +54,58 @@ func (p printed) Write(b []byte) (int, error) {
 	}
 }
 
-// What is printed and left in the folder is all that a platform needs for a profile, also after a restart.
-func TestFromNothingToACredential(t *testing.T) {
-	dir := t.TempDir()
-	var authority string
-	for range 2 {
-		url, stop := started(t, dir)
-		password, err := os.ReadFile(filepath.Join(dir, "admin-password"))
-		require.NoError(t, err)
-		ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
-		require.NoError(t, err)
-		if authority == "" {
-			authority = string(ca)
-		}
-		require.Equal(t, authority, string(ca))
-		profile := registry.Profile{
-			Name: "internal", Kind: registry.System, Endpoint: url,
-			Login:     credentials.Login{Username: "admin", Password: credentials.NewSecret(string(password))},
-			Transport: registry.Transport{CABundle: string(ca)},
-		}
-		c, err := providers.Set{registry.System: system.Provider{}}.Credential(t.Context(), profile)
-		require.NoError(t, err)
-		require.Equal(t, "admin", c.Username)
-		stop()
+// The registry is started, an image is pushed, and then pulled with nothing but the content of the pull secret that a
+// pod would have; and once more after a restart.
+func TestFromNothingToAPodsSecret(t *testing.T) {
+	testtool.Need(t, "skopeo")
+	dir, image := t.TempDir(), "oci:"+filepath.Join(t.TempDir(), "image")
+	random, err := random.Image(1000, 2)
+	require.NoError(t, err)
+	path, err := layout.Write(strings.TrimPrefix(image, "oci:"), empty.Index)
+	require.NoError(t, err)
+	require.NoError(t, path.AppendImage(random))
+
+	for _, tag := range []string{"1", "2"} {
+		t.Run(tag, func(t *testing.T) {
+			url, stop := started(t, dir)
+			defer stop()
+			_, host, _ := strings.Cut(url, "://")
+			copied := func(args ...string) error {
+				out, err := testtool.Run(t, []string{"SSL_CERT_FILE=" + filepath.Join(dir, caFile)}, "skopeo", append([]string{"copy"}, args...)...)
+				t.Log(out)
+				return err
+			}
+			password, err := os.ReadFile(filepath.Join(dir, passwordFile))
+			require.NoError(t, err)
+			pushed := "docker://" + host + "/team/app:" + tag
+			require.NoError(t, copied("--dest-creds", adminName+":"+string(password), image, pushed))
+
+			var secret bytes.Buffer
+			require.NoError(t, run(t.Context(), []string{"-dir", dir, "-url", url, "-pull", "team/app:" + tag, "-namespace", "shop"}, &secret))
+			require.Contains(t, secret.String(), "namespace: \"shop\"")
+			content := dockerConfig(t, secret.String())
+			require.NotContains(t, string(content), base64.StdEncoding.EncodeToString([]byte(adminName+":"+string(password))))
+			config := filepath.Join(t.TempDir(), "config.json")
+			require.NoError(t, os.WriteFile(config, content, 0o600))
+
+			require.NoError(t, copied("--src-authfile", config, "docker://"+host+"/team/app:1", "dir:"+t.TempDir()))
+			require.Error(t, copied("--src-no-creds", pushed, "dir:"+t.TempDir()), "without the secret")
+			require.Error(t, copied("--dest-authfile", config, image, pushed), "the secret pulls, and does nothing else")
+
+			secret.Reset()
+			err = run(t.Context(), []string{"-dir", dir, "-url", url, "-pull", "team/app:none"}, &secret)
+			require.ErrorIs(t, err, registry.ErrNotFound)
+			require.Zero(t, secret.Len(), "what is not proven is not printed")
+		})
 	}
+}
+
+// dockerConfig returns the content of a pull secret.
+func dockerConfig(t *testing.T, manifest string) []byte {
+	t.Helper()
+	_, rest, found := strings.Cut(manifest, ".dockerconfigjson:")
+	require.True(t, found, "it is no pull secret")
+	text, err := base64.StdEncoding.DecodeString(strings.Fields(rest)[0])
+	require.NoError(t, err)
+	return text
 }
