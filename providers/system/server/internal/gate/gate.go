@@ -76,7 +76,7 @@ func (g *Gate) parse(ctx context.Context, text string) (token.Claims, error) {
 	}
 	c, err := g.Ring.Parse(ctx, text, token.Access, g.Service, nil)
 	if err == nil {
-		g.seen.put(text, c, time.Now())
+		g.seen.put(text, c)
 	}
 	return c, err
 }

@@ -27,18 +27,19 @@ func (s *seen) get(text string, now time.Time) (token.Claims, bool) {
 	return c, ok && now.Before(c.Expiry.Time())
 }
 
-func (s *seen) put(text string, c token.Claims, now time.Time) {
+func (s *seen) put(text string, c token.Claims) {
 	key := sha256.Sum256([]byte(text))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.claims == nil {
 		s.claims = make(map[[sha256.Size]byte]token.Claims)
 	}
-	if len(s.claims) >= maxSeen {
-		for k, old := range s.claims {
-			if !now.Before(old.Expiry.Time()) || len(s.claims) >= maxSeen {
-				delete(s.claims, k) // Who is forgotten is checked again.
+	if len(s.claims) >= maxSeen { // Half at once, so that it is seldom; who is forgotten is checked again.
+		for k := range s.claims {
+			if len(s.claims) <= maxSeen/2 {
+				break
 			}
+			delete(s.claims, k)
 		}
 	}
 	s.claims[key] = c

@@ -16,7 +16,7 @@ func TestSeenEndsWithTheToken(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
 	var c token.Claims
 	c.Subject, c.Expiry = "ann", jwt.NewNumericDate(now.Add(time.Minute))
-	s.put("text", c, now)
+	s.put("text", c)
 	got, ok := s.get("text", now.Add(time.Minute-1))
 	require.True(t, ok)
 	require.Equal(t, "ann", got.Subject)
@@ -25,7 +25,7 @@ func TestSeenEndsWithTheToken(t *testing.T) {
 	_, ok = s.get("texT", now)
 	require.False(t, ok, "another text")
 	for i := range 3 * maxSeen {
-		s.put(fmt.Sprint(i), c, now)
+		s.put(fmt.Sprint(i), c)
 	}
 	require.LessOrEqual(t, len(s.claims), maxSeen)
 }
