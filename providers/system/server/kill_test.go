@@ -23,7 +23,7 @@ const serveEnv = "REGCRED_TEST_SERVE"
 
 func serve(dir string) {
 	err := server.Server{
-		Dir: dir, Addr: "127.0.0.1:0", PlainHTTP: true, Admin: "root", AdminPassword: password("root"),
+		Dir: dir, Addr: "127.0.0.1:0", PlainHTTP: true, Admin: "root", AdminPassword: password("root"), PasswordCost: fastCost,
 		OnReady: func(r server.Ready) { fmt.Println(r.URL) },
 	}.Run(context.Background())
 	fmt.Println(err)

@@ -13,6 +13,7 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/regcred/regcred/providers/system/server/accounts"
 	"github.com/regcred/regcred/providers/system/server/images"
@@ -62,6 +63,9 @@ func (s Server) validate() error {
 	if or(s.MaxLoginLife, defaultLoginLife) < or(s.TokenLife, defaultTokenLife) {
 		return errors.New("open registry: MaxLoginLife is shorter than TokenLife")
 	}
+	if s.PasswordCost != 0 && (s.PasswordCost < bcrypt.MinCost || s.PasswordCost > bcrypt.MaxCost) {
+		return fmt.Errorf("open registry: PasswordCost is %d, expected %d to %d", s.PasswordCost, bcrypt.MinCost, bcrypt.MaxCost)
+	}
 	return nil
 }
 
@@ -76,7 +80,7 @@ func (r *Registry) open(ctx context.Context) error {
 	if r.catalog, err = images.Open(ctx, driver, r.config.Policies); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
-	r.book = &accounts.Book{Store: r.store}
+	r.book = &accounts.Book{Store: r.store, PasswordCost: r.config.PasswordCost}
 	if err := r.firstAccount(ctx); err != nil {
 		return err
 	}

@@ -306,6 +306,7 @@ func TestBadConfiguration(t *testing.T) {
 		"a weak admin":    {Admin: "root", AdminPassword: credentials.NewSecret("short")},
 		"a folder":        {Dir: "/dev/null/registry"},
 		"an address":      {Addr: "256.0.0.1:0"},
+		"a cost":          {PasswordCost: 3},
 		"an admin's name": {Admin: "Root", AdminPassword: password("root")},
 	}
 	for name, s := range tests {

@@ -55,6 +55,9 @@ type Server struct {
 	// MaxLoginLife is how long a short-lived login may live that is made through the API or with a key. Zero means a
 	// day.
 	MaxLoginLife time.Duration
+	// PasswordCost is bcrypt's cost of the passwords that people set, from 4 to 31; each step doubles the time of a
+	// login. Zero means 10, about 50 ms, and less is for tests.
+	PasswordCost int
 	// RotateEvery is how long a key signs tokens until the next one does. Zero means 30 days.
 	RotateEvery time.Duration
 	// CollectEvery is how often images are removed that the policies keep no longer, and data that no image uses. Zero

@@ -56,6 +56,9 @@ func (r *running) Events() []server.Event {
 	return append([]server.Event(nil), r.events...)
 }
 
+// fastCost of a password does not slow down the tests, under the race detector above all.
+const fastCost = 4
+
 // start serves the registry until the test ends, or stop is called, with the accounts "ann", who may do everything
 // below team/, and "root", who manages all; the password of each is "password of " and the name.
 func start(t *testing.T, s server.Server) *running {
@@ -69,7 +72,7 @@ func startStop(t *testing.T, s server.Server) (*running, func()) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s.Listener, s.OnEvent, s.OnError = listener, r.event, r.error
-	s.Admin, s.AdminPassword = "root", credentials.NewSecret("password of root")
+	s.Admin, s.AdminPassword, s.PasswordCost = "root", password("root"), fastCost
 	ready := make(chan server.Ready, 1)
 	s.OnReady = func(at server.Ready) { ready <- at }
 

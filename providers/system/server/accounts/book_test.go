@@ -20,10 +20,13 @@ func pull(pattern string) []accounts.Rule {
 	return []accounts.Rule{{Repositories: pattern, Actions: []accounts.Action{accounts.Pull}}}
 }
 
+// book hashes fast, for there is no secret in a test.
+func book(s store.Store) *accounts.Book { return &accounts.Book{Store: s, PasswordCost: 4} }
+
 var right, wrong = credentials.NewSecret("right password"), credentials.NewSecret("wrong password")
 
 func TestPersonLogsIn(t *testing.T) {
-	b := &accounts.Book{Store: new(store.Memory)}
+	b := book(new(store.Memory))
 	require.NoError(t, b.Create(t.Context(), accounts.Account{Name: "ann", Rules: pull("**")}, right))
 	got, err := b.Verify(t.Context(), "ann", right)
 	require.NoError(t, err)
@@ -39,7 +42,7 @@ func TestPersonLogsIn(t *testing.T) {
 }
 
 func TestInactiveIsRefused(t *testing.T) {
-	b := &accounts.Book{Store: new(store.Memory)}
+	b := book(new(store.Memory))
 	require.NoError(t, b.Create(t.Context(), accounts.Account{Name: "ann"}, right))
 	tests := map[string]func(*accounts.Account) error{
 		"disabled": func(a *accounts.Account) error { a.Disabled, a.ExpiresAt = true, time.Time{}; return nil },
@@ -58,7 +61,7 @@ func TestInactiveIsRefused(t *testing.T) {
 }
 
 func TestRobotSecret(t *testing.T) {
-	b := &accounts.Book{Store: new(store.Memory)}
+	b := book(new(store.Memory))
 	name := accounts.RobotName("team", "ci")
 	first, err := b.CreateRobot(t.Context(), accounts.Account{Name: name, Tenant: "team", Rules: pull("team/**")})
 	require.NoError(t, err)
@@ -77,7 +80,7 @@ func TestRobotSecret(t *testing.T) {
 
 func TestSecretsAreNotStored(t *testing.T) {
 	s := new(store.Memory)
-	b := &accounts.Book{Store: s}
+	b := book(s)
 	require.NoError(t, b.Create(t.Context(), accounts.Account{Name: "ann"}, right))
 	secret, err := b.CreateRobot(t.Context(), accounts.Account{Name: "robot+ci"})
 	require.NoError(t, err)
@@ -94,7 +97,7 @@ func TestSecretsAreNotStored(t *testing.T) {
 }
 
 func TestInvalidAccounts(t *testing.T) {
-	b := &accounts.Book{Store: new(store.Memory)}
+	b := book(new(store.Memory))
 	tests := map[string]struct {
 		account  accounts.Account
 		password credentials.Secret
@@ -122,7 +125,7 @@ func TestInvalidAccounts(t *testing.T) {
 }
 
 func TestUpdatesAtOnceAllTakeEffect(t *testing.T) {
-	b := &accounts.Book{Store: new(store.Memory)}
+	b := book(new(store.Memory))
 	require.NoError(t, b.Create(t.Context(), accounts.Account{Name: "ann"}, right))
 	var wg sync.WaitGroup
 	errs := make([]error, 8)
@@ -142,7 +145,7 @@ func TestUpdatesAtOnceAllTakeEffect(t *testing.T) {
 }
 
 func TestUpdateKeepsWhatIsNotItsBusiness(t *testing.T) {
-	b := &accounts.Book{Store: new(store.Memory)}
+	b := book(new(store.Memory))
 	require.NoError(t, b.Create(t.Context(), accounts.Account{Name: "ann"}, right))
 	before, err := b.Account(t.Context(), "ann")
 	require.NoError(t, err)
@@ -159,7 +162,7 @@ func TestUpdateKeepsWhatIsNotItsBusiness(t *testing.T) {
 }
 
 func TestKeyIsThatOfTheAccount(t *testing.T) {
-	b := &accounts.Book{Store: new(store.Memory)}
+	b := book(new(store.Memory))
 	require.NoError(t, b.Create(t.Context(), accounts.Account{Name: "ann"}, right))
 	text, err := b.AddKey(t.Context(), "ann", "regcred")
 	require.NoError(t, err)
@@ -174,7 +177,7 @@ func TestKeyIsThatOfTheAccount(t *testing.T) {
 }
 
 func TestAll(t *testing.T) {
-	b := &accounts.Book{Store: new(store.Memory)}
+	b := book(new(store.Memory))
 	for _, name := range []string{"bob", "ann"} {
 		require.NoError(t, b.Create(t.Context(), accounts.Account{Name: name}, right))
 	}

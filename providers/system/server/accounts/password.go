@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -16,8 +17,8 @@ import (
 // bits, which nobody can guess however fast they try, so a fast hash is as safe, and a cluster that starts a thousand
 // pods does not cost a minute of computing.
 const (
-	// bcryptCost gives about 50 ms on today's machines; OWASP's Password Storage Cheat Sheet asks for 10 at least.
-	bcryptCost = 10
+	// defaultCost gives about 50 ms on today's machines; OWASP's Password Storage Cheat Sheet asks for 10 at least.
+	defaultCost = 10
 	// bcrypt looks at no more than 72 bytes.
 	maxPassword = 72
 	minPassword = 8
@@ -34,11 +35,13 @@ func checkPassword(p credentials.Secret) error {
 	return nil
 }
 
-func hashPassword(p credentials.Secret) ([]byte, error) {
+func (b *Book) cost() int { return cmp.Or(b.PasswordCost, defaultCost) }
+
+func (b *Book) hash(p credentials.Secret) ([]byte, error) {
 	if err := checkPassword(p); err != nil {
 		return nil, err
 	}
-	return bcrypt.GenerateFromPassword(p.AppendTo(nil), bcryptCost)
+	return bcrypt.GenerateFromPassword(p.AppendTo(nil), b.cost())
 }
 
 func newRobotSecret() (credentials.Secret, []byte) {
@@ -58,5 +61,7 @@ func matches(robot bool, hash []byte, p credentials.Secret) bool {
 }
 
 // dummyHash is compared with where there is no account of a name, so that the time of the answer does not tell which
-// names exist. No password is known for it: it is the hash of random bytes.
-const dummyHash = "$2a$10$X/8z/dVjAVqxkzn69ZKhM.IxezixaY8H9xBXyPUHz61SqmLKdGPIq"
+// names exist. No password is known for it: its salt and its end are random.
+func (b *Book) dummyHash() []byte {
+	return fmt.Appendf(nil, "$2a$%02d$X/8z/dVjAVqxkzn69ZKhM.IxezixaY8H9xBXyPUHz61SqmLKdGPIq", b.cost())
+}

@@ -29,7 +29,7 @@ func pull(pattern string) []accounts.Rule {
 func authenticator(t *testing.T) *login.Authenticator {
 	t.Helper()
 	s := new(store.Memory)
-	a := &login.Authenticator{Book: &accounts.Book{Store: s}, Ring: &token.Ring{Store: s, MaxLife: time.Hour}, Service: "regcred"}
+	a := &login.Authenticator{Book: &accounts.Book{Store: s, PasswordCost: 4}, Ring: &token.Ring{Store: s, MaxLife: time.Hour}, Service: "regcred"}
 	require.NoError(t, a.Ring.Rotate(t.Context()))
 	require.NoError(t, a.Book.Create(t.Context(), accounts.Account{Name: "ann", Rules: pull("team/**")}, right))
 	return a
