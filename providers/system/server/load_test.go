@@ -15,7 +15,6 @@ import (
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
-	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
@@ -53,11 +52,13 @@ func TestManyAtOnce(t *testing.T) {
 	collecting.Wait()
 }
 
-// TestTwoReplicas has two servers over one storage and one store, between which a client goes back and forth as behind
-// a load balancer.
+// TestTwoReplicas has two servers over one folder and one store, between which a client goes back and forth as behind a
+// load balancer.
 func TestTwoReplicas(t *testing.T) {
-	storage, table := inmemory.New(), new(store.Memory)
-	a, b := start(t, server.Server{Driver: storage, Store: table}), start(t, server.Server{Driver: storage, Store: table})
+	folder := filesystem.DriverParameters{RootDirectory: t.TempDir(), MaxThreads: 10}
+	table := new(store.Memory)
+	a := start(t, server.Server{Driver: filesystem.New(folder), Store: table})
+	b := start(t, server.Server{Driver: filesystem.New(folder), Store: table})
 	require.Equal(t, a.CA(), b.CA())
 	token := a.token(t, "ann", password("ann"), "repository:team/app:pull,push")
 	manifest, config := manifestOf("layer")
