@@ -203,8 +203,12 @@ func refusedByProxy(_ context.Context, _ *url.URL, req *http.Request, res *http.
 }
 
 // Transports keeps one [http.Transport] for each way, so that connections are used again. The zero Transports is ready
-// to use and safe for concurrent use; it must not be copied.
+// to use. Set the field before the first use; after that it is safe for concurrent use, and must not be copied.
 type Transports struct {
+	// MaxConnsPerHost is how many connections each way has to one host at most; what else is to be sent waits for one
+	// of them. Zero means any number.
+	MaxConnsPerHost int
+
 	mu sync.Mutex
 	m  map[credentials.Fingerprint]*http.Transport
 }
@@ -226,6 +230,7 @@ func (ts *Transports) For(t Transport) (*http.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.MaxConnsPerHost = ts.MaxConnsPerHost
 	if ts.m == nil || len(ts.m) >= maxTransports {
 		ts.closeIdle()
 		ts.m = make(map[credentials.Fingerprint]*http.Transport)

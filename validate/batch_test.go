@@ -3,13 +3,16 @@ package validate_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
@@ -84,6 +87,51 @@ func TestImagesConcurrency(t *testing.T) {
 				took := time.Since(began)
 				require.True(t, tc.atLeast <= took && took <= tc.atMost, "it took %s", took)
 			})
+		})
+	}
+}
+
+// However many calls there are, a registry has no more connections to bear than it may be asked at once; over HTTP/2,
+// one.
+func TestImagesConnections(t *testing.T) {
+	for protocol, atMost := range map[string]int{"HTTP/1.1": 4, "HTTP/2": 1} {
+		t.Run(protocol, func(t *testing.T) {
+			r := &registrytest.Registry{Dialect: registrytest.DistributionToken()}
+			r.Accounts = []registrytest.Account{user("ann", "right", "*")}
+			var connections atomic.Int32
+			server := httptest.NewUnstartedServer(r)
+			server.EnableHTTP2 = protocol == "HTTP/2"
+			server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+				if state == http.StateNew {
+					connections.Add(1)
+				}
+			}
+			server.StartTLS()
+			defer server.Close()
+			candidates := []validate.Candidate{{
+				Source:    source("ann", "right"),
+				Transport: registry.Transport{CABundle: pemOf(server.Certificate()), Proxy: registry.Direct},
+			}}
+			var requests []validate.Request
+			for i := range 200 {
+				n := fmt.Sprintf("team/app%d:1", i)
+				add(t, r, registrytest.Image{}, n)
+				i := image(t, server.Listener.Addr().String()+"/"+n)
+				requests = append(requests, validate.Request{Image: i, Candidates: candidates})
+			}
+			c := &validate.Checker{PerRegistry: 4}
+			defer c.CloseIdleConnections()
+			_, err := c.Login(t.Context(), endpoint(t, server.Listener.Addr().String()), candidates[0])
+			require.NoError(t, err)
+			var calls sync.WaitGroup
+			for range 3 {
+				calls.Go(func() {
+					_, err := c.Images(t.Context(), requests)
+					assert.NoError(t, err)
+				})
+			}
+			calls.Wait()
+			require.LessOrEqual(t, int(connections.Load()), atMost)
 		})
 	}
 }

@@ -27,9 +27,10 @@ type Checker struct {
 	// checked; without Platforms, all there are.
 	Deep bool
 
-	// Concurrency is how many requests are under way at once. Zero means 32.
+	// Concurrency is how many requests one call has under way at once. Zero means 32.
 	Concurrency int
-	// PerRegistry is how many of them are to one registry. Zero means 16.
+	// PerRegistry is how many requests all calls have under way to one registry, and over how many connections; the
+	// others wait for their turn. Zero means 16.
 	PerRegistry int
 
 	// Timeout limits one request, from the connection to the last byte of the answer. Zero means 30 seconds. The number
@@ -58,15 +59,17 @@ type Checker struct {
 	// UserAgent is how this program names itself to registries. Empty means "regcred".
 	UserAgent string
 
-	// Transports keeps the connections. Nil means that the Checker has its own.
+	// Transports keeps the connections, and has a bound of its own for their number. Nil means that the Checker keeps
+	// them itself, no more of them to a registry than PerRegistry.
 	Transports *registry.Transports
 	// RoundTripper carries all requests in place of Transports, for tests and for instrumentation. Of
 	// [Candidate.Transport], just PlainHTTP counts then, and where a name leads to is for the RoundTripper to care
 	// about. Nil means none.
 	RoundTripper http.RoundTripper
 
-	own     registry.Transports
+	turns   turns
 	mu      sync.Mutex
+	own     *registry.Transports         // In place of Transports.
 	guarded map[guardKey]*http.Transport // The same ways, which refuse addresses that a registry may not name.
 	current *session                     // For CacheFor.
 }
@@ -181,9 +184,11 @@ func (c *Checker) Images(ctx context.Context, requests []Request) ([]Result, err
 // CloseIdleConnections closes the connections of the Checker that are not in use. Those of Transports are for its owner
 // to close.
 func (c *Checker) CloseIdleConnections() {
-	c.own.CloseIdleConnections()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.own != nil {
+		c.own.CloseIdleConnections()
+	}
 	for _, g := range c.guarded {
 		g.CloseIdleConnections()
 	}

@@ -21,7 +21,7 @@ type origin struct {
 	rt     http.RoundTripper
 	way    *http.Transport // Nil with Checker.RoundTripper.
 
-	slots chan struct{}
+	slots chan struct{} // Checker.PerRegistry.
 	ping  *cell[*pingAnswer]
 
 	mu       sync.Mutex
@@ -54,18 +54,14 @@ func (s *session) origin(host string, way registry.Transport) (*origin, error) {
 		host:     endpoint.Host,
 		base:     &url.URL{Scheme: way.Scheme(), Host: endpoint.APIHost()},
 		rt:       s.c.RoundTripper,
-		slots:    make(chan struct{}, s.c.perRegistry()),
 		accounts: make(map[credentials.Fingerprint]*account),
 	}
+	o.slots = s.c.turns.at(o.base.Host, s.c.perRegistry())
 	o.prefix = o.base.String()
 	o.ping = newCell((*pingAnswer).fresh)
 	o.vendor = vendorOfHost(endpoint.Host)
 	if o.rt == nil {
-		transports := s.c.Transports
-		if transports == nil {
-			transports = &s.c.own
-		}
-		if o.way, err = transports.For(way); err != nil {
+		if o.way, err = s.transports.For(way); err != nil {
 			return nil, &registry.Error{Code: registry.ErrInvalid, Err: err}
 		}
 		o.rt = o.way

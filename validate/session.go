@@ -3,14 +3,17 @@ package validate
 import (
 	"sync"
 	"time"
+
+	"github.com/regcred/regcred/registry"
 )
 
 // A session is what one call learns about registries, or several calls within [Checker.CacheFor]. Nothing of it is
 // about images whose verdict is still open.
 type session struct {
-	c     *Checker
-	born  time.Time
-	slots chan struct{} // Checker.Concurrency.
+	c          *Checker
+	born       time.Time
+	slots      chan struct{} // Checker.Concurrency.
+	transports *registry.Transports
 
 	mu      sync.Mutex
 	origins map[originKey]*origin
@@ -30,11 +33,18 @@ func (c *Checker) session() *session {
 		return s
 	}
 	s := &session{
-		c:       c,
-		born:    time.Now(),
-		slots:   make(chan struct{}, c.concurrency()),
-		origins: make(map[originKey]*origin),
-		known:   make(map[knownKey]facts),
+		c:          c,
+		born:       time.Now(),
+		slots:      make(chan struct{}, c.concurrency()),
+		transports: c.Transports,
+		origins:    make(map[originKey]*origin),
+		known:      make(map[knownKey]facts),
+	}
+	if s.transports == nil {
+		if c.own == nil {
+			c.own = &registry.Transports{MaxConnsPerHost: c.perRegistry()}
+		}
+		s.transports = c.own
 	}
 	if c.CacheFor > 0 {
 		c.current = s
@@ -53,4 +63,25 @@ type knownKey struct {
 	account    *account
 	repository string
 	digest     string
+}
+
+// turns bounds how many requests are under way to each host, over all calls: a call that waits for a connection would
+// lose the time of its request.
+type turns struct {
+	mu sync.Mutex
+	of map[string]chan struct{}
+}
+
+func (t *turns) at(host string, n int) chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slots := t.of[host]
+	if slots == nil {
+		if t.of == nil || len(t.of) >= maxOrigins {
+			t.of = make(map[string]chan struct{})
+		}
+		slots = make(chan struct{}, n)
+		t.of[host] = slots
+	}
+	return slots
 }
