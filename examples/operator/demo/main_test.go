@@ -1,0 +1,17 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/internal/testtool"
+)
+
+func TestDemo(t *testing.T) {
+	if _, why := testtool.ControlPlane(); why != nil {
+		testtool.Missing(t, why.Error())
+	}
+	t.Chdir("..") // Where people run it.
+	require.NoError(t, run(t.Context()))
+}

@@ -1,0 +1,192 @@
+// Package operator turns objects of the kind RegistryProfile into pull secrets.
+package operator
+
+import (
+	"context"
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/regcred/regcred"
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/credentials/credentialsprom"
+	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/custom"
+	"github.com/regcred/regcred/providers/dockerhub"
+	"github.com/regcred/regcred/providers/ecr"
+	"github.com/regcred/regcred/providers/gcr"
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/pullsecret/kube"
+	"github.com/regcred/regcred/registry"
+)
+
+// An operator turns profiles into targets, and what comes of them into their status. The work in between is that of a
+// [kube.Controller].
+type operator struct {
+	client     client.Client
+	events     record.EventRecorder
+	logins     *logins
+	cluster    *kube.Cluster
+	controller *kube.Controller
+}
+
+// owner is whose the secrets are.
+const owner = "regcred"
+
+func scheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	// Neither fails: what they add is part of the program.
+	if err := errors.Join(corev1.AddToScheme(s), v1alpha1.AddToScheme(s)); err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// cacheOptions keep the manager's cache from holding secrets of the cluster: only those in the operator's namespace are
+// watched, and of them only the metadata.
+func cacheOptions(namespace string) cache.Options {
+	return cache.Options{ByObject: map[client.Object]cache.ByObject{
+		&corev1.Secret{}: {Namespaces: map[string]cache.Config{namespace: {}}},
+	}}
+}
+
+// NewManager returns a manager with all that the operator is. Its secrets with logins are in the namespace. The options
+// say the rest; their Scheme and Cache are the operator's.
+func NewManager(config *rest.Config, namespace string, options ctrl.Options) (ctrl.Manager, error) {
+	options.Scheme, options.Cache = scheme(), cacheOptions(namespace)
+	mgr, err := ctrl.NewManager(config, options)
+	if err != nil {
+		return nil, err
+	}
+	return mgr, errors.Join(
+		addOperator(mgr, config, namespace),
+		mgr.AddHealthzCheck("ping", healthz.Ping),
+		mgr.AddReadyzCheck("ping", healthz.Ping),
+	)
+}
+
+func addOperator(mgr ctrl.Manager, config *rest.Config, namespace string) error {
+	api, err := kube.NewClient(config)
+	if err != nil {
+		return err
+	}
+	pipeline := &regcred.Pipeline{Provider: providers.Set{
+		registry.DockerHub: dockerhub.Provider{}, registry.Custom: custom.Provider{}, registry.ECR: ecr.Provider{}, registry.GCR: gcr.Provider{},
+	}}
+	o := &operator{
+		client:  mgr.GetClient(),
+		events:  mgr.GetEventRecorderFor("regcred"),
+		logins:  &logins{watched: mgr.GetClient(), api: mgr.GetAPIReader(), namespace: namespace},
+		cluster: &kube.Cluster{Client: api, Owner: owner},
+	}
+	o.controller = &kube.Controller{
+		Cluster: o.cluster,
+		Syncer:  &pullsecret.Syncer{Cluster: o.cluster, Owner: owner, Credential: pipeline.Credential, Check: pipeline.Check},
+		Targets: o.targets,
+		OnPass:  o.report,
+	}
+	if err := metrics.Registry.Register(credentialsprom.New(&pipeline.Cache)); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
+		return err
+	}
+	return errors.Join(
+		mgr.Add(manager.RunnableFunc(pipeline.Cache.Run)),
+		mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return o.watch(ctx, mgr.GetCache()) })),
+		mgr.Add(o.controller),
+	)
+}
+
+// watch asks for a pass whenever a profile or a login has changed.
+func (o *operator) watch(ctx context.Context, objects cache.Cache) error {
+	for _, object := range []client.Object{&v1alpha1.RegistryProfile{}, secretMetadata()} {
+		informer, err := objects.GetInformer(ctx, object)
+		if err != nil {
+			return err
+		}
+		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc:    func(any) { o.controller.Wake() },
+			DeleteFunc: func(any) { o.controller.Wake() },
+			UpdateFunc: func(before, after any) {
+				if wanted(before) != wanted(after) {
+					o.controller.Wake()
+				}
+			},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wanted changes with what is wanted of an object, and not with its status: the operator writes that itself.
+func wanted(object any) any {
+	meta := object.(metav1.Object) // All that is watched is one.
+	if meta.GetGeneration() != 0 {
+		return meta.GetGeneration()
+	}
+	return meta.GetResourceVersion()
+}
+
+// targets returns one for each profile.
+func (o *operator) targets(ctx context.Context) ([]pullsecret.Target, error) {
+	var list v1alpha1.RegistryProfileList
+	if err := o.client.List(ctx, &list); err != nil {
+		return nil, err
+	}
+	targets := make([]pullsecret.Target, len(list.Items))
+	used := make(map[string]bool)
+	for i := range list.Items {
+		targets[i], _ = o.target(ctx, &list.Items[i]) // Its error goes into the status; see report.
+		used[list.Items[i].Spec.Login.SecretName] = true
+	}
+	o.logins.keep(used)
+	return targets, nil
+}
+
+// target returns what a profile wants. The error says why its login or its selector cannot be read; then the target is
+// not valid either, so that the secrets that are there stay.
+func (o *operator) target(ctx context.Context, p *v1alpha1.RegistryProfile) (pullsecret.Target, error) {
+	profile := registry.Profile{
+		Name: p.Name, Kind: registry.Kind(p.Spec.Kind), Endpoint: p.Spec.Endpoint,
+		Transport: registry.Transport{CABundle: p.Spec.CABundle},
+	}
+	namespaces := pullsecret.Selection{Names: p.Spec.Namespaces.Names, Except: p.Spec.Namespaces.Except}
+	var errs []error
+	switch login := p.Spec.Login; {
+	case login.SecretName != "":
+		var err error
+		profile.Login, err = o.logins.read(ctx, login.SecretName)
+		errs = append(errs, err)
+	default:
+		profile.Login = credentials.Login{Ambient: login.Ambient, Anonymous: login.Anonymous}
+	}
+	if p.Spec.Namespaces.Selector != nil {
+		selector, err := metav1.LabelSelectorAsSelector(p.Spec.Namespaces.Selector)
+		namespaces.Labels = func(l map[string]string) bool { return err == nil && selector.Matches(labels.Set(l)) }
+		errs = append(errs, err)
+	}
+	err := errors.Join(errs...)
+	if err != nil {
+		profile.Login = credentials.Login{}
+	}
+	return pullsecret.Target{
+		Name:       p.Name,
+		Profiles:   []registry.Profile{profile},
+		Namespaces: namespaces,
+		Accounts:   pullsecret.Selection{Names: p.Spec.ServiceAccounts},
+	}, err
+}

@@ -1,0 +1,84 @@
+package operator
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
+)
+
+func TestOperator(t *testing.T) {
+	w := newWorld(t)
+	w.namespace("shop-1", nil)
+	w.namespace("other", nil)
+	require.NoError(t, w.Create(t.Context(), w.profile(func(*v1alpha1.RegistryProfileSpec) {})))
+	w.becomes(metav1.ConditionTrue, "Published", 1)
+	first := w.published("shop-1")
+	require.NotEmpty(t, first)
+	require.Empty(t, w.published("other"))
+
+	// A new namespace is served at once.
+	began := time.Now()
+	w.namespace("shop-2", nil)
+	w.eventually("the new namespace is served", func() bool { return w.published("shop-2") == first })
+	require.Less(t, time.Since(began), time.Second)
+	w.becomes(metav1.ConditionTrue, "Published", 2)
+
+	// A login that the registry refuses: what is published stays.
+	w.login("wrong")
+	w.becomes(metav1.ConditionFalse, "Unauthorized", 2)
+	require.Equal(t, first, w.published("shop-1"))
+	// One that is missing, too.
+	require.NoError(t, w.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "shop-login"}}))
+	w.becomes(metav1.ConditionFalse, "Invalid", 2)
+	require.Equal(t, first, w.published("shop-1"))
+
+	// A rotation gets everywhere.
+	w.password("second")
+	w.becomes(metav1.ConditionTrue, "Published", 2)
+	require.NotEqual(t, first, w.published("shop-1"))
+	require.Equal(t, w.published("shop-1"), w.published("shop-2"))
+
+	var events corev1.EventList
+	w.eventually("events tell it", func() bool {
+		require.NoError(t, w.List(t.Context(), &events))
+		reasons := make(map[string]string)
+		for _, e := range events.Items {
+			reasons[e.Reason] = e.Type
+		}
+		return reasons["Published"] == "Normal" && reasons["Unauthorized"] == "Warning" && reasons["Invalid"] == "Warning"
+	})
+
+	// Without the profile, all is gone.
+	require.NoError(t, w.Delete(t.Context(), w.profile(func(*v1alpha1.RegistryProfileSpec) {})))
+	w.eventually("all is gone", func() bool { return w.published("shop-1") == "" && w.published("shop-2") == "" })
+}
+
+func TestSelector(t *testing.T) {
+	w := newWorld(t)
+	w.namespace("shop-1", map[string]string{"team": "shop"})
+	w.namespace("shop-2", nil)
+	require.NoError(t, w.Create(t.Context(), w.profile(func(s *v1alpha1.RegistryProfileSpec) {
+		s.Namespaces.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "shop"}}
+	})))
+	w.becomes(metav1.ConditionTrue, "Published", 1)
+	require.NotEmpty(t, w.published("shop-1"))
+	require.Empty(t, w.published("shop-2"))
+}
+
+// What cannot be right is refused when it is applied.
+func TestValidation(t *testing.T) {
+	w := newWorld(t)
+	for says, change := range map[string]func(*v1alpha1.RegistryProfileSpec){
+		"Unsupported value":                                func(s *v1alpha1.RegistryProfileSpec) { s.Kind = "quay" },
+		"endpoint is required for this kind":               func(s *v1alpha1.RegistryProfileSpec) { s.Endpoint = "" },
+		"set exactly one of secretName":                    func(s *v1alpha1.RegistryProfileSpec) { s.Login.Ambient = true },
+		"exactly one of secretName, ambient and anonymous": func(s *v1alpha1.RegistryProfileSpec) { s.Login = v1alpha1.Login{} },
+	} {
+		require.ErrorContains(t, w.Create(t.Context(), w.profile(change)), says)
+	}
+}

@@ -1,0 +1,96 @@
+package operator
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/pullsecret/kube"
+)
+
+// reportTimeout bounds the writing of all statuses after a pass.
+const reportTimeout = 30 * time.Second
+
+// report writes into the status of each profile what came of a pass.
+func (o *operator) report(pass kube.Pass) {
+	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
+	defer cancel()
+	if err := o.writeStatus(ctx, pass); err != nil {
+		ctrl.Log.Error(err, "cannot write the status of a profile") // The next pass tries again.
+	}
+}
+
+func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
+	var list v1alpha1.RegistryProfileList
+	if err := o.client.List(ctx, &list); err != nil {
+		return err
+	}
+	state, err := o.cluster.State(ctx, pullsecret.Scope{Owner: owner})
+	if err != nil {
+		return err
+	}
+	for i := range list.Items {
+		p := &list.Items[i]
+		before := p.DeepCopy()
+		if len(pass.Namespaces) == 0 { // One over a few says nothing about the rest.
+			meta.SetStatusCondition(&p.Status.Conditions, o.ready(ctx, p, pass))
+		}
+		p.Status.Secrets, p.Status.ExpiresAt = published(state, p.Name)
+		if equality.Semantic.DeepEqual(before.Status, p.Status) {
+			continue
+		}
+		if err := o.client.Status().Patch(ctx, p, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+		o.tell(before, p)
+	}
+	return nil
+}
+
+// ready is what the pass says of the profile, unless that could not even be read.
+func (o *operator) ready(ctx context.Context, p *v1alpha1.RegistryProfile, pass kube.Pass) metav1.Condition {
+	condition := pass.Ready(p.Name)
+	if _, err := o.target(ctx, p); err != nil {
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, "Invalid", err.Error()
+	}
+	condition.ObservedGeneration = p.Generation
+	return condition
+}
+
+// published returns how many secrets of that name there are, and when the first of them expires.
+func published(state []pullsecret.Namespace, name string) (count int, expires *metav1.Time) {
+	for _, ns := range state {
+		for _, secret := range ns.Secrets {
+			if secret.Name != name {
+				continue
+			}
+			count++
+			at, err := time.Parse(time.RFC3339, secret.Annotations[pullsecret.AnnotationExpiresAt])
+			if err == nil && (expires == nil || at.Before(expires.Time)) {
+				expires = &metav1.Time{Time: at}
+			}
+		}
+	}
+	return count, expires
+}
+
+// tell makes an event of a condition that has changed.
+func (o *operator) tell(before, after *v1alpha1.RegistryProfile) {
+	was, is := meta.FindStatusCondition(before.Status.Conditions, kube.ConditionReady), meta.FindStatusCondition(after.Status.Conditions, kube.ConditionReady)
+	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
+		return
+	}
+	if is.Status == metav1.ConditionTrue {
+		o.events.Event(after, corev1.EventTypeNormal, is.Reason, "the pull secret is in all selected namespaces")
+		return
+	}
+	o.events.Event(after, corev1.EventTypeWarning, is.Reason, is.Message)
+}

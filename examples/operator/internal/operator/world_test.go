@@ -1,0 +1,173 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/yaml"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
+	"github.com/regcred/regcred/internal/testtool"
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry/registrytest"
+)
+
+const system = "regcred-system"
+
+// A world is a real API with the operator at work, with no more rights than config/rbac.yaml gives it, and a registry
+// that wants a login.
+type world struct {
+	client.Client // An administrator's.
+	t             *testing.T
+	hub           *registrytest.Server
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	folder, why := testtool.ControlPlane()
+	if why != nil {
+		testtool.Missing(t, why.Error())
+	}
+	environment := &envtest.Environment{BinaryAssetsDirectory: folder, CRDDirectoryPaths: []string{"../../config/crd"}, ErrorIfCRDPathMissing: true}
+	config, err := environment.Start()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, environment.Stop()) })
+
+	s := scheme()
+	require.NoError(t, rbacv1.AddToScheme(s))
+	require.NoError(t, appsv1.AddToScheme(s))
+	w := &world{t: t}
+	w.Client, err = client.New(config, client.Options{Scheme: s})
+	require.NoError(t, err)
+	for _, file := range []string{"namespace.yaml", "rbac.yaml", "deployment.yaml"} {
+		w.apply("../../config/" + file)
+	}
+	w.hub, err = registrytest.Start(&registrytest.Registry{Dialect: registrytest.Harbor()})
+	require.NoError(t, err)
+	t.Cleanup(w.hub.Close)
+	w.password("first")
+
+	restricted := rest.CopyConfig(config)
+	restricted.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + system + ":regcred-operator"}
+	mgr, err := NewManager(restricted, system, ctrl.Options{
+		LeaderElection: true, LeaderElectionID: "regcred", LeaderElectionNamespace: system, LeaderElectionReleaseOnCancel: true,
+		Metrics: server.Options{BindAddress: "0"},
+	})
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		require.NoError(t, <-done)
+	})
+	return w
+}
+
+// apply makes the objects in a file.
+func (w *world) apply(file string) {
+	w.t.Helper()
+	data, err := os.ReadFile(file)
+	require.NoError(w.t, err)
+	for _, text := range strings.Split(string(data), "\n---\n") {
+		var kind metav1.TypeMeta
+		require.NoError(w.t, yaml.Unmarshal([]byte(text), &kind))
+		object, err := w.Scheme().New(kind.GroupVersionKind())
+		require.NoError(w.t, err)
+		require.NoError(w.t, yaml.UnmarshalStrict([]byte(text), object))
+		require.NoError(w.t, w.Create(w.t.Context(), object.(client.Object)))
+	}
+}
+
+// password is the only one that the registry takes from now on, and what the login of the profiles is.
+func (w *world) password(text string) {
+	w.t.Helper()
+	w.hub.Registry.SetAccounts(registrytest.Account{Username: "robot", Password: credentials.NewSecret(text), Pull: []string{"*"}})
+	w.login(text)
+}
+
+func (w *world) login(password string) {
+	w.t.Helper()
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "shop-login"},
+		StringData: map[string]string{"username": "robot", "password": password},
+	}
+	if err := w.Create(w.t.Context(), secret); err != nil {
+		require.NoError(w.t, w.Update(w.t.Context(), secret))
+	}
+}
+
+func (w *world) profile(change func(*v1alpha1.RegistryProfileSpec)) *v1alpha1.RegistryProfile {
+	p := &v1alpha1.RegistryProfile{
+		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
+		Spec: v1alpha1.RegistryProfileSpec{
+			Kind: "custom", Endpoint: w.hub.Host, CABundle: w.hub.CA,
+			Login:      v1alpha1.Login{SecretName: "shop-login"},
+			Namespaces: v1alpha1.Namespaces{Names: []string{"shop-*"}},
+		},
+	}
+	change(&p.Spec)
+	return p
+}
+
+func (w *world) namespace(name string, labels map[string]string) {
+	w.t.Helper()
+	require.NoError(w.t, w.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}))
+	// No controller manager runs that would make it.
+	require.NoError(w.t, w.Create(w.t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "default"}}))
+}
+
+// published returns the password that is published in a namespace; "" if there is no secret, or it is not linked.
+func (w *world) published(namespace string) string {
+	var account corev1.ServiceAccount
+	require.NoError(w.t, w.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: "default"}, &account))
+	var secret corev1.Secret
+	err := w.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: "shop"}, &secret)
+	require.NoError(w.t, client.IgnoreNotFound(err))
+	linked := slices.Contains(account.ImagePullSecrets, corev1.LocalObjectReference{Name: "shop"})
+	require.False(w.t, linked && err != nil, "a link without a secret")
+	if err != nil || !linked {
+		return ""
+	}
+	config, err := pullsecret.Parse(secret.Data[pullsecret.SecretKey])
+	require.NoError(w.t, err)
+	return string(config.Reveal())
+}
+
+func (w *world) eventually(what string, f func() bool) {
+	w.t.Helper()
+	require.Eventually(w.t, f, 20*time.Second, 20*time.Millisecond, what)
+}
+
+func (w *world) status() v1alpha1.RegistryProfileStatus {
+	var p v1alpha1.RegistryProfile
+	require.NoError(w.t, w.Get(w.t.Context(), client.ObjectKey{Name: "shop"}, &p))
+	return p.Status
+}
+
+func (w *world) becomes(status metav1.ConditionStatus, reason string, secrets int) {
+	w.t.Helper()
+	var last v1alpha1.RegistryProfileStatus
+	require.Eventually(w.t, func() bool {
+		last = w.status()
+		c := meta.FindStatusCondition(last.Conditions, "Ready")
+		return c != nil && c.Status == status && c.Reason == reason && last.Secrets == secrets
+	}, 20*time.Second, 20*time.Millisecond, "%s, not %s with %d secrets", fmt.Sprint(last), reason, secrets)
+}
