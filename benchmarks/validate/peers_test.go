@@ -14,6 +14,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/regclient/regclient"
+	"github.com/regclient/regclient/config"
+	"github.com/regclient/regclient/scheme/reg"
+	"github.com/regclient/regclient/types/ref"
 	orasremote "oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
@@ -28,8 +32,16 @@ const username, password = "ann", "right"
 type work struct {
 	host   string
 	images []registry.Image
-	way    http.RoundTripper
 	atOnce int
+
+	way        *http.Transport      // As a program would make it.
+	transports *registry.Transports // The same, as this project keeps it.
+	transport  registry.Transport
+}
+
+func (w work) close() {
+	w.way.CloseIdleConnections()
+	w.transports.CloseIdleConnections()
 }
 
 // each does something for all images, so many at once.
@@ -60,10 +72,13 @@ func (w work) each(do func(registry.Image) error) error {
 }
 
 // A peer checks that all images of a work are there. Each call is cold: nothing is known of the registry.
-var peers = map[string]func(context.Context, work) error{
+type peer func(context.Context, work) error
+
+var peers = map[string]peer{
 	"regcred": func(ctx context.Context, w work) error {
-		c := &validate.Checker{Concurrency: w.atOnce, PerRegistry: w.atOnce, RoundTripper: w.way}
-		candidates := []validate.Candidate{{Source: credentials.Static(credentials.Credential{Username: username, Password: credentials.NewSecret(password)})}}
+		c := &validate.Checker{Concurrency: w.atOnce, PerRegistry: w.atOnce, Transports: w.transports}
+		credential := credentials.Credential{Username: username, Password: credentials.NewSecret(password)}
+		candidates := []validate.Candidate{{Source: credentials.Static(credential), Transport: w.transport}}
 		requests := make([]validate.Request, len(w.images))
 		for i, image := range w.images {
 			requests[i] = validate.Request{Image: image, Candidates: candidates}
@@ -72,7 +87,8 @@ var peers = map[string]func(context.Context, work) error{
 		return err
 	},
 	"ggcr remote.Head": func(ctx context.Context, w work) error {
-		options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(w.way), remote.WithAuth(&authn.Basic{Username: username, Password: password})}
+		login := remote.WithAuth(&authn.Basic{Username: username, Password: password})
+		options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(w.way), login}
 		return w.each(func(i registry.Image) error {
 			ref, err := name.ParseReference(i.String())
 			if err != nil {
@@ -83,7 +99,8 @@ var peers = map[string]func(context.Context, work) error{
 		})
 	},
 	"ggcr Puller": func(ctx context.Context, w work) error {
-		puller, err := remote.NewPuller(remote.WithTransport(w.way), remote.WithAuth(&authn.Basic{Username: username, Password: password}))
+		login := remote.WithAuth(&authn.Basic{Username: username, Password: password})
+		puller, err := remote.NewPuller(remote.WithTransport(w.way), login)
 		if err != nil {
 			return err
 		}
@@ -97,7 +114,8 @@ var peers = map[string]func(context.Context, work) error{
 		})
 	},
 	"oras": func(ctx context.Context, w work) error {
-		client := &auth.Client{Client: &http.Client{Transport: w.way}, Cache: auth.NewCache(), Credential: auth.StaticCredential(w.host, auth.Credential{Username: username, Password: password})}
+		login := auth.StaticCredential(w.host, auth.Credential{Username: username, Password: password})
+		client := &auth.Client{Client: &http.Client{Transport: w.way}, Cache: auth.NewCache(), Credential: login}
 		return w.each(func(i registry.Image) error {
 			repo, err := orasremote.NewRepository(i.Name())
 			if err != nil {
@@ -108,13 +126,30 @@ var peers = map[string]func(context.Context, work) error{
 			return err
 		})
 	},
+	"regclient": func(ctx context.Context, w work) error {
+		host := config.Host{Name: w.host, Hostname: w.host, TLS: config.TLSEnabled, User: username, Pass: password}
+		host.ReqConcurrent = int64(w.atOnce) // Its default is 3.
+		client := regclient.New(regclient.WithConfigHost(host), regclient.WithRegOpts(reg.WithTransport(w.way)))
+		return w.each(func(i registry.Image) error {
+			r, err := ref.New(i.String())
+			if err != nil {
+				return err
+			}
+			_, err = client.ManifestHead(ctx, r)
+			return err
+		})
+	},
 	"limit": limit,
 }
 
 // limit is the least that could do the work: a ping, a token for all repositories where one is wanted, and a HEAD each;
 // no verdicts, no evidence.
 func limit(ctx context.Context, w work) error {
-	client := &http.Client{Transport: w.way}
+	way, err := w.transports.For(w.transport)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: way}
 	do := func(method, u, authorization string) (*http.Response, error) {
 		req, err := http.NewRequestWithContext(ctx, method, u, nil)
 		if err != nil {
@@ -123,13 +158,14 @@ func limit(ctx context.Context, w work) error {
 		if authorization != "" {
 			req.Header.Set("Authorization", authorization)
 		}
-		req.Header.Set("Accept", "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json")
+		req.Header.Set("Accept", "application/vnd.oci.image.manifest.v1+json")
 		return client.Do(req)
 	}
 	res, err := do(http.MethodGet, "https://"+w.host+"/v2/", "")
 	if err != nil {
 		return err
 	}
+	_, _ = io.Copy(io.Discard, res.Body)
 	_ = res.Body.Close()
 	authorization := basic()
 	if strings.HasPrefix(res.Header.Get("WWW-Authenticate"), "Bearer") {
@@ -176,8 +212,8 @@ func basic() string {
 // Every peer does the work that is measured.
 func TestPeers(t *testing.T) {
 	for name, peer := range peers {
-		s := newServer(t, 10, 2, "bearer", 0)
-		w, _ := s.work(true, 4)
+		s := newServer(t, 10, 2, "bearer", "h2", 0)
+		w := s.work(t, 4)
 		if err := peer(t.Context(), w); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
