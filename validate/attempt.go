@@ -20,18 +20,18 @@ func (c *call) try(ctx context.Context, r *Result, candidate *Candidate, host, o
 		r.Attempts = append(r.Attempts, Attempt{Candidate: candidate.Name, Anonymous: candidate.Source == nil, Err: &named})
 		return &named
 	}
-	o, err := c.origin(host, candidate.Transport)
+	h := c.tried(candidate)
+	o, err := c.origin(originKey{host, h.way}, candidate.Transport)
 	if err != nil {
 		return fail(netError(ctx, err))
 	}
-	h := c.holder(candidate)
 	credential, err := h.get(ctx, candidate)
 	if err != nil {
 		return fail(sourceError(ctx, err))
 	}
 	for renewed := false; ; renewed = true {
 		a := h.account(o, credential)
-		c.plan(a, candidate, host)
+		c.plan(a, h, host)
 		t := &trace{}
 		err := do(ctx, a, t)
 		r.take(t)

@@ -14,14 +14,20 @@ import (
 // A call is one call of a [Checker]: a session, and the credentials that its candidates have.
 type call struct {
 	*session
-	mu     sync.Mutex
-	held   map[any]*holder        // By source.
-	of     map[*Candidate]*holder // The same, for those that were looked up before.
-	wanted map[wantKey]*want
+	mu        sync.Mutex
+	held      map[any]*holder // By source.
+	byPointer map[*Candidate]tried
+	wanted    map[wantKey]*want
+}
+
+// tried is what a candidate is told apart by, which is made once, for it costs more than all else here.
+type tried struct {
+	*holder
+	way credentials.Fingerprint
 }
 
 func (c *Checker) call() *call {
-	return &call{session: c.session(), held: make(map[any]*holder), of: make(map[*Candidate]*holder), wanted: make(map[wantKey]*want)}
+	return &call{session: c.session(), held: make(map[any]*holder), byPointer: make(map[*Candidate]tried)}
 }
 
 // A want is the repositories of a registry that a candidate will be tried on.
@@ -33,20 +39,19 @@ type want struct {
 }
 
 type wantKey struct {
-	holder *holder
-	origin originKey
-}
-
-func (c *call) wantKey(candidate *Candidate, host string) wantKey {
-	return wantKey{c.holder(candidate), originKey{host, candidate.Transport.Fingerprint()}}
+	tried tried
+	host  string
 }
 
 // want notes that the candidate will be tried on the repository. It is called before the first try.
 func (c *call) want(candidate *Candidate, image registry.Image) {
-	key := c.wantKey(candidate, image.Host)
+	key := wantKey{c.tried(candidate), image.Host}
 	w := c.wanted[key]
 	if w == nil {
 		w = &want{seen: make(map[string]bool), planned: make(map[*account]bool)}
+		if c.wanted == nil {
+			c.wanted = make(map[wantKey]*want)
+		}
 		c.wanted[key] = w
 	}
 	if !w.seen[image.Repository] {
@@ -56,8 +61,8 @@ func (c *call) want(candidate *Candidate, image registry.Image) {
 }
 
 // plan tells the account what the candidate will be tried on.
-func (c *call) plan(a *account, candidate *Candidate, host string) {
-	w := c.wanted[c.wantKey(candidate, host)]
+func (c *call) plan(a *account, of tried, host string) {
+	w := c.wanted[wantKey{of, host}]
 	if w == nil {
 		return
 	}
@@ -76,7 +81,7 @@ func (c *call) same(a, b []Candidate) bool {
 	}
 	for i := range a {
 		x, y := &a[i], &b[i]
-		if x.Name != y.Name || c.holder(x) != c.holder(y) || x.Transport.Fingerprint() != y.Transport.Fingerprint() {
+		if x.Name != y.Name || c.tried(x) != c.tried(y) {
 			return false
 		}
 	}
@@ -95,13 +100,13 @@ type holder struct {
 	last *account
 }
 
-// holder returns that of the candidate. Candidates with the same source share one; where sources cannot be compared,
-// those that are one and the same element of a slice do.
-func (c *call) holder(candidate *Candidate) *holder {
+// tried returns that of the candidate. Candidates with the same source share a holder; where sources cannot be
+// compared, those that are one and the same element of a slice do.
+func (c *call) tried(candidate *Candidate) tried {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if h := c.of[candidate]; h != nil {
-		return h
+	if t, ok := c.byPointer[candidate]; ok {
+		return t
 	}
 	var key any = candidate
 	if v := reflect.ValueOf(candidate.Source); !v.IsValid() {
@@ -115,8 +120,9 @@ func (c *call) holder(candidate *Candidate) *holder {
 		h.turn <- struct{}{}
 		c.held[key] = h
 	}
-	c.of[candidate] = h
-	return h
+	t := tried{h, candidate.Transport.Fingerprint()}
+	c.byPointer[candidate] = t
+	return t
 }
 
 // account returns that of the credential at the origin. It remembers the last one, for making the key of an account

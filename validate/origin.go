@@ -38,14 +38,13 @@ type originKey struct {
 }
 
 // origin returns the registry at the host, as it stands in the names of images.
-func (s *session) origin(host string, way registry.Transport) (*origin, error) {
-	key := originKey{host, way.Fingerprint()}
+func (s *session) origin(key originKey, way registry.Transport) (*origin, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o := s.origins[key]; o != nil {
 		return o, nil
 	}
-	endpoint, err := registry.ParseEndpoint(host)
+	endpoint, err := registry.ParseEndpoint(key.host)
 	if err != nil {
 		return nil, &registry.Error{Code: registry.ErrInvalid, Err: err}
 	}

@@ -79,6 +79,10 @@ var peers = map[string]peer{
 		c := &validate.Checker{Concurrency: w.atOnce, PerRegistry: w.atOnce, Transports: w.transports}
 		credential := credentials.Credential{Username: username, Password: credentials.NewSecret(password)}
 		candidates := []validate.Candidate{{Source: credentials.Static(credential), Transport: w.transport}}
+		if len(w.images) == 1 {
+			_, err := c.Image(ctx, w.images[0], candidates...)
+			return err
+		}
 		requests := make([]validate.Request, len(w.images))
 		for i, image := range w.images {
 			requests[i] = validate.Request{Image: image, Candidates: candidates}
