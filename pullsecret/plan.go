@@ -56,7 +56,7 @@ func (c Change) String() string {
 type planner struct {
 	owner            string
 	replaceWrongType bool
-	wants            []*want
+	wants            wants
 	problems         []Problem // Those of the targets.
 }
 
@@ -71,12 +71,10 @@ func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 	}
 	var changes []Change
 	var problems []Problem
-	linkable := make([]*want, 0, len(p.wants)) // Those whose secret is there, or will be before accounts are changed.
-	kept := make(map[string]bool, len(p.wants))
-	for _, w := range p.wants {
-		if !w.everywhere && !w.Namespaces.Selects(ns.Name, ns.Labels) {
-			continue
-		}
+	wants := p.wants.in(ns)
+	linkable := make([]*want, 0, len(wants)) // Those whose secret is there, or will be before accounts are changed.
+	kept := make(map[string]bool, len(wants))
+	for _, w := range wants {
 		have := there[w.Name]
 		if w.content == noContent && !w.held {
 			continue // Nothing but anonymous access: there is no need for a secret.

@@ -90,8 +90,8 @@ func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account
 	}
 	problems := slices.Concat(p.problems, result.Problems)
 	var profiles []registry.Profile
-	for _, w := range p.wants {
-		if w.everywhere || !w.Namespaces.Selects(ns.Name, ns.Labels) {
+	for _, w := range p.wants.in(ns) {
+		if w.everywhere {
 			continue
 		}
 		opens, err := w.opens(ns, account)

@@ -28,9 +28,6 @@ func (s *Syncer) settle(ctx context.Context, p *planner, state []Namespace) (Res
 	for _, problem := range p.problems {
 		w.problem(problem)
 	}
-	for _, want := range p.wants {
-		w.comeBack(want.renewAt)
-	}
 
 	var working sync.WaitGroup
 	places := make(chan struct{}, s.concurrency())
@@ -173,7 +170,7 @@ func (w *pass) change(ctx context.Context, c Change) *Problem {
 	return problem
 }
 
-// settled records how the namespace is now, as far as the pass could bring it.
+// settled records how the namespace is now, as far as the pass could bring it, and when to come back to it.
 func (w *pass) settled(ns Namespace, problems []Problem) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -183,10 +180,11 @@ func (w *pass) settled(ns Namespace, problems []Problem) {
 	stays := func(name string) bool { // What is there could not be changed.
 		return slices.ContainsFunc(problems, func(p Problem) bool { return p.Target != "" && p.Name == name })
 	}
-	for _, want := range w.planner.wants {
-		if !want.Namespaces.Selects(ns.Name, ns.Labels) {
+	for _, want := range w.planner.wants.in(ns) {
+		if want.everywhere && !want.Namespaces.Selects(ns.Name, ns.Labels) {
 			continue
 		}
+		w.result.NextAt = earlier(w.result.NextAt, want.renewAt)
 		expires := want.config.ExpiresAt()
 		if want.held || stays(want.Name) {
 			expires = time.Time{}

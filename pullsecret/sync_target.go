@@ -3,7 +3,6 @@ package pullsecret
 import (
 	"fmt"
 	"path"
-	"slices"
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/registry"
@@ -47,16 +46,6 @@ type Selection struct {
 // Selects reports whether an object with that name and these labels is chosen.
 func (s Selection) Selects(name string, labels map[string]string) bool {
 	return matchesAny(s.Names, name) && !matchesAny(s.Except, name) && (s.Labels == nil || s.Labels(labels))
-}
-
-func matchesAny(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(pattern string) bool {
-		if pattern == name {
-			return true
-		}
-		ok, _ := path.Match(pattern, name)
-		return ok
-	})
 }
 
 func (s Selection) validate(p *credentials.Problems, field string) {

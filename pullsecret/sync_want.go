@@ -3,7 +3,6 @@ package pullsecret
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -16,12 +15,15 @@ import (
 // A want is what a target wants in every namespace that it selects.
 type want struct {
 	Target
+	order int // Of the target among all.
 
 	config  Config
 	content credentials.Fingerprint
 	// labels and annotations are those of the target and our own.
 	labels, annotations map[string]string
 
+	// needed says that there is a namespace for it.
+	needed bool
 	// held says that the content is not known now: what is there stays.
 	held bool
 	// everywhere says that not even the selection can be relied on: what is there stays in all namespaces.
@@ -30,42 +32,46 @@ type want struct {
 	renewAt time.Time
 }
 
-// want returns what the targets want, without those that select nothing in the state, and what is wrong with them.
-func (s *Syncer) want(ctx context.Context, targets []Target, state []Namespace) ([]*want, []Problem) {
-	wants := make([]*want, 0, len(targets))
+// want returns what the targets want in the state, and what is wrong with them. Credentials are asked for only where
+// they are needed there.
+func (s *Syncer) want(ctx context.Context, targets []Target, state []Namespace) (wants, []Problem) {
+	var chosen wants
 	var problems []Problem
 	names := make(map[string]bool, len(targets))
-	for _, t := range targets {
+	for i, t := range targets {
 		switch err := t.Validate(); {
 		case names[t.Name]:
 			problems = append(problems, Problem{Target: t.Name, Err: errors.New("two targets have that name; the first one counts")})
 		case err != nil:
 			problems = append(problems, Problem{Target: t.Name, Err: err})
-			wants = append(wants, &want{Target: t, held: true, everywhere: true})
-		case slices.ContainsFunc(state, func(ns Namespace) bool { return t.Namespaces.Selects(ns.Name, ns.Labels) }):
-			wants = append(wants, &want{Target: t})
+			chosen.add(&want{Target: t, order: i, held: true, everywhere: true})
+		default:
+			chosen.add(&want{Target: t, order: i})
 		}
 		names[t.Name] = true
 	}
 
-	var mu sync.Mutex // Guards problems and, until they are all filled, the wants.
+	var mu sync.Mutex // Guards problems.
 	var asking sync.WaitGroup
 	places := make(chan struct{}, maxAsked)
-	for _, w := range wants {
-		if w.held {
-			continue
+	for _, ns := range state {
+		for _, w := range chosen.in(ns) {
+			if w.needed || w.held {
+				continue
+			}
+			w.needed = true
+			places <- struct{}{}
+			asking.Go(func() {
+				defer func() { <-places }()
+				found := s.fill(ctx, w)
+				mu.Lock()
+				defer mu.Unlock()
+				problems = append(problems, found...)
+			})
 		}
-		places <- struct{}{}
-		asking.Go(func() {
-			defer func() { <-places }()
-			found := s.fill(ctx, w)
-			mu.Lock()
-			defer mu.Unlock()
-			problems = append(problems, found...)
-		})
 	}
 	asking.Wait()
-	return wants, problems
+	return chosen, problems
 }
 
 const (
@@ -78,7 +84,7 @@ const (
 
 // fill asks for the credentials of the target and builds the secret of them.
 func (s *Syncer) fill(ctx context.Context, w *want) []Problem {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.credentialTimeout(), fmt.Errorf("no credential within %s", s.credentialTimeout()))
+	ctx, cancel := context.WithTimeoutCause(ctx, s.credentialTimeout(), late(s.credentialTimeout()))
 	defer cancel()
 	var problems []Problem
 	entries := make([]Entry, 0, len(w.Profiles))
@@ -110,6 +116,11 @@ func (s *Syncer) fill(ctx context.Context, w *want) []Problem {
 	w.mark(s.owner(), entries)
 	return nil
 }
+
+// late is the error of a credential that does not come within that time. It is only made into words if it is needed.
+type late time.Duration
+
+func (l late) Error() string { return "no credential within " + time.Duration(l).String() }
 
 func retryAt(err error) time.Time {
 	wait := credentialRetry
