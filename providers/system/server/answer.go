@@ -1,7 +1,6 @@
 package server
 
 import (
-	"io"
 	"net/http"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
@@ -67,18 +66,5 @@ func (a *answer) Write(p []byte) (int, error) {
 	}
 	n, err := a.ResponseWriter.Write(p)
 	a.sent += int64(n)
-	return n, err
-}
-
-// ReadFrom keeps sendfile for layers that are files.
-func (a *answer) ReadFrom(source io.Reader) (int64, error) {
-	if a.status == 0 {
-		a.WriteHeader(http.StatusOK)
-	}
-	if a.replaced {
-		return io.Copy(io.Discard, source)
-	}
-	n, err := io.Copy(a.ResponseWriter, source)
-	a.sent += n
 	return n, err
 }

@@ -44,23 +44,3 @@ func (w *slowWriter) Write(p []byte) (int, error) {
 	_ = w.control.SetWriteDeadline(time.Now().Add(stalled))
 	return w.ResponseWriter.Write(p)
 }
-
-// sendStep is how much is sent within one time limit by sendfile, which a file's layer goes by: 1 MiB a minute is
-// slower than any line that is worth waiting for.
-const sendStep = 1 << 20
-
-// ReadFrom keeps sendfile, a third of the cost of sending a layer without TLS.
-func (w *slowWriter) ReadFrom(source io.Reader) (int64, error) {
-	var total int64
-	for {
-		_ = w.control.SetWriteDeadline(time.Now().Add(stalled))
-		n, err := io.CopyN(w.ResponseWriter, source, sendStep)
-		total += n
-		if err == io.EOF { //nolint:errorlint // CopyN returns it as it is.
-			return total, nil
-		}
-		if err != nil {
-			return total, err
-		}
-	}
-}
