@@ -49,25 +49,36 @@ const TokenPath = "/token"
 
 // Authorized implements distribution's auth.AccessController.
 func (g *Gate) Authorized(r *http.Request, access ...auth.Access) (*auth.Grant, error) {
-	challenge := &challenge{realm: g.BaseURL(r) + TokenPath, service: g.Service, scope: scopeOf(access)}
 	text, ok := bearer(r)
 	if !ok {
-		return nil, challenge
+		return nil, g.challenge(r, access, "")
 	}
 	c, err := g.parse(r.Context(), text)
-	if err == nil {
-		var may func(accounts.Action, string) bool
-		if may, err = g.rights(r.Context(), c); err == nil {
-			NoteOf(r.Context()).Account = c.Subject
-			return g.grant(c, may, access, challenge)
+	if err != nil {
+		return nil, g.refusal(r, access, err)
+	}
+	may, err := g.rights(r.Context(), c)
+	if err != nil {
+		return nil, g.refusal(r, access, err)
+	}
+	NoteOf(r.Context()).Account = c.Subject
+	grant := &auth.Grant{User: auth.UserInfo{Name: c.Subject}}
+	for _, a := range access {
+		if a.Type != "repository" || !may(accounts.Action(a.Action), a.Name) || !holds(c.Access, a) {
+			return nil, g.challenge(r, access, "insufficient_scope")
 		}
+		grant.Resources = append(grant.Resources, a.Resource)
 	}
-	if !errors.Is(err, token.ErrBad) && !errors.Is(err, accounts.ErrRefused) {
-		NoteOf(r.Context()).Err = err // Distribution makes a plain 400 of what is returned, and the server a 503 of the note.
-		return nil, err
+	return grant, nil
+}
+
+// refusal is the challenge to somebody whose token is not good, or an error if that could not be found out.
+func (g *Gate) refusal(r *http.Request, access []auth.Access, err error) error {
+	if errors.Is(err, token.ErrBad) || errors.Is(err, accounts.ErrRefused) {
+		return g.challenge(r, access, "invalid_token")
 	}
-	challenge.problem = "invalid_token"
-	return nil, challenge
+	NoteOf(r.Context()).Err = err // Distribution makes a plain 400 of what is returned, and the server a 503 of the note.
+	return err
 }
 
 func (g *Gate) parse(ctx context.Context, text string) (token.Claims, error) {
@@ -100,18 +111,6 @@ func (g *Gate) anybody(action accounts.Action, repository string) bool {
 	return action == accounts.Pull && slices.ContainsFunc(g.Public, func(pattern string) bool { return accounts.Match(pattern, repository) })
 }
 
-func (g *Gate) grant(c token.Claims, may func(accounts.Action, string) bool, access []auth.Access, challenge *challenge) (*auth.Grant, error) {
-	grant := &auth.Grant{User: auth.UserInfo{Name: c.Subject}}
-	for _, a := range access {
-		if a.Type != "repository" || !may(accounts.Action(a.Action), a.Name) || !holds(c.Access, a) {
-			challenge.problem = "insufficient_scope"
-			return nil, challenge
-		}
-		grant.Resources = append(grant.Resources, a.Resource)
-	}
-	return grant, nil
-}
-
 func holds(access []token.Resource, a auth.Access) bool {
 	return slices.ContainsFunc(access, func(r token.Resource) bool {
 		return r.Type == a.Type && r.Name == a.Name && slices.Contains(r.Actions, a.Action)
@@ -142,6 +141,10 @@ func scopeOf(access []auth.Access) string {
 
 // challenge implements distribution's auth.Challenge.
 type challenge struct{ realm, service, scope, problem string }
+
+func (g *Gate) challenge(r *http.Request, access []auth.Access, problem string) *challenge {
+	return &challenge{g.BaseURL(r) + TokenPath, g.Service, scopeOf(access), problem}
+}
 
 func (c *challenge) Error() string { return "token required " + c.problem }
 
