@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -68,9 +70,35 @@ func (b *browser) run(t *testing.T, actions ...chromedp.Action) {
 	require.NoError(t, chromedp.Run(b.ctx, actions...))
 }
 
-// picture keeps a screenshot where REGCRED_RESULTS says, for people to look at.
+// picture keeps a screenshot where REGCRED_RESULTS says, for people to look at. Of what people operate who cannot see
+// it, each has to have a name.
 func (b *browser) picture(t *testing.T, name string) {
 	t.Helper()
+	b.run(t, chromedp.ActionFunc(func(ctx context.Context) error {
+		type text struct {
+			Value any `json:"value"`
+		}
+		var tree struct {
+			Nodes []struct {
+				Role text `json:"role"`
+				Name text `json:"name"`
+			} `json:"nodes"`
+		}
+		// By its name, for cdproto's own reading fails on what is newer than itself.
+		if err := cdp.Execute(ctx, "Accessibility.getFullAXTree", nil, &tree); err != nil {
+			return err
+		}
+		operated := 0
+		for _, node := range tree.Nodes {
+			switch node.Role.Value {
+			case "button", "link", "textbox", "searchbox", "spinbutton", "checkbox", "dialog", "table", "navigation", "form":
+				operated++
+				require.NotEmpty(t, node.Name.Value, "%s: a %s without a name", name, node.Role.Value)
+			}
+		}
+		require.NotZero(t, operated)
+		return nil
+	}))
 	var png []byte
 	b.run(t, chromedp.FullScreenshot(&png, 100))
 	require.True(t, bytes.HasPrefix(png, []byte("\x89PNG")))
@@ -147,7 +175,7 @@ func TestConsole(t *testing.T) {
 	require.Equal(t, "1.1", tags(t, r, "team/app"))
 
 	b.run(t, click("#nav-accounts"), see("#robot-form"), fill("#robot-name", "ci"), fill("#robot-repositories", "team/**"), fill("#robot-days", "30"),
-		click("#robot-form > button"), see("#secret[open]"), text("#secret-text", &secret), text("#secret-name", &name))
+		click("#robot-form button"), see("#secret[open]"), text("#secret-text", &secret), text("#secret-name", &name))
 	b.picture(t, "6-secret")
 	require.Equal(t, "robot+ci", name)
 	out, err := testtool.Run(t, []string{"SSL_CERT_FILE=" + r.CAFile}, "skopeo", "inspect", "--creds", name+":"+secret, "docker://"+r.Host+"/team/app:1.1")
@@ -159,6 +187,9 @@ func TestConsole(t *testing.T) {
 	b.picture(t, "7-accounts")
 	b.run(t, chromedp.EmulateViewport(380, 700), chromedp.Navigate(r.URL+"/console/#images/team%2Fapp"), see("#image-rows tr"))
 	b.picture(t, "8-narrow")
+	b.run(t, emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}),
+		chromedp.EmulateViewport(1100, 800), chromedp.Navigate(r.URL+"/console/#accounts"), see("#account-rows tr"))
+	b.picture(t, "9-dark")
 
 	b.run(t, click("#logout"), see("#login-form"))
 	b.run(t, chromedp.Navigate(r.URL+"/console/#accounts"), see("#login-form"))

@@ -128,16 +128,16 @@ async function showImages(repository, after = "") {
 function imageRow(image, mayDelete) {
   const row = element("tr");
   const name = element("th", image.tag, { scope: "row" });
-  name.append(element("small", image.digest.slice(0, 19) + "…", { title: image.digest }));
+  name.append(element("small", image.digest.replace("sha256:", "").slice(0, 12), { title: image.digest }));
   const cells = [element("td", size(image.size), { class: "nowrap" }), element("td", (image.platforms || []).join(", ") || "–")];
   const dates = [image.createdAt, image.pushedAt].map((text) => { const td = element("td", "", { class: "nowrap" }); td.append(when(text)); return td; });
   const command = "docker pull " + me.host + "/" + image.repository + ":" + image.tag;
-  const pull = element("td");
-  pull.append(button("Copy", "Copy the command that pulls " + image.tag, "quiet", () => copy(command)));
-  pull.firstChild.title = command;
-  const last = element("td");
+  const buttons = element("div", undefined, { class: "buttons" });
+  const pull = button("Copy pull command", "Copy pull command of " + image.tag, "quiet", () => copy(command));
+  pull.title = command;
+  buttons.append(pull);
   if (mayDelete) {
-    last.append(button("Delete", "Delete the tag " + image.tag, "danger", async () => {
+    buttons.append(button("Delete", "Delete the tag " + image.tag, "danger", async () => {
       if (!await confirmed("Delete " + image.repository + ":" + image.tag + "?", "Whoever pulls this tag gets nothing from then on. Other tags of the same image stay.", "Delete")) return;
       await api("DELETE", "images", { repository: image.repository, reference: image.tag });
       row.remove();
@@ -145,7 +145,9 @@ function imageRow(image, mayDelete) {
       $("main").focus();
     }));
   }
-  row.append(name, ...cells, ...dates, pull, last);
+  const last = element("td");
+  last.append(buttons);
+  row.append(name, ...cells, ...dates, last);
   return row;
 }
 
