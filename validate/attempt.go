@@ -2,9 +2,11 @@ package validate
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"time"
 
+	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -115,9 +117,36 @@ func (c *call) image(ctx context.Context, image registry.Image, candidates []Can
 	}
 	if verdict != nil {
 		r.Err = verdict
+		if verdict.Code.Is(registry.ErrUnauthorized) && ctx.Err() == nil {
+			c.probePublic(ctx, &r, &candidates[len(candidates)-1])
+		}
 	}
 	r.Duration = time.Since(start)
 	return r
+}
+
+// probePublic asks without a login where all logins were refused as such. It changes no verdict, for a kubelet that has
+// a credential for an image does not pull without one; but a login that nobody needs may be left out.
+func (c *call) probePublic(ctx context.Context, r *Result, candidate *Candidate) {
+	last := &r.Attempts[len(r.Attempts)-1]
+	if last.Anonymous {
+		return
+	}
+	h := c.tried(candidate)
+	o, err := c.origin(originKey{r.Image.Host, h.way}, candidate.Transport)
+	if err != nil || o.whose() == ecr { // There, nothing is public.
+		return
+	}
+	a, t := o.account(credentials.Credential{Anonymous: true}), &trace{}
+	c.plan(a, h, r.Image.Host)
+	k := &check{a, t, r.Image}
+	path := k.manifestPath(r.Image.Reference())
+	ans, failed := k.open(ctx, query{step: StepProbe, method: http.MethodHead, path: path, accept: accept})
+	last.Exchanges = append(last.Exchanges, t.exchanges...)
+	if failed == nil && ans.ok() && ans.step == StepProbe && isManifest(ans.mediaType()) {
+		t.warn("the image is public: it can be pulled without a login, and not with one that is refused")
+	}
+	r.take(t)
 }
 
 // rank says how far a candidate came: the more an answer tells of the image, the higher.

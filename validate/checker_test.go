@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -125,6 +127,36 @@ func TestImageRenewsRefused(t *testing.T) {
 	_, err = (&validate.Checker{}).Image(t.Context(), image(t, s.Host+"/team/app:1"), candidate)
 	require.ErrorIs(t, err, registry.ErrDenied)
 	require.Empty(t, refused)
+}
+
+// Where a login is refused and the image is public, the evidence says so; the verdict stays, for a kubelet that has a
+// credential does not pull without one.
+func TestImagePublic(t *testing.T) {
+	for _, d := range registrytest.Dialects() {
+		if d.Open || d.Name == "ecr" {
+			continue // No login is refused, or nothing is public.
+		}
+		for _, public := range [][]string{{"team/app"}, nil} {
+			accounts := []registrytest.Account{user("ann", "right", "team/app")}
+			r := &registrytest.Registry{Dialect: d, TokenHost: homes[d.Name].tokenHost, Public: public, Accounts: accounts}
+			add(t, r, registrytest.Image{}, "team/app:1")
+			c := &validate.Checker{RoundTripper: r.Transport()}
+			i := image(t, homes[d.Name].host+"/team/app:1")
+			got, err := c.Image(t.Context(), i, validate.Candidate{Name: "ann", Source: source("ann", "wrong")})
+			if d.Name == "harbor" && public != nil {
+				require.NoError(t, err, "Harbor lets everybody pull what is public, whatever the login")
+				continue
+			}
+			require.ErrorIs(t, err, registry.ErrUnauthorized, d.Name)
+			require.Equal(t, public != nil, slices.ContainsFunc(got.Warnings, func(w string) bool {
+				return strings.Contains(w, "public")
+			}), "%s: %v", d.Name, steps(got.Attempts[0]))
+			exchanges := got.Attempts[0].Exchanges
+			require.True(t, slices.ContainsFunc(exchanges, func(e validate.Exchange) bool {
+				return e.Step == validate.StepProbe || e.Step == validate.StepToken && e.Auth == ""
+			}), "%s: %v", d.Name, steps(got.Attempts[0]))
+		}
+	}
 }
 
 // A source that has no credential is that candidate's verdict, with its own code; nothing is sent.

@@ -74,6 +74,10 @@ var rules = []rule{
 	{steps: []Step{StepPing}, status: []int{500, 502, 503, 504}, code: registry.ErrUnavailable},
 	{steps: []Step{StepPing}, code: registry.ErrNotRegistry},
 
+	// Nexus hands out tokens that it takes only with a realm of their own, and serves nobody without a login by default.
+	{vendors: of(nexus), status: []int{401}, auth: "Bearer", of: loggedIn, code: registry.ErrUnauthorized, hint: "Nexus does not take the token that it handed out itself: make its Docker Bearer Token Realm active"},
+	{vendors: of(nexus), status: []int{401}, of: withoutLogin, code: registry.ErrUnauthorized, hint: "give its profile a login; to pull without one, Nexus wants anonymous access to be on, the repository to allow anonymous Docker pulls, and the Docker Bearer Token Realm to be active"},
+
 	// The token server. With these vendors a 401 there is about the login alone.
 	{vendors: of(dockerHub, quay, gitlab, google, artifactory, nexus, gitea, redHat), steps: []Step{StepToken}, status: []int{401}, of: loggedIn, code: registry.ErrUnauthorized},
 	{vendors: of(gitlab), steps: []Step{StepToken, StepLogin}, status: []int{403}, of: loggedIn, code: registry.ErrDenied},

@@ -153,12 +153,12 @@ var faults = map[string]fault{
 	},
 	"401 without end": {
 		do:   challenging(func() string { return "registry" }),
-		want: registry.ErrUnauthorized, requests: 6,
+		want: registry.ErrUnauthorized, requests: 10, // With a login, and without.
 		wantAt: map[string]registry.Code{"ping": ""},
 	},
 	"401 for another service each time": {
 		do:   challenging(func() string { return time.Now().String() }),
-		want: registry.ErrUnauthorized, requests: 6,
+		want: registry.ErrUnauthorized, requests: 10,
 		wantAt: map[string]registry.Code{"ping": ""},
 	},
 }

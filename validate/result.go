@@ -92,7 +92,7 @@ const (
 	StepManifest     Step = "manifest"     // The manifest of the image.
 	StepConfig       Step = "config"       // The config of the image.
 	StepLayer        Step = "layer"        // A layer of the image.
-	StepProbe        Step = "probe"        // What may narrow a verdict: is there such a repository?
+	StepProbe        Step = "probe"        // What may narrow a verdict: is there such a repository, is the image public?
 	StepRepositories Step = "repositories" // A page of the list of repositories.
 	StepTags         Step = "tags"         // A page of the list of tags.
 )

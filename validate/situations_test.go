@@ -70,6 +70,10 @@ var situations = []situation{
 	{name: "public", text: "the image is public; no login", anonymous: true, registry: func(r *registrytest.Registry) { r.Public = []string{"team/app"} }},
 	{name: "private", text: "the image is not public; no login", skip: isOpen, anonymous: true},
 	{name: "wrong password", text: "the user name or password is wrong", skip: isOpen, password: "wrong"},
+	{name: "token not taken", text: "the registry does not take its own tokens: the Docker Bearer Token Realm is not active", skip: func(d registrytest.Dialect) bool { return d.Name != "nexus-bearer" }, registry: func(r *registrytest.Registry) {
+		isToken := func(q registrytest.Request) bool { return q.Part == registrytest.PartRegistry && q.Scheme == "bearer" }
+		r.Inject(registrytest.Fault{Match: isToken, Answer: r.Dialect.Unauthorized})
+	}},
 	{name: "expired login", text: "the login has expired", skip: isOpen, registry: func(r *registrytest.Registry) { r.Accounts[0].ExpiresAt = time.Now().Add(-time.Hour) }},
 	{name: "no right", text: "the login has no right to the repository", skip: oneForAll, registry: may("team/other")},
 	{name: "no repository", text: "the repository does not exist; the login would have the right to it", repository: "team/gone"},
