@@ -243,6 +243,9 @@ func (a *account) fetch(ctx context.Context, c challenge, scopes []string) *toke
 	defer func() { tok.exchanges, tok.warnings = t.exchanges, t.warnings }()
 	realm, upgraded, err := a.o.checkRealm(tok.realm, !a.credential.Anonymous)
 	if err != nil {
+		if a.basicAuth().without(err.Error()) == "" {
+			err = insecure("the registry names a token server by the login that it was sent")
+		}
 		tok.failed = netError(ctx, err)
 		return tok
 	}

@@ -133,6 +133,45 @@ func TestNobody(t *testing.T) {
 	}
 }
 
+// Where the name of the registry leads nowhere: the resolver says that there is no such host, or fails, or is silent.
+func TestNameNotResolved(t *testing.T) {
+	for name, tc := range map[string]struct {
+		rcode byte // RFC 1035, 4.1.1.
+		want  registry.Code
+	}{
+		"no such host": {3, registry.ErrHostNotFound},
+		"fails":        {2, registry.ErrUnreachable},
+		"silent":       {0, registry.ErrTimeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			resolver, err := net.ListenPacket("udp", "127.0.0.1:0")
+			require.NoError(t, err)
+			defer resolver.Close()
+			go func() {
+				for query := make([]byte, 512); ; {
+					n, from, err := resolver.ReadFrom(query)
+					if err != nil {
+						return
+					}
+					if n < 12 || tc.rcode == 0 {
+						continue
+					}
+					query[2], query[3] = query[2]|0x80, tc.rcode // The query is its own answer, but for these.
+					_, _ = resolver.WriteTo(query[:n], from)
+				}
+			}()
+			ask := func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "udp", resolver.LocalAddr().String())
+			}
+			dialer := &net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: ask}}
+			c := &validate.Checker{Timeout: 300 * time.Millisecond, RoundTripper: &http.Transport{DialContext: dialer.DialContext}}
+			_, err = c.Image(t.Context(), image(t, "registry.example.com/team/app:1"), validate.Candidate{Source: source("ann", "right")})
+			require.Equal(t, tc.want, registry.CodeOf(err), "%v", err)
+			require.NotEmpty(t, registry.HintOf(err))
+		})
+	}
+}
+
 // A caller that leaves is told so at once, with its own reason.
 func TestCanceled(t *testing.T) {
 	r := &registrytest.Registry{Dialect: registrytest.DockerHub(), Accounts: []registrytest.Account{user("ann", "right", "*")}}

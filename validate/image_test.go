@@ -187,6 +187,8 @@ func TestNoSecretInEvidence(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		username, p, _ := req.BasicAuth()
 		w.Header().Set("WWW-Authenticate", `Basic realm="`+p+`"`)
+		w.Header().Set("Ratelimit-Limit", "100;w=60")
+		w.Header().Set("Ratelimit-Remaining", "9;w=60")
 		w.Header().Set("Docker-Ratelimit-Source", p)
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = fmt.Fprintf(w, `{"errors":[{"code":%q,"message":"no user %s with the password %s, header %s"}]}`, strings.ToUpper(p), username, p, req.Header.Get("Authorization"))
@@ -200,6 +202,35 @@ func TestNoSecretInEvidence(t *testing.T) {
 	text := strings.ToLower(fmt.Sprintf("%+v %v", got, err))
 	for _, secret := range []string{password, "yw5uomnvcnjly3qt"} { // The second is its start in base64, with the user name.
 		require.NotContains(t, text, secret)
+	}
+	require.Equal(t, 9, got.RateLimit.Remaining)
+	require.Empty(t, got.RateLimit.Source, "its own text leaves it out")
+}
+
+// The same of a server that names others by what it was sent.
+func TestNoSecretInHosts(t *testing.T) {
+	const password = "correct-horse-battery-staple"
+	for name, header := range map[string][2]string{
+		"realm":    {"WWW-Authenticate", `Bearer realm="https://%s.evil.org/token"`},
+		"redirect": {"Location", "http://%s.evil.org/"},
+	} {
+		c := &validate.Checker{RoundTripper: roundTripper(func(req *http.Request) (*http.Response, error) {
+			w := httptest.NewRecorder()
+			status := http.StatusUnauthorized
+			if _, p, sent := req.BasicAuth(); !sent {
+				w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+			} else {
+				w.Header().Set(header[0], fmt.Sprintf(header[1], p))
+				if name == "redirect" {
+					status = http.StatusTemporaryRedirect
+				}
+			}
+			w.WriteHeader(status)
+			return w.Result(), nil
+		})}
+		got, err := c.Image(t.Context(), image(t, "a.example.com/team/app:1"), validate.Candidate{Source: source("ann", password)})
+		require.ErrorIs(t, err, registry.ErrInsecure, name)
+		require.NotContains(t, fmt.Sprintf("%+v %v", got, err), password, name)
 	}
 }
 

@@ -231,7 +231,9 @@ func (o *origin) once(outer context.Context, t *trace, q query) (*answer, *regis
 	}
 	a.ex.Code, a.ex.Message = q.auth.without(a.ex.Code), q.auth.without(a.ex.Message)
 	t.add(a.ex)
-	t.note(readRateLimit(a.header))
+	limit := readRateLimit(a.header)
+	limit.Source = q.auth.without(limit.Source)
+	t.note(limit)
 	return a, nil
 }
 
@@ -310,7 +312,7 @@ func (o *origin) checkRedirect(from *url.URL, location string, q query) (*url.UR
 		return nil, &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the registry redirects to what is not a URL")}
 	}
 	next.Fragment = ""
-	where := cleanLine(next.Host, 64)
+	where := q.auth.without(cleanLine(next.Host, 64))
 	switch {
 	case next.Scheme != "https" && next.Scheme != "http":
 		return nil, refuse("a redirect to the scheme %s", cleanLine(next.Scheme, 16))
