@@ -1,12 +1,14 @@
 package validate_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
 	"github.com/regcred/regcred/validate"
@@ -71,6 +73,36 @@ func ExampleChecker_Image() {
 	// GET https://registry.example.com/v2/: 401 UNAUTHORIZED
 	// GET https://registry.example.com/service/token?service=harbor-registry&scope=repository:team/app:pull: 200
 	// GET https://registry.example.com/v2/team/app/manifests/1.0: 200
+}
+
+// Would a kubelet pull these images with the pull secret that is there, whoever made it?
+func ExampleChecker_Image_pullSecret() {
+	secret, err := pullsecret.Parse([]byte(`{"auths": {
+		"https://registry.example.com/v1/":  {"auth": "b2xkOndyb25n"},
+		"registry.example.com/team":         {"username": "robot$ci", "password": "s3cret"},
+		"https://index.docker.io/v1/":       {"auth": "YW5uOnJpZ2h0"}
+	}}`))
+	if err != nil {
+		panic(err)
+	}
+	checker := validate.Checker{RoundTripper: harbor()}
+	for _, name := range []string{"registry.example.com/team/app:1.0", "registry.example.com/other/app:1.0"} {
+		image, err := registry.ParseImage(name)
+		if err != nil {
+			panic(err)
+		}
+		var candidates []validate.Candidate
+		for _, m := range secret.Match(image) {
+			candidates = append(candidates, validate.Candidate{Name: m.Key, Source: credentials.Static(m.Credential)})
+		}
+		result, _ := checker.Image(context.Background(), image, candidates...)
+		for _, a := range result.Attempts {
+			fmt.Printf("%s: %s: %v\n", image.Repository, a.Candidate, cmp.Or(registry.CodeOf(a.Err), "pulls"))
+		}
+	}
+	// Output:
+	// team/app: registry.example.com/team: pulls
+	// other/app: https://registry.example.com/v1/: unauthorized
 }
 
 func ExampleChecker_Images() {
