@@ -28,21 +28,15 @@ var (
 	ErrRefused = errors.New("wrong name or password")
 )
 
-// A Book keeps accounts. It is safe for concurrent use.
+// A Book keeps accounts. It is safe for concurrent use, and must not be copied.
 type Book struct {
 	// Store is where they are kept. It must be set.
 	Store store.Store
 	// PasswordCost is bcrypt's cost of the passwords that are set, from 4 to 31; each step doubles the time of a login.
 	// Zero means 10, about 50 ms.
 	PasswordCost int
-}
 
-const prefix = "account/"
-
-// record is an account as it is stored.
-type record struct {
-	Account
-	Hash []byte `json:"hash"`
+	decoded decoded
 }
 
 // Account returns the account, or [ErrNotFound].
@@ -59,16 +53,7 @@ func (b *Book) read(ctx context.Context, name string) (record, error) {
 	if err != nil {
 		return record{}, fmt.Errorf("read account %s: %w", name, err)
 	}
-	return decode(e)
-}
-
-func decode(e store.Entry) (record, error) {
-	var r record
-	if err := json.Unmarshal(e.Value, &r); err != nil {
-		return record{}, fmt.Errorf("read account %s: %w", strings.TrimPrefix(e.Key, prefix), err)
-	}
-	r.version = e.Version
-	return r, nil
+	return b.decoded.decode(e)
 }
 
 func (b *Book) write(ctx context.Context, r record) error {

@@ -190,3 +190,21 @@ func TestAll(t *testing.T) {
 	}
 	require.Equal(t, []string{"ann"}, names)
 }
+
+// What a caller does to an account that it was given is its own business.
+func TestAccountsAreTheCallersOwn(t *testing.T) {
+	b := book(new(store.Memory))
+	name := accounts.RobotName("team", "ci")
+	_, err := b.CreateRobot(t.Context(), accounts.Account{Name: name, Tenant: "team", Rules: pull("team/**")})
+	require.NoError(t, err)
+	_, err = b.AddKey(t.Context(), name, "regcred")
+	require.NoError(t, err)
+	want, err := b.Account(t.Context(), name)
+	require.NoError(t, err)
+	for range 2 {
+		got, err := b.Account(t.Context(), name)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		got.Rules[0].Actions[0], got.Rules[0].Repositories, got.Keys[0].ID = accounts.Delete, "**", "mine"
+	}
+}
