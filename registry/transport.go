@@ -47,8 +47,8 @@ const Direct = "direct"
 
 // IsZero reports whether the transport is the usual way.
 func (t Transport) IsZero() bool {
-	return t.CABundle == "" && t.ClientCertificate == "" && t.ClientKey.IsZero() && t.Proxy == "" && t.ProxyUsername == "" &&
-		t.ProxyPassword.IsZero() && !t.PlainHTTP
+	return t.CABundle == "" && t.ClientCertificate == "" && t.ClientKey.IsZero() &&
+		t.Proxy == "" && t.ProxyUsername == "" && t.ProxyPassword.IsZero() && !t.PlainHTTP
 }
 
 // Validate reports every problem at once, as a [credentials.InvalidError].

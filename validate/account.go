@@ -199,7 +199,9 @@ func (a *account) renew(g *group) {
 
 // tokenFor returns a token for the scope, and the group that it is for. After refused, which may be nil, it is another
 // one.
-func (a *account) tokenFor(ctx context.Context, t *trace, c challenge, scope string, refused *token) (*token, *group, *registry.Error) {
+func (a *account) tokenFor(
+	ctx context.Context, t *trace, c challenge, scope string, refused *token,
+) (*token, *group, *registry.Error) {
 	// The number of rounds is bounded by the size of a group, but for challenges that keep changing.
 	for range 32 {
 		g := a.groupOf(scope)
@@ -224,7 +226,7 @@ func (a *account) tokenFor(ctx context.Context, t *trace, c challenge, scope str
 		t.share(tok, tok.exchanges, tok.warnings)
 		return tok, g, tok.failed
 	}
-	return nil, nil, &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the registry names another token server each time it is asked")}
+	return nil, nil, wrong(registry.ErrUnavailable, "the registry names another token server each time it is asked")
 }
 
 // service is who the token is for. Artifact Registry leaves it out of the challenge of its ping, and means its own
@@ -250,17 +252,24 @@ func (a *account) fetch(ctx context.Context, c challenge, scopes []string) *toke
 		return tok
 	}
 	if upgraded {
-		t.warn("the registry names its token server with http://, which was asked with https:// in its place; nodes may send the login in the clear: tell the registry that it is behind TLS (header X-Forwarded-Proto)")
+		t.warn("the registry names its token server with http://, which was asked with https:// in its place; nodes may " +
+			"send the login in the clear: tell the registry that it is behind TLS (header X-Forwarded-Proto)")
 	}
 	step := StepToken
 	if len(scopes) == 0 {
 		step = StepLogin
 	}
 	tok.asked = time.Now()
-	ans, failed := a.o.ask(ctx, t, query{step: step, method: http.MethodGet, url: tokenURL(realm, tok.service, scopes), show: showToken(realm, tok.service, scopes), auth: a.basicAuth(), limit: maxTokenBody})
+	ans, failed := a.o.ask(ctx, t, query{
+		step: step, method: http.MethodGet, auth: a.basicAuth(), limit: maxTokenBody,
+		url: tokenURL(realm, tok.service, scopes), show: showToken(realm, tok.service, scopes),
+	})
 	if failed == nil && ans.status == http.StatusMethodNotAllowed && !a.credential.Anonymous {
 		// A token server that knows just the OAuth2 form.
-		ans, failed = a.o.ask(ctx, t, query{step: step, method: http.MethodPost, url: realm, show: showURL(realm), form: a.tokenForm(tok.service, scopes), auth: authorization{behind: a.credential.Password}, limit: maxTokenBody})
+		ans, failed = a.o.ask(ctx, t, query{
+			step: step, method: http.MethodPost, auth: authorization{behind: a.credential.Password}, limit: maxTokenBody,
+			url: realm, show: showURL(realm), form: a.tokenForm(tok.service, scopes),
+		})
 	}
 	switch {
 	case failed != nil:
@@ -270,7 +279,11 @@ func (a *account) fetch(ctx context.Context, c challenge, scopes []string) *toke
 	default:
 		tok.value, tok.good, err = readToken(ans.body, tok.asked)
 		if err != nil {
-			tok.failed = &registry.Error{Code: registry.ErrUnavailable, Err: &exchangeError{ans.ex, err}, Hint: "the token server answers nonsense: check the registry's configuration, and a proxy before it"}
+			tok.failed = &registry.Error{
+				Code: registry.ErrUnavailable,
+				Hint: "the token server answers nonsense: check the registry's configuration, and a proxy before it",
+				Err:  &exchangeError{ans.ex, err},
+			}
 		}
 	}
 	if tok.failed != nil && tok.failed.Code == registry.ErrCanceled {

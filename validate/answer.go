@@ -174,7 +174,8 @@ func readRateLimit(h http.Header) RateLimit {
 	if !ok || !okRemaining || limit <= 0 {
 		return RateLimit{}
 	}
-	return RateLimit{Limit: limit, Remaining: remaining, Window: window, Source: cleanLine(h.Get("Docker-Ratelimit-Source"), 64)}
+	source := cleanLine(h.Get("Docker-Ratelimit-Source"), 64)
+	return RateLimit{Limit: limit, Remaining: remaining, Window: window, Source: source}
 }
 
 func budget(s string) (n int, window time.Duration, ok bool) {

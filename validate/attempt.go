@@ -15,7 +15,9 @@ type deed func(ctx context.Context, a *account, t *trace) *registry.Error
 
 // try lets a candidate do something at the registry, and once more with a new credential if the one it had was refused.
 // Each time becomes an attempt in the result.
-func (c *call) try(ctx context.Context, r *Result, candidate *Candidate, host, op, ref string, do deed) *registry.Error {
+func (c *call) try(
+	ctx context.Context, r *Result, candidate *Candidate, host, op, ref string, do deed,
+) *registry.Error {
 	fail := func(err *registry.Error) *registry.Error {
 		named := *err // It may be shared: one ping answers for many images.
 		named.Op, named.Ref = op, ref
@@ -39,7 +41,9 @@ func (c *call) try(ctx context.Context, r *Result, candidate *Candidate, host, o
 		r.take(t)
 		if err == nil {
 			r.Candidate, r.Anonymous = candidate.Name, credential.Anonymous
-			r.Attempts = append(r.Attempts, Attempt{candidate.Name, credential.Username, credential.Anonymous, renewed, nil, t.exchanges})
+			r.Attempts = append(r.Attempts, Attempt{
+				candidate.Name, credential.Username, credential.Anonymous, renewed, nil, t.exchanges,
+			})
 			return nil
 		}
 		named := fail(err)
@@ -70,7 +74,7 @@ func (r *Result) take(t *trace) {
 func (c *call) login(ctx context.Context, endpoint registry.Endpoint, candidate *Candidate) Result {
 	start := time.Now()
 	var r Result
-	err := c.try(ctx, &r, candidate, endpoint.Host, "check login", endpoint.Host, func(ctx context.Context, a *account, t *trace) *registry.Error {
+	login := func(ctx context.Context, a *account, t *trace) *registry.Error {
 		l, err := a.login(ctx, t)
 		switch {
 		case err != nil:
@@ -83,8 +87,8 @@ func (c *call) login(ctx context.Context, endpoint registry.Endpoint, candidate 
 			t.warn("nothing was sent: whether something can be pulled without a login, only the check of an image tells")
 		}
 		return nil
-	})
-	if err != nil {
+	}
+	if err := c.try(ctx, &r, candidate, endpoint.Host, "check login", endpoint.Host, login); err != nil {
 		r.Err = err
 	}
 	r.Duration = time.Since(start)
@@ -102,10 +106,11 @@ func (c *call) image(ctx context.Context, image registry.Image, candidates []Can
 	var verdict *registry.Error
 	for i := range candidates {
 		var f facts
-		err := c.try(ctx, &r, &candidates[i], image.Host, "check image", image.String(), func(ctx context.Context, a *account, t *trace) (err *registry.Error) {
+		look := func(ctx context.Context, a *account, t *trace) (err *registry.Error) {
 			f, err = (&check{a, t, image}).run(ctx)
 			return err
-		})
+		}
+		err := c.try(ctx, &r, &candidates[i], image.Host, "check image", image.String(), look)
 		if err == nil || verdict == nil || rank(err.Code) > rank(verdict.Code) {
 			r.Digest, r.MediaType, r.Platforms, r.Size = f.digest, f.mediaType, f.platforms, f.size
 			verdict = err
@@ -140,8 +145,7 @@ func (c *call) probePublic(ctx context.Context, r *Result, candidate *Candidate)
 	a, t := o.account(credentials.Credential{Anonymous: true}), &trace{}
 	c.plan(a, h, r.Image.Host)
 	k := &check{a, t, r.Image}
-	path := k.manifestPath(r.Image.Reference())
-	ans, failed := k.open(ctx, query{step: StepProbe, method: http.MethodHead, path: path, accept: accept})
+	ans, failed := k.open(ctx, k.manifest(StepProbe, http.MethodHead, r.Image.Reference()))
 	last.Exchanges = append(last.Exchanges, t.exchanges...)
 	if failed == nil && ans.ok() && ans.step == StepProbe && isManifest(ans.mediaType()) {
 		t.warn("the image is public: it can be pulled without a login, and not with one that is refused")
@@ -152,9 +156,11 @@ func (c *call) probePublic(ctx context.Context, r *Result, candidate *Candidate)
 // rank says how far a candidate came: the more an answer tells of the image, the higher.
 func rank(code registry.Code) int {
 	order := []registry.Code{
-		registry.ErrUnknown, registry.ErrUnreachable, registry.ErrUnavailable, registry.ErrTLS, registry.ErrInsecure, registry.ErrNotRegistry, registry.ErrRateLimited,
-		registry.ErrUnauthorized, registry.ErrExpired, registry.ErrHidden, registry.ErrDenied, registry.ErrBlocked, registry.ErrNotFound, registry.ErrRepositoryNotFound,
-		registry.ErrImageNotFound, registry.ErrObsolete, registry.ErrPlatformNotFound, registry.ErrContentNotFound,
+		registry.ErrUnknown, registry.ErrUnreachable, registry.ErrUnavailable, registry.ErrTLS, registry.ErrInsecure,
+		registry.ErrNotRegistry, registry.ErrRateLimited, registry.ErrUnauthorized, registry.ErrExpired,
+		registry.ErrHidden, registry.ErrDenied, registry.ErrBlocked, registry.ErrNotFound,
+		registry.ErrRepositoryNotFound, registry.ErrImageNotFound, registry.ErrObsolete, registry.ErrPlatformNotFound,
+		registry.ErrContentNotFound,
 	}
 	for ; code != ""; code = code.Parent() {
 		if i := slices.Index(order, code); i >= 0 {

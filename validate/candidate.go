@@ -165,7 +165,9 @@ func (h *holder) get(ctx context.Context, candidate *Candidate) (credentials.Cre
 
 // replace returns another credential after one was refused, if there is one: that which another image's check was
 // given, or else a new one. It tells Refused once.
-func (h *holder) replace(ctx context.Context, candidate *Candidate, refused credentials.Credential) (credentials.Credential, bool) {
+func (h *holder) replace(
+	ctx context.Context, candidate *Candidate, refused credentials.Credential,
+) (credentials.Credential, bool) {
 	if candidate.Source == nil || candidate.Refused == nil || h.enter(ctx) != nil {
 		return credentials.Credential{}, false
 	}

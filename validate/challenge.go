@@ -83,10 +83,12 @@ func cutToken(s string) (token, rest string) {
 }
 
 func isTokenRune(r rune) bool {
-	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r < 0x80 && strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' ||
+		r < 0x80 && strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }
 
-// cutValue cuts a quoted string, or else all up to a comma or space: a capture of gcr.io shows a value with slashes and no quotes.
+// cutValue cuts a quoted string, or else all up to a comma or space: a capture of gcr.io shows a value with slashes and
+// no quotes.
 func cutValue(s string) (value, rest string, ok bool) {
 	if !strings.HasPrefix(s, `"`) {
 		i := strings.IndexAny(s, ", \t")

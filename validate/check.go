@@ -18,7 +18,8 @@ import (
 // accept is every form of manifest there is. The same for HEAD and GET, for the digest of a tag depends on it. Without
 // the OCI types some registries say that there is no such image; with the obsolete ones, an obsolete image is
 // recognised.
-const accept = string(types.OCIImageIndex) + ", " + string(types.OCIManifestSchema1) + ", " + string(types.DockerManifestList) + ", " + string(types.DockerManifestSchema2) + ", " +
+const accept = string(types.OCIImageIndex) + ", " + string(types.OCIManifestSchema1) + ", " +
+	string(types.DockerManifestList) + ", " + string(types.DockerManifestSchema2) + ", " +
 	string(types.DockerManifestSchema1Signed) + ", " + string(types.DockerManifestSchema1)
 
 // maxManifest is the size that the OCI distribution specification asks registries to take at least ("Pushing
@@ -86,7 +87,7 @@ func (k *check) head(ctx context.Context) (facts, *registry.Error) {
 	if o.headLies() {
 		return facts{}, nil
 	}
-	a, err := k.open(ctx, query{step: StepManifest, method: http.MethodHead, path: k.manifestPath(k.image.Reference()), accept: accept})
+	a, err := k.open(ctx, k.manifest(StepManifest, http.MethodHead, k.image.Reference()))
 	switch {
 	case err != nil:
 		return facts{}, err
@@ -99,7 +100,8 @@ func (k *check) head(ctx context.Context) (facts, *registry.Error) {
 			return facts{}, nil // Something is missing or odd: the GET will tell.
 		}
 		return f, nil
-	case a.step != StepManifest, a.status == http.StatusTooManyRequests, a.status >= 500, o.whose() == dockerHub && a.status == http.StatusUnauthorized:
+	case a.step != StepManifest, a.status == http.StatusTooManyRequests, a.status >= 500,
+		o.whose() == dockerHub && a.status == http.StatusUnauthorized:
 		return facts{}, k.judge(ctx, a) // All is said.
 	}
 	// The answer to a HEAD has no body, so no reason; and some registries answer it wrongly.
@@ -112,7 +114,7 @@ func (k *check) head(ctx context.Context) (facts, *registry.Error) {
 
 // get asks for the manifest itself.
 func (k *check) get(ctx context.Context, reference string) (facts, []byte, *registry.Error) {
-	a, err := k.open(ctx, query{step: StepManifest, method: http.MethodGet, path: k.manifestPath(reference), accept: accept, limit: maxManifest})
+	a, err := k.open(ctx, k.manifest(StepManifest, http.MethodGet, reference))
 	if err != nil {
 		return facts{}, nil, err
 	}
@@ -138,7 +140,8 @@ func (k *check) get(ctx context.Context, reference string) (facts, []byte, *regi
 	}
 	algorithm, _, _ := strings.Cut(want, ":")
 	if f.digest = digestOf(algorithm, a.body); f.digest != want {
-		return facts{}, nil, k.nonsense(a, registry.ErrUnavailable, "the manifest that was sent does not have the digest "+want)
+		text := "the manifest that was sent does not have the digest " + want
+		return facts{}, nil, k.nonsense(a, registry.ErrUnavailable, text)
 	}
 	return f, a.body, nil
 }
@@ -151,8 +154,10 @@ func (k *check) obsolete(a *answer) *registry.Error {
 	return &registry.Error{Code: registry.ErrObsolete, Err: &exchangeError{a.ex, nil}}
 }
 
-func (k *check) manifestPath(reference string) string {
-	return "/v2/" + k.image.Repository + "/manifests/" + reference
+// manifest asks for the manifest of the reference.
+func (k *check) manifest(step Step, method, reference string) query {
+	path := "/v2/" + k.image.Repository + "/manifests/" + reference
+	return query{step: step, method: method, path: path, accept: accept, limit: maxManifest}
 }
 
 func (k *check) open(ctx context.Context, q query) (*answer, *registry.Error) {
@@ -216,7 +221,8 @@ func isManifest(mediaType string) bool {
 }
 
 func isObsolete(mediaType string) bool {
-	return types.MediaType(mediaType) == types.DockerManifestSchema1 || types.MediaType(mediaType) == types.DockerManifestSchema1Signed
+	t := types.MediaType(mediaType)
+	return t == types.DockerManifestSchema1 || t == types.DockerManifestSchema1Signed
 }
 
 // isDigest takes the algorithms that registries do:

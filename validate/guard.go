@@ -3,7 +3,6 @@ package validate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,7 +22,7 @@ const (
 	onInternet place = iota
 	onPrivate        // RFC 1918, RFC 6598, unique local IPv6.
 	onLoopback       // This machine.
-	onLink           // Link-local: among them the metadata services of the clouds, which hand out the keys of this machine.
+	onLink           // Link-local: among them the metadata services of the clouds, which hand out this machine's keys.
 	nowhere          // Not the address of a server: unspecified, multicast, reserved.
 )
 
@@ -81,7 +80,7 @@ func placeOfName(host string) place {
 		return nowhere
 	case host == "localhost" || strings.HasSuffix(host, ".localhost"):
 		return onLoopback
-	case host == "metadata" || host == "metadata.google.internal" || host == "instance-data" || strings.HasSuffix(host, ".metadata.google.internal"):
+	case host == "metadata" || host == "instance-data" || strings.HasSuffix("."+host, ".metadata.google.internal"):
 		return onLink
 	}
 	return onInternet
@@ -128,27 +127,27 @@ func (o *origin) checkRealm(realm string, login bool) (u *url.URL, upgraded bool
 	}
 	sameMachine := o.place() == onLoopback && placeOfName(host) == onLoopback
 	if login && !sameMachine && !sameSite(o.base.Hostname(), host) && !knownPair(o.host, host) {
-		return nil, false, &registry.Error{
-			Code: registry.ErrInsecure,
-			Hint: fmt.Sprintf("nothing was sent; if %s is the token server of this registry, add it to Checker.Realms", cleanLine(host, 64)),
-			Err:  fmt.Errorf("the registry names a token server at another site, %s", cleanLine(host, 64)),
-		}
+		host = cleanLine(host, 64)
+		e := wrong(registry.ErrInsecure, "the registry names a token server at another site, %s", host)
+		e.Hint = "nothing was sent; if " + host + " is the token server of this registry, add it to Checker.Realms"
+		return nil, false, e
 	}
 	return u, upgraded, nil
 }
 
 func insecure(format string, args ...any) error {
-	return &registry.Error{Code: registry.ErrInsecure, Err: fmt.Errorf(format, args...), Hint: "nothing was sent; the address of the token server is set in the registry's configuration"}
+	e := wrong(registry.ErrInsecure, format, args...)
+	e.Hint = "nothing was sent; the address of the token server is set in the registry's configuration"
+	return e
 }
 
 // checkPlace refuses a host by its name. What a name leads to, the guarded transport looks at.
 func (o *origin) checkPlace(u *url.URL) error {
 	if to := placeOfName(u.Hostname()); !o.place().mayReach(to) {
-		return &registry.Error{
-			Code: registry.ErrInsecure,
-			Hint: "nothing was sent; if it belongs to the registry, add its host to Checker.Realms",
-			Err:  fmt.Errorf("the registry names a server at an address that is private to this machine or network, %s", cleanLine(u.Host, 64)),
-		}
+		e := wrong(registry.ErrInsecure, "the registry names a server at an address that is private to this machine or "+
+			"network, %s", cleanLine(u.Host, 64))
+		e.Hint = "nothing was sent; if it belongs to the registry, add its host to Checker.Realms"
+		return e
 	}
 	return nil
 }
@@ -218,14 +217,14 @@ func (c *Checker) guardedTransport(h *http.Transport, from place) *http.Transpor
 		return g
 	}
 	g := h.Clone()
-	dialer := &net.Dialer{Timeout: 10 * time.Second, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+	look := func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		ap, err := netip.ParseAddrPort(address)
 		if err != nil || !from.mayReach(placeOf(ap.Addr())) {
 			return errPlace
 		}
 		return nil
-	}}
-	g.DialContext = dialer.DialContext
+	}
+	g.DialContext = (&net.Dialer{Timeout: 10 * time.Second, ControlContext: look}).DialContext
 	if c.guarded == nil || len(c.guarded) >= maxGuarded {
 		for _, old := range c.guarded {
 			old.CloseIdleConnections()
@@ -244,4 +243,5 @@ type guardKey struct {
 // maxGuarded bounds what is kept when ways come and go.
 const maxGuarded = 256
 
-var errPlace = errors.New("the registry names a server whose name leads to an address that is private to this machine or network")
+var errPlace = errors.New("the registry names a server whose name leads to an address that is private to this " +
+	"machine or network")

@@ -102,7 +102,8 @@ var hints = map[vendor]map[registry.Code]string{
 func hintFor(v vendor, code registry.Code, c credentials.Credential) string {
 	switch {
 	case c.Anonymous && code == registry.ErrHidden:
-		return "check the name of the repository; if it is not public, give its profile a login: the registry does not say which of the two it is"
+		return "check the name of the repository; if it is not public, give its profile a login: the registry does not " +
+			"say which of the two it is"
 	case v == dockerHub && code == registry.ErrUnauthorized && strings.Contains(c.Username, "@"):
 		return "the user name is the Docker ID: Docker Hub does not take an e-mail address here"
 	}

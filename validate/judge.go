@@ -38,7 +38,8 @@ func (a *account) judge(ctx context.Context, t *trace, ans *answer, repository s
 		e.Hint = hintFor(v, e.Code, a.credential)
 	}
 	if d := ans.skew(time.Now()); d != 0 && (e.Code.Is(registry.ErrUnauthorized) || e.Code == registry.ErrClockSkew) {
-		t.warn(fmt.Sprintf("the clock of this machine and that of %s differ by %s: tokens may seem expired, or not valid yet", cleanLine(ans.host, 64), d.Abs()))
+		t.warn(fmt.Sprintf("the clock of this machine and that of %s differ by %s: tokens may seem expired, or not valid yet",
+			cleanLine(ans.host, 64), d.Abs()))
 	}
 	return e
 }
@@ -46,7 +47,9 @@ func (a *account) judge(ctx context.Context, t *trace, ans *answer, repository s
 // probeTags tells a missing image from a missing repository, where the list of tags does. The error is for a caller
 // that left.
 func (a *account) probeTags(ctx context.Context, t *trace, repository string, e *registry.Error) *registry.Error {
-	ans, err := a.open(ctx, t, pullScope(repository), query{step: StepProbe, method: http.MethodGet, path: "/v2/" + repository + "/tags/list?n=1", limit: maxProbe, cut: true})
+	path := "/v2/" + repository + "/tags/list?n=1"
+	q := query{step: StepProbe, method: http.MethodGet, path: path, limit: maxProbe, cut: true}
+	ans, err := a.open(ctx, t, pullScope(repository), q)
 	switch {
 	case err != nil && err.Code == registry.ErrCanceled:
 		return err

@@ -26,8 +26,13 @@ const (
 // [registry.ErrUnsupported].
 //
 // An error ends the list; it is a [registry.Error]. Names that no image can have are left out.
-func (c *Checker) Repositories(ctx context.Context, endpoint registry.Endpoint, candidate Candidate) iter.Seq2[string, error] {
-	l := list{op: "list repositories", ref: endpoint.String(), host: endpoint.Host, step: StepRepositories, path: "/v2/_catalog", scope: catalogScope}
+func (c *Checker) Repositories(
+	ctx context.Context, endpoint registry.Endpoint, candidate Candidate,
+) iter.Seq2[string, error] {
+	l := list{
+		op: "list repositories", ref: endpoint.String(), host: endpoint.Host,
+		step: StepRepositories, path: "/v2/_catalog", scope: catalogScope,
+	}
 	l.keep = func(name string) bool {
 		image, err := registry.ParseImage(endpoint.Host + "/" + name)
 		return err == nil && image.Repository == name && endpoint.Serves(image)
@@ -40,7 +45,10 @@ func (c *Checker) Repositories(ctx context.Context, endpoint registry.Endpoint, 
 //
 // An error ends the list; it is a [registry.Error]. Tags that no image can have are left out.
 func (c *Checker) Tags(ctx context.Context, image registry.Image, candidate Candidate) iter.Seq2[string, error] {
-	l := list{op: "list tags", ref: image.Name(), host: image.Host, step: StepTags, path: "/v2/" + image.Repository + "/tags/list", scope: pullScope(image.Repository)}
+	l := list{
+		op: "list tags", ref: image.Name(), host: image.Host,
+		step: StepTags, path: "/v2/" + image.Repository + "/tags/list", scope: pullScope(image.Repository),
+	}
 	l.keep = func(tag string) bool {
 		i, err := registry.ParseImage(image.Name() + ":" + tag)
 		return err == nil && i.Tag == tag
@@ -63,7 +71,7 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 			p    page
 			next = l.path
 		)
-		err := c.call().try(ctx, &Result{}, candidate, l.host, l.op, l.ref, func(ctx context.Context, own *account, t *trace) (err *registry.Error) {
+		start := func(ctx context.Context, own *account, t *trace) (err *registry.Error) {
 			a = own
 			first := l.first(a.o.whose())
 			p, err = l.page(ctx, a, t, first)
@@ -71,7 +79,8 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 				p, err = l.page(ctx, a, t, l.path) // Its pages are shorter; this way it says how long.
 			}
 			return err
-		})
+		}
+		err := c.call().try(ctx, &Result{}, candidate, l.host, l.op, l.ref, start)
 		for pages := 1; ; pages++ {
 			for _, name := range p.names { // Those that came before an error, too.
 				if l.keep(name) && !yield(name, nil) {
@@ -85,7 +94,7 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 				return
 			}
 			if p.next == next || pages == maxPages {
-				err = &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the list has no end")}
+				err = wrong(registry.ErrUnavailable, "the list has no end")
 				break
 			}
 			next = p.next
@@ -138,7 +147,8 @@ func (l list) page(ctx context.Context, a *account, t *trace, path string) (page
 		Tags         []string `json:"tags"`
 	}
 	if json.Unmarshal(ans.body, &body) != nil {
-		return page{}, &registry.Error{Code: registry.ErrNotRegistry, Err: &exchangeError{ans.ex, errors.New("what was sent is not a list")}}
+		cause := &exchangeError{ans.ex, errors.New("what was sent is not a list")}
+		return page{}, &registry.Error{Code: registry.ErrNotRegistry, Err: cause}
 	}
 	p := page{names: body.Repositories}
 	if l.step == StepTags {
@@ -159,9 +169,10 @@ func (o *origin) nextPage(ans *answer, path string) (string, *registry.Error) {
 	u, err := (&url.URL{Scheme: o.base.Scheme, Host: o.base.Host, Path: list}).Parse(target)
 	switch {
 	case err != nil || u.RawQuery == "":
-		return "", &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the registry names a next page that is not a URL")}
+		return "", wrong(registry.ErrUnavailable, "the registry names a next page that is not a URL")
 	case !strings.EqualFold(u.Hostname(), o.base.Hostname()) || u.Path != list:
-		return "", &registry.Error{Code: registry.ErrInsecure, Err: fmt.Errorf("the registry names a next page at another place, %s", cleanLine(u.Host, 64))}
+		where := cleanLine(u.Host, 64)
+		return "", wrong(registry.ErrInsecure, "the registry names a next page at another place, %s", where)
 	}
 	return list + "?" + u.RawQuery, nil
 }

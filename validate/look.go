@@ -50,7 +50,7 @@ func (k *check) lookInto(ctx context.Context, f *facts, body []byte) *registry.E
 func (k *check) lookIntoIndex(ctx context.Context, f *facts, body []byte) *registry.Error {
 	index, err := v1.ParseIndexManifest(bytes.NewReader(body))
 	if err != nil || len(index.Manifests) > maxManifests {
-		return &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the index that was sent cannot be read")}
+		return wrong(registry.ErrUnavailable, "the index that was sent cannot be read")
 	}
 	var images []v1.Descriptor
 	for _, d := range index.Manifests {
@@ -98,12 +98,13 @@ func (k *check) member(ctx context.Context, d v1.Descriptor) (*v1.Manifest, *reg
 	switch {
 	case err != nil && err.Is(registry.ErrNotFound):
 		gone := *err
-		gone.Code, gone.Hint = registry.ErrContentNotFound, "push the image again: its index names the manifest of a platform that is gone"
+		gone.Code = registry.ErrContentNotFound
+		gone.Hint = "push the image again: its index names the manifest of a platform that is gone"
 		return nil, &gone
 	case err != nil:
 		return nil, err
 	case !types.MediaType(f.mediaType).IsImage():
-		return nil, &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the index names a manifest that is not an image")}
+		return nil, wrong(registry.ErrUnavailable, "the index names a manifest that is not an image")
 	}
 	m, failed := parseManifest(body)
 	if failed != nil {
@@ -122,7 +123,8 @@ func (k *check) lookIntoConfig(ctx context.Context, f *facts, m *v1.Manifest) *r
 			Err:  fmt.Errorf("what is stored there has a config of the type %s", cleanLine(string(m.Config.MediaType), 100)),
 		}
 	}
-	a, err := k.open(ctx, query{step: StepConfig, method: http.MethodGet, path: k.blobPath(m.Config.Digest), limit: maxConfig})
+	q := query{step: StepConfig, method: http.MethodGet, path: k.blobPath(m.Config.Digest), limit: maxConfig}
+	a, err := k.open(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -156,7 +158,8 @@ func lacks(missing []string, have []Platform) *registry.Error {
 	for _, p := range have[:min(len(have), 16)] {
 		names = append(names, p.String())
 	}
-	return &registry.Error{Code: registry.ErrPlatformNotFound, Err: fmt.Errorf("the image is not for %s; it is for %s", strings.Join(missing, ", "), strings.Join(names, ", "))}
+	return wrong(registry.ErrPlatformNotFound, "the image is not for %s; it is for %s",
+		strings.Join(missing, ", "), strings.Join(names, ", "))
 }
 
 // platformOf makes what an image says of itself fit for a log.
@@ -173,13 +176,14 @@ func (k *check) readable(ctx context.Context, m *v1.Manifest) *registry.Error {
 	}
 	parts := []part{{m.Config.Digest, StepConfig}}
 	for _, d := range m.Layers {
-		elsewhere := !d.MediaType.IsDistributable() && len(d.URLs) > 0 // https://github.com/opencontainers/image-spec/blob/main/layer.md#non-distributable-layers.
+		// https://github.com/opencontainers/image-spec/blob/main/layer.md#non-distributable-layers.
+		elsewhere := !d.MediaType.IsDistributable() && len(d.URLs) > 0
 		if !elsewhere && !slices.ContainsFunc(parts, func(p part) bool { return p.digest == d.Digest }) {
 			parts = append(parts, part{d.Digest, StepLayer})
 		}
 	}
 	if len(parts) > maxParts {
-		return &registry.Error{Code: registry.ErrUnavailable, Err: fmt.Errorf("the image has %d parts, more than any container runtime takes", len(parts))}
+		return wrong(registry.ErrUnavailable, "the image has %d parts, more than any container runtime takes", len(parts))
 	}
 	errs := make([]*registry.Error, len(parts))
 	slots := make(chan struct{}, deepAtOnce)

@@ -39,6 +39,11 @@ func netError(outer context.Context, err error) *registry.Error {
 	return e
 }
 
+// wrong is what a registry did, in an error with the code.
+func wrong(code registry.Code, format string, args ...any) *registry.Error {
+	return &registry.Error{Code: code, Err: fmt.Errorf(format, args...)}
+}
+
 // netHint is what to do about a lack of an answer, where more can be said than for the code in general.
 func netHint(code registry.Code, err error) string {
 	switch code {
@@ -47,14 +52,17 @@ func netHint(code registry.Code, err error) string {
 	case registry.ErrTLSUnknownIssuer:
 		if authority, ok := errors.AsType[x509.UnknownAuthorityError](err); ok && authority.Cert != nil {
 			issuer := cleanLine(authority.Cert.Issuer.String(), 120)
-			return fmt.Sprintf("put the certificate of %q, which signed the registry's, into the profile's caBundle; the nodes must trust it too, which no pull secret can do", issuer)
+			return fmt.Sprintf("put the certificate of %q, which signed the registry's, into the profile's caBundle; the nodes "+
+				"must trust it too, which no pull secret can do", issuer)
 		}
 	case registry.ErrTLS:
 		if errors.Is(err, http.ErrSchemeMismatch) {
-			return "the registry speaks plain HTTP: give it a certificate, or say plainHTTP in the profile's transport if the login may be read on the way; the nodes must be told so too"
+			return "the registry speaks plain HTTP: give it a certificate, or say plainHTTP in the profile's transport if the " +
+				"login may be read on the way; the nodes must be told so too"
 		}
 		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
-			return "the registry refuses the connection: it may want a client certificate (clientCertificate and clientKey in the profile's transport), or another version of TLS"
+			return "the registry refuses the connection: it may want a client certificate (clientCertificate and clientKey " +
+				"in the profile's transport), or another version of TLS"
 		}
 	case registry.ErrUnreachable:
 		if errors.Is(err, syscall.ECONNREFUSED) {
@@ -68,7 +76,8 @@ func netHint(code registry.Code, err error) string {
 // beyond the limit for all.
 func isHeaderTooLarge(err error) bool {
 	s := err.Error()
-	return strings.Contains(s, "server response headers exceeded") || strings.Contains(s, "response header list larger than advertised limit") ||
+	return strings.Contains(s, "server response headers exceeded") ||
+		strings.Contains(s, "response header list larger than advertised limit") ||
 		strings.Contains(s, "connection error: COMPRESSION_ERROR")
 }
 
@@ -79,7 +88,8 @@ func retryable(err *registry.Error) bool {
 		return false
 	}
 	_, stream := errors.AsType[streamError](err)
-	return stream || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return stream || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // A streamError is what HTTP/2 has in place of a connection that is cut. The error of net/http, whose type is not

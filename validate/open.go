@@ -73,7 +73,9 @@ type pass struct {
 }
 
 // authorize makes what the challenge asks for. The answer is that of a token server which refuses.
-func (a *account) authorize(ctx context.Context, t *trace, c challenge, scope string, refused *token) (pass, *answer, *registry.Error) {
+func (a *account) authorize(
+	ctx context.Context, t *trace, c challenge, scope string, refused *token,
+) (pass, *answer, *registry.Error) {
 	switch c.scheme {
 	case schemeBearer:
 		tok, g, err := a.tokenFor(ctx, t, c, scope, refused)
@@ -178,7 +180,8 @@ func stale(t *token, ans *answer) bool {
 		return false
 	case ans.bearerError() == "invalid_token":
 		return true
-	case ans.status == http.StatusUnauthorized && ans.bearerError() == "", ans.status == http.StatusBadRequest: // The latter is ECR Public's.
+	case ans.status == http.StatusUnauthorized && ans.bearerError() == "",
+		ans.status == http.StatusBadRequest: // ECR Public's.
 		return time.Since(t.asked) >= minTokenLife
 	}
 	return false

@@ -89,13 +89,14 @@ func (o *origin) watch(req *http.Request) *http.Request {
 			return req
 		}
 	}
-	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+	note := func(info httptrace.GotConnInfo) {
 		if ap, err := netip.ParseAddrPort(info.Conn.RemoteAddr().String()); err == nil {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			o.at = placeOf(ap.Addr())
 		}
-	}}))
+	}
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: note}))
 }
 
 // roundTripper returns the way to the host that a URL names: to the registry and the hosts that the program allows the

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -96,9 +95,11 @@ func (a authorization) without(text string) string {
 			continue
 		}
 		plain := secret.Reveal()
-		for _, form := range []string{plain, url.QueryEscape(plain), url.PathEscape(plain), base64.StdEncoding.EncodeToString([]byte(plain))} {
+		encoded := base64.StdEncoding.EncodeToString([]byte(plain))
+		for _, form := range []string{plain, url.QueryEscape(plain), url.PathEscape(plain), encoded} {
 			// A message is cut, so its end may be the start of a secret.
-			if form = strings.ToLower(form); strings.Contains(lower, form) || len(form) > 16 && strings.Contains(lower, form[:16]) {
+			form = strings.ToLower(form)
+			if strings.Contains(lower, form) || len(form) > 16 && strings.Contains(lower, form[:16]) {
 				return ""
 			}
 		}
@@ -213,7 +214,8 @@ func (o *origin) once(outer context.Context, t *trace, q query) (*answer, *regis
 		q.show = o.prefix + q.path
 	}
 	start := time.Now()
-	a := &answer{step: q.step, method: q.method, ex: Exchange{Step: q.step, Method: q.method, URL: q.show, Auth: q.auth.scheme}}
+	a := &answer{step: q.step, method: q.method}
+	a.ex = Exchange{Step: q.step, Method: q.method, URL: q.show, Auth: q.auth.scheme}
 	err := o.follow(ctx, q, a)
 	a.ex.Duration = time.Since(start)
 	if err == nil && ctx.Err() != nil {
@@ -250,7 +252,7 @@ func (o *origin) follow(ctx context.Context, q query, a *answer) error {
 			drain(res.Body)
 			next, err := o.checkRedirect(u, location, q)
 			if err == nil && hop == maxRedirects {
-				err = &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the registry redirects without end")}
+				err = wrong(registry.ErrUnavailable, "the registry redirects without end")
 			}
 			if err != nil {
 				return err
@@ -270,14 +272,18 @@ func (o *origin) follow(ctx context.Context, q query, a *answer) error {
 
 func isRedirect(status int) bool {
 	switch status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return true
 	}
 	return false
 }
 
 func (o *origin) send(ctx context.Context, q query, u *url.URL) (*http.Response, error) {
-	req := (&http.Request{Method: q.method, URL: u, Host: u.Host, Header: make(http.Header, 4), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
+	req := (&http.Request{
+		Method: q.method, URL: u, Host: u.Host, Header: make(http.Header, 4),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
 	req.Header["User-Agent"] = []string{o.s.c.userAgent()}
 	if q.accept != "" {
 		req.Header["Accept"] = []string{q.accept}
@@ -309,7 +315,7 @@ func (o *origin) send(ctx context.Context, q query, u *url.URL) (*http.Response,
 func (o *origin) checkRedirect(from *url.URL, location string, q query) (*url.URL, error) {
 	next, err := from.Parse(location)
 	if err != nil || next.Host == "" {
-		return nil, &registry.Error{Code: registry.ErrUnavailable, Err: errors.New("the registry redirects to what is not a URL")}
+		return nil, wrong(registry.ErrUnavailable, "the registry redirects to what is not a URL")
 	}
 	next.Fragment = ""
 	where := q.auth.without(cleanLine(next.Host, 64))
@@ -331,7 +337,9 @@ func (o *origin) checkRedirect(from *url.URL, location string, q query) (*url.UR
 }
 
 func refuse(format string, args ...any) error {
-	return &registry.Error{Code: registry.ErrInsecure, Err: fmt.Errorf(format, args...), Hint: "the redirect was not followed; it is set in the registry's configuration, or that of a proxy before it"}
+	e := wrong(registry.ErrInsecure, format, args...)
+	e.Hint = "the redirect was not followed; it is set in the registry's configuration, or that of a proxy before it"
+	return e
 }
 
 // sameOrigin reports whether a login for one URL may be sent to the other: the same host and port, and no step down
@@ -369,7 +377,7 @@ func (a *answer) read(res *http.Response, q query) error {
 	buffer := bytes.NewBuffer(make([]byte, 0, min(max(res.ContentLength, 512)+bytes.MinRead, 64<<10)))
 	n, err := buffer.ReadFrom(io.LimitReader(res.Body, q.limit+1))
 	if n > q.limit && !q.cut {
-		return &registry.Error{Code: registry.ErrTooLarge, Err: fmt.Errorf("the answer is longer than %d bytes", q.limit)}
+		return wrong(registry.ErrTooLarge, "the answer is longer than %d bytes", q.limit)
 	}
 	if err != nil {
 		return err

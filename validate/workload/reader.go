@@ -102,7 +102,8 @@ func (r *reader) pod(n *yaml.Node, at Place) Pod {
 		}
 	}
 	for i, v := range sequence(field(n, "volumes")) {
-		r.image(&p, field(field(v, "image"), "reference"), under(under(r.index(under(at, "volumes"), i), "image"), "reference"))
+		place := under(under(r.index(under(at, "volumes"), i), "image"), "reference")
+		r.image(&p, field(field(v, "image"), "reference"), place)
 	}
 	return p
 }
