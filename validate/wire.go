@@ -306,48 +306,6 @@ func (o *origin) send(ctx context.Context, q query, u *url.URL) (*http.Response,
 	return o.roundTripper(req).RoundTrip(req)
 }
 
-// checkRedirect decides whether a redirect may be followed.
-//
-//   - A token server is followed within its own host only, for the login goes along.
-//   - https never becomes http.
-//   - The registry may send on to storage, or a mirror, anywhere on the internet or at its own kind of place; the login
-//     stays behind.
-func (o *origin) checkRedirect(from *url.URL, location string, q query) (*url.URL, error) {
-	next, err := from.Parse(location)
-	if err != nil || next.Host == "" {
-		return nil, wrong(registry.ErrUnavailable, "the registry redirects to what is not a URL")
-	}
-	next.Fragment = ""
-	where := q.auth.without(cleanLine(next.Host, 64))
-	switch {
-	case next.Scheme != "https" && next.Scheme != "http":
-		return nil, refuse("a redirect to the scheme %s", cleanLine(next.Scheme, 16))
-	case next.User != nil:
-		return nil, refuse("a redirect to a URL with a login in it, at %s", where)
-	case from.Scheme == "https" && next.Scheme == "http":
-		return nil, refuse("a redirect from https to plain HTTP, at %s", where)
-	case strings.EqualFold(next.Hostname(), from.Hostname()):
-		return next, nil
-	case q.step == StepToken || q.step == StepLogin || q.form != nil:
-		return nil, refuse("a redirect of the token server to another host, %s", where)
-	case strings.EqualFold(next.Hostname(), o.base.Hostname()) || o.s.c.listed(strings.ToLower(next.Hostname())):
-		return next, nil
-	}
-	return next, o.checkPlace(next)
-}
-
-func refuse(format string, args ...any) error {
-	e := wrong(registry.ErrInsecure, format, args...)
-	e.Hint = "the redirect was not followed; it is set in the registry's configuration, or that of a proxy before it"
-	return e
-}
-
-// sameOrigin reports whether a login for one URL may be sent to the other: the same host and port, and no step down
-// from https.
-func sameOrigin(a, b *url.URL) bool {
-	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
-}
-
 // showURL returns a URL without its query: storage URLs are signed there.
 func showURL(u *url.URL) string {
 	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
