@@ -69,7 +69,7 @@ func TestImagesConcurrency(t *testing.T) {
 				h := hosts{}
 				var requests []validate.Request
 				for _, host := range []string{"a.example.com", "b.example.com"} {
-					r := &registrytest.Registry{Dialect: registrytest.MCR()}
+					r := newRegistry(registrytest.MCR())
 					h[host] = r
 					for i := range 64 {
 						n := fmt.Sprintf("team/app:%d", i)
@@ -96,7 +96,7 @@ func TestImagesConcurrency(t *testing.T) {
 func TestImagesConnections(t *testing.T) {
 	for protocol, atMost := range map[string]int{"HTTP/1.1": 4, "HTTP/2": 1} {
 		t.Run(protocol, func(t *testing.T) {
-			r := &registrytest.Registry{Dialect: registrytest.DistributionToken()}
+			r := newRegistry(registrytest.DistributionToken())
 			r.Accounts = []registrytest.Account{user("ann", "right", "*")}
 			var connections atomic.Int32
 			server := httptest.NewUnstartedServer(r)
@@ -139,7 +139,7 @@ func TestImagesConnections(t *testing.T) {
 // A registry that does not answer keeps no other waiting.
 func TestImagesSlowRegistry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		slow, quick := &registrytest.Registry{Dialect: registrytest.MCR()}, &registrytest.Registry{Dialect: registrytest.MCR()}
+		slow, quick := newRegistry(registrytest.MCR()), newRegistry(registrytest.MCR())
 		slow.Inject(registrytest.Fault{Hang: true})
 		var requests []validate.Request
 		for i := range 100 {
@@ -179,7 +179,7 @@ func TestImagesRetryAfter(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := &registrytest.Registry{Dialect: registrytest.MCR()}
+				r := newRegistry(registrytest.MCR())
 				var requests []validate.Request
 				for i := range 40 {
 					n := fmt.Sprintf("team/app:%d", i)
@@ -206,7 +206,7 @@ func TestImagesRetryAfter(t *testing.T) {
 
 // In a batch, a credential is asked for once, and one that was refused is dropped and renewed once, for all images.
 func TestImagesRenewsOnce(t *testing.T) {
-	r := &registrytest.Registry{Dialect: registrytest.DistributionToken(), Accounts: []registrytest.Account{user("ann", "new", "*")}}
+	r := newRegistry(registrytest.DistributionToken(), user("ann", "new", "*"))
 	s := start(t, r)
 	var asked, refused atomic.Int32
 	candidates := []validate.Candidate{{
@@ -236,13 +236,13 @@ func TestImagesRenewsOnce(t *testing.T) {
 
 func TestCacheFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &registrytest.Registry{Dialect: registrytest.DistributionToken(), Accounts: []registrytest.Account{user("ann", "right", "*")}}
+		r := newRegistry(registrytest.DistributionToken(), user("ann", "right", "*"))
 		r.Dialect.Token.TTL = 5 * time.Minute
 		digest := add(t, r, registrytest.Image{}, "team/app:1")
 		c := &validate.Checker{RoundTripper: r.Transport(), CacheFor: time.Hour, Deep: true}
 		ask := func(reference, password string) (requests int, err error) {
 			r.ResetRequests()
-			_, err = c.Image(t.Context(), image(t, "a.example.com/team/app"+reference), validate.Candidate{Name: "ann", Source: source("ann", password)})
+			_, err = c.Image(t.Context(), image(t, "a.example.com/team/app"+reference), as("ann", password))
 			return len(r.Requests()), err
 		}
 		for _, step := range []struct {
@@ -268,12 +268,12 @@ func TestCacheFor(t *testing.T) {
 
 // Without CacheFor, every call starts anew.
 func TestNoCache(t *testing.T) {
-	r := &registrytest.Registry{Dialect: registrytest.DistributionToken(), Accounts: []registrytest.Account{user("ann", "right", "*")}}
+	r := newRegistry(registrytest.DistributionToken(), user("ann", "right", "*"))
 	digest := add(t, r, registrytest.Image{}, "team/app:1")
 	c := &validate.Checker{RoundTripper: r.Transport()}
 	for range 2 {
 		r.ResetRequests()
-		_, err := c.Image(t.Context(), image(t, "a.example.com/team/app@"+digest), validate.Candidate{Source: source("ann", "right")})
+		_, err := c.Image(t.Context(), image(t, "a.example.com/team/app@"+digest), as("ann", "right"))
 		require.NoError(t, err)
 		require.Len(t, r.Requests(), 3)
 	}
@@ -283,11 +283,11 @@ func TestNoCache(t *testing.T) {
 func TestTokenRevoked(t *testing.T) {
 	for _, d := range []registrytest.Dialect{registrytest.DistributionToken(), registrytest.Quay(), registrytest.ECRPublic(), registrytest.GCR()} {
 		synctest.Test(t, func(t *testing.T) {
-			r := &registrytest.Registry{Dialect: d, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+			r := newRegistry(d, user("ann", "right", "*"))
 			add(t, r, registrytest.Image{}, "team/app:1")
 			c := &validate.Checker{RoundTripper: r.Transport(), CacheFor: time.Hour}
 			for range 2 {
-				_, err := c.Image(t.Context(), image(t, homes[d.Name].host+"/team/app:1"), validate.Candidate{Source: source("ann", "right")})
+				_, err := c.Image(t.Context(), image(t, homes[d.Name].host+"/team/app:1"), as("ann", "right"))
 				require.NoError(t, err, d.Name)
 				r.ExpireTokens()
 				time.Sleep(2 * time.Minute)

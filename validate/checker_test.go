@@ -19,7 +19,7 @@ import (
 func TestLogin(t *testing.T) {
 	for _, d := range registrytest.Dialects() {
 		t.Run(d.Name, func(t *testing.T) {
-			r := &registrytest.Registry{Dialect: d, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+			r := newRegistry(d, user("ann", "right", "*"))
 			s := start(t, r)
 			c := &validate.Checker{}
 			got, err := c.Login(t.Context(), endpoint(t, s.Host), login(s, "ann", "right"))
@@ -45,7 +45,7 @@ func TestLogin(t *testing.T) {
 func TestImage(t *testing.T) {
 	for _, d := range registrytest.Dialects() {
 		t.Run(d.Name, func(t *testing.T) {
-			r := &registrytest.Registry{Dialect: d, Accounts: []registrytest.Account{user("ann", "right", "team/app")}}
+			r := newRegistry(d, user("ann", "right", "team/app"))
 			digest := add(t, r, registrytest.Image{Platforms: []string{"linux/amd64", "linux/arm64"}}, "team/app:1")
 			s := start(t, r)
 			for name, c := range map[string]*validate.Checker{
@@ -69,7 +69,7 @@ func TestImage(t *testing.T) {
 
 // As a kubelet does, the next candidate is tried after one was refused.
 func TestImageCandidates(t *testing.T) {
-	r := &registrytest.Registry{Dialect: registrytest.DistributionToken(), Accounts: []registrytest.Account{user("ann", "a", "team/ann"), user("bob", "b", "team/bob")}}
+	r := newRegistry(registrytest.DistributionToken(), user("ann", "a", "team/ann"), user("bob", "b", "team/bob"))
 	add(t, r, registrytest.Image{}, "team/ann:1", "team/bob:1")
 	s := start(t, r)
 	ann, bob, nobody := login(s, "ann", "a"), login(s, "bob", "b"), login(s, "bob", "wrong")
@@ -91,7 +91,7 @@ func TestImageCandidates(t *testing.T) {
 
 // A credential that a cache holds and the registry refuses is dropped from the cache and tried anew, once.
 func TestImageRenewsRefused(t *testing.T) {
-	r := &registrytest.Registry{Dialect: registrytest.ECR(), Accounts: []registrytest.Account{user("AWS", "new", "team/app")}}
+	r := newRegistry(registrytest.ECR(), user("AWS", "new", "team/app"))
 	add(t, r, registrytest.Image{}, "team/app:1")
 	s := start(t, r)
 	password, asked := "old", 0
@@ -142,7 +142,7 @@ func TestImagePublic(t *testing.T) {
 			add(t, r, registrytest.Image{}, "team/app:1")
 			c := &validate.Checker{RoundTripper: r.Transport()}
 			i := image(t, homes[d.Name].host+"/team/app:1")
-			got, err := c.Image(t.Context(), i, validate.Candidate{Name: "ann", Source: source("ann", "wrong")})
+			got, err := c.Image(t.Context(), i, as("ann", "wrong"))
 			if d.Name == "harbor" && public != nil {
 				require.NoError(t, err, "Harbor lets everybody pull what is public, whatever the login")
 				continue
@@ -196,7 +196,7 @@ func TestImagesRequests(t *testing.T) {
 		"open":   {registrytest.MCR(), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &registrytest.Registry{Dialect: tc.dialect, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+			r := newRegistry(tc.dialect, user("ann", "right", "*"))
 			s := start(t, r)
 			candidates := []validate.Candidate{login(s, "ann", "right")}
 			var requests []validate.Request
@@ -233,7 +233,7 @@ func TestImagesNarrowed(t *testing.T) {
 	refuses.Token.Scope, refuses.Token.BadScope = `repository:team/app[0-9]:pull`, registrytest.Answer{Status: 400, Body: `{"errors":[{"code":"INVALID_REQUEST"}]}`}
 	for name, d := range map[string]registrytest.Dialect{"one scope": one, "refuses": refuses, "hub": registrytest.DockerHub(), "quay": registrytest.Quay(), "gar": registrytest.ArtifactRegistry(), "harbor": registrytest.Harbor()} {
 		t.Run(name, func(t *testing.T) {
-			r := &registrytest.Registry{Dialect: d, Accounts: []registrytest.Account{user("ann", "right", "team/app1", "team/app2", "team/app3")}}
+			r := newRegistry(d, user("ann", "right", "team/app1", "team/app2", "team/app3"))
 			add(t, r, registrytest.Image{}, "team/app1:1", "team/app2:1", "team/app3:1", "team/app4:1")
 			s := start(t, r)
 			candidates := []validate.Candidate{login(s, "ann", "right")}

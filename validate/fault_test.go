@@ -42,7 +42,7 @@ func (f fault) meet(t *testing.T, where, protocol string) {
 	d := registrytest.Zot() // Its name is by no host, so nothing is known of it.
 	d.Token = registrytest.DistributionToken().Token
 	d.Unauthorized = registrytest.DistributionToken().Unauthorized
-	r := &registrytest.Registry{Dialect: d, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+	r := newRegistry(d, user("ann", "right", "*"))
 	digest := add(t, r, registrytest.Image{}, "team/app:1")
 	var asked atomic.Int32
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -165,7 +165,7 @@ func TestNameNotResolved(t *testing.T) {
 			}
 			dialer := &net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: ask}}
 			c := &validate.Checker{Timeout: 300 * time.Millisecond, RoundTripper: &http.Transport{DialContext: dialer.DialContext}}
-			_, err = c.Image(t.Context(), image(t, "registry.example.com/team/app:1"), validate.Candidate{Source: source("ann", "right")})
+			_, err = c.Image(t.Context(), image(t, "registry.example.com/team/app:1"), as("ann", "right"))
 			require.Equal(t, tc.want, registry.CodeOf(err), "%v", err)
 			require.NotEmpty(t, registry.HintOf(err))
 		})
@@ -174,7 +174,7 @@ func TestNameNotResolved(t *testing.T) {
 
 // A caller that leaves is told so at once, with its own reason.
 func TestCanceled(t *testing.T) {
-	r := &registrytest.Registry{Dialect: registrytest.DockerHub(), Accounts: []registrytest.Account{user("ann", "right", "*")}}
+	r := newRegistry(registrytest.DockerHub(), user("ann", "right", "*"))
 	add(t, r, registrytest.Image{}, "team/app:1")
 	for _, part := range []registrytest.Part{registrytest.PartRegistry, registrytest.PartToken} {
 		remove := r.Inject(registrytest.Fault{Match: func(q registrytest.Request) bool { return q.Part == part }, Hang: true})

@@ -17,8 +17,10 @@ func FuzzChallenge(f *testing.F) {
 	for _, s := range []string{
 		`Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/nginx:pull",error="insufficient_scope"`,
 		`Basic realm="https://123456789012.dkr.ecr.us-east-1.amazonaws.com/",service="ecr.amazonaws.com"`,
-		`BASIC realm="Sonatype Nexus Repository Manager"`, `basic realm=Zot`, `Bearer realm=https://gcr.io/v2/token,service=gcr.io`,
-		`Basic realm="a", Bearer realm="b",service="c"`, `Negotiate`, `Negotiate, Basic realm="x"`, `Bearer realm="a\"b\\c"`, `Bearer realm="a`, `,, Bearer ,realm = "x" , ,y=z`,
+		`BASIC realm="Sonatype Nexus Repository Manager"`, `basic realm=Zot`,
+		`Bearer realm=https://gcr.io/v2/token,service=gcr.io`,
+		`Basic realm="a", Bearer realm="b",service="c"`, `Negotiate`, `Negotiate, Basic realm="x"`,
+		`Bearer realm="a\"b\\c"`, `Bearer realm="a`, `,, Bearer ,realm = "x" , ,y=z`,
 		`Bearer realm="https://evil.example/"`, `Digest qop="auth,auth-int", nonce="x"`, "", "=", `"`, `Bearer =x`,
 	} {
 		f.Add(s)
@@ -45,9 +47,12 @@ func FuzzChallenge(f *testing.F) {
 // Of an error body, nothing reaches a log that does not fit there.
 func FuzzErrorBody(f *testing.F) {
 	for _, s := range []string{
-		`{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":"unknown tag=x"}]}`, `{"errors":[{"status":401,"message":"Bad credentials"}]}`,
-		`{"details":"incorrect username or password"}`, `{"code":"UNAUTHORIZED","message":"x"}`, `{"error":"invalid_grant"}`, `{"errors":null}`, `{"errors":[null]}`, `{"errors":{"code":1}}`,
-		"Not Authorized\n", "<html><body>403</body></html>", `<?xml version="1.0"?><Error/>`, "Ref A: 1 Ref B: 2", `[]`, `"x"`, `{`, "\x00\xff\u202e", strings.Repeat("x", 300),
+		`{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":"unknown tag=x"}]}`,
+		`{"errors":[{"status":401,"message":"Bad credentials"}]}`,
+		`{"details":"incorrect username or password"}`, `{"code":"UNAUTHORIZED","message":"x"}`,
+		`{"error":"invalid_grant"}`, `{"errors":null}`, `{"errors":[null]}`, `{"errors":{"code":1}}`,
+		"Not Authorized\n", "<html><body>403</body></html>", `<?xml version="1.0"?><Error/>`, "Ref A: 1 Ref B: 2", `[]`,
+		`"x"`, `{`, "\x00\xff\u202e", strings.Repeat("x", 300),
 	} {
 		f.Add([]byte(s))
 	}
@@ -68,8 +73,10 @@ func FuzzErrorBody(f *testing.F) {
 // A token that is taken can be sent, and lives as long as a token may.
 func FuzzToken(f *testing.F) {
 	for _, s := range []string{
-		`{"token":"a","access_token":"a","expires_in":300,"issued_at":"2026-01-01T00:00:00Z"}`, `{"access_token":"a"}`, `{"token":"a","access_token":""}`, `{"token":"","access_token":"a"}`, `{"token":"a","expires_in":-1}`,
-		`{"token":"a","expires_in":1e300}`, `{"token":"a","expires_in":"60"}`, `{"token":"a\nb"}`, `{"token":"é"}`, `{"token":1}`, `{}`, `null`, `[]`, ``, `<html>`,
+		`{"token":"a","access_token":"a","expires_in":300,"issued_at":"2026-01-01T00:00:00Z"}`, `{"access_token":"a"}`,
+		`{"token":"a","access_token":""}`, `{"token":"","access_token":"a"}`, `{"token":"a","expires_in":-1}`,
+		`{"token":"a","expires_in":1e300}`, `{"token":"a","expires_in":"60"}`, `{"token":"a\nb"}`, `{"token":"é"}`,
+		`{"token":1}`, `{}`, `null`, `[]`, ``, `<html>`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -91,8 +98,11 @@ func FuzzToken(f *testing.F) {
 // A next page is one of the same list, at the same registry.
 func FuzzLink(f *testing.F) {
 	for _, s := range []string{
-		`</v2/a/tags/list?last=x&n=2>; rel="next"`, `<https://a.example.com/v2/a/tags/list?n=1>; rel=next`, `<?last=x>; rel="next"`, `<//evil.example/v2/a/tags/list?x>; rel="next"`, `<x>; rel="prev", </v2/a/tags/list?y>; rel="next"`,
-		`<../../a/tags/list?x>;rel="next"`, `<https://a.example.com@evil.example/v2/a/tags/list?x>; rel="next"`, `<`, `<>`, `<>; rel="next"`, ``, `<%zz>; rel="next"`, `<http://a.example.com:1/v2/a/tags/list?q>; REL="NEXT"`,
+		`</v2/a/tags/list?last=x&n=2>; rel="next"`, `<https://a.example.com/v2/a/tags/list?n=1>; rel=next`,
+		`<?last=x>; rel="next"`, `<//evil.example/v2/a/tags/list?x>; rel="next"`,
+		`<x>; rel="prev", </v2/a/tags/list?y>; rel="next"`,
+		`<../../a/tags/list?x>;rel="next"`, `<https://a.example.com@evil.example/v2/a/tags/list?x>; rel="next"`, `<`,
+		`<>`, `<>; rel="next"`, ``, `<%zz>; rel="next"`, `<http://a.example.com:1/v2/a/tags/list?q>; REL="NEXT"`,
 	} {
 		f.Add(s)
 	}
@@ -109,8 +119,12 @@ func FuzzLink(f *testing.F) {
 // Whatever a realm looks like, a login goes over https, to the registry's site, and not to an address that is private.
 func FuzzRealm(f *testing.F) {
 	for _, s := range []string{
-		"https://auth.example.com/token", "http://registry.example.com/token", "https://registry.example.com:8443/token", "https://127.0.0.1/", "https://[::ffff:a9fe:a9fe]/", "https://2130706433/", "https://evil.example/",
-		"https://registry.example.com@evil.example/", "https://registry.example.com\\@evil.example/", "https://registry.example.com#@evil.example/", "//x", "", "https://example.com.", "https://ⓔxample.com/", "https://[fe80::1%25eth0]/",
+		"https://auth.example.com/token", "http://registry.example.com/token",
+		"https://registry.example.com:8443/token", "https://127.0.0.1/", "https://[::ffff:a9fe:a9fe]/",
+		"https://2130706433/", "https://evil.example/",
+		"https://registry.example.com@evil.example/", "https://registry.example.com\\@evil.example/",
+		"https://registry.example.com#@evil.example/", "//x", "", "https://example.com.", "https://ⓔxample.com/",
+		"https://[fe80::1%25eth0]/",
 	} {
 		f.Add(s)
 	}

@@ -42,7 +42,7 @@ func TestPlatforms(t *testing.T) {
 		"single, other":     {registrytest.Image{Format: registrytest.DockerSchema2}, []string{"windows/amd64"}, registry.ErrPlatformNotFound, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &registrytest.Registry{Dialect: registrytest.MCR()}
+			r := newRegistry(registrytest.MCR())
 			add(t, r, tc.image, "team/app:1")
 			for _, deep := range []bool{false, true} {
 				c := &validate.Checker{RoundTripper: r.Transport(), Platforms: platforms(t, tc.want...), Deep: deep}
@@ -60,7 +60,7 @@ func TestPlatforms(t *testing.T) {
 
 // What is no image of a container is said to be none.
 func TestPlatformsOfArtifact(t *testing.T) {
-	r := &registrytest.Registry{Dialect: registrytest.MCR()}
+	r := newRegistry(registrytest.MCR())
 	_, err := r.AddManifest("team/chart:1", manifestType, []byte(`{"schemaVersion":2,"mediaType":"`+manifestType+`","config":{"mediaType":"application/vnd.cncf.helm.config.v1+json","digest":"sha256:`+
 		strings.Repeat("0", 64)+`","size":2},"layers":[]}`))
 	require.NoError(t, err)
@@ -130,7 +130,7 @@ func TestDeep(t *testing.T) {
 // A registry whose HEAD is not to be trusted is asked by GET, and not by HEAD again.
 func TestHEADLies(t *testing.T) {
 	for status, repeat := range map[int]int{404: 1, 405: 1, 403: 1} {
-		r := &registrytest.Registry{Dialect: registrytest.MCR()}
+		r := newRegistry(registrytest.MCR())
 		add(t, r, registrytest.Image{}, "team/app:1", "team/app:2", "team/app:3")
 		r.Inject(registrytest.Fault{Match: func(q registrytest.Request) bool { return q.Method == http.MethodHead }, Answer: registrytest.Answer{Status: status}})
 		c := &validate.Checker{RoundTripper: r.Transport(), CacheFor: time.Hour}
@@ -166,18 +166,18 @@ func TestRateLimit(t *testing.T) {
 
 // A token server that knows POST alone.
 func TestTokenByPOST(t *testing.T) {
-	r := &registrytest.Registry{Dialect: registrytest.DistributionToken(), Accounts: []registrytest.Account{user("ann", "right", "*")}}
+	r := newRegistry(registrytest.DistributionToken(), user("ann", "right", "*"))
 	add(t, r, registrytest.Image{}, "team/app:1")
 	r.Inject(registrytest.Fault{Match: func(q registrytest.Request) bool {
 		return q.Part == registrytest.PartToken && q.Method == http.MethodGet
 	}, Answer: registrytest.Answer{Status: 405}})
 	c := &validate.Checker{RoundTripper: r.Transport()}
-	got, err := c.Image(t.Context(), image(t, "a.example.com/team/app:1"), validate.Candidate{Source: source("ann", "right")})
+	got, err := c.Image(t.Context(), image(t, "a.example.com/team/app:1"), as("ann", "right"))
 	require.NoError(t, err)
 	for _, a := range got.Attempts {
 		require.NotContains(t, strings.Join(steps(a), "\n"), "right")
 	}
-	_, err = c.Image(t.Context(), image(t, "a.example.com/team/app:1"), validate.Candidate{Source: source("ann", "wrong")})
+	_, err = c.Image(t.Context(), image(t, "a.example.com/team/app:1"), as("ann", "wrong"))
 	require.ErrorIs(t, err, registry.ErrUnauthorized)
 }
 
@@ -228,7 +228,7 @@ func TestNoSecretInHosts(t *testing.T) {
 			w.WriteHeader(status)
 			return w.Result(), nil
 		})}
-		got, err := c.Image(t.Context(), image(t, "a.example.com/team/app:1"), validate.Candidate{Source: source("ann", password)})
+		got, err := c.Image(t.Context(), image(t, "a.example.com/team/app:1"), as("ann", password))
 		require.ErrorIs(t, err, registry.ErrInsecure, name)
 		require.NotContains(t, fmt.Sprintf("%+v %v", got, err), password, name)
 	}
@@ -253,7 +253,7 @@ func TestClockSkew(t *testing.T) {
 			_, _ = w.WriteString(tc.body)
 			return w.Result(), nil
 		})}
-		got, err := c.Login(t.Context(), endpoint(t, "a.example.com"), validate.Candidate{Source: source("ann", "right")})
+		got, err := c.Login(t.Context(), endpoint(t, "a.example.com"), as("ann", "right"))
 		require.Equal(t, tc.want, registry.CodeOf(err), name)
 		require.Equal(t, tc.ago > time.Minute, len(got.Warnings) > 0, "%s: %v", name, got.Warnings)
 	}

@@ -63,7 +63,7 @@ func TestRepositories(t *testing.T) {
 					}
 				}
 				if !d.Open {
-					_, err := collect(c.Repositories(t.Context(), endpoint(t, homes[d.Name].host), validate.Candidate{Source: source("ann", "wrong")}))
+					_, err := collect(c.Repositories(t.Context(), endpoint(t, homes[d.Name].host), as("ann", "wrong")))
 					require.Error(t, err)
 					if want[d.Name][0] == "" {
 						require.ErrorIs(t, err, registry.ErrUnauthorized)
@@ -86,7 +86,7 @@ func TestTags(t *testing.T) {
 					name(t, r, "team/app:"+tag)
 				}
 				c := &validate.Checker{RoundTripper: r.Transport()}
-				ann := validate.Candidate{Name: "ann", Source: source("ann", "right")}
+				ann := as("ann", "right")
 				host := homes[d.Name].host
 				got, err := collect(c.Tags(t.Context(), image(t, host+"/team/app"), ann))
 				require.NoError(t, err)
@@ -110,10 +110,10 @@ func TestTags(t *testing.T) {
 func TestListShortPages(t *testing.T) {
 	d := registrytest.DistributionBasic()
 	d.Tags = registrytest.Listing{Default: 2, Max: 5, TooMany: registrytest.Answer{Status: 400, Body: `{"errors":[{"code":"PAGINATION_NUMBER_INVALID"}]}`}}
-	r := &registrytest.Registry{Dialect: d, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+	r := newRegistry(d, user("ann", "right", "*"))
 	add(t, r, registrytest.Image{}, "team/app:1", "team/app:2", "team/app:3", "team/app:4", "team/app:5")
 	c := &validate.Checker{RoundTripper: r.Transport()}
-	got, err := collect(c.Tags(t.Context(), image(t, "a.example.com/team/app"), validate.Candidate{Source: source("ann", "right")}))
+	got, err := collect(c.Tags(t.Context(), image(t, "a.example.com/team/app"), as("ann", "right")))
 	require.NoError(t, err)
 	require.Equal(t, []string{"1", "2", "3", "4", "5"}, got)
 }
@@ -134,7 +134,7 @@ func TestListHostile(t *testing.T) {
 		"without an end": {`<`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &registrytest.Registry{Dialect: registrytest.MCR()}
+			r := newRegistry(registrytest.MCR())
 			add(t, r, registrytest.Image{}, "team/app:1")
 			r.Inject(registrytest.Fault{
 				Answer: registrytest.Answer{Status: 200, Body: `{"tags":["1","-not a tag","` + string(slices.Repeat([]byte("x"), 200)) + `","2"]}`},

@@ -37,6 +37,16 @@ func user(name, password string, pull ...string) registrytest.Account {
 	return registrytest.Account{Username: name, Password: credentials.NewSecret(password), Pull: pull}
 }
 
+// newRegistry is one that speaks the dialect and has the accounts.
+func newRegistry(d registrytest.Dialect, accounts ...registrytest.Account) *registrytest.Registry {
+	return &registrytest.Registry{Dialect: d, Accounts: accounts}
+}
+
+// as is the candidate that logs in as the user, the usual way.
+func as(name, password string) validate.Candidate {
+	return validate.Candidate{Name: name, Source: source(name, password)}
+}
+
 // login is the candidate that logs in at the server as the user.
 func login(s *registrytest.Server, name, password string) validate.Candidate {
 	return validate.Candidate{Name: name, Source: source(name, password), Transport: s.Transport()}

@@ -229,7 +229,7 @@ auth: {%s}
 
 // push copies an image into the registry.
 func push(t *testing.T, host, name string) {
-	r := &registrytest.Registry{Dialect: registrytest.MCR()}
+	r := newRegistry(registrytest.MCR())
 	add(t, r, registrytest.Image{Format: registrytest.DockerSchema2}, name)
 	s, err := registrytest.StartPlainHTTP(r)
 	require.NoError(t, err)

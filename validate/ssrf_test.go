@@ -64,19 +64,26 @@ func (h *hostile) check(t *testing.T, c *validate.Checker, login bool) error {
 
 // private is places that only the machine of the check can reach, in the spellings in which they have been smuggled.
 var private = []string{
-	"127.0.0.1", "127.8.8.8", "localhost", "LOCALHOST", "localhost.", "app.localhost", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]", "[::127.0.0.1]",
+	"127.0.0.1", "127.8.8.8", "localhost", "LOCALHOST", "localhost.", "app.localhost", "[::1]", "[::ffff:127.0.0.1]",
+	"[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]", "[::127.0.0.1]",
 	"0.0.0.0", "0", "[::]", "127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.0.0.1.",
-	"169.254.169.254", "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::]", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518", "169.16689662",
-	"metadata.google.internal", "metadata.google.internal.", "METADATA.google.internal", "metadata", "instance-data", "[fd00:ec2::254]", "100.100.100.200", "168.63.129.16", "[fe80::1]", "[fe80::1%25eth0]",
-	"10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "[fc00::1]", "[fd12:3456::1]", "[fec0::1]", "224.0.0.1", "255.255.255.255", "240.0.0.1", "[ff02::1]",
+	"169.254.169.254", "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::]",
+	"2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518", "169.16689662",
+	"metadata.google.internal", "metadata.google.internal.", "METADATA.google.internal", "metadata", "instance-data",
+	"[fd00:ec2::254]", "100.100.100.200", "168.63.129.16", "[fe80::1]", "[fe80::1%25eth0]",
+	"10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "[fc00::1]", "[fd12:3456::1]", "[fec0::1]", "224.0.0.1",
+	"255.255.255.255", "240.0.0.1", "[ff02::1]",
 }
 
 // Nobody is asked for a token, with or without a login, at a place that the registry cannot rightly name.
 func TestRealmRefused(t *testing.T) {
 	realms := []string{
-		"http://auth.example.com/token", "http://auth.example.com:443/token", "ftp://registry.example.com/token", "file:///etc/passwd", "gopher://registry.example.com/", "javascript:alert(1)",
-		"/token", "//registry.example.com/token", "https:registry.example.com", "https:///token", "https://ann:x@registry.example.com/token", "https://registry.example.com@evil.org/token",
-		"https://%31%32%37.0.0.1/token", "https://registry.example.com\\@127.0.0.1/token", "https://[::1", "unix:///var/run/docker.sock",
+		"http://auth.example.com/token", "http://auth.example.com:443/token", "ftp://registry.example.com/token",
+		"file:///etc/passwd", "gopher://registry.example.com/", "javascript:alert(1)",
+		"/token", "//registry.example.com/token", "https:registry.example.com", "https:///token",
+		"https://ann:x@registry.example.com/token", "https://registry.example.com@evil.org/token",
+		"https://%31%32%37.0.0.1/token", "https://registry.example.com\\@127.0.0.1/token", "https://[::1",
+		"unix:///var/run/docker.sock",
 	}
 	for _, host := range private {
 		realms = append(realms, "https://"+host+"/token", "https://"+host+":8443/token")
@@ -95,7 +102,8 @@ func TestRealmRefused(t *testing.T) {
 // is on the internet.
 func TestRealmElsewhere(t *testing.T) {
 	for _, realm := range []string{
-		"https://evil.org/token", "https://registry.example.com.evil.org/token", "https://notexample.com/token", "https://example.org/token", "https://com/token", "https://evilregistry.example.com.co/token",
+		"https://evil.org/token", "https://registry.example.com.evil.org/token", "https://notexample.com/token",
+		"https://example.org/token", "https://com/token", "https://evilregistry.example.com.co/token",
 	} {
 		h := &hostile{realm: realm}
 		require.ErrorIs(t, h.check(t, &validate.Checker{}, true), registry.ErrInsecure, realm)
@@ -124,7 +132,7 @@ func TestRealmElsewhere(t *testing.T) {
 func TestRealmUpgraded(t *testing.T) {
 	h := &hostile{realm: "http://registry.example.com/token"}
 	c := &validate.Checker{RoundTripper: h}
-	got, err := c.Image(t.Context(), image(t, "registry.example.com/team/app:1"), validate.Candidate{Name: "ann", Source: source("ann", "right")})
+	got, err := c.Image(t.Context(), image(t, "registry.example.com/team/app:1"), as("ann", "right"))
 	require.NoError(t, err)
 	require.Empty(t, h.others(), "something was sent in the clear")
 	require.Len(t, got.Warnings, 1)
