@@ -64,11 +64,8 @@ func (c *Cache) wait(ctx context.Context, k *call) (Credential, error) {
 	case <-ctx.Done():
 		c.mu.Lock()
 		k.waiting--
-		abandoned := k.waiting == 0 && k.began.IsZero() && !k.over
-		if abandoned {
+		if k.waiting == 0 && k.began.IsZero() && !k.over { // It is dropped: nobody sees its end.
 			c.end(k)
-			k.err = errNobodyWaits
-			close(k.done)
 			if !k.entry.gone() {
 				c.used(k.entry, false)
 				c.plan(k.entry, k.src, c.now())
@@ -114,7 +111,8 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 	if err == nil {
 		k.cred = cred
 		if !e.gone() {
-			c.accept(e, s)
+			e.state.Store(s)
+			e.calm()
 		}
 	} else {
 		k.err = err
@@ -138,12 +136,6 @@ func (c *Cache) end(k *call) {
 		k.runner.under--
 		k.runner.wake()
 	}
-}
-
-// accept puts a new credential in. The mutex is held.
-func (c *Cache) accept(e *entry, s *state) {
-	e.state.Store(s)
-	e.calm()
 }
 
 // fail decides when the next call may be. The mutex is held.

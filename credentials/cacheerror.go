@@ -9,9 +9,6 @@ import (
 // ErrRefused is why a [Cache] does not ask an issuer at once: what it issues is refused again and again.
 var ErrRefused = errors.New("new credentials are refused like the one before")
 
-// errNobodyWaits ends a call that had not begun when its last caller left.
-var errNobodyWaits = errors.New("all callers have gone")
-
 // refusalMemory is how far apart refusals are that have nothing to do with each other. It is longer than the longest
 // wait between two of them.
 const refusalMemory = 10 * time.Minute
