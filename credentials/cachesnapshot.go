@@ -1,0 +1,70 @@
+package credentials
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// An Entry is what a [Cache] shows of one key: for a status page. It holds no secret.
+type Entry struct {
+	Key Key
+	// Usable says that there is a credential that callers get without waiting.
+	Usable bool
+	// IssuedAt and ExpiresAt are those of the credential, as the issuer told them. Zero means that it did not, or that
+	// there is none.
+	IssuedAt, ExpiresAt time.Time
+	// NextCall is when the issuer is asked again. Zero means that there is no reason to.
+	NextCall time.Time
+	// Calling says that a call is under way, or waits for its turn.
+	Calling bool
+	// Failures is how many calls failed in a row, and LastError is what the last one ended with.
+	Failures  int
+	LastError error
+	// Holders is how many bound sources hold the key.
+	Holders int
+}
+
+// Snapshot returns what is in the cache, sorted by the text of the keys.
+func (c *Cache) Snapshot() []Entry {
+	c.init()
+	c.mu.Lock()
+	now := c.now()
+	t := c.table.Load()
+	entries := make([]Entry, 0, t.live)
+	for e := range t.all {
+		entries = append(entries, e.seen(now))
+	}
+	c.mu.Unlock()
+	slices.SortFunc(entries, func(a, b Entry) int { return compareKeys(a.Key, b.Key) })
+	return entries
+}
+
+// seen describes the entry. The mutex is held.
+func (e *entry) seen(now instant) Entry {
+	seen := Entry{Key: e.key(), Calling: e.busy(), Holders: int(e.holders)}
+	if t := e.unrest; t != nil {
+		seen.Failures, seen.LastError = t.failures, t.err
+		seen.NextCall = time.Unix(0, now.wall+max(0, t.until-now.mono))
+	}
+	if s := e.usable(now); s != nil {
+		seen.Usable = true
+		seen.IssuedAt, seen.ExpiresAt = s.cred.IssuedAt, s.cred.ExpiresAt
+		seen.NextCall = time.Time{}
+		if renew := s.renew.Load(); renew != never {
+			seen.NextCall = time.Unix(0, renew)
+		}
+	}
+	if seen.Calling {
+		seen.NextCall = time.Time{}
+	}
+	return seen
+}
+
+func compareKeys(a, b Key) int {
+	return cmp.Or(
+		strings.Compare(a.String(), b.String()), // What one reads comes first.
+		slices.Compare(a.Login[:], b.Login[:]), slices.Compare(a.Transport[:], b.Transport[:]),
+	)
+}
