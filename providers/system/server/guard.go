@@ -48,6 +48,8 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.put(a, r, name, reference)
 	case route == v2.RouteNameManifest && r.Method == http.MethodDelete:
 		g.delete(a, r, name, reference)
+	case route == v2.RouteNameBlob && r.Method == http.MethodDelete:
+		g.delete(a, r, name, match.Vars["digest"])
 	case route == v2.RouteNameBlobUpload || route == v2.RouteNameBlobUploadChunk:
 		g.upload(a, r, name)
 	default:

@@ -211,6 +211,18 @@ func TestImmutable(t *testing.T) {
 	require.ErrorIs(t, f.Delete(ctx, "team/app", "1"), images.ErrImmutable)
 	require.ErrorIs(t, f.Delete(ctx, "team/app", string(d.Digest)), images.ErrImmutable)
 	require.NoError(t, f.Delete(ctx, "other/app", string(free.Digest)))
+
+	// Nor does what a tag's image is made of go.
+	arm, untagged := f.push(t, "team/many", "", "arm layer", "arm64"), f.push(t, "team/many", "", "layer of no tag", "s390x")
+	f.index(t, "team/many", "1", f.push(t, "team/many", "", "amd layer", "amd64"), arm, v1.Descriptor{
+		MediaType: v1.MediaTypeImageManifest, Digest: digest.FromString("a platform that was not pushed"), Size: 1,
+	})
+	for _, d := range []digest.Digest{arm.Digest, digest.FromString("arm layer")} {
+		require.ErrorIs(t, f.MayDelete(ctx, "team/many", string(d)), images.ErrImmutable)
+	}
+	for _, d := range []digest.Digest{untagged.Digest, digest.FromString("layer of no tag")} {
+		require.NoError(t, f.MayDelete(ctx, "team/many", string(d)))
+	}
 }
 
 func TestChangingWaitsForTheSameTag(t *testing.T) {

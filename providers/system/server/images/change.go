@@ -48,8 +48,8 @@ func (c *Catalog) MayPut(ctx context.Context, repository, tag, digest string) er
 	return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, tag)
 }
 
-// MayDelete reports whether the policies let a client delete the tag, or the image with the digest: [ErrImmutable] if
-// not. Call it between Changing and done.
+// MayDelete reports whether the policies let a client delete the tag, or the image or layer with the digest:
+// [ErrImmutable] if not. Call it between Changing and done.
 func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) error {
 	if !c.immutable(repository) {
 		return nil
@@ -58,11 +58,11 @@ func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) e
 	if err != nil {
 		return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, reference)
 	}
-	tags, err := c.tagsOf(ctx, repository, d)
-	if err != nil || len(tags) == 0 {
+	tag, err := c.tagOf(ctx, repository, d)
+	if err != nil || tag == "" {
 		return err
 	}
-	return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, tags[0])
+	return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, tag)
 }
 
 func (c *Catalog) immutable(repository string) bool {

@@ -2,7 +2,6 @@ package images
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -13,7 +12,6 @@ import (
 	"github.com/distribution/distribution/v3/registry/storage"
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // grace is for pushes under way: a client uploads layers before the manifest that uses them. It is longer than any
@@ -190,34 +188,6 @@ func (g *collector) live(ctx context.Context, repository distribution.Repository
 		}
 	}
 	return live, nil
-}
-
-func references(ctx context.Context, repository distribution.Repository, d digest.Digest) ([]digest.Digest, error) {
-	name := repository.Named().Name()
-	manifests, err := repository.Manifests(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("open repository %s: %w", name, err)
-	}
-	got, err := manifests.Get(ctx, d)
-	if err != nil {
-		return nil, fmt.Errorf("read %s@%s: %w", name, d, err)
-	}
-	var refs []digest.Digest
-	for _, ref := range got.References() {
-		refs = append(refs, ref.Digest)
-	}
-	_, payload, err := got.Payload()
-	if err != nil {
-		return nil, fmt.Errorf("read %s@%s: %w", name, d, err)
-	}
-	// A signature or attestation refers to its image; it keeps it, as the image may be all that it is kept for.
-	var m struct {
-		Subject *v1.Descriptor `json:"subject"`
-	}
-	if json.Unmarshal(payload, &m) == nil && m.Subject != nil {
-		refs = append(refs, m.Subject.Digest)
-	}
-	return refs, nil
 }
 
 func (g *collector) sweepLinks(ctx context.Context, name string, r *holdings) error {

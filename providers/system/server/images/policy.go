@@ -1,9 +1,12 @@
 package images
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/regcred/regcred/providers/system/server/accounts"
@@ -16,7 +19,7 @@ type Policy struct {
 	Repositories string
 
 	// Immutable says that a tag, once pushed, never means another image, and that clients cannot delete it, nor the
-	// image it means.
+	// image that it means, nor what this is made of.
 	Immutable bool
 
 	// KeepTags and KeepFor bound how many tags of a repository are kept, the newest ones, and how long since they were
@@ -55,18 +58,8 @@ var (
 
 // expired returns the tags that the policies keep no longer.
 func expired(policies []Policy, repository string, tags map[string]time.Time, now time.Time) []string {
-	names := make([]string, 0, len(tags))
-	for name := range tags {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(a, b string) int { // Newest first; by name where they are as old, so that runs agree.
-		if c := tags[b].Compare(tags[a]); c != 0 {
-			return c
-		}
-		if a < b {
-			return -1
-		}
-		return 1
+	names := slices.SortedFunc(maps.Keys(tags), func(a, b string) int { // Newest first; by name where they are as old, so that runs agree.
+		return cmp.Or(tags[b].Compare(tags[a]), strings.Compare(a, b))
 	})
 	var gone []string
 	for i, name := range names {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -144,16 +145,12 @@ func (inv *inventory) usage(matches func(string) bool) int64 {
 		if !matches(name) {
 			continue
 		}
-		for d := range r.layers {
-			if !seen[d] {
-				seen[d] = true
-				total += inv.blobs[d].size
-			}
-		}
-		for d := range r.manifests {
-			if !seen[d] {
-				seen[d] = true
-				total += inv.blobs[d].size
+		for _, links := range []map[digest.Digest]time.Time{r.layers, r.manifests} {
+			for d := range links {
+				if !seen[d] {
+					seen[d] = true
+					total += inv.blobs[d].size
+				}
 			}
 		}
 	}

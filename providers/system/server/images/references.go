@@ -1,0 +1,82 @@
+package images
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// references returns what a manifest refers to: layers, configs and other manifests.
+func references(ctx context.Context, repository distribution.Repository, d digest.Digest) ([]digest.Digest, error) {
+	name := repository.Named().Name()
+	manifests, err := repository.Manifests(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open repository %s: %w", name, err)
+	}
+	got, err := manifests.Get(ctx, d)
+	if err != nil {
+		return nil, fmt.Errorf("read %s@%s: %w", name, d, err)
+	}
+	var refs []digest.Digest
+	for _, ref := range got.References() {
+		refs = append(refs, ref.Digest)
+	}
+	_, payload, err := got.Payload()
+	if err != nil {
+		return nil, fmt.Errorf("read %s@%s: %w", name, d, err)
+	}
+	// A signature or attestation refers to its image; it keeps it, as the image may be all that it is kept for.
+	var m struct {
+		Subject *v1.Descriptor `json:"subject"`
+	}
+	if json.Unmarshal(payload, &m) == nil && m.Subject != nil {
+		refs = append(refs, m.Subject.Digest)
+	}
+	return refs, nil
+}
+
+// tagOf returns a tag whose image has the digest, or is made of what has it: the image of a platform, a config, a layer.
+// It is empty if there is none.
+func (c *Catalog) tagOf(ctx context.Context, repository string, d digest.Digest) (string, error) {
+	r, err := c.repository(ctx, repository)
+	if err != nil {
+		return "", err
+	}
+	tags, err := c.Tags(ctx, repository)
+	if err != nil {
+		return "", err
+	}
+	seen := make(map[digest.Digest]bool)
+	var needs func(digest.Digest) (bool, error)
+	needs = func(from digest.Digest) (bool, error) {
+		if from == d || seen[from] {
+			return from == d, nil
+		}
+		seen[from] = true
+		refs, err := references(ctx, r, from)
+		if _, ok := errors.AsType[distribution.ErrManifestUnknownRevision](err); ok {
+			return false, nil // A layer, or the manifest of a platform that was not pushed.
+		}
+		for _, ref := range refs {
+			if found, err := needs(ref); found || err != nil {
+				return found, err
+			}
+		}
+		return false, err
+	}
+	for _, tag := range tags {
+		desc, err := r.Tags(ctx).Get(ctx, tag)
+		if err != nil {
+			return "", fmt.Errorf("read %s:%s: %w", repository, tag, err)
+		}
+		if found, err := needs(desc.Digest); found || err != nil {
+			return tag, err
+		}
+	}
+	return "", nil
+}
