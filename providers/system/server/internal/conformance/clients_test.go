@@ -75,6 +75,22 @@ func team(t *testing.T, r running) map[string]logins {
 	}
 }
 
+func TestSkopeo(t *testing.T) {
+	r := start(t, server.Server{})
+	push(t, r, "team/app:1")
+	for name, l := range team(t, r) {
+		t.Run(name, func(t *testing.T) {
+			out, err := testtool.Run(t, []string{"SSL_CERT_FILE=" + r.CAFile}, "skopeo", "copy",
+				"--src-creds", l.name+":"+l.secret.Reveal(), "docker://"+r.Host+"/team/app:1", "dir:"+t.TempDir())
+			if l.may {
+				require.NoError(t, err, out)
+			} else {
+				require.Error(t, err, out)
+			}
+		})
+	}
+}
+
 func TestDocker(t *testing.T) {
 	r := start(t, server.Server{})
 	dir, socket := t.TempDir(), filepath.Join(t.TempDir(), "docker.sock")
