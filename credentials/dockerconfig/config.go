@@ -21,15 +21,16 @@ import (
 
 // What goes wrong.
 var (
-	// ErrNotFound is that there is no login for the server.
+	// ErrNotFound is a server that there is no login for.
 	ErrNotFound = errors.New("no login for this server")
-	// ErrToken is that there is an identity token or a registry token, which is not a user name and password.
+	// ErrToken is an identity token or a registry token where a user name and password are wanted.
 	ErrToken = errors.New("there is a token instead of a user name and password")
-	// ErrMalformed is that something cannot be read. It is not quoted, for it may hold a secret.
+	// ErrMalformed is something that cannot be read. It is not quoted, for it may hold a secret.
 	ErrMalformed = errors.New("malformed")
 )
 
 // A Config is a Docker configuration: logins by server, and the helpers that know more. The zero Config has none.
+// It never changes, and is safe for concurrent use.
 type Config struct {
 	auths   map[string]auth
 	helpers map[string]string
@@ -129,7 +130,7 @@ func (a auth) credential() (credentials.Credential, error) {
 	}
 	c := credentials.Credential{Username: a.Username, Password: a.Password}
 	if !a.Auth.IsZero() {
-		// With or without padding: both are about.
+		// With and without padding: there are files of both kinds.
 		pair, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(a.Auth.Reveal(), "=\r\n "))
 		name, password, ok := strings.Cut(string(pair), ":")
 		if err != nil || !ok {
@@ -157,6 +158,9 @@ type File struct {
 
 // Credential reads the file.
 func (f File) Credential(ctx context.Context) (credentials.Credential, error) {
+	if ctx.Err() != nil {
+		return credentials.Credential{}, context.Cause(ctx)
+	}
 	data, err := os.ReadFile(f.Path)
 	if err != nil {
 		return credentials.Credential{}, err
@@ -166,7 +170,10 @@ func (f File) Credential(ctx context.Context) (credentials.Credential, error) {
 		return credentials.Credential{}, fmt.Errorf("%s: %w", f.Path, err)
 	}
 	c, err := config.credential(ctx, f.Server)
-	return goodFor(c, f.GoodFor), err
+	if err != nil {
+		return credentials.Credential{}, err
+	}
+	return goodFor(c, f.GoodFor), nil
 }
 
 // goodFor dates a credential whose expiry nobody told.

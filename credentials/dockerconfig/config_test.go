@@ -134,6 +134,16 @@ func TestFileIsReadEachTime(t *testing.T) {
 	_, err = file.Credential(t.Context())
 	require.ErrorIs(t, err, dockerconfig.ErrMalformed)
 	require.NotContains(t, err.Error(), "hunter2")
+	require.NoError(t, os.WriteFile(path, []byte(`{}`), 0o600))
+	c, err := file.Credential(t.Context())
+	require.ErrorIs(t, err, dockerconfig.ErrNotFound)
+	require.Equal(t, credentials.Credential{}, c, "no date beside an error")
+
+	left := errors.New("the caller left")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(left)
+	_, err = dockerconfig.File{Path: path + ".missing"}.Credential(ctx)
+	require.ErrorIs(t, err, left)
 }
 
 func FuzzParse(f *testing.F) {
