@@ -13,7 +13,8 @@ func (l Login) Validate() error {
 	ways := l.ways()
 	switch len(ways) {
 	case 0:
-		p.Add("", "is missing", "username and password, aws, google, or ambient; or anonymous: true for a registry that needs no login")
+		p.Add("", "is missing",
+			"username and password, aws, google, or ambient; or anonymous: true for a registry that needs no login")
 	case 1:
 	default:
 		p.Add("", "says "+strings.Join(ways, " and "), "just one of them")
@@ -56,7 +57,8 @@ func (l Login) ways() []string {
 
 func (l Login) validateBasic(p *Problems) {
 	if l.Username == "" {
-		p.Add("username", "is missing", "the name that goes with the password (with a token, often any text will do: see the registry's guide)")
+		p.Add("username", "is missing",
+			"the name that goes with the password (with a token, often any text will do: see the registry's guide)")
 	}
 	if strings.Contains(l.Username, ":") {
 		p.Add("username", "has a colon", "a name without one: where a login is sent, the first colon ends the name")
@@ -137,7 +139,8 @@ func problemOf(value string) string {
 // checkLine refuses what a login that is read from a file or pasted from a terminal so often ends with.
 func checkLine(p *Problems, field, text string) {
 	if hasControl(text) {
-		p.Add(field, "has a line break or another control character", "printable text (was it read from a file with its line end?)")
+		p.Add(field, "has a line break or another control character",
+			"printable text (was it read from a file with its line end?)")
 	}
 }
 

@@ -1,7 +1,7 @@
 // Package credentialsotel counts for OpenTelemetry what a [credentials.Cache] does.
 //
-// [Hooks] makes the cache's Hooks from a meter. The attributes are the issuer and scope of a key: neither a tenant nor
-// a login, of which there may be many. Hits are not counted, for that would cost more than they do.
+// [Hooks] makes the cache's Hooks from a meter. The attributes issuer and scope are those of a key: neither a tenant
+// nor a login, of which there may be many. Hits are not counted, for that would cost more than they do.
 package credentialsotel
 
 import (
@@ -16,21 +16,22 @@ import (
 
 // Hooks returns hooks that record to the meter:
 //
-//	regcred.credential.call.duration   how long calls to issuers took, in seconds, with the attributes issuer, scope and result ("issued" or "failed")
-//	regcred.credential.expiring        failed renewals when less than a twentieth of a credential's life was left: alert on it
+//	regcred.credential.call.duration   how long calls to issuers took, in seconds; result is "issued" or "failed"
+//	regcred.credential.expiring        failed renewals when little was left of a credential's life: alert on it
 //
 // The error is that of making the instruments.
 func Hooks(meter metric.Meter) (credentials.Hooks, error) {
 	duration, err1 := meter.Float64Histogram("regcred.credential.call.duration",
 		metric.WithUnit("s"), metric.WithDescription("How long calls to issuers of credentials took."))
-	expiring, err2 := meter.Int64Counter("regcred.credential.expiring",
-		metric.WithUnit("{renewal}"), metric.WithDescription("Failed renewals when less than a twentieth of a credential's life was left."))
+	expiring, err2 := meter.Int64Counter("regcred.credential.expiring", metric.WithUnit("{renewal}"),
+		metric.WithDescription("Failed renewals when less than a twentieth of a credential's life was left."))
 	if err := errors.Join(err1, err2); err != nil {
 		return credentials.Hooks{}, err
 	}
 	ended := func(result string) func(credentials.Event) {
 		return func(e credentials.Event) {
-			duration.Record(context.Background(), e.Took.Seconds(), metric.WithAttributes(append(attributes(e), attribute.String("result", result))...))
+			duration.Record(context.Background(), e.Took.Seconds(),
+				metric.WithAttributes(attributes(e)...), metric.WithAttributes(attribute.String("result", result)))
 		}
 	}
 	return credentials.Hooks{

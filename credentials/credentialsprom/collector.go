@@ -16,7 +16,7 @@ import (
 //
 //	regcred_credential_calls_total{issuer,scope,result}   calls to issuers that ended; result is "issued" or "failed"
 //	regcred_credential_call_seconds{issuer,scope}         how long they took
-//	regcred_credential_expiring_total{issuer,scope}       failures when little was left of a credential's life: alert on it
+//	regcred_credential_expiring_total{issuer,scope}       failures when little was left of a life: alert on it
 //	regcred_credential_keys{issuer,scope,usable}          keys in the cache now
 //	regcred_credential_expiry_seconds{issuer,scope}       when the first of them expires, in seconds since 1970
 type Collector struct {
@@ -38,13 +38,16 @@ func New(cache *credentials.Cache) *Collector {
 			Name: "regcred_credential_calls_total", Help: "Calls to issuers of credentials that ended.",
 		}, append(labels, "result")),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "regcred_credential_call_seconds", Help: "How long calls to issuers of credentials took.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 12),
+			Name: "regcred_credential_call_seconds", Help: "How long calls to issuers of credentials took.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 2, 12),
 		}, labels),
 		expiring: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "regcred_credential_expiring_total", Help: "Failed renewals when less than a twentieth of a credential's life was left.",
+			Name: "regcred_credential_expiring_total",
+			Help: "Failed renewals when less than a twentieth of a credential's life was left.",
 		}, labels),
-		keys:   prometheus.NewDesc("regcred_credential_keys", "Keys in the cache.", append(labels, "usable"), nil),
-		expiry: prometheus.NewDesc("regcred_credential_expiry_seconds", "When the first of the usable credentials expires.", labels, nil),
+		keys: prometheus.NewDesc("regcred_credential_keys", "Keys in the cache.", append(labels, "usable"), nil),
+		expiry: prometheus.NewDesc("regcred_credential_expiry_seconds",
+			"When the first of the usable credentials expires.", labels, nil),
 	}
 	cache.Hooks = cache.Hooks.Join(credentials.Hooks{
 		Issued:   func(e credentials.Event) { c.ended(e, "issued") },
@@ -90,11 +93,14 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 			first[g] = e.ExpiresAt
 		}
 	}
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
 	for g, n := range keys {
-		metrics <- prometheus.MustNewConstMetric(c.keys, prometheus.GaugeValue, float64(n[0]), g.issuer, g.scope, "false")
-		metrics <- prometheus.MustNewConstMetric(c.keys, prometheus.GaugeValue, float64(n[1]), g.issuer, g.scope, "true")
+		gauge(c.keys, float64(n[0]), g.issuer, g.scope, "false")
+		gauge(c.keys, float64(n[1]), g.issuer, g.scope, "true")
 	}
 	for g, at := range first {
-		metrics <- prometheus.MustNewConstMetric(c.expiry, prometheus.GaugeValue, float64(at.UnixMilli())/1e3, g.issuer, g.scope)
+		gauge(c.expiry, float64(at.UnixMilli())/1e3, g.issuer, g.scope)
 	}
 }

@@ -101,7 +101,8 @@ var renewalRules = []cacheRule{
 		}
 	}},
 	{"a renewal that brings nonsense changes nothing", func(p *probe) {
-		iss := p.issuer(Step{Life: time.Hour}, Step{Change: func(c *credentials.Credential) { *c = credentials.Credential{} }})
+		empty := func(c *credentials.Credential) { *c = credentials.Credential{} }
+		iss := p.issuer(Step{Life: time.Hour}, Step{Change: empty})
 		p.ask(iss)
 		for _, a := range p.use(iss, time.Minute, 55*time.Minute) {
 			p.want("beside nonsense", "token-1", a)
@@ -145,7 +146,8 @@ var renewalRules = []cacheRule{
 		p.want("after them", "token-2", p.ask(iss))
 	}},
 	{"an issuer that asks for too much time is asked before the end", func(p *probe) {
-		iss := p.issuer(Step{Life: time.Hour}, Step{Err: errIssuer, RetryAfter: 24 * time.Hour}, Step{Life: time.Hour, Takes: time.Second})
+		iss := p.issuer(Step{Life: time.Hour},
+			Step{Err: errIssuer, RetryAfter: 24 * time.Hour}, Step{Life: time.Hour, Takes: time.Second})
 		p.ask(iss)
 		p.wantNoFailure("while it is throttled", p.use(iss, time.Second, 90*time.Minute))
 	}},

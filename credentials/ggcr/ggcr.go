@@ -66,11 +66,12 @@ var (
 	// ErrNoLogin is what a keychain's anonymous access becomes: it may mean that no access is needed, or that no login
 	// was found.
 	ErrNoLogin = errors.New("keychain has no login for this")
-	// ErrToken is that the keychain has an identity token or a registry token, which is not a user name and password.
+	// ErrToken is an identity token or a registry token where a user name and password are wanted.
 	ErrToken = errors.New("keychain has a token instead of a user name and password")
 )
 
-// A Source hands out what a keychain has for one registry or repository. A keychain tells no expiry.
+// A Source hands out what a keychain has for one registry or repository. A keychain tells no expiry, and often takes no
+// context: it then goes on beside a caller who leaves. A Source is safe for concurrent use if its keychain is.
 type Source struct {
 	// Keychain is asked each time. It has to be set.
 	Keychain authn.Keychain
@@ -123,7 +124,9 @@ func (s Source) credential(config *authn.AuthConfig) (credentials.Credential, er
 		return credentials.Credential{}, fmt.Errorf("%w: %s", ErrToken, s.Target)
 	}
 	now := time.Now()
-	c := credentials.Credential{Username: config.Username, Password: credentials.NewSecret(config.Password), IssuedAt: now}
+	c := credentials.Credential{
+		Username: config.Username, Password: credentials.NewSecret(config.Password), IssuedAt: now,
+	}
 	if s.GoodFor > 0 {
 		c.ExpiresAt = now.Add(s.GoodFor)
 	}

@@ -51,7 +51,9 @@ func (s Source) Credential(ctx context.Context) (credentials.Credential, error) 
 	if a.token == nil {
 		return credentials.Credential{}, fmt.Errorf("oauth2 token: %w", credentials.ErrEmpty)
 	}
-	c := credentials.Credential{Username: s.Username, Password: credentials.NewSecret(a.token.AccessToken), ExpiresAt: a.token.Expiry}
+	c := credentials.Credential{
+		Username: s.Username, Password: credentials.NewSecret(a.token.AccessToken), ExpiresAt: a.token.Expiry,
+	}
 	if err := c.Validate(time.Now()); err != nil {
 		return credentials.Credential{}, fmt.Errorf("oauth2 token: %w", err)
 	}
