@@ -150,11 +150,12 @@ func TestImagesSlowRegistry(t *testing.T) {
 		}
 		began := time.Now()
 		var last time.Duration
-		c := &validate.Checker{RoundTripper: hosts{"slow.example.com": slow, "quick.example.com": quick}, Progress: func(p validate.Progress) {
+		c := &validate.Checker{RoundTripper: hosts{"slow.example.com": slow, "quick.example.com": quick}}
+		c.Progress = func(p validate.Progress) {
 			if p.Result.Err == nil {
 				last = time.Since(began)
 			}
-		}}
+		}
 		_, err := c.Images(t.Context(), requests)
 		require.ErrorIs(t, err, registry.ErrTimeout)
 		require.Less(t, last, time.Second)
@@ -281,7 +282,9 @@ func TestNoCache(t *testing.T) {
 
 // A token that is revoked before its time is renewed, once for all who hold it.
 func TestTokenRevoked(t *testing.T) {
-	for _, d := range []registrytest.Dialect{registrytest.DistributionToken(), registrytest.Quay(), registrytest.ECRPublic(), registrytest.GCR()} {
+	for _, d := range []registrytest.Dialect{
+		registrytest.DistributionToken(), registrytest.Quay(), registrytest.ECRPublic(), registrytest.GCR(),
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRegistry(d, user("ann", "right", "*"))
 			add(t, r, registrytest.Image{}, "team/app:1")

@@ -172,12 +172,17 @@ func TestImageSourceFails(t *testing.T) {
 		"code": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
 			return credentials.Credential{}, &registry.Error{Op: "get credential", Code: registry.ErrDenied, Err: cause}
 		}), registry.ErrDenied},
-		"no code": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) { return credentials.Credential{}, cause }), registry.ErrUnknown},
-		"empty":   {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) { return credentials.Credential{}, nil }), registry.ErrInvalid},
+		"no code": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+			return credentials.Credential{}, cause
+		}), registry.ErrUnknown},
+		"empty": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+			return credentials.Credential{}, nil
+		}), registry.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.ResetRequests()
-			_, err := (&validate.Checker{}).Image(t.Context(), image(t, s.Host+"/team/app:1"), validate.Candidate{Name: "x", Source: tc.source, Transport: s.Transport()})
+			candidate := validate.Candidate{Name: "x", Source: tc.source, Transport: s.Transport()}
+			_, err := (&validate.Checker{}).Image(t.Context(), image(t, s.Host+"/team/app:1"), candidate)
 			require.Equal(t, tc.want, registry.CodeOf(err))
 			require.Empty(t, r.Requests(), "a source that failed became an anonymous pull")
 		})
@@ -230,22 +235,27 @@ func TestImagesNarrowed(t *testing.T) {
 	one := registrytest.DistributionToken()
 	one.Token.OneScope = true
 	refuses := registrytest.DistributionToken()
-	refuses.Token.Scope, refuses.Token.BadScope = `repository:team/app[0-9]:pull`, registrytest.Answer{Status: 400, Body: `{"errors":[{"code":"INVALID_REQUEST"}]}`}
-	for name, d := range map[string]registrytest.Dialect{"one scope": one, "refuses": refuses, "hub": registrytest.DockerHub(), "quay": registrytest.Quay(), "gar": registrytest.ArtifactRegistry(), "harbor": registrytest.Harbor()} {
+	refuses.Token.Scope = `repository:team/app[0-9]:pull`
+	refuses.Token.BadScope = registrytest.Answer{Status: 400, Body: `{"errors":[{"code":"INVALID_REQUEST"}]}`}
+	for name, d := range map[string]registrytest.Dialect{
+		"one scope": one, "refuses": refuses,
+		"hub": registrytest.DockerHub(), "quay": registrytest.Quay(), "gar": registrytest.ArtifactRegistry(), "harbor": registrytest.Harbor(),
+	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRegistry(d, user("ann", "right", "team/app1", "team/app2", "team/app3"))
 			add(t, r, registrytest.Image{}, "team/app1:1", "team/app2:1", "team/app3:1", "team/app4:1")
 			s := start(t, r)
 			candidates := []validate.Candidate{login(s, "ann", "right")}
 			var requests []validate.Request
-			for _, n := range []string{"team/app4:1", "team/app1:1", "team/app9:1", "team/app2:1", "team/odd:1", "team/app3:1", "team/app3:2"} {
-				requests = append(requests, validate.Request{Image: image(t, s.Host+"/"+n), Candidates: candidates})
+			for _, n := range []string{"app4:1", "app1:1", "app9:1", "app2:1", "odd:1", "app3:1", "app3:2"} {
+				requests = append(requests, validate.Request{Image: image(t, s.Host+"/team/"+n), Candidates: candidates})
 			}
 			batch, err := (&validate.Checker{}).Images(t.Context(), requests)
 			require.Error(t, err)
 			for i, r := range requests {
 				alone, _ := (&validate.Checker{}).Image(t.Context(), r.Image, r.Candidates...)
-				require.Equal(t, registry.CodeOf(alone.Err), registry.CodeOf(batch[i].Err), "%s: in a batch the verdict is another one: %v, not %v", r.Image, batch[i].Err, alone.Err)
+				require.Equal(t, registry.CodeOf(alone.Err), registry.CodeOf(batch[i].Err),
+					"%s: in a batch the verdict is another one: %v, not %v", r.Image, batch[i].Err, alone.Err)
 			}
 			require.NoError(t, batch[1].Err)
 			require.NoError(t, batch[3].Err)

@@ -17,10 +17,10 @@ import (
 // harbor is a registry in memory, so that the examples run everywhere: registry.example.com, with a robot that may pull
 // from team/app and team/web.
 func harbor() http.RoundTripper {
-	r := &registrytest.Registry{
-		Dialect:  registrytest.Harbor(),
-		Accounts: []registrytest.Account{{Username: "robot$ci", Password: credentials.NewSecret("s3cret"), Pull: []string{"team/app", "team/web"}}},
+	account := registrytest.Account{
+		Username: "robot$ci", Password: credentials.NewSecret("s3cret"), Pull: []string{"team/app", "team/web"},
 	}
+	r := &registrytest.Registry{Dialect: registrytest.Harbor(), Accounts: []registrytest.Account{account}}
 	for _, name := range []string{"team/app:1.0", "team/app:1.1", "team/web:1.0", "team/private:1.0"} {
 		if _, err := r.Add(name, registrytest.Image{Platforms: []string{"linux/amd64", "linux/arm64"}}); err != nil {
 			panic(err)

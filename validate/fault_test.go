@@ -67,8 +67,12 @@ func (f fault) meet(t *testing.T, where, protocol string) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	closeServer := func() { server.CloseClientConnections(); server.Close() }
-	c := &validate.Checker{Timeout: cmp.Or(f.timeout, 10*time.Second), MaxWait: 2 * time.Second, Platforms: []validate.Platform{{OS: "linux", Architecture: "amd64"}}}
-	candidate := validate.Candidate{Name: "ann", Source: source("ann", "right"), Transport: registry.Transport{CABundle: pemOf(server.Certificate()), Proxy: registry.Direct}}
+	c := &validate.Checker{
+		Timeout: cmp.Or(f.timeout, 10*time.Second), MaxWait: 2 * time.Second,
+		Platforms: []validate.Platform{{OS: "linux", Architecture: "amd64"}},
+	}
+	candidate := as("ann", "right")
+	candidate.Transport = registry.Transport{CABundle: pemOf(server.Certificate()), Proxy: registry.Direct}
 
 	var m0, m1 runtime.MemStats
 	runtime.ReadMemStats(&m0)
@@ -109,24 +113,27 @@ func TestNobody(t *testing.T) {
 	require.NoError(t, l.Close())
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
+	direct, inTheClear := registry.Transport{Proxy: registry.Direct}, registry.Transport{Proxy: registry.Direct, PlainHTTP: true}
 	for name, tc := range map[string]struct {
 		host string
 		way  registry.Transport
 		want registry.Code
 	}{
-		"refused":           {closed, registry.Transport{Proxy: registry.Direct}, registry.ErrUnreachable},
+		"refused":           {closed, direct, registry.ErrUnreachable},
 		"proxy down":        {"registry.example.com", registry.Transport{Proxy: "http://" + closed}, registry.ErrProxy},
-		"plain HTTP":        {plain.Listener.Addr().String(), registry.Transport{Proxy: registry.Direct}, registry.ErrTLS},
+		"plain HTTP":        {plain.Listener.Addr().String(), direct, registry.ErrTLS},
 		"proxy refuses":     {"registry.example.com", registry.Transport{Proxy: plain.URL}, registry.ErrProxy},
-		"not a registry":    {plain.Listener.Addr().String(), registry.Transport{Proxy: registry.Direct, PlainHTTP: true}, registry.ErrNotRegistry},
+		"not a registry":    {plain.Listener.Addr().String(), inTheClear, registry.ErrNotRegistry},
 		"invalid transport": {"registry.example.com", registry.Transport{Proxy: "nonsense"}, registry.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &validate.Checker{Timeout: 5 * time.Second}
 			defer c.CloseIdleConnections()
-			_, err := c.Image(t.Context(), image(t, tc.host+"/team/app:1"), validate.Candidate{Name: "ann", Source: source("ann", "right"), Transport: tc.way})
+			candidate := as("ann", "right")
+			candidate.Transport = tc.way
+			_, err := c.Image(t.Context(), image(t, tc.host+"/team/app:1"), candidate)
 			require.Equal(t, tc.want, registry.CodeOf(err), "%v", err)
-			_, err = c.Login(t.Context(), endpoint(t, tc.host), validate.Candidate{Name: "ann", Source: source("ann", "right"), Transport: tc.way})
+			_, err = c.Login(t.Context(), endpoint(t, tc.host), candidate)
 			require.Equal(t, tc.want, registry.CodeOf(err), "%v", err)
 			require.NotContains(t, err.Error(), "right", "the password")
 		})
@@ -184,7 +191,8 @@ func TestCanceled(t *testing.T) {
 		time.AfterFunc(100*time.Millisecond, func() { cancel(cause) })
 		var requests []validate.Request
 		for _, tag := range []string{"1", "2", "3"} {
-			requests = append(requests, validate.Request{Image: image(t, s.Host+"/team/app:"+tag), Candidates: []validate.Candidate{login(s, "ann", "right")}})
+			candidates := []validate.Candidate{login(s, "ann", "right")}
+			requests = append(requests, validate.Request{Image: image(t, s.Host+"/team/app:"+tag), Candidates: candidates})
 		}
 		began := time.Now()
 		got, err := (&validate.Checker{}).Images(ctx, requests)

@@ -147,7 +147,8 @@ var faults = map[string]fault{
 		requests: 1,
 	},
 	"another manifest": {
-		do:   answerWith(200, `{"schemaVersion":2}`, "Content-Type", manifestType, "Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64)),
+		do: answerWith(200, `{"schemaVersion":2}`,
+			"Content-Type", manifestType, "Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64)),
 		want: registry.ErrUnavailable, requests: 1,
 		wantAt: map[string]registry.Code{"ping": "", "token": registry.ErrUnavailable},
 	},
@@ -165,7 +166,8 @@ var faults = map[string]fault{
 
 func challenging(service func() string) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, req *http.Request, _ http.Handler) {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="https://`+req.Host+`/auth/token",service="`+service()+`",error="invalid_token"`)
+		w.Header().Set("WWW-Authenticate",
+			`Bearer realm="https://`+req.Host+`/auth/token",service="`+service()+`",error="invalid_token"`)
 		w.WriteHeader(http.StatusUnauthorized)
 	}
 }

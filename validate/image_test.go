@@ -27,23 +27,35 @@ func platforms(t testing.TB, names ...string) []validate.Platform {
 
 func TestPlatforms(t *testing.T) {
 	for name, tc := range map[string]struct {
-		image registrytest.Image
-		want  []string
-		code  registry.Code
-		says  string
+		have, want []string
+		format     registrytest.Format
+		code       registry.Code
+		says       string
 	}{
-		"index":             {registrytest.Image{Platforms: []string{"linux/amd64", "linux/arm64"}}, []string{"linux/amd64", "linux/arm64"}, "", ""},
-		"one of two":        {registrytest.Image{Platforms: []string{"linux/amd64", "linux/arm64"}}, []string{"linux/amd64", "linux/s390x"}, registry.ErrPlatformNotFound, "not for linux/s390x; it is for linux/amd64, linux/arm64"},
-		"variant":           {registrytest.Image{Platforms: []string{"linux/arm/v6", "linux/arm/v8"}}, []string{"linux/arm/v7"}, "", ""},
-		"later variant":     {registrytest.Image{Platforms: []string{"linux/arm/v7", "linux/amd64"}}, []string{"linux/arm/v6"}, registry.ErrPlatformNotFound, ""},
-		"manifest list":     {registrytest.Image{Format: registrytest.DockerSchema2, Platforms: []string{"linux/amd64", "linux/arm64"}}, []string{"linux/arm64"}, "", ""},
-		"single":            {registrytest.Image{Platforms: []string{"linux/arm64"}}, []string{"linux/arm64"}, "", ""},
-		"single, two nodes": {registrytest.Image{Platforms: []string{"linux/arm64"}}, []string{"linux/arm64", "linux/amd64"}, registry.ErrPlatformNotFound, "not for linux/amd64"},
-		"single, other":     {registrytest.Image{Format: registrytest.DockerSchema2}, []string{"windows/amd64"}, registry.ErrPlatformNotFound, ""},
+		"index":         {have: []string{"linux/amd64", "linux/arm64"}, want: []string{"linux/amd64", "linux/arm64"}},
+		"variant":       {have: []string{"linux/arm/v6", "linux/arm/v8"}, want: []string{"linux/arm/v7"}},
+		"single":        {have: []string{"linux/arm64"}, want: []string{"linux/arm64"}},
+		"manifest list": {have: []string{"linux/amd64", "linux/arm64"}, want: []string{"linux/arm64"}, format: registrytest.DockerSchema2},
+		"one of two": {
+			have: []string{"linux/amd64", "linux/arm64"}, want: []string{"linux/amd64", "linux/s390x"},
+			code: registry.ErrPlatformNotFound, says: "not for linux/s390x; it is for linux/amd64, linux/arm64",
+		},
+		"later variant": {
+			have: []string{"linux/arm/v7", "linux/amd64"}, want: []string{"linux/arm/v6"},
+			code: registry.ErrPlatformNotFound,
+		},
+		"single, two nodes": {
+			have: []string{"linux/arm64"}, want: []string{"linux/arm64", "linux/amd64"},
+			code: registry.ErrPlatformNotFound, says: "not for linux/amd64",
+		},
+		"single, other": {
+			want: []string{"windows/amd64"}, format: registrytest.DockerSchema2,
+			code: registry.ErrPlatformNotFound,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRegistry(registrytest.MCR())
-			add(t, r, tc.image, "team/app:1")
+			add(t, r, registrytest.Image{Format: tc.format, Platforms: tc.have}, "team/app:1")
 			for _, deep := range []bool{false, true} {
 				c := &validate.Checker{RoundTripper: r.Transport(), Platforms: platforms(t, tc.want...), Deep: deep}
 				got, err := c.Image(t.Context(), image(t, "a.example.com/team/app:1"))
@@ -61,8 +73,10 @@ func TestPlatforms(t *testing.T) {
 // What is no image of a container is said to be none.
 func TestPlatformsOfArtifact(t *testing.T) {
 	r := newRegistry(registrytest.MCR())
-	_, err := r.AddManifest("team/chart:1", manifestType, []byte(`{"schemaVersion":2,"mediaType":"`+manifestType+`","config":{"mediaType":"application/vnd.cncf.helm.config.v1+json","digest":"sha256:`+
-		strings.Repeat("0", 64)+`","size":2},"layers":[]}`))
+	_, err := r.AddManifest("team/chart:1", manifestType, fmt.Appendf(nil, `{
+		"schemaVersion": 2, "mediaType": %q, "layers": [],
+		"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json", "digest": "sha256:%064d", "size": 2}
+	}`, manifestType, 0))
 	require.NoError(t, err)
 	c := &validate.Checker{RoundTripper: r.Transport(), Platforms: platforms(t, "linux/amd64")}
 	_, err = c.Image(t.Context(), image(t, "a.example.com/team/chart:1"))
@@ -102,7 +116,8 @@ func TestPlatformRuns(t *testing.T) {
 // for.
 func TestDeep(t *testing.T) {
 	for _, noHEAD := range []bool{false, true} {
-		r := &registrytest.Registry{Dialect: registrytest.DistributionToken(), RedirectBlobs: true, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+		r := newRegistry(registrytest.DistributionToken(), user("ann", "right", "*"))
+		r.RedirectBlobs = true
 		add(t, r, registrytest.Image{Platforms: []string{"linux/amd64", "linux/arm64"}}, "team/app:1")
 		if noHEAD {
 			r.Inject(registrytest.Fault{Match: func(q registrytest.Request) bool {
@@ -132,7 +147,8 @@ func TestHEADLies(t *testing.T) {
 	for status, repeat := range map[int]int{404: 1, 405: 1, 403: 1} {
 		r := newRegistry(registrytest.MCR())
 		add(t, r, registrytest.Image{}, "team/app:1", "team/app:2", "team/app:3")
-		r.Inject(registrytest.Fault{Match: func(q registrytest.Request) bool { return q.Method == http.MethodHead }, Answer: registrytest.Answer{Status: status}})
+		isHEAD := func(q registrytest.Request) bool { return q.Method == http.MethodHead }
+		r.Inject(registrytest.Fault{Match: isHEAD, Answer: registrytest.Answer{Status: status}})
 		c := &validate.Checker{RoundTripper: r.Transport(), CacheFor: time.Hour}
 		heads := 0
 		for tag := range 3 {
@@ -150,7 +166,8 @@ func TestHEADLies(t *testing.T) {
 
 // Docker Hub counts a GET as a pull, and not a HEAD.
 func TestRateLimit(t *testing.T) {
-	r := &registrytest.Registry{Dialect: registrytest.DockerHub(), TokenHost: "auth.docker.io", Public: []string{"*"}, RateLimit: registrytest.RateLimit{Limit: 100, Window: 6 * time.Hour}}
+	r := &registrytest.Registry{Dialect: registrytest.DockerHub(), TokenHost: "auth.docker.io", Public: []string{"*"}}
+	r.RateLimit = registrytest.RateLimit{Limit: 100, Window: 6 * time.Hour}
 	add(t, r, registrytest.Image{}, "library/nginx:latest")
 	c := &validate.Checker{RoundTripper: r.Transport()}
 	for range 3 {
@@ -191,13 +208,15 @@ func TestNoSecretInEvidence(t *testing.T) {
 		w.Header().Set("Ratelimit-Remaining", "9;w=60")
 		w.Header().Set("Docker-Ratelimit-Source", p)
 		w.WriteHeader(http.StatusUnauthorized)
-		_, _ = fmt.Fprintf(w, `{"errors":[{"code":%q,"message":"no user %s with the password %s, header %s"}]}`, strings.ToUpper(p), username, p, req.Header.Get("Authorization"))
+		_, _ = fmt.Fprintf(w, `{"errors":[{"code":%q,"message":"no user %s with the password %s, header %s"}]}`,
+			strings.ToUpper(p), username, p, req.Header.Get("Authorization"))
 	}))
 	defer server.Close()
-	way := registry.Transport{CABundle: pemOf(server.Certificate()), Proxy: registry.Direct}
 	var c validate.Checker
 	defer c.CloseIdleConnections()
-	got, err := c.Image(t.Context(), image(t, server.Listener.Addr().String()+"/team/app:1"), validate.Candidate{Name: "ann", Source: source("ann", password), Transport: way})
+	candidate := as("ann", password)
+	candidate.Transport = registry.Transport{CABundle: pemOf(server.Certificate()), Proxy: registry.Direct}
+	got, err := c.Image(t.Context(), image(t, server.Listener.Addr().String()+"/team/app:1"), candidate)
 	require.ErrorIs(t, err, registry.ErrUnauthorized)
 	text := strings.ToLower(fmt.Sprintf("%+v %v", got, err))
 	for _, secret := range []string{password, "yw5uomnvcnjly3qt"} { // The second is its start in base64, with the user name.

@@ -45,7 +45,8 @@ func TestRepositories(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				admin := user("root", "right", "*")
 				admin.Admin = true
-				r := &registrytest.Registry{Dialect: d, TokenHost: homes[d.Name].tokenHost, Accounts: []registrytest.Account{admin, user("ann", "right", "*")}}
+				r := newRegistry(d, admin, user("ann", "right", "*"))
+				r.TokenHost = homes[d.Name].tokenHost
 				var all []string
 				for i := range 250 {
 					all = append(all, fmt.Sprintf("team/app%03d", i))
@@ -78,7 +79,8 @@ func TestTags(t *testing.T) {
 	for _, d := range registrytest.Dialects() {
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := &registrytest.Registry{Dialect: d, TokenHost: homes[d.Name].tokenHost, Accounts: []registrytest.Account{user("ann", "right", "*")}}
+				r := newRegistry(d, user("ann", "right", "*"))
+				r.TokenHost = homes[d.Name].tokenHost
 				var all []string
 				for i := range 1050 {
 					tag := fmt.Sprintf("v%04d", i)
@@ -109,7 +111,8 @@ func TestTags(t *testing.T) {
 // A registry whose pages are shorter than what is asked for is asked for what it likes.
 func TestListShortPages(t *testing.T) {
 	d := registrytest.DistributionBasic()
-	d.Tags = registrytest.Listing{Default: 2, Max: 5, TooMany: registrytest.Answer{Status: 400, Body: `{"errors":[{"code":"PAGINATION_NUMBER_INVALID"}]}`}}
+	tooMany := registrytest.Answer{Status: 400, Body: `{"errors":[{"code":"PAGINATION_NUMBER_INVALID"}]}`}
+	d.Tags = registrytest.Listing{Default: 2, Max: 5, TooMany: tooMany}
 	r := newRegistry(d, user("ann", "right", "*"))
 	add(t, r, registrytest.Image{}, "team/app:1", "team/app:2", "team/app:3", "team/app:4", "team/app:5")
 	c := &validate.Checker{RoundTripper: r.Transport()}

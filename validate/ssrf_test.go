@@ -26,7 +26,8 @@ type hostile struct {
 func (h *hostile) RoundTrip(req *http.Request) (*http.Response, error) {
 	h.asked = append(h.asked, req.URL.Scheme+"://"+req.URL.Host)
 	h.auth = append(h.auth, req.Header.Get("Authorization"))
-	res := &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"token":"t0ken"}`)), Request: req}
+	body := io.NopCloser(strings.NewReader(`{"token":"t0ken"}`))
+	res := &http.Response{StatusCode: 200, Header: http.Header{}, Body: body, Request: req}
 	switch own := req.URL.Hostname() == "registry.example.com"; {
 	case strings.HasSuffix(req.URL.Path, "/token") && h.token != "":
 		res.StatusCode = http.StatusTemporaryRedirect
@@ -140,7 +141,10 @@ func TestRealmUpgraded(t *testing.T) {
 
 // A redirect is not followed to such places either, and takes the login nowhere else.
 func TestRedirect(t *testing.T) {
-	refused := []string{"http://registry.example.com/v2/", "http://cdn.example.org/x", "ftp://cdn.example.org/x", "https://ann:x@cdn.example.org/"}
+	refused := []string{
+		"http://registry.example.com/v2/", "http://cdn.example.org/x", "ftp://cdn.example.org/x",
+		"https://ann:x@cdn.example.org/",
+	}
 	for _, host := range private {
 		refused = append(refused, "https://"+host+"/x")
 	}

@@ -77,7 +77,9 @@ func section(b *bytes.Buffer, rows []verdictRow) {
 	var merged []verdictRow
 	for _, r := range rows {
 		if r.how != "tag" {
-			byTag := slices.IndexFunc(rows, func(o verdictRow) bool { return o.how == "tag" && o.what == r.what && o.verdict == r.verdict })
+			byTag := slices.IndexFunc(rows, func(o verdictRow) bool {
+				return o.how == "tag" && o.what == r.what && o.verdict == r.verdict
+			})
 			if byTag >= 0 {
 				continue
 			}
@@ -110,9 +112,10 @@ const pageHead = `<!-- Made by go test ./validate -run TestVerdicts -update. -->
 
 # Verdicts
 
-What the check of an image says, registry by registry: see [validate](validate.md). The verdict is a code of package registry, on which a program can switch; what was answered is what it rests on. Where
-several things have the same verdict, the registry does not tell them apart, and the answer is that of the first. The registries are those of package registrytest, which speak as the real ones
-do.
+What the check of an image says, registry by registry: see [validate](validate.md). The verdict is a code of package
+registry, on which a program can switch; what was answered is what it rests on. Where several things have the same
+verdict, the registry does not tell them apart, and the answer is that of the first. The registries are those of package
+registrytest, which speak as the real ones do.
 
 ## Most registries
 

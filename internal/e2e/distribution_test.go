@@ -56,7 +56,8 @@ func TestDistribution(t *testing.T) {
 	host := serve(t)
 	way := registry.Transport{PlainHTTP: true, Proxy: registry.Direct}
 	as := func(password string) validate.Candidate {
-		return validate.Candidate{Name: "ann", Transport: way, Source: credentials.Static(credentials.Credential{Username: "ann", Password: credentials.NewSecret(password)})}
+		ann := credentials.Credential{Username: "ann", Password: credentials.NewSecret(password)}
+		return validate.Candidate{Name: "ann", Transport: way, Source: credentials.Static(ann)}
 	}
 	c := &validate.Checker{Deep: true}
 	defer c.CloseIdleConnections()

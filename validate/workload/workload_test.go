@@ -49,7 +49,9 @@ func TestPods(t *testing.T) {
 	require.NoError(t, err)
 	var got []string
 	for _, p := range pods {
-		got = append(got, fmt.Sprintf("%d %s %s %s [%s] %q", p.Place.Document, p.Place.Kind, p.Place.Name, p.Place.Path, p.ServiceAccount, p.PullSecrets))
+		at := p.Place
+		got = append(got, fmt.Sprintf("%d %s %s %s [%s] %q",
+			at.Document, at.Kind, at.Name, at.Path, p.ServiceAccount, p.PullSecrets))
 		for _, i := range p.Images {
 			got = append(got, "  "+i.Name+" "+i.Place.Path)
 			line := strings.Split(string(data), "\n")[i.Place.Line-1]
@@ -140,7 +142,10 @@ func FuzzImages(f *testing.F) {
 	f.Add([]byte("{\"kind\":\t\"Pod\"}{}"))
 	f.Fuzz(func(t *testing.T, manifest []byte) {
 		images, _ := workload.Images(manifest)
-		lines := strings.Count(string(manifest), "\n") + strings.Count(string(manifest), "\r") + strings.Count(string(manifest), "\u0085") + strings.Count(string(manifest), "\u2028") + strings.Count(string(manifest), "\u2029") + 1
+		lines := 1
+		for _, end := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} {
+			lines += strings.Count(string(manifest), end)
+		}
 		for _, i := range images {
 			again, err := registry.ParseImage(i.Name)
 			require.NoError(t, err)
