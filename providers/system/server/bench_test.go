@@ -1,3 +1,5 @@
+//go:build linux
+
 package server_test
 
 import (
@@ -6,61 +8,99 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/providers/system/server"
 )
 
-// BenchmarkRegistry is this registry beside distribution's handlers alone, without accounts or tokens, both over files
-// and without TLS, in one run:
+// BenchmarkRegistry is this registry beside distribution's handlers alone, without accounts or tokens, and beside
+// Debian's docker-registry, which is distribution 2.8; all over files and without TLS, in one run:
 //
-//	go test -run '^$' -bench Registry -count 6 . | benchstat -col /registry -
+//	go test -run '^$' -bench Registry -count 10 . | benchstat -col /registry -
+//
+// The time of the processors, of client and server together, is what can be compared where a machine does other work
+// too.
 func BenchmarkRegistry(b *testing.B) {
 	operations := []struct {
 		name string
 		run  func(*side, *testing.B)
 	}{
-		{"HEAD manifest", (*side).head}, {"pull 64 MiB", (*side).pull}, {"push 64 MiB", (*side).pushLarge}, {"push 1 KiB", (*side).pushSmall},
+		{"HEAD manifest", (*side).head},
+		{"pull 64 MiB", (*side).pullLarge}, {"pull 1 KiB", (*side).pullSmall},
+		{"push 64 MiB", (*side).pushLarge}, {"push 1 KiB", (*side).pushSmall},
 	}
-	sides := map[string]func(*testing.B) *side{"distribution": plainSide, "system": systemSide}
+	sides := map[string]func(*testing.B) *side{"distribution": plainSide, "debian": debianSide, "system": systemSide}
 	for _, operation := range operations {
-		for _, name := range []string{"distribution", "system"} {
-			b.Run("op="+operation.name+"/registry="+name, func(b *testing.B) { operation.run(sides[name](b), b) })
+		for _, name := range []string{"distribution", "debian", "system"} {
+			b.Run("op="+operation.name+"/registry="+name, func(b *testing.B) {
+				s := sides[name](b)
+				before := s.processors(b)
+				operation.run(s, b)
+				b.ReportMetric(float64(s.processors(b)-before)/float64(b.N), "cpu-ns/op")
+			})
 		}
 	}
 }
 
-// side is one of both registries, with an image of 64 MiB in it.
+// side is one of the registries, with an image of two layers in it.
 type side struct {
-	url, token string
-	client     *http.Client
-	large      string // The digest of its layer.
+	url, token   string
+	client       *http.Client
+	large, small string // Its layers.
+	process      int    // That of the registry, if it is not this one.
 }
 
-const largeSize = 64 << 20
+const largeSize, smallSize = 64 << 20, 1 << 10
 
-func newSide(b *testing.B, handler http.Handler, token string) *side {
+func newSide(b *testing.B, url, token string, process int) *side {
 	b.Helper()
-	s := httptest.NewServer(handler)
-	b.Cleanup(s.Close)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
 	b.Cleanup(client.CloseIdleConnections)
-	side := &side{url: s.URL, token: token, client: client}
-	layer := side.content(b, largeSize)
-	side.large = digestOf(layer)
-	manifest, config := manifestOf(layer)
-	side.upload(b, layer)
-	side.upload(b, config)
+	side := &side{url, token, client, content(b, largeSize), content(b, smallSize), process}
+	manifest, config := manifestOf(side.large)
+	for _, blob := range []string{side.large, side.small, config} {
+		side.upload(b, blob)
+	}
 	side.do(b, "PUT", "/v2/team/app/manifests/1", strings.NewReader(manifest), http.StatusCreated, ociManifest)
 	return side
+}
+
+// processors is how long they worked so far, for the client and the registry.
+func (s *side) processors(b *testing.B) time.Duration {
+	var own syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &own))
+	total := time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	if s.process == 0 {
+		return total
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.process))
+	require.NoError(b, err)
+	var user, system time.Duration // In hundredths of a second, after eleven other fields and the name.
+	_, after, _ := strings.Cut(string(stat), ") ")
+	_, err = fmt.Sscanf(strings.Join(strings.Fields(after)[11:13], " "), "%d %d", &user, &system)
+	require.NoError(b, err)
+	return total + (user+system)*10*time.Millisecond
+}
+
+func served(b *testing.B, handler http.Handler) string {
+	s := httptest.NewServer(handler)
+	b.Cleanup(s.Close)
+	return s.URL
 }
 
 func plainSide(b *testing.B) *side {
@@ -71,7 +111,35 @@ func plainSide(b *testing.B) *side {
 	}}
 	app := handlers.NewApp(context.Background(), config)
 	b.Cleanup(func() { _ = app.Shutdown() })
-	return newSide(b, app, "")
+	return newSide(b, served(b, app), "", 0)
+}
+
+func debianSide(b *testing.B) *side {
+	program, dir := testtool.Need(b, "docker-registry"), b.TempDir()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // A port that is free; the program cannot say which one it took.
+	require.NoError(b, err)
+	addr := listener.Addr().String()
+	require.NoError(b, listener.Close())
+	config := filepath.Join(dir, "config.yml")
+	require.NoError(b, os.WriteFile(config, fmt.Appendf(nil, `
+version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+http: {addr: '%s'}
+storage:
+  filesystem: {rootdirectory: '%s/data'}
+  maintenance: {uploadpurging: {enabled: false}}
+`, addr, dir), 0o600))
+	command := exec.Command(program, "serve", config)
+	require.NoError(b, command.Start())
+	b.Cleanup(func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+	})
+	require.Eventually(b, func() bool {
+		conn, err := net.Dial("tcp", addr)
+		return err == nil && conn.Close() == nil
+	}, 10*time.Second, 10*time.Millisecond)
+	return newSide(b, "http://"+addr, "", command.Process.Pid)
 }
 
 func systemSide(b *testing.B) *side {
@@ -84,10 +152,10 @@ func systemSide(b *testing.B) *side {
 	r.ServeHTTP(answer, request)
 	var token struct{ Token string }
 	require.NoError(b, json.Unmarshal(answer.Body.Bytes(), &token))
-	return newSide(b, r, token.Token)
+	return newSide(b, served(b, r), token.Token, 0)
 }
 
-func (s *side) content(b *testing.B, size int) string {
+func content(b *testing.B, size int) string {
 	content := make([]byte, size)
 	_, err := rand.Read(content)
 	require.NoError(b, err)
@@ -133,24 +201,23 @@ func (s *side) head(b *testing.B) {
 	})
 }
 
-func (s *side) pull(b *testing.B) {
-	b.SetBytes(largeSize)
+func (s *side) pullLarge(b *testing.B) { s.pull(b, s.large) }
+func (s *side) pullSmall(b *testing.B) { s.pull(b, s.small) }
+
+func (s *side) pull(b *testing.B, layer string) {
+	b.SetBytes(int64(len(layer)))
+	path := "/v2/team/app/blobs/" + digestOf(layer)
 	for b.Loop() {
-		s.do(b, "GET", "/v2/team/app/blobs/"+s.large, nil, http.StatusOK, "")
+		s.do(b, "GET", path, nil, http.StatusOK, "")
 	}
 }
 
-func (s *side) pushLarge(b *testing.B) {
-	b.SetBytes(largeSize)
-	content := s.content(b, largeSize)
-	for i := 0; b.Loop(); i++ {
-		s.upload(b, fmt.Sprintf("%016d", i)+content[16:])
-	}
-}
+func (s *side) pushLarge(b *testing.B) { s.push(b, s.large) }
+func (s *side) pushSmall(b *testing.B) { s.push(b, s.small) }
 
-func (s *side) pushSmall(b *testing.B) {
-	content := s.content(b, 1024)
+func (s *side) push(b *testing.B, layer string) {
+	b.SetBytes(int64(len(layer)))
 	for i := 0; b.Loop(); i++ {
-		s.upload(b, fmt.Sprintf("%016d", i)+content[16:])
+		s.upload(b, fmt.Sprintf("%016d", i)+layer[16:])
 	}
 }
