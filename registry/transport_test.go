@@ -310,6 +310,12 @@ func TestTransportsAreShared(t *testing.T) {
 	require.NoError(t, err)
 	require.Same(t, first, same, "whether it is TLS is in the URL")
 
+	require.Zero(t, first.MaxConnsPerHost)
+	bounded := registry.Transports{MaxConnsPerHost: 7}
+	few, err := bounded.For(direct)
+	require.NoError(t, err)
+	require.Equal(t, 7, few.MaxConnsPerHost)
+
 	other, err := ts.For(registry.Transport{})
 	require.NoError(t, err)
 	require.NotSame(t, first, other)
