@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,7 +61,8 @@ func team(t *testing.T, r running) map[string]logins {
 		require.NoError(t, err)
 		return logins{a.Name, secret, tenant == "team"}
 	}
-	require.NoError(t, book.Create(t.Context(), accounts.Account{Name: "ann", Tenant: "team", Rules: may("team", accounts.Pull, accounts.Push)}, credentials.NewSecret("password of ann")))
+	ann := accounts.Account{Name: "ann", Tenant: "team", Rules: may("team", accounts.Pull, accounts.Push)}
+	require.NoError(t, book.Create(t.Context(), ann, credentials.NewSecret("password of ann")))
 	expired := robot("team", "expired", accounts.Account{ExpiresAt: time.Now().Add(-time.Hour)})
 	revoked := robot("team", "revoked", accounts.Account{})
 	require.NoError(t, book.Delete(t.Context(), revoked.name))
@@ -95,15 +97,17 @@ func TestDocker(t *testing.T) {
 	r := start(t, server.Server{})
 	dir, socket := t.TempDir(), filepath.Join(t.TempDir(), "docker.sock")
 	docker := func(stdin string, args ...string) (string, error) {
-		command := exec.CommandContext(t.Context(), testtool.Need(t, "docker"), append([]string{"--config", filepath.Join(dir, "config"), "-H", "unix://" + socket}, args...)...)
+		args = append([]string{"--config", filepath.Join(dir, "config"), "-H", "unix://" + socket}, args...)
+		command := exec.CommandContext(t.Context(), testtool.Need(t, "docker"), args...)
 		command.Stdin = strings.NewReader(stdin)
 		out, err := command.CombinedOutput()
 		return string(out), err
 	}
 	// Where the daemon looks for authorities cannot be set.
 	certs := "/etc/docker/certs.d/" + r.Host
-	daemon(t, func() bool { _, err := docker("", "version"); return err == nil }, "dockerd", "-H", "unix://"+socket, "--bridge=none", "--iptables=false",
-		"--ip6tables=false", "--storage-driver=vfs", "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"))
+	daemon(t, func() bool { _, err := docker("", "version"); return err == nil }, "dockerd", "-H", "unix://"+socket,
+		"--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs",
+		"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"))
 	require.NoError(t, os.MkdirAll(certs, 0o755))
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(certs)) })
 	ca, err := os.ReadFile(r.CAFile)
@@ -153,10 +157,22 @@ func TestContainerd(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "c.sock")
 	config := filepath.Join(dir, "config.toml")
-	require.NoError(t, os.WriteFile(config, []byte("version = 2\nroot = \""+dir+"/root\"\nstate = \""+dir+"/state\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \""+socket+"\"\n"), 0o600))
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
+version = 2
+root = %q
+state = %q
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = %q
+`, dir+"/root", dir+"/state", socket), 0o600))
 	hosts := filepath.Join(dir, "certs.d", r.Host)
 	require.NoError(t, os.MkdirAll(hosts, 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(hosts, "hosts.toml"), []byte("server = \""+r.URL+"\"\n[host.\""+r.URL+"\"]\ncapabilities = [\"pull\", \"resolve\"]\nca = \""+r.CAFile+"\"\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(hosts, "hosts.toml"), fmt.Appendf(nil, `
+server = %[1]q
+[host.%[1]q]
+capabilities = ["pull", "resolve"]
+ca = %[2]q
+`, r.URL, r.CAFile), 0o600))
 	ctr := func(args ...string) (string, error) {
 		return testtool.Run(t, nil, "ctr", append([]string{"--address", socket, "--namespace", "test"}, args...)...)
 	}

@@ -129,14 +129,18 @@ func push(t *testing.T, r running, name string) {
 	dir := t.TempDir()
 	config := `{"architecture":"arm64","os":"linux","created":"2026-01-02T03:04:05Z"}`
 	layer := strings.Repeat("layer of "+name, 1000)
-	manifest := fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%s","size":%d},`+
-		`"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:%s","size":%d}]}`, sum(config), len(config), sum(layer), len(layer))
+	manifest := fmt.Sprintf(`{
+"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+"config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:%s", "size": %d},
+"layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": "sha256:%s", "size": %d}]
+}`, sum(config), len(config), sum(layer), len(layer))
 	for file, content := range map[string]string{
 		"version": "Directory Transport Version: 1.1\n", "manifest.json": manifest, sum(config): config, sum(layer): layer,
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600))
 	}
-	out, err := testtool.Run(t, []string{"SSL_CERT_FILE=" + r.CAFile}, "skopeo", "copy", "--dest-creds", "root:"+rootPassword.Reveal(), "dir:"+dir, "docker://"+r.Host+"/"+name)
+	out, err := testtool.Run(t, []string{"SSL_CERT_FILE=" + r.CAFile}, "skopeo", "copy",
+		"--dest-creds", "root:"+rootPassword.Reveal(), "dir:"+dir, "docker://"+r.Host+"/"+name)
 	require.NoError(t, err, out)
 }
 
