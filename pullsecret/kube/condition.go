@@ -1,16 +1,13 @@
 package kube
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/pullsecret"
-	"github.com/regcred/regcred/registry"
 )
 
 // ConditionReady is the type of the condition that [Pass.Ready] returns.
@@ -18,9 +15,8 @@ const ConditionReady = "Ready"
 
 // Ready returns what a pass over all namespaces says of a target, as a condition for the status of an object. It is true
 // if the secret is everywhere as it should be; unknown if the cluster did not answer; else false, also while a secret
-// that cannot be renewed is still good. The reason is the code of a [registry.Error], such as Unauthorized, or one of
-// Published, Invalid, NameTaken, WrongType, Contested, OlderCredential, ClusterUnavailable, Failed. The time of the
-// transition is for meta.SetStatusCondition to set.
+// that cannot be renewed is still good. The reason is Published, ClusterUnavailable, or the first problem's. The time of
+// the transition is for meta.SetStatusCondition to set.
 func (p Pass) Ready(target string) metav1.Condition {
 	if p.Err != nil {
 		return condition(metav1.ConditionUnknown, "ClusterUnavailable", p.Err.Error())
@@ -47,7 +43,7 @@ func (p Pass) Ready(target string) metav1.Condition {
 	if len(message) > maxMessage {
 		message = strings.ToValidUTF8(message[:maxMessage-len("...")], "") + "..."
 	}
-	return condition(metav1.ConditionFalse, reason(problems[0].Err), message)
+	return condition(metav1.ConditionFalse, problems[0].Reason(), message)
 }
 
 // What a message holds at most: lines that a person reads, and bytes that the API takes (metav1.Condition).
@@ -55,36 +51,4 @@ const maxLines, maxMessage = 5, 32768
 
 func condition(status metav1.ConditionStatus, reason, message string) metav1.Condition {
 	return metav1.Condition{Type: ConditionReady, Status: status, Reason: reason, Message: message}
-}
-
-func reason(err error) string {
-	for _, known := range []struct {
-		err    error
-		reason string
-	}{
-		{pullsecret.ErrForeign, "NameTaken"},
-		{pullsecret.ErrType, "WrongType"},
-		{pullsecret.ErrContested, "Contested"},
-		{pullsecret.ErrOlder, "OlderCredential"},
-	} {
-		if errors.Is(err, known.err) {
-			return known.reason
-		}
-	}
-	if code := registry.CodeOf(err); code != registry.ErrUnknown {
-		return camel(string(code))
-	}
-	if _, ok := errors.AsType[*credentials.InvalidError](err); ok {
-		return "Invalid"
-	}
-	return "Failed"
-}
-
-// camel turns image_not_found into ImageNotFound: reasons are words without separators.
-func camel(code string) string {
-	var b strings.Builder
-	for word := range strings.SplitSeq(code, "_") {
-		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
-	}
-	return b.String()
 }

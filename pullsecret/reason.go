@@ -1,0 +1,43 @@
+package pullsecret
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// Reason returns what is wrong in one word, for conditions, events and metrics: NameTaken, WrongType, Contested,
+// OlderCredential or Invalid; or the code of a [registry.Error], such as Unauthorized; or else Failed.
+func (p Problem) Reason() string {
+	for _, known := range []struct {
+		err    error
+		reason string
+	}{
+		{ErrForeign, "NameTaken"},
+		{ErrType, "WrongType"},
+		{ErrContested, "Contested"},
+		{ErrOlder, "OlderCredential"},
+	} {
+		if errors.Is(p.Err, known.err) {
+			return known.reason
+		}
+	}
+	if code := registry.CodeOf(p.Err); code != registry.ErrUnknown {
+		return camel(string(code))
+	}
+	if _, ok := errors.AsType[*credentials.InvalidError](p.Err); ok {
+		return "Invalid"
+	}
+	return "Failed"
+}
+
+// camel turns image_not_found into ImageNotFound: reasons are words without separators.
+func camel(code string) string {
+	var b strings.Builder
+	for word := range strings.SplitSeq(code, "_") {
+		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
+	}
+	return b.String()
+}
