@@ -99,7 +99,8 @@ func decodeError(err error) error {
 		return invalidJSON("", fmt.Sprintf("is not JSON at byte %d", e.Offset), "JSON")
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return invalidJSON(strings.Trim(name, `"`), "is not a field of a profile", "name, tenant, kind, endpoint, hosts, login or transport, and what belongs into them")
+		return invalidJSON(strings.Trim(name, `"`), "is not a field of a profile",
+			"name, tenant, kind, endpoint, hosts, login or transport, and what belongs into them")
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return invalidJSON("", "end before the JSON does", "JSON")

@@ -60,12 +60,14 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	}
 	if isDockerHubAlias(host) {
 		if path != "" && host == "hub.docker.com" {
-			return Endpoint{}, errors.New("is a page of Docker Hub's web site: write docker.io, or docker.io/ORGANISATION for one organisation")
+			return Endpoint{}, errors.New("is a page of Docker Hub's web site: " +
+				"write docker.io, or docker.io/ORGANISATION for one organisation")
 		}
 		host = dockerHubHost
 	}
 	if !looksLikeHost(host) {
-		return Endpoint{}, fmt.Errorf("%q has no dot and no port: images named after it would be looked for on Docker Hub", host)
+		return Endpoint{}, fmt.Errorf(
+			"%q has no dot and no port: images named after it would be looked for on Docker Hub", host)
 	}
 	e.Host, e.Path = host, path
 	return e, nil
@@ -128,8 +130,8 @@ func (e Endpoint) Key() string {
 	return e.String()
 }
 
-// Serves reports whether the image is in the part of the registry that the endpoint means. Paths are compared part by
-// part: host/team does not serve host/team-b/app.
+// Serves reports whether the image is in the part of the registry that the endpoint means. Hosts are compared as they
+// are written, as a kubelet does; paths part by part: host/team does not serve host/team-b/app.
 func (e Endpoint) Serves(image Image) bool {
 	if e.Host != image.Host {
 		return false

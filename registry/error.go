@@ -81,7 +81,8 @@ func (c Code) Hint() string {
 	case ErrDenied:
 		return "give this login the right to pull the repository"
 	case ErrHidden:
-		return "check the name of the repository, and that this login may pull it: the registry does not say which of the two it is"
+		return "check the name of the repository, and that this login may pull it: " +
+			"the registry does not say which of the two it is"
 	case ErrNotFound:
 		return "check the name of the repository and the tag or digest"
 	case ErrRepositoryNotFound:
@@ -107,7 +108,8 @@ func (c Code) Hint() string {
 	case ErrNotRegistry, ErrTooLarge:
 		return "check the endpoint: what answers there is not a container registry"
 	case ErrTLS, ErrTLSUnknownIssuer:
-		return "put the certificate of the registry's own authority into the profile's caBundle; the nodes must trust it too, which no pull secret can do"
+		return "put the certificate of the registry's own authority into the profile's caBundle; " +
+			"the nodes must trust it too, which no pull secret can do"
 	case ErrTLSExpired:
 		return "renew the registry's certificate, and check the clock of this machine"
 	case ErrTLSWrongName:

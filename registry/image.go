@@ -15,7 +15,8 @@ type Image struct {
 	Repository string
 	// Tag is never empty but where Digest is set: the default is "latest".
 	Tag string
-	// Digest is "sha256:" and 64 hexadecimal digits, or empty.
+	// Digest is an algorithm and its hexadecimal digits: "sha256:" and 64 of them, most often. Empty means that the
+	// name has none.
 	Digest string
 }
 
@@ -163,8 +164,7 @@ func checkTag(tag string) error {
 	return nil
 }
 
-// checkDigest takes the algorithms that are registered in the OCI image specification ("Digests") and that registries
-// accept.
+// checkDigest takes the algorithms of package opencontainers/go-digest, by which container runtimes read a name.
 func checkDigest(digest string) error {
 	algorithm, hex, _ := strings.Cut(digest, ":")
 	digits := map[string]int{"sha256": 64, "sha384": 96, "sha512": 128}[algorithm]

@@ -25,12 +25,14 @@ const (
 // 123456789012.dkr.ecr.s3.amazonaws.com is a bucket that anybody can own. An account has 12 digits; AWS's documentation
 // was seen with 13, and [Profile.Warnings] speaks of it. Package ecr takes the names apart that match here.
 var ecrHost = regexp.MustCompile(`^[0-9]{12,13}\.(` +
-	`dkr\.ecr(-fips)?\.` + awsRegion + `\.(amazonaws\.(com(\.cn)?|eu)|sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)|` +
+	`dkr\.ecr(-fips)?\.` + awsRegion +
+	`\.(amazonaws\.(com(\.cn)?|eu)|sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)|` +
 	`dkr-ecr(-fips)?\.` + awsRegion + `\.on\.(aws|amazonwebservices\.com\.cn))$`)
 
 const awsRegion = `[a-z]{2,4}(-[a-z]+)+-[0-9]+`
 
-var googleHost = regexp.MustCompile(`^(([a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev|docker\.[a-z0-9-]+\.rep\.pkg\.dev)$`)
+var googleHost = regexp.MustCompile(
+	`^(([a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev|docker\.[a-z0-9-]+\.rep\.pkg\.dev)$`)
 
 // KindOf returns the kind of the registry at host, as far as the name tells: Custom if it tells nothing. It is a
 // convenience for forms; a profile says its kind. A host with a port is never that of a cloud.

@@ -55,7 +55,8 @@ func tlsCode(err error) Code {
 		return ErrTLSUnknownIssuer
 	case is[x509.HostnameError](err):
 		return ErrTLSWrongName
-	case is[*tls.CertificateVerificationError](err), is[tls.RecordHeaderError](err), is[tls.AlertError](err), errors.Is(err, http.ErrSchemeMismatch):
+	case is[*tls.CertificateVerificationError](err), is[tls.RecordHeaderError](err), is[tls.AlertError](err),
+		errors.Is(err, http.ErrSchemeMismatch):
 		return ErrTLS
 	}
 	return ""

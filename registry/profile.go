@@ -90,8 +90,9 @@ func (p Profile) subject() string { return fmt.Sprintf("profile %q", p.Name) }
 // asks nobody; what only the provider of the kind can know is the provider's to say.
 func (p Profile) Validate() error {
 	var problems credentials.Problems
-	if err := checkName(p.Name); err != "" {
-		problems.Add("name", err, "lower-case letters, digits, hyphens and dots, at most 63, with a letter or digit at both ends")
+	if problem := checkName(p.Name); problem != "" {
+		problems.Add("name", problem,
+			"lower-case letters, digits, hyphens and dots, at most 63, with a letter or digit at both ends")
 	}
 	if strings.ContainsFunc(p.Tenant, func(r rune) bool { return r < ' ' || r == 0x7f }) || len(p.Tenant) > 253 {
 		problems.Add("tenant", "has a control character or is longer than 253 characters", "a short name")
@@ -116,7 +117,8 @@ func (p Profile) Validate() error {
 	return problems.Err(p.subject())
 }
 
-// checkName has the rule of Kubernetes for the names of most objects, and the length of its labels:
+// checkName says what is wrong with a name; "" if nothing is. The rule is that of Kubernetes for the names of most
+// objects, with the length of its labels:
 // https://kubernetes.io/docs/concepts/overview/working-with-objects/names/.
 func checkName(s string) string {
 	if s == "" {
@@ -136,19 +138,23 @@ func checkName(s string) string {
 // Warnings returns what is not wrong but worth a word to the user, one sentence each.
 func (p Profile) Warnings() []string {
 	var warnings []string
+	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	if p.Transport.PlainHTTP {
-		warnings = append(warnings, "the registry is used over plain HTTP: everybody on the way can read the login, and container runtimes refuse such a registry unless each node is told to allow it")
+		warn("the registry is used over plain HTTP: everybody on the way can read the login, " +
+			"and container runtimes refuse such a registry unless each node is told to allow it")
 	}
 	if p.Transport.CABundle != "" {
-		warnings = append(warnings, "the registry's certificate authority is trusted by this program only: every node that pulls must be told to trust it too")
+		warn("the registry's certificate authority is trusted by this program only: " +
+			"every node that pulls must be told to trust it too")
 	}
 	endpoints, _ := p.Endpoints()
 	for _, e := range endpoints {
-		if account, _, _ := strings.Cut(e.Host, "."); KindOf(e.Host) == ECR && len(account) == 13 {
-			warnings = append(warnings, fmt.Sprintf("the AWS account number %s of %s has 13 digits; account numbers have 12", account, e.Host))
+		kind := KindOf(e.Host)
+		if account, _, _ := strings.Cut(e.Host, "."); kind == ECR && len(account) == 13 {
+			warn("the AWS account number %s of %s has 13 digits; account numbers have 12", account, e.Host)
 		}
-		if kind := KindOf(e.Host); p.Kind == Custom && (kind == ECR || kind == GCR) && !p.Login.Anonymous {
-			warnings = append(warnings, fmt.Sprintf("%s is a registry of kind %s: as custom, its token is not renewed when it expires", e.Host, kind))
+		if p.Kind == Custom && (kind == ECR || kind == GCR) && !p.Login.Anonymous {
+			warn("%s is a registry of kind %s: as custom, its token is not renewed when it expires", e.Host, kind)
 		}
 	}
 	return warnings
