@@ -30,16 +30,14 @@ func (c *call) enter() (login, bool) {
 		c.answer(d.BadLogin.or(c.unauthorized()))
 		return l, false
 	case l.state == loginBad:
-		c.answer(d.BadToken.or(generic401.with(c.genericChallenge() + `,error="invalid_token"`)))
+		c.answer(d.BadToken.or(unauthorized.with(c.genericChallenge() + `,error="invalid_token"`)))
 		return l, false
 	}
 	return l, true
 }
 
-var generic401 = oci(401, "UNAUTHORIZED", "authentication required", "{access}")
-
 func (c *call) unauthorized() Answer {
-	a := c.reg.Dialect.Unauthorized.or(generic401.with(c.genericChallenge()))
+	a := c.reg.Dialect.Unauthorized.or(unauthorized.with(c.genericChallenge()))
 	if c.gaps["scope"] == "" {
 		return c.reg.Dialect.Ping.or(a)
 	}
@@ -85,16 +83,14 @@ func (c *call) allowed(l login, action string) bool {
 	case !may && (exists || d.Hides):
 		c.answer(c.denied(l))
 	case !exists && c.gaps["reference"] == "":
-		c.answer(d.TagsMissing.or(d.RepositoryMissing, genericNameUnknown))
+		c.answer(d.TagsMissing.or(d.RepositoryMissing, nameUnknown))
 	case !exists:
-		c.answer(d.RepositoryMissing.or(genericNameUnknown))
+		c.answer(d.RepositoryMissing.or(nameUnknown))
 	default:
 		return true
 	}
 	return false
 }
-
-var genericNameUnknown = oci(404, "NAME_UNKNOWN", "repository name not known to registry", `{"name":"{repository}"}`)
 
 func (c *call) servePing() {
 	if _, ok := c.enter(); ok {

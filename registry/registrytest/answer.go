@@ -2,6 +2,7 @@ package registrytest
 
 import (
 	"encoding/json"
+	"html"
 	"net/http"
 	"regexp"
 	"strings"
@@ -14,6 +15,7 @@ import (
 //	{tokenhost}             the host of the token endpoint
 //	{repository} {project}  team/app; and its first part, team
 //	{rest}                  of the repository, behind its first part
+//	{key}                   the same as {project}; null where no repository is meant
 //	{reference}             tag or digest
 //	{scope} {actions}       repository:team/app:pull; and pull
 //	{access}                the scope in JSON, as the distribution project puts it into the detail of an error; or null
@@ -100,11 +102,11 @@ func (g gaps) challenge(text string) string {
 		}
 		return part[1 : len(part)-1]
 	})
-	return g.fill(text, func(s string) string { return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", "", "\n", "").Replace(s) })
+	return g.fill(text, strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", "", "\n", "").Replace)
 }
 
 func (g gaps) header(text string) string {
-	return g.fill(text, func(s string) string { return strings.NewReplacer("\r", "", "\n", "").Replace(s) })
+	return g.fill(text, strings.NewReplacer("\r", "", "\n", "").Replace)
 }
 
 // body fills a body, and returns its content type.
@@ -115,10 +117,12 @@ func (g gaps) body(text string) (body, contentType string) {
 	case strings.HasPrefix(trimmed, "{"), strings.HasPrefix(trimmed, "["):
 		return g.fill(text, jsonEscape), "application/json"
 	case strings.HasPrefix(trimmed, "<"):
-		return g.fill(text, htmlEscape), "text/html; charset=utf-8"
+		return g.fill(text, html.EscapeString), "text/html; charset=utf-8"
 	}
-	return g.fill(text, func(s string) string { return s }), "text/plain; charset=utf-8"
+	return g.fill(text, asItIs), "text/plain; charset=utf-8"
 }
+
+func asItIs(s string) string { return s }
 
 func jsonEscape(s string) string {
 	var b strings.Builder
@@ -126,10 +130,6 @@ func jsonEscape(s string) string {
 	e.SetEscapeHTML(false) // Registries do not.
 	_ = e.Encode(s)        // A string is always JSON.
 	return strings.Trim(b.String(), "\n")[1 : b.Len()-2]
-}
-
-func htmlEscape(s string) string {
-	return strings.NewReplacer("<", "&lt;", ">", "&gt;", "&", "&amp;", `"`, "&#34;").Replace(s)
 }
 
 // send writes the answer.

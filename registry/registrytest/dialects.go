@@ -8,8 +8,9 @@ import (
 // Dialects returns all known dialects. They may be changed.
 func Dialects() []Dialect {
 	return []Dialect{
-		DockerHub(), ECR(), ECRPublic(), GCR(), ArtifactRegistry(), Quay(), NexusBasic(), NexusBearer(), Artifactory(), MCR(), ACR(), Harbor(), GHCR(),
-		GitLab(), DistributionBasic(), DistributionToken(), Zot(), Gitea(),
+		DockerHub(), ECR(), ECRPublic(), GCR(), ArtifactRegistry(), ACR(), MCR(), GHCR(),
+		Quay(), NexusBasic(), NexusBearer(), Artifactory(), Harbor(), GitLab(),
+		DistributionBasic(), DistributionToken(), Zot(), Gitea(),
 	}
 }
 
@@ -43,7 +44,8 @@ var (
 func DockerHub() Dialect {
 	challenge := `Bearer realm="{scheme}://{tokenhost}/token",service="registry.docker.io"[,scope="{scope}"]`
 	hidden := unauthorized.with(challenge + `,error="insufficient_scope"`)
-	limited := oci(429, "TOOMANYREQUESTS", "You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit", "")
+	limited := oci(429, "TOOMANYREQUESTS",
+		"You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit", "")
 	return Dialect{
 		Name:   "dockerhub",
 		Header: apiVersion(),
@@ -71,13 +73,15 @@ func DockerHub() Dialect {
 // ECR is a private registry of AWS: https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html. Its
 // passwords come from AWS, for 12 hours: see [Registry.Authenticate].
 func ECR() Dialect {
-	denied := `User: arn:aws:iam::` + ecrAccount + `:user/{account} is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:` + ecrRegion + `:` +
-		ecrAccount + `:repository/{repository} because no identity-based policy allows the ecr:BatchGetImage action`
+	denied := `User: arn:aws:iam::` + ecrAccount + `:user/{account} is not authorized to perform: ecr:BatchGetImage ` +
+		`on resource: arn:aws:ecr:` + ecrRegion + `:` + ecrAccount + `:repository/{repository} ` +
+		`because no identity-based policy allows the ecr:BatchGetImage action`
 	challenge := `Basic realm="{scheme}://{host}/",service="ecr.amazonaws.com"`
 	invalid := func(parameter, value string) Answer {
 		return oci(405, "UNSUPPORTED", "Invalid parameter at '"+parameter+"' failed to satisfy constraint: '"+value+"'", "")
 	}
 	expired := oci(403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.", "")
+	missing := "The repository with name '{repository}' does not exist in the registry with id '" + ecrAccount + "'"
 	list := Listing{
 		Default: 100, Max: 1000, TooMany: invalid("maxResults", "Member must have value less than or equal to 1000"),
 		Cursor: "last", BadLast: invalid("nextToken", "Invalid token"),
@@ -89,7 +93,7 @@ func ECR() Dialect {
 		ExpiredLogin:      expired,
 		BasicRefused:      expired,
 		Denied:            oci(403, "DENIED", denied, ""),
-		RepositoryMissing: oci(404, "NAME_UNKNOWN", "The repository with name '{repository}' does not exist in the registry with id '"+ecrAccount+"'", ""),
+		RepositoryMissing: oci(404, "NAME_UNKNOWN", missing, ""),
 		ManifestMissing:   oci(404, "MANIFEST_UNKNOWN", "Requested image not found", ""),
 		PushMissing:       Answer{Cut: true},
 		RateLimited:       oci(429, "TOOMANYREQUESTS", "Rate exceeded", ""),
@@ -183,7 +187,9 @@ func ArtifactRegistry() Dialect {
 // tokens are the passwords of a user that is all zeros.
 func ACR() Dialect {
 	challenge := `Bearer realm="{scheme}://{host}/oauth2/token",service="{host}"[,scope="{scope}"]`
-	refused := oci(401, "UNAUTHORIZED", "authentication required, visit https://aka.ms/acr/authorization for more information.", "{access}").with(challenge)
+	const visit = "authentication required, visit https://aka.ms/acr/authorization for more information."
+	refused := oci(401, "UNAUTHORIZED", visit, "{access}").with(challenge)
+	missing := oci(404, "MANIFEST_UNKNOWN", `manifest tagged by "{reference}" is not found`, `{"Tag":"{reference}"}`)
 	return Dialect{
 		Name:   "acr",
 		Header: apiVersion(),
@@ -194,7 +200,7 @@ func ACR() Dialect {
 			Exchange:      "/oauth2/exchange",
 			RefreshTTL:    3 * time.Hour,
 			Anonymous:     AnonymousWithRight,
-			BadLogin:      oci(401, "UNAUTHORIZED", "authentication required, visit https://aka.ms/acr/authorization for more information.", ""),
+			BadLogin:      oci(401, "UNAUTHORIZED", visit, ""),
 			TTL:           75 * time.Minute,
 			Body:          `{"access_token":"{token}"}`,
 		},
@@ -202,13 +208,14 @@ func ACR() Dialect {
 		BadToken:          refused.with(challenge + `,error="invalid_token"`),
 		Hides:             true,
 		Denied:            refused,
-		RepositoryMissing: oci(404, "MANIFEST_UNKNOWN", `manifest tagged by "{reference}" is not found`, `{"Tag":"{reference}"}`),
+		RepositoryMissing: missing,
 		TagsMissing:       nameUnknown,
-		ManifestMissing:   oci(404, "MANIFEST_UNKNOWN", `manifest tagged by "{reference}" is not found`, `{"Tag":"{reference}"}`),
-		Blocked:           oci(403, "DENIED", "client with IP '{ip}' is not allowed access. Refer https://aka.ms/acr/firewall to grant access.", ""),
-		RateLimited:       tooManyRequests,
-		Tags:              Listing{Default: 100},
-		Catalog:           Catalog{Listing: Listing{Default: 100}},
+		ManifestMissing:   missing,
+		Blocked: oci(403, "DENIED",
+			"client with IP '{ip}' is not allowed access. Refer https://aka.ms/acr/firewall to grant access.", ""),
+		RateLimited: tooManyRequests,
+		Tags:        Listing{Default: 100},
+		Catalog:     Catalog{Listing: Listing{Default: 100}},
 	}
 }
 

@@ -36,14 +36,17 @@ func Quay() Dialect {
 
 // NexusBasic is Sonatype Nexus 3 with Basic authentication, the default of a repository.
 func NexusBasic() Dialect {
+	const refused = "access to the requested resource is not authorized"
+	missing := oci(404, "MANIFEST_UNKNOWN", "manifest unknown", `[{"Name":"{repository}"},{"Revision":"{reference}"}]`)
 	return Dialect{
-		Name:              "nexus-basic",
-		Header:            apiVersion(),
-		Unauthorized:      oci(401, "UNAUTHORIZED", "access to the requested resource is not authorized", "null").with(`BASIC realm="Sonatype Nexus Repository Manager"`),
-		Denied:            oci(403, "UNAUTHORIZED", "access to the requested resource is not authorized", "null"),
-		RepositoryMissing: oci(404, "MANIFEST_UNKNOWN", "manifest unknown", `[{"Name":"{repository}"},{"Revision":"{reference}"}]`),
+		Name:   "nexus-basic",
+		Header: apiVersion(),
+		Unauthorized: oci(401, "UNAUTHORIZED", refused, "null").
+			with(`BASIC realm="Sonatype Nexus Repository Manager"`),
+		Denied:            oci(403, "UNAUTHORIZED", refused, "null"),
+		RepositoryMissing: missing,
 		TagsMissing:       nameUnknown,
-		ManifestMissing:   oci(404, "MANIFEST_UNKNOWN", "manifest unknown", `[{"Name":"{repository}"},{"Revision":"{reference}"}]`),
+		ManifestMissing:   missing,
 		Blocked:           oci(403, "DENIED", "Requested item is quarantined", "null"),
 	}
 }

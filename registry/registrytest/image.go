@@ -182,8 +182,8 @@ func (f Format) mediaTypes() (image, index, config, layer string) {
 		return image + "manifest.v1+json", image + "index.v1+json", image + "config.v1+json", image + "layer.v1.tar+gzip"
 	}
 	const docker = "application/vnd.docker."
-	return docker + "distribution.manifest.v2+json", docker + "distribution.manifest.list.v2+json", docker + "container.image.v1+json",
-		docker + "image.rootfs.diff.tar.gzip"
+	return docker + "distribution.manifest.v2+json", docker + "distribution.manifest.list.v2+json",
+		docker + "container.image.v1+json", docker + "image.rootfs.diff.tar.gzip"
 }
 
 func (i Image) build(repository string, p platform) child {
@@ -230,10 +230,11 @@ func (i Image) index(children []child) manifest {
 
 // schema1 is enough to be recognised: nobody checks its signature any more.
 func schema1(repository string, p platform, layer string) manifest {
+	v1 := `{"id":"` + strings.TrimPrefix(layer, "sha256:") + `","os":"` + p.OS + `"}`
 	return manifest{"application/vnd.docker.distribution.manifest.v1+prettyjws", mustJSON(map[string]any{
 		"schemaVersion": 1, "name": repository, "tag": "latest", "architecture": p.Architecture,
 		"fsLayers":   []map[string]string{{"blobSum": layer}},
-		"history":    []map[string]string{{"v1Compatibility": `{"id":"` + strings.TrimPrefix(layer, "sha256:") + `","os":"` + p.OS + `"}`}},
+		"history":    []map[string]string{{"v1Compatibility": v1}},
 		"signatures": []any{},
 	})}
 }

@@ -43,7 +43,9 @@ func (c *call) serveCatalog() {
 	}
 	names := c.reg.repositories()
 	if d.Catalog.For == CatalogForAll && !d.Open {
-		names = slices.DeleteFunc(names, func(name string) bool { return !matches(c.reg.Public, name) && !l.account.may("pull", name) })
+		names = slices.DeleteFunc(names, func(name string) bool {
+			return !matches(c.reg.Public, name) && !l.account.may("pull", name)
+		})
 	}
 	if page, ok := c.page(names, d.Catalog.Listing); ok {
 		c.sendList(map[string]any{"repositories": page})

@@ -46,7 +46,9 @@ func (r *Registry) check(username, password string) login {
 	secret := credentials.NewSecret(password)
 	var accounts []Account
 	r.locked(func() { accounts = r.accounts })
-	found := slices.IndexFunc(accounts, func(a Account) bool { return a.Username == username && !secret.IsZero() && a.Password.Equal(secret) })
+	found := slices.IndexFunc(accounts, func(a Account) bool {
+		return a.Username == username && !secret.IsZero() && a.Password.Equal(secret)
+	})
 	l := login{state: loginBad, basic: true}
 	switch {
 	case found >= 0:

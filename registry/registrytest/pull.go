@@ -113,14 +113,18 @@ func (c *call) sendBlob(digest string, content []byte) {
 
 // serveSignedBlob is a storage service: the URL is all the right one needs, and a login beside it is an error.
 func (c *call) serveSignedBlob() {
+	refuse := func(status int, why string) {
+		c.answer(Answer{
+			Status: status, Header: map[string]string{"Content-Type": "application/xml"},
+			Body: `<?xml version="1.0" encoding="UTF-8"?><Error>` + why + `</Error>`,
+		})
+	}
 	if c.req.Header.Get("Authorization") != "" {
-		c.answer(Answer{Status: 400, Header: map[string]string{"Content-Type": "application/xml"}, Body: `<?xml version="1.0" encoding="UTF-8"?>` +
-			`<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message></Error>`})
+		refuse(400, `<Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message>`)
 		return
 	}
 	if c.req.URL.Query().Get("signature") != c.reg.signed {
-		c.answer(Answer{Status: 403, Header: map[string]string{"Content-Type": "application/xml"}, Body: `<?xml version="1.0" encoding="UTF-8"?>` +
-			`<Error><Code>SignatureDoesNotMatch</Code></Error>`})
+		refuse(403, `<Code>SignatureDoesNotMatch</Code>`)
 		return
 	}
 	p := strings.TrimPrefix(c.req.URL.Path, "/")

@@ -93,7 +93,9 @@ func (r references) missing(repo *repository) string {
 }
 
 func (c *call) created(location, digest string) {
-	c.answer(Answer{Status: http.StatusCreated, Header: map[string]string{"Location": location, "Docker-Content-Digest": digest}})
+	c.answer(Answer{Status: http.StatusCreated, Header: map[string]string{
+		"Location": location, "Docker-Content-Digest": digest,
+	}})
 }
 
 // serveUpload serves the push of a blob: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push.
@@ -172,7 +174,8 @@ func (c *call) append(up *upload) ([]byte, bool) {
 
 func (c *call) uploading(status int, name, id string, length int) {
 	c.answer(Answer{Status: status, Header: map[string]string{
-		"Location": "/v2/" + name + "/blobs/uploads/" + id, "Docker-Upload-Uuid": id, "Range": "0-" + strconv.Itoa(max(length-1, 0)),
+		"Location": "/v2/" + name + "/blobs/uploads/" + id, "Docker-Upload-Uuid": id,
+		"Range": "0-" + strconv.Itoa(max(length-1, 0)),
 	}})
 }
 

@@ -73,7 +73,8 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request, at place) {
 	}}
 	authScheme, _, _ := strings.Cut(req.Header.Get("Authorization"), " ")
 	c.seen = &Request{
-		At: time.Now(), Part: at.part, Method: req.Method, Host: req.Host, Path: req.URL.Path, Query: withoutSecrets(req.URL.RawQuery),
+		At: time.Now(), Part: at.part,
+		Method: req.Method, Host: req.Host, Path: req.URL.Path, Query: withoutSecrets(req.URL.RawQuery),
 		Accept: strings.Join(req.Header.Values("Accept"), ", "), Scheme: strings.ToLower(authScheme),
 	}
 	target := c.route()

@@ -40,7 +40,9 @@ func (s *store) init() {
 func (s *store) create(name string) *repository {
 	repo := s.repositories[name]
 	if repo == nil {
-		repo = &repository{manifests: make(map[string]manifest), tags: make(map[string]string), blobs: make(map[string][]byte)}
+		repo = &repository{
+			manifests: make(map[string]manifest), tags: make(map[string]string), blobs: make(map[string][]byte),
+		}
 		s.repositories[name] = repo
 	}
 	return repo

@@ -47,7 +47,8 @@ func (c *call) serveToken() {
 		c.exchange(params)
 		return
 	}
-	if want := c.gaps.fill(endpoint.Service, func(s string) string { return s }); !endpoint.BadService.isZero() && params.Get("service") != want {
+	service := c.gaps.fill(endpoint.Service, asItIs)
+	if !endpoint.BadService.isZero() && params.Get("service") != service {
 		c.answer(endpoint.BadService)
 		return
 	}
@@ -82,7 +83,8 @@ func (c *call) loginOf(params url.Values) (l login, refused Answer) {
 	endpoint := c.reg.Dialect.Token
 	if c.req.Method != http.MethodPost {
 		l = c.reg.basicOrBearer(c.req)
-		if username, password, ok := c.req.BasicAuth(); ok && l.state == loginBad && endpoint.Exchange != "" && username == zeroUser {
+		username, password, _ := c.req.BasicAuth()
+		if l.state == loginBad && endpoint.Exchange != "" && username == zeroUser {
 			return c.reg.refreshed(password), Answer{} // The password of this user is a refresh token.
 		}
 		return l, Answer{}
@@ -179,11 +181,9 @@ func (c *call) sendToken(body, text string, seconds int, access []scope) {
 	for i, s := range access {
 		scopes[i] = s.String()
 	}
-	for name, value := range map[string]string{
-		"token": text, "expires_in": strconv.Itoa(seconds), "issued_at": time.Now().UTC().Format(time.RFC3339Nano), "scope": strings.Join(scopes, " "),
-	} {
-		c.gaps[name] = value
-	}
+	c.gaps["token"], c.gaps["expires_in"] = text, strconv.Itoa(seconds)
+	c.gaps["issued_at"] = time.Now().UTC().Format(time.RFC3339Nano)
+	c.gaps["scope"] = strings.Join(scopes, " ")
 	c.answer(Answer{Status: 200, Body: body})
 }
 
