@@ -8,9 +8,8 @@ import (
 // Dialects returns all known dialects. They may be changed.
 func Dialects() []Dialect {
 	return []Dialect{
-		DockerHub(), ECR(), ECRPublic(), GCR(), ArtifactRegistry(), ACR(), MCR(), GHCR(),
-		Quay(), NexusBasic(), NexusBearer(), Artifactory(), Harbor(), GitLab(),
-		DistributionBasic(), DistributionToken(), Zot(), Gitea(),
+		DockerHub(), ECR(), ECRPublic(), GCR(), ArtifactRegistry(), Quay(), NexusBasic(), NexusBearer(), Artifactory(),
+		MCR(), ACR(), Harbor(), GHCR(), GitLab(), DistributionBasic(), DistributionToken(), Zot(), Gitea(),
 	}
 }
 
