@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,10 +13,17 @@ import (
 type pass struct {
 	*Syncer
 	planner *planner
+	stop    context.CancelCauseFunc // Cuts the pass short.
+
+	unanswered atomic.Int32 // How many changes in a row the cluster did not answer.
 
 	mu     sync.Mutex // Guards result.
 	result Result
 }
+
+// unansweredMax is after how many changes in a row that a cluster did not answer a pass gives up. One alone says nothing of
+// the others: an admission webhook may fail for one namespace.
+const unansweredMax = 10
 
 // rounds is how often a namespace is read and planned anew in one pass because something in it changed meanwhile.
 const rounds = 4
@@ -24,7 +32,7 @@ const rounds = 4
 func (s *Syncer) settle(ctx context.Context, p *planner, state []Namespace) (Result, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	w := &pass{Syncer: s, planner: p}
+	w := &pass{Syncer: s, planner: p, stop: stop}
 	for _, problem := range p.problems {
 		w.problem(problem)
 	}
@@ -44,14 +52,12 @@ func (s *Syncer) settle(ctx context.Context, p *planner, state []Namespace) (Res
 		}
 		working.Go(func() {
 			defer func() { <-places }()
-			if err := w.namespace(ctx, ns.Name); errors.Is(err, ErrUnavailable) {
-				stop(err) // What the others would meet too.
-			}
+			w.namespace(ctx, ns.Name)
 		})
 	}
 	working.Wait()
 	if ctx.Err() != nil {
-		w.comeBack(s.pace.unavailable(time.Now()))
+		w.result.NextAt = s.pace.unavailable(time.Now()) // Nothing else can be done before.
 		return w.result, context.Cause(ctx)
 	}
 	return w.result, nil
@@ -66,43 +72,44 @@ func (s *Syncer) concurrency() int {
 
 // namespace works on one namespace until it is as it should be, or will not be in this pass. Another pass may have
 // worked there since the state was read, so it reads it anew, and no other does meanwhile.
-func (w *pass) namespace(ctx context.Context, name string) error {
+func (w *pass) namespace(ctx context.Context, name string) {
 	defer w.busy.lock(name)()
 	for round := 1; ; round++ {
 		state, err := w.Cluster.State(ctx, Scope{w.planner.owner, []string{name}})
 		if err != nil {
-			return err
+			w.stop(err)
+			return
 		}
 		if len(state) == 0 {
-			return nil // The namespace is gone.
+			return // The namespace is gone.
 		}
 		changes, problems := w.planner.namespace(state[0])
-		failed, conflict, err := w.apply(ctx, changes)
-		if err != nil {
-			return err
+		failed, conflict := w.apply(ctx, changes)
+		if ctx.Err() != nil {
+			return
 		}
 		problems = append(problems, failed...)
 		if conflict == nil {
 			w.settled(state[0], problems)
-			return nil
+			return
 		}
 		if round == rounds {
 			conflict.RetryAt = time.Now().Add(firstRetry)
 			w.settled(state[0], append(problems, *conflict))
-			return nil
+			return
 		}
 		// A watch may need a moment to deliver what was in the way.
 		select {
 		case <-time.After(time.Duration(round*round) * 20 * time.Millisecond):
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return
 		}
 	}
 }
 
 // apply makes the changes of one namespace one after the other, and leaves out those that need one that failed. It
 // returns what failed, and apart from that a conflict, if there was one.
-func (w *pass) apply(ctx context.Context, changes []Change) (failed []Problem, conflict *Problem, err error) {
+func (w *pass) apply(ctx context.Context, changes []Change) (failed []Problem, conflict *Problem) {
 	var missing []string // Secrets that could not be created.
 	unlinked := true     // An account that could not be changed may name a secret that is to go.
 	for _, c := range changes {
@@ -120,10 +127,8 @@ func (w *pass) apply(ctx context.Context, changes []Change) (failed []Problem, c
 			continue
 		}
 		switch err := problem.Err; {
-		case ctx.Err() != nil, errors.Is(err, ErrUnavailable):
-			return nil, nil, err
-		case errors.Is(err, ErrNamespace):
-			return nil, nil, nil
+		case ctx.Err() != nil, errors.Is(err, ErrNamespace):
+			return nil, nil
 		case errors.Is(err, ErrConflict):
 			conflict = problem
 		default:
@@ -136,7 +141,7 @@ func (w *pass) apply(ctx context.Context, changes []Change) (failed []Problem, c
 			unlinked = unlinked && len(c.Unlink) == 0
 		}
 	}
-	return failed, conflict, nil
+	return failed, conflict
 }
 
 // change makes one change, if it is not too early for it.
@@ -153,6 +158,11 @@ func (w *pass) change(ctx context.Context, c Change) *Problem {
 	if w.OnChange != nil {
 		w.OnChange(c, err)
 	}
+	if !errors.Is(err, ErrUnavailable) {
+		w.unanswered.Store(0)
+	} else if w.unanswered.Add(1) == unansweredMax {
+		w.stop(err)
+	}
 	if err == nil {
 		w.pace.done(c, nil, time.Now())
 		w.mu.Lock()
@@ -161,7 +171,7 @@ func (w *pass) change(ctx context.Context, c Change) *Problem {
 		return nil
 	}
 	problem.Err = err
-	for _, special := range []error{ErrConflict, ErrNamespace, ErrUnavailable, context.Cause(ctx)} {
+	for _, special := range []error{ErrConflict, ErrNamespace, context.Cause(ctx)} {
 		if special != nil && errors.Is(err, special) {
 			return problem
 		}
@@ -206,12 +216,6 @@ func (w *pass) problem(p Problem) {
 func (w *pass) add(p Problem) {
 	w.result.Problems = append(w.result.Problems, p)
 	w.result.NextAt = earlier(w.result.NextAt, p.RetryAt)
-}
-
-func (w *pass) comeBack(at time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.result.NextAt = earlier(w.result.NextAt, at)
 }
 
 // busy is which namespaces are worked on. The zero busy is ready to use.

@@ -404,9 +404,28 @@ func TestClusterThatDoesNotAnswerEndsThePass(t *testing.T) {
 		require.Less(t, tried.Load(), int32(40))
 		require.Equal(t, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}, waits)
 		w.Before = nil
+		time.Sleep(waits[2])
 		w.clean(target("one", profile("ecr")))
 		require.Equal(t, 1000, w.Writes())
 	})
+}
+
+// An admission webhook that fails in one namespace, say.
+func TestNamespaceThatDoesNotAnswerHoldsUpNobody(t *testing.T) {
+	w := newWorld(t, "a", "b", "c", "d")
+	w.syncer.Concurrency = 1
+	w.Before = func(_ context.Context, c pullsecret.Change) error {
+		if c.Namespace == "b" {
+			return fmt.Errorf("webhook failed: %w", pullsecret.ErrUnavailable)
+		}
+		return nil
+	}
+	result := w.sync(target("one", profile("ecr")))
+	require.Len(t, result.Problems, 1)
+	require.Equal(t, "b", result.Problems[0].Namespace)
+	require.ErrorIs(t, result.Err(), pullsecret.ErrUnavailable)
+	require.False(t, result.NextAt.IsZero())
+	require.Equal(t, 6, w.Writes())
 }
 
 func TestPassEndsWithItsContext(t *testing.T) {
