@@ -19,7 +19,13 @@ var api struct {
 }
 
 // TestMain starts etcd and an API server, once for all tests, if scripts/kubernetes has built them.
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if text := os.Getenv(childEnv); text != "" {
+		fmt.Fprintln(os.Stderr, child(text))
+		os.Exit(1)
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	folder, err := testtool.ControlPlane()

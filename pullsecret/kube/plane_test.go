@@ -1,0 +1,134 @@
+package kube_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/regcred/regcred/internal/testtool"
+)
+
+// A plane is an etcd and an API server of a test's own, which it may kill and start again where they were.
+type plane struct {
+	t         *testing.T
+	dir, bin  string
+	config    *rest.Config
+	etcd, api *process
+	peer      string
+	client    string
+	port      string
+}
+
+// A process is one that runs; it is killed at the end of the test.
+type process struct{ *exec.Cmd }
+
+func (p *process) kill() {
+	_ = p.Process.Kill()
+	_ = p.Wait() // Its error is that it was killed.
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	return port
+}
+
+func newPlane(t *testing.T) *plane {
+	t.Helper()
+	bin, why := testtool.ControlPlane()
+	if why != nil {
+		testtool.Missing(t, why.Error())
+	}
+	p := &plane{t: t, dir: t.TempDir(), bin: bin, client: "http://127.0.0.1:" + freePort(t), peer: "http://127.0.0.1:" + freePort(t), port: freePort(t)}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "key.pem"), text, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "tokens.csv"), []byte("admin,admin,admin,system:masters\n"), 0o600))
+	p.config = &rest.Config{
+		Host: "https://127.0.0.1:" + p.port, BearerToken: "admin", Timeout: 5 * time.Second,
+		TLSClientConfig: rest.TLSClientConfig{Insecure: true}, // It makes a certificate of its own.
+	}
+	p.startEtcd()
+	p.startAPI()
+	t.Cleanup(func() {
+		p.api.kill()
+		p.etcd.kill()
+	})
+	return p
+}
+
+func (p *plane) run(program string, args ...string) *process {
+	p.t.Helper()
+	log, err := os.OpenFile(filepath.Join(p.dir, program+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	require.NoError(p.t, err)
+	defer log.Close()
+	command := exec.Command(filepath.Join(p.bin, program), args...)
+	command.Stdout, command.Stderr = log, log
+	require.NoError(p.t, command.Start())
+	return &process{command}
+}
+
+func (p *plane) startEtcd() {
+	p.t.Helper()
+	p.etcd = p.run("etcd", "--data-dir="+filepath.Join(p.dir, "etcd"), "--listen-client-urls="+p.client, "--advertise-client-urls="+p.client,
+		"--listen-peer-urls="+p.peer, "--initial-advertise-peer-urls="+p.peer, "--initial-cluster=default="+p.peer)
+	p.ready("etcd", func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.client+"/health", nil)
+		require.NoError(p.t, err)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		return response.Body.Close()
+	})
+}
+
+func (p *plane) startAPI() {
+	p.t.Helper()
+	key := filepath.Join(p.dir, "key.pem")
+	p.api = p.run("kube-apiserver", "--etcd-servers="+p.client, "--cert-dir="+filepath.Join(p.dir, "certs"), "--bind-address=127.0.0.1", "--secure-port="+p.port,
+		"--token-auth-file="+filepath.Join(p.dir, "tokens.csv"), "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount",
+		"--service-cluster-ip-range=10.0.0.0/24", "--service-account-issuer=https://test", "--service-account-key-file="+key, "--service-account-signing-key-file="+key)
+	client, err := kubernetes.NewForConfig(p.config)
+	require.NoError(p.t, err)
+	p.ready("kube-apiserver", func(ctx context.Context) error {
+		return client.CoreV1().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+	})
+}
+
+func (p *plane) ready(program string, ask func(context.Context) error) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
+	defer cancel()
+	for {
+		err := ask(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			log, _ := os.ReadFile(filepath.Join(p.dir, program+".log"))
+			require.FailNow(p.t, program+" does not start", fmt.Sprintf("%v\n%s", err, log[max(0, len(log)-4000):]))
+		}
+	}
+}
