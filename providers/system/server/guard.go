@@ -31,15 +31,10 @@ type guard struct {
 	routes   *mux.Router // Distribution's own, so that both read a path alike.
 }
 
-func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a, ok := w.(*answer)
-	if !ok || r.Method == http.MethodGet || r.Method == http.MethodHead {
-		g.registry.app.ServeHTTP(w, r)
-		return
-	}
+func (g *guard) serve(a *answer, r *http.Request) {
 	var match mux.RouteMatch
-	if !g.routes.Match(r, &match) || match.Route == nil {
-		g.registry.app.ServeHTTP(w, r)
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || !g.routes.Match(r, &match) || match.Route == nil {
+		g.registry.app.ServeHTTP(a, r)
 		return
 	}
 	name, reference := match.Vars["name"], match.Vars["reference"]

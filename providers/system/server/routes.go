@@ -27,13 +27,13 @@ func (r *Registry) routes() http.Handler {
 	rest.Handle("/api/v1/", r.api().Handler())
 	rest.Handle("GET "+consolePath, console.Handler(consolePath))
 	rest.Handle("GET /{$}", http.RedirectHandler(consolePath, http.StatusSeeOther))
-	return r.watch(func(w http.ResponseWriter, req *http.Request) (operation string) {
+	return r.watch(func(a *answer, req *http.Request) (operation string) {
 		// Past the mux, which would answer a path with .. in it by sending the client elsewhere.
 		if req.URL.Path == "/v2" || strings.HasPrefix(req.URL.Path, "/v2/") {
-			registry.ServeHTTP(w, req)
+			registry.serve(a, req)
 			return "registry"
 		}
-		rest.ServeHTTP(w, req)
+		rest.ServeHTTP(a, req)
 		_, pattern := rest.Handler(req)
 		return operationOf(pattern)
 	})
@@ -74,7 +74,7 @@ func operationOf(pattern string) string {
 }
 
 // watch counts what was answered, and tells it.
-func (r *Registry) watch(serve func(http.ResponseWriter, *http.Request) string) http.Handler {
+func (r *Registry) watch(serve func(*answer, *http.Request) string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		began := time.Now()
 		a := &answer{ResponseWriter: w}

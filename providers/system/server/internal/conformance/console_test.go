@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/internal/testtool"
@@ -158,7 +159,7 @@ func TestConsole(t *testing.T) {
 	require.Contains(t, message, "wrong name or password")
 	b.picture(t, "2-wrong-password")
 
-	b.run(t, fill("#password", rootPassword.Reveal()), click("#login-form button"), see("#repository-list a"), text("#repository-list", &rows))
+	b.run(t, fill("#password", rootPassword.Reveal()+kb.Enter), see("#repository-list a"), text("#repository-list", &rows))
 	require.Equal(t, []string{"other/web", "team/app", "team/tools/base"}, strings.Fields(rows))
 	b.picture(t, "3-repositories")
 	b.run(t, fill("#filter", "TOOLS"), text("#repository-list", &rows))
@@ -172,9 +173,12 @@ func TestConsole(t *testing.T) {
 
 	b.run(t, click(`button[aria-label="Delete the tag 1.0"]`), see("#confirm[open]"))
 	b.picture(t, "5-delete")
-	b.run(t, click("#confirm-no"), chromedp.WaitNotVisible("#confirm", chromedp.ByQuery))
-	require.Equal(t, "1.0 1.1", tags(t, r, "team/app"), "nothing is deleted by Cancel")
-	b.run(t, click(`button[aria-label="Delete the tag 1.0"]`), see("#confirm[open]"), click("#confirm-yes"),
+	for _, cancel := range []chromedp.Action{click("#confirm-no"), chromedp.KeyEvent(kb.Enter), chromedp.KeyEvent(kb.Escape)} {
+		b.run(t, see("#confirm[open]"), cancel, chromedp.WaitNotVisible("#confirm", chromedp.ByQuery))
+		require.Equal(t, "1.0 1.1", tags(t, r, "team/app"), "nothing is deleted by Cancel, which Enter stands for at first")
+		b.run(t, click(`button[aria-label="Delete the tag 1.0"]`))
+	}
+	b.run(t, chromedp.KeyEvent(kb.Escape), chromedp.WaitNotVisible("#confirm", chromedp.ByQuery), click(`button[aria-label="Delete the tag 1.0"]`), see("#confirm[open]"), click("#confirm-yes"),
 		chromedp.WaitNotPresent(`button[aria-label="Delete the tag 1.0"]`, chromedp.ByQuery))
 	require.Equal(t, "1.1", tags(t, r, "team/app"))
 
