@@ -35,8 +35,10 @@ func Build(entries ...Entry) (Config, error) {
 	for i := 1; i < len(members); i++ {
 		if a, b := members[i-1], members[i]; a.key == b.key {
 			names := []string{entries[a.entry].Profile.Name, entries[b.entry].Profile.Name}
-			conflicts = append(conflicts, &registry.Error{Op: opBuild, Code: registry.ErrInvalid, Err: &ConflictError{a.key, names},
-				Hint: "give the profiles different paths, or put their logins into several secrets"})
+			conflicts = append(conflicts, &registry.Error{
+				Op: opBuild, Code: registry.ErrInvalid, Err: &ConflictError{a.key, names},
+				Hint: "give the profiles different paths, or put their logins into several secrets",
+			})
 		}
 	}
 	if len(conflicts) > 0 {
@@ -115,8 +117,8 @@ func (e *Entry) keys(now time.Time) ([]string, error) {
 	keys := make([]string, len(endpoints))
 	for i, endpoint := range endpoints {
 		if strings.HasSuffix(endpoint.Host, "]") {
-			return nil, e.refused(registry.ErrUnsupported,
-				fmt.Errorf("endpoint %s: a kubelet takes an IPv6 address without a port for a pattern; name the port, also in the names of images", endpoint))
+			return nil, e.refused(registry.ErrUnsupported, fmt.Errorf("endpoint %s: a kubelet takes an IPv6 address "+
+				"without a port for a pattern; name the port, also in the names of images", endpoint))
 		}
 		keys[i] = endpoint.Key()
 	}

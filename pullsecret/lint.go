@@ -91,7 +91,7 @@ func (c Config) Lint(now time.Time) []Finding {
 		l.overlaps(list)
 	}
 	slices.SortStableFunc(l.findings, func(a, b Finding) int {
-		return cmp.Or(strings.Compare(a.Key, b.Key), strings.Compare(string(a.Rule), string(b.Rule)), strings.Compare(a.Message, b.Message))
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Message, b.Message))
 	})
 	return l.findings
 }
@@ -130,8 +130,10 @@ func (l *linter) helpers() {
 		return
 	}
 	for name, raw := range l.config.document().other {
-		if (strings.EqualFold(name, "credsStore") || strings.EqualFold(name, "credHelpers")) && !slices.Contains([]string{`""`, "{}", "null"}, string(raw)) {
-			l.add("", CredentialHelper, len(l.config.p.members) == 0, "names a credential helper in "+name+", which no kubelet runs",
+		isHelper := strings.EqualFold(name, "credsStore") || strings.EqualFold(name, "credHelpers")
+		if isHelper && !slices.Contains([]string{`""`, "{}", "null"}, string(raw)) {
+			l.add("", CredentialHelper, len(l.config.p.members) == 0,
+				"names a credential helper in "+name+", which no kubelet runs",
 				"put the login itself in, or set up a credential provider on the nodes")
 		}
 	}
@@ -142,23 +144,31 @@ func (l *linter) login(m *member, text entryText) {
 	password := c.Password.Reveal()
 	switch empty := c.Username == "" || password == ""; {
 	case isText(text.IdentityToken) || isText(text.RegistryToken):
-		l.add(m.key, IdentityToken, empty, "has a token in identitytoken or registrytoken, which no kubelet reads", "put a user name and a password or access token into auth")
+		l.add(m.key, IdentityToken, empty, "has a token in identitytoken or registrytoken, which no kubelet reads",
+			"put a user name and a password or access token into auth")
 	case empty:
-		l.add(m.key, NoPassword, true, "has no user name or no password", "put both into auth, or remove the entry to pull without a login")
+		l.add(m.key, NoPassword, true, "has no user name or no password",
+			"put both into auth, or remove the entry to pull without a login")
 	case strings.TrimSpace(password) != password:
-		l.add(m.key, LineBreak, true, "has a password with a line break or white space at an end", "encode it again without (printf instead of echo)")
+		l.add(m.key, LineBreak, true, "has a password with a line break or white space at an end",
+			"encode it again without (printf instead of echo)")
 	case c.Expired(l.now):
-		l.add(m.key, Expired, true, "has a credential that expired at "+c.ExpiresAt.UTC().Format(time.RFC3339), "put a new one in")
+		l.add(m.key, Expired, true, "has a credential that expired at "+c.ExpiresAt.UTC().Format(time.RFC3339),
+			"put a new one in")
 	}
 	auth, _ := text.Auth.(string)
 	if auth == "" {
 		return
 	}
 	if (isText(text.Username) && text.Username != c.Username) || (isText(text.Password) && text.Password != password) {
-		l.add(m.key, AuthWins, false, "has a username or password that differs from what is in auth, and auth is what is used", "remove username and password")
+		l.add(m.key, AuthWins, false,
+			"has a username or password that differs from what is in auth, and auth is what is used",
+			"remove username and password")
 	}
 	if len(strings.TrimSpace(auth))%4 != 0 {
-		l.add(m.key, Unpadded, false, "has an auth without the = at its end: a kubelet reads it, docker refuses the whole file", "encode it again with padding")
+		l.add(m.key, Unpadded, false,
+			"has an auth without the = at its end: a kubelet reads it, docker refuses the whole file",
+			"encode it again with padding")
 	}
 }
 

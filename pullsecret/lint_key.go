@@ -20,19 +20,27 @@ func (l *linter) key(m *indexed, host string, ok bool) {
 	case hubHost(m, host) && isPathPrefix(m.path):
 		l.hub(m, host)
 	case slices.Contains([]string{"v1", "v2", "v1/", "v2/"}, m.path):
-		never("has the version of the API as its path: a kubelet cuts that off once, and only with a slash behind it", "write "+host)
+		never("has the version of the API as its path: a kubelet cuts that off once, and only with a slash behind it",
+			"write "+host)
 	case !isPathPrefix(m.path):
-		never("has a path that no repository has: names of repositories are lower-case letters, digits and ._-/, and a pattern works in the host only", "write the path as it stands in the names of images, without tag")
+		never("has a path that no repository has: names of repositories are lower-case letters, digits and ._-/, "+
+			"and a pattern works in the host only",
+			"write the path as it stands in the names of images, without tag")
 	case strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]"):
-		never("is an IPv6 address without a port, which a kubelet takes for a pattern", "name the port, also in the names of images")
+		never("is an IPv6 address without a port, which a kubelet takes for a pattern",
+			"name the port, also in the names of images")
 	case m.labels == nil && host != "localhost" && !strings.ContainsAny(host, ".:"):
 		never("has no dot and no port: an image named after it is one of Docker Hub", "write the full name of the host")
 	case len(m.labels) == 1 && m.port == "":
-		never("is a pattern for hosts without a dot, because a star stands for letters of one part of a host", "write as many parts as the host has: *.example.com")
+		never("is a pattern for hosts without a dot, because a star stands for letters of one part of a host",
+			"write as many parts as the host has: *.example.com")
 	case strings.ToLower(host) != host:
-		never("has upper-case letters in the host, and a kubelet compares it with the host in the name of an image as it is written", "write the host in lower case")
+		never("has upper-case letters in the host, "+
+			"and a kubelet compares it with the host in the name of an image as it is written",
+			"write the host in lower case")
 	case strings.HasSuffix(host, ":443"):
-		l.add(key, DefaultPort, false, "serves only images that are named with the port :443", "write "+strings.TrimSuffix(host, ":443")+", if that is how images are named")
+		l.add(key, DefaultPort, false, "serves only images that are named with the port :443",
+			"write "+strings.TrimSuffix(host, ":443")+", if that is how images are named")
 	}
 }
 
@@ -78,7 +86,9 @@ func isPathPrefix(s string) bool {
 func (l *linter) sameKey(list []*indexed) {
 	for _, m := range list[1:] {
 		if !sameLogin(list[0].member.credential, m.member.credential) {
-			l.add(m.member.key, SameKey, false, "is another spelling of "+shown(list[0].member.key)+" with another login: a kubelet tries both, in an order that changes",
+			l.add(m.member.key, SameKey, false,
+				"is another spelling of "+shown(list[0].member.key)+" with another login: "+
+					"a kubelet tries both, in an order that changes",
 				"keep one, or put the other into a secret of its own")
 		}
 	}
@@ -97,7 +107,9 @@ func (l *linter) overlaps(list []*indexed) {
 				break
 			}
 			if rest != "" && rest[0] != '/' && !sameLogin(m.member.credential, other.member.credential) {
-				l.add(m.member.key, PrefixOverlap, false, "serves images under "+shown(other.member.key)+" too, if the login there fails: a kubelet compares paths letter by letter",
+				l.add(m.member.key, PrefixOverlap, false,
+					"serves images under "+shown(other.member.key)+" too, if the login there fails: "+
+						"a kubelet compares paths letter by letter",
 					"end the key with a slash if only kubelets read the secret and no repository is named "+m.path)
 				break
 			}

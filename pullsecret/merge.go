@@ -12,7 +12,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Merge puts our entries into a config that others write too: the entries of ours are there afterwards as they are in
+// Merge puts our entries into a config that others write too. The entries of ours are there afterwards, as they are in
 // ours; those of the owned keys that ours no longer has are gone; and all else in existing means what it meant, unknown
 // fields and long numbers included. Owned are the keys that were put there before, as [Config.Keys] of what was merged
 // last returns them.
@@ -40,8 +40,10 @@ func Merge(existing, ours Config, owned ...string) (Config, error) {
 		case there && sameJSON(old, value):
 			continue
 		case there && !slices.Contains(owned, key):
-			conflicts = append(conflicts, &registry.Error{Op: "merge pull secret", Code: registry.ErrInvalid, Err: &ConflictError{Key: key},
-				Hint: "give the profile a path, use a secret of one's own, or take the entry over"})
+			conflicts = append(conflicts, &registry.Error{
+				Op: "merge pull secret", Code: registry.ErrInvalid, Err: &ConflictError{Key: key},
+				Hint: "give the profile a path, use a secret of one's own, or take the entry over",
+			})
 		}
 		doc.auths[key] = value
 		changed = true

@@ -11,10 +11,13 @@ import (
 // The grammars are those of Kubernetes: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and
 // its neighbour, labels.
 const (
-	wantLabel      = "lower-case letters, digits and hyphens, at most 63, with a letter or digit at both ends"
-	wantSubdomain  = "lower-case letters, digits, hyphens and dots, at most 253, with a letter or digit at both ends of each part"
-	wantKey        = "a name of at most 63 letters, digits, hyphens, underscores and dots, with a domain and a slash in front if need be"
-	wantLabelValue = "at most 63 letters, digits, hyphens, underscores and dots, with a letter or digit at both ends; or nothing"
+	wantLabel     = "lower-case letters, digits and hyphens, at most 63, with a letter or digit at both ends"
+	wantSubdomain = "lower-case letters, digits, hyphens and dots, at most 253, " +
+		"with a letter or digit at both ends of each part"
+	wantKey = "a name of at most 63 letters, digits, hyphens, underscores and dots, " +
+		"with a domain and a slash in front if need be"
+	wantLabelValue = "at most 63 letters, digits, hyphens, underscores and dots, " +
+		"with a letter or digit at both ends; or nothing"
 )
 
 // isLabel reports whether s is a label of RFC 1123: the name of a namespace.

@@ -50,7 +50,10 @@ func (s Secret) JSON() ([]byte, error) {
 		Metadata   metadata          `json:"metadata"`
 		Type       string            `json:"type"`
 		Data       map[string][]byte `json:"data"`
-	}{"v1", "Secret", metadata{s.Name, s.Namespace, s.Labels, s.Annotations}, SecretType, map[string][]byte{SecretKey: s.Config.Reveal()}})
+	}{
+		"v1", "Secret", metadata{s.Name, s.Namespace, s.Labels, s.Annotations},
+		SecretType, map[string][]byte{SecretKey: s.Config.Reveal()},
+	})
 	return escape(text), err
 }
 
@@ -141,7 +144,8 @@ func (s Secret) Validate() error {
 		p.Add("annotations", "have "+strconv.Itoa(size)+" bytes", "at most 262144")
 	}
 	if size := s.Config.Size(); size > maxData {
-		p.Add("config", "has "+strconv.Itoa(size)+" bytes", "at most 1048576: use several secrets, each for the registries of some of the workloads")
+		p.Add("config", "has "+strconv.Itoa(size)+" bytes",
+			"at most 1048576: use several secrets, each for the registries of some of the workloads")
 	}
 	return p.Err("pull secret " + strconv.Quote(s.Name))
 }
