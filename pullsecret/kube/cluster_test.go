@@ -17,7 +17,7 @@ import (
 func TestCluster(t *testing.T) {
 	admin, err := kube.NewClient(needAPI(t))
 	require.NoError(t, err)
-	client, err := kube.NewClient(withRights(t))
+	client, err := kube.NewClient(withRights(t, "regcred"))
 	require.NoError(t, err)
 	cluster := &kube.Cluster{Client: client, Owner: "conformance"}
 	background(t, cluster.Run)

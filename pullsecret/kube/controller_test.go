@@ -12,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/regcred/regcred/credentials"
@@ -50,14 +49,15 @@ type running struct {
 	passes   atomic.Int64
 }
 
-func start(t *testing.T, name string) *running {
+// start runs one that has the rights of "regcred" and of these roles.
+func start(t *testing.T, name string, roles ...string) *running {
 	r := &running{}
 	first := "first"
 	r.password.Store(&first)
-	config := rest.CopyConfig(needAPI(t))
-	client, err := kube.NewClient(config)
+	client, err := kube.NewClient(needAPI(t))
 	require.NoError(t, err)
 	r.world = world{client}
+	config := withRights(t, append(roles, "regcred")...)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return counter{next, &r.requests} })
 	client, err = kube.NewClient(config)
 	require.NoError(t, err)

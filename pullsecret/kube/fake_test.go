@@ -28,6 +28,7 @@ func TestClusterOnFake(t *testing.T) {
 		"ReplaceSecret: what has changed since is a conflict":                     noVersions,
 		"DeleteSecret: what has changed since is a conflict":                      noVersions,
 		"LinkAccount: what has changed since is a conflict":                       noVersions,
+		"LinkAccount: of many at once, none is lost":                              noVersions,
 		"nothing is created in a namespace that is gone or going":                 noAdmission,
 	}})
 }
