@@ -29,8 +29,9 @@ const arrows = `
 	providers                      -> credentials registry
 	providers/dockerhub            -> credentials registry providers
 	providers/custom               -> credentials registry providers
-	providers/ecr                  -> credentials registry providers      github.com/aws
-	providers/gcr                  -> credentials registry providers      golang.org/x/oauth2
+	providers/internal/cloud       -> registry
+	providers/ecr                  -> credentials registry providers providers/internal/cloud      github.com/aws
+	providers/gcr                  -> credentials registry providers providers/internal/cloud      golang.org/x/oauth2
 	providers/system               -> credentials registry providers
 	validate                       -> credentials registry                github.com/google/go-containerregistry
 	validate/workload              -> registry                            go.yaml.in/yaml/v3

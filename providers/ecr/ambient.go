@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/smithy-go/middleware"
 
+	"github.com/regcred/regcred/providers/internal/cloud"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -48,7 +49,7 @@ func (s session) ambient(ctx context.Context) (identity, error) {
 }
 
 // maxProcess bounds a credential_process of the shared files, which AWS's chain does not end with its caller's context.
-const maxProcess = defaultTimeout
+const maxProcess = cloud.DefaultTimeout
 
 func (s session) metadataState() imds.ClientEnableState {
 	if login := s.profile.Login.AWS; s.provider.NoInstanceMetadata || login != nil && login.NoInstanceMetadata {
@@ -60,7 +61,7 @@ func (s session) metadataState() imds.ClientEnableState {
 // ambientClient goes the profile's way, but for plain HTTP: that is spoken by metadata endpoints only, which no proxy
 // reaches. It is of the type that the chain can add the certificates of AWS_CA_BUNDLE to.
 func (s session) ambientClient() *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().WithTimeout(defaultTimeout).WithTransportOptions(func(t *http.Transport) {
+	return awshttp.NewBuildableClient().WithTimeout(cloud.DefaultTimeout).WithTransportOptions(func(t *http.Transport) {
 		t.TLSClientConfig = s.transport.TLSClientConfig.Clone()
 		if t.TLSClientConfig.RootCAs != nil {
 			t.TLSClientConfig.RootCAs = t.TLSClientConfig.RootCAs.Clone()

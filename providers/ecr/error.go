@@ -14,6 +14,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 
+	"github.com/regcred/regcred/providers/internal/cloud"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -29,7 +30,7 @@ const (
 
 // error returns the one form of all errors of this package.
 func (s session) error(code registry.Code, hint string, err error) error {
-	return &registry.Error{Op: "get credential", Ref: fmt.Sprintf("for profile %q", s.profile.Name), Code: code, Hint: hint, Err: err}
+	return cloud.Error(s.profile, code, hint, 0, err)
 }
 
 // fail says what a step came to. Of AWS's answer it keeps code, message and request ID; not the SDK's error, which
@@ -37,7 +38,7 @@ func (s session) error(code registry.Code, hint string, err error) error {
 func (s session) fail(ctx context.Context, st step, id identity, err error) error {
 	what := fmt.Sprintf("%s as %s", st, id.name)
 	if ctx.Err() != nil {
-		return s.error(endCode(ctx), "", fmt.Errorf("%s: %w", what, context.Cause(ctx)))
+		return s.error(cloud.EndCode(ctx), "", fmt.Errorf("%s: %w", what, context.Cause(ctx)))
 	}
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
@@ -62,20 +63,11 @@ func (s session) fail(ctx context.Context, st step, id identity, err error) erro
 	} else if wait == 0 {
 		wait = throttleWait
 	}
-	return &registry.Error{
-		Op: "get credential", Ref: fmt.Sprintf("for profile %q", s.profile.Name), Code: code, Hint: s.hint(code, st), Wait: wait, Err: cause,
-	}
+	return cloud.Error(s.profile, code, s.hint(code, st), wait, cause)
 }
 
 // notOfAWS is what AWS's clients call an answer that has no code: a proxy's, or that of a network's login page.
 const notOfAWS = "UnknownError"
-
-func endCode(ctx context.Context) registry.Code {
-	if _, ours := errors.AsType[timeoutError](context.Cause(ctx)); ours {
-		return registry.ErrTimeout
-	}
-	return registry.ErrCanceled
-}
 
 // failNetwork reports a step that got no answer, or one that is not AWS's.
 func (s session) failNetwork(what string, id identity, err error) error {
@@ -186,32 +178,16 @@ func (s session) hint(code registry.Code, st step) string {
 // (https://docs.aws.amazon.com/AmazonECR/latest/userguide/common-errors.html).
 const throttleWait = 10 * time.Second
 
-// maxWait keeps a strange answer from stopping renewal for longer than a throttled AWS ever would.
-const maxWait = 15 * time.Minute
-
-// retryAfter reads the headers of AWS and of HTTP; zero means that there is none.
+// retryAfter prefers AWS's own header, which counts in milliseconds.
 func retryAfter(h http.Header) time.Duration {
-	wait := time.Duration(0)
 	if ms, err := strconv.Atoi(h.Get("X-Amz-Retry-After")); err == nil {
-		wait = time.Duration(ms) * time.Millisecond
-	} else if s, err := strconv.Atoi(h.Get("Retry-After")); err == nil {
-		wait = time.Duration(s) * time.Second
-	} else if at, err := http.ParseTime(h.Get("Retry-After")); err == nil {
-		wait = time.Until(at)
+		return min(max(time.Duration(ms), 0), cloud.MaxWait/time.Millisecond) * time.Millisecond
 	}
-	return min(max(wait, 0), maxWait)
+	return cloud.RetryAfter(h)
 }
 
-const (
-	maxText = 600
-	// maxWord is longer than any name of AWS; session tokens and web identities are longer still.
-	maxWord = 300
-)
-
-// clean makes text of others fit for an error: its first line, without secrets. AWS quotes the request whose signature
-// is wrong on later lines, session token and all.
+// clean makes text of AWS fit for an error.
 func (s session) clean(text string, id identity) string {
-	text, _, _ = strings.Cut(text, "\n")
 	secrets := []string{id.creds.SecretAccessKey, id.creds.SessionToken}
 	if login := s.profile.Login.AWS; login != nil {
 		secrets = append(secrets, login.SecretAccessKey.Reveal(), login.SessionToken.Reveal())
@@ -219,20 +195,5 @@ func (s session) clean(text string, id identity) string {
 			secrets = append(secrets, login.WebIdentity.Token.Reveal())
 		}
 	}
-	for _, secret := range secrets {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "[redacted]")
-		}
-	}
-	words := strings.Fields(text)
-	for i, word := range words {
-		if len(word) > maxWord {
-			words[i] = "[redacted]"
-		}
-	}
-	text = strings.Join(words, " ")
-	if len(text) > maxText {
-		text = strings.ToValidUTF8(text[:maxText], "") + "..."
-	}
-	return text
+	return cloud.Clean(text, secrets...)
 }

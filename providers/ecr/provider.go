@@ -11,11 +11,11 @@ package ecr
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/internal/cloud"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -48,8 +48,6 @@ type Provider struct {
 	// in its login.
 	NoInstanceMetadata bool
 }
-
-const defaultTimeout = 30 * time.Second
 
 // Username is the user name that goes with every token of ECR.
 const Username = "AWS"
@@ -90,11 +88,7 @@ func (p Provider) Credential(ctx context.Context, profile registry.Profile) (cre
 	if s.transport, err = transports.For(profile.Transport); err != nil {
 		return credentials.Credential{}, s.error(registry.ErrInvalid, "mend the profile", err)
 	}
-	timeout := p.Timeout
-	if timeout == 0 {
-		timeout = defaultTimeout
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, timeoutError(timeout))
+	ctx, cancel := cloud.WithTimeout(ctx, p.Timeout)
 	defer cancel()
 	return s.credential(ctx)
 }
@@ -127,8 +121,3 @@ func mainHost(profile registry.Profile) (Host, error) {
 	}
 	return ParseHost(endpoint.Host)
 }
-
-// A timeoutError is the cause of a context that this package ended.
-type timeoutError time.Duration
-
-func (e timeoutError) Error() string { return fmt.Sprintf("no answer within %s", time.Duration(e)) }

@@ -5,9 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 	ststypes "github.com/aws/aws-sdk-go-v2/service/sts/types"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers/internal/cloud"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -89,23 +88,15 @@ func (s session) webIdentity(ctx context.Context, web *credentials.AWSWebIdentit
 	return s.roleIdentity(web.RoleARN, out.Credentials)
 }
 
-// maxTokenFile is far above any token: AWS takes 20,000 characters.
-const maxTokenFile = 64 << 10
-
 func readToken(path string) (credentials.Secret, error) {
-	f, err := os.Open(path)
+	text, err := cloud.ReadToken(path)
+	if text = bytes.TrimSpace(text); err == nil && len(text) == 0 {
+		err = fmt.Errorf("%s holds no token", path)
+	}
 	if err != nil {
 		return credentials.Secret{}, err
 	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, maxTokenFile+1))
-	switch b = bytes.TrimSpace(b); {
-	case err != nil:
-		return credentials.Secret{}, err
-	case len(b) == 0 || len(b) > maxTokenFile:
-		return credentials.Secret{}, fmt.Errorf("%s holds no token", path)
-	}
-	return credentials.NewSecret(string(b)), nil
+	return credentials.NewSecret(string(text)), nil
 }
 
 // assume asks for no duration and gets an hour, which every role and every chain of roles allows.

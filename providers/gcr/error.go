@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/regcred/regcred/providers/internal/cloud"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -35,7 +36,7 @@ func (st step) text(id identity) string {
 
 // error returns the one form of all errors of this package.
 func (s *session) error(code registry.Code, hint string, wait time.Duration, err error) error {
-	return &registry.Error{Op: "get credential", Ref: fmt.Sprintf("for profile %q", s.profile.Name), Code: code, Hint: hint, Wait: wait, Err: err}
+	return cloud.Error(s.profile, code, hint, wait, err)
 }
 
 // fail says what a step came to: that the caller or the time is gone; else what the wire has seen; else err, which is
@@ -43,11 +44,7 @@ func (s *session) error(code registry.Code, hint string, wait time.Duration, err
 func (s *session) fail(ctx context.Context, st step, id identity, err error) error {
 	what := st.text(id)
 	if ctx.Err() != nil {
-		code := registry.ErrCanceled
-		if _, ours := errors.AsType[timeoutError](context.Cause(ctx)); ours {
-			code = registry.ErrTimeout
-		}
-		return s.error(code, "", 0, fmt.Errorf("%s: %w", what, context.Cause(ctx)))
+		return s.error(cloud.EndCode(ctx), "", 0, fmt.Errorf("%s: %w", what, context.Cause(ctx)))
 	}
 	if s.wire.failure != nil {
 		err = s.wire.failure
@@ -66,7 +63,7 @@ func (s *session) fail(ctx context.Context, st step, id identity, err error) err
 	case s.wire.failure != nil:
 		return s.error(registry.NetworkCode(err), "", 0, fmt.Errorf("%s: %w", what, err))
 	case st.verb == stepSubject, st.verb == stepFile:
-		return s.error(registry.ErrNoIdentity, "", 0, fmt.Errorf("%s: %s", what, clean(err.Error())))
+		return s.error(registry.ErrNoIdentity, "", 0, fmt.Errorf("%s: %s", what, cloud.Clean(err.Error())))
 	}
 	return s.error(registry.ErrUnavailable, "", 0, fmt.Errorf("%s: %w", what, errNoJSON))
 }
@@ -157,25 +154,3 @@ func (r *refusal) hint(code registry.Code, st step, id identity) string {
 }
 
 const noIdentityHint = "give the process an identity (a service account for the machine or pod, or GOOGLE_APPLICATION_CREDENTIALS), or put one into the profile"
-
-const (
-	maxText = 600
-	// maxWord is longer than any name of Google's; access tokens and assertions are longer still.
-	maxWord = 150
-)
-
-// clean makes text of others fit for an error: its first line, without what could be a token.
-func clean(text string) string {
-	text, _, _ = strings.Cut(text, "\n")
-	words := strings.Fields(text)
-	for i, word := range words {
-		if len(word) > maxWord || strings.Contains(word, "ya29.") || strings.Contains(word, "eyJ") {
-			words[i] = "[redacted]"
-		}
-	}
-	text = strings.Join(words, " ")
-	if len(text) > maxText {
-		text = strings.ToValidUTF8(text[:maxText], "") + "..."
-	}
-	return text
-}

@@ -12,11 +12,11 @@ package gcr
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/internal/cloud"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -49,8 +49,6 @@ type Provider struct {
 	// so, instead of a refusal by the registry that does not.
 	UncheckedKeys bool
 }
-
-const defaultTimeout = 30 * time.Second
 
 // The user names that Google's registries know: https://cloud.google.com/artifact-registry/docs/docker/authentication.
 const (
@@ -98,11 +96,7 @@ func (p Provider) Credential(ctx context.Context, profile registry.Profile) (cre
 	if err != nil {
 		return credentials.Credential{}, s.error(registry.ErrInvalid, "", 0, err)
 	}
-	timeout := p.Timeout
-	if timeout == 0 {
-		timeout = defaultTimeout
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, timeoutError(timeout))
+	ctx, cancel := cloud.WithTimeout(ctx, p.Timeout)
 	defer cancel()
 	s.wire = &wire{ctx: ctx, google: google, direct: direct}
 	return s.try(ctx)
@@ -139,8 +133,3 @@ func (p Provider) Scope(profile registry.Profile) string {
 	}
 	return "google"
 }
-
-// A timeoutError is the cause of a context that this package ended.
-type timeoutError time.Duration
-
-func (e timeoutError) Error() string { return fmt.Sprintf("no answer within %s", time.Duration(e)) }

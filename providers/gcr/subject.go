@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 
 	"golang.org/x/oauth2/google/externalaccount"
+
+	"github.com/regcred/regcred/providers/internal/cloud"
 )
 
 // A subject is a token of another issuer, which Google's STS takes. It is read once: package oauth2 would read it
@@ -22,16 +23,13 @@ func (t subject) SubjectToken(context.Context, externalaccount.SupplierOptions) 
 	return string(t), nil
 }
 
-// maxSubject is far above any token.
-const maxSubject = 64 << 10
-
 // subjectToken reads the token anew for each call: who writes it renews it.
 func (s *session) subjectToken(ctx context.Context, from *tokenSource) (subject, error) {
 	var text []byte
 	var err error
 	where := from.File
 	if from.File != "" {
-		text, err = readSubject(from.File)
+		text, err = cloud.ReadToken(from.File)
 	} else {
 		where = "the URL of the configuration"
 		text, err = s.fetchSubject(ctx, from)
@@ -53,19 +51,6 @@ func (s *session) subjectToken(ctx context.Context, from *tokenSource) (subject,
 	return subject(token), nil
 }
 
-func readSubject(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxSubject+1))
-	if err == nil && len(text) > maxSubject {
-		err = fmt.Errorf("%s is too long for a token", path)
-	}
-	return text, err
-}
-
 // fetchSubject asks a service of the machine, which no proxy of the profile's reaches, nor has anything to do with.
 func (s *session) fetchSubject(ctx context.Context, from *tokenSource) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.URL, nil)
@@ -85,5 +70,5 @@ func (s *session) fetchSubject(ctx context.Context, from *tokenSource) ([]byte, 
 		return nil, errors.New("the URL of the configuration cannot be asked")
 	}
 	defer func() { _ = res.Body.Close() }()
-	return io.ReadAll(io.LimitReader(res.Body, maxSubject))
+	return io.ReadAll(res.Body) // The wire has bounded it.
 }

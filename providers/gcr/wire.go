@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"golang.org/x/oauth2"
 
+	"github.com/regcred/regcred/providers/internal/cloud"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -116,7 +116,7 @@ func (r *refusal) Error() string {
 // refusalOf reads both forms of Google's errors: that of OAuth (RFC 6749, 5.2), and that of its APIs
 // (https://google.aip.dev/193). Of other texts nothing is kept.
 func refusalOf(req *http.Request, res *http.Response, body []byte) *refusal {
-	r := &refusal{request: describe(req), status: res.StatusCode, wait: retryAfter(res.Header)}
+	r := &refusal{request: describe(req), status: res.StatusCode, wait: cloud.RetryAfter(res.Header)}
 	var oauth struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
@@ -132,26 +132,14 @@ func refusalOf(req *http.Request, res *http.Response, body []byte) *refusal {
 	}
 	switch {
 	case json.Unmarshal(body, &oauth) == nil:
-		r.code, r.message = clean(oauth.Error), clean(oauth.Description)
+		r.code, r.message = cloud.Clean(oauth.Error), cloud.Clean(oauth.Description)
 	case json.Unmarshal(body, &api) == nil:
-		r.code, r.message = clean(api.Error.Status), clean(api.Error.Message)
+		r.code, r.message = cloud.Clean(api.Error.Status), cloud.Clean(api.Error.Message)
 		for _, detail := range api.Error.Details {
 			if detail.Reason != "" {
-				r.reason = clean(detail.Reason)
+				r.reason = cloud.Clean(detail.Reason)
 			}
 		}
 	}
 	return r
-}
-
-// What Google asks for is honoured up to an hour: the answer comes through whatever proxy a profile names.
-const maxWait = time.Hour
-
-func retryAfter(h http.Header) (wait time.Duration) {
-	if s, err := strconv.Atoi(h.Get("Retry-After")); err == nil {
-		wait = min(time.Duration(s), maxWait/time.Second) * time.Second
-	} else if at, err := http.ParseTime(h.Get("Retry-After")); err == nil {
-		wait = time.Until(at)
-	}
-	return min(max(wait, 0), maxWait)
 }
