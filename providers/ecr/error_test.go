@@ -90,6 +90,7 @@ func TestExpiredSession(t *testing.T) {
 	_, err := ecr.Provider{}.Credential(t.Context(), profile(n, home, ciLogin(credentials.AWSRole{ARN: hubARN})))
 	require.ErrorIs(t, err, registry.ErrExpired)
 	require.ErrorContains(t, err, "ecr:GetAuthorizationToken as role "+hubARN)
+	require.Contains(t, registry.HintOf(err), "put new ones into the profile")
 }
 
 // The clocks of both sides may differ by hours: AWS's clients learn it from the answer and sign anew. Where that does
@@ -108,6 +109,7 @@ func TestClockSkew(t *testing.T) {
 	n = attach(t, cloud)
 	_, err = ecr.Provider{}.Credential(t.Context(), profile(n, home, ciLogin()))
 	require.ErrorIs(t, err, registry.ErrClockSkew)
+	require.Contains(t, registry.HintOf(err), "set the clock")
 
 	cloud = newAWS()
 	cloud.TokenTTL = -time.Hour // As for a machine whose clock is more than twelve hours ahead.
@@ -173,10 +175,14 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"throttled":            {fail(400, "ThrottlingException", "Rate exceeded"), registry.ErrRateLimited, 10 * time.Second},
 		"throttled for a time": {fail(429, "TooManyRequestsException", "", "3"), registry.ErrRateLimited, 3 * time.Second},
 		"throttled for ever":   {fail(429, "TooManyRequestsException", "", "999999"), registry.ErrRateLimited, 15 * time.Minute},
-		"server error":         {fail(500, "ServerException", "oops"), registry.ErrUnavailable, 0},
-		"blocked":              {fail(400, "BlockedByOrganizationPolicyException", "no"), registry.ErrBlocked, 0},
-		"expired":              {fail(400, "ExpiredTokenException", "over"), registry.ErrExpired, 0},
-		"a page of a network":  {text(200, "<html>log in</html>"), registry.ErrUnavailable, 0},
+		"throttled by AWS's own header": {func(w http.ResponseWriter, c ecrtest.Call) {
+			w.Header().Set("X-Amz-Retry-After", "1500")
+			c.Fail(w, 400, "ThrottlingException", "Rate exceeded")
+		}, registry.ErrRateLimited, 1500 * time.Millisecond},
+		"server error":        {fail(500, "ServerException", "oops"), registry.ErrUnavailable, 0},
+		"blocked":             {fail(400, "BlockedByOrganizationPolicyException", "no"), registry.ErrBlocked, 0},
+		"expired":             {fail(400, "ExpiredTokenException", "over"), registry.ErrExpired, 0},
+		"a page of a network": {text(200, "<html>log in</html>"), registry.ErrUnavailable, 0},
 		"a redirect": {func(w http.ResponseWriter, _ ecrtest.Call) {
 			w.Header().Set("Location", "https://evil.example/")
 			w.WriteHeader(302)

@@ -111,6 +111,28 @@ func TestRoleChain(t *testing.T) {
 	})
 }
 
+// Roles are assumed from whatever identity there is.
+func TestRolesFromEachIdentity(t *testing.T) {
+	noAmbient(t)
+	cloud := newAWS()
+	next := ecrtest.Role{ARN: "arn:aws:iam::123456789012:role/next", TrustedBy: []string{ciARN, podARN}, Allow: ecrtest.PullActions()}
+	cloud.Roles = append(cloud.Roles, next)
+	n := attach(t, cloud)
+	web := cloud.WebIdentity(podSubject, 0)
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", writeFile(t, web.Reveal()))
+	t.Setenv("AWS_ROLE_ARN", podARN)
+	roles := []credentials.AWSRole{{ARN: next.ARN, SessionName: "tenant"}}
+	for name, login := range map[string]credentials.Login{
+		"access key":   ciLogin(roles...),
+		"web identity": awsLogin(credentials.AWSLogin{WebIdentity: &credentials.AWSWebIdentity{RoleARN: podARN, Token: web}, Roles: roles}),
+		"process":      awsLogin(credentials.AWSLogin{Roles: roles}),
+	} {
+		_, err := ecr.Provider{}.Credential(t.Context(), profile(n, home, login))
+		require.NoError(t, err, name)
+		require.Equal(t, "arn:aws:sts::123456789012:assumed-role/next/tenant", principal(cloud), name)
+	}
+}
+
 // The API is asked where the registry is, by the same kind of name, whatever the environment says.
 func TestAPIFollowsTheRegistry(t *testing.T) {
 	t.Setenv("AWS_REGION", "eu-west-3")

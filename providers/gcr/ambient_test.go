@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/gcr"
 	"github.com/regcred/regcred/providers/gcr/gcrtest"
 	"github.com/regcred/regcred/registry"
@@ -70,6 +71,22 @@ func TestMetadataServerWithTokenAboutToEnd(t *testing.T) {
 	c, err := gcr.Provider{}.Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now().Add(20*time.Second), c.ExpiresAt, 5*time.Second, "the true end")
+}
+
+// Nor is such a token asked for again before half of what was left of it is over.
+func TestCacheWithTokenAboutToEnd(t *testing.T) {
+	noAmbient(t)
+	cloud := newGoogle()
+	n := attach(t, cloud)
+	serveMetadata(t, &gcrtest.Metadata{Google: cloud, Email: puller, Left: time.Minute})
+	cache := new(credentials.Cache)
+	p := profile(n, credentials.Login{Ambient: true})
+	for range 100 {
+		c, err := cache.Credential(t.Context(), providers.Key(gcr.Provider{}, p), providers.Source(gcr.Provider{}, p))
+		require.NoError(t, err)
+		require.NoError(t, c.Validate(time.Now()))
+	}
+	require.Len(t, cloud.Calls(), 1)
 }
 
 func TestNoAmbientIdentity(t *testing.T) {

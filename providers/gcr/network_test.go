@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -41,6 +42,7 @@ func logins(t *testing.T, cloud *gcrtest.Google) (map[string]credentials.Login, 
 
 // Package oauth2 waits without a context. Callers of this package do not.
 func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
+	noAmbient(t)
 	arrived := make(chan bool, 10)
 	cloud := answering(func(_ http.ResponseWriter, r *http.Request) {
 		arrived <- true
@@ -48,6 +50,8 @@ func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
 	})
 	n := attach(t, cloud)
 	all, p := logins(t, cloud)
+	all["file of the process"] = credentials.Login{Ambient: true}
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", writeFile(t, cloud.UserCredentials(builder).Reveal()))
 	for name, login := range all {
 		t.Run(name, func(t *testing.T) {
 			cause := errors.New("the user left")
@@ -69,6 +73,24 @@ func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
 			<-arrived
 		})
 	}
+	t.Run("metadata server", func(t *testing.T) {
+		noAmbient(t)
+		s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			arrived <- true
+			<-r.Context().Done()
+		}))
+		t.Cleanup(s.Close)
+		t.Setenv("GCE_METADATA_HOST", s.Listener.Addr().String())
+		cause := errors.New("the user left")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		go func() {
+			<-arrived
+			cancel(cause)
+		}()
+		_, err := p.Credential(ctx, profile(n, credentials.Login{Ambient: true}))
+		require.ErrorIs(t, err, cause)
+		require.ErrorIs(t, err, registry.ErrCanceled)
+	})
 }
 
 func TestAnswersThatAreNone(t *testing.T) {
@@ -80,7 +102,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 	}{
 		"throttled":               {status(429, `{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"Quota exceeded"}}`), registry.ErrRateLimited, time.Minute},
 		"throttled for a time":    {header("Retry-After", "7", 429, `{}`), registry.ErrRateLimited, 7 * time.Second},
-		"throttled for ever":      {header("Retry-After", "999999999999", 429, `{}`), registry.ErrRateLimited, time.Hour},
+		"throttled for ever":      {header("Retry-After", "999999999999", 429, `{}`), registry.ErrRateLimited, 15 * time.Minute},
 		"failed":                  {status(503, `{"error":{"code":503,"status":"UNAVAILABLE"}}`), registry.ErrUnavailable, 0},
 		"a page of a proxy":       {status(407, `<html>log in</html>`), registry.ErrUnavailable, 0},
 		"a page of a network":     {status(200, `<html>log in</html>`), registry.ErrUnavailable, 0},
