@@ -58,13 +58,13 @@ func publish(t *testing.T, client kubernetes.Interface, pod *corev1.Pod) {
 	require.NoError(t, err)
 }
 
-// A record is what an Evictor did.
-type record struct {
+// Evictions are what an Evictor did.
+type evictions struct {
 	mu   sync.Mutex
 	errs map[string][]error // By pod.
 }
 
-func (r *record) add(_, pod string, err error) {
+func (r *evictions) add(_, pod string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.errs == nil {
@@ -73,7 +73,7 @@ func (r *record) add(_, pod string, err error) {
 	r.errs[pod] = append(r.errs[pod], err)
 }
 
-func (r *record) of(pod string) []error {
+func (r *evictions) of(pod string) []error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.errs[pod])
@@ -96,7 +96,7 @@ func TestEvictor(t *testing.T) {
 	for _, s := range slices.Concat(stay, leave) {
 		publish(t, r, s.pod("evict-1"))
 	}
-	var seen record
+	var seen evictions
 	background(t, (&kube.Evictor{Cluster: r.Controller.Cluster, Interval: time.Millisecond, OnEvict: seen.add}).Start)
 	require.NoError(t, r.WriteAccount(t.Context(), "evict-1", pullsecrettest.AccountObject{Name: "default", PullSecrets: []string{"theirs"}}))
 
@@ -127,7 +127,7 @@ func TestEvictorDoesNotEvictSuccessors(t *testing.T) {
 	other.CreationTimestamp = metav1.NewTime(time.Now().Add(2 * time.Minute)) // The oldest goes first, this one last.
 	publish(t, client, other)
 
-	var seen record
+	var seen evictions
 	evictor(t, client, &seen)
 	require.Eventually(t, func() bool { return seen.of("other") != nil }, 5*time.Second, 10*time.Millisecond)
 	require.Equal(t, []error{nil}, seen.of("first"))
@@ -145,7 +145,7 @@ func TestEvictorReportsWhatMayNotGo(t *testing.T) {
 		return true, nil, apierrors.NewTooManyRequests("it would violate the pod's disruption budget", 10)
 	})
 	publish(t, client, stuck{name: "guarded", owner: "ReplicaSet", reason: "ImagePullBackOff"}.pod("shop"))
-	var seen record
+	var seen evictions
 	evictor(t, client, &seen)
 	require.Eventually(t, func() bool { return seen.of("guarded") != nil }, 5*time.Second, 10*time.Millisecond)
 	err := seen.of("guarded")[0]
@@ -163,7 +163,7 @@ func linked(t *testing.T) *fake.Clientset {
 	)
 }
 
-func evictor(t *testing.T, client kubernetes.Interface, seen *record) {
+func evictor(t *testing.T, client kubernetes.Interface, seen *evictions) {
 	t.Helper()
 	cluster := &kube.Cluster{Client: client}
 	background(t, cluster.Run)

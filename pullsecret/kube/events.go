@@ -1,0 +1,70 @@
+package kube
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/regcred/regcred/pullsecret"
+)
+
+// Events tells of problems by events of Kubernetes, on the secrets and the service accounts that they are about. The
+// same problem is told once an hour, which is how long a cluster keeps an event. Problems of a target in all places have
+// no such object: [Pass.Ready] says them.
+//
+// Set the fields before the first use; it is safe for concurrent use and must not be copied.
+type Events struct {
+	// Recorder writes the events: that of a manager, or of a record.EventBroadcaster. It is required.
+	Recorder record.EventRecorder
+
+	mu   sync.Mutex
+	told map[told]time.Time
+}
+
+// A told is a problem that was told of.
+type told struct{ kind, namespace, name, reason string }
+
+const tellAgain = time.Hour
+
+// Tell tells of the problems of a pass. It sends no request itself, and is made to be called by Controller.OnPass.
+func (e *Events) Tell(p Pass) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	there := make(map[told]bool, len(p.Result.Problems))
+	for _, problem := range p.Result.Problems {
+		if problem.Namespace == "" {
+			continue
+		}
+		key := toldOf(problem)
+		there[key] = true
+		if at, ok := e.told[key]; ok && now.Sub(at) < tellAgain {
+			continue
+		}
+		if e.told == nil {
+			e.told = make(map[told]time.Time)
+		}
+		e.told[key] = now
+		object := &corev1.ObjectReference{APIVersion: "v1", Kind: key.kind, Namespace: key.namespace, Name: key.name}
+		e.Recorder.Event(object, corev1.EventTypeWarning, key.reason, problem.Err.Error())
+	}
+	if p.Err != nil {
+		return // What was not looked at may still be wrong.
+	}
+	for key := range e.told {
+		if !there[key] && (len(p.Namespaces) == 0 || slices.Contains(p.Namespaces, key.namespace)) {
+			delete(e.told, key)
+		}
+	}
+}
+
+func toldOf(p pullsecret.Problem) told {
+	kind := "Secret"
+	if p.Target == "" { // A service account may name the secrets of several targets.
+		kind = "ServiceAccount"
+	}
+	return told{kind, p.Namespace, p.Name, p.Reason()}
+}

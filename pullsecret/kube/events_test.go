@@ -1,0 +1,67 @@
+package kube_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/pullsecret/kube"
+	"github.com/regcred/regcred/pullsecret/pullsecrettest"
+)
+
+func TestEventsAreToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		recorder := record.NewFakeRecorder(10)
+		events := &kube.Events{Recorder: recorder}
+		pass := func(problems ...pullsecret.Problem) kube.Pass {
+			return kube.Pass{Result: pullsecret.Result{Problems: problems}}
+		}
+		tells := func(p kube.Pass, lines ...string) {
+			t.Helper()
+			events.Tell(p)
+			for _, line := range lines {
+				require.NotEmpty(t, recorder.Events)
+				require.Equal(t, line, <-recorder.Events)
+			}
+			require.Empty(t, recorder.Events)
+		}
+		foreign := pullsecret.Problem{Target: "regcred", Namespace: "shop", Name: "regcred", Err: pullsecret.ErrForeign}
+		line := "Warning NameTaken a secret of that name belongs to somebody else"
+		tells(pass(foreign, pullsecret.Problem{Target: "regcred", Err: errors.New("no object")}), line)
+		tells(pass(foreign))
+		tells(kube.Pass{Err: pullsecret.ErrUnavailable})
+		tells(kube.Pass{Namespaces: []string{"other"}})
+		tells(pass(foreign))
+		time.Sleep(time.Hour)
+		tells(pass(foreign), line)
+		tells(kube.Pass{Namespaces: []string{"shop"}})
+		tells(pass(foreign), line) // It came back.
+	})
+}
+
+func TestEventsAreWritten(t *testing.T) {
+	r := start(t, "events")
+	require.NoError(t, r.CreateNamespace(t.Context(), "loud", nil))
+	require.NoError(t, r.WriteAccount(t.Context(), "loud", pullsecrettest.AccountObject{Name: "default"}))
+	client, err := kube.NewClient(withRights(t, "regcred-events"))
+	require.NoError(t, err)
+	broadcaster := record.NewBroadcaster()
+	defer broadcaster.Shutdown()
+	broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	events := &kube.Events{Recorder: broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "regcred"})}
+	events.Tell(kube.Pass{Result: pullsecret.Result{Problems: []pullsecret.Problem{{Namespace: "loud", Name: "default", Err: pullsecret.ErrContested}}}})
+	require.Eventually(t, func() bool {
+		list, err := r.CoreV1().Events("loud").List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.kind=ServiceAccount,involvedObject.name=default"})
+		require.NoError(t, err)
+		return len(list.Items) == 1 && list.Items[0].Reason == "Contested"
+	}, 5*time.Second, 20*time.Millisecond)
+}
