@@ -1,6 +1,7 @@
 package validate_test
 
 import (
+	"context"
 	"encoding/pem"
 	"fmt"
 	"net"
@@ -15,6 +16,10 @@ import (
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
 )
+
+// host is an address that is nobody's (RFC 5737), and stands for the server. With one of loopback, go-containerregistry
+// would try plain HTTP as well; a name, regclient would look up.
+const host = "192.0.2.1"
 
 // A server is a registry with images, over TLS on loopback.
 type server struct {
@@ -39,10 +44,13 @@ func newServer(tb testing.TB, repositories, tags int, scheme, protocol string, d
 		}
 	}
 	s.StartTLS()
-	tb.Cleanup(s.Close)
+	tb.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+	})
 	for t := range tags {
 		for i := range repositories {
-			image := registry.Image{Host: s.host(), Repository: fmt.Sprintf("team/app%03d", i), Tag: fmt.Sprintf("v%d", t)}
+			image := registry.Image{Host: host, Repository: fmt.Sprintf("team/app%03d", i), Tag: fmt.Sprintf("v%d", t)}
 			if _, err := r.Add(image.Repository+":"+image.Tag, registrytest.Image{}); err != nil {
 				tb.Fatal(err)
 			}
@@ -55,22 +63,25 @@ func newServer(tb testing.TB, repositories, tags int, scheme, protocol string, d
 	return s
 }
 
-func (s *server) host() string { return s.Listener.Addr().String() }
-
 // work returns the work to be done, with transports that have no connection yet.
 func (s *server) work(tb testing.TB, atOnce int) work {
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 	transport := registry.Transport{CABundle: string(ca), Proxy: registry.Direct}
-	w := work{
-		host: s.host(), images: slices.Clone(s.images), atOnce: atOnce,
-		transport: transport, transports: &registry.Transports{MaxConnsPerHost: atOnce},
-	}
-	if _, err := w.transports.For(transport); err != nil {
+	w := work{images: slices.Clone(s.images), atOnce: atOnce, transport: transport}
+	w.transports = &registry.Transports{MaxConnsPerHost: atOnce}
+	own, err := w.transports.For(transport)
+	if err != nil {
 		tb.Fatal(err)
 	}
-	var err error
 	if w.way, err = transport.HTTP(); err != nil {
 		tb.Fatal(err)
+	}
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, s.Listener.Addr().String())
+	}
+	for _, h := range []*http.Transport{own, w.way} {
+		h.DialContext = dial
+		h.TLSClientConfig.ServerName = "example.com" // As the certificates of httptest say.
 	}
 	return w
 }

@@ -30,7 +30,6 @@ const username, password = "ann", "right"
 
 // A work is images to check at a registry.
 type work struct {
-	host   string
 	images []registry.Image
 	atOnce int
 
@@ -118,7 +117,7 @@ var peers = map[string]peer{
 		})
 	},
 	"oras": func(ctx context.Context, w work) error {
-		login := auth.StaticCredential(w.host, auth.Credential{Username: username, Password: password})
+		login := auth.StaticCredential(host, auth.Credential{Username: username, Password: password})
 		client := &auth.Client{Client: &http.Client{Transport: w.way}, Cache: auth.NewCache(), Credential: login}
 		return w.each(func(i registry.Image) error {
 			repo, err := orasremote.NewRepository(i.Name())
@@ -131,9 +130,9 @@ var peers = map[string]peer{
 		})
 	},
 	"regclient": func(ctx context.Context, w work) error {
-		host := config.Host{Name: w.host, Hostname: w.host, TLS: config.TLSEnabled, User: username, Pass: password}
-		host.ReqConcurrent = int64(w.atOnce) // Its default is 3.
-		client := regclient.New(regclient.WithConfigHost(host), regclient.WithRegOpts(reg.WithTransport(w.way)))
+		way := config.Host{Name: host, Hostname: host, TLS: config.TLSEnabled, User: username, Pass: password}
+		way.ReqConcurrent = int64(w.atOnce) // Its default is 3.
+		client := regclient.New(regclient.WithConfigHost(way), regclient.WithRegOpts(reg.WithTransport(w.way)))
 		return w.each(func(i registry.Image) error {
 			r, err := ref.New(i.String())
 			if err != nil {
@@ -165,7 +164,7 @@ func limit(ctx context.Context, w work) error {
 		req.Header.Set("Accept", "application/vnd.oci.image.manifest.v1+json")
 		return client.Do(req)
 	}
-	res, err := do(http.MethodGet, "https://"+w.host+"/v2/", "")
+	res, err := do(http.MethodGet, "https://"+host+"/v2/", "")
 	if err != nil {
 		return err
 	}
@@ -181,7 +180,7 @@ func limit(ctx context.Context, w work) error {
 				query.Add("scope", "repository:"+i.Repository+":pull")
 			}
 		}
-		res, err := do(http.MethodGet, "https://"+w.host+"/auth/token?"+query.Encode(), authorization)
+		res, err := do(http.MethodGet, "https://"+host+"/auth/token?"+query.Encode(), authorization)
 		if err != nil {
 			return err
 		}
@@ -194,7 +193,7 @@ func limit(ctx context.Context, w work) error {
 		authorization = "Bearer " + token.Token
 	}
 	return w.each(func(i registry.Image) error {
-		res, err := do(http.MethodHead, "https://"+w.host+"/v2/"+i.Repository+"/manifests/"+i.Reference(), authorization)
+		res, err := do(http.MethodHead, "https://"+host+"/v2/"+i.Repository+"/manifests/"+i.Reference(), authorization)
 		if err != nil {
 			return err
 		}
@@ -216,14 +215,17 @@ func basic() string {
 // Every peer does the work that is measured.
 func TestPeers(t *testing.T) {
 	for name, peer := range peers {
-		s := newServer(t, 10, 2, "bearer", "h2", 0)
-		w := s.work(t, 4)
-		if err := peer(t.Context(), w); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		w.images[0].Tag = "gone"
-		if peer(t.Context(), w) == nil {
-			t.Errorf("%s does not see that an image is missing", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, 10, 2, "bearer", "h2", 0)
+			w := s.work(t, 4)
+			defer w.close()
+			if err := peer(t.Context(), w); err != nil {
+				t.Error(err)
+			}
+			w.images[0].Tag = "gone"
+			if peer(t.Context(), w) == nil {
+				t.Error("it does not see that an image is missing")
+			}
+		})
 	}
 }
