@@ -51,8 +51,11 @@ func newRegcred(t *testing.T, config *rest.Config, _ int) contestant {
 		name := secretName(p)
 		byName[name] = p
 		r.targets = append(r.targets, pullsecret.Target{
-			Name:       name,
-			Profiles:   []registry.Profile{{Name: name, Kind: registry.Custom, Endpoint: host(p), Login: credentials.Login{Username: "u", Password: credentials.NewSecret("p")}}},
+			Name: name,
+			Profiles: []registry.Profile{{
+				Name: name, Kind: registry.Custom, Endpoint: host(p),
+				Login: credentials.Login{Username: "u", Password: credentials.NewSecret("p")},
+			}},
 			Namespaces: pullsecret.Selection{Names: []string{"team-*"}},
 			Accounts:   pullsecret.Selection{Names: []string{"default"}},
 		})

@@ -103,7 +103,8 @@ func passwordsOf(word string) []string {
 func furnish(ctx context.Context, client kubernetes.Interface, n int) error {
 	foreign := map[string][]byte{"data": make([]byte, foreignSize)}
 	return each(n, func(i int) error {
-		if _, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace(i)}}, metav1.CreateOptions{}); err != nil {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace(i)}}
+		if _, err := client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
 			return err
 		}
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
@@ -113,7 +114,8 @@ func furnish(ctx context.Context, client kubernetes.Interface, n int) error {
 		if i >= maxForeign {
 			return nil
 		}
-		_, err := client.CoreV1().Secrets(namespace(i)).Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "foreign"}, Data: foreign}, metav1.CreateOptions{})
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "foreign"}, Data: foreign}
+		_, err := client.CoreV1().Secrets(namespace(i)).Create(ctx, secret, metav1.CreateOptions{})
 		return err
 	})
 }

@@ -96,22 +96,26 @@ func (f *fleet) next() func() int64 {
 }
 
 func newController(client kubernetes.Interface, name, secret string, password func() int64) *kube.Controller {
+	issue := func(context.Context, registry.Profile) (credentials.Credential, error) {
+		n := password()
+		at := time.Unix(1_700_000_000+n, 0)
+		return credentials.Credential{
+			Username: "robot", Password: credentials.NewSecret(strconv.FormatInt(n, 10)), IssuedAt: at, ExpiresAt: at.AddDate(9, 0, 0),
+		}, nil
+	}
 	cluster := &kube.Cluster{Client: client, Owner: name}
 	target := pullsecret.Target{
-		Name:       secret,
-		Profiles:   []registry.Profile{{Name: "team", Kind: registry.Custom, Endpoint: "registry.example.com", Login: credentials.Login{Username: "u", Password: credentials.NewSecret("p")}}},
+		Name: secret,
+		Profiles: []registry.Profile{{
+			Name: "team", Kind: registry.Custom, Endpoint: "registry.example.com",
+			Login: credentials.Login{Username: "u", Password: credentials.NewSecret("p")},
+		}},
 		Namespaces: pullsecret.Selection{Names: []string{name + "-*"}},
 		Accounts:   pullsecret.Selection{Names: []string{"default"}},
 	}
 	return &kube.Controller{
 		Cluster: cluster,
-		Syncer: &pullsecret.Syncer{Cluster: cluster, Owner: name, Credential: func(context.Context, registry.Profile) (credentials.Credential, error) {
-			n := password()
-			at := time.Unix(1_700_000_000+n, 0)
-			return credentials.Credential{
-				Username: "robot", Password: credentials.NewSecret(strconv.FormatInt(n, 10)), IssuedAt: at, ExpiresAt: at.AddDate(9, 0, 0),
-			}, nil
-		}},
+		Syncer:  &pullsecret.Syncer{Cluster: cluster, Owner: name, Credential: issue},
 		Targets: func(context.Context) ([]pullsecret.Target, error) { return []pullsecret.Target{target}, nil },
 	}
 }
@@ -192,13 +196,15 @@ func (f *fleet) differs(t *testing.T, secret string, password int64) string {
 // seeded returns random numbers, and prints where they begin: REGCRED_SEED makes them the same again.
 func seeded(t *testing.T) *rand.Rand {
 	t.Helper()
-	seed := setting(t, "REGCRED_SEED", uint64(time.Now().UnixNano()), func(text string) (uint64, error) { return strconv.ParseUint(text, 10, 64) })
+	seed := setting(t, "REGCRED_SEED", int(time.Now().UnixNano()), strconv.Atoi)
 	t.Logf("REGCRED_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
+	return rand.New(rand.NewPCG(uint64(seed), 0))
 }
 
 // nap sleeps for a random time that is shorter than that.
-func nap(random *rand.Rand, most time.Duration) { time.Sleep(time.Duration(random.Int64N(int64(most)))) }
+func nap(random *rand.Rand, most time.Duration) {
+	time.Sleep(time.Duration(random.Int64N(int64(most))))
+}
 
 func setting[T any](t *testing.T, name string, usual T, parse func(string) (T, error)) T {
 	t.Helper()
@@ -379,7 +385,8 @@ func TestProcessDies(t *testing.T) {
 	start := func(i int) *exec.Cmd {
 		command := exec.Command(os.Args[0])
 		command.Stderr = os.Stderr
-		command.Env = append(os.Environ(), childEnv+"="+strings.Join([]string{kubeconfig, f.name, secretOf(i), strconv.FormatInt(f.password.Add(1), 10)}, "|"))
+		task := []string{kubeconfig, f.name, secretOf(i), strconv.FormatInt(f.password.Add(1), 10)}
+		command.Env = append(os.Environ(), childEnv+"="+strings.Join(task, "|"))
 		require.NoError(t, command.Start())
 		return command
 	}

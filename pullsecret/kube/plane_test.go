@@ -57,7 +57,8 @@ func newPlane(t *testing.T) *plane {
 	if why != nil {
 		testtool.Missing(t, why.Error())
 	}
-	p := &plane{t: t, dir: t.TempDir(), bin: bin, client: "http://127.0.0.1:" + freePort(t), peer: "http://127.0.0.1:" + freePort(t), port: freePort(t)}
+	p := &plane{t: t, dir: t.TempDir(), bin: bin, port: freePort(t)}
+	p.client, p.peer = "http://127.0.0.1:"+freePort(t), "http://127.0.0.1:"+freePort(t)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
@@ -105,9 +106,12 @@ func (p *plane) startEtcd() {
 func (p *plane) startAPI() {
 	p.t.Helper()
 	key := filepath.Join(p.dir, "key.pem")
-	p.api = p.run("kube-apiserver", "--etcd-servers="+p.client, "--cert-dir="+filepath.Join(p.dir, "certs"), "--bind-address=127.0.0.1", "--secure-port="+p.port,
-		"--token-auth-file="+filepath.Join(p.dir, "tokens.csv"), "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount",
-		"--service-cluster-ip-range=10.0.0.0/24", "--service-account-issuer=https://test", "--service-account-key-file="+key, "--service-account-signing-key-file="+key)
+	p.api = p.run("kube-apiserver",
+		"--bind-address=127.0.0.1", "--secure-port="+p.port, "--cert-dir="+filepath.Join(p.dir, "certs"),
+		"--etcd-servers="+p.client, "--service-cluster-ip-range=10.0.0.0/24",
+		"--token-auth-file="+filepath.Join(p.dir, "tokens.csv"), "--authorization-mode=RBAC",
+		"--service-account-issuer=https://test", "--service-account-key-file="+key, "--service-account-signing-key-file="+key,
+		"--disable-admission-plugins=ServiceAccount")
 	client, err := kubernetes.NewForConfig(p.config)
 	require.NoError(p.t, err)
 	p.ready("kube-apiserver", func(ctx context.Context) error {
