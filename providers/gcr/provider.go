@@ -6,8 +6,8 @@
 // impersonation of another service account. Package gcrtest has a Google Cloud for tests, in memory.
 //
 // It does not cache: an access token is good for an hour, for all registries that its owner may pull from, so put a
-// [credentials.Cache] before it. It does not ask whether a repository may be pulled: package validate does. It starts
-// no programs.
+// [credentials.Cache] before it. It does not ask whether a repository may be pulled: package validate does. No profile
+// makes it start a program.
 package gcr
 
 import (
