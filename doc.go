@@ -24,10 +24,11 @@
 //   - [github.com/regcred/regcred/credentials]: secrets that do not leak, logins, credentials, and the cache that keeps
 //     them fresh.
 //   - [github.com/regcred/regcred/validate]: does the login work, can the image be pulled?
-//   - [github.com/regcred/regcred/pullsecret]: what a kubelet reads, and what it does with it.
+//   - [github.com/regcred/regcred/pullsecret]: what a kubelet reads, what it does with it, and how to keep it in clusters.
 //   - [github.com/regcred/regcred/registry/registrytest]: a registry in memory that wants a login, for tests. The
 //     providers of clouds have fakes beside them.
 //
-// Nothing of Kubernetes is compiled in. It does not run anything of its own accord: what is to happen in the
+// Package pullsecret/kube, for a real Kubernetes API, and providers/system/server, a registry of one's own, are modules of
+// their own. Nothing of Kubernetes is compiled in here. The library does not run anything of its own accord: what is to happen in the
 // background, [credentials.Cache.Run], is called by the program.
 package regcred
