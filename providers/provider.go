@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -177,14 +178,14 @@ func (s Set) Scope(p registry.Profile) string {
 // for, as a [registry.Error] with [registry.ErrNoProfile].
 func (s Set) Validate(p registry.Profile) error {
 	if p.Kind != "" && s[p.Kind] == nil {
-		kinds := make([]string, 0, len(s))
+		var kinds []string
 		for _, kind := range slices.Sorted(maps.Keys(s)) {
 			kinds = append(kinds, string(kind))
 		}
 		return &registry.Error{
 			Op: "find provider", Ref: "for " + subject(p), Code: registry.ErrNoProfile,
 			Hint: "use one of the kinds that this program has providers for, or add the provider to its providers.Set",
-			Err:  fmt.Errorf("no provider for kind %q; there are: %s", p.Kind, strings.Join(kinds, ", ")),
+			Err:  fmt.Errorf("no provider for kind %q; there are: %s", p.Kind, cmp.Or(strings.Join(kinds, ", "), "none")),
 		}
 	}
 	return Validate(s[p.Kind], p)

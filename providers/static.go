@@ -2,7 +2,6 @@ package providers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -36,12 +35,10 @@ func (s Static) Credential(ctx context.Context, p registry.Profile) (credentials
 		Password:  p.Login.Password,
 		ExpiresAt: p.Login.ExpiresAt,
 	}
+	// A valid login that is a user name and password, or says anonymous, can only be expired.
 	if err := c.Validate(time.Now()); err != nil {
-		code := registry.ErrInvalid
-		if errors.Is(err, credentials.ErrExpired) {
-			code = registry.ErrExpired
-		}
-		return credentials.Credential{}, fail(p, code, "put a new password or token into the profile, with its expiry", err)
+		return credentials.Credential{}, fail(p, registry.ErrExpired,
+			"put a new password or token into the profile, with its expiry", err)
 	}
 	return c, nil
 }

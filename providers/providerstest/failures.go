@@ -19,15 +19,13 @@ type failure struct {
 }
 
 // unusable are logins that no provider can use.
-var unusable = map[string]func(l *credentials.Login){
-	"no login":                     func(l *credentials.Login) { *l = credentials.Login{} },
-	"a login of two kinds":         func(l *credentials.Login) { l.Anonymous, l.Ambient = true, true },
-	"a password without user name": func(l *credentials.Login) { *l = credentials.Login{Password: credentials.NewSecret("hunter22")} },
-	"a user name without password": func(l *credentials.Login) { *l = credentials.Login{Username: "user"} },
-	"a password with its line end": func(l *credentials.Login) {
-		*l = credentials.Login{Username: "u", Password: credentials.NewSecret("hunter22\n")}
-	},
-	"an AWS key without its secret": func(l *credentials.Login) { *l = credentials.Login{AWS: &credentials.AWSLogin{AccessKeyID: "AKIA"}} },
+var unusable = map[string]credentials.Login{
+	"no login":                      {},
+	"a login of two kinds":          {Anonymous: true, Username: "user", Password: credentials.NewSecret("hunter22")},
+	"a password without user name":  {Password: credentials.NewSecret("hunter22")},
+	"a user name without password":  {Username: "user"},
+	"a password with its line end":  {Username: "u", Password: credentials.NewSecret("hunter22\n")},
+	"an AWS key without its secret": {AWS: &credentials.AWSLogin{AccessKeyID: "AKIA"}},
 }
 
 // failures makes every call of the subject that has to fail.
@@ -37,9 +35,9 @@ func (s Subject) failures(ctx context.Context) []failure {
 		c, err := provider.Credential(ctx, p)
 		all = append(all, failure{what, p, c, err})
 	}
-	for what, spoil := range unusable {
+	for what, login := range unusable {
 		p := clone(s.Profiles[0])
-		spoil(&p.Login)
+		p.Login = login
 		call(what, s.Provider, p)
 	}
 	for _, p := range s.Refused {

@@ -36,7 +36,9 @@ func (f *Fake) Calls() int { return int(f.calls.Load()) }
 // Credential does what the fields say. It is [registry.ErrInvalid] for a profile that is not valid.
 func (f *Fake) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	fail := func(code registry.Code, err error) (credentials.Credential, error) {
-		return credentials.Credential{}, &registry.Error{Op: "get fake credential", Ref: fmt.Sprintf("for profile %q", p.Name), Code: code, Err: err}
+		return credentials.Credential{}, &registry.Error{
+			Op: "get fake credential", Ref: fmt.Sprintf("for profile %q", p.Name), Code: code, Err: err,
+		}
 	}
 	if ctx.Err() != nil {
 		return fail(registry.ErrCanceled, context.Cause(ctx))
@@ -61,7 +63,8 @@ func (f *Fake) Credential(ctx context.Context, p registry.Profile) (credentials.
 		return credentials.Credential{Anonymous: true}, nil
 	}
 	now := time.Now()
-	c := credentials.Credential{Username: "fake", Password: credentials.NewSecret(fmt.Sprintf("fake-secret-%d", call)), IssuedAt: now}
+	password := credentials.NewSecret(fmt.Sprintf("fake-secret-%d", call))
+	c := credentials.Credential{Username: "fake", Password: password, IssuedAt: now}
 	if f.Lifetime > 0 {
 		c.ExpiresAt = now.Add(f.Lifetime)
 	}

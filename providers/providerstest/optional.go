@@ -25,7 +25,8 @@ func validateAgrees(ctx context.Context, s Subject) error {
 		refused := v.Validate(p) != nil
 		_, err := s.Provider.Credential(ctx, p)
 		if invalid := errors.Is(err, registry.ErrInvalid); refused != invalid {
-			errs = append(errs, fmt.Errorf("profile %q: refused by Validate: %t; ErrInvalid of Credential: %t", p.Name, refused, invalid))
+			errs = append(errs, fmt.Errorf("profile %q: refused by Validate: %t; ErrInvalid of Credential: %t",
+				p.Name, refused, invalid))
 		}
 	}
 	return errors.Join(errs...)
