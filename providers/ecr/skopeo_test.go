@@ -1,12 +1,9 @@
 package ecr_test
 
 import (
-	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,14 +24,11 @@ func skopeo(t *testing.T, n *fakenet.Network, p registry.Profile, c credentials.
 	secret, err := pullsecret.Build(pullsecret.Entry{Profile: p, Credential: c})
 	require.NoError(t, err)
 	dir := t.TempDir()
+	authFile := filepath.Join(dir, "auth.json")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ca.crt"), []byte(n.CA), 0o600))
-	authFile := filepath.Join(t.TempDir(), "auth.json")
 	require.NoError(t, os.WriteFile(authFile, secret.Reveal(), 0o600))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "skopeo", "--insecure-policy", "inspect", "--authfile", authFile, "--cert-dir", dir, "docker://"+image)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTPS_PROXY=" + n.URL}
-	out, err := cmd.CombinedOutput()
+	out, err := testtool.Run(t, []string{"HOME=" + dir, "HTTPS_PROXY=" + n.URL, "NO_PROXY="}, "skopeo", "--insecure-policy", "inspect",
+		"--authfile", authFile, "--cert-dir", dir, "docker://"+image)
 	if err != nil {
 		t.Logf("skopeo: %s", out)
 	}
