@@ -4,6 +4,7 @@ package server_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -21,15 +22,19 @@ import (
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
+	"github.com/distribution/distribution/v3/registry/auth/token"
 	"github.com/distribution/distribution/v3/registry/handlers"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/providers/system/server"
 )
 
-// BenchmarkRegistry is this registry beside distribution's handlers alone, without accounts or tokens, and beside
-// Debian's docker-registry, which is distribution 2.8; all over files and without TLS, in one run:
+// BenchmarkRegistry is this registry beside distribution's handlers alone, which let in everybody; beside the same with
+// distribution's own check of tokens; and beside Debian's docker-registry, which is distribution 2.8 and lets in
+// everybody, too. All are over files and without TLS, in one run:
 //
 //	go test -run '^$' -bench Registry -count 10 . | benchstat -col /registry -
 //
@@ -44,9 +49,9 @@ func BenchmarkRegistry(b *testing.B) {
 		{"pull 64 MiB", (*side).pullLarge}, {"pull 1 KiB", (*side).pullSmall},
 		{"push 64 MiB", (*side).pushLarge}, {"push 1 KiB", (*side).pushSmall},
 	}
-	sides := map[string]func(*testing.B) *side{"distribution": plainSide, "debian": debianSide, "system": systemSide}
+	sides := map[string]func(*testing.B) *side{"distribution": plainSide, "tokens": tokenSide, "debian": debianSide, "system": systemSide}
 	for _, operation := range operations {
-		for _, name := range []string{"distribution", "debian", "system"} {
+		for _, name := range []string{"distribution", "tokens", "debian", "system"} {
 			b.Run("op="+operation.name+"/registry="+name, func(b *testing.B) {
 				s := sides[name](b)
 				before := s.processors(b)
@@ -103,15 +108,33 @@ func served(b *testing.B, handler http.Handler) string {
 	return s.URL
 }
 
-func plainSide(b *testing.B) *side {
-	config := &configuration.Configuration{Storage: configuration.Storage{
+func plainSide(b *testing.B) *side { return distributionSide(b, nil, "") }
+
+func tokenSide(b *testing.B) *side {
+	public, private, err := ed25519.GenerateKey(nil)
+	require.NoError(b, err)
+	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: public, KeyID: "key", Algorithm: "EdDSA", Use: "sig"}}})
+	require.NoError(b, err)
+	file := filepath.Join(b.TempDir(), "keys.json")
+	require.NoError(b, os.WriteFile(file, keys, 0o600))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: jose.JSONWebKey{Key: private, KeyID: "key"}}, nil)
+	require.NoError(b, err)
+	text, err := jwt.Signed(signer).Claims(token.ClaimSet{
+		Issuer: "issuer", Subject: "root", Audience: token.AudienceList{"service"}, Expiration: time.Now().Add(time.Hour).Unix(),
+		Access: []*token.ResourceActions{{Type: "repository", Name: "team/app", Actions: []string{"pull", "push"}}},
+	}).Serialize()
+	require.NoError(b, err)
+	return distributionSide(b, configuration.Auth{"token": {"realm": "realm", "issuer": "issuer", "service": "service", "jwks": file}}, text)
+}
+
+func distributionSide(b *testing.B, auth configuration.Auth, token string) *side {
+	app := handlers.NewApp(context.Background(), &configuration.Configuration{Auth: auth, Storage: configuration.Storage{
 		"filesystem":  {"rootdirectory": b.TempDir()},
 		"maintenance": {"uploadpurging": map[any]any{"enabled": false}},
 		"redirect":    {"disable": true},
-	}}
-	app := handlers.NewApp(context.Background(), config)
+	}})
 	b.Cleanup(func() { _ = app.Shutdown() })
-	return newSide(b, served(b, app), "", 0)
+	return newSide(b, served(b, app), token, 0)
 }
 
 func debianSide(b *testing.B) *side {

@@ -82,6 +82,9 @@ const maxLoggedName = 100
 // saw.
 func (r *Registry) client(req *http.Request) string {
 	addr := req.RemoteAddr
+	if len(r.config.TrustedProxies) == 0 {
+		return addr
+	}
 	forwarded := strings.Split(strings.Join(req.Header["X-Forwarded-For"], ","), ",")
 	for i := len(forwarded) - 1; i >= 0 && r.trusted(addr) && strings.TrimSpace(forwarded[i]) != ""; i-- {
 		addr = strings.TrimSpace(forwarded[i])
@@ -90,9 +93,6 @@ func (r *Registry) client(req *http.Request) string {
 }
 
 func (r *Registry) trusted(addr string) bool {
-	if len(r.config.TrustedProxies) == 0 {
-		return false
-	}
 	if ap, err := netip.ParseAddrPort(addr); err == nil {
 		addr = ap.Addr().String()
 	}
