@@ -41,7 +41,9 @@ func (driverFactory) Create(_ context.Context, parameters map[string]any) (stora
 
 // newApp returns distribution's handlers over the driver. There is no cache of blobs: one in memory goes wrong when
 // another replica, or a collection, removes a blob, and files are looked up as fast.
-func newApp(ctx context.Context, driver storagedriver.StorageDriver, controller auth.AccessController, secret string, redirect bool) (*handlers.App, error) {
+func newApp(
+	ctx context.Context, driver storagedriver.StorageDriver, controller auth.AccessController, secret string, redirect bool,
+) (*handlers.App, error) {
 	if err := register(); err != nil {
 		return nil, err
 	}

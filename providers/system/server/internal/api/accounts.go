@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
@@ -146,18 +147,9 @@ func (c changes) apply(a *accounts.Account) {
 	set(&a.Admin, c.Admin)
 	set(&a.Disabled, c.Disabled)
 	set(&a.ExpiresAt, c.ExpiresAt)
-	if c.Keys == nil {
-		return
+	if c.Keys != nil { // Keys are removed here, and made by newKey.
+		a.Keys = slices.DeleteFunc(a.Keys, func(k accounts.Key) bool { return !slices.Contains(*c.Keys, k.ID) })
 	}
-	var kept []accounts.Key
-	for _, k := range a.Keys {
-		for _, id := range *c.Keys { // A key that is named here and not there cannot come from here.
-			if k.ID == id {
-				kept = append(kept, k)
-			}
-		}
-	}
-	a.Keys = kept
 }
 
 var errSelf = invalid("you cannot take away your own rights, or delete yourself: have another admin do it")

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,13 +88,7 @@ func reaches(a accounts.Account, want accounts.Rule) bool {
 		return false
 	}
 	for _, action := range want.Actions {
-		has := false
-		for _, rule := range a.Rules {
-			for _, given := range rule.Actions {
-				has = has || given == action
-			}
-		}
-		if !has {
+		if !slices.ContainsFunc(a.Rules, func(r accounts.Rule) bool { return slices.Contains(r.Actions, action) }) {
 			return false
 		}
 	}
