@@ -98,6 +98,7 @@ func TestSetCredential(t *testing.T) {
 	}
 	_, err := providers.Set(nil).Credential(t.Context(), profile(nil))
 	require.ErrorIs(t, err, registry.ErrNoProfile)
+	require.ErrorContains(t, err, "there are: none")
 }
 
 func TestSetKnowsThatItsCallerLeft(t *testing.T) {
