@@ -132,7 +132,8 @@ func (i *Issuer) AtOnce() int {
 	return i.most
 }
 
-// Release ends the calls that hang: they issue what they would have.
+// Release ends at once the calls that are under way: they bring what they would have. A later call that hangs needs
+// another Release.
 func (i *Issuer) Release() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
