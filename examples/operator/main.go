@@ -9,6 +9,7 @@ import (
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/regcred/regcred/examples/operator/internal/operator"
@@ -25,7 +26,8 @@ func run(args []string) error {
 	flags := flag.NewFlagSet("operator", flag.ContinueOnError)
 	namespace := flags.String("namespace", "regcred-system", "the `namespace` of the operator: its secrets with logins are there")
 	election := flags.Bool("leader-elect", true, "let one of several replicas do the work")
-	metrics := flags.String("metrics", ":8080", "the `address` of the metrics; 0 for none")
+	evict := flags.Bool("evict", false, "evict pods that were created before their pull secret was there; see config/rbac.yaml")
+	serve := flags.String("metrics", ":8080", "the `address` of the metrics; 0 for none")
 	probes := flags.String("probes", ":8081", "the `address` of the health probes; 0 for none")
 	config := flags.String("kubeconfig", os.Getenv("KUBECONFIG"), "the `file` that says how to reach the cluster; empty inside of one")
 	if err := flags.Parse(args); err != nil {
@@ -39,9 +41,9 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := operator.NewManager(cluster, *namespace, ctrl.Options{
+	mgr, err := operator.NewManager(operator.Config{API: cluster, Namespace: *namespace, Evict: *evict, Metrics: metrics.Registry}, ctrl.Options{
 		LeaderElection: *election, LeaderElectionID: "regcred", LeaderElectionNamespace: *namespace, LeaderElectionReleaseOnCancel: true,
-		Metrics: server.Options{BindAddress: *metrics}, HealthProbeBindAddress: *probes,
+		Metrics: server.Options{BindAddress: *serve}, HealthProbeBindAddress: *probes,
 	})
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,7 +44,7 @@ func main() {
 func say(format string, a ...any) { fmt.Printf(format+"\n", a...) }
 
 func run(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
@@ -66,7 +67,7 @@ func run(ctx context.Context) (err error) {
 	defer hub.Close()
 	say("A registry that wants a login listens on %s.", hub.Host)
 
-	mgr, err := operator.NewManager(config, system, ctrl.Options{Metrics: server.Options{BindAddress: "0"}})
+	mgr, err := operator.NewManager(operator.Config{API: config, Namespace: system, Metrics: prometheus.NewRegistry()}, ctrl.Options{Metrics: server.Options{BindAddress: "0"}})
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/regcred/regcred"
 	"github.com/regcred/regcred/credentials"
@@ -31,6 +30,7 @@ import (
 	"github.com/regcred/regcred/providers/gcr"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/pullsecret/kube"
+	"github.com/regcred/regcred/pullsecret/pullsecretprom"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -64,23 +64,35 @@ func cacheOptions(namespace string) cache.Options {
 	}}
 }
 
-// NewManager returns a manager with all that the operator is. Its secrets with logins are in the namespace. The options
-// say the rest; their Scheme and Cache are the operator's.
-func NewManager(config *rest.Config, namespace string, options ctrl.Options) (ctrl.Manager, error) {
-	options.Scheme, options.Cache = scheme(), cacheOptions(namespace)
-	mgr, err := ctrl.NewManager(config, options)
+// A Config says where and how an operator works.
+type Config struct {
+	// API is the way to the cluster.
+	API *rest.Config
+	// Namespace is where the secrets with logins are.
+	Namespace string
+	// Evict lets pods be evicted that were created before their pull secret was there.
+	Evict bool
+	// Metrics is where they are registered.
+	Metrics prometheus.Registerer
+}
+
+// NewManager returns a manager with all that the operator is. The options say the rest; their Scheme and Cache are the
+// operator's.
+func NewManager(config Config, options ctrl.Options) (ctrl.Manager, error) {
+	options.Scheme, options.Cache = scheme(), cacheOptions(config.Namespace)
+	mgr, err := ctrl.NewManager(config.API, options)
 	if err != nil {
 		return nil, err
 	}
 	return mgr, errors.Join(
-		addOperator(mgr, config, namespace),
+		addOperator(mgr, config),
 		mgr.AddHealthzCheck("ping", healthz.Ping),
 		mgr.AddReadyzCheck("ping", healthz.Ping),
 	)
 }
 
-func addOperator(mgr ctrl.Manager, config *rest.Config, namespace string) error {
-	api, err := kube.NewClient(config)
+func addOperator(mgr ctrl.Manager, config Config) error {
+	api, err := kube.NewClient(config.API)
 	if err != nil {
 		return err
 	}
@@ -90,17 +102,30 @@ func addOperator(mgr ctrl.Manager, config *rest.Config, namespace string) error 
 	o := &operator{
 		client:  mgr.GetClient(),
 		events:  mgr.GetEventRecorderFor("regcred"),
-		logins:  &logins{watched: mgr.GetClient(), api: mgr.GetAPIReader(), namespace: namespace},
+		logins:  &logins{watched: mgr.GetClient(), api: mgr.GetAPIReader(), namespace: config.Namespace},
 		cluster: &kube.Cluster{Client: api, Owner: owner},
 	}
 	o.controller = &kube.Controller{
 		Cluster: o.cluster,
 		Syncer:  &pullsecret.Syncer{Cluster: o.cluster, Owner: owner, Credential: pipeline.Credential, Check: pipeline.Check},
 		Targets: o.targets,
-		OnPass:  o.report,
 	}
-	if err := metrics.Registry.Register(credentialsprom.New(&pipeline.Cache)); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
-		return err
+	passes := pullsecretprom.New(o.controller.Syncer)
+	events := &kube.Events{Recorder: o.events}
+	o.controller.OnPass = func(p kube.Pass) {
+		passes.Pass(p.Result, p.Err, len(p.Namespaces) > 0)
+		events.Tell(p)
+		o.report(p)
+	}
+	for _, collector := range []prometheus.Collector{credentialsprom.New(&pipeline.Cache), passes} {
+		if err := config.Metrics.Register(collector); err != nil {
+			return err
+		}
+	}
+	if config.Evict {
+		if err := mgr.Add(&kube.Evictor{Cluster: o.cluster}); err != nil {
+			return err
+		}
 	}
 	return errors.Join(
 		mgr.Add(manager.RunnableFunc(pipeline.Cache.Run)),

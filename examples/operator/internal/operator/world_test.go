@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +38,7 @@ type world struct {
 	client.Client // An administrator's.
 	t             *testing.T
 	hub           *registrytest.Server
+	metrics       *prometheus.Registry
 }
 
 func newWorld(t *testing.T) *world {
@@ -53,7 +55,7 @@ func newWorld(t *testing.T) *world {
 	s := scheme()
 	require.NoError(t, rbacv1.AddToScheme(s))
 	require.NoError(t, appsv1.AddToScheme(s))
-	w := &world{t: t}
+	w := &world{t: t, metrics: prometheus.NewRegistry()}
 	w.Client, err = client.New(config, client.Options{Scheme: s})
 	require.NoError(t, err)
 	for _, file := range []string{"namespace.yaml", "rbac.yaml", "deployment.yaml"} {
@@ -66,7 +68,7 @@ func newWorld(t *testing.T) *world {
 
 	restricted := rest.CopyConfig(config)
 	restricted.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + system + ":regcred-operator"}
-	mgr, err := NewManager(restricted, system, ctrl.Options{
+	mgr, err := NewManager(Config{API: restricted, Namespace: system, Evict: true, Metrics: w.metrics}, ctrl.Options{
 		LeaderElection: true, LeaderElectionID: "regcred", LeaderElectionNamespace: system, LeaderElectionReleaseOnCancel: true,
 		Metrics: server.Options{BindAddress: "0"},
 	})
@@ -153,7 +155,7 @@ func (w *world) published(namespace string) string {
 
 func (w *world) eventually(what string, f func() bool) {
 	w.t.Helper()
-	require.Eventually(w.t, f, 20*time.Second, 20*time.Millisecond, what)
+	require.Eventually(w.t, f, time.Minute, 20*time.Millisecond, what)
 }
 
 func (w *world) status() v1alpha1.RegistryProfileStatus {
@@ -169,5 +171,5 @@ func (w *world) becomes(status metav1.ConditionStatus, reason string, secrets in
 		last = w.status()
 		c := meta.FindStatusCondition(last.Conditions, "Ready")
 		return c != nil && c.Status == status && c.Reason == reason && last.Secrets == secrets
-	}, 20*time.Second, 20*time.Millisecond, "%s, not %s with %d secrets", fmt.Sprint(last), reason, secrets)
+	}, time.Minute, 20*time.Millisecond, "%s, not %s with %d secrets", fmt.Sprint(last), reason, secrets)
 }
