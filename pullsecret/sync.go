@@ -146,12 +146,10 @@ func (s *Syncer) Sync(ctx context.Context, targets []Target, namespaces ...strin
 	if err != nil {
 		return Result{NextAt: s.pace.unavailable(time.Now())}, fmt.Errorf("sync pull secrets: %w", err)
 	}
+	s.pace.forget(state, namespaces)
 	result, err := s.settle(ctx, p, state)
 	if err != nil {
 		return result, fmt.Errorf("sync pull secrets: %w", err)
-	}
-	if len(namespaces) == 0 {
-		s.pace.forget(state)
 	}
 	return result, nil
 }

@@ -2,6 +2,7 @@ package pullsecret
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -104,20 +105,20 @@ func (p *pace) unavailable(now time.Time) time.Time {
 	return at
 }
 
-// forget drops what is known of namespaces that are gone.
-func (p *pace) forget(state []Namespace) {
-	names := make([]string, len(state))
-	for i, ns := range state {
-		names[i] = ns.Name
+// forget drops what is known of namespaces that are gone or going, of those that were looked at: all, if none are named.
+// Who makes one of that name again undoes nothing.
+func (p *pace) forget(state []Namespace, looked []string) {
+	alive := make(map[string]bool, len(state))
+	for _, ns := range state {
+		alive[ns.Name] = !ns.Terminating
 	}
-	slices.Sort(names)
+	gone := func(name string) bool { return !alive[name] && (len(looked) == 0 || slices.Contains(looked, name)) }
+	if len(looked) > 0 && !slices.ContainsFunc(looked, gone) {
+		return // As nearly always.
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for o := range p.efforts {
-		if _, there := slices.BinarySearch(names, o.namespace); !there {
-			delete(p.efforts, o)
-		}
-	}
+	maps.DeleteFunc(p.efforts, func(o object, _ *effort) bool { return gone(o.namespace) })
 }
 
 func doubled(first, last time.Duration, times int) time.Duration {

@@ -355,6 +355,26 @@ func TestEndlessConflictsAreReportedAndComeBack(t *testing.T) {
 	})
 }
 
+func TestNamespaceThatComesBackIsNoFight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a", "b")
+		tg := target("one", profile("ecr"))
+		w.clean(tg)
+		for range 5 {
+			require.NoError(t, w.DeleteNamespace(t.Context(), "a"))
+			result, err := w.syncer.Sync(t.Context(), []pullsecret.Target{tg}, "a") // After an event.
+			require.NoError(t, err)
+			require.Empty(t, result.Changed)
+			w.RemoveNamespace("a")
+			require.NoError(t, w.CreateNamespace(t.Context(), "a", nil))
+			require.NoError(t, w.WriteAccount(t.Context(), "a", pullsecrettest.AccountObject{Name: "default"}))
+			result = w.sync(tg)
+			require.NoError(t, result.Err())
+			require.Len(t, result.Changed, 2)
+		}
+	})
+}
+
 func TestFightIsNoticedAndSlowsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a")
