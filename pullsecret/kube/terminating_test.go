@@ -1,0 +1,57 @@
+package kube_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/regcred/regcred/internal/testtool"
+)
+
+// TestNamespacesGo has the controllers of Kubernetes make service accounts and take namespaces away, as in any cluster:
+// the secret is there without anybody's help, goes with its namespace, and comes back with it.
+func TestNamespacesGo(t *testing.T) {
+	r := start(t, "going")
+	manageControllers(t)
+	for range 3 {
+		require.NoError(t, r.CreateNamespace(t.Context(), "going-1", nil))
+		r.becomesReady(t, "going-1")
+		require.NoError(t, r.DeleteNamespace(t.Context(), "going-1"))
+		r.Wake() // A pass over all while the namespace is on its way.
+		require.Eventually(t, func() bool {
+			_, err := r.CoreV1().Namespaces().Get(t.Context(), "going-1", metav1.GetOptions{})
+			return apierrors.IsNotFound(err)
+		}, 30*time.Second, 20*time.Millisecond, "something of ours keeps the namespace from going")
+	}
+}
+
+// manageControllers runs a kube-controller-manager until the test ends.
+func manageControllers(t *testing.T) {
+	t.Helper()
+	kubeconfig := writeKubeconfig(t, needAPI(t))
+	folder, err := testtool.ControlPlane()
+	require.NoError(t, err)
+	program := filepath.Join(folder, "kube-controller-manager")
+	if _, err := os.Stat(program); err != nil {
+		testtool.Missing(t, "there is no kube-controller-manager, so no namespace ever goes; scripts/kubernetes builds one")
+	}
+	command := exec.Command(program, "--kubeconfig="+kubeconfig, "--controllers=namespace-controller,serviceaccount-controller",
+		"--leader-elect=false", "--secure-port=0")
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	require.NoError(t, err)
+	command.Stdout, command.Stderr = log, log
+	require.NoError(t, command.Start())
+	t.Cleanup(func() {
+		(&process{command}).kill()
+		_ = log.Close()
+		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
+			t.Logf("kube-controller-manager:\n%s", text[max(0, len(text)-4000):])
+		}
+	})
+}
