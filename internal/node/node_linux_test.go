@@ -1,0 +1,266 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/regcred/regcred"
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/pullsecret/kube"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+)
+
+// An issuer makes the tokens of a robot. The registry accepts the last one only.
+type issuer struct {
+	registry *registrytest.Registry
+	token    atomic.Pointer[credentials.Secret]
+}
+
+func (i *issuer) rotate(token string) {
+	secret := credentials.NewSecret(token)
+	i.token.Store(&secret)
+	i.registry.SetAccounts(registrytest.Account{Username: "robot", Password: secret, Pull: []string{"acme/*"}})
+	i.registry.ExpireTokens()
+}
+
+func (i *issuer) Credential(context.Context, registry.Profile) (credentials.Credential, error) {
+	now := time.Now()
+	return credentials.Credential{Username: "robot", Password: *i.token.Load(), IssuedAt: now, ExpiresAt: now.Add(time.Hour)}, nil
+}
+
+// A world is the cluster, the registry, and the product between them. Namespaces with the label team are served.
+type world struct {
+	kubernetes.Interface
+	host       string // Of the registry.
+	issuer     *issuer
+	controller *kube.Controller
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	images := &registrytest.Registry{
+		Dialect:  registrytest.DistributionToken(),
+		Public:   []string{"public/*"},
+		Accounts: []registrytest.Account{{Username: "ci", Password: credentials.NewSecret("ci"), Push: []string{"*"}}},
+	}
+	server, err := registrytest.Start(images)
+	require.NoError(t, err)
+	t.Cleanup(server.Close)
+	sleep := program(t)
+	for _, repository := range []string{"first", "second", "named", "linked", "unknown"} {
+		_, err := images.Add("acme/"+repository, registrytest.Image{
+			Platforms: []string{"linux/" + runtime.GOARCH},
+			Files:     map[string]string{"sleep": sleep, "name": repository},
+		})
+		require.NoError(t, err)
+	}
+	pushPause(t, server, "acme/first", authn.Basic{Username: "ci", Password: "ci"})
+	w := &world{host: server.Host, issuer: &issuer{registry: images}}
+	w.issuer.rotate("token-1")
+
+	config := newCluster(t, server)
+	w.Interface, err = kube.NewClient(config)
+	require.NoError(t, err)
+	cluster := &kube.Cluster{Client: w.Interface}
+	pipeline := &regcred.Pipeline{Provider: providers.Set{registry.Custom: providers.Func(w.issuer.Credential)}}
+	target := pullsecret.Target{
+		Name: "regcred",
+		Profiles: []registry.Profile{{
+			Name: "acme", Kind: registry.Custom, Endpoint: server.Host + "/acme", Transport: server.Transport(),
+			// It opens the issuer, not the registry.
+			Login: credentials.Login{Username: "team", Password: credentials.NewSecret("key")},
+		}},
+		Namespaces: pullsecret.Selection{Names: []string{"*"}, Labels: func(labels map[string]string) bool {
+			_, ok := labels["team"]
+			return ok
+		}},
+		Accounts: pullsecret.Selection{Names: []string{"default"}},
+	}
+	w.controller = &kube.Controller{
+		Cluster: cluster,
+		Syncer:  &pullsecret.Syncer{Cluster: cluster, Credential: pipeline.Credential, Check: pipeline.Check},
+		Targets: func(context.Context) ([]pullsecret.Target, error) { return []pullsecret.Target{target}, nil },
+		OnPass: func(p kube.Pass) {
+			if err := errors.Join(p.Err, p.Result.Err()); err != nil {
+				t.Log("pass:", err)
+			}
+		},
+	}
+	pipeline.Cache.Hooks.Issued = func(credentials.Event) { w.controller.Wake() }
+	evictor := &kube.Evictor{Cluster: cluster, OnEvict: func(namespace, pod string, err error) {
+		t.Logf("evict %s/%s: %v", namespace, pod, err)
+	}}
+	background(t, pipeline.Cache.Run)
+	background(t, w.controller.Start)
+	background(t, evictor.Start)
+	return w
+}
+
+// background runs f until the test ends.
+func background(t *testing.T, f func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			require.NoError(t, err)
+		}
+	})
+}
+
+// namespace makes one, and waits for its account.
+func (w *world) namespace(t *testing.T, name string, labels map[string]string) {
+	t.Helper()
+	_, err := w.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	eventually(t, "a service account in "+name, func(ctx context.Context) bool {
+		_, err := w.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
+		return err == nil
+	})
+}
+
+// spec is that of a pod on the node which needs nothing but its image.
+func (w *world) spec(image string, pullSecrets ...string) corev1.PodSpec {
+	no, now := false, int64(0)
+	spec := corev1.PodSpec{
+		NodeName: "node", HostNetwork: true, AutomountServiceAccountToken: &no, EnableServiceLinks: &no, TerminationGracePeriodSeconds: &now,
+		Containers: []corev1.Container{{Name: "sleep", Image: w.host + "/" + image, Command: []string{"/sleep"}, ImagePullPolicy: corev1.PullIfNotPresent}},
+	}
+	kube.AddPullSecrets(&spec, pullSecrets...)
+	return spec
+}
+
+// create makes a pod of the name of its image's last part.
+func (w *world) create(t *testing.T, namespace, image string, pullSecrets ...string) (name string) {
+	t.Helper()
+	name = image[strings.LastIndex(image, "/")+1:]
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: w.spec(image, pullSecrets...)}
+	_, err := w.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{})
+	require.NoError(t, err)
+	return name
+}
+
+// pods returns those of the namespace whose names begin so.
+func (w *world) pods(ctx context.Context, namespace, prefix string) []corev1.Pod {
+	list, err := w.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil // It is asked again.
+	}
+	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return !strings.HasPrefix(p.Name, prefix) })
+}
+
+// runs waits until one of the pods whose names begin so runs.
+func (w *world) runs(t *testing.T, namespace, prefix string) {
+	t.Helper()
+	w.comes(t, namespace, prefix, "runs", func(s corev1.ContainerStatus) bool { return s.State.Running != nil })
+}
+
+// isStuck waits until one of them has tried to pull, and waits before it tries again.
+func (w *world) isStuck(t *testing.T, namespace, prefix string) {
+	t.Helper()
+	w.comes(t, namespace, prefix, "is stuck", func(s corev1.ContainerStatus) bool {
+		return s.State.Waiting != nil && s.State.Waiting.Reason == "ImagePullBackOff"
+	})
+}
+
+func (w *world) comes(t *testing.T, namespace, prefix, what string, so func(corev1.ContainerStatus) bool) {
+	t.Helper()
+	began, last := time.Now(), ""
+	defer func() {
+		t.Logf("pod %s/%s: %s after %v", namespace, prefix, last, time.Since(began).Round(100*time.Millisecond))
+	}()
+	eventually(t, fmt.Sprintf("a pod %s/%s that %s", namespace, prefix, what), func(ctx context.Context) bool {
+		for _, pod := range w.pods(ctx, namespace, prefix) {
+			last = string(pod.Status.Phase) + " " + pod.Status.Message
+			for _, status := range pod.Status.ContainerStatuses {
+				if status.State.Waiting != nil {
+					last = status.State.Waiting.Reason + " " + status.State.Waiting.Message
+				}
+				if so(status) {
+					last = what
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+func (w *world) ready(t *testing.T, namespace string, images ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for i := range images {
+		images[i] = w.host + "/" + images[i]
+	}
+	require.NoError(t, w.controller.EnsureReady(ctx, namespace, "default", images...))
+}
+
+func TestNodePullsWithWhatTheControllerPublished(t *testing.T) {
+	w := newWorld(t)
+	w.namespace(t, "shop", map[string]string{"team": "shop"})
+	w.namespace(t, "late", nil)
+	w.namespace(t, "foreign", nil)
+
+	// The pod names no secret; its account does.
+	w.ready(t, "shop", "acme/first")
+	w.create(t, "shop", "acme/first")
+	w.runs(t, "shop", "first")
+
+	// These are too early. One names the secret that is to come; the other relies on an account that is not linked yet.
+	w.create(t, "late", "acme/named", "regcred")
+	labels := map[string]string{"app": "linked"}
+	_, err := w.AppsV1().ReplicaSets("late").Create(t.Context(), &appsv1.ReplicaSet{
+		ObjectMeta: metav1.ObjectMeta{Name: "linked"},
+		Spec: appsv1.ReplicaSetSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: w.spec("acme/linked")},
+		},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	// And these get nothing, not even the image that is on the node already.
+	w.create(t, "foreign", "acme/first")
+	w.create(t, "foreign", "acme/unknown")
+	w.isStuck(t, "late", "named")
+	w.isStuck(t, "late", "linked")
+	w.isStuck(t, "foreign", "first")
+	w.isStuck(t, "foreign", "unknown")
+
+	// The old token ends early. Nobody tells but the registry.
+	w.issuer.rotate("token-2")
+	w.ready(t, "shop", "acme/second")
+	w.create(t, "shop", "acme/second")
+	w.runs(t, "shop", "second")
+
+	// The secret comes, and those that were stuck recover.
+	late, err := w.CoreV1().Namespaces().Get(t.Context(), "late", metav1.GetOptions{})
+	require.NoError(t, err)
+	late.Labels["team"] = "late"
+	_, err = w.CoreV1().Namespaces().Update(t.Context(), late, metav1.UpdateOptions{})
+	require.NoError(t, err)
+	w.runs(t, "late", "named")
+	w.runs(t, "late", "linked")
+
+	for _, pod := range w.pods(t.Context(), "foreign", "") {
+		require.Equal(t, corev1.PodPending, pod.Status.Phase, pod.Name)
+	}
+}
