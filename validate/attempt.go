@@ -134,7 +134,7 @@ func (c *call) image(ctx context.Context, image registry.Image, candidates []Can
 // a credential for an image does not pull without one; but a login that nobody needs may be left out.
 func (c *call) probePublic(ctx context.Context, r *Result, candidate *Candidate) {
 	last := &r.Attempts[len(r.Attempts)-1]
-	if last.Anonymous {
+	if last.Anonymous || len(last.Exchanges) == 0 { // It is the source that has no credential.
 		return
 	}
 	h := c.tried(candidate)

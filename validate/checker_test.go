@@ -172,6 +172,9 @@ func TestImageSourceFails(t *testing.T) {
 		"code": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
 			return credentials.Credential{}, &registry.Error{Op: "get credential", Code: registry.ErrDenied, Err: cause}
 		}), registry.ErrDenied},
+		"refused": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+			return credentials.Credential{}, &registry.Error{Op: "get credential", Code: registry.ErrUnauthorized, Err: cause}
+		}), registry.ErrUnauthorized},
 		"no code": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
 			return credentials.Credential{}, cause
 		}), registry.ErrUnknown},
