@@ -69,6 +69,17 @@ func TestManifestsFailWhereValidateDoes(t *testing.T) {
 	require.EqualError(t, err, pullsecret.Secret{}.Validate().Error())
 }
 
+// Many tools read JSON as YAML, which does not allow all that JSON does, and takes some of it for line breaks.
+func TestJSONIsYAML(t *testing.T) {
+	for text, want := range map[string]string{
+		"next\u0085line": `next\u0085line`, "mark\ufeff": `mark\ufeff`, "\u007f": `\u007f`, "\u2028": `\u2028`, "\u00e9": "\u00e9",
+	} {
+		manifest, err := pullsecret.Secret{Name: "a", Annotations: map[string]string{"a": text}}.JSON()
+		require.NoError(t, err)
+		require.Contains(t, string(manifest), `"annotations":{"a":"`+want+`"}`)
+	}
+}
+
 func TestSecretValidate(t *testing.T) {
 	long := func(n int) string { return strings.Repeat("a", n) }
 	label := func(key, value string) pullsecret.Secret {
