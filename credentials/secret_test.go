@@ -132,6 +132,15 @@ func TestDecodeJSON(t *testing.T) {
 	}
 }
 
+// An error of encoding/json quotes what it stumbles over.
+func TestUnmarshalJSONQuotesNothing(t *testing.T) {
+	var s credentials.Secret
+	for _, text := range []string{"hunter2", "7hunter2", `"hunter2`} {
+		require.EqualError(t, s.UnmarshalJSON([]byte(text)),
+			"json: cannot unmarshal number into Go value of type string", text)
+	}
+}
+
 func TestDecodeOthers(t *testing.T) {
 	var y, x exported
 	require.NoError(t, yaml.Unmarshal([]byte("secret: 0123\n"), &y))
