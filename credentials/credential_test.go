@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -116,4 +117,17 @@ func TestSourceFunc(t *testing.T) {
 	c, err := source.Credential(t.Context())
 	require.NoError(t, err)
 	require.True(t, c.Anonymous)
+}
+
+// The monotonic clock stands still while a machine is suspended, and package time prefers it where both times have one.
+func TestExpiredByTheWallClock(t *testing.T) {
+	now := time.Now()
+	c := credentials.Credential{Username: "u", Password: credentials.NewSecret("p"), ExpiresAt: now.Add(-time.Minute)}
+	(*struct {
+		wall      uint64
+		monotonic int64
+		zone      *time.Location
+	})(unsafe.Pointer(&now)).monotonic -= int64(time.Hour) // Nothing but a suspended machine makes such a time.
+	require.True(t, now.Before(c.ExpiresAt), "by the monotonic clock")
+	require.True(t, c.Expired(now))
 }
