@@ -37,8 +37,11 @@ func (s *Syncer) EnsureReady(ctx context.Context, targets []Target, namespace, a
 	}
 	for wait := firstLook; ; wait = min(2*wait, lastLook) {
 		profiles, err := s.ready(ctx, targets, namespace, account)
-		if err == nil {
-			err = s.proven(ctx, profiles, images)
+		if err == nil && len(images) > 0 {
+			if err = s.proven(ctx, profiles, images); err == nil {
+				// Where the published credential is refused, the check got a new one, which is to be published too.
+				_, err = s.ready(ctx, targets, namespace, account)
+			}
 		}
 		if err == nil {
 			return nil
@@ -62,9 +65,6 @@ func comesByItself(err error) bool {
 }
 
 func (s *Syncer) proven(ctx context.Context, profiles []registry.Profile, images []string) error {
-	if len(images) == 0 {
-		return nil
-	}
 	if s.Check == nil {
 		return errors.New("images are named, and Syncer.Check is not set")
 	}

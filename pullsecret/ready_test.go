@@ -132,6 +132,22 @@ func TestEnsureReady(t *testing.T) {
 	}
 }
 
+// A check may get a credential anew, because the published one is refused. The gate opens when the new one is there.
+func TestEnsureReadyPublishesWhatTheCheckProved(t *testing.T) {
+	w := newWorld(t, "shop")
+	w.syncer.Check = func(context.Context, []registry.Profile, []string) error {
+		w.issuer.rotate("second", time.Time{})
+		return nil
+	}
+	targets := []pullsecret.Target{target("regcred", profile("a"))}
+	require.NoError(t, w.syncer.EnsureReady(t.Context(), targets, "shop", "default", "a.example.com/app:1"))
+	config, err := pullsecret.Parse(w.secret("shop", "regcred").Data[pullsecret.SecretKey])
+	require.NoError(t, err)
+	image, err := registry.ParseImage("a.example.com/app:1")
+	require.NoError(t, err)
+	require.Equal(t, "second", config.Match(image)[0].Credential.Password.Reveal())
+}
+
 func TestEnsureReadyWithoutCheck(t *testing.T) {
 	w := newWorld(t, "shop")
 	targets := []pullsecret.Target{target("regcred", profile("a"))}
