@@ -19,6 +19,9 @@ import (
 type Events struct {
 	// Recorder writes the events: that of a manager, or of a record.EventBroadcaster. It is required.
 	Recorder record.EventRecorder
+	// Cluster is where the objects are: by it, an event says which service account of that name it is about, and kubectl
+	// describe shows only such events. Nil means that it does not say.
+	Cluster *Cluster
 
 	mu   sync.Mutex
 	told map[told]time.Time
@@ -48,8 +51,7 @@ func (e *Events) Tell(p Pass) {
 			e.told = make(map[told]time.Time)
 		}
 		e.told[key] = now
-		object := &corev1.ObjectReference{APIVersion: "v1", Kind: key.kind, Namespace: key.namespace, Name: key.name}
-		e.Recorder.Event(object, corev1.EventTypeWarning, key.reason, problem.Err.Error())
+		e.Recorder.Event(e.object(key), corev1.EventTypeWarning, key.reason, problem.Err.Error())
 	}
 	if p.Err != nil {
 		return // What was not looked at may still be wrong.
@@ -61,10 +63,24 @@ func (e *Events) Tell(p Pass) {
 	}
 }
 
+func (e *Events) object(key told) *corev1.ObjectReference {
+	object := &corev1.ObjectReference{APIVersion: "v1", Kind: key.kind, Namespace: key.namespace, Name: key.name}
+	if e.Cluster == nil || key.kind != serviceAccount {
+		return object
+	}
+	e.Cluster.start()
+	if a := e.Cluster.account(key.namespace, key.name); a != nil {
+		object.UID = a.UID
+	}
+	return object
+}
+
+const serviceAccount = "ServiceAccount"
+
 func toldOf(p pullsecret.Problem) told {
 	kind := "Secret"
 	if p.Target == "" { // A service account may name the secrets of several targets.
-		kind = "ServiceAccount"
+		kind = serviceAccount
 	}
 	return told{kind, p.Namespace, p.Name, p.Reason()}
 }

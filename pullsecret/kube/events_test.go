@@ -52,15 +52,24 @@ func TestEventsAreWritten(t *testing.T) {
 	r := start(t, "events")
 	require.NoError(t, r.CreateNamespace(t.Context(), "loud", nil))
 	require.NoError(t, r.WriteAccount(t.Context(), "loud", pullsecrettest.AccountObject{Name: "default"}))
+	cluster := r.Controller.Cluster
+	require.Eventually(t, func() bool { // Its watches have seen the account.
+		state, err := cluster.State(t.Context(), pullsecret.Scope{Owner: "events", Namespaces: []string{"loud"}})
+		require.NoError(t, err)
+		return len(state) == 1 && len(state[0].Accounts) == 1
+	}, 5*time.Second, 20*time.Millisecond)
+	account, err := r.CoreV1().ServiceAccounts("loud").Get(t.Context(), "default", metav1.GetOptions{})
+	require.NoError(t, err)
 	client, err := kube.NewClient(withRights(t, "regcred-events"))
 	require.NoError(t, err)
 	broadcaster := record.NewBroadcaster()
 	defer broadcaster.Shutdown()
 	broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: client.CoreV1().Events("")})
-	events := &kube.Events{Recorder: broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "regcred"})}
+	events := &kube.Events{Cluster: cluster, Recorder: broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "regcred"})}
 	events.Tell(kube.Pass{Result: pullsecret.Result{Problems: []pullsecret.Problem{{Namespace: "loud", Name: "default", Err: pullsecret.ErrContested}}}})
+	describe := metav1.ListOptions{FieldSelector: "involvedObject.kind=ServiceAccount,involvedObject.name=default,involvedObject.uid=" + string(account.UID)}
 	require.Eventually(t, func() bool {
-		list, err := r.CoreV1().Events("loud").List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.kind=ServiceAccount,involvedObject.name=default"})
+		list, err := r.CoreV1().Events("loud").List(t.Context(), describe)
 		require.NoError(t, err)
 		return len(list.Items) == 1 && list.Items[0].Reason == "Contested"
 	}, 5*time.Second, 20*time.Millisecond)
