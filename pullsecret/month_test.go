@@ -20,7 +20,11 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-var fullMonth = flag.Bool("full", false, "let TestMonth have 10,000 profiles")
+// A thousand clusters, 10,000 profiles, take half an hour of processor time for 30 days, and a minute for one.
+var (
+	monthClusters = flag.Int("clusters", 20, "how many clusters TestMonth keeps, of ten profiles each")
+	monthDays     = flag.Int("days", 30, "for how many days it does")
+)
 
 // lifetimes are those of the credentials in a cluster: AWS ECR, Google, a System registry, and passwords, which live for
 // ever.
@@ -30,12 +34,9 @@ var lifetimes = []time.Duration{12 * time.Hour, 12 * time.Hour, 12 * time.Hour, 
 // of the lifetime if that is shorter, for a tenth is what is left when the last renewals are due. At no instant is a
 // published secret expired.
 func TestMonth(t *testing.T) {
-	clusters, days := 20, 30
-	switch {
-	case *fullMonth:
-		clusters = 1_000
-	case raceDetector || testing.Short():
-		clusters, days = 5, 3
+	clusters, days := *monthClusters, *monthDays
+	if raceDetector || testing.Short() {
+		clusters, days = min(clusters, 5), min(days, 3)
 	}
 	profiles := clusters * len(lifetimes)
 	synctest.Test(t, func(t *testing.T) {
@@ -61,7 +62,8 @@ func TestMonth(t *testing.T) {
 				least++
 			}
 		}
-		t.Logf("%d clusters, %d profiles, %d days: %d passes, %d writes; %d credentials issued, %.3f times the least that lifetimes allow; %d calls in outages",
+		t.Logf("%d clusters, %d profiles, %d days: %d passes, %d writes; %d credentials issued, "+
+			"%.3f times the least that lifetimes allow; %d calls in outages",
 			clusters, profiles, days, m.passes, m.writes, m.issued, float64(m.issued)/least, m.down)
 		require.LessOrEqual(t, float64(m.issued), 1.35*least)
 		require.LessOrEqual(t, m.writes, m.issued+profiles, "one write a credential, and the link of each account")
