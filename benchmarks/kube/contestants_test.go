@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -85,57 +86,67 @@ func (r *regcred) pass(ctx context.Context, passwords []string) error {
 	return result.Err()
 }
 
-// plain is the least code that does it with client-go: it applies all, 32 namespaces at a time. When it has applied
-// that once, it lists the secrets of each namespace, and applies what differs.
+// plain is the least code that does it with client-go, 32 namespaces at a time: it applies everything when the passwords
+// are new, and else lists the secrets of each namespace, to see whether they are still so.
 type plain struct {
-	client  kubernetes.Interface
-	n       int
-	applied bool
+	client    kubernetes.Interface
+	n         int
+	passwords []string // Of the last pass.
 }
 
 func newPlain(t *testing.T, config *rest.Config, n int) contestant {
-	client, err := kubernetes.NewForConfig(noLimit(config))
+	config = rest.CopyConfig(config)
+	config.QPS, config.RateLimiter = -1, nil // No limit.
+	client, err := kubernetes.NewForConfig(config)
 	require.NoError(t, err)
 	return &plain{client: client, n: n}
 }
 
 func (p *plain) pass(ctx context.Context, passwords []string) error {
-	options := metav1.ApplyOptions{FieldManager: "plain", Force: true}
-	contents := make([][]byte, len(passwords))
+	contents := make(map[string][]byte)
 	for i, password := range passwords {
-		contents[i] = dockerConfig(i, password)
+		contents[secretName(i)] = dockerConfig(i, password)
 	}
-	err := each(p.n, func(i int) error {
-		have := make(map[string][]byte)
-		if p.applied {
-			list, err := p.client.CoreV1().Secrets(namespace(i)).List(ctx, metav1.ListOptions{LabelSelector: "app=plain"})
-			if err != nil {
-				return err
-			}
-			for _, s := range list.Items {
-				have[s.Name] = s.Data[corev1.DockerConfigJsonKey]
-			}
+	known, first := slices.Equal(p.passwords, passwords), p.passwords == nil
+	p.passwords = passwords
+	return each(p.n, func(i int) error {
+		if known {
+			return p.compare(ctx, namespace(i), contents)
 		}
-		account := applycorev1.ServiceAccount("default", namespace(i))
-		for profile, content := range contents {
-			name := secretName(profile)
-			account.WithImagePullSecrets(applycorev1.LocalObjectReference().WithName(name))
-			if bytes.Equal(content, have[name]) {
-				continue
-			}
-			secret := applycorev1.Secret(name, namespace(i)).WithLabels(map[string]string{"app": "plain"}).
-				WithType(corev1.SecretTypeDockerConfigJson).WithData(map[string][]byte{corev1.DockerConfigJsonKey: content})
-			if _, err := p.client.CoreV1().Secrets(namespace(i)).Apply(ctx, secret, options); err != nil {
-				return err
-			}
-		}
-		if p.applied {
-			return nil
-		}
-		_, err := p.client.CoreV1().ServiceAccounts(namespace(i)).Apply(ctx, account, options)
-		return err
+		return p.apply(ctx, namespace(i), contents, first)
 	})
-	p.applied = true
+}
+
+func (p *plain) compare(ctx context.Context, ns string, contents map[string][]byte) error {
+	list, err := p.client.CoreV1().Secrets(ns).List(ctx, metav1.ListOptions{LabelSelector: "app=plain"})
+	if err != nil {
+		return err
+	}
+	for _, s := range list.Items {
+		if !bytes.Equal(s.Data[corev1.DockerConfigJsonKey], contents[s.Name]) {
+			return fmt.Errorf("somebody has changed secret %s/%s", ns, s.Name)
+		}
+	}
+	return nil
+}
+
+func (p *plain) apply(ctx context.Context, ns string, contents map[string][]byte, link bool) error {
+	options := metav1.ApplyOptions{FieldManager: "plain", Force: true}
+	account := applycorev1.ServiceAccount("default", ns)
+	for name, content := range contents {
+		account.WithImagePullSecrets(applycorev1.LocalObjectReference().WithName(name))
+		secret := applycorev1.Secret(name, ns).
+			WithLabels(map[string]string{"app": "plain"}).
+			WithType(corev1.SecretTypeDockerConfigJson).
+			WithData(map[string][]byte{corev1.DockerConfigJsonKey: content})
+		if _, err := p.client.CoreV1().Secrets(ns).Apply(ctx, secret, options); err != nil {
+			return err
+		}
+	}
+	if !link {
+		return nil
+	}
+	_, err := p.client.CoreV1().ServiceAccounts(ns).Apply(ctx, account, options)
 	return err
 }
 
