@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"net"
 	"os"
@@ -27,9 +28,8 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// newCluster starts a Kubernetes cluster of one node, which trusts a registry and has no login at it. The test is skipped
-// where that cannot be, with the reason. It returns the config of an administrator.
-func newCluster(t *testing.T, server *registrytest.Server) *rest.Config {
+// needNode skips the test where there cannot be a node, and says why. It returns the folder with Kubernetes' programs.
+func needNode(t *testing.T) (bin string) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		testtool.Missing(t, "only root can run a kubelet, so nothing was tried on a node")
@@ -41,12 +41,20 @@ func newCluster(t *testing.T, server *registrytest.Server) *rest.Config {
 	if err != nil {
 		testtool.Missing(t, err.Error())
 	}
-	if _, err := os.Stat(filepath.Join(bin, "kubelet")); err != nil {
-		testtool.Missing(t, "there is no kubelet, so nothing was tried on a node; scripts/kubernetes kubelet builds one")
+	for _, program := range []string{"kube-controller-manager", "kubelet"} {
+		if _, err := os.Stat(filepath.Join(bin, program)); err != nil {
+			testtool.Missing(t, "there is no "+program+", so nothing was tried on a node; scripts/kubernetes "+program+" builds one")
+		}
 	}
 	needNamespaces(t)
-	cgroup := newCgroup(t)
+	needCgroups(t)
+	return bin
+}
 
+// newCluster starts a Kubernetes cluster of one node, which trusts a registry and has no login at it. It returns the
+// config of an administrator.
+func newCluster(t *testing.T, bin string, server *registrytest.Server) *rest.Config {
+	t.Helper()
 	environment := &envtest.Environment{BinaryAssetsDirectory: bin}
 	// As in real clusters, and not in tests: pods get the pull secrets of their account, and a kubelet may read the secrets
 	// of its own pods only.
@@ -85,7 +93,7 @@ func newCluster(t *testing.T, server *registrytest.Server) *rest.Config {
 	} {
 		text, err := os.ReadFile(filepath.Join("testdata", file))
 		require.NoError(t, err)
-		values := map[string]string{"DIR": node, "REGISTRY": server.Host, "PORT": freePort(t), "CGROUP": cgroup}
+		values := map[string]string{"DIR": node, "REGISTRY": server.Host, "PORT": freePort(t)}
 		path = filepath.Join(node, path)
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
 		require.NoError(t, os.WriteFile(path, []byte(os.Expand(string(text), func(key string) string { return values[key] })), 0o600))
@@ -140,22 +148,35 @@ func needNamespaces(t *testing.T) {
 	}
 }
 
-// newCgroup makes a cgroup for the containers, of that name in each hierarchy, which is removed when the test ends. Where
-// that is not allowed, the test is skipped.
-func newCgroup(t *testing.T) string {
+// needCgroups skips the test where this process may not make cgroups. What containerd leaves of those that it makes is
+// removed when the test ends; where there is no process in them, they are nobody's.
+func needCgroups(t *testing.T) {
 	t.Helper()
 	const root = "/sys/fs/cgroup"
-	group := "regcred-node-" + strconv.Itoa(os.Getpid())
 	hierarchies := []string{root}
 	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err != nil {
 		hierarchies, _ = filepath.Glob(filepath.Join(root, "*")) // Version 1: one for each controller.
 	}
 	for _, hierarchy := range hierarchies {
-		dir := filepath.Join(hierarchy, group)
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		parent := filepath.Join(hierarchy, "k8s.io")
+		err := os.Mkdir(parent, 0o755)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
 			t.Skipf("this machine lets nobody make cgroups, so nothing was tried on a node: %v", err)
 		}
-		t.Cleanup(func() { require.NoError(t, removeCgroup(dir)) })
+		made := err == nil
+		before, err := filepath.Glob(filepath.Join(parent, "*"))
+		require.NoError(t, err)
+		t.Cleanup(func() {
+			after, _ := filepath.Glob(filepath.Join(parent, "*"))
+			for _, path := range after {
+				if !slices.Contains(before, path) {
+					_ = syscall.Rmdir(path) // Fails for the files, which go with their directory.
+				}
+			}
+			if made {
+				require.NoError(t, syscall.Rmdir(parent))
+			}
+		})
 	}
 	if len(hierarchies) == 1 {
 		// In a container, the upper cgroup may have processes of its own, and then cannot divide what it has.
@@ -164,24 +185,6 @@ func newCgroup(t *testing.T) string {
 			t.Skipf("this machine lets nobody limit cgroups, so nothing was tried on a node: %v", err)
 		}
 	}
-	return group
-}
-
-// removeCgroup removes it and all below it: directories only, the files in them go with them.
-func removeCgroup(dir string) error {
-	var found []string
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() {
-			found = append(found, path)
-		}
-		return err
-	})
-	for _, path := range slices.Backward(found) {
-		if err == nil {
-			err = syscall.Rmdir(path)
-		}
-	}
-	return err
 }
 
 func freePort(t *testing.T) string {

@@ -55,6 +55,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	bin := needNode(t)
 	images := &registrytest.Registry{
 		Dialect:  registrytest.DistributionToken(),
 		Public:   []string{"public/*"},
@@ -75,7 +76,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{host: server.Host, issuer: &issuer{registry: images}}
 	w.issuer.rotate("token-1")
 
-	config := newCluster(t, server)
+	config := newCluster(t, bin, server)
 	w.Interface, err = kube.NewClient(config)
 	require.NoError(t, err)
 	cluster := &kube.Cluster{Client: w.Interface}
@@ -215,6 +216,20 @@ func (w *world) ready(t *testing.T, namespace string, images ...string) {
 	require.NoError(t, w.controller.EnsureReady(ctx, namespace, "default", images...))
 }
 
+// published returns the token in the secret of a namespace.
+func (w *world) published(t *testing.T, namespace string) string {
+	t.Helper()
+	secret, err := w.CoreV1().Secrets(namespace).Get(t.Context(), "regcred", metav1.GetOptions{})
+	require.NoError(t, err)
+	config, err := pullsecret.Parse(secret.Data[pullsecret.SecretKey])
+	require.NoError(t, err)
+	image, err := registry.ParseImage(w.host + "/acme/second")
+	require.NoError(t, err)
+	matches := config.Match(image)
+	require.Len(t, matches, 1)
+	return matches[0].Credential.Password.Reveal()
+}
+
 func TestNodePullsWithWhatTheControllerPublished(t *testing.T) {
 	w := newWorld(t)
 	w.namespace(t, "shop", map[string]string{"team": "shop"})
@@ -248,6 +263,7 @@ func TestNodePullsWithWhatTheControllerPublished(t *testing.T) {
 	// The old token ends early. Nobody tells but the registry.
 	w.issuer.rotate("token-2")
 	w.ready(t, "shop", "acme/second")
+	require.Equal(t, "token-2", w.published(t, "shop"))
 	w.create(t, "shop", "acme/second")
 	w.runs(t, "shop", "second")
 
