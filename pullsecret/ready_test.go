@@ -145,7 +145,7 @@ func TestEnsureReadyPublishesWhatTheCheckProved(t *testing.T) {
 	require.NoError(t, err)
 	image, err := registry.ParseImage("a.example.com/app:1")
 	require.NoError(t, err)
-	require.Equal(t, "second", config.Match(image)[0].Credential.Password.Reveal())
+	require.Equal(t, "second-a", config.Match(image)[0].Credential.Password.Reveal())
 }
 
 func TestEnsureReadyWithoutCheck(t *testing.T) {
