@@ -223,6 +223,22 @@ func TestCachePacesCallsToAnIssuer(t *testing.T) {
 	})
 }
 
+func TestCacheKeepsWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cache := credentials.Cache{MaxEntries: 1}
+		slow := &issuer{life: time.Hour, takes: time.Second}
+		ask := func() { _, _ = cache.Credential(t.Context(), key("slow"), slow) }
+		go ask()
+		synctest.Wait()
+		for i := range 3 {
+			_, err := cache.Credential(t.Context(), key(fmt.Sprint(i)), &issuer{life: time.Hour})
+			require.NoError(t, err)
+		}
+		ask()
+		require.Equal(t, 1, slow.count(), "one call per key at a time")
+	})
+}
+
 func TestCacheKeepsNoMoreThanMaxEntries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cache := credentials.Cache{MaxEntries: 100, Rate: -1}
