@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +140,27 @@ func TestImpersonation(t *testing.T) {
 	_, err = gcr.Provider{}.Credential(t.Context(), profile(n, googleLogin(login)))
 	require.ErrorIs(t, err, registry.ErrInvalid)
 	require.Contains(t, registry.HintOf(err), "one of the service accounts does not exist")
+}
+
+// What stands in a pull secret can do nothing but read, whatever its owner may do.
+func TestTokensOnlyRead(t *testing.T) {
+	noAmbient(t)
+	cloud := newGoogle()
+	n := attach(t, cloud)
+	serveMetadata(t, &gcrtest.Metadata{Google: cloud, Email: middle})
+	all, p := logins(t, cloud)
+	all["impersonation"] = googleLogin(credentials.GoogleLogin{Credentials: cloud.NewKey(builder), Impersonate: middle})
+	all["process"] = credentials.Login{Ambient: true}
+	for name, login := range all {
+		c, err := p.Credential(t.Context(), profile(n, login))
+		require.NoError(t, err, name)
+		req := httptest.NewRequest(http.MethodPost, impersonatePuller, strings.NewReader(`{"scope":["x"],"lifetime":"60s"}`))
+		req.Header.Set("Authorization", "Bearer "+c.Password.Reveal())
+		w := httptest.NewRecorder()
+		cloud.ServeHTTP(w, req)
+		require.Equal(t, http.StatusForbidden, w.Code, name)
+		require.Contains(t, w.Body.String(), "insufficient authentication scopes", name)
+	}
 }
 
 func TestAPIIsNotEnabled(t *testing.T) {
