@@ -180,12 +180,13 @@ func proxy(t *testing.T, login string) *httptest.Server {
 			return
 		}
 		defer back.Close()
-		w.WriteHeader(http.StatusOK)
+		// The connection is taken over before it is answered on: what the client sends then would be read by the server.
 		front, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
 		}
 		defer front.Close()
+		_, _ = io.WriteString(front, "HTTP/1.1 200 OK\r\n\r\n")
 		var both sync.WaitGroup
 		for from, to := range map[net.Conn]net.Conn{front: back, back: front} {
 			both.Go(func() {
