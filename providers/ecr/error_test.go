@@ -230,12 +230,21 @@ func TestEchoesAreNotShown(t *testing.T) {
 
 func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
 	noAmbient(t)
-	arrived := make(chan bool, 100)
+	arrived, ended := make(chan bool, 100), make(chan bool, 100)
 	cloud := newAWS()
 	cloud.Intercept = func(_ http.ResponseWriter, r *http.Request, _ ecrtest.Call) bool {
 		arrived <- true
 		<-r.Context().Done()
+		ended <- true
 		return true
+	}
+	// The chain of AWS's SDK lets its caller go and its call go on.
+	requireEnd := func() {
+		select {
+		case <-ended:
+		case <-time.After(15 * time.Second): // The SDK's own time limit is twice that.
+			t.Error("the request goes on without its caller")
+		}
 	}
 	n := attach(t, cloud)
 	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", writeFile(t, cloud.WebIdentity(podSubject, 0).Reveal()))
@@ -253,11 +262,13 @@ func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
 			_, err := ecr.Provider{}.Credential(ctx, profile(n, home, login))
 			require.ErrorIs(t, err, cause)
 			require.ErrorIs(t, err, registry.ErrCanceled)
+			requireEnd()
 
 			_, err = ecr.Provider{Timeout: 50 * time.Millisecond}.Credential(t.Context(), profile(n, home, login))
 			require.ErrorIs(t, err, registry.ErrTimeout)
 			require.ErrorContains(t, err, "no answer within 50ms")
 			<-arrived
+			requireEnd()
 		})
 	}
 }
