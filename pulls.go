@@ -1,0 +1,53 @@
+package regcred
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/validate"
+)
+
+// Pulls says for each image, in their order, whether a node would get it for a pod that names these pull secrets, in
+// their order, whoever made them; see [pullsecret.Parse]. It asks the registries with the entries that a kubelet would
+// try, and without a login where there are none. What nodes themselves have for private registries, it does not know.
+//
+// The error is nil only if all images can be pulled. Else it joins those of the results, or is a
+// [credentials.InvalidError] with the names that are none, and nobody was asked.
+func (p *Pipeline) Pulls(ctx context.Context, images []string, secrets ...pullsecret.Config) ([]validate.Result, error) {
+	var problems credentials.Problems
+	requests := make([]validate.Request, len(images))
+	entries := make(map[string][]*entry)
+	for i, name := range images {
+		image, err := registry.ParseImage(name)
+		problems.Under(fmt.Sprintf("images[%d]", i), err)
+		requests[i] = validate.Request{Image: image}
+		for _, m := range pullsecret.MatchAll(image, secrets...) {
+			requests[i].Candidates = append(requests[i].Candidates, validate.Candidate{Name: m.Key, Source: one(entries, m)})
+		}
+	}
+	if err := problems.Err("request"); err != nil {
+		return nil, err
+	}
+	return p.Checker.Images(ctx, requests)
+}
+
+// An entry is one of a secret. That it is a pointer tells the checker that it is one and the same for all images.
+type entry struct{ credential credentials.Credential }
+
+// Credential returns that of the entry.
+func (e *entry) Credential(context.Context) (credentials.Credential, error) { return e.credential, nil }
+
+// one returns the same entry for the same match.
+func one(entries map[string][]*entry, m pullsecret.Match) *entry {
+	for _, e := range entries[m.Key] {
+		if e.credential.Equal(m.Credential) {
+			return e
+		}
+	}
+	e := &entry{m.Credential}
+	entries[m.Key] = append(entries[m.Key], e)
+	return e
+}
