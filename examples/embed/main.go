@@ -1,5 +1,5 @@
 // Embed keeps pull secrets from inside a manager of controller-runtime: the whole of it, to copy into a controller of
-// one's own. It reads profiles from a file of JSON (see docs/pullsecret.md) and serves every namespace but kube-*.
+// one's own. It reads profiles from a file of JSON (see docs/custom.md) and serves every namespace but kube-*.
 //
 //	go run . -profiles profiles.json
 package main
