@@ -385,16 +385,20 @@ func TestProcessDies(t *testing.T) {
 	start := func(i int) *exec.Cmd {
 		command := exec.Command(os.Args[0])
 		command.Stderr = os.Stderr
+		out, err := command.StdoutPipe()
+		require.NoError(t, err)
 		task := []string{kubeconfig, f.name, secretOf(i), strconv.FormatInt(f.password.Add(1), 10)}
 		command.Env = append(os.Environ(), childEnv+"="+strings.Join(task, "|"))
 		require.NoError(t, command.Start())
+		_, err = out.Read(make([]byte, 1)) // It asks for the password, and then it writes.
+		require.NoError(t, err)
 		return command
 	}
 	kills := setting(t, "REGCRED_KILLS", 15, strconv.Atoi)
 	changes := 0
 	for i := range kills {
 		command := start(i)
-		nap(random, 800*time.Millisecond)
+		nap(random, 200*time.Millisecond)
 		require.NoError(t, command.Process.Kill())
 		require.Error(t, command.Wait())
 		found := f.noWorse(t, last)
@@ -438,7 +442,11 @@ func child(text string) error {
 	if err != nil {
 		return err
 	}
-	return newController(client, part[1], part[2], func() int64 { return password }).Start(context.Background())
+	issue := func() int64 {
+		os.Stdout.WriteString(".")
+		return password
+	}
+	return newController(client, part[1], part[2], issue).Start(context.Background())
 }
 
 func writeKubeconfig(t *testing.T, config *rest.Config) string {
