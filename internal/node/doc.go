@@ -1,9 +1,11 @@
-// Package node has a test on a real node: a kubelet and containerd pull private images with nothing but the secrets that
-// a [kube.Controller] made.
+// Package node has a test on a real node: a kubelet and containerd pull private images with nothing but the secrets
+// that a [kube.Controller] made.
 //
-// The node lives in a pid and a mount namespace of its own: when the test ends, however it ends, no process and no mount
-// is left. It needs root on Linux, the Debian packages containerd and runc, and the programs that scripts/kubernetes
-// builds: etcd, kube-apiserver, kube-controller-manager and kubelet.
+// The node lives in a pid and a mount namespace of its own: when the test ends, however it ends, no container and no
+// mount is left. A test that is killed leaves its API server, and empty cgroups.
+//
+// It needs root on Linux, the Debian packages containerd and runc, and the programs that scripts/kubernetes builds:
+// etcd, kube-apiserver, kube-controller-manager and kubelet.
 package node
 
 import "github.com/regcred/regcred/pullsecret/kube"
