@@ -1,6 +1,6 @@
 # What one types most often. scripts/test is the whole truth; make is not needed for it.
 
-.PHONY: test short lint fuzz bench golden
+.PHONY: test short lint fuzz bench golden node demo
 
 test: ## every check and test
 	scripts/test
@@ -19,3 +19,11 @@ bench: ## the benchmarks beside the peers; see docs/benchmarks.md
 
 golden: ## write the expected outputs anew; read the diff before you commit it
 	go test ./pullsecret/... -update
+
+node: ## pull on a real kubelet and containerd; needs root
+	scripts/kubernetes etcd kube-apiserver kube-controller-manager kubelet
+	cd internal/node && REGCRED_REQUIRE_TOOLS=1 go test -count=1 -v -timeout 10m .
+
+demo: ## the operator at work, aloud, on a real API server
+	scripts/kubernetes
+	cd examples/operator && go run ./demo
