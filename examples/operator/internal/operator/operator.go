@@ -4,6 +4,7 @@ package operator
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
@@ -42,6 +43,15 @@ type operator struct {
 	logins     *logins
 	cluster    *kube.Cluster
 	controller *kube.Controller
+	// asked has a map[string]asked, by the names of the profiles, for each pass that is under way, by the first of its
+	// targets: several may be.
+	asked sync.Map
+}
+
+// asked is what a pass found in a profile.
+type asked struct {
+	generation int64
+	err        error // Why its login or its selector cannot be read.
 }
 
 // owner is whose the secrets are.
@@ -173,12 +183,17 @@ func (o *operator) targets(ctx context.Context) ([]pullsecret.Target, error) {
 		return nil, err
 	}
 	targets := make([]pullsecret.Target, len(list.Items))
-	used := make(map[string]bool)
-	for i := range list.Items {
-		targets[i], _ = o.target(ctx, &list.Items[i]) // Its error goes into the status; see report.
-		used[list.Items[i].Spec.Login.SecretName] = true
+	profiles, used := make(map[string]asked), make(map[string]bool)
+	for i, p := range list.Items {
+		var err error
+		targets[i], err = o.target(ctx, &p)
+		profiles[p.Name] = asked{p.Generation, err}
+		used[p.Spec.Login.SecretName] = true
 	}
 	o.logins.keep(used)
+	if len(targets) > 0 {
+		o.asked.Store(&targets[0], profiles) // Until report.
+	}
 	return targets, nil
 }
 

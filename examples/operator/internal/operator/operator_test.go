@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
 )
@@ -76,6 +77,17 @@ func TestSelector(t *testing.T) {
 	w.becomes(metav1.ConditionTrue, "Published", 1)
 	require.NotEmpty(t, w.published("shop-1"))
 	require.Empty(t, w.published("shop-2"))
+
+	// A profile that selects something else: the condition is about what it was, until a pass has seen that.
+	var p v1alpha1.RegistryProfile
+	require.NoError(t, w.Get(t.Context(), client.ObjectKey{Name: "shop"}, &p))
+	p.Spec.Namespaces = v1alpha1.Namespaces{Names: []string{"shop-2"}}
+	require.NoError(t, w.Update(t.Context(), &p))
+	w.eventually("the condition is about the new generation", func() bool {
+		return w.status().Conditions[0].ObservedGeneration == p.Generation
+	})
+	require.Empty(t, w.published("shop-1"))
+	require.NotEmpty(t, w.published("shop-2"))
 }
 
 // What cannot be right is refused when it is applied.

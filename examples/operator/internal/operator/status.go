@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,6 +30,11 @@ func (o *operator) report(pass kube.Pass) {
 }
 
 func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
+	if len(pass.Targets) == 0 {
+		return nil
+	}
+	found, _ := o.asked.LoadAndDelete(&pass.Targets[0])
+	profiles, _ := found.(map[string]asked) // See targets.
 	var list v1alpha1.RegistryProfileList
 	if err := o.client.List(ctx, &list); err != nil {
 		return err
@@ -37,31 +43,35 @@ func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for i := range list.Items {
 		p := &list.Items[i]
 		before := p.DeepCopy()
-		if len(pass.Namespaces) == 0 { // One over a few says nothing about the rest.
-			meta.SetStatusCondition(&p.Status.Conditions, o.ready(ctx, p, pass))
+		// A pass over a few namespaces says nothing about the rest.
+		if profile, ok := profiles[p.Name]; ok && len(pass.Namespaces) == 0 {
+			meta.SetStatusCondition(&p.Status.Conditions, ready(p.Name, profile, pass))
 		}
 		p.Status.Secrets, p.Status.ExpiresAt = published(state, p.Name)
 		if equality.Semantic.DeepEqual(before.Status, p.Status) {
 			continue
 		}
-		if err := o.client.Status().Patch(ctx, p, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
-			return err
+		if err := o.client.Status().Patch(ctx, p, client.MergeFrom(before)); err != nil {
+			errs = append(errs, client.IgnoreNotFound(err))
+			continue
 		}
 		o.tell(before, p)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // ready is what the pass says of the profile, unless that could not even be read.
-func (o *operator) ready(ctx context.Context, p *v1alpha1.RegistryProfile, pass kube.Pass) metav1.Condition {
-	condition := pass.Ready(p.Name)
-	if _, err := o.target(ctx, p); err != nil {
-		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, "Invalid", err.Error()
+func ready(name string, profile asked, pass kube.Pass) metav1.Condition {
+	condition := pass.Ready(name)
+	if profile.err != nil {
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, "Invalid", profile.err.Error()
 	}
-	condition.ObservedGeneration = p.Generation
+	// The profile may be another one by now: then the next pass is about to come.
+	condition.ObservedGeneration = profile.generation
 	return condition
 }
 
