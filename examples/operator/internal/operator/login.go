@@ -46,8 +46,9 @@ func (l *logins) read(ctx context.Context, name string) (credentials.Login, erro
 		return credentials.Login{}, l.failed(name, err)
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if have, ok := l.known[name]; ok && have.version == meta.ResourceVersion {
+	have, ok := l.known[name]
+	l.mu.Unlock()
+	if ok && have.version == meta.ResourceVersion {
 		return have.login, have.err
 	}
 	var secret corev1.Secret
@@ -58,6 +59,8 @@ func (l *logins) read(ctx context.Context, name string) (credentials.Login, erro
 	if err != nil {
 		err = l.failed(name, err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.known == nil {
 		l.known = make(map[string]known)
 	}
