@@ -58,9 +58,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, metrics: prometheus.NewRegistry()}
 	w.Client, err = client.New(config, client.Options{Scheme: s})
 	require.NoError(t, err)
-	for _, file := range []string{"namespace.yaml", "rbac.yaml", "deployment.yaml"} {
-		w.apply("../../config/" + file)
-	}
+	w.install("../../config/")
 	w.hub, err = registrytest.Start(&registrytest.Registry{Dialect: registrytest.Harbor()})
 	require.NoError(t, err)
 	t.Cleanup(w.hub.Close)
@@ -81,6 +79,21 @@ func newWorld(t *testing.T) *world {
 		require.NoError(t, <-done)
 	})
 	return w
+}
+
+// install makes what kubectl apply -k makes, but for the resource itself: envtest has made that, and waited for it.
+func (w *world) install(folder string) {
+	w.t.Helper()
+	data, err := os.ReadFile(folder + "kustomization.yaml")
+	require.NoError(w.t, err)
+	var kustomization struct{ Resources []string }
+	require.NoError(w.t, yaml.Unmarshal(data, &kustomization))
+	require.NotEmpty(w.t, kustomization.Resources)
+	for _, file := range kustomization.Resources {
+		if !strings.HasPrefix(file, "crd/") {
+			w.apply(folder + file)
+		}
+	}
 }
 
 // apply makes the objects in a file.
