@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -27,6 +28,7 @@ import (
 	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
 	"github.com/regcred/regcred/examples/operator/internal/operator"
 	"github.com/regcred/regcred/internal/testtool"
+	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
@@ -171,10 +173,13 @@ func (d *demo) becomes(ctx context.Context, reason string, secrets int) error {
 func (d *demo) gone(ctx context.Context) error {
 	for {
 		var secrets corev1.SecretList
-		if err := d.List(ctx, &secrets, client.MatchingLabels{"regcred.github.io/owner": "regcred"}); err != nil {
+		var accounts corev1.ServiceAccountList
+		err := errors.Join(d.List(ctx, &secrets, client.HasLabels{pullsecret.LabelOwner}), d.List(ctx, &accounts))
+		if err != nil {
 			return err
 		}
-		if len(secrets.Items) == 0 {
+		linked := slices.ContainsFunc(accounts.Items, func(a corev1.ServiceAccount) bool { return len(a.ImagePullSecrets) > 0 })
+		if len(secrets.Items) == 0 && !linked {
 			say("   There is no pull secret anymore, and no service account names one.")
 			return nil
 		}
