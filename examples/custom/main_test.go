@@ -1,0 +1,39 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry/registrytest"
+)
+
+func TestCustom(t *testing.T) {
+	var out bytes.Buffer
+	none := func(string) string { return "" }
+	require.NoError(t, run(t.Context(), nil, none, &out))
+	for _, want := range []string{"quay\n", "harbor\n", "gitlab\n", "yes, it is sha256:", "code unauthorized", "code image_not_found", "code hidden", "code denied"} {
+		require.Contains(t, out.String(), want)
+	}
+	require.NotContains(t, out.String(), "code unknown")
+	require.NotContains(t, out.String(), "dockerhub\n")
+	require.NotContains(t, out.String(), "s3cret")
+}
+
+func TestCustomAsksARealOne(t *testing.T) {
+	server, err := registrytest.Start(&registrytest.Registry{
+		Accounts: []registrytest.Account{{Username: "robot", Password: credentials.NewSecret("s3cret"), Pull: []string{"*"}}},
+	})
+	require.NoError(t, err)
+	defer server.Close()
+	var out bytes.Buffer
+	password := func(name string) string {
+		require.Equal(t, "REGISTRY_PASSWORD", name)
+		return "s3cret"
+	}
+	err = run(t.Context(), []string{"-registry", server.Host, "-user", "robot", "-image", server.Host + "/app:1"}, password, &out)
+	require.Error(t, err, "its certificate is not trusted")
+	require.Contains(t, out.String(), "no, code ")
+}

@@ -1,0 +1,126 @@
+// Dockerhub checks images of Docker Hub, aloud: public ones without a login, private ones with an access token, and how
+// many pulls are left.
+//
+//	go run ./examples/dockerhub
+//
+// does so on a Docker Hub in memory and needs nothing but Go;
+//
+//	DOCKERHUB_TOKEN=dckr_pat_... go run ./examples/dockerhub -cloud -user acmebot -image acme/app:1.4
+//
+// on the real one; without -user it asks without a login.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/regcred/regcred"
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/registry/registrytest/fakenet"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "dockerhub:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, env func(string) string, out io.Writer) error {
+	flags := flag.NewFlagSet("dockerhub", flag.ContinueOnError)
+	flags.SetOutput(out)
+	cloud := flags.Bool("cloud", false, "ask the real Docker Hub")
+	user := flags.String("user", "", "with -cloud, the Docker ID or organisation `NAME`; its token is in DOCKERHUB_TOKEN")
+	var images []string
+	flags.Func("image", "with -cloud, an `IMAGE` to check", func(s string) error { images = append(images, s); return nil })
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *cloud {
+		return check(ctx, out, profile("hub", *user, env("DOCKERHUB_TOKEN")), images...)
+	}
+
+	network, err := startDockerHub()
+	if err != nil {
+		return err
+	}
+	defer network.Close()
+	fmt.Fprintln(out, "Docker Hub is in memory. Try -h for the real one.")
+	for _, p := range []registry.Profile{
+		profile("anonymous", "", ""),
+		profile("bot", "acmebot", "dckr_pat_demo"),
+		profile("typing-mistake", "acmebot", "dckr_pat_dmeo"),
+	} {
+		p.Transport = network.Transport() // The way to the one in memory. Most profiles need no Transport.
+		// What a login may not see is part of the demonstration, and was told.
+		_ = check(ctx, out, p, "nginx", "acme/app:1.4", "acme/gone:1")
+	}
+	return nil
+}
+
+// profile is what a user fills in. Without a login it says so: one that is missing is taken for a mistake.
+func profile(name, user, token string) registry.Profile {
+	login := credentials.Login{Username: user, Password: credentials.NewSecret(token)}
+	if user == "" {
+		login = credentials.Login{Anonymous: true}
+	}
+	return registry.Profile{Name: name, Kind: registry.DockerHub, Login: login}
+}
+
+func check(ctx context.Context, out io.Writer, p registry.Profile, images ...string) error {
+	var pipeline regcred.Pipeline
+	fmt.Fprintf(out, "\nProfile %q:\n", p.Name)
+	outcome, err := pipeline.Run(ctx, regcred.Request{Profiles: []registry.Profile{p}, Images: images})
+	if len(outcome.Logins) == 0 {
+		return err
+	}
+	if err := outcome.Logins[0].Err; err != nil {
+		fmt.Fprintf(out, "   login: %v\n", err)
+		return err
+	}
+	for i, result := range outcome.Images {
+		if result.Err != nil {
+			fmt.Fprintf(out, "   %s: no, code %s: %s\n", images[i], string(registry.CodeOf(result.Err)), registry.HintOf(result.Err))
+			continue
+		}
+		fmt.Fprintf(out, "   %s: yes, it is %s; %s\n", images[i], result.Digest, result.RateLimit)
+	}
+	return err
+}
+
+// startDockerHub starts one in memory, under its own names.
+func startDockerHub() (*fakenet.Network, error) {
+	hub := &registrytest.Registry{
+		Dialect:   registrytest.DockerHub(),
+		TokenHost: "auth.docker.io",
+		Public:    []string{"library/*"},
+		Accounts: []registrytest.Account{
+			{Username: "acmebot", Password: credentials.NewSecret("dckr_pat_demo"), Pull: []string{"acme/*"}},
+		},
+		RateLimit: registrytest.RateLimit{Limit: 100, Window: 6 * time.Hour},
+	}
+	for _, name := range []string{"library/nginx:latest", "acme/app:1.4"} {
+		if _, err := hub.Add(name, registrytest.Image{}); err != nil {
+			return nil, err
+		}
+	}
+	network, err := fakenet.New()
+	if err != nil {
+		return nil, err
+	}
+	for _, host := range []string{"registry-1.docker.io", "index.docker.io", "auth.docker.io"} {
+		network.Handle(host, hub)
+	}
+	return network, nil
+}
