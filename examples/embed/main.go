@@ -42,7 +42,9 @@ func run(ctx context.Context, profiles []registry.Profile, namespaces string) er
 	if err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(config, ctrl.Options{LeaderElection: true, LeaderElectionID: "regcred", LeaderElectionNamespace: "default"})
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		LeaderElection: true, LeaderElectionID: "regcred", LeaderElectionNamespace: "default",
+	})
 	if err != nil {
 		return err
 	}

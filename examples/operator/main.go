@@ -41,10 +41,17 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := operator.NewManager(operator.Config{API: cluster, Namespace: *namespace, Evict: *evict, Metrics: metrics.Registry}, ctrl.Options{
-		LeaderElection: *election, LeaderElectionID: "regcred", LeaderElectionNamespace: *namespace, LeaderElectionReleaseOnCancel: true,
-		Metrics: server.Options{BindAddress: *serve}, HealthProbeBindAddress: *probes,
-	})
+	mgr, err := operator.NewManager(
+		operator.Config{API: cluster, Namespace: *namespace, Evict: *evict, Metrics: metrics.Registry},
+		ctrl.Options{
+			LeaderElection:                *election,
+			LeaderElectionID:              "regcred",
+			LeaderElectionNamespace:       *namespace,
+			LeaderElectionReleaseOnCancel: true, // The program ends right after.
+			Metrics:                       server.Options{BindAddress: *serve},
+			HealthProbeBindAddress:        *probes,
+		},
+	)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,9 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	say("Starting a Kubernetes API server, without nodes.")
-	environment := &envtest.Environment{BinaryAssetsDirectory: folder, CRDDirectoryPaths: []string{"config/crd"}, ErrorIfCRDPathMissing: true}
+	environment := &envtest.Environment{
+		BinaryAssetsDirectory: folder, CRDDirectoryPaths: []string{"config/crd"}, ErrorIfCRDPathMissing: true,
+	}
 	config, err := environment.Start()
 	if err != nil {
 		return err
@@ -69,7 +71,10 @@ func run(ctx context.Context) (err error) {
 	defer hub.Close()
 	say("A registry that wants a login listens on %s.", hub.Host)
 
-	mgr, err := operator.NewManager(operator.Config{API: config, Namespace: system, Metrics: prometheus.NewRegistry()}, ctrl.Options{Metrics: server.Options{BindAddress: "0"}})
+	mgr, err := operator.NewManager(
+		operator.Config{API: config, Namespace: system, Metrics: prometheus.NewRegistry()},
+		ctrl.Options{Metrics: server.Options{BindAddress: "0"}},
+	)
 	if err != nil {
 		return err
 	}

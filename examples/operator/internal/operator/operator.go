@@ -107,7 +107,10 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 		return err
 	}
 	pipeline := &regcred.Pipeline{Provider: providers.Set{
-		registry.DockerHub: dockerhub.Provider{}, registry.Custom: custom.Provider{}, registry.ECR: ecr.Provider{}, registry.GCR: gcr.Provider{},
+		registry.DockerHub: dockerhub.Provider{},
+		registry.Custom:    custom.Provider{},
+		registry.ECR:       ecr.Provider{},
+		registry.GCR:       gcr.Provider{},
 	}}
 	o := &operator{
 		client:  mgr.GetClient(),

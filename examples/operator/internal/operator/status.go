@@ -94,7 +94,8 @@ func published(state []pullsecret.Namespace, name string) (count int, expires *m
 
 // tell makes an event of a condition that has changed.
 func (o *operator) tell(before, after *v1alpha1.RegistryProfile) {
-	was, is := meta.FindStatusCondition(before.Status.Conditions, kube.ConditionReady), meta.FindStatusCondition(after.Status.Conditions, kube.ConditionReady)
+	was := meta.FindStatusCondition(before.Status.Conditions, kube.ConditionReady)
+	is := meta.FindStatusCondition(after.Status.Conditions, kube.ConditionReady)
 	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
 		return
 	}
