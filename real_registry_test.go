@@ -2,15 +2,7 @@ package regcred_test
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred/internal/testcert"
 	"github.com/regcred/regcred/internal/testtool"
 )
 
@@ -53,10 +46,15 @@ func startRealRegistry(t *testing.T) realRegistry {
 	write := func(dir, name, content string) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
 	}
-	ca, cert, key := newCertificate(t)
-	write(certs, "ca.crt", ca)
-	write(dir, "tls.crt", cert)
-	write(dir, "tls.key", key)
+	authority, err := testcert.New("authority")
+	require.NoError(t, err)
+	leaf, err := authority.Issue("127.0.0.1")
+	require.NoError(t, err)
+	cert, key, err := testcert.Encode(leaf)
+	require.NoError(t, err)
+	write(certs, "ca.crt", authority.PEM)
+	write(dir, "tls.crt", string(cert))
+	write(dir, "tls.key", string(key))
 	write(dir, "htpasswd", realUser+":"+realHash+"\n")
 	write(dir, "config.yml", fmt.Sprintf(realConfig, dir))
 
@@ -79,38 +77,9 @@ func startRealRegistry(t *testing.T) realRegistry {
 	}()
 	select {
 	case host := <-address:
-		return realRegistry{host, ca, certs}
+		return realRegistry{host, authority.PEM, certs}
 	case <-time.After(30 * time.Second):
 		t.Fatal("docker-registry did not say where it listens")
 		return realRegistry{}
 	}
-}
-
-// newCertificate returns a certificate for the loopback address, its key, and its authority, all in PEM.
-func newCertificate(t *testing.T) (ca, cert, key string) {
-	t.Helper()
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	caDER, err := x509.CreateCertificate(rand.Reader, authority, authority, caKey.Public(), caKey)
-	require.NoError(t, err)
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "registry"},
-		NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, authority, leafKey.Public(), caKey)
-	require.NoError(t, err)
-	keyDER, err := x509.MarshalECPrivateKey(leafKey)
-	require.NoError(t, err)
-	encode := func(kind string, der []byte) string {
-		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-	}
-	return encode("CERTIFICATE", caDER), encode("CERTIFICATE", leafDER), encode("EC PRIVATE KEY", keyDER)
 }

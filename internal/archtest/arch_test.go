@@ -45,8 +45,8 @@ const arrows = `
 	credentials/oauth2source       -> credentials                         golang.org/x/oauth2
 
 	credentials/credentialstest    -> credentials
-	registry/registrytest          -> credentials registry registry/registrytest/fakenet      github.com/google/go-containerregistry
-	registry/registrytest/fakenet  -> registry
+	registry/registrytest          -> credentials registry registry/registrytest/fakenet internal/testcert      github.com/google/go-containerregistry
+	registry/registrytest/fakenet  -> registry internal/testcert
 	providers/providerstest        -> credentials registry providers
 	providers/ecr/ecrtest          -> credentials registry providers/ecr registry/registrytest registry/registrytest/fakenet
 	providers/gcr/gcrtest          -> credentials registry providers/gcr registry/registrytest registry/registrytest/fakenet
@@ -54,6 +54,7 @@ const arrows = `
 
 	examples/*                     -> . * */* */*/*                       go.yaml.in/yaml
 	internal/archtest              ->
+	internal/testcert              ->
 	internal/testtool              ->
 `
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/regcred/regcred/internal/testcert"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -41,19 +42,28 @@ func Start(r *Registry) (*Server, error) { return start(r, true) }
 // StartPlainHTTP serves the registry without TLS. Close the server when done.
 func StartPlainHTTP(r *Registry) (*Server, error) { return start(r, false) }
 
+// certify returns a certificate for the loopback address, from an authority of the server's own.
+func (s *Server) certify() (tls.Certificate, error) {
+	authority, err := testcert.New("registrytest authority")
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	s.CA = authority.PEM
+	return authority.Issue("localhost", "127.0.0.1", "::1")
+}
+
 func start(r *Registry, secure bool) (*Server, error) {
 	ctx, end := context.WithCancel(context.Background())
 	s := &Server{Registry: r, end: end}
 	var config *tls.Config
 	scheme := "http"
 	if secure {
-		cert, ca, err := newCertificate()
+		cert, err := s.certify()
 		if err != nil {
 			end()
 			return nil, err
 		}
-		scheme, s.CA = "https", ca
-		config = &tls.Config{Certificates: []tls.Certificate{cert}}
+		scheme, config = "https", &tls.Config{Certificates: []tls.Certificate{cert}}
 	}
 	// A host of its own for each part that has one. Its name differs, not just its port: some clients refuse to be sent
 	// to another address in digits.

@@ -55,7 +55,7 @@ func New() (*Network, error) {
 	}
 	n := &Network{
 		URL:       "http://" + listener.Addr().String(),
-		CA:        authority.pem,
+		CA:        authority.PEM,
 		authority: authority,
 		conns:     newConnListener(listener.Addr()),
 		hosts:     make(map[string]http.Handler),
