@@ -57,7 +57,7 @@ func TestEventsAreWritten(t *testing.T) {
 		state, err := cluster.State(t.Context(), pullsecret.Scope{Owner: "events", Namespaces: []string{"loud"}})
 		require.NoError(t, err)
 		return len(state) == 1 && len(state[0].Accounts) == 1
-	}, 5*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	account, err := r.CoreV1().ServiceAccounts("loud").Get(t.Context(), "default", metav1.GetOptions{})
 	require.NoError(t, err)
 	client, err := kube.NewClient(withRights(t, "regcred-events"))
@@ -72,5 +72,5 @@ func TestEventsAreWritten(t *testing.T) {
 		list, err := r.CoreV1().Events("loud").List(t.Context(), describe)
 		require.NoError(t, err)
 		return len(list.Items) == 1 && list.Items[0].Reason == "Contested"
-	}, 5*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 }

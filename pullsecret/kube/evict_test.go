@@ -104,7 +104,7 @@ func TestEvictor(t *testing.T) {
 		require.Eventually(t, func() bool {
 			_, err := r.CoreV1().Pods("evict-1").Get(t.Context(), s.name, metav1.GetOptions{})
 			return apierrors.IsNotFound(err)
-		}, 10*time.Second, 20*time.Millisecond, s.name)
+		}, time.Minute, 20*time.Millisecond, s.name)
 		require.Equal(t, []error{nil}, seen.of(s.name), s.name)
 	}
 	for _, s := range stay {
@@ -129,7 +129,7 @@ func TestEvictorDoesNotEvictSuccessors(t *testing.T) {
 
 	var seen evictions
 	evictor(t, client, &seen)
-	require.Eventually(t, func() bool { return seen.of("other") != nil }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return seen.of("other") != nil }, time.Minute, 10*time.Millisecond)
 	require.Equal(t, []error{nil}, seen.of("first"))
 	require.Empty(t, seen.of("successor"), "what it lacks, its controller's template does not give it")
 }
@@ -147,7 +147,7 @@ func TestEvictorReportsWhatMayNotGo(t *testing.T) {
 	publish(t, client, stuck{name: "guarded", owner: "ReplicaSet", reason: "ImagePullBackOff"}.pod("shop"))
 	var seen evictions
 	evictor(t, client, &seen)
-	require.Eventually(t, func() bool { return seen.of("guarded") != nil }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return seen.of("guarded") != nil }, time.Minute, 10*time.Millisecond)
 	err := seen.of("guarded")[0]
 	require.True(t, apierrors.IsTooManyRequests(err))
 	require.True(t, strings.HasPrefix(err.Error(), "evict pod shop/guarded: "), err)
