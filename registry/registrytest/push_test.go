@@ -61,7 +61,7 @@ func TestPush(t *testing.T) {
 		"unknown upload":                  {"PATCH", uploads + "none", content, "registry 404 BLOB_UPLOAD_UNKNOWN"},
 		"no right":                        {"POST", "/v2/team/app/blobs/uploads/", content, "registry 403 UNAUTHORIZED"},
 		"mounted":                         {"POST", uploads + "?mount={layer}&from=team/app", "", "registry 201"},
-		"mounted from where nobody may":   {"POST", uploads + "?mount={layer}&from=other/app", "", "registry 202"},
+		"mounted from where nobody may":   {"POST", uploads + "?mount={other}&from=other/app", "", "registry 202"},
 		"a manifest that is none":         {"PUT", "/v2/new/app/manifests/1", "<html>", "registry 400 MANIFEST_INVALID"},
 		"a manifest without its blobs":    {"PUT", "/v2/new/app/manifests/1", `{"layers":[{"digest":"` + zeroDigest + `"}]}`, "registry 400 MANIFEST_BLOB_UNKNOWN"},
 		"an index without its manifests":  {"PUT", "/v2/new/app/manifests/1", `{"manifests":[{"digest":"` + zeroDigest + `"}]}`, "registry 400 MANIFEST_BLOB_UNKNOWN"},
@@ -78,9 +78,14 @@ func TestPush(t *testing.T) {
 			ann := newClient(r, "ann", "right")
 			_, err := r.Add("other/app:1", registrytest.Image{})
 			require.NoError(t, err)
-			manifest := ann.ask(t, "GET", image).body
-			layer := manifest[strings.LastIndex(manifest, "sha256:"):][:len(zeroDigest)]
-			got := ann.send(t, "registry", c.method, ann.base+strings.ReplaceAll(c.path, "{layer}", layer), ann.sending(c.body))
+			layer := func(c client, image string) string {
+				manifest := c.ask(t, "GET", image).body
+				return manifest[strings.LastIndex(manifest, "sha256:"):][:len(zeroDigest)]
+			}
+			path := strings.NewReplacer(
+				"{layer}", layer(ann, image), "{other}", layer(newClient(r, "bob", "right"), "/v2/other/app/manifests/1"),
+			).Replace(c.path)
+			got := ann.send(t, "registry", c.method, ann.base+path, ann.sending(c.body))
 			require.Equal(t, c.want, got.String())
 		})
 	}
