@@ -17,8 +17,8 @@ import (
 // is the [registry.Error] of [Pipeline.Login].
 //
 // It asks the registry once for each credential, and again after an hour, so that a password that was changed there is
-// noticed. A registry that cannot be asked proves nothing: then the credential is returned all the same, because one that
-// is published in its place will soon be over, and the registry is asked the next time.
+// noticed. A registry that does not answer within ten seconds, or is down, proves nothing: then the credential is returned
+// all the same, because what is published in its place will soon be over, and the registry is asked again after a minute.
 func (p *Pipeline) Credential(ctx context.Context, profile registry.Profile) (credentials.Credential, error) {
 	if err := providers.Validate(p.provider(), profile); err != nil {
 		return credentials.Credential{}, err
@@ -31,19 +31,26 @@ func (p *Pipeline) Credential(ctx context.Context, profile registry.Profile) (cr
 		if p.proven.has(a.key, a.credential) {
 			return a.credential, nil
 		}
-		result, err := p.Checker.Login(ctx, a.endpoint, a.candidate())
+		result, err := p.ask(ctx, a)
 		switch {
 		case err == nil:
-			p.proven.add(a.key, a.credential)
+			p.proven.add(a.key, a.credential, provenFor)
 			return a.credential, nil
 		case ctx.Err() != nil:
 			return credentials.Credential{}, err
-		case errors.Is(err, registry.ErrUnavailable), errors.Is(err, registry.ErrRateLimited):
+		case errors.Is(err, registry.ErrUnavailable), errors.Is(err, registry.ErrRateLimited), errors.Is(err, errNoProof):
+			p.proven.add(a.key, a.credential, unprovenFor)
 			return a.credential, nil
 		case a.renewed || !p.renew(ctx, []*account{a}, Outcome{Logins: []validate.Result{result}}):
 			return credentials.Credential{}, err
 		}
 	}
+}
+
+func (p *Pipeline) ask(ctx context.Context, a *account) (validate.Result, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, proofTimeout, errNoProof)
+	defer cancel()
+	return p.Checker.Login(ctx, a.endpoint, a.candidate())
 }
 
 // Check says whether the images can be pulled with the credentials of the profiles: the error of [Pipeline.Run].
@@ -52,11 +59,13 @@ func (p *Pipeline) Check(ctx context.Context, profiles []registry.Profile, image
 	return err
 }
 
-// proven remembers which credentials were let in. The zero proven is ready to use.
+// proven remembers which credentials were let in, and of which that could not be learned. The zero proven is ready to use.
 type proven struct {
 	mu   sync.Mutex
 	last map[credentials.Key]proof
 }
+
+var errNoProof = errors.New("the registry did not answer in time")
 
 type proof struct {
 	credential credentials.Credential
@@ -64,8 +73,10 @@ type proof struct {
 }
 
 const (
-	// provenFor is how long a registry's word is taken.
-	provenFor = time.Hour
+	// provenFor is how long a registry's word is taken, and unprovenFor how long one is left alone that did not answer.
+	provenFor, unprovenFor = time.Hour, time.Minute
+	// proofTimeout is how long a registry may take. It is less than what a Syncer gives to a credential.
+	proofTimeout = 10 * time.Second
 	// maxProofs bounds what is remembered. Beyond, all is forgotten, which costs a question each.
 	maxProofs = 100_000
 )
@@ -77,11 +88,11 @@ func (p *proven) has(key credentials.Key, c credentials.Credential) bool {
 	return ok && time.Now().Before(last.until) && last.credential.Equal(c)
 }
 
-func (p *proven) add(key credentials.Key, c credentials.Credential) {
+func (p *proven) add(key credentials.Key, c credentials.Credential, good time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.last == nil || len(p.last) >= maxProofs {
 		p.last = make(map[credentials.Key]proof)
 	}
-	p.last[key] = proof{c, time.Now().Add(provenFor)}
+	p.last[key] = proof{c, time.Now().Add(good)}
 }

@@ -94,15 +94,28 @@ func TestCredentialNoticesARevocation(t *testing.T) {
 
 // What cannot be proven now is not held back: the secret that it replaces will soon be over.
 func TestCredentialOfARegistryThatIsDown(t *testing.T) {
-	for name, status := range map[string]int{"down": http.StatusServiceUnavailable, "busy": http.StatusTooManyRequests} {
+	for name, fault := range map[string]registrytest.Fault{
+		"down":      {Answer: registrytest.Answer{Status: http.StatusServiceUnavailable}},
+		"busy":      {Answer: registrytest.Answer{Status: http.StatusTooManyRequests}},
+		"no answer": {Hang: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := harbor(t)
-				r.Inject(registrytest.Fault{Answer: registrytest.Answer{Status: status}})
+				recovers := r.Inject(fault)
 				p := newPipeline(hosts{"harbor.test": r})
-				c, err := p.Credential(t.Context(), profile("a", "harbor.test", "robot-a", "pw-a"))
-				require.NoError(t, err)
-				require.Equal(t, "pw-a", c.Password.Reveal())
+				a := profile("a", "harbor.test", "robot-a", "wrong")
+				start := time.Now()
+				for range 2 {
+					c, err := p.Credential(t.Context(), a)
+					require.NoError(t, err)
+					require.Equal(t, "wrong", c.Password.Reveal())
+				}
+				require.LessOrEqual(t, time.Since(start), 10*time.Second, "the second time, it is left alone")
+				recovers()
+				time.Sleep(time.Minute)
+				_, err := p.Credential(t.Context(), a)
+				require.ErrorIs(t, err, registry.ErrUnauthorized)
 			})
 		})
 	}
