@@ -28,18 +28,18 @@ func (p *Pipeline) Credential(ctx context.Context, profile registry.Profile) (cr
 		return credentials.Credential{}, a.err
 	}
 	for {
-		if p.proven.has(a.key, a.credential) {
+		if p.proven.has(a.proofKey(), a.credential) {
 			return a.credential, nil
 		}
 		result, err := p.ask(ctx, a)
 		switch {
 		case err == nil:
-			p.proven.add(a.key, a.credential, provenFor)
+			p.proven.add(a.proofKey(), a.credential, provenFor)
 			return a.credential, nil
 		case ctx.Err() != nil:
 			return credentials.Credential{}, err
 		case errors.Is(err, registry.ErrUnavailable), errors.Is(err, registry.ErrRateLimited), errors.Is(err, errNoProof):
-			p.proven.add(a.key, a.credential, unprovenFor)
+			p.proven.add(a.proofKey(), a.credential, unprovenFor)
 			return a.credential, nil
 		case a.renewed || !p.renew(ctx, []*account{a}, Outcome{Logins: []validate.Result{result}}):
 			return credentials.Credential{}, err
@@ -62,10 +62,18 @@ func (p *Pipeline) Check(ctx context.Context, profiles []registry.Profile, image
 // proven remembers which credentials were let in, and of which that could not be learned. The zero proven is ready to use.
 type proven struct {
 	mu   sync.Mutex
-	last map[credentials.Key]proof
+	last map[proofKey]proof
 }
 
 var errNoProof = errors.New("the registry did not answer in time")
+
+// A proofKey is a credential and where it was let in: one credential may serve the registries of many profiles.
+type proofKey struct {
+	credentials.Key
+	host string
+}
+
+func (a *account) proofKey() proofKey { return proofKey{a.key, a.endpoint.Host} }
 
 type proof struct {
 	credential credentials.Credential
@@ -81,18 +89,18 @@ const (
 	maxProofs = 100_000
 )
 
-func (p *proven) has(key credentials.Key, c credentials.Credential) bool {
+func (p *proven) has(key proofKey, c credentials.Credential) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last, ok := p.last[key]
 	return ok && time.Now().Before(last.until) && last.credential.Equal(c)
 }
 
-func (p *proven) add(key credentials.Key, c credentials.Credential, good time.Duration) {
+func (p *proven) add(key proofKey, c credentials.Credential, good time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.last == nil || len(p.last) >= maxProofs {
-		p.last = make(map[credentials.Key]proof)
+		p.last = make(map[proofKey]proof)
 	}
 	p.last[key] = proof{c, time.Now().Add(good)}
 }

@@ -145,3 +145,20 @@ func TestCheck(t *testing.T) {
 	require.NoError(t, p.Check(t.Context(), profiles, []string{"harbor.test/team-a/app:1"}))
 	require.ErrorIs(t, p.Check(t.Context(), profiles, []string{"harbor.test/team-a/app:2"}), registry.ErrImageNotFound)
 }
+
+// A shared is a provider whose credential serves every registry.
+type shared struct{ providers.Provider }
+
+func (shared) Scope(registry.Profile) string { return "everywhere" }
+
+// That one registry has let a credential in says nothing of another.
+func TestCredentialIsProvenAtEachRegistry(t *testing.T) {
+	r := harbor(t)
+	p := newPipeline(hosts{"harbor.test": r, "other.test": &registrytest.Registry{Dialect: registrytest.Harbor()}})
+	issuer := &counted{passwords: []string{"pw-a"}}
+	p.Provider = shared{issuer.provider()}
+	_, err := p.Credential(t.Context(), profile("a", "harbor.test", "robot-a", "ignored"))
+	require.NoError(t, err)
+	_, err = p.Credential(t.Context(), profile("b", "other.test", "robot-a", "ignored"))
+	require.ErrorIs(t, err, registry.ErrUnauthorized)
+}
