@@ -41,6 +41,7 @@ type operator struct {
 	client     client.Client
 	events     record.EventRecorder
 	logins     *logins
+	pipeline   *regcred.Pipeline
 	cluster    *kube.Cluster
 	controller *kube.Controller
 	// asked has a map[string]asked, by the names of the profiles, for each pass that is under way, by the first of its
@@ -51,7 +52,8 @@ type operator struct {
 // asked is what a pass found in a profile.
 type asked struct {
 	generation int64
-	err        error // Why its login or its selector cannot be read.
+	key        credentials.Key // Of its credential in the cache.
+	err        error           // Why its login or its selector cannot be read.
 }
 
 // owner is whose the secrets are.
@@ -80,6 +82,8 @@ type Config struct {
 	API *rest.Config
 	// Namespace is where the secrets with logins are.
 	Namespace string
+	// Provider issues the credentials. Nil means that of each kind of registry that a profile may have.
+	Provider providers.Provider
 	// Evict lets pods be evicted that were created before their pull secret was there.
 	Evict bool
 	// Metrics is where they are registered.
@@ -106,17 +110,21 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 	if err != nil {
 		return err
 	}
-	pipeline := &regcred.Pipeline{Provider: providers.Set{
-		registry.DockerHub: dockerhub.Provider{},
-		registry.Custom:    custom.Provider{},
-		registry.ECR:       ecr.Provider{},
-		registry.GCR:       gcr.Provider{},
-	}}
+	pipeline := &regcred.Pipeline{Provider: config.Provider}
+	if pipeline.Provider == nil {
+		pipeline.Provider = providers.Set{
+			registry.DockerHub: dockerhub.Provider{},
+			registry.Custom:    custom.Provider{},
+			registry.ECR:       ecr.Provider{},
+			registry.GCR:       gcr.Provider{},
+		}
+	}
 	o := &operator{
-		client:  mgr.GetClient(),
-		events:  mgr.GetEventRecorderFor("regcred"),
-		logins:  &logins{watched: mgr.GetClient(), api: mgr.GetAPIReader(), namespace: config.Namespace},
-		cluster: &kube.Cluster{Client: api, Owner: owner},
+		client:   mgr.GetClient(),
+		events:   mgr.GetEventRecorderFor("regcred"),
+		logins:   &logins{watched: mgr.GetClient(), api: mgr.GetAPIReader(), namespace: config.Namespace},
+		pipeline: pipeline,
+		cluster:  &kube.Cluster{Client: api, Owner: owner},
 	}
 	o.controller = &kube.Controller{
 		Cluster: o.cluster,
@@ -190,7 +198,7 @@ func (o *operator) targets(ctx context.Context) ([]pullsecret.Target, error) {
 	for i, p := range list.Items {
 		var err error
 		targets[i], err = o.target(ctx, &p)
-		profiles[p.Name] = asked{p.Generation, err}
+		profiles[p.Name] = asked{p.Generation, providers.Key(o.pipeline.Provider, targets[i].Profiles[0]), err}
 		used[p.Spec.Login.SecretName] = true
 	}
 	o.logins.keep(used)

@@ -1,14 +1,22 @@
 package operator
 
 import (
+	"context"
+	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/custom"
+	"github.com/regcred/regcred/registry"
 )
 
 func TestOperator(t *testing.T) {
@@ -17,6 +25,7 @@ func TestOperator(t *testing.T) {
 	w.namespace("other", nil)
 	require.NoError(t, w.Create(t.Context(), w.profile(func(*v1alpha1.RegistryProfileSpec) {})))
 	w.becomes(metav1.ConditionTrue, "Published", 1)
+	require.Nil(t, w.status().RenewAt, "a password does not expire")
 	first := w.published("shop-1")
 	require.NotEmpty(t, first)
 	require.Empty(t, w.published("other"))
@@ -85,6 +94,41 @@ func TestSelector(t *testing.T) {
 	})
 	require.Empty(t, w.published("shop-1"))
 	require.NotEmpty(t, w.published("shop-2"))
+}
+
+// The status says when a credential is renewed, and then it is.
+func TestRenewal(t *testing.T) {
+	const life = 10 * time.Second
+	var mu sync.Mutex
+	var issued []time.Time
+	w := newWorld(t, func(c *Config) {
+		c.Provider = providers.Func(func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+			credential, err := custom.Provider{}.Credential(ctx, p)
+			credential.IssuedAt = time.Now()
+			credential.ExpiresAt = credential.IssuedAt.Add(life)
+			mu.Lock()
+			defer mu.Unlock()
+			issued = append(issued, credential.IssuedAt)
+			return credential, err
+		})
+	})
+	w.namespace("shop-1", nil)
+	require.NoError(t, w.Create(t.Context(), w.profile(func(*v1alpha1.RegistryProfileSpec) {})))
+	var first v1alpha1.RegistryProfileStatus
+	w.eventually("a renewal is due", func() bool { first = w.status(); return first.RenewAt != nil && first.ExpiresAt != nil })
+	w.eventually("it is done and published", func() bool {
+		now := w.status()
+		return now.RenewAt != nil && now.RenewAt.After(first.RenewAt.Time) && now.ExpiresAt.After(first.ExpiresAt.Time)
+	})
+
+	mu.Lock()
+	defer mu.Unlock()
+	next := slices.IndexFunc(issued, func(at time.Time) bool { return !at.Before(first.RenewAt.Time) })
+	require.Positive(t, next, "issued at %v, to be renewed at %v", issued, first.RenewAt)
+	before := issued[next-1]
+	earliest := credentials.Policy{}.RenewAt(before, before.Add(life), 0).Truncate(time.Second) // As the API keeps it.
+	latest := credentials.Policy{}.RenewAt(before, before.Add(life), 1)
+	require.WithinRange(t, first.RenewAt.Time, earliest, latest)
 }
 
 // What cannot be right is refused when it is applied.

@@ -12,6 +12,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/pullsecret/kube"
@@ -43,13 +44,23 @@ func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
 	if err != nil {
 		return err
 	}
+	cached := make(map[credentials.Key]credentials.Entry)
+	for _, entry := range o.pipeline.Cache.Snapshot() {
+		cached[entry.Key] = entry
+	}
 	var errs []error
 	for i := range list.Items {
 		p := &list.Items[i]
 		before := p.DeepCopy()
-		// A pass over a few namespaces says nothing about the rest.
-		if profile, ok := profiles[p.Name]; ok && len(pass.Namespaces) == 0 {
-			meta.SetStatusCondition(&p.Status.Conditions, ready(p.Name, profile, pass))
+		if profile, ok := profiles[p.Name]; ok {
+			// A pass over a few namespaces says nothing about the rest.
+			if len(pass.Namespaces) == 0 {
+				meta.SetStatusCondition(&p.Status.Conditions, ready(p.Name, profile, pass))
+			}
+			// While the issuer is asked, it is not known when the next time will be.
+			if entry := cached[profile.key]; !entry.Calling {
+				p.Status.RenewAt = seconds(entry.NextCall)
+			}
 		}
 		p.Status.Secrets, p.Status.ExpiresAt = published(state, p.Name)
 		if equality.Semantic.DeepEqual(before.Status, p.Status) {
@@ -73,6 +84,14 @@ func ready(name string, profile asked, pass kube.Pass) metav1.Condition {
 	// The profile may be another one by now: then the next pass is about to come.
 	condition.ObservedGeneration = profile.generation
 	return condition
+}
+
+// seconds returns an instant as the API keeps it; nil if there is none.
+func seconds(at time.Time) *metav1.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &metav1.Time{Time: at.Truncate(time.Second)}
 }
 
 // published returns how many secrets of that name there are, and when the first of them expires.

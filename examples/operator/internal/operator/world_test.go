@@ -41,7 +41,7 @@ type world struct {
 	metrics       *prometheus.Registry
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	t.Helper()
 	folder, why := testtool.ControlPlane()
 	if why != nil {
@@ -66,7 +66,11 @@ func newWorld(t *testing.T) *world {
 
 	restricted := rest.CopyConfig(config)
 	restricted.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + system + ":regcred-operator"}
-	mgr, err := NewManager(Config{API: restricted, Namespace: system, Evict: true, Metrics: w.metrics}, ctrl.Options{
+	operatorConfig := Config{API: restricted, Namespace: system, Evict: true, Metrics: w.metrics}
+	for _, change := range changes {
+		change(&operatorConfig)
+	}
+	mgr, err := NewManager(operatorConfig, ctrl.Options{
 		LeaderElection: true, LeaderElectionID: "regcred", LeaderElectionNamespace: system, LeaderElectionReleaseOnCancel: true,
 		Metrics: server.Options{BindAddress: "0"},
 	})
