@@ -55,6 +55,11 @@ type Syncer struct {
 	// means that nobody wants to know.
 	OnChange func(change Change, err error)
 
+	// OnSync is called when a pass begins, with the namespaces that it is limited to, as [Syncer.Sync] is. It returns
+	// the context that the pass has, which is or comes from ctx, and what is called with what Sync returns; neither may
+	// be nil. It may be called concurrently. Nil means that nobody wants to know.
+	OnSync func(ctx context.Context, namespaces []string) (context.Context, func(Result, error))
+
 	pace pace
 	busy busy
 }
@@ -142,6 +147,16 @@ func (s *Syncer) owner() string {
 // result holds what was done until then. All else that is wrong is in [Result.Problems], and holds up nothing but what
 // it is about.
 func (s *Syncer) Sync(ctx context.Context, targets []Target, namespaces ...string) (Result, error) {
+	if s.OnSync == nil {
+		return s.sync(ctx, targets, namespaces)
+	}
+	ctx, done := s.OnSync(ctx, namespaces)
+	result, err := s.sync(ctx, targets, namespaces)
+	done(result, err)
+	return result, err
+}
+
+func (s *Syncer) sync(ctx context.Context, targets []Target, namespaces []string) (Result, error) {
 	p, state, err := s.plan(ctx, targets, namespaces)
 	if err != nil {
 		return Result{NextAt: s.pace.unavailable(time.Now())}, fmt.Errorf("sync pull secrets: %w", err)

@@ -521,3 +521,33 @@ func TestOnChangeIsToldOfEach(t *testing.T) {
 	require.Equal(t, []string{"a create secret", "a link account", "b create secret"}, slices.Sorted(maps.Keys(told)))
 	require.ErrorIs(t, told["b create secret"], pullsecret.ErrForeign)
 }
+
+func TestOnSyncGivesAPassItsContext(t *testing.T) {
+	w := newWorld(t, "a", "b")
+	type key struct{}
+	var told []string
+	var asked, changed atomic.Int32
+	w.syncer.OnSync = func(ctx context.Context, namespaces []string) (context.Context, func(pullsecret.Result, error)) {
+		return context.WithValue(ctx, key{}, int32(1)), func(r pullsecret.Result, err error) {
+			told = append(told, fmt.Sprint(namespaces, len(r.Changed), err))
+		}
+	}
+	w.syncer.Credential = func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+		asked.Add(ctx.Value(key{}).(int32))
+		return w.issuer.Credential(ctx, p)
+	}
+	w.Before = func(ctx context.Context, _ pullsecret.Change) error {
+		changed.Add(ctx.Value(key{}).(int32))
+		return nil
+	}
+	tg := target("one", profile("ecr"))
+	w.clean(tg)
+	_, err := w.syncer.Sync(t.Context(), []pullsecret.Target{tg}, "a")
+	require.NoError(t, err)
+	w.syncer.Owner = "No Label"
+	_, err = w.syncer.Sync(t.Context(), nil)
+	require.Error(t, err)
+	require.Equal(t, []string{"[] 4 <nil>", "[a] 0 <nil>", "[] 0 " + err.Error()}, told)
+	require.EqualValues(t, 2, asked.Load())
+	require.EqualValues(t, 4, changed.Load())
+}
