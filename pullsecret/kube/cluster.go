@@ -9,8 +9,10 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/regcred/regcred/pullsecret"
 )
@@ -29,9 +31,9 @@ func NewClient(config *rest.Config) (kubernetes.Interface, error) {
 // A Cluster is a [pullsecret.Cluster] on the API of a real one. Set the fields before the first use; it must not be
 // copied. It works while [Cluster.Run] does.
 //
-// Secrets are created whole, and changed by a merge patch of what is ours that carries the version it was planned on.
-// Service accounts are patched likewise, so that a list that somebody else changed meanwhile is a conflict and never
-// overwritten.
+// Each change carries the version that it was planned on, so that what somebody else changed meanwhile is a conflict and
+// never overwritten. Secrets are written whole, which costs an API server least, with all that others have put there.
+// Service accounts are patched.
 type Cluster struct {
 	// Client is the way to the API; see [NewClient]. It is required.
 	Client kubernetes.Interface
@@ -41,7 +43,7 @@ type Cluster struct {
 
 	once     sync.Once
 	watches  watches
-	secrets  overlay[pullsecret.Published]
+	secrets  overlay[secret]
 	accounts overlay[account]
 
 	mu        sync.Mutex
@@ -108,41 +110,49 @@ func (c *Cluster) State(ctx context.Context, scope pullsecret.Scope) ([]pullsecr
 		ns := object.(*namespace)
 		state = append(state, pullsecret.Namespace{
 			Name: name, Labels: ns.Labels, Terminating: ns.DeletionTimestamp != nil,
-			Secrets: c.secretsIn(name), Accounts: c.accountsIn(name, scope.Owner),
+			Secrets: showSecrets(c.secretsIn(name)), Accounts: showAccounts(c.accountsIn(name), scope.Owner),
 		})
 	}
 	return state, nil
 }
 
-func (c *Cluster) secretsIn(ns string) []pullsecret.Published {
-	cached := make(map[string]*pullsecret.Published)
-	for _, object := range c.watches.in(c.watches.secrets, ns) {
-		s := object.(*secret)
-		cached[s.Name] = &s.published
-	}
-	return sorted(c.secrets.over(ns, cached, func(s *pullsecret.Published) string { return s.Version }))
+func (c *Cluster) secretsIn(ns string) map[string]*secret {
+	return in(c.watches.secrets, &c.secrets, ns)
 }
 
-func (c *Cluster) accountsIn(ns, owner string) []pullsecret.Account {
-	cached := make(map[string]*account)
-	for _, object := range c.watches.in(c.watches.accounts, ns) {
-		a := object.(*account)
-		cached[a.Name] = a
+func (c *Cluster) accountsIn(ns string) map[string]*account {
+	return in(c.watches.accounts, &c.accounts, ns)
+}
+
+// in returns the objects of a kind that are in a namespace, by name: what the watch delivered, with what was written
+// since.
+func in[T any, P interface {
+	*T
+	metav1.Object
+}](informer cache.SharedIndexInformer, own *overlay[T], ns string) map[string]*T {
+	objects, _ := informer.GetIndexer().ByIndex(cache.NamespaceIndex, ns) // It fails only if the index does not exist.
+	cached := make(map[string]*T, len(objects))
+	for _, object := range objects {
+		cached[object.(P).GetName()] = object.(P)
 	}
-	all := sorted(c.accounts.over(ns, cached, func(a *account) string { return a.ResourceVersion }))
-	shown := make([]pullsecret.Account, len(all))
-	for i, a := range all {
-		shown[i] = pullsecret.Account{Name: a.Name, Version: a.ResourceVersion, Labels: a.Labels, PullSecrets: a.pullSecrets, Linked: a.linked(owner)}
+	return own.over(ns, cached, func(object *T) string { return P(object).GetResourceVersion() })
+}
+
+func showSecrets(all map[string]*secret) []pullsecret.Published {
+	var shown []pullsecret.Published
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		shown = append(shown, all[name].published)
 	}
 	return shown
 }
 
-func sorted[T any](m map[string]*T) []T {
-	list := make([]T, 0, len(m))
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		list = append(list, *m[name])
+func showAccounts(all map[string]*account, owner string) []pullsecret.Account {
+	var shown []pullsecret.Account
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		a := all[name]
+		shown = append(shown, pullsecret.Account{Name: name, Version: a.ResourceVersion, Labels: a.Labels, PullSecrets: a.pullSecrets, Linked: a.linked(owner)})
 	}
-	return list
+	return shown
 }
 
 func (a *account) linked(owner string) []string {

@@ -69,7 +69,7 @@ func (e *Events) object(key told) *corev1.ObjectReference {
 		return object
 	}
 	e.Cluster.start()
-	if a := e.Cluster.account(key.namespace, key.name); a != nil {
+	if a := e.Cluster.accountsIn(key.namespace)[key.name]; a != nil {
 		object.UID = a.UID
 	}
 	return object

@@ -25,6 +25,7 @@ type (
 	secret    struct {
 		metav1.ObjectMeta
 		published pullsecret.Published
+		more      bool // It has something that is not kept, beside its content.
 	}
 	account struct {
 		metav1.ObjectMeta
@@ -34,12 +35,6 @@ type (
 
 func (w *watches) all() []cache.SharedIndexInformer {
 	return []cache.SharedIndexInformer{w.namespaces, w.secrets, w.accounts}
-}
-
-// in returns the objects of a store that are in a namespace.
-func (w *watches) in(informer cache.SharedIndexInformer, namespace string) []any {
-	objects, _ := informer.GetIndexer().ByIndex(cache.NamespaceIndex, namespace) // It fails only if the index does not exist.
-	return objects
 }
 
 var errNotWatched = errors.New("watches are not complete")
@@ -132,15 +127,22 @@ func keepSecret(object any) any {
 	if !ok {
 		return object
 	}
-	return &secret{trim(&s.ObjectMeta), published(s)}
+	_, content := s.Data[pullsecret.SecretKey]
+	return &secret{
+		ObjectMeta: trim(&s.ObjectMeta),
+		published: pullsecret.Published{
+			Name: s.Name, Version: s.ResourceVersion, Type: string(s.Type),
+			Labels: s.Labels, Annotations: s.Annotations, Deleting: s.DeletionTimestamp != nil,
+			Content: pullsecret.Fingerprint(s.Data[pullsecret.SecretKey]),
+		},
+		more: len(s.Data) > 1 || !content || s.Immutable != nil ||
+			s.GenerateName != "" || s.OwnerReferences != nil || s.Finalizers != nil || s.DeletionTimestamp != nil,
+	}
 }
 
-func published(s *corev1.Secret) pullsecret.Published {
-	return pullsecret.Published{
-		Name: s.Name, Version: s.ResourceVersion, Type: string(s.Type),
-		Labels: s.Labels, Annotations: s.Annotations, Deleting: s.DeletionTimestamp != nil,
-		Content: pullsecret.Fingerprint(s.Data[pullsecret.SecretKey]),
-	}
+// whole returns the secret without its content, and without what else is not kept.
+func (s *secret) whole() *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: s.ObjectMeta, Type: corev1.SecretType(s.published.Type)}
 }
 
 func keepAccount(object any) any {

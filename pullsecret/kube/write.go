@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -84,17 +85,27 @@ func (c *Cluster) inTheWay(ctx context.Context, change pullsecret.Change) error 
 	return pullsecret.ErrConflict
 }
 
-// update patches what is ours, and nothing else.
+// update writes the secret as the watch has shown it, with what is ours changed. Whatever else it has stays: its version
+// says that the watch has shown all of it, and what is not kept of a secret is read again.
 func (c *Cluster) update(ctx context.Context, change pullsecret.Change) error {
-	s := change.Secret
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": change.Version, "labels": s.Labels, "annotations": s.Annotations},
-		"data":     map[string][]byte{pullsecret.SecretKey: s.Config.Reveal()},
-	})
-	if err != nil {
-		return err
+	have := c.secretsIn(change.Namespace)[change.Name]
+	if have == nil || have.ResourceVersion != change.Version {
+		return pullsecret.ErrConflict
 	}
-	updated, err := c.Client.CoreV1().Secrets(change.Namespace).Patch(ctx, change.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	object := have.whole()
+	if have.more {
+		var err error
+		if object, err = c.Client.CoreV1().Secrets(change.Namespace).Get(ctx, change.Name, metav1.GetOptions{}); err != nil {
+			return err
+		}
+		if object.ResourceVersion != change.Version {
+			return pullsecret.ErrConflict
+		}
+	}
+	object.Labels = with(object.Labels, change.Secret.Labels)
+	object.Annotations = with(object.Annotations, change.Secret.Annotations)
+	object.Data = with(object.Data, map[string][]byte{pullsecret.SecretKey: change.Secret.Config.Reveal()})
+	updated, err := c.Client.CoreV1().Secrets(change.Namespace).Update(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
 	if err != nil {
 		return err
 	}
@@ -103,8 +114,7 @@ func (c *Cluster) update(ctx context.Context, change pullsecret.Change) error {
 }
 
 func (c *Cluster) wroteSecret(change pullsecret.Change, before string, now *corev1.Secret) {
-	shown := published(now)
-	c.secrets.wrote(change.Namespace, change.Name, before, &shown, now.ResourceVersion)
+	c.secrets.wrote(change.Namespace, change.Name, before, keepSecret(now).(*secret), now.ResourceVersion)
 }
 
 func (c *Cluster) delete(ctx context.Context, change pullsecret.Change) error {
@@ -119,7 +129,7 @@ func (c *Cluster) delete(ctx context.Context, change pullsecret.Change) error {
 // link writes the whole list, which is atomic to Kubernetes, on the condition that the account is what the list was
 // made of.
 func (c *Cluster) link(ctx context.Context, change pullsecret.Change) error {
-	have := c.account(change.Namespace, change.Name)
+	have := c.accountsIn(change.Namespace)[change.Name]
 	if have == nil || have.ResourceVersion != change.Version {
 		return pullsecret.ErrConflict
 	}
@@ -157,15 +167,6 @@ func (c *Cluster) link(ctx context.Context, change pullsecret.Change) error {
 	return nil
 }
 
-// account returns an account as State shows it; nil if there is none.
-func (c *Cluster) account(ns, name string) *account {
-	cached := make(map[string]*account, 1)
-	if object, there, _ := c.watches.accounts.GetIndexer().GetByKey(ns + "/" + name); there {
-		cached[name] = object.(*account)
-	}
-	return c.accounts.over(ns, cached, func(a *account) string { return a.ResourceVersion })[name]
-}
-
 // classify says in the words of package pullsecret what an error is. An API server does not quote the content of
 // secrets.
 func classify(ctx context.Context, change pullsecret.Change, err error) error {
@@ -189,4 +190,12 @@ func classify(ctx context.Context, change pullsecret.Change, err error) error {
 		return fmt.Errorf("%w: %w", pullsecret.ErrUnavailable, err)
 	}
 	return err
+}
+
+// with returns a map that has what both have, and of what both have, the second's.
+func with[V any](have, ours map[string]V) map[string]V {
+	both := make(map[string]V, len(have)+len(ours))
+	maps.Copy(both, have)
+	maps.Copy(both, ours)
+	return both
 }
