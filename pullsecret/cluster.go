@@ -38,7 +38,10 @@ type Scope struct {
 
 // A Namespace is what there is in a namespace.
 type Namespace struct {
-	Name   string
+	Name string
+	// UID is new for each namespace, also for one that has the name of one that was deleted. Empty means that the cluster
+	// knows none; then one that was made anew between two looks is taken for the one that was there before.
+	UID    string
 	Labels map[string]string
 	// Terminating says that it is being deleted: nothing can be created there.
 	Terminating bool

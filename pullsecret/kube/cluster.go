@@ -109,7 +109,7 @@ func (c *Cluster) State(ctx context.Context, scope pullsecret.Scope) ([]pullsecr
 		}
 		ns := object.(*namespace)
 		state = append(state, pullsecret.Namespace{
-			Name: name, Labels: ns.Labels, Terminating: ns.DeletionTimestamp != nil,
+			Name: name, UID: string(ns.UID), Labels: ns.Labels, Terminating: ns.DeletionTimestamp != nil,
 			Secrets: showSecrets(c.secretsIn(name)), Accounts: showAccounts(c.accountsIn(name), scope.Owner),
 		})
 	}

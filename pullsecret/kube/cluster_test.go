@@ -32,6 +32,14 @@ func (w world) CreateNamespace(ctx context.Context, name string, labels map[stri
 	return err
 }
 
+func (w world) NamespaceUID(ctx context.Context, name string) (string, error) {
+	ns, err := w.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	return string(ns.UID), nil
+}
+
 func (w world) DeleteNamespace(ctx context.Context, name string) error {
 	return w.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
 }

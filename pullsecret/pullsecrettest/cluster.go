@@ -30,6 +30,7 @@ type Cluster struct {
 }
 
 type space struct {
+	uid         string
 	labels      map[string]string
 	terminating bool
 	secrets     map[string]*secret
@@ -79,7 +80,7 @@ func (c *Cluster) State(ctx context.Context, scope pullsecret.Scope) ([]pullsecr
 }
 
 func (ns *space) state(name, owner string) pullsecret.Namespace {
-	state := pullsecret.Namespace{Name: name, Labels: maps.Clone(ns.labels), Terminating: ns.terminating}
+	state := pullsecret.Namespace{Name: name, UID: ns.uid, Labels: maps.Clone(ns.labels), Terminating: ns.terminating}
 	for _, name := range slices.Sorted(maps.Keys(ns.secrets)) {
 		s := ns.secrets[name]
 		if s.Labels[pullsecret.LabelOwner] != owner {

@@ -19,10 +19,19 @@ func (c *Cluster) CreateNamespace(_ context.Context, name string, labels map[str
 	if c.namespaces == nil {
 		c.namespaces = make(map[string]*space)
 	}
-	ns := &space{labels: maps.Clone(labels), secrets: make(map[string]*secret), accounts: make(map[string]*account)}
+	ns := &space{
+		uid: "uid-" + c.next(), labels: maps.Clone(labels),
+		secrets: make(map[string]*secret), accounts: make(map[string]*account),
+	}
 	ns.accounts["default"] = &account{AccountObject{Name: "default"}, c.next()}
 	c.namespaces[name] = ns
 	return nil
+}
+
+// NamespaceUID is of [World].
+func (c *Cluster) NamespaceUID(_ context.Context, name string) (uid string, err error) {
+	err = c.in(name, func(ns *space) error { uid = ns.uid; return nil })
+	return uid, err
 }
 
 // LabelNamespace gives a namespace other labels.

@@ -21,6 +21,21 @@ func showsNamespaces(ctx context.Context, sc *scene) error {
 	return nil
 }
 
+func showsUIDs(ctx context.Context, sc *scene) error {
+	shown, err := sc.now(ctx)
+	if err != nil {
+		return err
+	}
+	is, err := sc.World.NamespaceUID(ctx, sc.ns)
+	if err != nil {
+		return err
+	}
+	if shown.UID != is {
+		return fmt.Errorf("a namespace with the UID %q is shown with %q", is, shown.UID)
+	}
+	return nil
+}
+
 func keepsToScope(ctx context.Context, sc *scene) error {
 	other, err := sc.namespace(ctx, nil)
 	if err != nil {

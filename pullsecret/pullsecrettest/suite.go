@@ -74,6 +74,7 @@ func (r rule) broken(ctx context.Context, s Subject) error {
 
 var rules = []rule{
 	{name: "State: namespaces have their labels", test: showsNamespaces},
+	{name: "State: namespaces have their UIDs", test: showsUIDs},
 	{name: "State: only namespaces in the scope are shown", test: keepsToScope},
 	{name: "State: only secrets of the owner are shown", test: showsOwnSecrets},
 	{name: "State: what was just written is shown at once", test: showsOwnWrites},

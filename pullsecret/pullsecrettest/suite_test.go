@@ -118,6 +118,9 @@ var breaks = map[string]func(c *memory) broken{
 	"State: namespaces have their labels": func(c *memory) broken {
 		return showing(c, func(ns *pullsecret.Namespace) { ns.Labels = nil })
 	},
+	"State: namespaces have their UIDs": func(c *memory) broken {
+		return showing(c, func(ns *pullsecret.Namespace) { ns.UID = ns.Name })
+	},
 	"State: only namespaces in the scope are shown": func(c *memory) broken {
 		return broken{Cluster: c, state: func(ctx context.Context, scope pullsecret.Scope) ([]pullsecret.Namespace, error) {
 			state, err := c.State(ctx, scope)

@@ -7,6 +7,8 @@ import "context"
 type World interface {
 	// CreateNamespace makes a namespace with these labels.
 	CreateNamespace(ctx context.Context, name string, labels map[string]string) error
+	// NamespaceUID returns the UID of a namespace that is there; empty if it has none.
+	NamespaceUID(ctx context.Context, name string) (string, error)
 	// DeleteNamespace starts to delete a namespace with all that is in it. It may stay terminating for ever, or be gone
 	// at once.
 	DeleteNamespace(ctx context.Context, name string) error
