@@ -24,6 +24,7 @@ type object struct {
 
 // An effort is what is known of the last tries to have an object as it should be.
 type effort struct {
+	uid    string    // That of the namespace. In another one of that name nothing was tried yet, and nothing is undone.
 	goal   string    // What the last change that succeeded was to bring about.
 	at     time.Time // When that was.
 	again  int       // How often the same goal had to be brought about again.
@@ -53,11 +54,20 @@ func goalOf(c Change) string {
 	return fmt.Sprint(Fingerprint(c.Secret.Config.Reveal()), c.Secret.Labels, c.Secret.Annotations)
 }
 
+// effort returns what is known of the object of a change in the namespace of that UID; nil if nothing is. The mutex is
+// held.
+func (p *pace) effort(c Change, uid string) *effort {
+	if e := p.efforts[objectOf(c)]; e != nil && e.uid == uid {
+		return e
+	}
+	return nil
+}
+
 // wait returns until when a change of the object has to wait, and why; zero if it has not.
-func (p *pace) wait(c Change, now time.Time) (time.Time, error) {
+func (p *pace) wait(c Change, uid string, now time.Time) (time.Time, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.efforts[objectOf(c)]
+	e := p.effort(c, uid)
 	if e == nil || !now.Before(e.until) {
 		return time.Time{}, nil
 	}
@@ -68,15 +78,15 @@ func (p *pace) wait(c Change, now time.Time) (time.Time, error) {
 }
 
 // done records what came of a change, and returns when the object may be tried again if it failed.
-func (p *pace) done(c Change, err error, now time.Time) time.Time {
+func (p *pace) done(c Change, uid string, err error, now time.Time) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.efforts == nil {
 		p.efforts = make(map[object]*effort)
 	}
-	e := p.efforts[objectOf(c)]
+	e := p.effort(c, uid)
 	if e == nil {
-		e = &effort{}
+		e = &effort{uid: uid}
 		p.efforts[objectOf(c)] = e
 	}
 	if err != nil {
@@ -105,14 +115,13 @@ func (p *pace) unavailable(now time.Time) time.Time {
 	return at
 }
 
-// forget drops what is known of namespaces that are gone or going, of those that were looked at: all, if none are named.
-// Who makes one of that name again undoes nothing.
+// forget drops what is known of namespaces that are gone, of those that were looked at: all, if none are named.
 func (p *pace) forget(state []Namespace, looked []string) {
-	alive := make(map[string]bool, len(state))
+	there := make(map[string]bool, len(state))
 	for _, ns := range state {
-		alive[ns.Name] = !ns.Terminating
+		there[ns.Name] = true
 	}
-	gone := func(name string) bool { return !alive[name] && (len(looked) == 0 || slices.Contains(looked, name)) }
+	gone := func(name string) bool { return !there[name] && (len(looked) == 0 || slices.Contains(looked, name)) }
 	if len(looked) > 0 && !slices.ContainsFunc(looked, gone) {
 		return // As nearly always.
 	}

@@ -84,7 +84,7 @@ func (w *pass) namespace(ctx context.Context, name string) {
 			return // The namespace is gone.
 		}
 		changes, problems := w.planner.namespace(state[0])
-		failed, conflict := w.apply(ctx, changes)
+		failed, conflict := w.apply(ctx, state[0].UID, changes)
 		if ctx.Err() != nil {
 			return
 		}
@@ -107,9 +107,9 @@ func (w *pass) namespace(ctx context.Context, name string) {
 	}
 }
 
-// apply makes the changes of one namespace one after the other, and leaves out those that need one that failed. It
-// returns what failed, and apart from that a conflict, if there was one.
-func (w *pass) apply(ctx context.Context, changes []Change) (failed []Problem, conflict *Problem) {
+// apply makes the changes of the namespace of that UID one after the other, and leaves out those that need one that
+// failed. It returns what failed, and apart from that a conflict, if there was one.
+func (w *pass) apply(ctx context.Context, uid string, changes []Change) (failed []Problem, conflict *Problem) {
 	var missing []string // Secrets that could not be created.
 	unlinked := true     // An account that could not be changed may name a secret that is to go.
 	for _, c := range changes {
@@ -122,7 +122,7 @@ func (w *pass) apply(ctx context.Context, changes []Change) (failed []Problem, c
 		if c.Action == DeleteSecret && !unlinked {
 			continue
 		}
-		problem := w.change(ctx, c)
+		problem := w.change(ctx, uid, c)
 		if problem == nil {
 			continue
 		}
@@ -145,12 +145,12 @@ func (w *pass) apply(ctx context.Context, changes []Change) (failed []Problem, c
 }
 
 // change makes one change, if it is not too early for it.
-func (w *pass) change(ctx context.Context, c Change) *Problem {
+func (w *pass) change(ctx context.Context, uid string, c Change) *Problem {
 	problem := &Problem{Namespace: c.Namespace, Name: c.Name}
 	if c.Action != LinkAccount {
 		problem.Target = c.Name
 	}
-	if until, err := w.pace.wait(c, time.Now()); err != nil {
+	if until, err := w.pace.wait(c, uid, time.Now()); err != nil {
 		problem.Err, problem.RetryAt = err, until
 		return problem
 	}
@@ -164,7 +164,7 @@ func (w *pass) change(ctx context.Context, c Change) *Problem {
 		w.stop(err)
 	}
 	if err == nil {
-		w.pace.done(c, nil, time.Now())
+		w.pace.done(c, uid, nil, time.Now())
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.result.Changed = append(w.result.Changed, c)
@@ -176,7 +176,7 @@ func (w *pass) change(ctx context.Context, c Change) *Problem {
 			return problem
 		}
 	}
-	problem.RetryAt = w.pace.done(c, err, time.Now())
+	problem.RetryAt = w.pace.done(c, uid, err, time.Now())
 	return problem
 }
 
