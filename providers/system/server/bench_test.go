@@ -229,11 +229,13 @@ func (s *side) pullSmall(b *testing.B) { s.pull(b, s.small) }
 
 func (s *side) pull(b *testing.B, layer string) {
 	b.SetBytes(int64(len(layer)))
-	path := "/v2/team/app/blobs/" + digestOf(layer)
+	path := blobPath(layer)
 	for b.Loop() {
 		s.do(b, "GET", path, nil, http.StatusOK, "")
 	}
 }
+
+func blobPath(layer string) string { return "/v2/team/app/blobs/" + digestOf(layer) }
 
 func (s *side) pushLarge(b *testing.B) { s.push(b, s.large) }
 func (s *side) pushSmall(b *testing.B) { s.push(b, s.small) }
@@ -241,6 +243,9 @@ func (s *side) pushSmall(b *testing.B) { s.push(b, s.small) }
 func (s *side) push(b *testing.B, layer string) {
 	b.SetBytes(int64(len(layer)))
 	for i := 0; b.Loop(); i++ {
-		s.upload(b, fmt.Sprintf("%016d", i)+layer[16:])
+		s.upload(b, another(layer, i))
 	}
 }
+
+// another returns a layer of the same size that is not there yet.
+func another(layer string, i int) string { return fmt.Sprintf("%016d", i) + layer[16:] }
