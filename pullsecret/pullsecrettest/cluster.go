@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/pullsecret"
 )
 
@@ -40,6 +41,9 @@ type space struct {
 type secret struct {
 	SecretObject
 	version string
+	// content is the fingerprint of the content at a version: tests of many passes would spend their time on it.
+	content   credentials.Fingerprint
+	contentOf string
 }
 
 type account struct {
@@ -89,7 +93,7 @@ func (ns *space) state(name, owner string) pullsecret.Namespace {
 		state.Secrets = append(state.Secrets, pullsecret.Published{
 			Name: name, Version: s.version, Type: s.Type,
 			Labels: maps.Clone(s.Labels), Annotations: maps.Clone(s.Annotations),
-			Content: pullsecret.Fingerprint(s.Data[pullsecret.SecretKey]),
+			Content: s.fingerprint(),
 		})
 	}
 	for _, name := range slices.Sorted(maps.Keys(ns.accounts)) {
@@ -100,6 +104,13 @@ func (ns *space) state(name, owner string) pullsecret.Namespace {
 		})
 	}
 	return state
+}
+
+func (s *secret) fingerprint() credentials.Fingerprint {
+	if s.contentOf != s.version {
+		s.content, s.contentOf = pullsecret.Fingerprint(s.Data[pullsecret.SecretKey]), s.version
+	}
+	return s.content
 }
 
 func linked(annotations map[string]string, owner string) []string {
@@ -182,11 +193,11 @@ func (c *Cluster) apply(ns *space, change pullsecret.Change) error {
 }
 
 func (c *Cluster) create(ns *space, s pullsecret.Secret) {
-	ns.secrets[s.Name] = &secret{SecretObject{
+	ns.secrets[s.Name] = &secret{SecretObject: SecretObject{
 		Name: s.Name, UID: "uid-" + c.next(), Type: pullsecret.SecretType,
 		Labels: maps.Clone(s.Labels), Annotations: maps.Clone(s.Annotations),
 		Data: map[string][]byte{pullsecret.SecretKey: s.Config.Reveal()},
-	}, c.next()}
+	}, version: c.next()}
 }
 
 func (a *account) link(change pullsecret.Change) {

@@ -65,7 +65,7 @@ func (c *Cluster) WriteSecret(_ context.Context, namespace string, s SecretObjec
 		default:
 			s.UID = have.UID
 		}
-		ns.secrets[s.Name] = &secret{s.clone(), c.next()}
+		ns.secrets[s.Name] = &secret{SecretObject: s.clone(), version: c.next()}
 		return nil
 	})
 }
