@@ -1,0 +1,34 @@
+package server
+
+import (
+	"context"
+
+	"github.com/distribution/distribution/v3"
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+)
+
+// repositories opens them for distribution's handlers, in place of those that the handlers come with: these put together
+// an event for each pull, and look a layer up once more for it, to tell endpoints of which there are none here.
+type repositories struct {
+	namespace distribution.Namespace // Distribution's own.
+}
+
+// registerNamespace is told of the namespace while distribution's handlers are made, and leaves it as it is.
+func registerNamespace(
+	_ context.Context, namespace distribution.Namespace, _ storagedriver.StorageDriver, options map[string]any,
+) (distribution.Namespace, error) {
+	r, err := option[*repositories](options)
+	if err == nil {
+		r.namespace = namespace
+	}
+	return namespace, err
+}
+
+// openRepository is asked for each request, once it is known to be allowed.
+func openRepository(ctx context.Context, handlers distribution.Repository, options map[string]any) (distribution.Repository, error) {
+	r, err := option[*repositories](options)
+	if err != nil {
+		return nil, err
+	}
+	return r.namespace.Repository(ctx, handlers.Named())
+}
