@@ -17,7 +17,8 @@ import (
 // span is in the trace of the pass that caused the call, and may end after it. A call that serves several passes is in
 // the trace of the first; one of the cache's Run is a trace of its own.
 //
-// It has the [providers.Scoper] and the [providers.Validator] that next has.
+// It has the [providers.Scoper] and the [providers.Validator] that next has, which must not be nil: a Pipeline's own
+// default does not go through it.
 func Provider(next providers.Provider, tracer trace.Tracer) providers.Provider {
 	return provider{next, tracer}
 }
