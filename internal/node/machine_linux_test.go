@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -23,6 +24,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/registry/registrytest"
@@ -55,6 +57,7 @@ func needNode(t *testing.T) (bin string) {
 // config of an administrator.
 func newCluster(t *testing.T, bin string, server *registrytest.Server) *rest.Config {
 	t.Helper()
+	log.SetLogger(logr.Discard()) // Without one, it complains after a while.
 	environment := &envtest.Environment{BinaryAssetsDirectory: bin}
 	// As in real clusters, and not in tests: pods get the pull secrets of their account, and a kubelet may read the secrets
 	// of its own pods only.

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,39 +26,24 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// An issuer makes the tokens of a robot. The registry accepts the last one only.
-type issuer struct {
-	registry *registrytest.Registry
-	token    atomic.Pointer[credentials.Secret]
-}
-
-func (i *issuer) rotate(token string) {
-	secret := credentials.NewSecret(token)
-	i.token.Store(&secret)
-	i.registry.SetAccounts(registrytest.Account{Username: "robot", Password: secret, Pull: []string{"acme/*"}})
-	i.registry.ExpireTokens()
-}
-
-func (i *issuer) Credential(context.Context, registry.Profile) (credentials.Credential, error) {
-	now := time.Now()
-	return credentials.Credential{Username: "robot", Password: *i.token.Load(), IssuedAt: now, ExpiresAt: now.Add(time.Hour)}, nil
-}
-
 // A world is the cluster, the registry, and the product between them. Namespaces with the label team are served.
 type world struct {
 	kubernetes.Interface
-	host       string // Of the registry.
+	images     *registrytest.Registry
+	server     *registrytest.Server
 	issuer     *issuer
 	controller *kube.Controller
+	policy     corev1.PullPolicy // Of the pods.
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, issuer *issuer) *world {
 	t.Helper()
 	bin := needNode(t)
 	images := &registrytest.Registry{
-		Dialect:  registrytest.DistributionToken(),
-		Public:   []string{"public/*"},
-		Accounts: []registrytest.Account{{Username: "ci", Password: credentials.NewSecret("ci"), Push: []string{"*"}}},
+		Dialect:      registrytest.DistributionToken(),
+		Public:       []string{"public/*"},
+		Accounts:     []registrytest.Account{{Username: "ci", Password: credentials.NewSecret("ci"), Push: []string{"*"}}},
+		Authenticate: issuer.account,
 	}
 	server, err := registrytest.Start(images)
 	require.NoError(t, err)
@@ -73,8 +57,7 @@ func newWorld(t *testing.T) *world {
 		require.NoError(t, err)
 	}
 	pushPause(t, server, "acme/first", authn.Basic{Username: "ci", Password: "ci"})
-	w := &world{host: server.Host, issuer: &issuer{registry: images}}
-	w.issuer.rotate("token-1")
+	w := &world{images: images, server: server, issuer: issuer, policy: corev1.PullIfNotPresent}
 
 	config := newCluster(t, bin, server)
 	w.Interface, err = kube.NewClient(config)
@@ -144,7 +127,7 @@ func (w *world) spec(image string, pullSecrets ...string) corev1.PodSpec {
 	no, now := false, int64(0)
 	spec := corev1.PodSpec{
 		NodeName: "node", HostNetwork: true, AutomountServiceAccountToken: &no, EnableServiceLinks: &no, TerminationGracePeriodSeconds: &now,
-		Containers: []corev1.Container{{Name: "sleep", Image: w.host + "/" + image, Command: []string{"/sleep"}, ImagePullPolicy: corev1.PullIfNotPresent}},
+		Containers: []corev1.Container{{Name: "sleep", Image: w.server.Host + "/" + image, Command: []string{"/sleep"}, ImagePullPolicy: w.policy}},
 	}
 	kube.AddPullSecrets(&spec, pullSecrets...)
 	return spec
@@ -211,27 +194,30 @@ func (w *world) ready(t *testing.T, namespace string, images ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for i := range images {
-		images[i] = w.host + "/" + images[i]
+		images[i] = w.server.Host + "/" + images[i]
 	}
 	require.NoError(t, w.controller.EnsureReady(ctx, namespace, "default", images...))
 }
 
-// published returns the token in the secret of a namespace.
-func (w *world) published(t *testing.T, namespace string) string {
+// published returns the secret of a namespace, and the credential in it.
+func (w *world) published(t *testing.T, namespace string) (*corev1.Secret, credentials.Credential) {
 	t.Helper()
 	secret, err := w.CoreV1().Secrets(namespace).Get(t.Context(), "regcred", metav1.GetOptions{})
 	require.NoError(t, err)
 	config, err := pullsecret.Parse(secret.Data[pullsecret.SecretKey])
 	require.NoError(t, err)
-	image, err := registry.ParseImage(w.host + "/acme/second")
+	image, err := registry.ParseImage(w.server.Host + "/acme/second")
 	require.NoError(t, err)
 	matches := config.Match(image)
 	require.Len(t, matches, 1)
-	return matches[0].Credential.Password.Reveal()
+	c := matches[0].Credential
+	c.ExpiresAt, err = time.Parse(time.RFC3339, secret.Annotations[pullsecret.AnnotationExpiresAt])
+	require.NoError(t, err)
+	return secret, c
 }
 
 func TestNodePullsWithWhatTheControllerPublished(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, &issuer{life: time.Hour})
 	w.namespace(t, "shop", map[string]string{"team": "shop"})
 	w.namespace(t, "late", nil)
 	w.namespace(t, "foreign", nil)
@@ -261,9 +247,10 @@ func TestNodePullsWithWhatTheControllerPublished(t *testing.T) {
 	w.isStuck(t, "foreign", "unknown")
 
 	// The old token ends early. Nobody tells but the registry.
-	w.issuer.rotate("token-2")
+	w.revoke()
 	w.ready(t, "shop", "acme/second")
-	require.Equal(t, "token-2", w.published(t, "shop"))
+	_, second := w.published(t, "shop")
+	require.Equal(t, "robot-2", second.Username)
 	w.create(t, "shop", "acme/second")
 	w.runs(t, "shop", "second")
 
