@@ -29,7 +29,9 @@ func (w wrapper) Apply(ctx context.Context, change pullsecret.Change) error {
 
 // What makes traces of a Syncer wraps its Cluster. The Controller runs the kube.Cluster in it all the same.
 func TestControllerWorksWithAWrappedCluster(t *testing.T) {
-	meta := func(name, namespace string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name, Namespace: namespace} }
+	meta := func(name, namespace string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Name: name, Namespace: namespace}
+	}
 	cluster := &kube.Cluster{Client: fake.NewClientset(
 		&corev1.Namespace{ObjectMeta: meta("shop", "")}, &corev1.ServiceAccount{ObjectMeta: meta("default", "shop")},
 	)}
