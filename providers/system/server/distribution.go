@@ -53,7 +53,7 @@ func newApp(
 	if err := register(); err != nil {
 		return nil, err
 	}
-	ours := []configuration.Middleware{{Name: extension, Options: map[string]any{extension: new(repositories)}}}
+	ours := []configuration.Middleware{{Name: extension, Options: map[string]any{extension: &repositories{driver: driver, redirect: redirect}}}}
 	config := &configuration.Configuration{
 		Middleware: map[string][]configuration.Middleware{"registry": ours, "repository": ours},
 		Storage: configuration.Storage{

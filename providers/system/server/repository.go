@@ -10,6 +10,8 @@ import (
 // repositories opens them for distribution's handlers, in place of those that the handlers come with: these put together
 // an event for each pull, and look a layer up once more for it, to tell endpoints of which there are none here.
 type repositories struct {
+	driver    storagedriver.StorageDriver
+	redirect  bool
 	namespace distribution.Namespace // Distribution's own.
 }
 
@@ -30,5 +32,16 @@ func openRepository(ctx context.Context, handlers distribution.Repository, optio
 	if err != nil {
 		return nil, err
 	}
-	return r.namespace.Repository(ctx, handlers.Named())
+	own, err := r.namespace.Repository(ctx, handlers.Named())
+	return &repository{own, r}, err
+}
+
+// repository is distribution's own, but for how it sends layers.
+type repository struct {
+	distribution.Repository
+	of *repositories
+}
+
+func (r *repository) Blobs(ctx context.Context) distribution.BlobStore {
+	return &blobs{BlobStore: r.Repository.Blobs(ctx), driver: r.of.driver, redirect: r.of.redirect}
 }

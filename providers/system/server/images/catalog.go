@@ -191,6 +191,12 @@ const (
 	blobsRoot = "/docker/registry/v2/blobs"
 )
 
+// BlobPath returns where a storage has the data of the layer, config or manifest with the digest, which must be valid.
+func BlobPath(d digest.Digest) string {
+	hex := d.Encoded()
+	return strings.Join([]string{blobsRoot, string(d.Algorithm()), hex[:2], hex, "data"}, "/")
+}
+
 func tagLink(repository, tag string) string {
 	return strings.Join([]string{root, repository, "_manifests/tags", tag, "current/link"}, "/")
 }
