@@ -103,7 +103,7 @@ func TestEvictor(t *testing.T) {
 	for _, s := range leave {
 		require.Eventually(t, func() bool {
 			_, err := r.CoreV1().Pods("evict-1").Get(t.Context(), s.name, metav1.GetOptions{})
-			return apierrors.IsNotFound(err)
+			return apierrors.IsNotFound(err) && seen.of(s.name) != nil // It is told after the pod is gone.
 		}, time.Minute, 20*time.Millisecond, s.name)
 		require.Equal(t, []error{nil}, seen.of(s.name), s.name)
 	}
