@@ -8,8 +8,9 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Reason returns what is wrong in one word, for conditions, events and metrics: NameTaken, WrongType, Contested,
-// OlderCredential or Invalid; or the code of a [registry.Error], such as Unauthorized; or else Failed.
+// Reason returns what is wrong in one word, for conditions, events, metrics and traces: NameTaken, WrongType, Contested,
+// OlderCredential, Conflict, NamespaceGone, ClusterUnavailable or Invalid; or the code of a [registry.Error], such as
+// Unauthorized; or else Failed.
 func (p Problem) Reason() string {
 	for _, known := range []struct {
 		err    error
@@ -19,6 +20,9 @@ func (p Problem) Reason() string {
 		{ErrType, "WrongType"},
 		{ErrContested, "Contested"},
 		{ErrOlder, "OlderCredential"},
+		{ErrConflict, "Conflict"},
+		{ErrNamespace, "NamespaceGone"},
+		{ErrUnavailable, "ClusterUnavailable"},
 	} {
 		if errors.Is(p.Err, known.err) {
 			return known.reason

@@ -13,13 +13,16 @@ import (
 
 func TestReason(t *testing.T) {
 	for reason, err := range map[string]error{
-		"NameTaken":       fmt.Errorf("create secret: %w", pullsecret.ErrForeign),
-		"WrongType":       pullsecret.ErrType,
-		"Contested":       pullsecret.ErrContested,
-		"OlderCredential": pullsecret.ErrOlder,
-		"Invalid":         pullsecret.Target{}.Validate(),
-		"ImageNotFound":   &registry.Error{Op: "check image", Code: registry.ErrImageNotFound},
-		"Failed":          errors.New("out of paper"),
+		"NameTaken":          fmt.Errorf("create secret: %w", pullsecret.ErrForeign),
+		"WrongType":          pullsecret.ErrType,
+		"Contested":          pullsecret.ErrContested,
+		"OlderCredential":    pullsecret.ErrOlder,
+		"Conflict":           pullsecret.ErrConflict,
+		"NamespaceGone":      pullsecret.ErrNamespace,
+		"Invalid":            pullsecret.Target{}.Validate(),
+		"ImageNotFound":      &registry.Error{Op: "check image", Code: registry.ErrImageNotFound},
+		"ClusterUnavailable": fmt.Errorf("create secret: %w: EOF", pullsecret.ErrUnavailable),
+		"Failed":             errors.New("out of paper"),
 	} {
 		require.Equal(t, reason, pullsecret.Problem{Err: err}.Reason())
 	}

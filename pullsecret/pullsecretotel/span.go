@@ -32,25 +32,17 @@ func end(span trace.Span, err error) {
 	span.End()
 }
 
-// errorType returns the word for an error that conditions, events and metrics have, and another where they have none.
+// errorType returns the word for an error that conditions, events and metrics have, and another for a call that was not
+// waited for.
 func errorType(err error) string {
 	reason := pullsecret.Problem{Err: err}.Reason()
-	if reason != "Failed" {
+	switch {
+	case reason != "Failed":
 		return reason
-	}
-	for _, known := range []struct {
-		err    error
-		reason string
-	}{
-		{pullsecret.ErrConflict, "Conflict"},
-		{pullsecret.ErrNamespace, "NamespaceGone"},
-		{pullsecret.ErrUnavailable, "Unavailable"},
-		{context.Canceled, "Canceled"},
-		{context.DeadlineExceeded, "Timeout"},
-	} {
-		if errors.Is(err, known.err) {
-			return known.reason
-		}
+	case errors.Is(err, context.DeadlineExceeded):
+		return "Timeout"
+	case errors.Is(err, context.Canceled):
+		return "Canceled"
 	}
 	return reason
 }

@@ -10,8 +10,8 @@
 //	check images             a call of Syncer.Check
 //
 // A span that ends with an error has its text as status, and in the attribute error.type the word that
-// [pullsecret.Problem.Reason] has for it; where it has none, Conflict, NamespaceGone, Unavailable, Canceled or Timeout.
-// Attributes that OpenTelemetry has no name for begin with "regcred.". None holds a secret, nor a login.
+// [pullsecret.Problem.Reason] has for it, or Canceled or Timeout. Attributes that OpenTelemetry has no name for begin
+// with "regcred.". None holds a secret, nor a login.
 //
 // All spans are internal ones: those of requests come from the HTTP clients, where these are instrumented.
 //

@@ -223,8 +223,8 @@ func TestUnavailableNamespace(t *testing.T) {
 		require.NoError(t, w.sync(target()), "one namespace says nothing of the others")
 		require.Equal(t, `
 sync pull secrets k8s.cluster.name=eu regcred.pass.changes=0 regcred.pass.problems=1
-  * exception error.type=Unavailable exception.message=target regcred: a/regcred: connection refused: cluster does not answer exception.type=github.com/regcred/regcred/pullsecret.Problem k8s.namespace.name=a regcred.secret=regcred regcred.target=regcred
-  create secret error.type=Unavailable k8s.namespace.name=a regcred.expires_at=2000-01-01T10:00:00Z regcred.owner=regcred regcred.profiles=["quay"] regcred.reason=new; profiles quay; expires 2000-01-01T10:00:00Z regcred.secret=regcred ! connection refused: cluster does not answer
+  * exception error.type=ClusterUnavailable exception.message=target regcred: a/regcred: connection refused: cluster does not answer exception.type=github.com/regcred/regcred/pullsecret.Problem k8s.namespace.name=a regcred.secret=regcred regcred.target=regcred
+  create secret error.type=ClusterUnavailable k8s.namespace.name=a regcred.expires_at=2000-01-01T10:00:00Z regcred.owner=regcred regcred.profiles=["quay"] regcred.reason=new; profiles quay; expires 2000-01-01T10:00:00Z regcred.secret=regcred ! connection refused: cluster does not answer
   issue credential regcred.expires_at=2000-01-01T10:00:00Z regcred.kind=custom regcred.profile=quay regcred.tenant=acme
 `, w.trees())
 	})
@@ -236,9 +236,9 @@ func TestUnavailableCluster(t *testing.T) {
 		w.cluster.Before = func(context.Context, pullsecret.Change) error { return errDown }
 		require.ErrorIs(t, w.sync(target()), pullsecret.ErrUnavailable)
 		spans := strings.Split(w.trees(), "\n")
-		require.Equal(t, "sync pull secrets error.type=Unavailable k8s.cluster.name=eu regcred.pass.changes=0 regcred.pass.problems=9"+
+		require.Equal(t, "sync pull secrets error.type=ClusterUnavailable k8s.cluster.name=eu regcred.pass.changes=0 regcred.pass.problems=9"+
 			" ! sync pull secrets: connection refused: cluster does not answer", spans[1])
-		tried := slices.DeleteFunc(spans, func(s string) bool { return !strings.HasPrefix(s, "  create secret error.type=Unavailable ") })
+		tried := slices.DeleteFunc(spans, func(s string) bool { return !strings.HasPrefix(s, "  create secret error.type=ClusterUnavailable ") })
 		require.Len(t, tried, 10, "then the pass gave up")
 
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -246,7 +246,7 @@ func TestUnavailableCluster(t *testing.T) {
 		_, err := w.syncer.Sync(ctx, target())
 		require.ErrorIs(t, err, pullsecret.ErrUnavailable)
 		require.Equal(t, `
-sync pull secrets error.type=Unavailable k8s.cluster.name=eu regcred.pass.changes=0 regcred.pass.problems=0 ! sync pull secrets: connection refused: cluster does not answer
+sync pull secrets error.type=ClusterUnavailable k8s.cluster.name=eu regcred.pass.changes=0 regcred.pass.problems=0 ! sync pull secrets: connection refused: cluster does not answer
 `, w.trees())
 	})
 }
@@ -321,14 +321,14 @@ publish
 
 func TestErrorTypes(t *testing.T) {
 	for want, err := range map[string]error{
-		"Conflict":      pullsecret.ErrConflict,
-		"NamespaceGone": pullsecret.ErrNamespace,
-		"Unavailable":   pullsecret.ErrUnavailable,
-		"NameTaken":     pullsecret.ErrForeign,
-		"RateLimited":   registry.ErrRateLimited,
-		"Canceled":      context.Canceled,
-		"Timeout":       context.DeadlineExceeded,
-		"Failed":        errors.New("odd"),
+		"Conflict":           pullsecret.ErrConflict,
+		"NamespaceGone":      pullsecret.ErrNamespace,
+		"ClusterUnavailable": pullsecret.ErrUnavailable,
+		"NameTaken":          pullsecret.ErrForeign,
+		"RateLimited":        registry.ErrRateLimited,
+		"Canceled":           context.Canceled,
+		"Timeout":            context.DeadlineExceeded,
+		"Failed":             errors.New("odd"),
 	} {
 		w := newWorld(t, "a")
 		w.cluster.Before = func(context.Context, pullsecret.Change) error { return fmt.Errorf("wrapped: %w", err) }
