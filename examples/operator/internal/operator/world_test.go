@@ -11,7 +11,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -32,7 +31,7 @@ import (
 
 const system = "regcred-system"
 
-// A world is a real API with the operator at work, with no more rights than config/rbac.yaml gives it, and a registry
+// A world is a real API with the operator at work, with no more rights than config gives it, and a registry
 // that wants a login.
 type world struct {
 	client.Client // An administrator's.
@@ -54,11 +53,14 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 
 	s := scheme()
 	require.NoError(t, rbacv1.AddToScheme(s))
-	require.NoError(t, appsv1.AddToScheme(s))
 	w := &world{t: t, metrics: prometheus.NewRegistry()}
 	w.Client, err = client.New(config, client.Options{Scheme: s})
 	require.NoError(t, err)
-	w.install("../../config/")
+	for _, file := range []string{"namespace.yaml", "rbac.yaml", "evict/rbac.yaml"} {
+		for _, object := range w.objects(file) {
+			require.NoError(t, w.Create(t.Context(), object))
+		}
+	}
 	w.hub, err = registrytest.Start(&registrytest.Registry{Dialect: registrytest.Harbor()})
 	require.NoError(t, err)
 	t.Cleanup(w.hub.Close)
@@ -85,34 +87,21 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	return w
 }
 
-// install makes what kubectl apply -k makes, but for the resource itself: envtest has made that, and waited for it.
-func (w *world) install(folder string) {
+// objects returns those in a file of config.
+func (w *world) objects(file string) []client.Object {
 	w.t.Helper()
-	data, err := os.ReadFile(folder + "kustomization.yaml")
+	data, err := os.ReadFile("../../config/" + file)
 	require.NoError(w.t, err)
-	var kustomization struct{ Resources []string }
-	require.NoError(w.t, yaml.Unmarshal(data, &kustomization))
-	require.NotEmpty(w.t, kustomization.Resources)
-	for _, file := range kustomization.Resources {
-		if !strings.HasPrefix(file, "crd/") {
-			w.apply(folder + file)
-		}
-	}
-}
-
-// apply makes the objects in a file.
-func (w *world) apply(file string) {
-	w.t.Helper()
-	data, err := os.ReadFile(file)
-	require.NoError(w.t, err)
-	for _, text := range strings.Split(string(data), "\n---\n") {
+	var list []client.Object
+	for text := range strings.SplitSeq(string(data), "\n---\n") {
 		var kind metav1.TypeMeta
 		require.NoError(w.t, yaml.Unmarshal([]byte(text), &kind))
 		object, err := w.Scheme().New(kind.GroupVersionKind())
 		require.NoError(w.t, err)
 		require.NoError(w.t, yaml.UnmarshalStrict([]byte(text), object))
-		require.NoError(w.t, w.Create(w.t.Context(), object.(client.Object)))
+		list = append(list, object.(client.Object))
 	}
+	return list
 }
 
 // password is the only one that the registry takes from now on, and what the login of the profiles is.
