@@ -2,11 +2,12 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"time"
 
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -15,32 +16,47 @@ import (
 	"github.com/regcred/regcred/examples/operator/internal/operator"
 )
 
+// version is set by the Dockerfile.
+var version = "development"
+
+// grace is how long work that has begun may take to end after a signal: less than the 30 seconds that a pod has, so that
+// the next leader need not wait until the lease is over.
+const grace = 20 * time.Second
+
+// The flag -kubeconfig is controller-runtime's.
+var (
+	namespace    = flag.String("namespace", "regcred-system", "the `namespace` of the operator: its lease is there, and the secrets with logins")
+	election     = flag.Bool("leader-elect", true, "let one of several replicas do the work")
+	evict        = flag.Bool("evict", false, "evict pods that were created before their pull secret was there; see config/evict")
+	serve        = flag.String("metrics", ":8080", "the `address` of the metrics, in plain HTTP for everybody; 0 for none")
+	probes       = flag.String("probes", ":8081", "the `address` of the health probes; 0 for none")
+	printVersion = flag.Bool("version", false, "print the version and end")
+)
+
 func main() {
-	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+	flag.Parse()
+	if *printVersion {
+		fmt.Println(version)
+		return
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "operator:", err)
 		os.Exit(1)
 	}
 }
 
-func run(args []string) error {
-	flags := flag.NewFlagSet("operator", flag.ContinueOnError)
-	namespace := flags.String("namespace", "regcred-system", "the `namespace` of the operator: its secrets with logins are there")
-	election := flags.Bool("leader-elect", true, "let one of several replicas do the work")
-	evict := flags.Bool("evict", false, "evict pods that were created before their pull secret was there; see config/rbac.yaml")
-	serve := flags.String("metrics", ":8080", "the `address` of the metrics; 0 for none")
-	probes := flags.String("probes", ":8081", "the `address` of the health probes; 0 for none")
-	config := flags.String("kubeconfig", os.Getenv("KUBECONFIG"), "the `file` that says how to reach the cluster; empty inside of one")
-	if err := flags.Parse(args); err != nil {
-		return err
+func run() error {
+	if flag.NArg() > 0 {
+		return fmt.Errorf("there are flags only, and no argument %q", flag.Arg(0))
 	}
-	ctrl.SetLogger(zap.New())
-	if err := os.Setenv("KUBECONFIG", *config); err != nil {
-		return err
-	}
+	log := zap.New()
+	ctrl.SetLogger(log)
+	klog.SetLogger(log) // What client-go says.
 	cluster, err := ctrl.GetConfig()
 	if err != nil {
 		return err
 	}
+	cluster.UserAgent = "regcred-operator/" + version // In the audit log of the API server.
 	mgr, err := operator.NewManager(
 		operator.Config{API: cluster, Namespace: *namespace, Evict: *evict, Metrics: metrics.Registry},
 		ctrl.Options{
@@ -48,6 +64,7 @@ func run(args []string) error {
 			LeaderElectionID:              "regcred",
 			LeaderElectionNamespace:       *namespace,
 			LeaderElectionReleaseOnCancel: true, // The program ends right after.
+			GracefulShutdownTimeout:       new(grace),
 			Metrics:                       server.Options{BindAddress: *serve},
 			HealthProbeBindAddress:        *probes,
 		},
@@ -55,5 +72,6 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	log.Info("starting", "version", version, "namespace", *namespace)
 	return mgr.Start(ctrl.SetupSignalHandler())
 }

@@ -7,9 +7,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
-	"sigs.k8s.io/yaml"
 )
 
 // The generated files are those that the generator makes of the types now.
@@ -28,10 +25,4 @@ func TestGenerated(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, string(want), string(got), "run go generate ./...")
 	}
-}
-
-func TestSample(t *testing.T) {
-	data, err := os.ReadFile("config/samples/profile.yaml")
-	require.NoError(t, err)
-	require.NoError(t, yaml.UnmarshalStrict(data, &v1alpha1.RegistryProfile{}))
 }
