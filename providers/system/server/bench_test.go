@@ -165,17 +165,35 @@ storage:
 	return newSide(b, "http://"+addr, "", command.Process.Pid)
 }
 
+// systemSide is served as [server.Server.Run] does it, with all that is around the handler.
 func systemSide(b *testing.B) *side {
-	r, err := server.Server{Dir: b.TempDir(), Admin: "root", AdminPassword: password("root")}.Open(b.Context())
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
-	b.Cleanup(func() { require.NoError(b, r.Close()) })
+	ready, ended := make(chan server.Ready, 1), make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	s := server.Server{
+		Dir: b.TempDir(), Admin: "root", AdminPassword: password("root"),
+		Listener: listener, PlainHTTP: true, OnReady: func(r server.Ready) { ready <- r },
+	}
+	go func() { ended <- s.Run(ctx) }()
+	b.Cleanup(func() {
+		cancel()
+		require.NoError(b, <-ended)
+	})
+	var r server.Ready
+	select {
+	case r = <-ready:
+	case err := <-ended:
+		ended <- nil
+		b.Fatal(err)
+	}
 	answer := httptest.NewRecorder()
 	request := httptest.NewRequest("GET", "/token?"+url.Values{"scope": {"repository:team/app:pull,push"}}.Encode(), nil)
 	request.SetBasicAuth("root", password("root").Reveal())
-	r.ServeHTTP(answer, request)
+	r.Registry.ServeHTTP(answer, request)
 	var token struct{ Token string }
 	require.NoError(b, json.Unmarshal(answer.Body.Bytes(), &token))
-	return newSide(b, served(b, r), token.Token, 0)
+	return newSide(b, r.URL, token.Token, 0)
 }
 
 func content(b *testing.B, size int) string {
