@@ -82,7 +82,7 @@ func (g *Gate) refusal(r *http.Request, access []auth.Access, err error) error {
 }
 
 func (g *Gate) parse(ctx context.Context, text string) (token.Claims, error) {
-	if c, ok := g.seen.get(text, time.Now()); ok {
+	if c, ok := g.seen.get(text, time.Now()); ok && g.Ring.Has(ctx, c.Key) {
 		return c, nil
 	}
 	c, err := g.Ring.Parse(ctx, text, token.Access, g.Service, nil)

@@ -9,8 +9,9 @@ import (
 )
 
 // seen remembers what valid access tokens say, for a client shows the same one with each request of a pull, and a
-// signature costs more than to find a manifest. It decides nothing: when the token ends and what its account may do is
-// looked at each time. The zero seen is ready to use.
+// signature costs more than to find a manifest. It decides nothing: when the token ends, whether the key that signed it
+// still counts, and what its account may do is looked at each time. Only what was valid is put into it, so that nobody
+// without a login can fill it. The zero seen is ready to use.
 type seen struct {
 	mu     sync.Mutex
 	claims map[[sha256.Size]byte]token.Claims

@@ -165,6 +165,12 @@ func (r *Ring) signer(ctx context.Context) (key, error) {
 	return keys[len(keys)-1], nil // The oldest is the one that others are most likely to have.
 }
 
+// Has reports whether a key of that ID still checks tokens. It does not if that could not be found out.
+func (r *Ring) Has(ctx context.Context, id string) bool {
+	keys, err := r.current(ctx, refresh)
+	return err == nil && slices.ContainsFunc(keys, func(k key) bool { return k.ID == id })
+}
+
 // public returns the public half of the key of that ID, or false.
 func (r *Ring) public(ctx context.Context, id string) (ed25519.PublicKey, bool, error) {
 	for _, maxAge := range []time.Duration{refresh, missRefresh} {

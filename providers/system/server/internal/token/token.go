@@ -31,6 +31,8 @@ type Claims struct {
 	// Repositories are patterns, and Actions what a login may do there, at most.
 	Repositories []string `json:"repositories,omitempty"`
 	Actions      []string `json:"actions,omitempty"`
+	// Key is the ID of the key that signed it, by what Parse checked. It is not in the token's claims.
+	Key string `json:"-"`
 }
 
 // A Resource is what an access token opens; the names are those of distribution's token specification.
@@ -117,6 +119,7 @@ func (r *Ring) Parse(ctx context.Context, text string, typ Type, service string,
 	if err := r.check(c, service, own); err != nil {
 		return Claims{}, fmt.Errorf("%w: %w", ErrBad, err)
 	}
+	c.Key = header.KeyID
 	return c, nil
 }
 
