@@ -30,21 +30,27 @@ func newFingerprintKey() []byte {
 
 // A Digest makes a [Fingerprint] from the values written to it, in their order. Each value is written with its length,
 // so that ("a", "bc") and ("ab", "c") differ. Make one with [NewDigest]. It is not safe for concurrent use.
-type Digest struct{ h hash.Hash }
+type Digest struct {
+	h hash.Hash
+	b [128]byte // What a hash.Hash is given escapes, so it is copied here. No text stays in it: it may be a secret.
+}
 
 // NewDigest returns an empty Digest. The purpose keeps fingerprints of different things apart.
 func NewDigest(purpose string) *Digest {
-	d := &Digest{hmac.New(sha256.New, fingerprintKey)}
+	d := &Digest{h: hmac.New(sha256.New, fingerprintKey)}
 	d.String(purpose)
 	return d
 }
 
 // String writes s.
 func (d *Digest) String(s string) {
-	var n [8]byte
-	binary.BigEndian.PutUint64(n[:], uint64(len(s)))
-	d.h.Write(n[:])
-	d.h.Write([]byte(s))
+	d.Int(len(s))
+	for s != "" {
+		n := copy(d.b[:], s)
+		d.h.Write(d.b[:n])
+		s = s[n:]
+	}
+	clear(d.b[:])
 }
 
 // Strings writes the number of texts and each of them.
@@ -56,13 +62,15 @@ func (d *Digest) Strings(texts []string) {
 }
 
 // Secret writes the text of s.
-func (d *Digest) Secret(s Secret) { d.String(s.Reveal()) }
+func (d *Digest) Secret(s Secret) {
+	d.Int(s.Len())
+	d.h.Write(s.AppendTo(d.b[:0]))
+	clear(d.b[:])
+}
 
 // Int writes n.
 func (d *Digest) Int(n int) {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(n))
-	d.h.Write(b[:])
+	d.h.Write(binary.BigEndian.AppendUint64(d.b[:0], uint64(n)))
 }
 
 // Bool writes b.
@@ -84,5 +92,5 @@ func (d *Digest) Time(t time.Time) {
 
 // Sum returns the fingerprint of what was written so far.
 func (d *Digest) Sum() Fingerprint {
-	return Fingerprint(d.h.Sum(nil)[:len(Fingerprint{})])
+	return Fingerprint(d.h.Sum(d.b[:0])[:len(Fingerprint{})])
 }

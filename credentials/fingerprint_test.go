@@ -3,6 +3,7 @@ package credentials_test
 import (
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,6 +118,31 @@ func TestDigestKeepsPurposesApart(t *testing.T) {
 	a.String("")
 	require.NotEqual(t, before, a.Sum(), "an empty text counts")
 	require.Len(t, fmt.Sprint(before), 32)
+}
+
+func TestDigestReadsLongTextsToTheirEnd(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	sum := func(text string, secret bool) credentials.Fingerprint {
+		d := credentials.NewDigest("")
+		if secret {
+			d.Secret(credentials.NewSecret(text))
+		} else {
+			d.String(text)
+		}
+		return d.Sum()
+	}
+	for _, secret := range []bool{false, true} {
+		require.Equal(t, sum(long, secret), sum(long, secret))
+		require.NotEqual(t, sum(long+"a", secret), sum(long+"b", secret))
+	}
+	require.Equal(t, sum(long, false), sum(long, true))
+}
+
+func TestDigestPrintsNoSecret(t *testing.T) {
+	d := credentials.NewDigest("")
+	d.Secret(credentials.NewSecret(canary))
+	d.String(canary)
+	requireNoLeak(t, fmt.Sprintf("%s %+v %#v", d, *d, *d))
 }
 
 func TestKeyPrintsNoSecret(t *testing.T) {
