@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +23,7 @@ type account struct {
 	credential credentials.Credential
 	basic      credentials.Secret // What follows "Basic" in the header.
 
-	loginCheck *cell[*loginAnswer]
+	loginCheck cell[*loginAnswer]
 
 	mu     sync.Mutex
 	groups map[string]*group    // By scope.
@@ -44,12 +45,11 @@ func (o *origin) account(c credentials.Credential) *account {
 	if a := o.accounts[key]; a != nil {
 		return a
 	}
-	a := &account{o: o, credential: c, groups: make(map[string]*group)}
+	a := &account{o: o, credential: c, loginCheck: newCell[*loginAnswer](), groups: make(map[string]*group)}
 	if !c.Anonymous {
 		joined := c.Password.AppendTo([]byte(c.Username + ":"))
 		a.basic = credentials.NewSecret(base64.StdEncoding.EncodeToString(joined))
 	}
-	a.loginCheck = newCell((*loginAnswer).fresh)
 	o.accounts[key] = a
 	return a
 }
@@ -64,12 +64,12 @@ func (a *account) basicAuth() authorization {
 // A group is the repositories that share a token.
 type group struct {
 	scopes []string
-	token  *cell[*token]
+	token  cell[*token]
 	proven map[string]bool // The scopes that the registry has honoured; guarded by the account.
 }
 
 func newGroup(scopes ...string) *group {
-	return &group{scopes: scopes, token: newCell((*token).fresh)}
+	return &group{scopes: scopes, token: newCell[*token]()}
 }
 
 // A token is what a token server answered to a request for scopes.
@@ -296,13 +296,15 @@ func (a *account) fetch(ctx context.Context, c challenge, scopes []string) *toke
 // many of them must fit.
 func tokenURL(realm *url.URL, service string, scopes []string) *url.URL {
 	u := *realm
-	var b strings.Builder
-	b.WriteString(u.RawQuery)
+	q := make([]byte, 0, 256)
+	q = append(q, u.RawQuery...)
 	add := func(name, value string) {
-		if b.Len() > 0 {
-			b.WriteByte('&')
+		if len(q) > 0 {
+			q = append(q, '&')
 		}
-		b.WriteString(name + "=" + value)
+		q = append(q, name...)
+		q = append(q, '=')
+		q = append(q, value...)
 	}
 	if service != "" {
 		add("service", url.QueryEscape(service))
@@ -312,7 +314,7 @@ func tokenURL(realm *url.URL, service string, scopes []string) *url.URL {
 			add("scope", scope) // Names of repositories have no letter that needs an escape.
 		}
 	}
-	u.RawQuery = b.String()
+	u.RawQuery = string(q)
 	return &u
 }
 
@@ -361,8 +363,7 @@ func readToken(body []byte, asked time.Time) (credentials.Secret, time.Time, err
 		return credentials.Secret{}, asked.Add(failureLife), errors.New("the token server's token cannot be sent in a header")
 	}
 	life := minTokenLife
-	var seconds float64
-	if json.Unmarshal(t.ExpiresIn, &seconds) == nil && seconds > life.Seconds() {
+	if seconds, err := strconv.ParseFloat(string(t.ExpiresIn), 64); err == nil && seconds > life.Seconds() {
 		life = time.Duration(min(seconds, maxTokenLife.Seconds())) * time.Second
 	}
 	return credentials.NewSecret(value), asked.Add(life - life/10), nil

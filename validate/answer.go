@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"bytes"
 	"encoding/json"
 	"mime"
 	"net/http"
@@ -79,10 +80,10 @@ func (a *answer) readErrorBody(body []byte) {
 		Details any           `json:"details"`
 		errorObject
 	}
-	trimmed := strings.TrimSpace(string(body[:min(len(body), maxErrorBody)]))
+	trimmed := bytes.TrimSpace(body[:min(len(body), maxErrorBody)])
 	switch {
-	case trimmed == "":
-	case json.Unmarshal([]byte(trimmed), &parsed) == nil:
+	case len(trimmed) == 0:
+	case json.Unmarshal(trimmed, &parsed) == nil:
 		list := append(parsed.Errors, parsed.errorObject)
 		for _, e := range list[:min(len(list), maxErrors)] {
 			if code := cleanCode(e.Code); code != "" {
@@ -97,10 +98,10 @@ func (a *answer) readErrorBody(body []byte) {
 				messages = append(messages, s)
 			}
 		}
-	case strings.HasPrefix(trimmed, "<") || strings.Contains(a.mediaType(), "html"):
+	case trimmed[0] == '<' || strings.Contains(a.mediaType(), "html"):
 		a.html = true
 	case trimmed[0] != '{' && trimmed[0] != '[':
-		messages = append(messages, trimmed[:min(len(trimmed), maxPlainSample)])
+		messages = append(messages, string(trimmed[:min(len(trimmed), maxPlainSample)]))
 	}
 	text := strings.ToLower(strings.Join(messages, " | "))
 	a.text = text[:min(len(text), maxErrorText)]
@@ -133,16 +134,22 @@ func cleanCode(v any) string {
 
 // cleanLine makes text from outside fit for a log: one line, printable, short.
 func cleanLine(s string, limit int) string {
+	space := true // Was the last one. None is wanted in front.
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
+			if space {
+				return -1
+			}
+			space = true
 			return ' '
 		case r == unicode.ReplacementChar || !unicode.IsPrint(r):
 			return -1
 		}
+		space = false
 		return r
 	}, s)
-	s = strings.Join(strings.Fields(s), " ")
+	s = strings.TrimSuffix(s, " ")
 	if len(s) > limit {
 		s = strings.ToValidUTF8(s[:limit-3], "") + "..."
 	}

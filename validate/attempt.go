@@ -36,7 +36,7 @@ func (c *call) try(
 	for renewed := false; ; renewed = true {
 		a := h.account(o, credential)
 		c.plan(a, h, host)
-		t := &trace{}
+		t := &trace{exchanges: make([]Exchange, 0, 3)} // As a rule: the ping, a token, the image.
 		err := do(ctx, a, t)
 		r.take(t)
 		if err == nil {

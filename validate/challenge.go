@@ -26,7 +26,7 @@ const (
 // stands in.
 func parseChallenges(header http.Header) []challenge {
 	var all []challenge
-	for _, value := range header.Values("WWW-Authenticate") {
+	for _, value := range header.Values("Www-Authenticate") {
 		if len(value) > maxChallengeBytes {
 			continue
 		}
@@ -42,7 +42,7 @@ func appendChallenges(all []challenge, s string) []challenge {
 		if scheme == "" {
 			return all
 		}
-		c := challenge{strings.ToLower(scheme), make(map[string]string)}
+		c := challenge{scheme: strings.ToLower(scheme)}
 		c.params, s = parseParams(rest)
 		all = append(all, c)
 	}
@@ -96,6 +96,9 @@ func cutValue(s string) (value, rest string, ok bool) {
 			i = len(s)
 		}
 		return s[:i], s[i:], true
+	}
+	if value, rest, ok = strings.Cut(s[1:], `"`); !strings.Contains(value, `\`) {
+		return value, rest, ok
 	}
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {

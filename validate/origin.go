@@ -22,7 +22,7 @@ type origin struct {
 	way    *http.Transport // Nil with Checker.RoundTripper.
 
 	slots chan struct{} // Checker.PerRegistry.
-	ping  *cell[*pingAnswer]
+	ping  cell[*pingAnswer]
 
 	mu       sync.Mutex
 	at       place // Where the registry was seen, apart from what its name tells.
@@ -53,11 +53,11 @@ func (s *session) origin(key originKey, way registry.Transport) (*origin, error)
 		host:     endpoint.Host,
 		base:     &url.URL{Scheme: way.Scheme(), Host: endpoint.APIHost()},
 		rt:       s.c.RoundTripper,
+		ping:     newCell[*pingAnswer](),
 		accounts: make(map[credentials.Fingerprint]*account),
 	}
 	o.slots = s.c.turns.at(o.base.Host, s.c.perRegistry())
 	o.prefix = o.base.String()
-	o.ping = newCell((*pingAnswer).fresh)
 	o.vendor = vendorOfHost(endpoint.Host)
 	if o.rt == nil {
 		if o.way, err = s.transports.For(way); err != nil {

@@ -17,7 +17,7 @@ type session struct {
 
 	mu      sync.Mutex
 	origins map[originKey]*origin
-	known   map[knownKey]facts
+	known   map[knownKey]facts // With Checker.CacheFor.
 }
 
 // maxOrigins and maxKnown bound what a session keeps between calls.
@@ -38,7 +38,6 @@ func (c *Checker) session() *session {
 		slots:      make(chan struct{}, c.concurrency()),
 		transports: c.Transports,
 		origins:    make(map[originKey]*origin),
-		known:      make(map[knownKey]facts),
 	}
 	if s.transports == nil {
 		if c.own == nil {
@@ -47,6 +46,7 @@ func (c *Checker) session() *session {
 		s.transports = c.own
 	}
 	if c.CacheFor > 0 {
+		s.known = make(map[knownKey]facts)
 		c.current = s
 	}
 	return s

@@ -284,19 +284,24 @@ func (o *origin) send(ctx context.Context, q query, u *url.URL) (*http.Response,
 		Method: q.method, URL: u, Host: u.Host, Header: make(http.Header, 4),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
-	req.Header["User-Agent"] = []string{o.s.c.userAgent()}
+	values := make([]string, 0, 4) // One array for all, as net/http makes for what it reads.
+	set := func(name, value string) {
+		values = append(values, value)
+		req.Header[name] = slices.Clip(values[len(values)-1:])
+	}
+	set("User-Agent", o.s.c.userAgent())
 	if q.accept != "" {
-		req.Header["Accept"] = []string{q.accept}
+		set("Accept", q.accept)
 	}
 	if q.auth.scheme != "" {
-		req.Header["Authorization"] = []string{q.auth.header()}
+		set("Authorization", q.auth.header())
 	}
 	if q.part {
-		req.Header["Range"] = []string{"bytes=0-0"}
+		set("Range", "bytes=0-0")
 	}
 	if q.form != nil {
 		body := q.form.Encode()
-		req.Header["Content-Type"] = []string{"application/x-www-form-urlencoded"}
+		set("Content-Type", "application/x-www-form-urlencoded")
 		req.ContentLength = int64(len(body))
 		req.Body = io.NopCloser(strings.NewReader(body))
 	}
