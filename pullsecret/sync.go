@@ -33,7 +33,8 @@ type Syncer struct {
 	Credential func(ctx context.Context, p registry.Profile) (credentials.Credential, error)
 
 	// Check says whether the images can be pulled with the credentials of the profiles, for [Syncer.EnsureReady]: the
-	// Run of a regcred.Pipeline does, with the cache that Credential has. Nil means that no images may be named there.
+	// Check of a regcred.Pipeline does, with the cache that its Credential has. Nil means that no images may be named
+	// there.
 	Check func(ctx context.Context, profiles []registry.Profile, images []string) error
 
 	// Owner tells the secrets of several Syncers of one cluster apart: lower-case letters, digits and hyphens, at most
