@@ -1,18 +1,13 @@
 package registry_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -21,65 +16,51 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/testcert"
 	"github.com/regcred/regcred/registry"
 )
 
 // An authority issues certificates, as a company's own does.
 type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  string
+	*testcert.Authority
+	t *testing.T
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t *testing.T) authority {
 	t.Helper()
-	a := &authority{t: t}
-	a.cert, a.key = a.sign(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: "test authority"}})
-	a.pem = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}))
-	return a
+	a, err := testcert.New("test authority")
+	require.NoError(t, err)
+	return authority{a, t}
 }
 
-func (a *authority) sign(template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+// issue returns a certificate for a server on loopback or a client.
+func (a authority) issue() tls.Certificate {
 	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c, err := a.Issue("127.0.0.1")
 	require.NoError(a.t, err)
-	template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, parentKey := a.cert, a.key
-	if parent == nil {
-		parent, parentKey = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
-	require.NoError(a.t, err)
-	cert, err := x509.ParseCertificate(der)
-	require.NoError(a.t, err)
-	return cert, key
+	return c
 }
 
-// pair returns a certificate for a server on loopback or a client, and its key, in PEM.
-func (a *authority) pair(usage x509.ExtKeyUsage) (certificate, key string) {
+// pair returns a certificate and its key, in PEM.
+func (a authority) pair() (certificate, key string) {
 	a.t.Helper()
-	cert, private := a.sign(&x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{usage}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, Subject: pkix.Name{CommonName: "test"}})
-	der, err := x509.MarshalPKCS8PrivateKey(private)
+	c, k, err := testcert.Encode(a.issue())
 	require.NoError(a.t, err)
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return string(c), string(k)
 }
 
 // serve starts a TLS server that answers with the protocol and the name of the client's certificate.
-func (a *authority) serve(change func(c *tls.Config)) *httptest.Server {
+func (a authority) serve(change func(c *tls.Config)) *httptest.Server {
 	a.t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s %d", r.Proto, len(r.TLS.PeerCertificates))
 	}))
 	server.EnableHTTP2 = true
-	pair, err := tls.X509KeyPair(bytesOf(a.pair(x509.ExtKeyUsageServerAuth)))
-	require.NoError(a.t, err)
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10}
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{a.issue()}, MinVersion: tls.VersionTLS10}
 	if change != nil {
 		change(server.TLS)
 	}
@@ -88,8 +69,6 @@ func (a *authority) serve(change func(c *tls.Config)) *httptest.Server {
 	a.t.Cleanup(server.Close)
 	return server
 }
-
-func bytesOf(a, b string) ([]byte, []byte) { return []byte(a), []byte(b) }
 
 // get returns what url answers to a client that goes the way tr says.
 func get(t *testing.T, tr registry.Transport, url string) (string, error) {
@@ -118,12 +97,12 @@ func TestTransportTrusts(t *testing.T) {
 	require.Equal(t, registry.ErrTLSUnknownIssuer, registry.NetworkCode(err), "%v", err)
 
 	trusting := direct
-	trusting.CABundle = "# Our own authorities\n" + other.pem + "\n" + a.pem
+	trusting.CABundle = "# Our own authorities\n" + other.PEM + "\n" + a.PEM
 	body, err := get(t, trusting, server.URL)
 	require.NoError(t, err)
 	require.Equal(t, "HTTP/2.0 0", body)
 
-	trusting.CABundle = other.pem
+	trusting.CABundle = other.PEM
 	_, err = get(t, trusting, server.URL)
 	require.Equal(t, registry.ErrTLSUnknownIssuer, registry.NetworkCode(err), "%v", err)
 }
@@ -132,14 +111,14 @@ func TestTransportShowsItsCertificate(t *testing.T) {
 	a := newAuthority(t)
 	server := a.serve(func(c *tls.Config) {
 		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
-		c.ClientCAs.AddCert(a.cert)
+		c.ClientCAs.AppendCertsFromPEM([]byte(a.PEM))
 		c.NextProtos = []string{"http/1.1"} // Over HTTP/2 the refusal comes too late for a client to see why.
 	})
-	tr := registry.Transport{Proxy: registry.Direct, CABundle: a.pem}
+	tr := registry.Transport{Proxy: registry.Direct, CABundle: a.PEM}
 	_, err := get(t, tr, server.URL)
 	require.Equal(t, registry.ErrTLS, registry.NetworkCode(err), "%v", err)
 
-	certificate, key := a.pair(x509.ExtKeyUsageClientAuth)
+	certificate, key := a.pair()
 	tr.ClientCertificate, tr.ClientKey = certificate, credentials.NewSecret(key)
 	body, err := get(t, tr, server.URL)
 	require.NoError(t, err)
@@ -149,7 +128,7 @@ func TestTransportShowsItsCertificate(t *testing.T) {
 func TestTransportRefusesOldTLS(t *testing.T) {
 	a := newAuthority(t)
 	server := a.serve(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 })
-	_, err := get(t, registry.Transport{Proxy: registry.Direct, CABundle: a.pem}, server.URL)
+	_, err := get(t, registry.Transport{Proxy: registry.Direct, CABundle: a.PEM}, server.URL)
 	require.Equal(t, registry.ErrTLS, registry.NetworkCode(err), "%v", err)
 }
 
@@ -204,7 +183,7 @@ func TestTransportUsesItsProxy(t *testing.T) {
 	a := newAuthority(t)
 	server := a.serve(nil)
 	front := proxy(t, "jo:hunter2:x@/")
-	tr := registry.Transport{CABundle: a.pem, Proxy: front.URL, ProxyUsername: "jo", ProxyPassword: credentials.NewSecret("hunter2:x@/")}
+	tr := registry.Transport{CABundle: a.PEM, Proxy: front.URL, ProxyUsername: "jo", ProxyPassword: credentials.NewSecret("hunter2:x@/")}
 
 	body, err := get(t, tr, server.URL)
 	require.NoError(t, err)
@@ -243,21 +222,21 @@ func TestTransportProxyOfTheEnvironment(t *testing.T) {
 
 func TestTransportValidate(t *testing.T) {
 	a := newAuthority(t)
-	certificate, key := a.pair(x509.ExtKeyUsageClientAuth)
-	_, otherKey := a.pair(x509.ExtKeyUsageClientAuth)
+	certificate, key := a.pair()
+	_, otherKey := a.pair()
 	secret := credentials.NewSecret
 	tests := map[string]struct {
 		transport registry.Transport
 		want      []string // The fields that have a problem.
 	}{
 		"usual":                {registry.Transport{}, nil},
-		"everything":           {registry.Transport{CABundle: a.pem, ClientCertificate: certificate, ClientKey: secret(key), Proxy: "http://p:3128", ProxyUsername: "u", ProxyPassword: secret("hunter2"), PlainHTTP: true}, nil},
+		"everything":           {registry.Transport{CABundle: a.PEM, ClientCertificate: certificate, ClientKey: secret(key), Proxy: "http://p:3128", ProxyUsername: "u", ProxyPassword: secret("hunter2"), PlainHTTP: true}, nil},
 		"direct":               {registry.Transport{Proxy: registry.Direct}, nil},
 		"https proxy":          {registry.Transport{Proxy: "HTTPS://p.example/"}, nil},
 		"socks proxy":          {registry.Transport{Proxy: "socks5h://[::1]:1080"}, nil},
 		"bundle of nothing":    {registry.Transport{CABundle: "hunter2"}, []string{"caBundle"}},
-		"bundle with a key":    {registry.Transport{CABundle: a.pem + key}, []string{"caBundle"}},
-		"bundle with a tail":   {registry.Transport{CABundle: a.pem + "hunter2"}, []string{"caBundle"}},
+		"bundle with a key":    {registry.Transport{CABundle: a.PEM + key}, []string{"caBundle"}},
+		"bundle with a tail":   {registry.Transport{CABundle: a.PEM + "hunter2"}, []string{"caBundle"}},
 		"bundle of garbage":    {registry.Transport{CABundle: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("hunter2")}))}, []string{"caBundle"}},
 		"no key":               {registry.Transport{ClientCertificate: certificate}, []string{"clientCertificate"}},
 		"no certificate":       {registry.Transport{ClientKey: secret(key)}, []string{"clientCertificate"}},

@@ -1,4 +1,4 @@
-// Package testcert makes the certificates of servers that tests and fakes start.
+// Package testcert makes the certificates of servers that tests and fakes start, and of their clients.
 package testcert
 
 import (
@@ -46,17 +46,17 @@ func New(name string) (*Authority, error) {
 	return &Authority{string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), cert, key}, nil
 }
 
-// Issue returns a certificate for a server at these hosts: names and IP addresses.
+// Issue returns a certificate for a server at these hosts, names and IP addresses, or for a client.
 func (a *Authority) Issue(hosts ...string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	template, err := newTemplate("server")
+	template, err := newTemplate("test")
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
