@@ -141,6 +141,9 @@ func (c Code) Temporary() bool {
 
 // CodeOf returns the code of err: that of the outermost [Error] in its tree, else the first Code in it, else
 // [ErrUnknown]. It is "" for nil.
+//
+// Of errors that were joined, such as those of many images, the first one counts; whether another try may help is to be
+// asked of each. A credentials.InvalidError that is not in an Error has no code: errors.As finds it.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""
