@@ -41,7 +41,8 @@ type Request struct {
 	// Profiles are the registries whose credentials go into the secret, all of them; each name once.
 	Profiles []registry.Profile
 
-	// Images are the names of images as they stand in a workload. Nil means that only the logins are checked.
+	// Images are the names of images as they stand in a workload. None means that only the logins are checked: who
+	// wants a proof for a workload looks first whether it has any.
 	Images []string
 }
 
@@ -51,7 +52,8 @@ type Outcome struct {
 	// published.
 	Secret pullsecret.Secret
 
-	// Logins says for each profile, in the order of the request, whether its login works.
+	// Logins says for each profile, in the order of the request, whether its login works. Logins and Images are whole
+	// also where something failed, and both nil where no registry was asked.
 	Logins []validate.Result
 	// Images says for each image, in the order of the request, whether it can be pulled with the secret.
 	Images []validate.Result
