@@ -38,8 +38,9 @@ type Selection struct {
 	Names []string
 	// Except are those that are not chosen though they match: "kube-*". Nil means none.
 	Except []string
-	// Labels says whether an object with these labels may be chosen: the Matches of a label selector. It is called
-	// concurrently. Nil means that all may.
+	// Labels says whether an object with these labels may be chosen, of those that Names choose: without Names, none is.
+	// With a label selector it is a function that returns selector.Matches(labels.Set(l)). It is called concurrently.
+	// Nil means that all may.
 	Labels func(labels map[string]string) bool
 }
 
