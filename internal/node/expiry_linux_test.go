@@ -23,8 +23,8 @@ import (
 const shortLife = time.Minute
 
 // Once the first pod runs, nobody asks the controller for anything, or tells it anything.
-func TestNodePullsAfterTheTokenExpired(t *testing.T) {
-	w := newWorld(t, &issuer{life: shortLife})
+func pullsAfterTheTokenExpired(t *testing.T, bin string) {
+	w := newWorld(t, bin, &issuer{life: shortLife})
 	w.policy = corev1.PullAlways
 	w.namespace(t, "shop", map[string]string{"team": "shop"})
 	w.namespace(t, "copied", nil)

@@ -36,9 +36,8 @@ type world struct {
 	policy     corev1.PullPolicy // Of the pods.
 }
 
-func newWorld(t *testing.T, issuer *issuer) *world {
+func newWorld(t *testing.T, bin string, issuer *issuer) *world {
 	t.Helper()
-	bin := needNode(t)
 	images := &registrytest.Registry{
 		Dialect:      registrytest.DistributionToken(),
 		Public:       []string{"public/*"},
@@ -216,8 +215,22 @@ func (w *world) published(t *testing.T, namespace string) (*corev1.Secret, crede
 	return secret, c
 }
 
-func TestNodePullsWithWhatTheControllerPublished(t *testing.T) {
-	w := newWorld(t, &issuer{life: time.Hour})
+// TestNode starts a node for each test. They wait for the most part, so they go on at the same time.
+func TestNode(t *testing.T) {
+	bin := needNode(t)
+	for name, test := range map[string]func(t *testing.T, bin string){
+		"pulls with what the controller published": pullsWithWhatTheControllerPublished,
+		"pulls after the token expired":            pullsAfterTheTokenExpired,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, bin)
+		})
+	}
+}
+
+func pullsWithWhatTheControllerPublished(t *testing.T, bin string) {
+	w := newWorld(t, bin, &issuer{life: time.Hour})
 	w.namespace(t, "shop", map[string]string{"team": "shop"})
 	w.namespace(t, "late", nil)
 	w.namespace(t, "foreign", nil)
