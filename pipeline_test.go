@@ -212,6 +212,32 @@ func TestRunAnonymous(t *testing.T) {
 	require.Equal(t, "mcr", outcome.Images[0].Candidate)
 }
 
+// An image is looked for where its profile says, also if the profile's credential cannot be had: past its proxy and
+// certificates, a registry that is well would be reported as one that is not there.
+func TestRunWithoutCredential(t *testing.T) {
+	hub := harbor(t)
+	hub.Public = []string{"team-a/app"}
+	server, err := registrytest.Start(hub)
+	require.NoError(t, err)
+	t.Cleanup(server.Close)
+	failed := errors.New("no credential today")
+	p := &regcred.Pipeline{Provider: providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
+		return credentials.Credential{}, failed
+	})}
+	a := profile("a", server.Host+"/team-a", "robot-a", "pw-a")
+	a.Transport = server.Transport()
+	outcome, err := p.Run(t.Context(), regcred.Request{
+		Profiles: []registry.Profile{a},
+		Images:   []string{server.Host + "/team-a/app:1", server.Host + "/team-b/app:1"},
+	})
+	require.ErrorIs(t, err, failed)
+	require.ErrorIs(t, outcome.Logins[0].Err, failed)
+	require.NoError(t, outcome.Images[0].Err)
+	require.True(t, outcome.Images[0].Anonymous)
+	require.ErrorIs(t, outcome.Images[1].Err, registry.ErrNoProfile, "the host is that of a profile, the path is not")
+	require.Zero(t, outcome.Secret)
+}
+
 func TestRunCanceled(t *testing.T) {
 	cause := errors.New("the user closed the form")
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -106,7 +106,7 @@ func (p *Pipeline) prove(ctx context.Context, accounts []*account, images []regi
 	outcome := Outcome{Logins: p.logins(ctx, accounts)}
 	requests := make([]validate.Request, len(images))
 	for i, image := range images {
-		requests[i] = validate.Request{Image: image, Candidates: candidates(config, held, image)}
+		requests[i] = validate.Request{Image: image, Candidates: candidates(config, held, accounts, image)}
 	}
 	outcome.Images, _ = p.Checker.Images(ctx, requests) // The errors are in the results.
 	for i, image := range images {
@@ -136,14 +136,14 @@ func (p *Pipeline) logins(ctx context.Context, accounts []*account) []validate.R
 }
 
 // candidates are what a kubelet would try for the image, in its order. Where it has no login for the image it tries
-// without one, and then the profile says just how the registry is reached.
-func candidates(config pullsecret.Config, held []*account, image registry.Image) []validate.Candidate {
+// without one, and then the profile says just how the registry is reached, also one whose credential cannot be had.
+func candidates(config pullsecret.Config, held, accounts []*account, image registry.Image) []validate.Candidate {
 	matches := config.Match(image)
 	if len(matches) == 0 {
-		if serving := serving(held, image); serving != nil {
+		if serving := serving(accounts, image); serving != nil {
 			return []validate.Candidate{{Name: serving.profile.Name, Transport: serving.profile.Transport}}
 		}
-		return []validate.Candidate{{Transport: transport(held, image.Host)}}
+		return []validate.Candidate{{Transport: transport(accounts, image.Host)}}
 	}
 	found := make([]validate.Candidate, len(matches))
 	for i, m := range matches {
