@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/regcred/regcred/providers/system/server/images"
+	"github.com/regcred/regcred/providers/system/server/internal/lease"
 )
 
 const (
@@ -74,9 +75,26 @@ func (g *guard) put(a *answer, r *http.Request, name, reference string) {
 		return
 	}
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	ctx, done, err := g.alone(r.Context(), name, reference)
+	if err != nil {
+		refuse(a, errcode.ErrorCodeUnavailable.WithMessage("others push the same tag: try again in a minute"))
+		return
+	}
+	defer done()
+	r = r.WithContext(ctx)
 	g.change(a, r, EventPush, name, reference, func(ctx context.Context) error {
 		return g.registry.catalog.MayPut(ctx, name, reference, string(digest.FromBytes(body)))
 	})
+}
+
+// alone keeps other replicas from a tag that may not change: between the look whether it is there and the write, theirs
+// could be written. Within this process, [images.Catalog.Changing] does.
+func (g *guard) alone(ctx context.Context, name, reference string) (context.Context, func(), error) {
+	_, err := digest.Parse(reference)
+	if err == nil || g.registry.config.Store == nil || !g.registry.catalog.Immutable(name) {
+		return ctx, func() {}, nil
+	}
+	return lease.Hold(ctx, g.registry.store, name+":"+reference, collectWait)
 }
 
 func (g *guard) delete(a *answer, r *http.Request, name, reference string) {

@@ -35,7 +35,7 @@ func (c *Catalog) MayPut(ctx context.Context, repository, tag, digest string) er
 	if err := c.quotas.full(repository); err != nil {
 		return err
 	}
-	if !c.immutable(repository) {
+	if !c.Immutable(repository) {
 		return nil
 	}
 	have, err := c.Resolve(ctx, repository, tag)
@@ -51,7 +51,7 @@ func (c *Catalog) MayPut(ctx context.Context, repository, tag, digest string) er
 // MayDelete reports whether the policies let a client delete the tag, or the image or layer with the digest:
 // [ErrImmutable] if not. Call it between Changing and done.
 func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) error {
-	if !c.immutable(repository) {
+	if !c.Immutable(repository) {
 		return nil
 	}
 	d, err := digest.Parse(reference)
@@ -65,7 +65,8 @@ func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) e
 	return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, tag)
 }
 
-func (c *Catalog) immutable(repository string) bool {
+// Immutable reports whether a tag of the repository, once pushed, never means another image.
+func (c *Catalog) Immutable(repository string) bool {
 	return slices.ContainsFunc(c.policies, func(p Policy) bool { return p.Immutable && p.matches(repository) })
 }
 
