@@ -132,11 +132,14 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 		Targets: o.targets,
 	}
 	passes := pullsecretprom.New(o.controller.Syncer)
-	events := &kube.Events{Recorder: o.events}
+	events := &kube.Events{Cluster: o.cluster, Recorder: o.events}
 	o.controller.OnPass = func(p kube.Pass) {
 		passes.Pass(p.Result, p.Err, len(p.Namespaces) > 0)
 		events.Tell(p)
 		o.report(p)
+		if p.Err != nil {
+			ctrl.Log.Error(p.Err, "a pass was not finished")
+		}
 	}
 	for _, collector := range []prometheus.Collector{credentialsprom.New(&pipeline.Cache), passes} {
 		if err := config.Metrics.Register(collector); err != nil {
@@ -144,7 +147,7 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 		}
 	}
 	if config.Evict {
-		if err := mgr.Add(&kube.Evictor{Cluster: o.cluster}); err != nil {
+		if err := mgr.Add(&kube.Evictor{Cluster: o.cluster, OnEvict: evicted}); err != nil {
 			return err
 		}
 	}
@@ -153,6 +156,16 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 		mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return o.watch(ctx, mgr.GetCache()) })),
 		mgr.Add(o.controller),
 	)
+}
+
+// evicted writes down what nothing in the cluster remembers.
+func evicted(namespace, pod string, err error) {
+	log := ctrl.Log.WithValues("namespace", namespace, "pod", pod)
+	if err != nil {
+		log.Error(err, "cannot evict a pod that came before its pull secret")
+		return
+	}
+	log.Info("evicted a pod that came before its pull secret")
 }
 
 // watch asks for a pass whenever a profile or a login has changed.
