@@ -1,15 +1,12 @@
 # What one types most often. scripts/test is the whole truth; make is not needed for it.
 
-.PHONY: test short lint fuzz bench golden node demo
+.PHONY: test short fuzz bench golden node demo
 
 test: ## every check and test
 	scripts/test
 
 short: ## the quick tests of the root module
 	go test -short ./...
-
-lint: ## the linters of .golangci.yml
-	golangci-lint run ./...
 
 fuzz: ## each fuzz target of the root module for FUZZTIME (10s)
 	scripts/fuzz $(or $(FUZZTIME),10s)

@@ -15,7 +15,7 @@ import (
 func foreign(t *testing.T, key, username, password string) pullsecret.Config {
 	t.Helper()
 	auth := base64.StdEncoding.EncodeToString([]byte(username + ":" + password))
-	config, err := pullsecret.Parse([]byte(fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, key, auth)))
+	config, err := pullsecret.Parse(fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`, key, auth))
 	require.NoError(t, err)
 	return config
 }

@@ -22,7 +22,7 @@ func secretsIn(p registry.Profile) []credentials.Secret {
 	var secrets []credentials.Secret
 	var walk func(v reflect.Value)
 	walk = func(v reflect.Value) {
-		if s, ok := v.Interface().(credentials.Secret); ok {
+		if s, ok := reflect.TypeAssert[credentials.Secret](v); ok {
 			if !s.IsZero() {
 				secrets = append(secrets, s)
 			}
@@ -86,7 +86,7 @@ func walkTree(err error, yield func(error) bool) bool {
 	if !yield(err) {
 		return false
 	}
-	switch e := err.(type) { //nolint:errorlint // It is what walks the tree.
+	switch e := err.(type) { // No errors.As: this is what walks the tree.
 	case interface{ Unwrap() error }:
 		return walkTree(e.Unwrap(), yield)
 	case interface{ Unwrap() []error }:

@@ -104,7 +104,7 @@ func TestServeAgain(t *testing.T) {
 
 func TestOthersDoNotTrustIt(t *testing.T) {
 	s := start(t, newRegistry(t, registrytest.MCR()))
-	_, err := http.Get(s.URL + "/v2/") //nolint:noctx // It does not get far.
+	_, err := http.Get(s.URL + "/v2/")
 	require.ErrorContains(t, err, "unknown authority")
 }
 

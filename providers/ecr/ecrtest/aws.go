@@ -12,6 +12,7 @@ package ecrtest
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -136,10 +137,8 @@ func parseEndpoint(host string) (endpoint, bool) {
 	service, rest, _ := strings.Cut(strings.TrimPrefix(host, "api."), ".")
 	region, domain, _ := strings.Cut(rest, ".")
 	e := endpoint{strings.TrimSuffix(service, "-fips"), region}
-	for _, d := range domains() {
-		if d == domain {
-			return e, e.service == "ecr" || e.service == "ecr-public" || e.service == "sts"
-		}
+	if slices.Contains(domains(), domain) {
+		return e, e.service == "ecr" || e.service == "ecr-public" || e.service == "sts"
 	}
 	return e, false
 }

@@ -3,6 +3,7 @@ package gcrtest
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 )
 
 // A failure is an error as Google answers it: in the form of OAuth, or in that of its APIs.
@@ -40,13 +41,11 @@ func send(w http.ResponseWriter, status int, body any) {
 
 // disabledAPI is the answer of an API that the project has not enabled.
 func (g *Google) disabledAPI(host string) *failure {
-	for _, disabled := range g.DisabledAPIs {
-		if disabled == host {
-			f := apiFailure(http.StatusForbidden, "PERMISSION_DENIED", "The API "+host+" has not been used in project 123456789012 before or it is disabled. "+
-				"Enable it by visiting https://console.developers.google.com/apis/api/"+host+"/overview?project=123456789012 then retry.")
-			f.reason = "SERVICE_DISABLED"
-			return f
-		}
+	if slices.Contains(g.DisabledAPIs, host) {
+		f := apiFailure(http.StatusForbidden, "PERMISSION_DENIED", "The API "+host+" has not been used in project 123456789012 before or it is disabled. "+
+			"Enable it by visiting https://console.developers.google.com/apis/api/"+host+"/overview?project=123456789012 then retry.")
+		f.reason = "SERVICE_DISABLED"
+		return f
 	}
 	return nil
 }
