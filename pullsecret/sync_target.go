@@ -38,9 +38,9 @@ type Selection struct {
 	Names []string
 	// Except are those that are not chosen though they match: "kube-*". Nil means none.
 	Except []string
-	// Labels says whether an object with these labels may be chosen, of those that Names choose: without Names, none is.
-	// With a label selector it is a function that returns selector.Matches(labels.Set(l)). It is called concurrently.
-	// Nil means that all may.
+	// Labels says whether an object with these labels may be chosen, of those that Names choose; without Names it is
+	// a mistake. With a label selector it is a function that returns selector.Matches(labels.Set(l)). It is called
+	// concurrently. Nil means that all may.
 	Labels func(labels map[string]string) bool
 }
 
@@ -59,6 +59,9 @@ func (s Selection) validate(p *credentials.Problems, field string) {
 	}
 	check(field+".names", s.Names)
 	check(field+".except", s.Except)
+	if len(s.Names) == 0 && (s.Labels != nil || len(s.Except) > 0) { // It would choose nothing, and have everything removed.
+		p.Add(field+".names", "are missing", `names or patterns, among which the rest chooses: "*" for all`)
+	}
 }
 
 // Validate reports every problem of the target and its profiles at once, as a [credentials.InvalidError]. It asks

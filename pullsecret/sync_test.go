@@ -272,6 +272,26 @@ func TestFailureOfOneTargetLeavesTheOthers(t *testing.T) {
 	require.NotNil(t, w.secret("a", "invalid"))
 }
 
+// Whoever chooses by labels and forgets the names wants some, and not none: what is published stays.
+func TestSelectionWithoutNames(t *testing.T) {
+	for name, selection := range map[string]pullsecret.Selection{
+		"labels": {Labels: func(map[string]string) bool { return true }},
+		"except": {Except: []string{"kube-*"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "a")
+			tg := target("regcred", profile("ecr"))
+			w.clean(tg)
+			tg.Namespaces = selection
+			require.ErrorContains(t, tg.Validate(), "namespaces.names are missing")
+			result := w.sync(tg)
+			require.ErrorContains(t, result.Err(), "namespaces.names are missing")
+			require.NotNil(t, w.secret("a", "regcred"))
+			require.Equal(t, []string{"regcred"}, w.pullSecrets("a"))
+		})
+	}
+}
+
 func TestAnonymousAccessNeedsNoSecret(t *testing.T) {
 	w := newWorld(t, "a")
 	tg := target("one", profile("mcr"))
