@@ -1,0 +1,60 @@
+package pullsecretprom_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/pullsecret/pullsecretprom"
+	"github.com/regcred/regcred/pullsecret/pullsecrettest"
+	"github.com/regcred/regcred/registry"
+)
+
+// Several clusters in one registry of metrics are told apart by a label.
+func ExampleNew() {
+	ctx := context.Background()
+	metrics := prometheus.NewRegistry()
+	login := credentials.Login{Username: "robot", Password: credentials.NewSecret("hunter2")}
+	target := pullsecret.Target{
+		Name:       "regcred",
+		Profiles:   []registry.Profile{{Name: "quay", Kind: registry.Custom, Endpoint: "quay.io", Login: login}},
+		Namespaces: pullsecret.Selection{Names: []string{"*"}},
+	}
+	for _, name := range []string{"eu", "us"} {
+		var cluster pullsecrettest.Cluster // Or a kube.Cluster.
+		if err := cluster.CreateNamespace(ctx, "shop", nil); err != nil {
+			panic(err)
+		}
+		syncer := &pullsecret.Syncer{
+			Cluster: &cluster,
+			Credential: func(context.Context, registry.Profile) (credentials.Credential, error) { // A cache, in a program.
+				return credentials.Credential{Username: "robot", Password: credentials.NewSecret("hunter2")}, nil
+			},
+		}
+		collector := pullsecretprom.New(syncer)
+		prometheus.WrapRegistererWith(prometheus.Labels{"cluster": name}, metrics).MustRegister(collector)
+
+		result, err := syncer.Sync(ctx, []pullsecret.Target{target})
+		collector.Pass(result, err, false) // With a kube.Controller: in OnPass.
+	}
+	families, err := metrics.Gather()
+	if err != nil {
+		panic(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "regcred_pullsecret_changes_total" {
+			for _, series := range family.GetMetric() {
+				for _, label := range series.GetLabel() {
+					fmt.Print(label.GetName(), "=", label.GetValue(), " ")
+				}
+				fmt.Println(series.GetCounter().GetValue())
+			}
+		}
+	}
+	// Output:
+	// action=create_secret cluster=eu result=made 1
+	// action=create_secret cluster=us result=made 1
+}
