@@ -56,7 +56,9 @@ func BenchmarkRegistry(b *testing.B) {
 				requests[i] = operation.request(b, opened[i])
 			}
 			for n := 0; b.Loop(); n += operation.turn {
-				for i, s := range opened {
+				for k := range opened {
+					i := (k + n/operation.turn) % len(opened) // Whoever comes after the other process pays for what it evicted.
+					s := opened[i]
 					before := s.processors(b)
 					for j := range operation.turn {
 						requests[i](n + j)
