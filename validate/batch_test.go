@@ -92,9 +92,10 @@ func TestImagesConcurrency(t *testing.T) {
 }
 
 // However many calls there are, a registry has no more connections to bear than it may be asked at once; over HTTP/2,
-// one.
+// one. Without a bound there would be dozens, for net/http dials for a request that an older connection then serves, if
+// that is done before the handshake. Some more than four are made where net/http gives one up on a busy machine.
 func TestImagesConnections(t *testing.T) {
-	for protocol, atMost := range map[string]int{"HTTP/1.1": 4, "HTTP/2": 1} {
+	for protocol, atMost := range map[string]int{"HTTP/1.1": 8, "HTTP/2": 1} {
 		t.Run(protocol, func(t *testing.T) {
 			r := newRegistry(registrytest.DistributionToken())
 			r.Accounts = []registrytest.Account{user("ann", "right", "*")}
@@ -106,6 +107,7 @@ func TestImagesConnections(t *testing.T) {
 					connections.Add(1)
 				}
 			}
+			server.Listener = slowGreeting{server.Listener}
 			server.StartTLS()
 			defer server.Close()
 			candidates := []validate.Candidate{{
@@ -134,6 +136,27 @@ func TestImagesConnections(t *testing.T) {
 			require.LessOrEqual(t, int(connections.Load()), atMost)
 		})
 	}
+}
+
+// slowGreeting has handshakes take longer than requests do.
+type slowGreeting struct{ net.Listener }
+
+func (l slowGreeting) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return &slowConn{Conn: conn}, err
+}
+
+type slowConn struct {
+	net.Conn
+	greeted bool // One goroutine reads.
+}
+
+func (c *slowConn) Read(b []byte) (int, error) {
+	if !c.greeted {
+		time.Sleep(20 * time.Millisecond)
+		c.greeted = true
+	}
+	return c.Conn.Read(b)
 }
 
 // A registry that does not answer keeps no other waiting.
