@@ -21,7 +21,8 @@ type Controller struct {
 	Cluster *Cluster
 	// Syncer makes the passes. Its Cluster is the same one. It is required.
 	Syncer *pullsecret.Syncer
-	// Targets returns what is wanted now. If it fails, nothing is changed, and it is asked again soon. It is required.
+	// Targets returns what is wanted now. If it fails, nothing is changed, OnPass and the Syncer's OnSync are told, and it
+	// is asked again soon. It is required.
 	Targets func(ctx context.Context) ([]pullsecret.Target, error)
 	// OnPass is called after each pass. It may be called concurrently. Nil means that nobody wants to know.
 	OnPass func(Pass)
@@ -173,6 +174,9 @@ func (c *Controller) pass(ctx context.Context, namespaces ...string) time.Time {
 	result := pullsecret.Result{NextAt: time.Now().Add(targetsRetry)}
 	if err == nil {
 		result, err = c.Syncer.Sync(ctx, targets, namespaces...)
+	} else if c.Syncer.OnSync != nil { // It is a pass all the same, for metrics and traces.
+		_, done := c.Syncer.OnSync(ctx, namespaces)
+		done(result, err)
 	}
 	if c.OnPass != nil && ctx.Err() == nil {
 		c.OnPass(Pass{targets, namespaces, result, err})

@@ -1,0 +1,46 @@
+package kube_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/pullsecret/kube"
+)
+
+// Metrics and traces, which are joined to a Syncer, see a pass that has no targets.
+func TestTargetsThatFailAreToldOf(t *testing.T) {
+	errNone := errors.New("no targets")
+	told := make(chan error, 100)
+	passed := make(chan kube.Pass, 100)
+	cluster := &kube.Cluster{Client: fake.NewClientset()}
+	controller := &kube.Controller{
+		Cluster: cluster,
+		Syncer: &pullsecret.Syncer{
+			Cluster: cluster,
+			OnSync: func(ctx context.Context, namespaces []string) (context.Context, func(pullsecret.Result, error)) {
+				return ctx, func(_ pullsecret.Result, err error) {
+					if len(namespaces) == 0 {
+						told <- err
+					}
+				}
+			},
+		},
+		Targets: func(context.Context) ([]pullsecret.Target, error) { return nil, errNone },
+		OnPass:  func(p kube.Pass) { passed <- p },
+	}
+	background(t, controller.Start)
+	p := <-passed
+	require.ErrorIs(t, p.Err, errNone)
+	require.Empty(t, p.Namespaces)
+	select {
+	case err := <-told:
+		require.ErrorIs(t, err, errNone)
+	default:
+		t.Error("OnSync was not called")
+	}
+}
