@@ -32,16 +32,22 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Trace joins spans to the Cluster, Credential, Check and OnSync of a Syncer. Call it once they are set and before the
-// Syncer is used. A kube.Controller works on: its own field Cluster stays the kube.Cluster.
+// Trace joins spans to the Cluster, Credential, Check and OnSync of the Syncer. Call it once they are set and before the
+// Syncer is used. A hook that was there is called too. A kube.Controller works on: its own field Cluster stays the
+// kube.Cluster.
 //
 // Each span of a pass has the attributes: k8s.cluster.name, say, where there are several. What a pass could not mend is
 // recorded in it as an exception event each, of which an SDK keeps the last 128; a pass is an error only where Sync
-// returns one.
+// returns one, or a kube.Controller had no targets for it.
 func Trace(syncer *pullsecret.Syncer, tracer trace.Tracer, attributes ...attribute.KeyValue) {
 	t := tracing{tracer, attributes}
-	syncer.Cluster = cluster{syncer.Cluster, tracer}
-	syncer.Credential = t.credential(syncer.Credential)
+	// What is not set stays so, for the Syncer to say.
+	if syncer.Cluster != nil {
+		syncer.Cluster = cluster{syncer.Cluster, tracer}
+	}
+	if syncer.Credential != nil {
+		syncer.Credential = t.credential(syncer.Credential)
+	}
 	if syncer.Check != nil {
 		syncer.Check = t.check(syncer.Check)
 	}

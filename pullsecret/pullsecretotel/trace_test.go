@@ -316,6 +316,8 @@ publish
 		unset := &pullsecret.Syncer{}
 		pullsecretotel.Trace(unset, w.tracer())
 		require.Nil(t, unset.Check, "it says that no images may be named")
+		require.Nil(t, unset.Cluster, "a Syncer says so")
+		require.Nil(t, unset.Credential, "a Syncer says so")
 	})
 }
 

@@ -1,7 +1,7 @@
 // Package pullsecretprom counts for Prometheus what a [pullsecret.Syncer] does.
 //
-// Make a [Collector] of the Syncer, have it told of each pass, and register it. There is a series for each profile; none
-// has a namespace or a login in it.
+// [New] makes the [Collector] of a Syncer, which a program then registers. There is a series for each profile; none has a
+// namespace or a login in it.
 package pullsecretprom
 
 import (
@@ -20,7 +20,7 @@ import (
 
 // A Collector is a [prometheus.Collector] for one Syncer. Make one with [New].
 //
-//	regcred_pullsecret_passes_total{result}                       passes; result is "finished" or "cut_short"
+//	regcred_pullsecret_passes_total{result}                       passes; result is "finished", or "cut_short" if there was an error
 //	regcred_pullsecret_changes_total{action,result}               changes that were tried: "made", "conflict" or "failed"
 //	regcred_pullsecret_problems{reason}                           what the last pass over all could not mend: alert on it
 //	regcred_pullsecret_expiry_seconds                             when the first published secret expires: alert on it
@@ -47,8 +47,12 @@ type handouts struct {
 	asked          bool                   // Since the last pass over all.
 }
 
-// New returns a collector for the Syncer, and joins itself to its Credential and OnChange. Call it before the Syncer is
-// used, and [Collector.Pass] after each pass.
+// New returns a collector for the Syncer, and joins it to its Credential, OnChange and OnSync. Call it once they are set
+// and before the Syncer is used. A hook that was there is called too.
+//
+// It counts each pass, also one of a kube.Controller or of EnsureReady. One that is limited to some namespaces says
+// nothing of the rest, so only one over all sets problems and expiries; a profile that it did not ask for has no series
+// anymore.
 func New(syncer *pullsecret.Syncer) *Collector {
 	labels := []string{"kind", "profile"}
 	c := &Collector{
@@ -60,16 +64,29 @@ func New(syncer *pullsecret.Syncer) *Collector {
 		handedOut:        prometheus.NewDesc("regcred_pullsecret_credentials_total", "New credentials, and failures to have one.", append(labels, "result"), nil),
 		profiles:         make(map[profile]*handouts),
 	}
-	ask, tell := syncer.Credential, syncer.OnChange
-	syncer.Credential = func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
-		got, err := ask(ctx, p)
-		c.handed(profile{string(p.Kind), p.Name}, got, err)
-		return got, err
+	if ask := syncer.Credential; ask != nil { // Else Sync says that it is missing.
+		syncer.Credential = func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+			got, err := ask(ctx, p)
+			c.handed(profile{string(p.Kind), p.Name}, got, err)
+			return got, err
+		}
 	}
+	tell := syncer.OnChange
 	syncer.OnChange = func(change pullsecret.Change, err error) {
 		c.changes.WithLabelValues(strings.ReplaceAll(string(change.Action), " ", "_"), result(err)).Inc()
 		if tell != nil {
 			tell(change, err)
+		}
+	}
+	next := syncer.OnSync
+	syncer.OnSync = func(ctx context.Context, namespaces []string) (context.Context, func(pullsecret.Result, error)) {
+		done := func(pullsecret.Result, error) {}
+		if next != nil {
+			ctx, done = next(ctx, namespaces)
+		}
+		return ctx, func(result pullsecret.Result, err error) {
+			done(result, err)
+			c.passed(result, err, len(namespaces) > 0)
 		}
 	}
 	return c
@@ -104,9 +121,7 @@ func (c *Collector) handed(p profile, got credentials.Credential, err error) {
 	h.last = credentials.Credential{IssuedAt: got.IssuedAt, ExpiresAt: got.ExpiresAt}
 }
 
-// Pass takes what a call of Sync returned, and whether it was limited to some namespaces: such a pass is counted, and
-// says nothing about the rest. A profile that no pass over all asks for anymore has no series anymore.
-func (c *Collector) Pass(result pullsecret.Result, err error, limited bool) {
+func (c *Collector) passed(result pullsecret.Result, err error, limited bool) {
 	if err != nil {
 		c.passes.WithLabelValues("cut_short").Inc()
 		return

@@ -2,7 +2,6 @@ package pullsecretprom_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -24,7 +23,7 @@ func TestCollector(t *testing.T) {
 		ctx := t.Context()
 		var cluster pullsecrettest.Cluster
 		require.NoError(t, cluster.CreateNamespace(ctx, "shop", nil))
-		changes := 0
+		changes, passes := 0, 0
 		syncer := &pullsecret.Syncer{
 			Cluster: &cluster,
 			Credential: func(_ context.Context, p registry.Profile) (credentials.Credential, error) {
@@ -36,6 +35,9 @@ func TestCollector(t *testing.T) {
 				}, nil
 			},
 			OnChange: func(pullsecret.Change, error) { changes++ },
+			OnSync: func(ctx context.Context, _ []string) (context.Context, func(pullsecret.Result, error)) {
+				return ctx, func(pullsecret.Result, error) { passes++ }
+			},
 		}
 		collector := pullsecretprom.New(syncer)
 		metrics := prometheus.NewPedanticRegistry()
@@ -49,16 +51,20 @@ func TestCollector(t *testing.T) {
 			}
 		}
 		pass := func(targets ...pullsecret.Target) {
-			result, err := syncer.Sync(ctx, targets)
+			_, err := syncer.Sync(ctx, targets)
 			require.NoError(t, err)
-			collector.Pass(result, nil, false)
 		}
 		pass(target("good"), target("bad"))
 		time.Sleep(time.Minute)
 		pass(target("good"), target("bad"))
-		collector.Pass(pullsecret.Result{}, errors.New("no answer"), false)
-		collector.Pass(pullsecret.Result{}, nil, true)
+		_, err := syncer.Sync(ctx, []pullsecret.Target{target("good")}, "elsewhere")
+		require.NoError(t, err, "and it says nothing of the rest")
+		cancelled, cancel := context.WithCancel(ctx)
+		cancel()
+		_, err = syncer.Sync(cancelled, nil)
+		require.ErrorIs(t, err, context.Canceled)
 		require.Equal(t, 2, changes, "the hook that was there is called too")
+		require.Equal(t, 4, passes, "that one too")
 		require.NoError(t, testutil.GatherAndCompare(metrics, strings.NewReader(`
 # HELP regcred_pullsecret_changes_total Changes that were tried.
 # TYPE regcred_pullsecret_changes_total counter

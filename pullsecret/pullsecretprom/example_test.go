@@ -37,8 +37,9 @@ func ExampleNew() {
 		collector := pullsecretprom.New(syncer)
 		prometheus.WrapRegistererWith(prometheus.Labels{"cluster": name}, metrics).MustRegister(collector)
 
-		result, err := syncer.Sync(ctx, []pullsecret.Target{target})
-		collector.Pass(result, err, false) // With a kube.Controller: in OnPass.
+		if _, err := syncer.Sync(ctx, []pullsecret.Target{target}); err != nil { // A kube.Controller does it, in a program.
+			panic(err)
+		}
 	}
 	families, err := metrics.Gather()
 	if err != nil {

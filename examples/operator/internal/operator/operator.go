@@ -134,7 +134,6 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 	passes := pullsecretprom.New(o.controller.Syncer)
 	events := &kube.Events{Cluster: o.cluster, Recorder: o.events}
 	o.controller.OnPass = func(p kube.Pass) {
-		passes.Pass(p.Result, p.Err, len(p.Namespaces) > 0)
 		events.Tell(p)
 		o.report(p)
 		if p.Err != nil {
