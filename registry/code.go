@@ -134,16 +134,17 @@ func (c Code) Is(target error) bool {
 // Error returns the code in words.
 func (c Code) Error() string { return strings.ReplaceAll(string(c), "_", " ") }
 
-// Temporary reports whether the same step may succeed later without anybody mending anything.
+// Temporary reports whether the same step may succeed later without anybody mending anything. A step that was canceled
+// may, with another context: who tries again looks at its own first. Of an error, ask the function [Temporary].
 func (c Code) Temporary() bool {
-	return c == ErrRateLimited || c.Is(ErrUnavailable)
+	return c == ErrRateLimited || c == ErrCanceled || c.Is(ErrUnavailable)
 }
 
 // CodeOf returns the code of err: that of the outermost [Error] in its tree, else the first Code in it, else
 // [ErrUnknown]. It is "" for nil.
 //
-// Of errors that were joined, such as those of many images, the first one counts; whether another try may help is to be
-// asked of each. A credentials.InvalidError that is not in an Error has no code: errors.As finds it.
+// Of errors that were joined, such as those of many images, the first one counts; whether another try may help,
+// [Temporary] says of all. A credentials.InvalidError that is not in an Error has no code: errors.As finds it.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""

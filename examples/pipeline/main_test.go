@@ -111,6 +111,17 @@ func TestPipeline(t *testing.T) {
 		require.Contains(t, r.stderr, "ok    image "+good)
 	})
 
+	t.Run("cut short", func(t *testing.T) {
+		r := invoke(t, "", env, "-profiles", profiles, "-image", good, "-timeout", "1ns")
+		require.Equal(t, uncertain, r.code, r.stderr)
+		require.Empty(t, r.stdout)
+	})
+
+	t.Run("a missing image, and a registry that is away", func(t *testing.T) {
+		r := invoke(t, "", env, "-profiles", profiles, "-image", "127.0.0.1:1/shop/web:1.4", "-image", missing)
+		require.Equal(t, refuted, r.code, r.stderr)
+	})
+
 	t.Run("a registry that is away", func(t *testing.T) {
 		server.Registry.Inject(registrytest.Fault{Times: 100, Cut: true})
 		r := invoke(t, "", env, "-profiles", profiles, "-image", good)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -52,13 +51,10 @@ func (c *command) exitCode(outcome regcred.Outcome, err error) int {
 		fmt.Fprintln(c.stderr, "pipeline:", err)
 		return badInput
 	}
-	code := uncertain
-	for _, result := range append(outcome.Logins, outcome.Images...) {
-		if result.Err != nil && !registry.CodeOf(result.Err).Temporary() && !errors.Is(result.Err, registry.ErrCanceled) {
-			code = refuted
-		}
+	if registry.Temporary(err) {
+		return uncertain
 	}
-	return code
+	return refuted
 }
 
 func (c *command) print(secret pullsecret.Secret) int {
