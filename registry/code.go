@@ -73,7 +73,8 @@ const (
 	ErrUnreachable Code = "unreachable"
 	// ErrTimeout is an answer that did not come in time. It is an ErrUnavailable.
 	ErrTimeout Code = "timeout"
-	// ErrHostNotFound is a host name that does not resolve. It is an ErrUnreachable.
+	// ErrHostNotFound is a host name that does not exist, as a name server says. It is an ErrUnreachable, but one that is
+	// to be mended. A name server that fails, or is silent, is an ErrUnreachable or ErrTimeout.
 	ErrHostNotFound Code = "host_not_found"
 	// ErrProxy is a proxy that cannot be reached or refuses. It is an ErrUnreachable.
 	ErrProxy Code = "proxy"
@@ -137,7 +138,7 @@ func (c Code) Error() string { return strings.ReplaceAll(string(c), "_", " ") }
 // Temporary reports whether the same step may succeed later without anybody mending anything. A step that was canceled
 // may, with another context: who tries again looks at its own first. Of an error, ask the function [Temporary].
 func (c Code) Temporary() bool {
-	return c == ErrRateLimited || c == ErrCanceled || c.Is(ErrUnavailable)
+	return c == ErrRateLimited || c == ErrCanceled || c.Is(ErrUnavailable) && c != ErrHostNotFound
 }
 
 // CodeOf returns the code of err: that of the outermost [Error] in its tree, else the first Code in it, else

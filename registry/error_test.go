@@ -110,7 +110,7 @@ func TestCodesAreKindsOfOthers(t *testing.T) {
 
 func TestTemporary(t *testing.T) {
 	temporary := map[registry.Code]bool{
-		registry.ErrRateLimited: true, registry.ErrUnavailable: true, registry.ErrUnreachable: true, registry.ErrTimeout: true, registry.ErrHostNotFound: true, registry.ErrProxy: true, registry.ErrCanceled: true,
+		registry.ErrRateLimited: true, registry.ErrUnavailable: true, registry.ErrUnreachable: true, registry.ErrTimeout: true, registry.ErrProxy: true, registry.ErrCanceled: true,
 	}
 	for name, code := range codes(t) {
 		require.Equal(t, temporary[code], code.Temporary(), name)

@@ -74,5 +74,7 @@ func TestNetworkCode(t *testing.T) {
 	require.Equal(t, registry.ErrCanceled, registry.NetworkCode(ctx.Err()))
 	noName := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "x.invalid", IsNotFound: true}}
 	require.Equal(t, registry.ErrHostNotFound, registry.NetworkCode(noName))
+	failing := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "server misbehaving", Name: "x.invalid", IsTemporary: true}}
+	require.Equal(t, registry.ErrUnreachable, registry.NetworkCode(failing))
 	require.Equal(t, registry.Code(""), registry.NetworkCode(nil))
 }
