@@ -211,6 +211,13 @@ func TestManifestOfTooManyBytes(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, resp.StatusCode, body)
 }
 
+func TestRunEndsBeforeItServes(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := server.Server{OnReady: func(server.Ready) { t.Error("it serves") }}
+	require.NoError(t, s.Run(ctx))
+}
+
 func TestBadConfiguration(t *testing.T) {
 	tests := map[string]server.Server{
 		"a pattern":       {Public: []string{"te*m"}},

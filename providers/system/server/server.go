@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -137,7 +138,10 @@ func (s Server) failed(err error) {
 // early with an error if it cannot serve.
 func (s Server) Run(ctx context.Context) error {
 	registry, err := s.Open(ctx)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		return nil
+	case err != nil:
 		return err
 	}
 	err = registry.run(ctx)
