@@ -21,7 +21,7 @@ import (
 //     them.
 type Cluster interface {
 	// State returns the namespaces in the scope that exist, with what the scope's owner has in them. The caller may
-	// keep and must not modify it.
+	// keep and must not modify it. With an error that wraps [ErrStale], it is what was last known of them.
 	State(ctx context.Context, scope Scope) ([]Namespace, error)
 
 	// Apply makes one change, whole or not at all; see [Change].
@@ -132,6 +132,11 @@ type Change struct {
 	// Reason says why, for people.
 	Reason string
 }
+
+// ErrStale is what [Cluster.State] reports beside namespaces that it cannot watch anymore. A pass goes on with what was
+// last known, for a renewal is better than none, and a change that is planned on what has changed is a conflict; and it
+// reports the error as a [Problem].
+var ErrStale = errors.New("what is known of the cluster may be old")
 
 // What [Cluster.Apply] reports.
 var (

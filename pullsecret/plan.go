@@ -57,7 +57,8 @@ type planner struct {
 	owner            string
 	replaceWrongType bool
 	wants            wants
-	problems         []Problem // Those of the targets.
+	problems         []Problem // Those of the targets, and that of the state.
+	stale            error     // Why the state may be old. Nil means that it is not.
 }
 
 // namespace returns what is to be done in a namespace, in the order of [Action].

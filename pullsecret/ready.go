@@ -82,7 +82,7 @@ func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account
 		return nil, err
 	}
 	if len(state) == 0 {
-		return nil, fmt.Errorf("namespace %s %w", namespace, ErrNotYet)
+		return nil, p.unseen(fmt.Errorf("namespace %s %w", namespace, ErrNotYet))
 	}
 	ns := state[0]
 	if ns.Terminating {
@@ -96,7 +96,7 @@ func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account
 		}
 		opens, err := w.opens(ns, account)
 		if err != nil {
-			return nil, because(err, problems, func(p Problem) bool {
+			return nil, because(p.unseen(err), problems, func(p Problem) bool {
 				return p.Target == w.Name || p.Namespace == namespace && p.Name == account
 			})
 		}
@@ -108,6 +108,14 @@ func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account
 		return nil, because(ErrNotSelected, p.problems, func(Problem) bool { return true })
 	}
 	return profiles, nil
+}
+
+// unseen says of what is not there yet that it may be, where that would not be seen.
+func (p *planner) unseen(err error) error {
+	if p.stale != nil && errors.Is(err, ErrNotYet) {
+		return fmt.Errorf("%w; %w", err, p.stale)
+	}
+	return err
 }
 
 // because returns the problems that are about it in place of an error that only says what is missing.

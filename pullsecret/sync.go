@@ -132,6 +132,8 @@ const (
 	defaultOwner             = "regcred"
 	defaultConcurrency       = 32
 	defaultCredentialTimeout = 30 * time.Second
+	// staleRetry is when a pass looks again whether a cluster is watched.
+	staleRetry = time.Minute
 )
 
 func (s *Syncer) owner() string {
@@ -192,12 +194,15 @@ func (s *Syncer) plan(ctx context.Context, targets []Target, namespaces []string
 	if !isLabel(owner) || len(owner) > 40 {
 		return nil, nil, fmt.Errorf("owner is %q: expected lower-case letters, digits and hyphens, at most 40", owner)
 	}
-	state, err := s.Cluster.State(ctx, Scope{owner, namespaces})
-	if err != nil {
-		return nil, nil, err
+	state, stale := s.Cluster.State(ctx, Scope{owner, namespaces})
+	if stale != nil && !errors.Is(stale, ErrStale) {
+		return nil, nil, stale
 	}
-	p := &planner{owner: owner, replaceWrongType: s.ReplaceWrongType}
+	p := &planner{owner: owner, replaceWrongType: s.ReplaceWrongType, stale: stale}
 	p.wants, p.problems = s.want(ctx, targets, state)
+	if stale != nil {
+		p.problems = append(p.problems, Problem{Err: stale, RetryAt: time.Now().Add(staleRetry)})
+	}
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
 	}

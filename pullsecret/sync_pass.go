@@ -76,7 +76,7 @@ func (w *pass) namespace(ctx context.Context, name string) {
 	defer w.busy.lock(name)()
 	for round := 1; ; round++ {
 		state, err := w.Cluster.State(ctx, Scope{w.planner.owner, []string{name}})
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrStale) { // That one is reported already, or will be by the next pass.
 			w.stop(err)
 			return
 		}
