@@ -68,9 +68,11 @@ type Outcome struct {
 // dropped from the cache and got anew, once, and then everything is checked again: what is in the secret is what was
 // checked.
 //
-// The error is nil only if all logins work and all images can be pulled. A request that cannot be right is a
-// [credentials.InvalidError] with all its problems, and nobody was asked. Else it joins one [registry.Error] for each
-// login and image that failed, and the outcome has the evidence for all of them. If ctx ends, it wraps [context.Cause].
+// The error is nil only if all logins work and all images can be pulled. Else it joins one [registry.Error] for each
+// login and image that failed, and the outcome has the evidence for all of them; see [registry.Temporary]. If ctx ends,
+// it wraps [context.Cause]. For a request that cannot be right nobody is asked, and the error has
+// [registry.ErrInvalid] and wraps a [credentials.InvalidError] with all problems; if all that is wrong are kinds without
+// a provider, it has [registry.ErrNoProfile] instead.
 func (p *Pipeline) Run(ctx context.Context, request Request) (Outcome, error) {
 	images, err := p.read(request)
 	if err != nil {
@@ -89,7 +91,7 @@ func (p *Pipeline) Run(ctx context.Context, request Request) (Outcome, error) {
 	}
 	secret := request.secret(config)
 	if err := secret.Validate(); err != nil {
-		return outcome, err // It is too large.
+		return outcome, &registry.Error{Op: "build pull secret", Code: registry.ErrInvalid, Err: err} // It is too large.
 	}
 	outcome.Secret = secret
 	return outcome, nil

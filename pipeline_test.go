@@ -3,7 +3,9 @@ package regcred_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,6 +16,7 @@ import (
 	"github.com/regcred/regcred"
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/custom"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
 	"github.com/regcred/regcred/validate"
@@ -138,6 +141,9 @@ func TestRunInvalid(t *testing.T) {
 		},
 		Images: []string{"harbor.test/team-a/app:1", "UPPER:case"},
 	})
+	require.Equal(t, registry.ErrInvalid, registry.CodeOf(err))
+	require.ErrorIs(t, err, registry.ErrInvalid)
+	require.False(t, registry.Temporary(err))
 	invalid, ok := errors.AsType[*credentials.InvalidError](err)
 	require.True(t, ok, "%v", err)
 	var fields []string
@@ -146,6 +152,55 @@ func TestRunInvalid(t *testing.T) {
 	}
 	require.Equal(t, []string{"profiles[1].endpoint", "profiles[1].login.password", "profiles[1].name", "images[1]", "name"}, fields)
 	require.Empty(t, r.Requests())
+}
+
+// A code means the same whoever finds out: the pipeline or the providers.
+func TestInvalidHasACode(t *testing.T) {
+	good := profile("a", "harbor.test", "robot-a", "pw-a")
+	wrong := profile("b", "https://", "robot-b", "pw-b")
+	other := good
+	other.Name, other.Kind = "c", "quay"
+	p := newPipeline(hosts{"harbor.test": harbor(t)})
+	for name, test := range map[string]struct {
+		profile registry.Profile
+		want    registry.Code
+		text    string
+	}{
+		"a profile with a problem": {wrong, registry.ErrInvalid, "endpoint"},
+		"a kind without provider":  {other, registry.ErrNoProfile, `no provider for kind "quay"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, run := p.Run(t.Context(), regcred.Request{Profiles: []registry.Profile{good, test.profile}})
+			_, login := p.Login(t.Context(), test.profile)
+			_, credential := p.Credential(t.Context(), test.profile)
+			check := p.Check(t.Context(), []registry.Profile{test.profile}, nil)
+			_, set := providers.Set{registry.Custom: custom.Provider{}}.Credential(t.Context(), test.profile)
+			for who, err := range map[string]error{"run": run, "login": login, "credential": credential, "check": check, "set": set} {
+				require.Equal(t, test.want, registry.CodeOf(err), who)
+				require.ErrorIs(t, err, test.want, who)
+				require.ErrorContains(t, err, test.text, who)
+			}
+			require.ErrorContains(t, run, "profiles[1]")
+		})
+	}
+
+	_, err := p.Run(t.Context(), regcred.Request{Profiles: []registry.Profile{other, wrong}})
+	require.Equal(t, registry.ErrInvalid, registry.CodeOf(err), "the form is wrong, whatever else is")
+	require.ErrorIs(t, err, registry.ErrNoProfile)
+	require.Equal(t, 1, strings.Count(err.Error(), "hint: "), "%v", err)
+}
+
+// More than fits into a secret is invalid too, though everything in it works.
+func TestRunTooLarge(t *testing.T) {
+	a := profile("a", "harbor.test", "robot-a", "pw-a")
+	for i := range 4_000 {
+		a.Hosts = append(a.Hosts, fmt.Sprintf("%s%d.harbor.test", strings.Repeat("a-long-name-of-a-host.", 10), i))
+	}
+	outcome, err := newPipeline(hosts{"harbor.test": harbor(t)}).Run(t.Context(), regcred.Request{Profiles: []registry.Profile{a}})
+	require.ErrorIs(t, err, registry.ErrInvalid)
+	require.ErrorAs(t, err, new(*credentials.InvalidError))
+	require.Zero(t, outcome.Secret)
+	require.NoError(t, outcome.Logins[0].Err)
 }
 
 // A credential that was revoked before its time is got anew once, and what was proven with the old one is proven again.

@@ -21,7 +21,7 @@ import (
 // all the same, because what is published in its place will soon be over, and the registry is asked again after a minute.
 func (p *Pipeline) Credential(ctx context.Context, profile registry.Profile) (credentials.Credential, error) {
 	if err := providers.Validate(p.provider(), profile); err != nil {
-		return credentials.Credential{}, err
+		return credentials.Credential{}, refused("get credential", err)
 	}
 	a := p.account(profile)
 	if a.credential, a.err = p.credential(ctx, a); a.err != nil {

@@ -14,8 +14,8 @@ import (
 // their order, whoever made them; see [pullsecret.Parse]. It asks the registries with the entries that a kubelet would
 // try, and without a login where there are none. What nodes themselves have for private registries, it does not know.
 //
-// The error is nil only if all images can be pulled. Else it joins those of the results, or is a
-// [credentials.InvalidError] with the names that are none, and nobody was asked.
+// The error is nil only if all images can be pulled. Else it joins those of the results. If some names are none, nobody
+// is asked, and it has [registry.ErrInvalid] and wraps a [credentials.InvalidError] with all of them.
 func (p *Pipeline) Pulls(ctx context.Context, images []string, secrets ...pullsecret.Config) ([]validate.Result, error) {
 	var problems credentials.Problems
 	requests := make([]validate.Request, len(images))
@@ -28,7 +28,7 @@ func (p *Pipeline) Pulls(ctx context.Context, images []string, secrets ...pullse
 			requests[i].Candidates = append(requests[i].Candidates, validate.Candidate{Name: m.Key, Source: one(entries, m)})
 		}
 	}
-	if err := problems.Err("request"); err != nil {
+	if err := refused("read request", problems.Err("")); err != nil {
 		return nil, err
 	}
 	return p.Checker.Images(ctx, requests)

@@ -45,6 +45,7 @@ func TestPulls(t *testing.T) {
 
 func TestPullsInvalid(t *testing.T) {
 	_, err := newPipeline(nil).Pulls(t.Context(), []string{"harbor.test/app:1", "not an image"})
+	require.Equal(t, registry.ErrInvalid, registry.CodeOf(err))
 	require.ErrorAs(t, err, new(*credentials.InvalidError))
 	require.ErrorContains(t, err, "images[1]")
 }

@@ -45,7 +45,23 @@ func (p *Pipeline) read(r Request) ([]registry.Image, error) {
 		problems.Under(fmt.Sprintf("images[%d]", i), err)
 	}
 	problems.Under("", r.secret(pullsecret.Config{}).Validate())
-	return images, problems.Err("request")
+	return images, refused("read request", problems.Err(""))
+}
+
+// refused gives an input that cannot be right its code. That of a kind without provider it has only if there is nothing
+// else to mend, for that is the program's part.
+func refused(op string, err error) error {
+	invalid, ok := errors.AsType[*credentials.InvalidError](err)
+	if !ok {
+		return err
+	}
+	code := registry.ErrNoProfile
+	for _, f := range invalid.Fields {
+		if !errors.Is(f, registry.ErrNoProfile) {
+			code = registry.ErrInvalid
+		}
+	}
+	return &registry.Error{Op: op, Code: code, Err: err}
 }
 
 // accounts gets the credentials of all profiles, side by side.

@@ -14,6 +14,8 @@ type FieldError struct {
 	Problem string
 	// Want is what is expected instead: "a user name". Empty where Problem says it all.
 	Want string
+
+	err error // Of Under, where it is no InvalidError.
 }
 
 // Error returns all three in one line: "login.password is missing: expected a password or token".
@@ -24,6 +26,9 @@ func (e *FieldError) Error() string {
 	}
 	return text
 }
+
+// Unwrap returns the error that Problem is the text of, see [Problems.Under]; nil if there is none.
+func (e *FieldError) Unwrap() error { return e.err }
 
 // An InvalidError says what is wrong with something a user filled in: all of it at once, in the order of the fields, so
 // that it can be mended at once.
@@ -66,22 +71,22 @@ type Problems struct{ fields []*FieldError }
 
 // Add records one problem; see [FieldError].
 func (p *Problems) Add(field, problem, want string) {
-	p.fields = append(p.fields, &FieldError{field, problem, want})
+	p.fields = append(p.fields, &FieldError{Field: field, Problem: problem, Want: want})
 }
 
 // Under records the problems of a part under the path of the field that holds it. An error that is no [InvalidError] is
-// one problem; nil is none.
+// one problem, in which [errors.Is] and [errors.As] find it; nil is none.
 func (p *Problems) Under(field string, err error) {
 	if err == nil {
 		return
 	}
 	e, ok := errors.AsType[*InvalidError](err)
 	if !ok {
-		p.Add(field, err.Error(), "")
+		p.fields = append(p.fields, &FieldError{Field: field, Problem: err.Error(), err: err})
 		return
 	}
 	for _, f := range e.Fields {
-		p.Add(join(field, f.Field), f.Problem, f.Want)
+		p.fields = append(p.fields, &FieldError{join(field, f.Field), f.Problem, f.Want, f.err})
 	}
 }
 

@@ -58,6 +58,10 @@ func TestProblemsUnder(t *testing.T) {
 	require.ErrorContains(t, err, "\td EOF")
 	require.ErrorContains(t, err, "\tis odd")
 
+	var outer credentials.Problems
+	outer.Under("x", err)
+	require.ErrorIs(t, outer.Err(""), io.EOF)
+
 	field, ok := errors.AsType[*credentials.FieldError](err)
 	require.True(t, ok)
 	require.Equal(t, "b", field.Field)
