@@ -55,7 +55,8 @@ type Outcome struct {
 	// Logins says for each profile, in the order of the request, whether its login works. Logins and Images are whole
 	// also where something failed, and both nil where no registry was asked.
 	Logins []validate.Result
-	// Images says for each image, in the order of the request, whether it can be pulled with the secret.
+	// Images says for each image, in the order of the request, whether it can be pulled with the secret. One that is
+	// refused because the credential of its profile could not be had has the code and hint of that failure, and wraps it.
 	Images []validate.Result
 
 	// RenewAt is when the first of the credentials should be renewed, and ExpiresAt when the first of them ends. Zero

@@ -293,6 +293,57 @@ func TestRunWithoutCredential(t *testing.T) {
 	require.Zero(t, outcome.Secret)
 }
 
+// An image that is refused because its profile's credential could not be had: that is what is to be mended, or waited
+// for, and not a login that nobody tried.
+func TestRunRefusedWithoutCredential(t *testing.T) {
+	h := hosts{"harbor.test": harbor(t)}
+	image := "harbor.test/team-a/app:1"
+	for name, test := range map[string]struct {
+		failed error
+		want   registry.Code
+		others []registry.Profile
+	}{
+		"the issuer is down": {
+			&registry.Error{Op: "get credential", Code: registry.ErrTimeout, Hint: "have patience", Wait: time.Minute}, registry.ErrTimeout, nil,
+		},
+		"no reason is known": {errors.New("no credential today"), registry.ErrUnknown, nil},
+		"another profile's login is refused": {
+			&registry.Error{Op: "get credential", Code: registry.ErrNoIdentity}, registry.ErrNoIdentity,
+			[]registry.Profile{profile("b", "harbor.test", "robot-b", "pw-b")},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPipeline(h)
+			p.Provider = providers.Func(func(ctx context.Context, profile registry.Profile) (credentials.Credential, error) {
+				if profile.Name == "a" {
+					return credentials.Credential{}, test.failed
+				}
+				return custom.Provider{}.Credential(ctx, profile)
+			})
+			outcome, err := p.Run(t.Context(), regcred.Request{
+				Profiles: append([]registry.Profile{profile("a", "harbor.test/team-a", "robot-a", "pw-a")}, test.others...),
+				Images:   []string{image},
+			})
+			got := outcome.Images[0].Err
+			require.Equal(t, test.want, registry.CodeOf(got))
+			require.ErrorIs(t, got, test.failed)
+			require.NotErrorIs(t, got, registry.ErrUnauthorized)
+			require.NotErrorIs(t, got, registry.ErrDenied)
+			require.ErrorContains(t, got, "check image "+image)
+			require.ErrorContains(t, got, "harbor.test/v2/team-a/app/manifests/1: 40", "what the registry said")
+			require.ErrorContains(t, got, "without the login of its profile: get credential")
+			require.Equal(t, registry.HintOf(test.failed), registry.HintOf(got))
+			require.LessOrEqual(t, strings.Count(got.Error(), "hint: "), 1, "%v", got)
+			require.Equal(t, test.want == registry.ErrTimeout, registry.Temporary(err))
+			e, ok := errors.AsType[*registry.Error](got)
+			require.True(t, ok)
+			if test.want == registry.ErrTimeout {
+				require.Equal(t, time.Minute, e.Wait)
+			}
+		})
+	}
+}
+
 func TestRunCanceled(t *testing.T) {
 	cause := errors.New("the user closed the form")
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -126,7 +126,7 @@ func (p *Pipeline) prove(ctx context.Context, accounts []*account, images []regi
 	}
 	outcome.Images, _ = p.Checker.Images(ctx, requests) // The errors are in the results.
 	for i, image := range images {
-		outcome.Images[i].Err = withoutProfile(outcome.Images[i].Err, accounts, image)
+		outcome.Images[i].Err = explain(outcome.Images[i].Err, accounts, image)
 	}
 	for _, a := range held {
 		renewAt := p.Cache.Policy.RenewAt(a.credential.IssuedAt, a.credential.ExpiresAt, 0)
@@ -191,20 +191,30 @@ func transport(accounts []*account, host string) registry.Transport {
 	return registry.Transport{}
 }
 
-// withoutProfile says that the image wants a login and that there is no profile for it, where that is so.
-func withoutProfile(err error, accounts []*account, image registry.Image) error {
+// explain says why the image was refused, where it is not for the login that was tried: there is no profile for it, or
+// the credential of its profile could not be had.
+func explain(err error, accounts []*account, image registry.Image) error {
 	switch registry.CodeOf(err) {
 	case registry.ErrUnauthorized, registry.ErrDenied, registry.ErrHidden:
 	default:
 		return err
 	}
-	if serving(accounts, image) != nil {
+	e := &registry.Error{Op: "check image", Ref: image.String()}
+	switch a := serving(accounts, image); {
+	case a == nil:
+		e.Code, e.Err = registry.ErrNoProfile, err
+		e.Hint = "add a profile for " + image.Host + " that serves " + image.Repository
+	case a.err != nil:
+		// The refusal's own code and hint would have people mend a login that nobody tried.
+		e.Code, e.Hint = registry.CodeOf(a.err), registry.HintOf(a.err)
+		e.Err = fmt.Errorf("%w, without the login of its profile: %w", errors.Unwrap(err), a.err)
+		if inner, ok := errors.AsType[*registry.Error](a.err); ok {
+			e.Wait = inner.Wait
+		}
+	default:
 		return err
 	}
-	return &registry.Error{
-		Op: "check image", Ref: image.String(), Code: registry.ErrNoProfile, Err: err,
-		Hint: "add a profile for " + image.Host + " that serves " + image.Repository,
-	}
+	return e
 }
 
 // candidate is the account as one that may open the registry. That it is a pointer tells the checker that it is one and
