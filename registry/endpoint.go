@@ -41,14 +41,14 @@ func ParseEndpoint(s string) (Endpoint, error) {
 		}
 		s = rest
 	}
-	host, path, _ := strings.Cut(s, "/")
+	written, path, _ := strings.Cut(s, "/")
 	switch {
 	case strings.Contains(s, "@"):
 		return Endpoint{}, errors.New("has an @: a login does not belong into it, nor does a digest")
 	case strings.ContainsAny(s, "?#"):
 		return Endpoint{}, errors.New("has a query or a fragment")
 	}
-	host, err := cleanHost(host)
+	host, err := cleanHost(written)
 	if err != nil {
 		return Endpoint{}, err
 	}
@@ -65,7 +65,12 @@ func ParseEndpoint(s string) (Endpoint, error) {
 		}
 		host = dockerHubHost
 	}
-	if !looksLikeHost(host) {
+	switch {
+	case looksLikeHost(host):
+	case looksLikeHost(written):
+		return Endpoint{}, fmt.Errorf("%q has no dot and no port: in the name of an image only its upper-case letters make it "+
+			"a host; write the full name of the host, or docker.io/%s for that part of Docker Hub", written, host)
+	default:
 		return Endpoint{}, fmt.Errorf(
 			"%q has no dot and no port: images named after it would be looked for on Docker Hub", host)
 	}
