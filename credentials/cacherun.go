@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Run renews credentials ahead of their callers until ctx ends, and then returns nil. Without Run, renewal starts when a
-// stale credential is used.
+// Run renews credentials ahead of their callers until ctx ends, and then returns nil. Without Run, renewal starts when
+// a stale credential is used.
 //
 // It renews what a bound source holds, and what was asked for by its key since the last renewal. Other keys leave the
 // cache when their credential expires. Calls that are under way when ctx ends go on to their end, Timeout at most. A
