@@ -2,7 +2,6 @@ package registry
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/regcred/regcred/credentials"
@@ -42,9 +41,10 @@ type Profile struct {
 func (p Profile) Endpoints() ([]Endpoint, error) {
 	var problems credentials.Problems
 	var endpoints []Endpoint
+	have := make(map[string]bool)
 	p.parse(&problems, func(_ string, e Endpoint) {
-		isSame := func(have Endpoint) bool { return have.String() == e.String() }
-		if !slices.ContainsFunc(endpoints, isSame) {
+		if s := e.String(); !have[s] {
+			have[s] = true
 			endpoints = append(endpoints, e)
 		}
 	})
