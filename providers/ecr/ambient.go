@@ -24,8 +24,8 @@ import (
 // an endpoint of the operator's own for that is in the environment, AWS_ENDPOINT_URL_STS.
 func (s session) ambient(ctx context.Context) (identity, error) {
 	id := identity{name: "the identity of the process"}
-	client := s.ambientClient()
-	defer client.GetTransport().CloseIdleConnections()
+	client, done := s.ambientClient()
+	defer done()
 	_, fips, dualStack := s.endpoint("sts")
 	cfg, err := config.LoadDefaultConfig(ctx,
 		config.WithUseFIPSEndpoint(fips),
@@ -59,20 +59,25 @@ func (s session) metadataState() imds.ClientEnableState {
 }
 
 // ambientClient goes the profile's way, but for plain HTTP: that is spoken by metadata endpoints only, which no proxy
-// reaches. It is of the type that the chain can add the certificates of AWS_CA_BUNDLE to.
-func (s session) ambientClient() *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().WithTimeout(cloud.DefaultTimeout).WithTransportOptions(func(t *http.Transport) {
-		t.TLSClientConfig = s.transport.TLSClientConfig.Clone()
+// reaches. It is of the type that the chain can add the certificates of AWS_CA_BUNDLE to, which a RoundTripper of the
+// program's own cannot have.
+func (s session) ambientClient() (client config.HTTPClient, done func()) {
+	if s.way == nil {
+		return s.client(), func() {}
+	}
+	c := awshttp.NewBuildableClient().WithTimeout(cloud.DefaultTimeout).WithTransportOptions(func(t *http.Transport) {
+		t.TLSClientConfig = s.way.TLSClientConfig.Clone()
 		if t.TLSClientConfig.RootCAs != nil {
 			t.TLSClientConfig.RootCAs = t.TLSClientConfig.RootCAs.Clone()
 		}
 		t.Proxy = func(req *http.Request) (*url.URL, error) {
-			if req.URL.Scheme == "http" || s.transport.Proxy == nil {
+			if req.URL.Scheme == "http" || s.way.Proxy == nil {
 				return nil, nil
 			}
-			return s.transport.Proxy(req)
+			return s.way.Proxy(req)
 		}
 	})
+	return c, c.GetTransport().CloseIdleConnections
 }
 
 // endWith makes all calls of the chain end with ctx. The chain's own cache goes on for later callers, of which there

@@ -75,7 +75,7 @@ func newRetryer() aws.Retryer {
 
 func (s session) client() *http.Client {
 	return &http.Client{
-		Transport:     limited{s.transport},
+		Transport:     limited{s.roundTripper},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // A signature is for one host.
 	}
 }

@@ -11,6 +11,7 @@ package ecr
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
@@ -31,6 +32,10 @@ type Provider struct {
 	// Transports keeps connections between calls, and can be shared. Nil means that each call makes its own and closes
 	// them, which is right where a cache keeps the calls rare.
 	Transports *registry.Transports
+	// RoundTripper carries all calls in place of Transports, for tests and for instrumentation: those to AWS's APIs, and
+	// those to the endpoints that give a machine or a pod its identity. Nothing of the profile's transport counts then,
+	// and AWS's chain refuses AWS_CA_BUNDLE for an ambient identity. Nil means none.
+	RoundTripper http.RoundTripper
 
 	// Timeout bounds one call with all its steps and retries. Zero means 30 seconds.
 	Timeout time.Duration
@@ -80,13 +85,16 @@ func (p Provider) Credential(ctx context.Context, profile registry.Profile) (cre
 		return credentials.Credential{}, s.error(registry.ErrInvalid, "mend the profile", err)
 	}
 	s.host = host
-	transports := p.Transports
-	if transports == nil {
-		transports = new(registry.Transports)
-		defer transports.CloseIdleConnections()
-	}
-	if s.transport, err = transports.For(profile.Transport); err != nil {
-		return credentials.Credential{}, s.error(registry.ErrInvalid, "mend the profile", err)
+	if s.roundTripper = p.RoundTripper; s.roundTripper == nil {
+		transports := p.Transports
+		if transports == nil {
+			transports = new(registry.Transports)
+			defer transports.CloseIdleConnections()
+		}
+		if s.way, err = transports.For(profile.Transport); err != nil {
+			return credentials.Credential{}, s.error(registry.ErrInvalid, "mend the profile", err)
+		}
+		s.roundTripper = s.way
 	}
 	ctx, cancel := cloud.WithTimeout(ctx, p.Timeout)
 	defer cancel()

@@ -20,10 +20,11 @@ import (
 
 // A session is one call of [Provider.Credential]: from the first identity over the roles to the token.
 type session struct {
-	provider  Provider
-	profile   registry.Profile
-	host      Host
-	transport *http.Transport
+	provider     Provider
+	profile      registry.Profile
+	host         Host
+	roundTripper http.RoundTripper
+	way          *http.Transport // The same, as the profile says. Nil with Provider.RoundTripper.
 }
 
 // An identity is who asks AWS. Its name is for people and holds no secret.

@@ -12,6 +12,7 @@ package gcr
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
@@ -29,6 +30,10 @@ type Provider struct {
 	// Transports keeps connections between calls, and can be shared. Nil means that each call makes its own and closes
 	// them, which is right where a cache keeps the calls rare.
 	Transports *registry.Transports
+	// RoundTripper carries all calls in place of Transports, for tests and for instrumentation: those to Google's APIs, to
+	// the metadata server, and to a URL that a subject token comes from. Nothing of the profile's transport counts then.
+	// Nil means none.
+	RoundTripper http.RoundTripper
 
 	// Timeout bounds one call with all its steps and attempts. Zero means 30 seconds.
 	Timeout time.Duration
@@ -83,22 +88,23 @@ func (p Provider) Credential(ctx context.Context, profile registry.Profile) (cre
 	if profile.Login.Anonymous {
 		return credentials.Credential{Anonymous: true}, nil
 	}
-	transports := p.Transports
-	if transports == nil {
-		transports = new(registry.Transports)
-		defer transports.CloseIdleConnections()
-	}
-	google, err := transports.For(profile.Transport)
-	if err != nil {
-		return credentials.Credential{}, s.error(registry.ErrInvalid, "mend the profile", 0, err)
-	}
-	direct, err := transports.For(registry.Transport{Proxy: registry.Direct})
-	if err != nil {
-		return credentials.Credential{}, s.error(registry.ErrInvalid, "", 0, err)
-	}
 	ctx, cancel := cloud.WithTimeout(ctx, p.Timeout)
 	defer cancel()
-	s.wire = &wire{ctx: ctx, google: google, direct: direct}
+	s.wire = &wire{ctx: ctx, google: p.RoundTripper, direct: p.RoundTripper}
+	if p.RoundTripper == nil {
+		transports := p.Transports
+		if transports == nil {
+			transports = new(registry.Transports)
+			defer transports.CloseIdleConnections()
+		}
+		var err error
+		if s.wire.google, err = transports.For(profile.Transport); err != nil {
+			return credentials.Credential{}, s.error(registry.ErrInvalid, "mend the profile", 0, err)
+		}
+		if s.wire.direct, err = transports.For(registry.Transport{Proxy: registry.Direct}); err != nil {
+			return credentials.Credential{}, s.error(registry.ErrInvalid, "", 0, err)
+		}
+	}
 	return s.try(ctx)
 }
 

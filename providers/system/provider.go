@@ -27,6 +27,9 @@ type Provider struct {
 
 	// Transports keeps connections between calls. Nil means that each call makes its own.
 	Transports *registry.Transports
+	// RoundTripper carries all calls in place of Transports, for tests and for instrumentation. Of the profile's
+	// transport, just PlainHTTP counts then. Nil means none.
+	RoundTripper http.RoundTripper
 }
 
 const (
@@ -125,19 +128,20 @@ func patterns(endpoints []registry.Endpoint) []string {
 }
 
 func (v Provider) client(t registry.Transport) (*http.Client, func(), error) {
-	var h *http.Transport
-	var err error
-	done := func() {}
-	if v.Transports != nil {
-		h, err = v.Transports.For(t)
-	} else if h, err = t.HTTP(); err == nil {
-		done = h.CloseIdleConnections
-	}
-	if err != nil {
-		return nil, nil, err
+	rt, done := v.RoundTripper, func() {}
+	if rt == nil {
+		transports := v.Transports
+		if transports == nil {
+			transports = new(registry.Transports)
+			done = transports.CloseIdleConnections
+		}
+		var err error
+		if rt, err = transports.For(t); err != nil {
+			return nil, nil, err
+		}
 	}
 	return &http.Client{
-		Transport: h,
+		Transport: rt,
 		Timeout:   callTimeout,
 		// The login goes to the registry, and nowhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

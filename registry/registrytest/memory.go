@@ -18,7 +18,11 @@ var errCut = errors.New("registrytest: connection closed")
 //
 // The host names of the URLs say which part of the registry is meant; see [Registry.ServeHTTP]. https and http differ
 // in nothing but the scheme. Close the bodies of the responses: until then, a goroutine of the answer may wait.
-func (r *Registry) Transport() http.RoundTripper { return memory{r} }
+func (r *Registry) Transport() http.RoundTripper { return Transport(r) }
+
+// Transport is [Registry.Transport] for any handler, such as a cloud in memory, or one that passes on by host. The
+// handler sees what a server would: the host that a request names, and TLS if its URL begins with https.
+func Transport(h http.Handler) http.RoundTripper { return memory{h} }
 
 type memory struct{ handler http.Handler }
 

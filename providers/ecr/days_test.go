@@ -1,0 +1,85 @@
+package ecr_test
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred"
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers/ecr"
+	"github.com/regcred/regcred/providers/ecr/ecrtest"
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/validate"
+)
+
+// For a week, with AWS's APIs down for an hour each day, every hour's pull secret pulls, also an hour later; and AWS is
+// asked no more than renewals take.
+func TestDays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const days = 7
+		start := time.Now()
+		cloud := newAWS()
+		asked := 0 // Calls that were not refused, each of two: for the role and for the token.
+		var mu sync.Mutex
+		cloud.Intercept = func(w http.ResponseWriter, _ *http.Request, _ ecrtest.Call) bool {
+			if down := time.Since(start)%(24*time.Hour) > 23*time.Hour; down {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return true
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			asked++
+			return false
+		}
+		_, err := cloud.Registry(home).Add("team/app:1", registrytest.Image{})
+		require.NoError(t, err)
+
+		network := registrytest.Transport(cloud)
+		pipeline := &regcred.Pipeline{Provider: ecr.Provider{RoundTripper: network}, Checker: validate.Checker{RoundTripper: network}}
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = pipeline.Cache.Run(ctx) })
+		defer running.Wait()
+		defer stop()
+
+		request := regcred.Request{
+			Profiles: []registry.Profile{{Name: "team-a", Kind: registry.ECR, Endpoint: home, Login: ciLogin(credentials.AWSRole{ARN: hubARN})}},
+			Images:   []string{home + "/team/app:1"},
+		}
+		image, err := registry.ParseImage(request.Images[0])
+		require.NoError(t, err)
+		for hour := range days * 24 {
+			outcome, err := pipeline.Run(ctx, request)
+			require.NoError(t, err, "hour %d", hour)
+			time.Sleep(time.Hour)
+			config, err := pullsecret.Parse(outcome.Secret.Config.Reveal()) // As a node reads it.
+			require.NoError(t, err)
+			matches := config.Match(image)
+			require.Len(t, matches, 1)
+			require.Equal(t, http.StatusOK, pull(t, network, matches[0].Credential), "hour %d", hour)
+		}
+		// A token is good for 12 hours and renewed when a fifth of that is left, at the earliest.
+		require.GreaterOrEqual(t, asked, 2*days*24/12)
+		require.LessOrEqual(t, asked, 2*days*24/9)
+	})
+}
+
+// pull asks for the manifest as a node would, and returns the status.
+func pull(t *testing.T, network http.RoundTripper, c credentials.Credential) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+home+"/v2/team/app/manifests/1", nil)
+	require.NoError(t, err)
+	req.SetBasicAuth(c.Username, c.Password.Reveal())
+	res, err := network.RoundTrip(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	return res.StatusCode
+}
