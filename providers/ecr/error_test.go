@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -16,6 +17,7 @@ import (
 	"github.com/regcred/regcred/providers/ecr"
 	"github.com/regcred/regcred/providers/ecr/ecrtest"
 	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
 )
 
 func TestRefusals(t *testing.T) {
@@ -263,12 +265,34 @@ func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
 			require.ErrorIs(t, err, cause)
 			require.ErrorIs(t, err, registry.ErrCanceled)
 			requireEnd()
+		})
+	}
+}
 
-			_, err = ecr.Provider{Timeout: 50 * time.Millisecond}.Credential(t.Context(), profile(n, home, login))
-			require.ErrorIs(t, err, registry.ErrTimeout)
-			require.ErrorContains(t, err, "no answer within 50ms")
-			<-arrived
-			requireEnd()
+// A request that went on without its caller would keep the bubble from ending.
+func TestTimeout(t *testing.T) {
+	noAmbient(t)
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", writeFile(t, newAWS().WebIdentity(podSubject, 0).Reveal()))
+	t.Setenv("AWS_ROLE_ARN", podARN)
+	for name, login := range map[string]credentials.Login{
+		"key": ciLogin(), "role": ciLogin(credentials.AWSRole{ARN: hubARN}), "identity of the process": {Ambient: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cloud := newAWS()
+				cloud.Intercept = func(_ http.ResponseWriter, r *http.Request, _ ecrtest.Call) bool {
+					<-r.Context().Done()
+					return true
+				}
+				p := ecr.Provider{Timeout: time.Minute, RoundTripper: registrytest.Transport(cloud)}
+				start := time.Now()
+				_, err := p.Credential(t.Context(), registry.Profile{Name: "team-a", Kind: registry.ECR, Endpoint: home, Login: login})
+				require.ErrorIs(t, err, registry.ErrTimeout)
+				require.ErrorContains(t, err, "no answer within 1m0s")
+				require.Equal(t, time.Minute, time.Since(start))
+				synctest.Wait() // The chain of AWS's SDK lets its caller go before its call ends.
+				require.NotEmpty(t, cloud.Calls())
+			})
 		})
 	}
 }
