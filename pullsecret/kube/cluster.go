@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,7 +30,7 @@ func NewClient(config *rest.Config) (kubernetes.Interface, error) {
 }
 
 // A Cluster is a [pullsecret.Cluster] on the API of a real one. Set the fields before the first use; it must not be
-// copied. It works while [Cluster.Run] does.
+// copied. It works while [Cluster.Run] does, and what it cannot watch, it says: see [Cluster.State].
 //
 // Each change carries the version that it was planned on, so that what somebody else changed meanwhile is a conflict and
 // never overwritten. Secrets are written whole, which costs an API server least, with all that others have put there.
@@ -45,6 +46,7 @@ type Cluster struct {
 	watches  watches
 	secrets  overlay[secret]
 	accounts overlay[account]
+	health   signal // A watch has broken for good, or is well again.
 
 	mu        sync.Mutex
 	listeners []func(namespace string)
@@ -59,14 +61,11 @@ func (c *Cluster) owner() string {
 	return "regcred"
 }
 
-// Run watches the cluster until ctx ends, and then returns nil. Watches that break are resumed. It must be called once.
+// Run watches the cluster until ctx ends, and then returns nil within a second: if client-go is asleep then between two
+// tries, it ends by itself later. Watches that break are resumed. It must be called once.
 func (c *Cluster) Run(ctx context.Context) error {
 	c.start()
-	var running sync.WaitGroup
-	for _, informer := range c.watches.all() {
-		running.Go(func() { informer.Run(ctx.Done()) })
-	}
-	running.Wait()
+	run(ctx, c.watches.all()...)
 	return nil
 }
 
@@ -87,15 +86,20 @@ func (c *Cluster) event(namespace string) {
 	}
 }
 
-// State returns what the watches have delivered, and what this Cluster wrote since. It sends no request. At first it
-// waits until the watches are complete.
+// State returns what the watches have delivered, and what this Cluster wrote since. It sends no request.
+//
+// At first it waits until the watches are complete. After 30 seconds, or as soon as the API refuses a list for want of
+// rights, the error wraps [pullsecret.ErrUnavailable], and says what was last answered for each resource. If later a
+// watch is refused, or cannot be resumed for 30 seconds, it wraps [pullsecret.ErrStale] too, and comes with what was
+// known before.
 func (c *Cluster) State(ctx context.Context, scope pullsecret.Scope) ([]pullsecret.Namespace, error) {
 	if scope.Owner != c.owner() {
 		return nil, fmt.Errorf("the cluster watches the secrets of owner %q, and is asked for those of %q", c.owner(), scope.Owner)
 	}
 	c.start()
-	if err := c.watches.wait(ctx); err != nil {
-		return nil, err
+	stale := c.watches.wait(ctx)
+	if stale != nil && !errors.Is(stale, pullsecret.ErrStale) {
+		return nil, stale
 	}
 	names := scope.Namespaces
 	if len(names) == 0 {
@@ -113,7 +117,7 @@ func (c *Cluster) State(ctx context.Context, scope pullsecret.Scope) ([]pullsecr
 			Secrets: showSecrets(c.secretsIn(name)), Accounts: showAccounts(c.accountsIn(name), scope.Owner),
 		})
 	}
-	return state, nil
+	return state, stale
 }
 
 func (c *Cluster) secretsIn(ns string) map[string]*secret {

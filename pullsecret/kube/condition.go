@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,9 +15,10 @@ import (
 const ConditionReady = "Ready"
 
 // Ready returns what a pass over all namespaces says of a target, as a condition for the status of an object. It is true
-// if the secret is everywhere as it should be; unknown if the cluster did not answer; else false, also while a secret
-// that cannot be renewed is still good. The reason is Published, ClusterUnavailable, or the first problem's. The time of
-// the transition is for meta.SetStatusCondition to set.
+// if the secret is everywhere as it should be; unknown if the cluster did not answer, or if no more is wrong than that it
+// cannot be watched anymore; else false, also while a secret that cannot be renewed is still good. The reason is
+// Published, ClusterUnavailable, or the first problem's. The time of the transition is for meta.SetStatusCondition to
+// set.
 func (p Pass) Ready(target string) metav1.Condition {
 	if p.Err != nil {
 		return condition(metav1.ConditionUnknown, "ClusterUnavailable", p.Err.Error())
@@ -43,7 +45,12 @@ func (p Pass) Ready(target string) metav1.Condition {
 	if len(message) > maxMessage {
 		message = strings.ToValidUTF8(message[:maxMessage-len("...")], "") + "..."
 	}
-	return condition(metav1.ConditionFalse, problems[0].Reason(), message)
+	for _, problem := range problems {
+		if !errors.Is(problem.Err, pullsecret.ErrStale) {
+			return condition(metav1.ConditionFalse, problem.Reason(), message)
+		}
+	}
+	return condition(metav1.ConditionUnknown, problems[0].Reason(), message)
 }
 
 // What a message holds at most: lines that a person reads, and bytes that the API takes (metav1.Condition).

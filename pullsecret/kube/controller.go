@@ -11,8 +11,8 @@ import (
 )
 
 // A Controller keeps a cluster as it should be: it makes a pass over all namespaces when a renewal or another try is
-// due, and one over those where something changed right after it did, also while a long pass is under way. Set the
-// fields before Start. It must not be copied.
+// due, and when the cluster cannot be watched anymore, or can be again; and one over those where something changed right
+// after it did, also while a long pass is under way. Set the fields before Start. It must not be copied.
 //
 // It has the methods of a Runnable of controller-runtime, so that mgr.Add(controller) runs it in a manager, on the
 // leader only. Without one, call Start where leadership is taken, and end its context where it is lost.
@@ -129,6 +129,7 @@ func (c *Controller) wait(ctx context.Context) {
 			continue
 		case <-timer.C:
 		case <-c.due.taken():
+		case <-c.Cluster.health.taken():
 		case <-ctx.Done():
 		}
 		timer.Stop()

@@ -14,8 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
-	coreinformers "k8s.io/client-go/informers/core/v1"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/regcred/regcred/pullsecret"
 )
@@ -39,7 +37,7 @@ type Evictor struct {
 	// is tried again. Nil means that nobody wants to know.
 	OnEvict func(namespace, pod string, err error)
 
-	pods    cache.SharedIndexInformer
+	pods    *feed
 	changed signal
 	again   map[types.UID]time.Time // When a pod that was tried may be tried again.
 	evicted map[types.UID]time.Time // When a controller lost its first pod.
@@ -72,11 +70,11 @@ func (e *Evictor) Start(ctx context.Context) error {
 	pending := func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector("status.phase", string(corev1.PodPending)).String()
 	}
-	e.pods = coreinformers.NewFilteredPodInformer(e.Cluster.Client, metav1.NamespaceAll, 0, nil, pending)
-	watch(e.pods, keepPod, func(*metav1.ObjectMeta, bool) { e.changed.give() })
+	e.pods = newFeed(e.Cluster, "pods", e.Cluster.Client.CoreV1().Pods(metav1.NamespaceAll), &corev1.Pod{}, pending)
+	follow(e.pods, keepPod, func(*metav1.ObjectMeta, bool) { e.changed.give() })
 	e.Cluster.OnEvent(func(string) { e.changed.give() })
 	var running sync.WaitGroup
-	running.Go(func() { e.pods.Run(ctx.Done()) })
+	running.Go(func() { run(ctx, e.pods) })
 	running.Go(func() { e.loop(ctx) })
 	running.Wait()
 	return nil
@@ -131,7 +129,7 @@ func (e *Evictor) helps(ctx context.Context, p *stuckPod) bool {
 	}
 	state, err := e.Cluster.State(ctx, pullsecret.Scope{Owner: e.Cluster.owner(), Namespaces: []string{p.Namespace}})
 	if err != nil || len(state) == 0 || state[0].Terminating {
-		return false // An error means that ctx ended.
+		return false // An error means that ctx ended, or that nobody knows how things are.
 	}
 	ns := state[0]
 	i := slices.IndexFunc(ns.Accounts, func(a pullsecret.Account) bool { return a.Name == p.account })

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/regcred/regcred/pullsecret"
@@ -16,7 +16,7 @@ import (
 
 // The watches of a Cluster. Their stores hold what is needed of each object and no more.
 type watches struct {
-	namespaces, secrets, accounts cache.SharedIndexInformer
+	namespaces, secrets, accounts *feed
 }
 
 // A namespace, a secret and an account are what is kept of each.
@@ -33,57 +33,116 @@ type (
 	}
 )
 
-func (w *watches) all() []cache.SharedIndexInformer {
-	return []cache.SharedIndexInformer{w.namespaces, w.secrets, w.accounts}
-}
+func (w *watches) all() []*feed { return []*feed{w.namespaces, w.secrets, w.accounts} }
 
-var errNotWatched = errors.New("watches are not complete")
-
-// wait returns once the first lists are complete.
+// wait waits for the first lists. What it returns wraps pullsecret.ErrStale if they were complete, but do not stay so.
 func (w *watches) wait(ctx context.Context) error {
+	var late <-chan time.Time
 	for {
-		complete := true
-		for _, informer := range w.all() {
-			complete = complete && informer.HasSynced()
+		err, hopeless := w.incomplete()
+		switch {
+		case ctx.Err() != nil && err != nil:
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil:
+			return w.stale(time.Now())
+		case hopeless:
+			return err
 		}
-		if ctx.Err() != nil {
-			if complete {
-				return context.Cause(ctx)
-			}
-			return fmt.Errorf("%w: %w", errNotWatched, context.Cause(ctx))
-		}
-		if complete {
-			return nil
+		if late == nil {
+			late = time.After(brokenAfter)
 		}
 		select {
 		case <-ctx.Done():
+		case <-late:
+			return err
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
+// incomplete says which first lists are missing and why, and whether one of them is refused; nil if none is missing.
+func (w *watches) incomplete() (err error, hopeless bool) {
+	var why []error
+	for _, f := range w.all() {
+		if f.HasSynced() {
+			continue
+		}
+		err, _ := f.failure()
+		if err == nil {
+			err = fmt.Errorf("list %s: not complete yet", f.resource)
+		}
+		why, hopeless = append(why, err), hopeless || refused(err)
+	}
+	if why == nil {
+		return nil, false
+	}
+	return &watchError{"cluster cannot be watched", append(why, pullsecret.ErrUnavailable)}, hopeless
+}
+
+// stale says what is not delivered anymore; nil if all is, or may soon be again.
+func (w *watches) stale(now time.Time) error {
+	var why []error
+	first := now
+	for _, f := range w.all() {
+		err, since := f.failure()
+		if err == nil || !refused(err) && now.Sub(since) < brokenAfter {
+			continue
+		}
+		why = append(why, err)
+		if since.Before(first) {
+			first = since
+		}
+	}
+	if why == nil {
+		return nil
+	}
+	what := "cluster has not been watched since " + first.UTC().Format(time.RFC3339)
+	return &watchError{what, append(why, pullsecret.ErrUnavailable, pullsecret.ErrStale)}
+}
+
+// A watchError says in one line what is wrong with the watches. It wraps the errors of these, and what they mean to a
+// Syncer.
+type watchError struct {
+	what  string
+	wraps []error
+}
+
+func (e *watchError) Unwrap() []error { return e.wraps }
+
+func (e *watchError) Error() string {
+	var why []string
+	for _, err := range e.wraps {
+		if err != pullsecret.ErrUnavailable && err != pullsecret.ErrStale {
+			why = append(why, err.Error())
+		}
+	}
+	return e.what + ": " + strings.Join(why, "; ")
+}
+
 func (c *Cluster) start() {
 	c.once.Do(func() {
-		byNamespace := cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}
+		core := c.Client.CoreV1()
 		ours := func(o *metav1.ListOptions) { o.LabelSelector = pullsecret.LabelOwner + "=" + c.owner() }
-		c.watches.namespaces = coreinformers.NewNamespaceInformer(c.Client, 0, nil)
-		c.watches.secrets = coreinformers.NewFilteredSecretInformer(c.Client, metav1.NamespaceAll, 0, byNamespace, ours)
-		c.watches.accounts = coreinformers.NewServiceAccountInformer(c.Client, metav1.NamespaceAll, 0, byNamespace)
+		c.watches.namespaces = newFeed(c, "namespaces", core.Namespaces(), &corev1.Namespace{}, nil)
+		c.watches.secrets = newFeed(c, "secrets", core.Secrets(metav1.NamespaceAll), &corev1.Secret{}, ours)
+		c.watches.accounts = newFeed(c, "serviceaccounts", core.ServiceAccounts(metav1.NamespaceAll), &corev1.ServiceAccount{}, nil)
 
-		watch(c.watches.namespaces, keepNamespace, func(o *metav1.ObjectMeta, _ bool) { c.event(o.Name) })
-		watch(c.watches.secrets, keepSecret, func(o *metav1.ObjectMeta, gone bool) {
+		follow(c.watches.namespaces, keepNamespace, func(o *metav1.ObjectMeta, _ bool) { c.event(o.Name) })
+		follow(c.watches.secrets, keepSecret, func(o *metav1.ObjectMeta, gone bool) {
 			c.secrets.seen(o.Namespace, o.Name, o.ResourceVersion, gone)
 			c.event(o.Namespace)
 		})
-		watch(c.watches.accounts, keepAccount, func(o *metav1.ObjectMeta, gone bool) {
+		follow(c.watches.accounts, keepAccount, func(o *metav1.ObjectMeta, gone bool) {
 			c.accounts.seen(o.Namespace, o.Name, o.ResourceVersion, gone)
 			c.event(o.Namespace)
 		})
 	})
 }
 
-// watch has an informer keep what keep returns, and tell f of each event. Neither can fail before the informer runs.
-func watch(informer cache.SharedIndexInformer, keep func(any) any, f func(o *metav1.ObjectMeta, gone bool)) {
+// follow has an informer keep what keep returns, and tell f of each event. Neither can fail before the informer runs.
+func follow(informer cache.SharedIndexInformer, keep func(any) any, f func(o *metav1.ObjectMeta, gone bool)) {
 	transform := func(object any) (any, error) { return keep(object), nil }
 	tell := func(object any, gone bool) {
 		if unknown, ok := object.(cache.DeletedFinalStateUnknown); ok {
