@@ -20,10 +20,10 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Twenty clusters take forty seconds of processor time for 30 days. A thousand, which are 10,000 profiles, take half an
+// Ten clusters take twenty seconds of processor time for 30 days. A thousand, which are 10,000 profiles, take half an
 // hour.
 var (
-	monthClusters = flag.Int("clusters", 20, "how many clusters TestMonth keeps, of ten profiles each")
+	monthClusters = flag.Int("clusters", 10, "how many clusters TestMonth keeps, of ten profiles each")
 	monthDays     = flag.Int("days", 30, "for how many days it does")
 )
 
