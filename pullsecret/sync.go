@@ -24,7 +24,7 @@ import (
 //   - If somebody undoes a change, it is made again at once, and after that ever more rarely, and reported as
 //     [ErrContested].
 type Syncer struct {
-	// Cluster is where the secrets go. It is required.
+	// Cluster is where the secrets go. It is required, but for the Syncer of a kube.Controller, whose Cluster it is then.
 	Cluster Cluster
 
 	// Credential hands out the credential of a profile. It is asked in each pass, so there should be a
@@ -190,6 +190,12 @@ func (s *Syncer) Plan(ctx context.Context, targets []Target, namespaces ...strin
 
 // plan reads the cluster and gathers the credentials that are needed there.
 func (s *Syncer) plan(ctx context.Context, targets []Target, namespaces []string) (*planner, []Namespace, error) {
+	switch {
+	case s.Cluster == nil:
+		return nil, nil, errors.New("Syncer.Cluster is not set")
+	case s.Credential == nil:
+		return nil, nil, errors.New("Syncer.Credential is not set")
+	}
 	owner := s.owner()
 	if !isLabel(owner) || len(owner) > 40 {
 		return nil, nil, fmt.Errorf("owner is %q: expected lower-case letters, digits and hyphens, at most 40", owner)

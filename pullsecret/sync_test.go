@@ -571,3 +571,18 @@ func TestOnSyncGivesAPassItsContext(t *testing.T) {
 	require.EqualValues(t, 2, asked.Load())
 	require.EqualValues(t, 4, changed.Load())
 }
+
+func TestRequiredFields(t *testing.T) {
+	w := newWorld(t, "a")
+	for want, s := range map[string]*pullsecret.Syncer{
+		"Syncer.Cluster is not set":    {Credential: w.issuer.Credential},
+		"Syncer.Credential is not set": {Cluster: w.Cluster},
+	} {
+		targets := []pullsecret.Target{target("one", profile("ecr"))}
+		_, err := s.Sync(t.Context(), targets)
+		require.EqualError(t, err, "sync pull secrets: "+want)
+		_, err = s.Plan(t.Context(), targets)
+		require.EqualError(t, err, "plan pull secrets: "+want)
+		require.ErrorContains(t, s.EnsureReady(t.Context(), targets, "a", "default"), want)
+	}
+}

@@ -61,7 +61,6 @@ func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.
 		return nil, err
 	}
 	pipeline := &regcred.Pipeline{} // Provider: a providers.Set, where there are clouds among the profiles.
-	cluster := &kube.Cluster{Client: client}
 	target := pullsecret.Target{
 		Name:       "regcred",
 		Profiles:   profiles,
@@ -69,8 +68,8 @@ func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.
 		Accounts:   pullsecret.Selection{Names: []string{"default"}},
 	}
 	controller := &kube.Controller{
-		Cluster: cluster,
-		Syncer:  &pullsecret.Syncer{Cluster: cluster, Credential: pipeline.Credential, Check: pipeline.Check},
+		Cluster: &kube.Cluster{Client: client},
+		Syncer:  &pullsecret.Syncer{Credential: pipeline.Credential, Check: pipeline.Check},
 		Targets: func(context.Context) ([]pullsecret.Target, error) { return []pullsecret.Target{target}, nil },
 		OnPass: func(p kube.Pass) {
 			if err := errors.Join(p.Err, p.Result.Err()); err != nil {

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -19,13 +20,15 @@ import (
 type Controller struct {
 	// Cluster is what is watched. It is run by Start. It is required.
 	Cluster *Cluster
-	// Syncer makes the passes. Its Cluster is the same one. It is required.
+	// Syncer makes the passes. Its Cluster is the same one, or wraps it; nil means the same one. It is required.
 	Syncer *pullsecret.Syncer
 	// Targets returns what is wanted now. If it fails, nothing is changed, OnPass and the Syncer's OnSync are told, and it
 	// is asked again soon. It is required.
 	Targets func(ctx context.Context) ([]pullsecret.Target, error)
 	// OnPass is called after each pass. It may be called concurrently. Nil means that nobody wants to know.
 	OnPass func(Pass)
+
+	complete sync.Once
 
 	due    signal // A pass over all namespaces is wanted now,
 	sooner signal // or at another instant than before.
@@ -81,14 +84,41 @@ func (c *Controller) NeedLeaderElection() bool { return true }
 // and may be called at any time.
 func (c *Controller) Wake() { c.due.give() }
 
-// Start runs until ctx ends, and then returns nil. It must be called once.
+// Start runs until ctx ends, and then returns nil; see [Cluster.Run]. It must be called once. The error is that a field
+// is missing.
 func (c *Controller) Start(ctx context.Context) error {
+	if err := c.ready(); err != nil {
+		return err
+	}
 	c.Cluster.OnEvent(c.mark)
 	var running sync.WaitGroup
 	running.Go(func() { _ = c.Cluster.Run(ctx) }) // It has no error.
 	running.Go(func() { c.passes(ctx) })
 	running.Go(func() { c.events(ctx) })
 	running.Wait()
+	return nil
+}
+
+// ready completes the Syncer.
+func (c *Controller) ready() error {
+	switch {
+	case c.Cluster == nil:
+		return errors.New("Controller.Cluster is not set")
+	case c.Cluster.Client == nil:
+		return errors.New("Cluster.Client is not set")
+	case c.Syncer == nil:
+		return errors.New("Controller.Syncer is not set")
+	case c.Targets == nil:
+		return errors.New("Controller.Targets is not set")
+	}
+	c.complete.Do(func() {
+		if c.Syncer.Cluster == nil {
+			c.Syncer.Cluster = c.Cluster
+		}
+	})
+	if c.Syncer.Credential == nil {
+		return errors.New("Syncer.Credential is not set")
+	}
 	return nil
 }
 
@@ -188,6 +218,9 @@ func (c *Controller) pass(ctx context.Context, namespaces ...string) time.Time {
 // EnsureReady is a gate before a workload is published; see [pullsecret.Syncer.EnsureReady]. It needs a Controller that
 // was started: on a replica that is not the leader, it waits until ctx ends.
 func (c *Controller) EnsureReady(ctx context.Context, namespace, account string, images ...string) error {
+	if err := c.ready(); err != nil {
+		return err
+	}
 	targets, err := c.Targets(ctx)
 	if err != nil {
 		return err

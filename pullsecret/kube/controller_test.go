@@ -71,7 +71,7 @@ func start(t *testing.T, name string, roles ...string) *running {
 	}
 	r.Controller = &kube.Controller{
 		Cluster: cluster,
-		Syncer: &pullsecret.Syncer{Cluster: cluster, Owner: name, Credential: func(context.Context, registry.Profile) (credentials.Credential, error) {
+		Syncer: &pullsecret.Syncer{Owner: name, Credential: func(context.Context, registry.Profile) (credentials.Credential, error) {
 			return credentials.Credential{Username: "robot", Password: credentials.NewSecret(*r.password.Load())}, nil
 		}},
 		Targets: func(context.Context) ([]pullsecret.Target, error) { return []pullsecret.Target{target}, nil },

@@ -115,7 +115,7 @@ func newController(client kubernetes.Interface, name, secret string, password fu
 	}
 	return &kube.Controller{
 		Cluster: cluster,
-		Syncer:  &pullsecret.Syncer{Cluster: cluster, Owner: name, Credential: issue},
+		Syncer:  &pullsecret.Syncer{Owner: name, Credential: issue},
 		Targets: func(context.Context) ([]pullsecret.Target, error) { return []pullsecret.Target{target}, nil },
 	}
 }

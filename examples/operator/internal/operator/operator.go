@@ -128,7 +128,7 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 	}
 	o.controller = &kube.Controller{
 		Cluster: o.cluster,
-		Syncer:  &pullsecret.Syncer{Cluster: o.cluster, Owner: owner, Credential: pipeline.Credential, Check: pipeline.Check},
+		Syncer:  &pullsecret.Syncer{Owner: owner, Credential: pipeline.Credential, Check: pipeline.Check},
 		Targets: o.targets,
 	}
 	passes := pullsecretprom.New(o.controller.Syncer)
