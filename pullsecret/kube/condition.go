@@ -41,10 +41,7 @@ func (p Pass) Ready(target string) metav1.Condition {
 	if more := len(lines) - maxLines; more > 0 {
 		lines = append(lines[:maxLines], fmt.Sprintf("and %d more", more))
 	}
-	message := strings.Join(lines, "\n")
-	if len(message) > maxMessage {
-		message = strings.ToValidUTF8(message[:maxMessage-len("...")], "") + "..."
-	}
+	message := shorten(strings.Join(lines, "\n"), maxMessage)
 	for _, problem := range problems {
 		if !errors.Is(problem.Err, pullsecret.ErrStale) {
 			return condition(metav1.ConditionFalse, problem.Reason(), message)
@@ -55,6 +52,14 @@ func (p Pass) Ready(target string) metav1.Condition {
 
 // What a message holds at most: lines that a person reads, and bytes that the API takes (metav1.Condition).
 const maxLines, maxMessage = 5, 32768
+
+// shorten cuts a text that is longer than so many bytes, between two characters.
+func shorten(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most-len("...")], "") + "..."
+}
 
 func condition(status metav1.ConditionStatus, reason, message string) metav1.Condition {
 	return metav1.Condition{Type: ConditionReady, Status: status, Reason: reason, Message: message}

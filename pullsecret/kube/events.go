@@ -6,7 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/record"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/regcred/regcred/pullsecret"
 )
@@ -17,8 +17,17 @@ import (
 //
 // Set the fields before the first use; it is safe for concurrent use and must not be copied.
 type Events struct {
-	// Recorder writes the events: that of a manager, or of a record.EventBroadcaster. It is required.
-	Recorder record.EventRecorder
+	// Record writes an event, without waiting for it. It is required. A recorder of either API does it; of the older one,
+	// which package record of client-go has, and the GetEventRecorderFor of a manager:
+	//
+	//	Record: recorder.Event
+	//
+	// Of events.k8s.io, which package events has, and the GetEventRecorder of a manager of controller-runtime v0.23:
+	//
+	//	Record: func(object runtime.Object, eventType, reason, message string) {
+	//		recorder.Eventf(object, nil, eventType, reason, "Sync", "%s", message)
+	//	}
+	Record func(object runtime.Object, eventType, reason, message string)
 	// Cluster is where the objects are: by it, an event says which service account of that name it is about, and kubectl
 	// describe shows only such events. Nil means that it does not say.
 	Cluster *Cluster
@@ -31,6 +40,10 @@ type Events struct {
 type told struct{ kind, namespace, name, reason string }
 
 const tellAgain = time.Hour
+
+// maxNote is what an event takes, in bytes. The API refuses one that is longer:
+// https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+const maxNote = 1024
 
 // Tell tells of the problems of a pass. It sends no request itself, and is made to be called by Controller.OnPass.
 func (e *Events) Tell(p Pass) {
@@ -51,7 +64,7 @@ func (e *Events) Tell(p Pass) {
 			e.told = make(map[told]time.Time)
 		}
 		e.told[key] = now
-		e.Recorder.Event(e.object(key), corev1.EventTypeWarning, key.reason, problem.Err.Error())
+		e.Record(e.object(key), corev1.EventTypeWarning, key.reason, shorten(problem.Err.Error(), maxNote))
 	}
 	if p.Err != nil {
 		return // What was not looked at may still be wrong.

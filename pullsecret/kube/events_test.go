@@ -2,6 +2,8 @@ package kube_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,8 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/regcred/regcred/pullsecret"
@@ -21,7 +25,7 @@ import (
 func TestEventsAreToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		recorder := record.NewFakeRecorder(10)
-		events := &kube.Events{Recorder: recorder}
+		events := &kube.Events{Record: recorder.Event}
 		pass := func(problems ...pullsecret.Problem) kube.Pass {
 			return kube.Pass{Result: pullsecret.Result{Problems: problems}}
 		}
@@ -62,15 +66,33 @@ func TestEventsAreWritten(t *testing.T) {
 	require.NoError(t, err)
 	client, err := kube.NewClient(withRights(t, "regcred-events"))
 	require.NoError(t, err)
-	broadcaster := record.NewBroadcaster()
-	defer broadcaster.Shutdown()
-	broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: client.CoreV1().Events("")})
-	events := &kube.Events{Cluster: cluster, Recorder: broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "regcred"})}
-	events.Tell(kube.Pass{Result: pullsecret.Result{Problems: []pullsecret.Problem{{Namespace: "loud", Name: "default", Err: pullsecret.ErrContested}}}})
-	describe := metav1.ListOptions{FieldSelector: "involvedObject.kind=ServiceAccount,involvedObject.name=default,involvedObject.uid=" + string(account.UID)}
-	require.Eventually(t, func() bool {
-		list, err := r.CoreV1().Events("loud").List(t.Context(), describe)
-		require.NoError(t, err)
-		return len(list.Items) == 1 && list.Items[0].Reason == "Contested"
-	}, time.Minute, 20*time.Millisecond)
+
+	old := record.NewBroadcaster()
+	defer old.Shutdown()
+	old.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	oldRecorder := old.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "regcred"})
+	current := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
+	defer current.Shutdown()
+	require.NoError(t, current.StartRecordingToSinkWithContext(t.Context()))
+	recorder := current.NewRecorder(scheme.Scheme, "regcred")
+	records := map[string]func(object runtime.Object, eventType, reason, message string){
+		"Contested": oldRecorder.Event,
+		"NameTaken": func(object runtime.Object, eventType, reason, message string) {
+			recorder.Eventf(object, nil, eventType, reason, "Sync", "%s", message)
+		},
+	}
+	long := errors.New(strings.Repeat("é", 1000))
+	for reason, why := range map[string]error{"Contested": pullsecret.ErrContested, "NameTaken": pullsecret.ErrForeign} {
+		tell := &kube.Events{Cluster: cluster, Record: records[reason]}
+		tell.Tell(kube.Pass{Result: pullsecret.Result{Problems: []pullsecret.Problem{
+			{Namespace: "loud", Name: "default", Err: fmt.Errorf("%w: %w", why, long)},
+		}}})
+		describe := metav1.ListOptions{FieldSelector: "involvedObject.kind=ServiceAccount,involvedObject.name=default,reason=" + reason +
+			",involvedObject.uid=" + string(account.UID)}
+		require.Eventually(t, func() bool {
+			list, err := r.CoreV1().Events("loud").List(t.Context(), describe)
+			require.NoError(t, err)
+			return len(list.Items) == 1
+		}, time.Minute, 20*time.Millisecond, reason)
+	}
 }

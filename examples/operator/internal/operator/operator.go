@@ -132,7 +132,7 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 		Targets: o.targets,
 	}
 	passes := pullsecretprom.New(o.controller.Syncer)
-	events := &kube.Events{Cluster: o.cluster, Recorder: o.events}
+	events := &kube.Events{Cluster: o.cluster, Record: o.events.Event}
 	o.controller.OnPass = func(p kube.Pass) {
 		events.Tell(p)
 		o.report(p)
