@@ -24,6 +24,7 @@ import (
 	"github.com/regcred/regcred/providers/system"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/profilefile"
 	"github.com/regcred/regcred/validate"
 )
 
@@ -69,7 +70,6 @@ type command struct {
 	secret             pullsecret.Secret
 	format             string
 	timeout            time.Duration
-	env                func(string) (string, bool)
 	stdin              io.Reader
 	stdout, stderr     io.Writer
 }
@@ -77,7 +77,7 @@ type command struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	c := command{env: os.LookupEnv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	c := command{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	os.Exit(c.run(ctx, os.Args[1:]))
 }
 
@@ -146,7 +146,7 @@ func (c *command) run(ctx context.Context, args []string) int {
 }
 
 func (c *command) request() (regcred.Request, error) {
-	profiles, err := readProfiles(c.profiles, c.env)
+	profiles, err := profilefile.Read(c.profiles)
 	if err != nil {
 		return regcred.Request{}, err
 	}

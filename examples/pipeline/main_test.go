@@ -23,11 +23,11 @@ type result struct {
 
 func invoke(t *testing.T, stdin string, env map[string]string, args ...string) result {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
-	c := command{
-		env:   func(name string) (string, bool) { v, ok := env[name]; return v, ok },
-		stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr,
+	for name, value := range env {
+		t.Setenv(name, value)
 	}
+	var stdout, stderr bytes.Buffer
+	c := command{stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr}
 	code := c.run(t.Context(), args)
 	require.NotContains(t, stderr.String(), "s3cret")
 	return result{code, stdout.String(), stderr.String()}
@@ -140,14 +140,14 @@ func TestPipelineBadInput(t *testing.T) {
 		want string
 	}{
 		"no profiles":           {args: nil, want: "-profiles is missing"},
-		"no such file":          {args: []string{"-profiles", "/nonexistent"}, want: "no such file"},
+		"no such file":          {args: []string{"-profiles", filepath.Join(t.TempDir(), "none")}, want: "no such file"},
 		"unknown flag":          {args: []string{"-imgae", "x"}, want: "flag provided but not defined"},
 		"an image without flag": {args: []string{"-profiles", profiles, "nginx"}, want: "named with -image"},
 		"unknown format":        {args: []string{"-profiles", profiles, "-o", "toml"}, want: "the formats are yaml and json"},
-		"variable is not set":   {args: []string{"-profiles", profiles}, env: map[string]string{}, want: "SHOP_PASSWORD is not set"},
+		"variable is not set":   {args: []string{"-profiles", profiles}, env: map[string]string{}, want: "login.password is {env: SHOP_PASSWORD}, which is not set"},
 		"image is no name":      {args: []string{"-profiles", profiles, "-image", "UPPER/Case"}, want: "images[0]"},
 		"field is unknown":      {args: []string{"-profiles", write(t, server, "- {name: x, passwort: s3cret, endpoint: %s}")}, want: "passwort"},
-		"no YAML":               {args: []string{"-profiles", write(t, server, "- {password: s3cret, %s")}, want: "not YAML or JSON"},
+		"no YAML":               {args: []string{"-profiles", write(t, server, "- {password: s3cret, %s")}, want: "expected YAML or JSON"},
 		"not a profile":         {args: []string{"-profiles", write(t, server, "- s3cret%s")}, want: "profiles"},
 	}
 	for name, test := range tests {

@@ -25,6 +25,7 @@ const module = "github.com/regcred/regcred"
 const arrows = `
 	credentials                    ->
 	registry                       -> credentials
+	registry/profilefile           -> credentials registry                go.yaml.in/yaml/v3
 
 	providers                      -> credentials registry
 	providers/dockerhub            -> credentials registry providers
@@ -52,7 +53,7 @@ const arrows = `
 	providers/gcr/gcrtest          -> credentials registry registry/registrytest registry/registrytest/fakenet
 	pullsecret/pullsecrettest      -> credentials registry pullsecret
 
-	examples/*                     -> . * */* */*/*                       go.yaml.in/yaml
+	examples/*                     -> . * */* */*/*
 	internal/archtest              ->
 	internal/testcert              ->
 	internal/testtool              ->

@@ -1,0 +1,206 @@
+package profilefile_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/profilefile"
+)
+
+// lookup has a variable and a few files.
+var lookup = profilefile.Lookup{
+	Env: func(name string) (string, bool) {
+		text, ok := map[string]string{"TOKEN": "hunter2", "EMPTY": "", "LARGE": strings.Repeat("x", profilefile.MaxSize/2+1)}[name]
+		return text, ok
+	},
+	File: func(path string) ([]byte, error) {
+		if text, ok := map[string]string{"token": "hunter2\r\n", "lines": "hunter2\n\n", "odd": "\xff", "empty": "\n"}[path]; ok {
+			return []byte(text), nil
+		}
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	},
+}
+
+func TestDecode(t *testing.T) {
+	const quoted = "{name: a, login: {username: u, password: "
+	for in, password := range map[string]string{
+		"name: a\nlogin:\n  username: u\n  password: hunter2\n":                                "hunter2",
+		"- name: a\n  login: {username: u, password: hunter2}":                                 "hunter2",
+		"profiles:\n- name: a\n  login: {username: u, password: hunter2}":                      "hunter2",
+		"\ufeffname: a\nlogin: {username: u, password: hunter2}":                               "hunter2",
+		"# A comment.\n---\nname: a\nlogin: {username: u, password: x}\n":                      "x",
+		"{\n\t\"name\": \"a\",\n\t\"login\": {\"username\": \"u\",\t\"password\": \"a\\tb\"}}": "a\tb",
+		quoted + "{env: TOKEN}}}":   "hunter2",
+		quoted + "{file: token}}}":  "hunter2",
+		quoted + "{file: lines}}}":  "hunter2\n",
+		quoted + "'{env: TOKEN}'}}": "{env: TOKEN}",
+		quoted + "'12345'}}":        "12345",
+		quoted + "!!str 12345}}":    "12345",
+		quoted + "2027-01-31}}":     "2027-01-31",
+		quoted + "no}}":             "no",
+		quoted + "}}":               "",
+	} {
+		profiles, err := profilefile.Decode([]byte(in), lookup)
+		require.NoError(t, err, in)
+		require.Len(t, profiles, 1, in)
+		require.Equal(t, "a", profiles[0].Name)
+		require.Equal(t, "u", profiles[0].Login.Username)
+		require.Equal(t, password, profiles[0].Login.Password.Reveal(), in)
+	}
+}
+
+func TestDecodeAll(t *testing.T) {
+	profiles, err := profilefile.Decode([]byte(`
+- name: shop
+  kind: custom
+  endpoint: registry.example.com:5000/shop
+  hosts: [mirror.example.com]
+  login: {username: robot, password: {file: token}, expiresAt: 2027-01-31T00:00:00Z}
+- name: aws
+  kind: ecr
+  endpoint: 123456789012.dkr.ecr.eu-central-1.amazonaws.com
+  login: {aws: {accessKeyID: AKIAEXAMPLE000000000, secretAccessKey: {env: TOKEN}, noInstanceMetadata: true}}
+- name: own
+  kind: mine
+  endpoint: registry.example.com
+  login: {fields: {key: {env: TOKEN}}}
+`), lookup)
+	require.NoError(t, err)
+	require.Len(t, profiles, 3)
+	for _, p := range profiles {
+		require.NoError(t, p.Validate())
+	}
+	require.Equal(t, registry.ECR, profiles[1].Kind)
+	require.Equal(t, "hunter2", profiles[1].Login.AWS.SecretAccessKey.Reveal())
+	require.True(t, profiles[1].Login.AWS.NoInstanceMetadata)
+	require.Equal(t, 2027, profiles[0].Login.ExpiresAt.Year())
+
+	profiles, err = profilefile.Decode([]byte("[]"), profilefile.Lookup{})
+	require.NoError(t, err)
+	require.Empty(t, profiles)
+}
+
+func TestDecodeFails(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                                         "line 1: and what follows holds nothing",
+		"# hunter2":                                "line 1: and what follows holds nothing",
+		"name: a\npassword: [hunter2":              "cannot be read: expected YAML or JSON",
+		"name: a\nkind: \"hunter2":                 "cannot be read",
+		"\xffhunter2":                              "cannot be read",
+		"name: a\nkind: b\nname: hunter2":          "line 3: name stands twice in one object: expected it once",
+		"name: a\n---\nname: b":                    "line 2: is behind the end of the first document",
+		"name: a\n---\n[hunter2":                   "is behind the end of the first document",
+		"hunter2":                                  "profiles: is of type string: expected an object in { }",
+		"- hunter2":                                "profiles: is of type string: expected an object in { }",
+		"name: a\npasswort: hunter2":               "profiles: passwort is not a field of a profile",
+		"- login:\n    password: 72632":            `line 2: [0].login.password is a number: expected text in quotes, also if it is all digits: "12345"`,
+		"hosts: [.inf]":                            "line 1: hosts[0] is a number",
+		"login: {password: true}":                  "profiles: login.password is of type bool",
+		"login: {password: !!bool hunter2}":        "line 1: login.password is an alias or has a tag",
+		"login: {password: !secret hunter2}":       "line 1: login.password is an alias or has a tag",
+		"login: {password: !!binary aHVudGVyMg==}": "line 1: login.password is an alias or has a tag",
+		"- &a {name: a}\n- *a":                     "line 2: [1] is an alias or has a tag",
+		"&a [*a]":                                  "line 1: [0] is an alias or has a tag",
+		"login:\n  <<: {username: u}":              "line 2: login has a field whose name is no text",
+		"login: {1: a}":                            "line 1: login has a field whose name is no text",
+		"login: {[a]: a}":                          "line 1: login has a field whose name is no text",
+
+		"login:\n  password: {env: NONE}":               "line 2: login.password is {env: NONE}, which is not set or empty",
+		"login: {password: {env: EMPTY}}":               "line 1: login.password is {env: EMPTY}, which is not set or empty",
+		"login: {password: {file: empty}}":              "login.password is {file: empty}, which is not set or empty",
+		"login: {password: {file: none}}":               "login.password cannot be looked up: open none: file does not exist",
+		"login: {password: {file: odd}}":                "login.password is {file: odd}, which is no text in UTF-8",
+		"hosts: [{env: LARGE}, {env: LARGE}]":           "hosts[1] is {env: LARGE}, with which all that was looked up has more than 1048576 bytes",
+		"login: {env: TOKEN}":                           "profiles: login is of type string",
+		"login: {password: {env: [a]}}":                 "profiles: login.password is of type object",
+		"name: {env: TOKEN, file: token}":               "profiles: name is of type object",
+		strings.Repeat("a: b\n", profilefile.MaxSize/5): "line 2: a stands twice", // Takes hours where each is compared with all.
+		strings.Repeat("#", profilefile.MaxSize+1):      "line 1: and what follows has more than 1048576 bytes",
+	} {
+		profiles, err := profilefile.Decode([]byte(in), lookup)
+		require.ErrorContains(t, err, want, in)
+		require.Nil(t, profiles)
+		_, ok := errors.AsType[*credentials.InvalidError](err)
+		require.True(t, ok, in)
+		for _, secret := range []string{"hunter2", "72632", "aHVudGVyMg"} {
+			require.NotContains(t, err.Error(), secret)
+		}
+	}
+	_, err := profilefile.Decode([]byte("login: {password: {file: none}}"), lookup)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	for _, where := range []string{"env", "file"} {
+		_, err := profilefile.Decode([]byte("login: {password: {"+where+": token}}"), profilefile.Lookup{})
+		require.EqualError(t, err, "line 1: login.password is {"+where+": ...}, which this program does not look up: expected the text itself")
+	}
+}
+
+func TestRead(t *testing.T) {
+	t.Setenv("REGCRED_TEST_TOKEN", "hunter2")
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	absolute := write("password", "hunter3\n")
+	path := write("profiles.yaml", `
+- {name: a, login: {username: {file: password}, password: {env: REGCRED_TEST_TOKEN}}}
+- {name: b, login: {password: {file: `+absolute+`}}}
+`)
+	profiles, err := profilefile.Read(path)
+	require.NoError(t, err)
+	require.Equal(t, "hunter3", profiles[0].Login.Username)
+	require.Equal(t, "hunter2", profiles[0].Login.Password.Reveal())
+	require.Equal(t, "hunter3", profiles[1].Login.Password.Reveal())
+
+	_, err = profilefile.Read(filepath.Join(dir, "none"))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	bad := write("bad.yaml", "name: 12")
+	_, err = profilefile.Read(bad)
+	require.ErrorContains(t, err, bad+": line 1: name is a number")
+	_, err = profilefile.Read(write("large.yaml", "#"+strings.Repeat("x", 10*profilefile.MaxSize)))
+	require.ErrorContains(t, err, "more than 1048576 bytes")
+	write("endless", strings.Repeat("x", 10*profilefile.MaxSize))
+	_, err = profilefile.Read(write("names.yaml", "name: {file: endless}"))
+	require.ErrorContains(t, err, "name is {file: endless}, with which all that was looked up has more than 1048576 bytes")
+}
+
+// Whatever is JSON means the same as to registry.DecodeProfiles, and no error has a value.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{
+		"- name: a\n  login: {username: u, password: {env: A}}", "name: a\nlogin: {password: hunter2hunter2}\n---\n", "profiles: [{name: a}]",
+		`{"profiles":[{"name":"a","hosts":["b"]}]}`, "&a [*a]", "name: {file: b}", "{\t\"name\": \"a\"}", "? [a]\n: b", "login: !!binary x", "a: hunter2hunter2: b",
+	} {
+		f.Add([]byte(seed))
+	}
+	all := profilefile.Lookup{
+		Env:  func(string) (string, bool) { return "hunter2hunter2", true },
+		File: func(string) ([]byte, error) { return []byte("hunter2hunter2"), nil },
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		profiles, err := profilefile.Decode(data, all)
+		if err != nil && !strings.Contains(string(data), "hunter2") { // Names of fields and variables are told.
+			require.NotContains(t, err.Error(), "hunter2hunter2")
+		}
+		if err != nil {
+			require.Nil(t, profiles)
+			return
+		}
+		again, err := registry.DecodeProfiles(data)
+		if err != nil || strings.Contains(string(data), "\\") { // JSON's escapes are not all of them YAML's.
+			return
+		}
+		require.Len(t, profiles, len(again))
+		for i := range profiles {
+			require.Equal(t, again[i].Fingerprint(), profiles[i].Fingerprint())
+		}
+	})
+}
