@@ -14,11 +14,11 @@ import (
 // ConditionReady is the type of the condition that [Pass.Ready] returns.
 const ConditionReady = "Ready"
 
-// Ready returns what a pass over all namespaces says of a target, as a condition for the status of an object. It is true
-// if the secret is everywhere as it should be; unknown if the cluster did not answer, or if no more is wrong than that it
-// cannot be watched anymore; else false, also while a secret that cannot be renewed is still good. The reason is
-// Published, ClusterUnavailable, or the first problem's. The time of the transition is for meta.SetStatusCondition to
-// set.
+// Ready returns what a pass over all namespaces says of a target, as a condition for the status of an object. It is
+// true if the secret is everywhere as it should be; unknown if the cluster did not answer, or if no more is wrong than
+// that it cannot be watched anymore; else false, also while a secret that cannot be renewed is still good. The reason
+// is Published, ClusterUnavailable, or the first problem's. The time of the transition is for meta.SetStatusCondition
+// to set.
 func (p Pass) Ready(target string) metav1.Condition {
 	if p.Err != nil {
 		return condition(metav1.ConditionUnknown, "ClusterUnavailable", p.Err.Error())

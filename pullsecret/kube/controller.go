@@ -20,7 +20,8 @@ import (
 type Controller struct {
 	// Cluster is what is watched. It is run by Start. It is required.
 	Cluster *Cluster
-	// Syncer makes the passes. Its Cluster is the same one, or wraps it; nil means the same one. It is required.
+	// Syncer makes the passes. Its Cluster is the same one, or wraps it; nil means the same one. What is to wrap it, as
+	// pullsecretotel.Trace does, needs it set. It is required.
 	Syncer *pullsecret.Syncer
 	// Targets returns what is wanted now. If it fails, nothing is changed, OnPass and the Syncer's OnSync are told, and it
 	// is asked again soon. It is required.

@@ -41,9 +41,10 @@ func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
 		return err
 	}
 	state, err := o.cluster.State(ctx, pullsecret.Scope{Owner: owner})
-	if err != nil {
+	if err != nil && !errors.Is(err, pullsecret.ErrUnavailable) {
 		return err
 	}
+	known := err == nil || errors.Is(err, pullsecret.ErrStale)
 	cached := make(map[credentials.Key]credentials.Entry)
 	for _, entry := range o.pipeline.Cache.Snapshot() {
 		cached[entry.Key] = entry
@@ -62,7 +63,9 @@ func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
 				p.Status.RenewAt = seconds(entry.NextCall)
 			}
 		}
-		p.Status.Secrets, p.Status.ExpiresAt = published(state, p.Name)
+		if known {
+			p.Status.Secrets, p.Status.ExpiresAt = published(state, p.Name)
+		}
 		if equality.Semantic.DeepEqual(before.Status, p.Status) {
 			continue
 		}
