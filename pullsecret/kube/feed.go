@@ -112,17 +112,17 @@ func (f *feed) broke() {
 }
 
 // failure returns how the last list or watch failed, and since when they do; nil if it did not.
-func (f *feed) failure() (error, time.Time) {
+func (f *feed) failure() (since time.Time, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err == nil {
-		return nil, time.Time{}
+		return time.Time{}, nil
 	}
-	err := f.err
+	err = f.err
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		err = request.Err // The address is long, and another one each time.
 	}
-	return fmt.Errorf("%s %s: %w", f.verb, f.resource, err), f.since
+	return f.since, fmt.Errorf("%s %s: %w", f.verb, f.resource, err)
 }
 
 // refused reports whether it takes a person to mend it.

@@ -39,7 +39,7 @@ func (w *watches) all() []*feed { return []*feed{w.namespaces, w.secrets, w.acco
 func (w *watches) wait(ctx context.Context) error {
 	var late <-chan time.Time
 	for {
-		err, hopeless := w.incomplete()
+		hopeless, err := w.incomplete()
 		switch {
 		case ctx.Err() != nil && err != nil:
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
@@ -63,22 +63,22 @@ func (w *watches) wait(ctx context.Context) error {
 }
 
 // incomplete says which first lists are missing and why, and whether one of them is refused; nil if none is missing.
-func (w *watches) incomplete() (err error, hopeless bool) {
+func (w *watches) incomplete() (hopeless bool, err error) {
 	var why []error
 	for _, f := range w.all() {
 		if f.HasSynced() {
 			continue
 		}
-		err, _ := f.failure()
+		_, err := f.failure()
 		if err == nil {
 			err = fmt.Errorf("list %s: not complete yet", f.resource)
 		}
 		why, hopeless = append(why, err), hopeless || refused(err)
 	}
 	if why == nil {
-		return nil, false
+		return false, nil
 	}
-	return &watchError{"cluster cannot be watched", append(why, pullsecret.ErrUnavailable)}, hopeless
+	return hopeless, &watchError{"cluster cannot be watched", append(why, pullsecret.ErrUnavailable)}
 }
 
 // stale says what is not delivered anymore; nil if all is, or may soon be again.
@@ -86,7 +86,7 @@ func (w *watches) stale(now time.Time) error {
 	var why []error
 	first := now
 	for _, f := range w.all() {
-		err, since := f.failure()
+		since, err := f.failure()
 		if err == nil || !refused(err) && now.Sub(since) < brokenAfter {
 			continue
 		}
