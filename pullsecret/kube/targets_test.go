@@ -8,8 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/kubernetes/fake"
 
+	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/pullsecret/kube"
+	"github.com/regcred/regcred/registry"
 )
 
 // Metrics and traces, which are joined to a Syncer, see a pass that has no targets.
@@ -17,11 +19,12 @@ func TestTargetsThatFailAreToldOf(t *testing.T) {
 	errNone := errors.New("no targets")
 	told := make(chan error, 100)
 	passed := make(chan kube.Pass, 100)
-	cluster := &kube.Cluster{Client: fake.NewClientset()}
 	controller := &kube.Controller{
-		Cluster: cluster,
+		Cluster: &kube.Cluster{Client: fake.NewClientset()},
 		Syncer: &pullsecret.Syncer{
-			Cluster: cluster,
+			Credential: func(context.Context, registry.Profile) (credentials.Credential, error) {
+				return credentials.Credential{}, registry.ErrUnauthorized
+			},
 			OnSync: func(ctx context.Context, namespaces []string) (context.Context, func(pullsecret.Result, error)) {
 				return ctx, func(_ pullsecret.Result, err error) {
 					if len(namespaces) == 0 {
