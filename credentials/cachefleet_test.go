@@ -127,6 +127,7 @@ func (f fleet) live(t *testing.T, issuer *limited, until time.Time) {
 	}
 	stop()
 	running.Wait()
+	time.Sleep(time.Second) // Calls that are under way go on to their end, and a bubble's time ends with its test.
 }
 
 // limited issues tokens, so many a second.
