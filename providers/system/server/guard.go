@@ -21,8 +21,9 @@ import (
 const (
 	// maxManifest is distribution's own limit.
 	maxManifest = 4 << 20
-	// collectWait is how long a manifest waits while images are collected; clients give up after a minute.
-	collectWait = 30 * time.Second
+	// waitToPut is how long a manifest waits while images are collected, or another replica writes the same tag; clients
+	// give up after a minute.
+	waitToPut = 30 * time.Second
 )
 
 // guard stands before distribution: it holds what changes to the policies, and knows nothing of rights, which
@@ -77,7 +78,7 @@ func (g *guard) put(a *answer, r *http.Request, name, reference string) {
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	ctx, done, err := g.alone(r.Context(), name, reference)
 	if err != nil {
-		refuse(a, errcode.ErrorCodeUnavailable.WithMessage("others push the same tag: try again in a minute"))
+		refuse(a, refusal(err))
 		return
 	}
 	defer done()
@@ -94,7 +95,7 @@ func (g *guard) alone(ctx context.Context, name, reference string) (context.Cont
 	if err == nil || g.registry.config.Store == nil || !g.registry.catalog.Immutable(name) {
 		return ctx, func() {}, nil
 	}
-	return lease.Hold(ctx, g.registry.store, name+":"+reference, collectWait)
+	return lease.Hold(ctx, g.registry.store, name+":"+reference, waitToPut)
 }
 
 func (g *guard) delete(a *answer, r *http.Request, name, reference string) {
@@ -108,7 +109,7 @@ func (g *guard) delete(a *answer, r *http.Request, name, reference string) {
 }
 
 func (g *guard) change(a *answer, r *http.Request, kind EventKind, name, reference string, allowed func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(r.Context(), collectWait)
+	ctx, cancel := context.WithTimeout(r.Context(), waitToPut)
 	defer cancel()
 	done, err := g.registry.catalog.Changing(ctx, name, reference)
 	if err != nil {
@@ -167,6 +168,8 @@ func refusal(err error) error {
 	switch {
 	case errors.Is(err, images.ErrImmutable), errors.Is(err, images.ErrFull):
 		return errcode.ErrorCodeDenied.WithMessage(err.Error())
+	case errors.Is(err, lease.ErrBusy):
+		return errcode.ErrorCodeUnavailable.WithMessage("others push the same tag: try again in a minute")
 	default:
 		return errcode.ErrorCodeUnavailable.WithMessage("the policy cannot be checked")
 	}

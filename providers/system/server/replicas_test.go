@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -87,4 +88,30 @@ func TestImmutableTagBetweenReplicas(t *testing.T) {
 	got, err := b.Images().Resolve(t.Context(), "team/app", "1")
 	require.NoError(t, err)
 	require.Equal(t, digestOf(manifests[0]), got)
+}
+
+// awayStore has no entry for who holds a tag.
+type awayStore struct{ store.Store }
+
+func (s awayStore) Put(ctx context.Context, key string, value []byte, version uint64) (uint64, error) {
+	if strings.HasPrefix(key, "lease/") {
+		return 0, errors.New("store is away")
+	}
+	return s.Store.Put(ctx, key, value, version)
+}
+
+// Who pushes is not told of others who do, where the store that replicas share does not answer.
+func TestImmutableTagWithoutStore(t *testing.T) {
+	r := start(t, server.Server{
+		Store:    awayStore{new(store.Memory)},
+		Policies: []images.Policy{{Repositories: "team/**", Immutable: true}},
+	})
+	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
+	manifest, config := manifestOf("layer")
+	for _, blob := range []string{"layer", config} {
+		r.upload(t, token, "team/app", blob)
+	}
+	resp, body := r.put(t, token, "team/app", "1", manifest)
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+	require.Contains(t, body, "the policy cannot be checked")
 }
