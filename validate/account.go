@@ -296,15 +296,16 @@ func (a *account) fetch(ctx context.Context, c challenge, scopes []string) *toke
 // many of them must fit.
 func tokenURL(realm *url.URL, service string, scopes []string) *url.URL {
 	u := *realm
-	q := make([]byte, 0, 256)
-	q = append(q, u.RawQuery...)
+	var b strings.Builder
+	b.Grow(256) // As a rule, all of it.
+	b.WriteString(u.RawQuery)
 	add := func(name, value string) {
-		if len(q) > 0 {
-			q = append(q, '&')
+		if b.Len() > 0 {
+			b.WriteByte('&')
 		}
-		q = append(q, name...)
-		q = append(q, '=')
-		q = append(q, value...)
+		b.WriteString(name)
+		b.WriteByte('=')
+		b.WriteString(value)
 	}
 	if service != "" {
 		add("service", url.QueryEscape(service))
@@ -314,7 +315,7 @@ func tokenURL(realm *url.URL, service string, scopes []string) *url.URL {
 			add("scope", scope) // Names of repositories have no letter that needs an escape.
 		}
 	}
-	u.RawQuery = string(q)
+	u.RawQuery = b.String()
 	return &u
 }
 
