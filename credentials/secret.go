@@ -12,8 +12,8 @@ import (
 	"reflect"
 )
 
-// ErrSecretEncoded is what every encoder gets that is asked to write a [Secret]: a placeholder where a
-// password belongs would be taken for the password. Write [Secret.Reveal] where the text is really meant.
+// ErrSecretEncoded is what every encoder gets that is asked to write a [Secret]: any other text in the place of a
+// password would be taken for the password. Write [Secret.Reveal] where the text is really meant.
 var ErrSecretEncoded = errors.New("credentials: a Secret is never encoded; Reveal it where its text is meant")
 
 // A Secret is text that does not leak: a password, a token, a private key.
