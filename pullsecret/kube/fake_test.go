@@ -3,8 +3,10 @@ package kube_test
 import (
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/kubernetes/fake"
 
+	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/pullsecret/kube"
 	"github.com/regcred/regcred/pullsecret/pullsecrettest"
 )
@@ -18,6 +20,8 @@ func TestClusterOnFake(t *testing.T) {
 	client := fake.NewClientset()
 	cluster := &kube.Cluster{Client: client, Owner: "conformance"}
 	background(t, cluster.Run)
+	_, err := cluster.State(t.Context(), pullsecret.Scope{Owner: "conformance"}) // Before its watches, it misses what is written.
+	require.NoError(t, err)
 	pullsecrettest.TestCluster(t, pullsecrettest.Subject{Cluster: cluster, World: world{client}, Except: map[string]string{
 		"State: only secrets of the owner are shown":                              noSelectors,
 		"State: what was just written is shown at once":                           noVersions,

@@ -30,6 +30,7 @@ type feed struct {
 	tell      func()                    // Called after it broke for good, and after it is well again.
 
 	mu    sync.Mutex
+	tried bool      // A watch has begun or failed.
 	err   error     // How the last list or watch failed. Nil means that it did not.
 	verb  string    // Which of them it was.
 	since time.Time // When the first of those failed that did so one after the other.
@@ -85,6 +86,7 @@ const brokenAfter = 30 * time.Second
 func (f *feed) heard(verb string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.tried = f.tried || verb == "watch"
 	switch {
 	case f.ctx.Err() != nil: // That is why.
 	case err != nil:
@@ -109,6 +111,20 @@ func (f *feed) broke() {
 	if f.HasSynced() {
 		f.tell()
 	}
+}
+
+// missing says what a feed still lacks before it shows all there is; nothing if it lacks nothing. A list is not enough:
+// where there are no resource versions, as on the fake clientset, what is written before the watch begins is never shown.
+func (f *feed) missing() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case !f.HasSynced():
+		return "list " + f.resource + ": not complete yet"
+	case !f.tried:
+		return "watch " + f.resource + ": not begun yet"
+	}
+	return ""
 }
 
 // failure returns how the last list or watch failed, and since when they do; nil if it did not.

@@ -133,6 +133,32 @@ func TestMissingRightToWatchIsToldOf(t *testing.T) {
 	require.Equal(t, metav1.ConditionTrue, p.Ready("regcred").Status)
 }
 
+// What is written between a first list and the watch after it is delivered by neither where versions are unknown.
+func TestNothingIsLostBeforeTheWatches(t *testing.T) {
+	for _, resource := range []string{"namespaces", "secrets", "serviceaccounts"} {
+		t.Run(resource, func(t *testing.T) {
+			client := fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "early-1"}})
+			begun, begin := make(chan struct{}), make(chan struct{})
+			client.PrependWatchReactor(resource, func(clienttesting.Action) (bool, watch.Interface, error) {
+				close(begun)
+				<-begin
+				return false, nil, nil
+			})
+			cluster := &kube.Cluster{Client: client}
+			background(t, cluster.Run)
+			<-begun
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			_, err := cluster.State(ctx, pullsecret.Scope{Owner: "regcred"})
+			require.ErrorContains(t, err, "watch "+resource+": not begun yet")
+			close(begin) // Until now the fake clientset took no other request.
+			state, err := cluster.State(t.Context(), pullsecret.Scope{Owner: "regcred"})
+			require.NoError(t, err)
+			require.Len(t, state, 1)
+		})
+	}
+}
+
 // An API that is not there for long after it was.
 func TestLostAPIIsToldOf(t *testing.T) {
 	plane := newPlane(t)

@@ -35,7 +35,8 @@ type (
 
 func (w *watches) all() []*feed { return []*feed{w.namespaces, w.secrets, w.accounts} }
 
-// wait waits for the first lists. What it returns wraps pullsecret.ErrStale if they were complete, but do not stay so.
+// wait waits for the first lists, and for the watches that follow. What it returns wraps pullsecret.ErrStale if the lists
+// were complete, but do not stay so.
 func (w *watches) wait(ctx context.Context) error {
 	var late <-chan time.Time
 	for {
@@ -62,16 +63,17 @@ func (w *watches) wait(ctx context.Context) error {
 	}
 }
 
-// incomplete says which first lists are missing and why, and whether one of them is refused; nil if none is missing.
+// incomplete says what has not begun and why, and whether some of it is refused; nil if all has.
 func (w *watches) incomplete() (hopeless bool, err error) {
 	var why []error
 	for _, f := range w.all() {
-		if f.HasSynced() {
+		lacks := f.missing()
+		if lacks == "" {
 			continue
 		}
 		_, err := f.failure()
 		if err == nil {
-			err = fmt.Errorf("list %s: not complete yet", f.resource)
+			err = errors.New(lacks)
 		}
 		why, hopeless = append(why, err), hopeless || refused(err)
 	}
