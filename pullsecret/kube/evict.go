@@ -36,8 +36,12 @@ type Evictor struct {
 	// OnEvict is called after each try, with its error, if any. A pod that may not go now, as a PodDisruptionBudget says,
 	// is tried again. Nil means that nobody wants to know.
 	OnEvict func(namespace, pod string, err error)
+	// OnWatch is called when pods cannot be watched, and with nil when they can again. That they cannot is said at once
+	// where the API refuses it for want of rights, and after 30 seconds otherwise. Nil means that nobody wants to know.
+	OnWatch func(err error)
 
 	pods    *feed
+	broken  bool // As OnWatch was told.
 	changed signal
 	again   map[types.UID]time.Time // When a pod that was tried may be tried again.
 	evicted map[types.UID]time.Time // When a controller lost its first pod.
@@ -71,6 +75,7 @@ func (e *Evictor) Start(ctx context.Context) error {
 		o.FieldSelector = fields.OneTermEqualSelector("status.phase", string(corev1.PodPending)).String()
 	}
 	e.pods = newFeed(e.Cluster, "pods", e.Cluster.Client.CoreV1().Pods(metav1.NamespaceAll), &corev1.Pod{}, pending)
+	e.pods.tell = e.changed.give
 	follow(e.pods, keepPod, func(*metav1.ObjectMeta, bool) { e.changed.give() })
 	e.Cluster.OnEvent(func(string) { e.changed.give() })
 	var running sync.WaitGroup
@@ -98,6 +103,12 @@ func (e *Evictor) loop(ctx context.Context) {
 // pass evicts those that are stuck now, the oldest first.
 func (e *Evictor) pass(ctx context.Context) {
 	e.forget(time.Now())
+	if _, err := e.pods.broken(); (err != nil) != e.broken {
+		e.broken = err != nil
+		if e.OnWatch != nil {
+			e.OnWatch(err)
+		}
+	}
 	var stuck []*stuckPod
 	for _, object := range e.pods.GetStore().List() {
 		if p := object.(*stuckPod); p.stuck && p.controller != "" && p.DeletionTimestamp == nil {

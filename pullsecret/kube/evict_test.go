@@ -2,9 +2,11 @@ package kube_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
@@ -151,6 +154,21 @@ func TestEvictorReportsWhatMayNotGo(t *testing.T) {
 	err := seen.of("guarded")[0]
 	require.True(t, apierrors.IsTooManyRequests(err))
 	require.True(t, strings.HasPrefix(err.Error(), "evict pod shop/guarded: "), err)
+}
+
+func TestEvictorSaysThatItSeesNoPods(t *testing.T) {
+	client := linked(t)
+	var may atomic.Bool
+	client.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return !may.Load(), nil, apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no right"))
+	})
+	cluster := &kube.Cluster{Client: client}
+	background(t, cluster.Run)
+	watched := make(chan error, 10)
+	background(t, (&kube.Evictor{Cluster: cluster, OnWatch: func(err error) { watched <- err }}).Start)
+	require.EqualError(t, <-watched, "list pods: pods is forbidden: no right")
+	may.Store(true)
+	require.NoError(t, <-watched)
 }
 
 // linked returns a fake API on which the account of a namespace names the pull secret, which is there.

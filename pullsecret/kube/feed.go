@@ -27,7 +27,7 @@ type feed struct {
 	choose    func(*metav1.ListOptions) // Nil means all.
 	onlyLists bool                      // A watch cannot begin with a list.
 	ctx       context.Context           // That of run, which ends requests.
-	tell      func()                    // Called after it broke for good, and after it is well again.
+	tell      func()                    // Called after it broke for good, and after it is well again. It must return soon.
 
 	mu    sync.Mutex
 	tried bool      // A watch has begun or failed.
@@ -44,7 +44,12 @@ type api[L runtime.Object] interface {
 }
 
 func newFeed[L runtime.Object](c *Cluster, resource string, client api[L], object runtime.Object, choose func(*metav1.ListOptions)) *feed {
-	f := &feed{resource: resource, watch: client.Watch, choose: choose, tell: c.health.give}
+	f := &feed{resource: resource, watch: client.Watch, choose: choose}
+	f.tell = func() {
+		if f.HasSynced() { // Before that, State is waited for.
+			c.health.give()
+		}
+	}
 	f.list = func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return client.List(ctx, o) }
 	if fake, ok := c.Client.(interface{ IsWatchListSemanticsUnSupported() bool }); ok {
 		f.onlyLists = fake.IsWatchListSemanticsUnSupported()
@@ -91,10 +96,10 @@ func (f *feed) heard(verb string, err error) {
 	case f.ctx.Err() != nil: // That is why.
 	case err != nil:
 		if f.err == nil {
-			f.since, f.late = time.Now(), time.AfterFunc(brokenAfter, f.broke)
+			f.since, f.late = time.Now(), time.AfterFunc(brokenAfter, f.tell)
 		}
 		if refused(err) && !refused(f.err) {
-			f.broke()
+			f.tell()
 		}
 		f.err, f.verb = err, verb
 	case f.err == nil:
@@ -102,13 +107,6 @@ func (f *feed) heard(verb string, err error) {
 	default:
 		f.err = nil
 		f.late.Stop()
-		f.tell()
-	}
-}
-
-// broke tells of a feed that was complete. Before that, State is waited for.
-func (f *feed) broke() {
-	if f.HasSynced() {
 		f.tell()
 	}
 }
@@ -139,6 +137,15 @@ func (f *feed) failure() (since time.Time, err error) {
 		err = request.Err // The address is long, and another one each time.
 	}
 	return f.since, fmt.Errorf("%s %s: %w", f.verb, f.resource, err)
+}
+
+// broken returns what failure does if the feed is broken for good: somebody has to mend it, or it has been long.
+func (f *feed) broken() (since time.Time, err error) {
+	since, err = f.failure()
+	if err == nil || !refused(err) && time.Since(since) < brokenAfter {
+		return time.Time{}, nil
+	}
+	return since, err
 }
 
 // refused reports whether it takes a person to mend it.

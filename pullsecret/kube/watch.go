@@ -47,7 +47,7 @@ func (w *watches) wait(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err == nil:
-			return w.stale(time.Now())
+			return w.stale()
 		case hopeless:
 			return err
 		}
@@ -84,12 +84,12 @@ func (w *watches) incomplete() (hopeless bool, err error) {
 }
 
 // stale says what is not delivered anymore; nil if all is, or may soon be again.
-func (w *watches) stale(now time.Time) error {
+func (w *watches) stale() error {
 	var why []error
-	first := now
+	first := time.Now()
 	for _, f := range w.all() {
-		since, err := f.failure()
-		if err == nil || !refused(err) && now.Sub(since) < brokenAfter {
+		since, err := f.broken()
+		if err == nil {
 			continue
 		}
 		why = append(why, err)

@@ -146,7 +146,7 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 		}
 	}
 	if config.Evict {
-		if err := mgr.Add(&kube.Evictor{Cluster: o.cluster, OnEvict: evicted}); err != nil {
+		if err := mgr.Add(&kube.Evictor{Cluster: o.cluster, OnEvict: evicted, OnWatch: watched}); err != nil {
 			return err
 		}
 	}
@@ -165,6 +165,15 @@ func evicted(namespace, pod string, err error) {
 		return
 	}
 	log.Info("evicted a pod that came before its pull secret")
+}
+
+// watched writes down that nobody can be evicted, or can again.
+func watched(err error) {
+	if err != nil {
+		ctrl.Log.Error(err, "cannot see which pods came before their pull secret")
+		return
+	}
+	ctrl.Log.Info("pods are watched again")
 }
 
 // watch asks for a pass whenever a profile or a login has changed.
