@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -181,7 +180,7 @@ func TestInstall(t *testing.T) {
 	_, err = client.CoreV1().Pods("platform").Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	require.NoError(t, err)
 
-	metrics, probes := free(t), free(t)
+	metrics, probes := "127.0.0.1:"+testtool.FreePort(t), "127.0.0.1:"+testtool.FreePort(t)
 	args := []string{"-metrics", metrics, "-probes", probes}
 	for _, arg := range d.Spec.Template.Spec.Containers[0].Args {
 		args = append(args, strings.ReplaceAll(arg, "$(NAMESPACE)", "platform"))
@@ -224,15 +223,6 @@ func kubeconfig(t *testing.T, config *rest.Config) string {
 		CurrentContext: "it",
 	}, name))
 	return name
-}
-
-// free returns an address on which nobody listens.
-func free(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, listener.Close())
-	return listener.Addr().String()
 }
 
 func get(t *testing.T, url string) string {

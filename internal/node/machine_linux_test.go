@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -83,7 +81,7 @@ func newCluster(t *testing.T, bin string, server *registrytest.Server) *rest.Con
 	manager := t.TempDir()
 	kubeconfig(manager, envtest.User{Name: "manager", Groups: []string{"system:masters"}})
 	run(t, manager, exec.Command(filepath.Join(bin, "kube-controller-manager"), "--kubeconfig", "kubeconfig", "--leader-elect=false",
-		"--controllers=serviceaccount-controller,replicaset-controller", "--bind-address=127.0.0.1", "--secure-port="+freePort(t),
+		"--controllers=serviceaccount-controller,replicaset-controller", "--bind-address=127.0.0.1", "--secure-port="+testtool.FreePort(t),
 		"--cert-dir=pki"))
 
 	node := t.TempDir()
@@ -96,7 +94,7 @@ func newCluster(t *testing.T, bin string, server *registrytest.Server) *rest.Con
 	} {
 		text, err := os.ReadFile(filepath.Join("testdata", file))
 		require.NoError(t, err)
-		values := map[string]string{"DIR": node, "REGISTRY": server.Host, "PORT": freePort(t)}
+		values := map[string]string{"DIR": node, "REGISTRY": server.Host, "PORT": testtool.FreePort(t)}
 		path = filepath.Join(node, path)
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
 		require.NoError(t, os.WriteFile(path, []byte(os.Expand(string(text), func(key string) string { return values[key] })), 0o600))
@@ -188,14 +186,6 @@ func needCgroups(t *testing.T) {
 			t.Skipf("this machine lets nobody limit cgroups, so nothing was tried on a node: %v", err)
 		}
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
 // program returns a static program that waits.

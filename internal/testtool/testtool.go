@@ -4,9 +4,12 @@ package testtool
 
 import (
 	"errors"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 )
 
@@ -41,6 +44,23 @@ func Run(t testing.TB, environment []string, program string, args ...string) (st
 	command.Env = append(os.Environ(), environment...)
 	output, err := command.CombinedOutput()
 	return string(output), err
+}
+
+// FreePort returns a port of 127.0.0.1 on which nobody listens, for a program that cannot say which one it took. It is
+// below those that Linux gives to connections, from 32768 on: one of them could take it before the program does, or while
+// the program is started again.
+func FreePort(t testing.TB) string {
+	t.Helper()
+	var err error
+	for range 100 {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		var l net.Listener
+		if l, err = net.Listen("tcp", "127.0.0.1:"+port); err == nil && l.Close() == nil {
+			return port
+		}
+	}
+	t.Fatal("no port is free: ", err)
+	return ""
 }
 
 // ControlPlane returns the folder with the programs of a Kubernetes control plane, for envtest. The error says why there

@@ -292,6 +292,7 @@ func (u *unkind) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestUnkindAPI(t *testing.T) {
+	t.Parallel() // It waits for the most part.
 	f := newFleet(t, needAPI(t), "unkind", 20)
 	config := rest.CopyConfig(needAPI(t))
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &unkind{next: next} })
@@ -309,6 +310,7 @@ func TestUnkindAPI(t *testing.T) {
 // Somebody who rewrites accounts, and deletes and changes secrets, all at once: for a while, or as long as
 // REGCRED_MEDDLING says.
 func TestMeddler(t *testing.T) {
+	t.Parallel() // It waits for the most part.
 	random := seeded(t)
 	f := newFleet(t, needAPI(t), "meddler", 8)
 	f.password.Store(1)

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -41,24 +40,14 @@ func (p *process) kill() {
 	_ = p.Wait() // Its error is that it was killed.
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	require.NoError(t, err)
-	return port
-}
-
 func newPlane(t *testing.T) *plane {
 	t.Helper()
 	bin, why := testtool.ControlPlane()
 	if why != nil {
 		testtool.Missing(t, why.Error())
 	}
-	p := &plane{t: t, dir: t.TempDir(), bin: bin, port: freePort(t)}
-	p.client, p.peer = "http://127.0.0.1:"+freePort(t), "http://127.0.0.1:"+freePort(t)
+	p := &plane{t: t, dir: t.TempDir(), bin: bin, port: testtool.FreePort(t)}
+	p.client, p.peer = "http://127.0.0.1:"+testtool.FreePort(t), "http://127.0.0.1:"+testtool.FreePort(t)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})

@@ -194,10 +194,7 @@ func distributionSide(b *testing.B, auth configuration.Auth, token string) *side
 
 func debianSide(b *testing.B) *side {
 	program, dir := testtool.Need(b, "docker-registry"), b.TempDir()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") // A port that is free; the program cannot say which one it took.
-	require.NoError(b, err)
-	addr := listener.Addr().String()
-	require.NoError(b, listener.Close())
+	addr := "127.0.0.1:" + testtool.FreePort(b)
 	config := filepath.Join(dir, "config.yml")
 	require.NoError(b, os.WriteFile(config, fmt.Appendf(nil, `
 version: 0.1
