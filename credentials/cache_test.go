@@ -187,6 +187,31 @@ func TestRunRenewsAheadOfItsCallers(t *testing.T) {
 	})
 }
 
+func TestRunTriesAgainForWhoeverAskedByKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cache credentials.Cache
+		go func() { _ = cache.Run(t.Context()) }()
+		iss := &issuer{life: 12 * time.Hour}
+		ask := func() string {
+			c, err := cache.Credential(t.Context(), key("a"), iss)
+			require.NoError(t, err)
+			return c.Password.Reveal()
+		}
+		ask()
+		time.Sleep(time.Minute)
+		ask() // Nobody asks again.
+		time.Sleep(9*time.Hour + 30*time.Minute)
+		iss.fail(errors.New("outage"))
+		time.Sleep(110 * time.Minute) // The renewal has failed, and so have some after it.
+		tried := iss.count()
+		require.Greater(t, tried, 2)
+		iss.fail(nil)
+		time.Sleep(20 * time.Minute)
+		require.Equal(t, tried+1, iss.count())
+		require.Equal(t, fmt.Sprint("token-", tried+1), ask(), "it was renewed before the old one's end")
+	})
+}
+
 func TestRebindDropsTheOldEntry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cache credentials.Cache

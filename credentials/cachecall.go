@@ -120,7 +120,10 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 	}
 	event := k.event(now)
 	if !e.gone() {
-		c.used(e, k.waiting > 0)
+		// A failure has renewed nothing: who wanted that still does, while there is something to renew.
+		if err == nil || k.waiting > 0 || e.usable(now) == nil {
+			c.used(e, k.waiting > 0)
+		}
 		c.plan(e, k.src, now)
 	}
 	c.mu.Unlock()

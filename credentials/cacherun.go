@@ -101,7 +101,8 @@ func (c *Cache) renewOne(ctx context.Context, r *runner, a appointment, now inst
 	}
 }
 
-// wanted reports whether someone holds the entry, or asked for its key since the last call. The mutex is held.
+// wanted reports whether someone holds the entry, or asked for its key since it was last renewed. The mutex
+// is held.
 func (c *Cache) wanted(e *entry) bool {
 	return e.holders > 0 || c.table.Load().at(e).used()
 }
