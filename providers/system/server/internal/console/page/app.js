@@ -73,15 +73,22 @@ async function copy(text) {
   }
 }
 
+// A dialog says that it has closed some time after it has. Until then nothing else is asked, so that each answer is that to
+// its own question.
+let answered = Promise.resolve();
+
 function confirmed(title, text, action) {
-  const dialog = $("confirm");
-  $("confirm-title").textContent = title;
-  $("confirm-text").textContent = text;
-  $("confirm-yes").textContent = action;
-  dialog.returnValue = "";
-  dialog.showModal();
-  $("confirm-no").focus();
-  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+  answered = answered.then(() => {
+    const dialog = $("confirm");
+    $("confirm-title").textContent = title;
+    $("confirm-text").textContent = text;
+    $("confirm-yes").textContent = action;
+    dialog.returnValue = "";
+    dialog.showModal();
+    $("confirm-no").focus();
+    return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+  });
+  return answered;
 }
 
 // Pages.
