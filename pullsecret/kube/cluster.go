@@ -10,10 +10,8 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/regcred/regcred/pullsecret"
 )
@@ -44,8 +42,8 @@ type Cluster struct {
 
 	once     sync.Once
 	watches  watches
-	secrets  overlay[secret]
-	accounts overlay[account]
+	secrets  overlay[*secret]
+	accounts overlay[*account]
 	health   signal // A watch has broken for good, or is well again.
 
 	mu        sync.Mutex
@@ -114,32 +112,10 @@ func (c *Cluster) State(ctx context.Context, scope pullsecret.Scope) ([]pullsecr
 		ns := object.(*namespace)
 		state = append(state, pullsecret.Namespace{
 			Name: name, UID: string(ns.UID), Labels: ns.Labels, Terminating: ns.DeletionTimestamp != nil,
-			Secrets: showSecrets(c.secretsIn(name)), Accounts: showAccounts(c.accountsIn(name), scope.Owner),
+			Secrets: showSecrets(c.secrets.in(name)), Accounts: showAccounts(c.accounts.in(name), scope.Owner),
 		})
 	}
 	return state, stale
-}
-
-func (c *Cluster) secretsIn(ns string) map[string]*secret {
-	return in(c.watches.secrets, &c.secrets, ns)
-}
-
-func (c *Cluster) accountsIn(ns string) map[string]*account {
-	return in(c.watches.accounts, &c.accounts, ns)
-}
-
-// in returns the objects of a kind that are in a namespace, by name: what the watch delivered, with what was written
-// since.
-func in[T any, P interface {
-	*T
-	metav1.Object
-}](informer cache.SharedIndexInformer, own *overlay[T], ns string) map[string]*T {
-	objects, _ := informer.GetIndexer().ByIndex(cache.NamespaceIndex, ns) // It fails only if the index does not exist.
-	cached := make(map[string]*T, len(objects))
-	for _, object := range objects {
-		cached[object.(P).GetName()] = object.(P)
-	}
-	return own.over(ns, cached, func(object *T) string { return P(object).GetResourceVersion() })
 }
 
 func showSecrets(all map[string]*secret) []pullsecret.Published {

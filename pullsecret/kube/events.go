@@ -82,7 +82,7 @@ func (e *Events) object(key told) *corev1.ObjectReference {
 		return object
 	}
 	e.Cluster.start()
-	if a := e.Cluster.accountsIn(key.namespace)[key.name]; a != nil {
+	if a := e.Cluster.accounts.in(key.namespace)[key.name]; a != nil {
 		object.UID = a.UID
 	}
 	return object

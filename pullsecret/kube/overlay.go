@@ -1,84 +1,150 @@
 package kube
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
 )
 
-// An overlay holds what was written and has not come back through the watch yet, so that a Cluster sees its own writes.
-// The zero overlay is ready to use.
-type overlay[T any] struct {
-	mu  sync.Mutex
-	own map[string]map[string]*written[T] // By namespace and name.
+// An overlay is what a watch delivered, with what was written since and has not come back yet, so that a Cluster sees its
+// own writes.
+type overlay[P metav1.Object] struct {
+	delivered cache.Indexer // It is read with the mutex held, so that nothing is dropped that is not in what was read.
+
+	mu      sync.Mutex
+	own     map[string]map[string]*written[P] // By namespace and name.
+	flights map[*flight]bool
 }
 
-type written[T any] struct {
-	stale []string // The versions that it stands in for; "" is that of an object that is not there.
-	now   *T       // Nil if it was deleted.
-	// version is that of now.
-	version string
+type written[P metav1.Object] struct {
+	stale   []string // The versions that it stands in for; "" is that of an object that is not there.
+	now     P
+	gone    bool   // It was deleted. Then now is not set.
+	version string // That of now.
 	at      time.Time
+}
+
+// A flight is a request to write that is under way, and the versions that came from the watch meanwhile.
+type flight struct {
+	namespace, name string
+	seen            []string
 }
 
 // patience is how long a write may take to come back. After that the watch is believed: the write and somebody's
 // undoing of it may have come back as one.
 const patience = 30 * time.Second
 
-// wrote records that an object was written.
-func (o *overlay[T]) wrote(namespace, name, before string, now *T, version string) {
+// write records what an object became by a request. Before, it had that version.
+func (o *overlay[P]) write(namespace, name, before string, request func() (P, error)) error {
+	f := &flight{namespace: namespace, name: name}
+	o.mu.Lock()
+	if o.flights == nil {
+		o.flights = make(map[*flight]bool)
+	}
+	o.flights[f] = true
+	o.mu.Unlock()
+
+	now, err := request()
+
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.own == nil {
-		o.own = make(map[string]map[string]*written[T])
+	delete(o.flights, f)
+	if err != nil {
+		return err
 	}
-	if o.own[namespace] == nil {
-		o.own[namespace] = make(map[string]*written[T])
+	// What has come back already may have been undone since.
+	if version := now.GetResourceVersion(); version == "" || !slices.Contains(f.seen, version) {
+		o.put(namespace, name, &written[P]{stale: []string{before}, now: now, version: version})
 	}
-	w := &written[T]{stale: []string{before}, now: now, version: version, at: time.Now()}
-	if last := o.own[namespace][name]; last != nil && last.version == before {
+	return nil
+}
+
+// deleted records that an object is gone that had that version.
+func (o *overlay[P]) deleted(namespace, name, before string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.put(namespace, name, &written[P]{stale: []string{before}, gone: true})
+}
+
+func (o *overlay[P]) put(namespace, name string, w *written[P]) {
+	if last := o.own[namespace][name]; last != nil && last.version == w.stale[0] {
 		w.stale = append(w.stale, last.stale...)
 	}
+	if !slices.Contains(w.stale, o.at(namespace, name)) {
+		o.drop(namespace, name)
+		return
+	}
+	if o.own == nil {
+		o.own = make(map[string]map[string]*written[P])
+	}
+	if o.own[namespace] == nil {
+		o.own[namespace] = make(map[string]*written[P])
+	}
+	w.at = time.Now()
 	o.own[namespace][name] = w
 }
 
-// seen records that the watch delivered an object, or that it is gone.
-func (o *overlay[T]) seen(namespace, name, version string, gone bool) {
+// at returns the version that was delivered; empty if the object is not there.
+func (o *overlay[P]) at(namespace, name string) string {
+	object, there, _ := o.delivered.GetByKey(namespace + "/" + name) // A store in memory has no error.
+	if !there {
+		return ""
+	}
+	return object.(P).GetResourceVersion()
+}
+
+// seen records that a version of an object, or its end, came from the watch. It may have come long ago: events are told
+// of after what was delivered has changed, and that may be ahead of them by more than one.
+func (o *overlay[P]) seen(namespace, name, version string, gone bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	for f := range o.flights {
+		if f.namespace == namespace && f.name == name {
+			f.seen = append(f.seen, version)
+		}
+	}
 	w := o.own[namespace][name]
-	if w != nil && (gone || !slices.Contains(w.stale, version)) {
+	if w == nil {
+		return
+	}
+	back := version == w.version && (version != "" || gone) // The fake clientset has no versions.
+	if back || !slices.Contains(w.stale, o.at(namespace, name)) {
 		o.drop(namespace, name)
 	}
 }
 
-func (o *overlay[T]) drop(namespace, name string) {
+func (o *overlay[P]) drop(namespace, name string) {
 	delete(o.own[namespace], name)
 	if len(o.own[namespace]) == 0 {
 		delete(o.own, namespace)
 	}
 }
 
-// over returns what there is in a namespace: what the watch delivered, with what was written since. It may change the
-// map.
-func (o *overlay[T]) over(namespace string, cached map[string]*T, version func(*T) string) map[string]*T {
+// in returns what there is in a namespace, by name.
+func (o *overlay[P]) in(namespace string) map[string]P {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, name := range slices.Collect(maps.Keys(o.own[namespace])) {
-		w := o.own[namespace][name]
+	objects, _ := o.delivered.ByIndex(cache.NamespaceIndex, namespace) // It fails only if the index does not exist.
+	all := make(map[string]P, len(objects))
+	for _, object := range objects {
+		all[object.(P).GetName()] = object.(P)
+	}
+	for name, w := range o.own[namespace] {
 		at := ""
-		if have := cached[name]; have != nil {
-			at = version(have)
+		if have, there := all[name]; there {
+			at = have.GetResourceVersion()
 		}
 		switch {
 		case !slices.Contains(w.stale, at) || time.Since(w.at) > patience:
 			o.drop(namespace, name)
-		case w.now == nil:
-			delete(cached, name)
+		case w.gone:
+			delete(all, name)
 		default:
-			cached[name] = w.now
+			all[name] = w.now
 		}
 	}
-	return cached
+	return all
 }

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/regcred/regcred/pullsecret"
 )
@@ -31,12 +32,12 @@ func (c *Cluster) Apply(ctx context.Context, change pullsecret.Change) error {
 	var err error
 	switch change.Action {
 	case pullsecret.CreateSecret:
-		err = c.create(ctx, change, "")
+		err = c.create(ctx, change)
 	case pullsecret.UpdateSecret:
 		err = c.update(ctx, change)
 	case pullsecret.ReplaceSecret:
 		if err = c.delete(ctx, change); err == nil {
-			err = c.create(ctx, change, change.Version)
+			err = c.create(ctx, change)
 		}
 	case pullsecret.DeleteSecret:
 		if err = c.delete(ctx, change); apierrors.IsNotFound(err) {
@@ -53,22 +54,20 @@ func (c *Cluster) Apply(ctx context.Context, change pullsecret.Change) error {
 	return nil
 }
 
-func (c *Cluster) create(ctx context.Context, change pullsecret.Change, before string) error {
+func (c *Cluster) create(ctx context.Context, change pullsecret.Change) error {
 	s := change.Secret
 	object := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: change.Namespace, Name: change.Name, Labels: s.Labels, Annotations: s.Annotations},
 		Type:       corev1.SecretType(pullsecret.SecretType),
 		Data:       map[string][]byte{pullsecret.SecretKey: s.Config.Reveal()},
 	}
-	created, err := c.Client.CoreV1().Secrets(change.Namespace).Create(ctx, object, metav1.CreateOptions{FieldManager: fieldManager})
+	err := c.writeSecret(change, "", func(client typedv1.SecretInterface) (*corev1.Secret, error) {
+		return client.Create(ctx, object, metav1.CreateOptions{FieldManager: fieldManager})
+	})
 	if apierrors.IsAlreadyExists(err) {
 		return c.inTheWay(ctx, change)
 	}
-	if err != nil {
-		return err
-	}
-	c.wroteSecret(change, before, created)
-	return nil
+	return err
 }
 
 // inTheWay says whose the secret is that has the name already.
@@ -88,7 +87,7 @@ func (c *Cluster) inTheWay(ctx context.Context, change pullsecret.Change) error 
 // update writes the secret as the watch has shown it, with what is ours changed. Whatever else it has stays: its version
 // says that the watch has shown all of it, and what is not kept of a secret is read again.
 func (c *Cluster) update(ctx context.Context, change pullsecret.Change) error {
-	have := c.secretsIn(change.Namespace)[change.Name]
+	have := c.secrets.in(change.Namespace)[change.Name]
 	if have == nil || have.ResourceVersion != change.Version {
 		return pullsecret.ErrConflict
 	}
@@ -105,16 +104,19 @@ func (c *Cluster) update(ctx context.Context, change pullsecret.Change) error {
 	object.Labels = with(object.Labels, change.Secret.Labels)
 	object.Annotations = with(object.Annotations, change.Secret.Annotations)
 	object.Data = with(object.Data, map[string][]byte{pullsecret.SecretKey: change.Secret.Config.Reveal()})
-	updated, err := c.Client.CoreV1().Secrets(change.Namespace).Update(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
-	if err != nil {
-		return err
-	}
-	c.wroteSecret(change, change.Version, updated)
-	return nil
+	return c.writeSecret(change, change.Version, func(client typedv1.SecretInterface) (*corev1.Secret, error) {
+		return client.Update(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
+	})
 }
 
-func (c *Cluster) wroteSecret(change pullsecret.Change, before string, now *corev1.Secret) {
-	c.secrets.wrote(change.Namespace, change.Name, before, keepSecret(now).(*secret), now.ResourceVersion)
+func (c *Cluster) writeSecret(change pullsecret.Change, before string, request func(typedv1.SecretInterface) (*corev1.Secret, error)) error {
+	return c.secrets.write(change.Namespace, change.Name, before, func() (*secret, error) {
+		now, err := request(c.Client.CoreV1().Secrets(change.Namespace))
+		if err != nil {
+			return nil, err
+		}
+		return keepSecret(now).(*secret), nil
+	})
 }
 
 func (c *Cluster) delete(ctx context.Context, change pullsecret.Change) error {
@@ -122,14 +124,14 @@ func (c *Cluster) delete(ctx context.Context, change pullsecret.Change) error {
 	if err := c.Client.CoreV1().Secrets(change.Namespace).Delete(ctx, change.Name, options); err != nil {
 		return err
 	}
-	c.secrets.wrote(change.Namespace, change.Name, change.Version, nil, "")
+	c.secrets.deleted(change.Namespace, change.Name, change.Version)
 	return nil
 }
 
 // link writes the whole list, which is atomic to Kubernetes, on the condition that the account is what the list was
 // made of.
 func (c *Cluster) link(ctx context.Context, change pullsecret.Change) error {
-	have := c.accountsIn(change.Namespace)[change.Name]
+	have := c.accounts.in(change.Namespace)[change.Name]
 	if have == nil || have.ResourceVersion != change.Version {
 		return pullsecret.ErrConflict
 	}
@@ -159,12 +161,13 @@ func (c *Cluster) link(ctx context.Context, change pullsecret.Change) error {
 	if err != nil {
 		return err
 	}
-	updated, err := c.Client.CoreV1().ServiceAccounts(change.Namespace).Patch(ctx, change.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
-	if err != nil {
-		return err
-	}
-	c.accounts.wrote(change.Namespace, change.Name, change.Version, keepAccount(updated).(*account), updated.ResourceVersion)
-	return nil
+	return c.accounts.write(change.Namespace, change.Name, change.Version, func() (*account, error) {
+		updated, err := c.Client.CoreV1().ServiceAccounts(change.Namespace).Patch(ctx, change.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+		if err != nil {
+			return nil, err
+		}
+		return keepAccount(updated).(*account), nil
+	})
 }
 
 // classify says in the words of package pullsecret what an error is. An API server does not quote the content of
