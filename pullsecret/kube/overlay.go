@@ -12,7 +12,8 @@ import (
 // An overlay is what a watch delivered, with what was written since and has not come back yet, so that a Cluster sees its
 // own writes.
 type overlay[P metav1.Object] struct {
-	delivered cache.Indexer // It is read with the mutex held, so that nothing is dropped that is not in what was read.
+	delivered cache.Indexer          // It is read with the mutex held, so that nothing is dropped that is not in what was read.
+	lost      func(namespace string) // Called after a write did not come back.
 
 	mu      sync.Mutex
 	own     map[string]map[string]*written[P] // By namespace and name.
@@ -24,7 +25,7 @@ type written[P metav1.Object] struct {
 	now     P
 	gone    bool   // It was deleted. Then now is not set.
 	version string // That of now.
-	at      time.Time
+	late    *time.Timer
 }
 
 // A flight is a request to write that is under way, and the versions that came from the watch meanwhile.
@@ -33,8 +34,8 @@ type flight struct {
 	seen            []string
 }
 
-// patience is how long a write may take to come back. After that the watch is believed: the write and somebody's
-// undoing of it may have come back as one.
+// patience is how long a write may take to come back. After that the watch is believed: after a break, the write and
+// somebody's undoing of it may have come back as nothing.
 const patience = 30 * time.Second
 
 // write records what an object became by a request. Before, it had that version.
@@ -73,8 +74,8 @@ func (o *overlay[P]) put(namespace, name string, w *written[P]) {
 	if last := o.own[namespace][name]; last != nil && last.version == w.stale[0] {
 		w.stale = append(w.stale, last.stale...)
 	}
+	o.drop(namespace, name)
 	if !slices.Contains(w.stale, o.at(namespace, name)) {
-		o.drop(namespace, name)
 		return
 	}
 	if o.own == nil {
@@ -83,8 +84,21 @@ func (o *overlay[P]) put(namespace, name string, w *written[P]) {
 	if o.own[namespace] == nil {
 		o.own[namespace] = make(map[string]*written[P])
 	}
-	w.at = time.Now()
+	w.late = time.AfterFunc(patience, func() { o.giveUp(namespace, name, w) })
 	o.own[namespace][name] = w
+}
+
+// giveUp drops a write that has not come back.
+func (o *overlay[P]) giveUp(namespace, name string, w *written[P]) {
+	o.mu.Lock()
+	waits := o.own[namespace][name] == w
+	if waits {
+		o.drop(namespace, name)
+	}
+	o.mu.Unlock()
+	if waits {
+		o.lost(namespace)
+	}
 }
 
 // at returns the version that was delivered; empty if the object is not there.
@@ -117,6 +131,11 @@ func (o *overlay[P]) seen(namespace, name, version string, gone bool) {
 }
 
 func (o *overlay[P]) drop(namespace, name string) {
+	w := o.own[namespace][name]
+	if w == nil {
+		return
+	}
+	w.late.Stop()
 	delete(o.own[namespace], name)
 	if len(o.own[namespace]) == 0 {
 		delete(o.own, namespace)
@@ -138,7 +157,7 @@ func (o *overlay[P]) in(namespace string) map[string]P {
 			at = have.GetResourceVersion()
 		}
 		switch {
-		case !slices.Contains(w.stale, at) || time.Since(w.at) > patience:
+		case !slices.Contains(w.stale, at):
 			o.drop(namespace, name)
 		case w.gone:
 			delete(all, name)

@@ -3,6 +3,8 @@ package kube
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -104,7 +106,7 @@ func TestOverlay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			watch := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
-			o := &overlay[*account]{delivered: watch}
+			o := &overlay[*account]{delivered: watch, lost: func(string) {}}
 			tc.do(t, o, watch)
 			require.Equal(t, tc.kept, len(o.own) > 0)
 			shown := ""
@@ -114,4 +116,23 @@ func TestOverlay(t *testing.T) {
 			require.Equal(t, tc.want, shown)
 		})
 	}
+}
+
+// What never comes back is given up, and somebody has to look again.
+func TestOverlayGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lost := make(chan string, 10)
+		watch := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+		o := &overlay[*account]{delivered: watch, lost: func(namespace string) { lost <- namespace }}
+		writes(t, o, "", "1")
+		time.Sleep(patience / 2)
+		writes(t, o, "1", "2")
+		time.Sleep(patience - time.Second)
+		require.Len(t, o.in("shop"), 1)
+		require.Empty(t, lost)
+		time.Sleep(2 * time.Second)
+		require.Empty(t, o.in("shop"))
+		require.Equal(t, "shop", <-lost)
+		require.Empty(t, lost)
+	})
 }

@@ -131,7 +131,8 @@ func (c *Cluster) start() {
 		c.watches.secrets = newFeed(c, "secrets", core.Secrets(metav1.NamespaceAll), &corev1.Secret{}, ours)
 		c.watches.accounts = newFeed(c, "serviceaccounts", core.ServiceAccounts(metav1.NamespaceAll), &corev1.ServiceAccount{}, nil)
 
-		c.secrets.delivered, c.accounts.delivered = c.watches.secrets.GetIndexer(), c.watches.accounts.GetIndexer()
+		c.secrets.delivered, c.secrets.lost = c.watches.secrets.GetIndexer(), c.event
+		c.accounts.delivered, c.accounts.lost = c.watches.accounts.GetIndexer(), c.event
 
 		follow(c.watches.namespaces, keepNamespace, func(o *metav1.ObjectMeta, _ bool) { c.event(o.Name) })
 		follow(c.watches.secrets, keepSecret, func(o *metav1.ObjectMeta, gone bool) {
