@@ -341,7 +341,9 @@ func TestMeddler(t *testing.T) {
 		}
 		nap(random, 100*time.Millisecond)
 	}
-	for _, ns := range f.namespaces { // He leaves it tidy.
+	// He leaves it tidy. Before, what he deleted must have been seen, or it may be linked again.
+	time.Sleep(2 * time.Second)
+	for _, ns := range f.namespaces {
 		require.NoError(t, f.WriteAccount(ctx, ns, pullsecrettest.AccountObject{Name: "default", PullSecrets: []string{"theirs"}}))
 	}
 	f.password.Add(1)
