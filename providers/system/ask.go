@@ -62,12 +62,11 @@ func (v Provider) ask(ctx context.Context, p registry.Profile, repositories []st
 		return credentials.Credential{}, v.unanswered(ctx, p, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusCreated {
+	if resp.StatusCode != http.StatusCreated && ctx.Err() == nil {
 		return credentials.Credential{}, v.refused(p, url, resp)
 	}
-
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil {
+	if err != nil || ctx.Err() != nil { // As a connection is torn down, its other end may still answer something.
 		return credentials.Credential{}, v.unanswered(ctx, p, err)
 	}
 	if len(data) > maxAnswer {

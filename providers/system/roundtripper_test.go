@@ -1,7 +1,9 @@
 package system_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -36,3 +38,26 @@ func TestRoundTripperCarriesAllCalls(t *testing.T) {
 		require.Equal(t, []string{"registry.test"}, asked)
 	})
 }
+
+// net/http returns a response that comes while it closes the connection of a caller who left, and a server that was left
+// may answer anything.
+func TestAnswerToACallerWhoLeft(t *testing.T) {
+	left := errors.New("the caller left")
+	for _, status := range []int{http.StatusOK, http.StatusUnauthorized, http.StatusInternalServerError} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		p := system.Provider{RoundTripper: roundTripper(func(r *http.Request) (*http.Response, error) {
+			cancel(left)
+			return &http.Response{StatusCode: status, Body: http.NoBody, Request: r}, nil
+		})}
+		_, err := p.Credential(ctx, registry.Profile{
+			Name: "p", Kind: registry.System, Endpoint: "registry.test",
+			Login: credentials.Login{Username: "u", Password: credentials.NewSecret("p")},
+		})
+		require.ErrorIs(t, err, left)
+		require.ErrorIs(t, err, registry.ErrCanceled)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
