@@ -14,7 +14,7 @@ import (
 
 // TestSource tests that src keeps every rule of a [credentials.Source] that can be seen from outside. It must be able
 // to issue. Each rule is a subtest. Secrets are what no error may hold, such as the password of the login that src was
-// made from; what src issues is added to them.
+// made from; what src issues is added to them. Each has to be long enough to be in no error by chance.
 //
 // It may run in a bubble of package synctest, or beside real time.
 func TestSource(t *testing.T, src credentials.Source, secrets ...string) {

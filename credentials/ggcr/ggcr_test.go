@@ -37,7 +37,7 @@ var target, _ = name.NewRegistry("registry.example.com")
 
 func TestSource(t *testing.T) {
 	broken := errors.New("helper is broken")
-	login := authn.AuthConfig{Username: "u", Password: "p"}
+	login := authn.AuthConfig{Username: "u", Password: "found in no error by chance"}
 	tests := map[string]struct {
 		src  ggcr.Source
 		want error
