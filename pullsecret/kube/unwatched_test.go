@@ -134,8 +134,8 @@ func TestMissingRightToWatchIsToldOf(t *testing.T) {
 	require.Equal(t, metav1.ConditionTrue, p.Ready("regcred").Status)
 }
 
-// What is written between a first list and the watch after it is delivered by neither where versions are unknown.
-func TestNothingIsLostBeforeTheWatches(t *testing.T) {
+// Where versions are unknown, what is written between a first list and the watch after it is delivered by neither.
+func TestStateWaitsForTheFirstWatches(t *testing.T) {
 	for _, resource := range []string{"namespaces", "secrets", "serviceaccounts"} {
 		t.Run(resource, func(t *testing.T) {
 			client := fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "early-1"}})
