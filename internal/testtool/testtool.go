@@ -1,5 +1,5 @@
-// Package testtool finds the programs that tests want: the real clients and servers that nobody here wrote. It
-// installs nothing; scripts/setup does.
+// Package testtool finds the programs that tests want, and ports for them: the real clients and servers that nobody here
+// wrote. It installs nothing; scripts/setup does.
 package testtool
 
 import (
@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 )
 
@@ -46,6 +47,9 @@ func Run(t testing.TB, environment []string, program string, args ...string) (st
 	return string(output), err
 }
 
+// lastPort goes on from a random one, so that no two calls return the same.
+var lastPort = rand.Uint32()
+
 // FreePort returns a port of 127.0.0.1 on which nobody listens, for a program that cannot say which one it took. It is
 // below those that Linux gives to connections, from 32768 on: one of them could take it before the program does, or while
 // the program is started again.
@@ -53,7 +57,7 @@ func FreePort(t testing.TB) string {
 	t.Helper()
 	var err error
 	for range 100 {
-		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		port := strconv.Itoa(10_000 + int(atomic.AddUint32(&lastPort, 1)%20_000))
 		var l net.Listener
 		if l, err = net.Listen("tcp", "127.0.0.1:"+port); err == nil && l.Close() == nil {
 			return port
