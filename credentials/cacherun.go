@@ -101,8 +101,7 @@ func (c *Cache) renewOne(ctx context.Context, r *runner, a appointment, now inst
 	}
 }
 
-// wanted reports whether someone holds the entry, or asked for its key since it was last renewed. The mutex
-// is held.
+// wanted reports whether someone holds the entry, or asked for its key since it was last renewed. The mutex is held.
 func (c *Cache) wanted(e *entry) bool {
 	return e.holders > 0 || c.table.Load().at(e).used()
 }

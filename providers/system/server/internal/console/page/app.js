@@ -73,8 +73,8 @@ async function copy(text) {
   }
 }
 
-// A dialog says that it has closed some time after it has. Until then nothing else is asked, so that each answer is that to
-// its own question.
+// A dialog says that it has closed some time after it has. Until then nothing else is asked, so that each answer is that
+// to its own question.
 let answered = Promise.resolve();
 
 function confirmed(title, text, action) {
