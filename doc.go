@@ -28,7 +28,7 @@
 //   - [github.com/regcred/regcred/registry/registrytest]: a registry in memory that wants a login, for tests. The
 //     providers of clouds have fakes beside them.
 //
-// Package pullsecret/kube, for a real Kubernetes API, and providers/system/server, a registry of one's own, are modules
+// Package inject/kube, for a real Kubernetes API, and systemregistry, a registry of one's own, are modules
 // of their own. Nothing of Kubernetes is compiled in here. The library does not run anything of its own accord: what is
 // to happen in the background, [credentials.Cache.Run], is called by the program. It returns nil when its context ends,
 // as do the servers and controllers of those modules: where a program waits for all of them, an error is one.

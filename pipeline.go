@@ -72,7 +72,7 @@ type Outcome struct {
 // The error is nil only if all logins work and all images can be pulled. Else it joins one [registry.Error] for each
 // login and image that failed, and the outcome has the evidence for all of them; see [registry.Temporary]. If ctx ends,
 // it wraps [context.Cause]. For a request that cannot be right nobody is asked, and the error has [registry.ErrInvalid]
-// and wraps a [credentials.InvalidError] with all problems; if all that is wrong are kinds without a provider, it has
+// and wraps a [field.Errors] with all problems; if all that is wrong are kinds without a provider, it has
 // [registry.ErrNoProfile] instead.
 func (p *Pipeline) Run(ctx context.Context, request Request) (Outcome, error) {
 	images, err := p.read(request)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/regcred/regcred"
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/custom"
 	"github.com/regcred/regcred/registry"
@@ -144,7 +145,7 @@ func TestRunInvalid(t *testing.T) {
 	require.Equal(t, registry.ErrInvalid, registry.CodeOf(err))
 	require.ErrorIs(t, err, registry.ErrInvalid)
 	require.False(t, registry.Temporary(err))
-	invalid, ok := errors.AsType[*credentials.InvalidError](err)
+	invalid, ok := errors.AsType[*field.Errors](err)
 	require.True(t, ok, "%v", err)
 	var fields []string
 	for _, f := range invalid.Fields {
@@ -198,7 +199,7 @@ func TestRunTooLarge(t *testing.T) {
 	}
 	outcome, err := newPipeline(hosts{"harbor.test": harbor(t)}).Run(t.Context(), regcred.Request{Profiles: []registry.Profile{a}})
 	require.ErrorIs(t, err, registry.ErrInvalid)
-	require.ErrorAs(t, err, new(*credentials.InvalidError))
+	require.ErrorAs(t, err, new(*field.Errors))
 	require.Zero(t, outcome.Secret)
 	require.NoError(t, outcome.Logins[0].Err)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
@@ -124,7 +125,7 @@ func TestCredentialOfARegistryThatIsDown(t *testing.T) {
 func TestCredentialFails(t *testing.T) {
 	p := newPipeline(hosts{"harbor.test": harbor(t)})
 	_, err := p.Credential(t.Context(), registry.Profile{})
-	require.ErrorAs(t, err, new(*credentials.InvalidError))
+	require.ErrorAs(t, err, new(*field.Errors))
 
 	broken := errors.New("issuer is down")
 	p.Provider = providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {

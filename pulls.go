@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/validate"
@@ -15,9 +16,9 @@ import (
 // try, and without a login where there are none. What nodes themselves have for private registries, it does not know.
 //
 // The error is nil only if all images can be pulled. Else it joins those of the results. If some names are none, nobody
-// is asked, and it has [registry.ErrInvalid] and wraps a [credentials.InvalidError] with all of them.
+// is asked, and it has [registry.ErrInvalid] and wraps a [field.Errors] with all of them.
 func (p *Pipeline) Pulls(ctx context.Context, images []string, secrets ...pullsecret.Config) ([]validate.Result, error) {
-	var problems credentials.Problems
+	var problems field.List
 	requests := make([]validate.Request, len(images))
 	entries := make(map[string][]*entry)
 	for i, name := range images {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
 )
@@ -46,6 +46,6 @@ func TestPulls(t *testing.T) {
 func TestPullsInvalid(t *testing.T) {
 	_, err := newPipeline(nil).Pulls(t.Context(), []string{"harbor.test/app:1", "not an image"})
 	require.Equal(t, registry.ErrInvalid, registry.CodeOf(err))
-	require.ErrorAs(t, err, new(*credentials.InvalidError))
+	require.ErrorAs(t, err, new(*field.Errors))
 	require.ErrorContains(t, err, "images[1]")
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
@@ -28,7 +29,7 @@ type account struct {
 
 // read reports every problem of the request, and returns its images.
 func (p *Pipeline) read(r Request) ([]registry.Image, error) {
-	var problems credentials.Problems
+	var problems field.List
 	names := make(map[string]bool)
 	for i, profile := range r.Profiles {
 		field := fmt.Sprintf("profiles[%d]", i)
@@ -51,7 +52,7 @@ func (p *Pipeline) read(r Request) ([]registry.Image, error) {
 // refused gives an input that cannot be right its code. That of a kind without provider it has only if there is nothing
 // else to mend, for that is the program's part.
 func refused(op string, err error) error {
-	invalid, ok := errors.AsType[*credentials.InvalidError](err)
+	invalid, ok := errors.AsType[*field.Errors](err)
 	if !ok {
 		return err
 	}

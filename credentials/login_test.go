@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 )
 
 func ExampleLogin_Validate() {
@@ -85,7 +86,7 @@ func TestLoginValidate(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			invalid, ok := errors.AsType[*credentials.InvalidError](err)
+			invalid, ok := errors.AsType[*field.Errors](err)
 			require.True(t, ok, "%T", err)
 			var got []string
 			for _, f := range invalid.Fields {

@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+
+	"github.com/regcred/regcred/field"
 )
 
-// Validate reports every problem at once, as an [InvalidError]. The paths of the fields start at the login. Whether a
+// Validate reports every problem at once, as an [field.Errors]. The paths of the fields start at the login. Whether a
 // provider takes a login of this form is the provider's to say.
 func (l Login) Validate() error {
-	var p Problems
+	var p field.List
 	ways := l.ways()
 	switch len(ways) {
 	case 0:
@@ -55,7 +57,7 @@ func (l Login) ways() []string {
 	return ways
 }
 
-func (l Login) validateBasic(p *Problems) {
+func (l Login) validateBasic(p *field.List) {
 	if l.Username == "" {
 		p.Add("username", "is missing",
 			"the name that goes with the password (with a token, often any text will do: see the registry's guide)")
@@ -73,7 +75,7 @@ func (l Login) validateBasic(p *Problems) {
 }
 
 func (l *AWSLogin) validate() error {
-	var p Problems
+	var p field.List
 	if l.AccessKeyID == "" && (!l.SecretAccessKey.IsZero() || !l.SessionToken.IsZero()) {
 		p.Add("accessKeyID", "is missing", "the ID that goes with the secret key, such as AKIA... or ASIA...")
 	}
@@ -100,7 +102,7 @@ func (l *AWSLogin) validate() error {
 }
 
 func (w *AWSWebIdentity) validate() error {
-	var p Problems
+	var p field.List
 	checkRole(&p, "roleARN", w.RoleARN)
 	if (w.TokenFile == "") == w.Token.IsZero() {
 		p.Add("", "has not exactly one of tokenFile and token", "a file that holds the token, or the token")
@@ -110,16 +112,16 @@ func (w *AWSWebIdentity) validate() error {
 }
 
 // checkRole checks the form: arn:PARTITION:iam::ACCOUNT:role/PATH/NAME.
-func checkRole(p *Problems, field, arn string) {
+func checkRole(p *field.List, path, arn string) {
 	part := strings.SplitN(arn, ":", 6)
 	if len(part) != 6 || part[0] != "arn" || !strings.HasPrefix(part[1], "aws") || part[2] != "iam" || part[4] == "" ||
 		!strings.HasPrefix(part[5], "role/") || strings.HasSuffix(part[5], "/") || hasControl(arn) {
-		p.Add(field, problemOf(arn), "the ARN of a role, such as arn:aws:iam::123456789012:role/pull")
+		p.Add(path, problemOf(arn), "the ARN of a role, such as arn:aws:iam::123456789012:role/pull")
 	}
 }
 
 func (l *GoogleLogin) validate() error {
-	var p Problems
+	var p field.List
 	if l.Impersonate != "" && !strings.Contains(l.Impersonate, "@") {
 		p.Add("impersonate", problemOf(l.Impersonate), "the e-mail address of a service account")
 	}
@@ -137,9 +139,9 @@ func problemOf(value string) string {
 }
 
 // checkLine refuses what a login that is read from a file or pasted from a terminal so often ends with.
-func checkLine(p *Problems, field, text string) {
+func checkLine(p *field.List, path, text string) {
 	if hasControl(text) {
-		p.Add(field, "has a line break or another control character",
+		p.Add(path, "has a line break or another control character",
 			"printable text (was it read from a file with its line end?)")
 	}
 }

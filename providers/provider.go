@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -50,7 +51,7 @@ type Scoper interface {
 }
 
 // A Validator is a [Provider] that knows more about its profiles than [registry.Profile.Validate] does: which logins it
-// takes, which endpoints it serves. Its error is a [credentials.InvalidError] with every problem. It asks nobody.
+// takes, which endpoints it serves. Its error is a [field.Errors] with every problem. It asks nobody.
 //
 // It is optional. Something that wraps a Provider and hides it has the same problems reported later, by Credential.
 type Validator interface {
@@ -69,7 +70,7 @@ func Validate(provider Provider, p registry.Profile) error {
 	if general == nil {
 		return own
 	}
-	var problems credentials.Problems
+	var problems field.List
 	var known []string
 	for _, f := range fieldErrors(general) {
 		known = append(known, f.Field)
@@ -83,15 +84,15 @@ func Validate(provider Provider, p registry.Profile) error {
 	return problems.Err(subject(p))
 }
 
-// fieldErrors returns the problems in err; one about the whole if it is none of [credentials.InvalidError].
-func fieldErrors(err error) []*credentials.FieldError {
+// fieldErrors returns the problems in err; one about the whole if it is none of [field.Errors].
+func fieldErrors(err error) []*field.Error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*credentials.InvalidError](err); ok {
+	if e, ok := errors.AsType[*field.Errors](err); ok {
 		return e.Fields
 	}
-	return []*credentials.FieldError{{Problem: err.Error()}}
+	return []*field.Error{{Problem: err.Error()}}
 }
 
 // Key says which credential in a cache serves the profile; see [credentials.Key] and [Scoper].

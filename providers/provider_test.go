@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/providerstest"
 	"github.com/regcred/regcred/registry"
@@ -60,7 +61,7 @@ func profile(change func(*registry.Profile)) registry.Profile {
 
 func TestSetCredential(t *testing.T) {
 	own := &registry.Error{Op: "ask", Code: registry.ErrRateLimited}
-	var problems credentials.Problems
+	var problems field.List
 	problems.Add("login.username", "is not known", "another")
 	odd := problems.Err("profile")
 	tests := map[string]struct {
@@ -116,7 +117,7 @@ func TestSetKnowsThatItsCallerLeft(t *testing.T) {
 }
 
 func TestValidateJoinsProblems(t *testing.T) {
-	var problems credentials.Problems
+	var problems field.List
 	problems.Add("login.username", "is not of mine", "another")
 	problems.Add("endpoint", "is not of mine", "another")
 	own := problems.Err("")
@@ -124,7 +125,7 @@ func TestValidateJoinsProblems(t *testing.T) {
 
 	p := profile(func(p *registry.Profile) { p.Name, p.Login.Username = "", "" })
 	err := providers.Validate(probe{invalid: own}, p)
-	invalid, ok := errors.AsType[*credentials.InvalidError](err)
+	invalid, ok := errors.AsType[*field.Errors](err)
 	require.True(t, ok)
 	require.Equal(t, `profile ""`, invalid.Subject)
 	var fields []string

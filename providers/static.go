@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -16,7 +17,7 @@ import (
 type Static struct {
 	// Check adds what only this kind of registry knows about its profiles. It also sees profiles that have other
 	// problems. Nil means that there is nothing to know.
-	Check func(p registry.Profile, problems *credentials.Problems)
+	Check func(p registry.Profile, problems *field.List)
 }
 
 // Credential returns the login as a credential that expires when the login says; an anonymous one if that is what the
@@ -45,7 +46,7 @@ func (s Static) Credential(ctx context.Context, p registry.Profile) (credentials
 
 // Validate refuses logins that are no user name and password, and adds what Check finds.
 func (s Static) Validate(p registry.Profile) error {
-	var problems credentials.Problems
+	var problems field.List
 	what := ""
 	switch l := p.Login; {
 	case l.Ambient:

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/registry"
 )
@@ -85,7 +86,7 @@ func TestStaticEndsWithTheLogin(t *testing.T) {
 }
 
 func TestStaticAddsWhatCheckFinds(t *testing.T) {
-	s := providers.Static{Check: func(_ registry.Profile, problems *credentials.Problems) {
+	s := providers.Static{Check: func(_ registry.Profile, problems *field.List) {
 		problems.Add("endpoint", "is closed", "another one")
 	}}
 	_, err := s.Credential(t.Context(), profileWith(user("u", "p")))

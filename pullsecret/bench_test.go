@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/pullsecret"
-	"github.com/regcred/regcred/pullsecret/pullsecrettest"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -93,33 +92,6 @@ func BenchmarkMatch(b *testing.B) {
 				if len(c.Match(image)) != 1 {
 					b.Fatal("no match")
 				}
-			}
-		})
-	}
-}
-
-// BenchmarkSync makes passes that find nothing to do, where each target has a namespace of its own.
-func BenchmarkSync(b *testing.B) {
-	for _, n := range []int{100, 10_000} {
-		b.Run(fmt.Sprintf("targets=%d", n), func(b *testing.B) {
-			cluster := &pullsecrettest.Cluster{}
-			issuer := &issuer{password: "first"}
-			s := &pullsecret.Syncer{Cluster: cluster, Credential: issuer.Credential}
-			var targets []pullsecret.Target
-			for i := range n {
-				name := fmt.Sprintf("p%d", i)
-				require.NoError(b, cluster.CreateNamespace(b.Context(), name, nil))
-				t := target(name, profile(name))
-				t.Namespaces.Names = []string{name}
-				targets = append(targets, t)
-			}
-			_, err := s.Sync(b.Context(), targets)
-			require.NoError(b, err)
-			b.ReportAllocs()
-			for b.Loop() {
-				r, err := s.Sync(b.Context(), targets)
-				require.NoError(b, err)
-				require.Empty(b, r.Changed)
 			}
 		})
 	}

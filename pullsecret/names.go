@@ -5,7 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 )
 
 // The grammars are those of Kubernetes: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and
@@ -65,22 +65,22 @@ func isAlphanumeric(b byte) bool {
 
 // checkKey checks the key of a label or an annotation. Those of annotations may have upper-case letters in their
 // domain; Kubernetes has it so.
-func checkKey(p *credentials.Problems, field, key string) {
+func checkKey(p *field.List, path, key string) {
 	name := key
 	domain, rest, hasDomain := strings.Cut(key, "/")
 	if hasDomain {
 		name = rest
 	}
-	if field == "annotations" {
+	if path == "annotations" {
 		domain = strings.ToLower(domain)
 	}
 	if !isQualified(name) || hasDomain && !isSubdomain(domain) {
-		p.Add(field, "have the key "+strconv.Quote(key), wantKey)
+		p.Add(path, "have the key "+strconv.Quote(key), wantKey)
 	}
 }
 
-func checkText(p *credentials.Problems, field, text string) {
+func checkText(p *field.List, path, text string) {
 	if !utf8.ValidString(text) {
-		p.Add(field, "is not UTF-8", "text")
+		p.Add(path, "is not UTF-8", "text")
 	}
 }

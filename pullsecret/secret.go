@@ -11,7 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 )
 
 // The names that Kubernetes has for a pull secret.
@@ -116,9 +116,9 @@ const (
 	maxAnnotations = 256 << 10
 )
 
-// Validate reports, all at once, what a Kubernetes API server would refuse, as a [credentials.InvalidError].
+// Validate reports, all at once, what a Kubernetes API server would refuse, as a [field.Errors].
 func (s Secret) Validate() error {
-	var p credentials.Problems
+	var p field.List
 	switch {
 	case s.Name == "":
 		p.Add("name", "is missing", wantSubdomain)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
@@ -131,7 +131,7 @@ func TestSecretValidate(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			var invalid *credentials.InvalidError
+			var invalid *field.Errors
 			require.ErrorAs(t, err, &invalid)
 			require.Len(t, invalid.Fields, 1)
 			require.Equal(t, test.want, invalid.Fields[0].Field)

@@ -145,7 +145,7 @@ func (c Code) Temporary() bool {
 // [ErrUnknown]. It is "" for nil.
 //
 // Of errors that were joined, such as those of many images, the first one counts; whether another try may help,
-// [Temporary] says of all. A credentials.InvalidError that is not in an Error has no code: errors.As finds it.
+// [Temporary] says of all. A field.Errors that is not in an Error has no code: errors.As finds it.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""

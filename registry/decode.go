@@ -9,14 +9,14 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 )
 
 // DecodeProfiles reads profiles from JSON: one profile, a list of profiles, or an object with the list under
 // "profiles". A field that it does not know is an error, for it is a typing mistake that would otherwise be a login
 // that is silently ignored; so is one that stands twice, and anything behind the end.
 //
-// It does not call [Profile.Validate]. Its errors are of type [credentials.InvalidError] and never quote a value.
+// It does not call [Profile.Validate]. Its errors are of type [field.Errors] and never quote a value.
 func DecodeProfiles(data []byte) ([]Profile, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff")) // Some editors write a byte order mark.
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
@@ -83,9 +83,9 @@ func repeatedField(d *json.Decoder) string {
 	return ""
 }
 
-func invalidJSON(field, problem, want string) error {
-	var p credentials.Problems
-	p.Add(field, problem, want)
+func invalidJSON(path, problem, want string) error {
+	var p field.List
+	p.Add(path, problem, want)
 	return p.Err("profiles")
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 )
 
 // A Profile is what a user of a platform fills in about one registry. It is plain data; copy it freely, and do not
@@ -37,9 +38,9 @@ type Profile struct {
 }
 
 // Endpoints returns Endpoint and Hosts in their canonical form, in this order, without repetitions. Its error is a
-// [credentials.InvalidError] with every one that cannot be read.
+// [field.Errors] with every one that cannot be read.
 func (p Profile) Endpoints() ([]Endpoint, error) {
-	var problems credentials.Problems
+	var problems field.List
 	var endpoints []Endpoint
 	have := make(map[string]bool)
 	p.parse(&problems, func(_ string, e Endpoint) {
@@ -55,7 +56,7 @@ func (p Profile) Endpoints() ([]Endpoint, error) {
 }
 
 // parse calls each with every endpoint that can be read and the field that it stands in, and records the others.
-func (p Profile) parse(problems *credentials.Problems, each func(field string, e Endpoint)) {
+func (p Profile) parse(problems *field.List, each func(field string, e Endpoint)) {
 	read := func(field, s string) {
 		e, err := ParseEndpoint(s)
 		if err != nil {
@@ -86,10 +87,10 @@ func (p Profile) MainEndpoint() (Endpoint, error) {
 
 func (p Profile) subject() string { return fmt.Sprintf("profile %q", p.Name) }
 
-// Validate reports every problem at once, each with its field and what is expected, as a [credentials.InvalidError]. It
+// Validate reports every problem at once, each with its field and what is expected, as a [field.Errors]. It
 // asks nobody; what only the provider of the kind can know is the provider's to say.
 func (p Profile) Validate() error {
-	var problems credentials.Problems
+	var problems field.List
 	if problem := checkName(p.Name); problem != "" {
 		problems.Add("name", problem,
 			"lower-case letters, digits, hyphens and dots, at most 63, with a letter or digit at both ends")

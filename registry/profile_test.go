@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -91,7 +92,7 @@ func TestProfileValidate(t *testing.T) {
 
 func fieldsOf(t *testing.T, err error) []string {
 	t.Helper()
-	invalid, ok := errors.AsType[*credentials.InvalidError](err)
+	invalid, ok := errors.AsType[*field.Errors](err)
 	require.True(t, ok, "%v", err)
 	var fields []string
 	for _, f := range invalid.Fields {

@@ -3,7 +3,7 @@ package registry
 import (
 	"errors"
 
-	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 )
 
 // Temporary reports whether everything that is wrong in err may be right later without anybody mending anything: there
@@ -11,7 +11,7 @@ import (
 //
 // Unlike [CodeOf] it looks at all errors that were joined, such as those of many images: one that is missing is worth
 // no other try, whatever else is down. An [Error] is judged by its own code, not by those of its causes: what it wraps
-// is how it came about. What has no code says nothing, as the text around a cause; but a [credentials.InvalidError] is
+// is how it came about. What has no code says nothing, as the text around a cause; but a [field.Errors] is
 // always to be mended.
 func Temporary(err error) bool {
 	some, all := verdicts(err)
@@ -23,7 +23,7 @@ func verdicts(err error) (some, all bool) {
 	switch e := err.(type) { //nolint:errorlint // It walks the tree itself.
 	case Code:
 		return true, e.Temporary()
-	case *credentials.InvalidError:
+	case *field.Errors:
 		return true, false
 	case *Error:
 		if e.Code != "" {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -43,7 +43,7 @@ func TestTemporaryOfATree(t *testing.T) {
 		"several causes":             {fmt.Errorf("x: %w, %w", down, missing), false},
 		"deep":                       {errors.Join(down, fmt.Errorf("x: %w", errors.Join(down, fmt.Errorf("y: %w", missing)))), false},
 		"beside an uncoded one":      {fmt.Errorf("%w: %w", io.EOF, down), true},
-		"beside an invalid input":    {errors.Join(down, &credentials.InvalidError{Fields: []*credentials.FieldError{{}}}), false},
+		"beside an invalid input":    {errors.Join(down, &field.Errors{Fields: []*field.Error{{}}}), false},
 		"the cause is not":           {&registry.Error{Code: registry.ErrUnavailable, Err: missing}, true},
 		"the cause is":               {&registry.Error{Code: registry.ErrDenied, Err: down}, false},
 		"an Error without code":      {&registry.Error{Op: "a"}, false},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 )
 
 // A Transport says how a registry, and the issuer of its credentials, is reached, where the usual way will not do. The
@@ -51,9 +52,9 @@ func (t Transport) IsZero() bool {
 		t.Proxy == "" && t.ProxyUsername == "" && t.ProxyPassword.IsZero() && !t.PlainHTTP
 }
 
-// Validate reports every problem at once, as a [credentials.InvalidError].
+// Validate reports every problem at once, as a [field.Errors].
 func (t Transport) Validate() error {
-	var p credentials.Problems
+	var p field.List
 	if t.CABundle != "" {
 		if err := addCertificates(x509.NewCertPool(), t.CABundle); err != nil {
 			p.Add("caBundle", err.Error(), "certificates in PEM (-----BEGIN CERTIFICATE-----)")

@@ -19,8 +19,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/regcred/regcred/credentials"
-	"github.com/regcred/regcred/pullsecret"
-	"github.com/regcred/regcred/pullsecret/kube"
+	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/inject/kube"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -37,8 +37,8 @@ func image(profile int) registry.Image {
 // regcred is a Syncer over a kube.Cluster.
 type regcred struct {
 	start     func() // The watches, in the first pass.
-	syncer    *pullsecret.Syncer
-	targets   []pullsecret.Target
+	syncer    *inject.Syncer
+	targets   []inject.Target
 	passwords atomic.Pointer[[]string]
 }
 
@@ -51,17 +51,17 @@ func newRegcred(t *testing.T, config *rest.Config, _ int) contestant {
 	for p := range profiles {
 		name := secretName(p)
 		byName[name] = p
-		r.targets = append(r.targets, pullsecret.Target{
+		r.targets = append(r.targets, inject.Target{
 			Name: name,
 			Profiles: []registry.Profile{{
 				Name: name, Kind: registry.Custom, Endpoint: host(p),
 				Login: credentials.Login{Username: "u", Password: credentials.NewSecret("p")},
 			}},
-			Namespaces: pullsecret.Selection{Names: []string{"team-*"}},
-			Accounts:   pullsecret.Selection{Names: []string{"default"}},
+			Namespaces: inject.Selection{Names: []string{"team-*"}},
+			Accounts:   inject.Selection{Names: []string{"default"}},
 		})
 	}
-	r.syncer = &pullsecret.Syncer{Cluster: cluster, Credential: func(_ context.Context, p registry.Profile) (credentials.Credential, error) {
+	r.syncer = &inject.Syncer{Cluster: cluster, Credential: func(_ context.Context, p registry.Profile) (credentials.Credential, error) {
 		return credentials.Credential{Username: "AWS", Password: credentials.NewSecret((*r.passwords.Load())[byName[p.Name]])}, nil
 	}}
 	r.start = sync.OnceFunc(func() {

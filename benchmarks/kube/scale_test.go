@@ -17,9 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/regcred/regcred/inject/kube"
 	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/pullsecret"
-	"github.com/regcred/regcred/pullsecret/kube"
 )
 
 var namespaces = flag.Int("namespaces", 20, "how many namespaces TestScale has")

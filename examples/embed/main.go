@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/regcred/regcred"
-	"github.com/regcred/regcred/pullsecret"
-	"github.com/regcred/regcred/pullsecret/kube"
+	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/inject/kube"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -61,16 +61,16 @@ func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.
 		return nil, err
 	}
 	pipeline := &regcred.Pipeline{} // Provider: a providers.Set, where there are clouds among the profiles.
-	target := pullsecret.Target{
+	target := inject.Target{
 		Name:       "regcred",
 		Profiles:   profiles,
-		Namespaces: pullsecret.Selection{Names: []string{namespaces}, Except: []string{"kube-*"}},
-		Accounts:   pullsecret.Selection{Names: []string{"default"}},
+		Namespaces: inject.Selection{Names: []string{namespaces}, Except: []string{"kube-*"}},
+		Accounts:   inject.Selection{Names: []string{"default"}},
 	}
 	controller := &kube.Controller{
 		Cluster: &kube.Cluster{Client: client},
-		Syncer:  &pullsecret.Syncer{Credential: pipeline.Credential, Check: pipeline.Check},
-		Targets: func(context.Context) ([]pullsecret.Target, error) { return []pullsecret.Target{target}, nil },
+		Syncer:  &inject.Syncer{Credential: pipeline.Credential, Check: pipeline.Check},
+		Targets: func(context.Context) ([]inject.Target, error) { return []inject.Target{target}, nil },
 		OnPass: func(p kube.Pass) {
 			if err := errors.Join(p.Err, p.Result.Err()); err != nil {
 				mgr.GetLogger().Error(err, "some pull secrets are not as they should be")

@@ -8,8 +8,8 @@ require (
 	github.com/prometheus/client_golang v1.25.0
 	github.com/regcred/regcred v0.0.0
 	github.com/regcred/regcred/credentials/credentialsprom v0.0.0
-	github.com/regcred/regcred/pullsecret/kube v0.0.0
-	github.com/regcred/regcred/pullsecret/pullsecretprom v0.0.0-00010101000000-000000000000
+	github.com/regcred/regcred/inject/injectprom v0.0.0-00010101000000-000000000000
+	github.com/regcred/regcred/inject/kube v0.0.0
 	github.com/stretchr/testify v1.12.1
 	k8s.io/api v0.31.0
 	k8s.io/apimachinery v0.31.0
@@ -107,6 +107,6 @@ tool sigs.k8s.io/controller-tools/cmd/controller-gen
 replace (
 	github.com/regcred/regcred => ../..
 	github.com/regcred/regcred/credentials/credentialsprom => ../../credentials/credentialsprom
-	github.com/regcred/regcred/pullsecret/kube => ../../pullsecret/kube
-	github.com/regcred/regcred/pullsecret/pullsecretprom => ../../pullsecret/pullsecretprom
+	github.com/regcred/regcred/inject/injectprom => ../../inject/injectprom
+	github.com/regcred/regcred/inject/kube => ../../inject/kube
 )

@@ -7,7 +7,7 @@ go 1.26.0
 require (
 	github.com/google/go-containerregistry v0.22.1
 	github.com/regcred/regcred v0.0.0
-	github.com/regcred/regcred/providers/system/server v0.0.0
+	github.com/regcred/regcred/systemregistry v0.0.0
 	github.com/sirupsen/logrus v1.10.2
 	github.com/stretchr/testify v1.12.1
 )
@@ -82,5 +82,5 @@ require (
 
 replace (
 	github.com/regcred/regcred => ../..
-	github.com/regcred/regcred/providers/system/server => ../../providers/system/server
+	github.com/regcred/regcred/systemregistry => ../../systemregistry
 )

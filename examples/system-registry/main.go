@@ -28,8 +28,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/regcred/regcred/credentials"
-	"github.com/regcred/regcred/providers/system/server"
-	"github.com/regcred/regcred/providers/system/server/images"
+	"github.com/regcred/regcred/systemregistry"
+	"github.com/regcred/regcred/systemregistry/images"
 )
 
 func main() {
@@ -70,14 +70,14 @@ func serve(ctx context.Context, out io.Writer, dir, addr, url string) error {
 	if err != nil {
 		return err
 	}
-	return server.Server{
+	return systemregistry.Server{
 		Dir: dir, Addr: addr, URL: url,
 		Admin: adminName, AdminPassword: password,
 		// What may be pulled without a login, which tags never change, and how long what is kept.
 		Public:   []string{"public/**"},
 		Policies: []images.Policy{{Repositories: "release/**", Immutable: true}, {Repositories: "cache/**", KeepFor: 30 * 24 * time.Hour}},
-		OnReady:  func(r server.Ready) { ready(out, dir, r) },
-		OnEvent: func(e server.Event) {
+		OnReady:  func(r systemregistry.Ready) { ready(out, dir, r) },
+		OnEvent: func(e systemregistry.Event) {
 			fmt.Fprintln(out, e.Time.Format(time.TimeOnly), e.Kind, e.Account, e.Subject, outcome(e.Err))
 		},
 		OnError: func(err error) { fmt.Fprintln(out, "error:", err) },
@@ -102,7 +102,7 @@ const (
 	caFile       = "ca.pem"
 )
 
-func ready(out io.Writer, dir string, r server.Ready) {
+func ready(out io.Writer, dir string, r systemregistry.Ready) {
 	ca := filepath.Join(dir, caFile)
 	if err := os.WriteFile(ca, []byte(r.CA), 0o644); err != nil {
 		fmt.Fprintln(out, "error:", err)

@@ -17,7 +17,7 @@ import (
 
 // printPullSecret is what a platform does for its users: a profile of kind system goes in, and out comes a secret that
 // was proven to pull the image. The secret holds a login that may pull from the image's repository for an hour, and not
-// the password that made it. A platform would have a robot of the tenant in the place of the admin, and pullsecret.Syncer
+// the password that made it. A platform would have a robot of the tenant in the place of the admin, and inject.Syncer
 // renew the secret.
 func printPullSecret(ctx context.Context, out io.Writer, dir, url, image, namespace string) error {
 	password, err := os.ReadFile(filepath.Join(dir, passwordFile))

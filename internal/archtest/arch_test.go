@@ -23,22 +23,24 @@ const module = "github.com/regcred/regcred"
 // module, by its path from the root, or at all that is below a path of another. "." is the root package, * any one part
 // of a path.
 const arrows = `
-	credentials                    ->
-	registry                       -> credentials
-	registry/profilefile           -> credentials registry                go.yaml.in/yaml/v3
+	field                          ->
+	credentials                    -> field
+	registry                       -> field credentials
+	registry/profilefile           -> field registry                      go.yaml.in/yaml/v3
 
-	providers                      -> credentials registry
-	providers/dockerhub            -> credentials registry providers
-	providers/custom               -> credentials registry providers
+	providers                      -> field credentials registry
+	providers/dockerhub            -> field credentials registry providers
+	providers/custom               -> field credentials registry providers
 	providers/internal/cloud       -> registry
-	providers/ecr                  -> credentials registry providers providers/internal/cloud      github.com/aws
-	providers/gcr                  -> credentials registry providers providers/internal/cloud      golang.org/x/oauth2
-	providers/system               -> credentials registry providers
+	providers/ecr                  -> field credentials registry providers providers/internal/cloud      github.com/aws
+	providers/gcr                  -> field credentials registry providers providers/internal/cloud      golang.org/x/oauth2
+	providers/system               -> field credentials registry providers
 	validate                       -> credentials registry                github.com/google/go-containerregistry
 	validate/workload              -> registry                            go.yaml.in/yaml/v3
-	pullsecret                     -> credentials registry
+	pullsecret                     -> field credentials registry
+	inject                         -> field credentials registry pullsecret
 
-	.                              -> credentials registry providers providers/dockerhub providers/custom validate pullsecret
+	.                              -> field credentials registry providers providers/dockerhub providers/custom validate pullsecret
 
 	credentials/credentialslog     -> credentials
 	credentials/dockerconfig       -> credentials
@@ -48,10 +50,10 @@ const arrows = `
 	credentials/credentialstest    -> credentials
 	registry/registrytest          -> credentials registry internal/testcert
 	registry/registrytest/fakenet  -> registry internal/testcert
-	providers/providerstest        -> credentials registry providers
+	providers/providerstest        -> field credentials registry providers
 	providers/ecr/ecrtest          -> credentials providers/ecr registry/registrytest registry/registrytest/fakenet
 	providers/gcr/gcrtest          -> credentials registry registry/registrytest registry/registrytest/fakenet
-	pullsecret/pullsecrettest      -> credentials registry pullsecret
+	inject/injecttest              -> credentials registry pullsecret inject
 
 	examples/*                     -> . * */* */*/*
 	internal/archtest              ->
@@ -61,12 +63,12 @@ const arrows = `
 
 // These compile nothing but the standard library and each other, however far one follows the imports.
 var standardLibraryOnly = []string{
-	"./credentials", "./credentials/credentialslog", "./credentials/credentialstest", "./registry",
+	"./field", "./credentials", "./credentials/credentialslog", "./credentials/credentialstest", "./registry",
 	"./providers", "./providers/dockerhub", "./providers/custom", "./providers/providerstest",
 }
 
 // The folders of the modules that may name a version of Kubernetes.
-var kubernetesModules = []string{"pullsecret/kube", "pullsecret/kube/*", "examples/*", "internal/*", "benchmarks/*"}
+var kubernetesModules = []string{"inject/kube", "inject/kube/*", "examples/*", "internal/*", "benchmarks/*"}
 
 // A pkg is what go list prints of a package.
 type pkg struct {

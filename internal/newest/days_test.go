@@ -14,10 +14,11 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/inject/kube"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/providerstest"
 	"github.com/regcred/regcred/pullsecret"
-	"github.com/regcred/regcred/pullsecret/kube"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -37,18 +38,18 @@ func TestDaysInASecond(t *testing.T) {
 		var cache credentials.Cache
 		controller := &kube.Controller{
 			Cluster: &kube.Cluster{Client: client},
-			Syncer: &pullsecret.Syncer{Credential: func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+			Syncer: &inject.Syncer{Credential: func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 				return cache.Credential(ctx, providers.Key(issuer, p), providers.Source(issuer, p))
 			}},
-			Targets: func(context.Context) ([]pullsecret.Target, error) {
-				return []pullsecret.Target{{
+			Targets: func(context.Context) ([]inject.Target, error) {
+				return []inject.Target{{
 					Name: "regcred",
 					Profiles: []registry.Profile{{
 						Name: "quay", Kind: registry.Custom, Endpoint: "quay.io",
 						Login: credentials.Login{Username: "robot", Password: credentials.NewSecret("right")},
 					}},
-					Namespaces: pullsecret.Selection{Names: []string{"*"}},
-					Accounts:   pullsecret.Selection{Names: []string{"default"}},
+					Namespaces: inject.Selection{Names: []string{"*"}},
+					Accounts:   inject.Selection{Names: []string{"default"}},
 				}}, nil
 			},
 		}
@@ -60,7 +61,7 @@ func TestDaysInASecond(t *testing.T) {
 			time.Sleep(time.Hour)
 			s, err := client.CoreV1().Secrets("shop").Get(t.Context(), "regcred", metav1.GetOptions{})
 			require.NoError(t, err)
-			expires, err := time.Parse(time.RFC3339, s.Annotations[pullsecret.AnnotationExpiresAt])
+			expires, err := time.Parse(time.RFC3339, s.Annotations[inject.AnnotationExpiresAt])
 			require.NoError(t, err)
 			require.True(t, time.Now().Before(expires))
 			contents[string(s.Data[pullsecret.SecretKey])] = true

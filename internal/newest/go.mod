@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/regcred/regcred v0.0.0
-	github.com/regcred/regcred/pullsecret/kube v0.0.0
+	github.com/regcred/regcred/inject/kube v0.0.0
 	github.com/stretchr/testify v1.12.1
 	k8s.io/api v0.37.2
 	k8s.io/apimachinery v0.37.2
@@ -60,5 +60,5 @@ require (
 
 replace (
 	github.com/regcred/regcred => ../..
-	github.com/regcred/regcred/pullsecret/kube => ../../pullsecret/kube
+	github.com/regcred/regcred/inject/kube => ../../inject/kube
 )

@@ -8,6 +8,6 @@
 // etcd, kube-apiserver, kube-controller-manager and kubelet.
 package node
 
-import "github.com/regcred/regcred/pullsecret/kube"
+import "github.com/regcred/regcred/inject/kube"
 
 var _ kube.Controller // For the link above.

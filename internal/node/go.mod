@@ -7,7 +7,7 @@ require (
 	github.com/go-logr/logr v1.4.3
 	github.com/google/go-containerregistry v0.22.1
 	github.com/regcred/regcred v0.0.0
-	github.com/regcred/regcred/pullsecret/kube v0.0.0
+	github.com/regcred/regcred/inject/kube v0.0.0
 	github.com/stretchr/testify v1.12.1
 	k8s.io/api v0.31.0
 	k8s.io/apimachinery v0.31.0
@@ -68,5 +68,5 @@ require (
 
 replace (
 	github.com/regcred/regcred => ../..
-	github.com/regcred/regcred/pullsecret/kube => ../../pullsecret/kube
+	github.com/regcred/regcred/inject/kube => ../../inject/kube
 )

@@ -19,9 +19,10 @@ import (
 
 	"github.com/regcred/regcred"
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/inject/kube"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/pullsecret"
-	"github.com/regcred/regcred/pullsecret/kube"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
 )
@@ -63,23 +64,23 @@ func newWorld(t *testing.T, bin string, issuer *issuer) *world {
 	require.NoError(t, err)
 	cluster := &kube.Cluster{Client: w.Interface}
 	pipeline := &regcred.Pipeline{Provider: providers.Set{registry.Custom: providers.Func(w.issuer.Credential)}}
-	target := pullsecret.Target{
+	target := inject.Target{
 		Name: "regcred",
 		Profiles: []registry.Profile{{
 			Name: "acme", Kind: registry.Custom, Endpoint: server.Host + "/acme", Transport: server.Transport(),
 			// It opens the issuer, not the registry.
 			Login: credentials.Login{Username: "team", Password: credentials.NewSecret("key")},
 		}},
-		Namespaces: pullsecret.Selection{Names: []string{"*"}, Labels: func(labels map[string]string) bool {
+		Namespaces: inject.Selection{Names: []string{"*"}, Labels: func(labels map[string]string) bool {
 			_, ok := labels["team"]
 			return ok
 		}},
-		Accounts: pullsecret.Selection{Names: []string{"default"}},
+		Accounts: inject.Selection{Names: []string{"default"}},
 	}
 	w.controller = &kube.Controller{
 		Cluster: cluster,
-		Syncer:  &pullsecret.Syncer{Cluster: cluster, Credential: pipeline.Credential, Check: pipeline.Check},
-		Targets: func(context.Context) ([]pullsecret.Target, error) { return []pullsecret.Target{target}, nil },
+		Syncer:  &inject.Syncer{Cluster: cluster, Credential: pipeline.Credential, Check: pipeline.Check},
+		Targets: func(context.Context) ([]inject.Target, error) { return []inject.Target{target}, nil },
 		OnPass: func(p kube.Pass) {
 			if err := errors.Join(p.Err, p.Result.Err()); err != nil {
 				t.Log("pass:", err)
@@ -210,7 +211,7 @@ func (w *world) published(t *testing.T, namespace string) (*corev1.Secret, crede
 	matches := config.Match(image)
 	require.Len(t, matches, 1)
 	c := matches[0].Credential
-	c.ExpiresAt, err = time.Parse(time.RFC3339, secret.Annotations[pullsecret.AnnotationExpiresAt])
+	c.ExpiresAt, err = time.Parse(time.RFC3339, secret.Annotations[inject.AnnotationExpiresAt])
 	require.NoError(t, err)
 	return secret, c
 }

@@ -4,12 +4,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/registry"
 )
 
 // check finds what the names of well-known registries and of their tokens tell.
-func check(p registry.Profile, problems *credentials.Problems) {
+func check(p registry.Profile, problems *field.List) {
 	var hosts []string
 	endpoints, _ := p.Endpoints() // One that cannot be read is reported by the profile's own validation.
 	for _, e := range endpoints {

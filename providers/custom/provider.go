@@ -26,7 +26,7 @@ func (Provider) Credential(ctx context.Context, p registry.Profile) (credentials
 	return static.Credential(ctx, p)
 }
 
-// Validate reports logins that cannot work, as a [credentials.InvalidError]: an identity of a cloud, a kind of token
+// Validate reports logins that cannot work, as a [field.Errors]: an identity of a cloud, a kind of token
 // that the registry at the endpoint is known to refuse, and a token that soon ends where the profile does not say when.
 func (Provider) Validate(p registry.Profile) error { return static.Validate(p) }
 

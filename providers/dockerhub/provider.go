@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/registry"
 )
@@ -26,7 +27,7 @@ func (Provider) Credential(ctx context.Context, p registry.Profile) (credentials
 	return static.Credential(ctx, p)
 }
 
-// Validate reports logins that Docker Hub does not take, as a [credentials.InvalidError]: an identity of a cloud, and
+// Validate reports logins that Docker Hub does not take, as a [field.Errors]: an identity of a cloud, and
 // an e-mail address in place of the Docker ID.
 func (Provider) Validate(p registry.Profile) error { return static.Validate(p) }
 
@@ -34,7 +35,7 @@ var static = providers.Static{Check: check}
 
 // Docker Hub's web site takes an e-mail address, its registry does not:
 // https://github.com/docker/cli/issues/961.
-func check(p registry.Profile, problems *credentials.Problems) {
+func check(p registry.Profile, problems *field.List) {
 	if strings.Contains(p.Login.Username, "@") {
 		problems.Add("login.username", "is an e-mail address",
 			"the Docker ID, or the name of the organisation that an organisation access token belongs to")

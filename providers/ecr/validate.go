@@ -5,10 +5,11 @@ import (
 	"strings"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/registry"
 )
 
-// Validate reports what is wrong with a profile as one of ECR, as a [credentials.InvalidError];
+// Validate reports what is wrong with a profile as one of ECR, as a [field.Errors];
 // [registry.Profile.Validate] reports the rest. It asks nobody.
 //
 // All hosts of a profile are registries that one token serves: those of one region, of any account and under any of
@@ -16,7 +17,7 @@ import (
 // user name and password are refused, also one that "aws ecr get-login-password" printed: it would end after twelve
 // hours, and nobody could renew it.
 func (p Provider) Validate(profile registry.Profile) error {
-	var problems credentials.Problems
+	var problems field.List
 	main, ok := p.validateHosts(&problems, profile)
 	if profile.Transport.PlainHTTP {
 		problems.Add("transport.plainHTTP", "is set", "nothing: ECR has https only")
@@ -28,7 +29,7 @@ func (p Provider) Validate(profile registry.Profile) error {
 const wantHost = "the host of a registry, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com, or public.ecr.aws"
 
 // validateHosts returns what the main endpoint says, and whether it says anything.
-func (p Provider) validateHosts(problems *credentials.Problems, profile registry.Profile) (main Host, ok bool) {
+func (p Provider) validateHosts(problems *field.List, profile registry.Profile) (main Host, ok bool) {
 	if endpoint, err := registry.ParseEndpoint(profile.Endpoint); err == nil { // Else the profile's own validation says so.
 		if main, err = ParseHost(endpoint.Host); err != nil {
 			problems.Add("endpoint", fmt.Sprintf("is %s, which is no registry of ECR", endpoint.Host), wantHost)
@@ -55,7 +56,7 @@ func (p Provider) validateHosts(problems *credentials.Problems, profile registry
 	return main, ok
 }
 
-func (p Provider) validateLogin(problems *credentials.Problems, login credentials.Login, main Host, hostKnown bool) {
+func (p Provider) validateLogin(problems *field.List, login credentials.Login, main Host, hostKnown bool) {
 	const want = "an AWS access key, web identity or role in aws, or ambient: true for the identity of the process"
 	ambient := login.Ambient
 	switch {
@@ -85,7 +86,7 @@ func (p Provider) validateLogin(problems *credentials.Problems, login credential
 }
 
 // validateRoles refuses roles of another partition, which no token of this one reaches.
-func validateRoles(problems *credentials.Problems, login *credentials.AWSLogin, main Host) {
+func validateRoles(problems *field.List, login *credentials.AWSLogin, main Host) {
 	check := func(field, arn string) {
 		part := strings.SplitN(arn, ":", 3)
 		if len(part) == 3 && part[0] == "arn" && part[1] != main.Partition {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 )
 
 // A document is the credentials JSON of a profile, as far as this package uses it: https://google.aip.dev/auth/4112 and
@@ -37,10 +38,10 @@ const (
 // maxDocument is many times the length of any credentials JSON, which has about 2,400 bytes.
 const maxDocument = 32 << 10
 
-// parseDocument reads and checks a credentials JSON. Its error is a [credentials.InvalidError], whose fields have the
+// parseDocument reads and checks a credentials JSON. Its error is a [field.Errors], whose fields have the
 // names that they have in the JSON. It never quotes the private key.
 func (p Provider) parseDocument(secret credentials.Secret) (document, error) {
-	var problems credentials.Problems
+	var problems field.List
 	data, problem := decodeDocument(secret)
 	var d document
 	if problem == "" {
@@ -112,7 +113,7 @@ func unmarshal(data []byte, d *document) (problem string) {
 	}
 }
 
-func (d *document) checkKey(problems *credentials.Problems) {
+func (d *document) checkKey(problems *field.List) {
 	if !serviceAccount.MatchString(d.ClientEmail) {
 		problems.Add("client_email", "is not that of a service account", wantAccount) // Not quoted: it may be a line of the key.
 	}

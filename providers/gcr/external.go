@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 )
 
 // An external is the configuration of workload identity federation. It says where this process gets a token of another
@@ -52,7 +52,7 @@ var (
 	impersonationURL = regexp.MustCompile(`^` + regexp.QuoteMeta(credentialsURL) + `[a-z0-9][a-z0-9.-]*@[a-z0-9][a-z0-9.-]*\.gserviceaccount\.com` + generateToken + `$`)
 )
 
-func (e *external) check(problems *credentials.Problems, allowed []string) {
+func (e *external) check(problems *field.List, allowed []string) {
 	if !audience.MatchString(e.Audience) {
 		problems.Add("audience", missingOr(e.Audience), "//iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER")
 	}
@@ -71,7 +71,7 @@ func (e *external) check(problems *credentials.Problems, allowed []string) {
 	e.Source.check(problems, allowed)
 }
 
-func (s *tokenSource) check(problems *credentials.Problems, allowed []string) {
+func (s *tokenSource) check(problems *field.List, allowed []string) {
 	const field = "credential_source"
 	const list = "one of those that this program allows (SubjectTokens of its gcr.Provider)"
 	switch {

@@ -5,10 +5,11 @@ import (
 	"regexp"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/registry"
 )
 
-// Validate reports every problem that is Google's own, as a [credentials.InvalidError]; [registry.Profile.Validate]
+// Validate reports every problem that is Google's own, as a [field.Errors]; [registry.Profile.Validate]
 // reports the rest. It asks nobody; whether Google accepts a key is for [Provider.Credential] to find out.
 //
 // All hosts of a profile are Google's. The login is a Google identity, that of the process, or none for public images.
@@ -17,7 +18,7 @@ import (
 // within the hour, and nobody could renew it. What an external account's configuration names is checked, see
 // [Provider.SubjectTokens].
 func (p Provider) Validate(profile registry.Profile) error {
-	var problems credentials.Problems
+	var problems field.List
 	problems.Under("", checkHosts(profile))
 	if profile.Transport.PlainHTTP {
 		problems.Add("transport.plainHTTP", "is set", "https for Google's registries")
@@ -30,7 +31,7 @@ const wantHost = "gcr.io or a name below it, LOCATION-docker.pkg.dev or docker.L
 
 // checkHosts is what stands between a token and a look-alike.
 func checkHosts(profile registry.Profile) error {
-	var problems credentials.Problems
+	var problems field.List
 	check := func(field, s string) {
 		e, err := registry.ParseEndpoint(s)
 		switch {
@@ -49,7 +50,7 @@ func checkHosts(profile registry.Profile) error {
 
 func (p Provider) checkLogin(login credentials.Login) error {
 	const want = "google with the key of a service account, ambient, or anonymous for public images"
-	var problems credentials.Problems
+	var problems field.List
 	google := googleLogin(login)
 	switch {
 	case isKeyPair(login):
@@ -92,7 +93,7 @@ func googleLogin(login credentials.Login) credentials.GoogleLogin {
 }
 
 func (p Provider) checkGoogle(login credentials.GoogleLogin) error {
-	var problems credentials.Problems
+	var problems field.List
 	if !login.Credentials.IsZero() {
 		_, err := p.parseDocument(login.Credentials)
 		problems.Under("credentials", err)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/gcr"
 	"github.com/regcred/regcred/registry"
@@ -83,7 +84,7 @@ func TestValidate(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			invalid, ok := errors.AsType[*credentials.InvalidError](err)
+			invalid, ok := errors.AsType[*field.Errors](err)
 			require.True(t, ok, "%v", err)
 			for _, f := range invalid.Fields {
 				if f.Field == test.field {

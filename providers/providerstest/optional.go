@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/registry"
 )
@@ -40,8 +40,8 @@ func validateReportsFields(_ context.Context, s Subject) error {
 	var errs []error
 	for _, p := range s.Refused {
 		err := v.Validate(p)
-		if _, ok := errors.AsType[*credentials.InvalidError](err); err != nil && !ok {
-			errs = append(errs, fmt.Errorf("profile %q: the error is no credentials.InvalidError: %w", p.Name, err))
+		if _, ok := errors.AsType[*field.Errors](err); err != nil && !ok {
+			errs = append(errs, fmt.Errorf("profile %q: the error is no field.Errors: %w", p.Name, err))
 		}
 	}
 	return errors.Join(errs...)

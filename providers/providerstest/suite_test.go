@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/providerstest"
 	"github.com/regcred/regcred/registry"
@@ -28,7 +29,7 @@ type good struct {
 
 var errRefused = &registry.Error{Op: "ask issuer", Code: registry.ErrUnauthorized}
 
-func check(p registry.Profile, problems *credentials.Problems) {
+func check(p registry.Profile, problems *field.List) {
 	if p.Login.Username == "root" {
 		problems.Add("login.username", "is root", "another user")
 	}

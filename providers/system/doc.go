@@ -1,5 +1,5 @@
 // Package system issues credentials for the integrated registry of a platform, the one that module
-// providers/system/server runs.
+// systemregistry runs.
 //
 // [Provider] is the provider of kind system. It turns the login of a profile, which may do much and live long, into one
 // that can pull only, only what is under the profile's paths, and for an hour only: it asks the registry for it, or

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/registry"
 )
@@ -78,7 +79,7 @@ func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentia
 
 // Validate reports what a login of this kind cannot be; see [Provider].
 func (v Provider) Validate(p registry.Profile) error {
-	var problems credentials.Problems
+	var problems field.List
 	const want = `username and password, fields with a "key", or anonymous`
 	switch l := p.Login; {
 	case l.Ambient:

@@ -13,7 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -26,7 +26,7 @@ type Lookup struct {
 	File func(path string) ([]byte, error)
 }
 
-// Decode reads profiles from the content of a file. Its error is a [credentials.InvalidError] that names the line or the
+// Decode reads profiles from the content of a file. Its error is a [field.Errors] that names the line or the
 // field, or both; it holds the names of variables and files, and never a value.
 func Decode(data []byte, lookup Lookup) ([]registry.Profile, error) {
 	root, err := parse(data)
@@ -152,12 +152,12 @@ func (r *reader) lookUp(where, name string) (text string, err error) {
 }
 
 func invalid(n *yaml.Node, path, problem, want string) error {
-	return at(n, path, &credentials.InvalidError{Fields: []*credentials.FieldError{{Problem: problem, Want: want}}})
+	return at(n, path, &field.Errors{Fields: []*field.Error{{Problem: problem, Want: want}}})
 }
 
 // at says where an error is. It is nil for none.
 func at(n *yaml.Node, path string, err error) error {
-	var p credentials.Problems
+	var p field.List
 	p.Under(path, err)
 	return p.Err(fmt.Sprintf("line %d", n.Line))
 }
@@ -166,7 +166,7 @@ var lineOf = regexp.MustCompile(`line \d+`)
 
 // unreadable keeps nothing but the line of an error of package yaml: the rest may quote a password.
 func unreadable(err error) error {
-	var p credentials.Problems
+	var p field.List
 	p.Add("", "cannot be read", "YAML or JSON")
 	return p.Err(cmp.Or(lineOf.FindString(err.Error()), "profiles"))
 }

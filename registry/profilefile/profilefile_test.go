@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/profilefile"
 )
@@ -128,7 +128,7 @@ func TestDecodeFails(t *testing.T) {
 		profiles, err := profilefile.Decode([]byte(in), lookup)
 		require.ErrorContains(t, err, want, in)
 		require.Nil(t, profiles)
-		_, ok := errors.AsType[*credentials.InvalidError](err)
+		_, ok := errors.AsType[*field.Errors](err)
 		require.True(t, ok, in)
 		for _, secret := range []string{"hunter2", "72632", "aHVudGVyMg"} {
 			require.NotContains(t, err.Error(), secret)

@@ -27,8 +27,8 @@ import (
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
 	"github.com/regcred/regcred/examples/operator/internal/operator"
+	"github.com/regcred/regcred/inject"
 	"github.com/regcred/regcred/internal/testtool"
-	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
@@ -179,7 +179,7 @@ func (d *demo) gone(ctx context.Context) error {
 	for {
 		var secrets corev1.SecretList
 		var accounts corev1.ServiceAccountList
-		err := errors.Join(d.List(ctx, &secrets, client.HasLabels{pullsecret.LabelOwner}), d.List(ctx, &accounts))
+		err := errors.Join(d.List(ctx, &secrets, client.HasLabels{inject.LabelOwner}), d.List(ctx, &accounts))
 		if err != nil {
 			return err
 		}

@@ -24,14 +24,14 @@ import (
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/credentials/credentialsprom"
 	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
+	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/inject/injectprom"
+	"github.com/regcred/regcred/inject/kube"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/custom"
 	"github.com/regcred/regcred/providers/dockerhub"
 	"github.com/regcred/regcred/providers/ecr"
 	"github.com/regcred/regcred/providers/gcr"
-	"github.com/regcred/regcred/pullsecret"
-	"github.com/regcred/regcred/pullsecret/kube"
-	"github.com/regcred/regcred/pullsecret/pullsecretprom"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -128,10 +128,10 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 	}
 	o.controller = &kube.Controller{
 		Cluster: o.cluster,
-		Syncer:  &pullsecret.Syncer{Owner: owner, Credential: pipeline.Credential, Check: pipeline.Check},
+		Syncer:  &inject.Syncer{Owner: owner, Credential: pipeline.Credential, Check: pipeline.Check},
 		Targets: o.targets,
 	}
-	passes := pullsecretprom.New(o.controller.Syncer)
+	passes := injectprom.New(o.controller.Syncer)
 	events := &kube.Events{Cluster: o.cluster, Record: o.events.Event}
 	o.controller.OnPass = func(p kube.Pass) {
 		events.Tell(p)
@@ -209,12 +209,12 @@ func wanted(object any) any {
 }
 
 // targets returns one for each profile.
-func (o *operator) targets(ctx context.Context) ([]pullsecret.Target, error) {
+func (o *operator) targets(ctx context.Context) ([]inject.Target, error) {
 	var list v1alpha1.RegistryProfileList
 	if err := o.client.List(ctx, &list); err != nil {
 		return nil, err
 	}
-	targets := make([]pullsecret.Target, len(list.Items))
+	targets := make([]inject.Target, len(list.Items))
 	profiles, used := make(map[string]asked), make(map[string]bool)
 	for i, p := range list.Items {
 		var err error
@@ -231,12 +231,12 @@ func (o *operator) targets(ctx context.Context) ([]pullsecret.Target, error) {
 
 // target returns what a profile wants. The error says why its login or its selector cannot be read; then the target is
 // not valid either, so that the secrets that are there stay.
-func (o *operator) target(ctx context.Context, p *v1alpha1.RegistryProfile) (pullsecret.Target, error) {
+func (o *operator) target(ctx context.Context, p *v1alpha1.RegistryProfile) (inject.Target, error) {
 	profile := registry.Profile{
 		Name: p.Name, Kind: registry.Kind(p.Spec.Kind), Endpoint: p.Spec.Endpoint,
 		Transport: registry.Transport{CABundle: p.Spec.CABundle},
 	}
-	namespaces := pullsecret.Selection{Names: p.Spec.Namespaces.Names, Except: p.Spec.Namespaces.Except}
+	namespaces := inject.Selection{Names: p.Spec.Namespaces.Names, Except: p.Spec.Namespaces.Except}
 	var errs []error
 	switch login := p.Spec.Login; {
 	case login.SecretName != "":
@@ -255,10 +255,10 @@ func (o *operator) target(ctx context.Context, p *v1alpha1.RegistryProfile) (pul
 	if err != nil {
 		profile.Login = credentials.Login{}
 	}
-	return pullsecret.Target{
+	return inject.Target{
 		Name:       p.Name,
 		Profiles:   []registry.Profile{profile},
 		Namespaces: namespaces,
-		Accounts:   pullsecret.Selection{Names: p.Spec.ServiceAccounts},
+		Accounts:   inject.Selection{Names: p.Spec.ServiceAccounts},
 	}, err
 }

@@ -14,8 +14,8 @@ import (
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
-	"github.com/regcred/regcred/pullsecret"
-	"github.com/regcred/regcred/pullsecret/kube"
+	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/inject/kube"
 )
 
 // reportTimeout bounds the writing of all statuses after a pass.
@@ -40,11 +40,11 @@ func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
 	if err := o.client.List(ctx, &list); err != nil {
 		return err
 	}
-	state, err := o.cluster.State(ctx, pullsecret.Scope{Owner: owner})
-	if err != nil && !errors.Is(err, pullsecret.ErrUnavailable) {
+	state, err := o.cluster.State(ctx, inject.Scope{Owner: owner})
+	if err != nil && !errors.Is(err, inject.ErrUnavailable) {
 		return err
 	}
-	known := err == nil || errors.Is(err, pullsecret.ErrStale)
+	known := err == nil || errors.Is(err, inject.ErrStale)
 	cached := make(map[credentials.Key]credentials.Entry)
 	for _, entry := range o.pipeline.Cache.Snapshot() {
 		cached[entry.Key] = entry
@@ -98,14 +98,14 @@ func seconds(at time.Time) *metav1.Time {
 }
 
 // published returns how many secrets of that name there are, and when the first of them expires.
-func published(state []pullsecret.Namespace, name string) (count int, expires *metav1.Time) {
+func published(state []inject.Namespace, name string) (count int, expires *metav1.Time) {
 	for _, ns := range state {
 		for _, secret := range ns.Secrets {
 			if secret.Name != name {
 				continue
 			}
 			count++
-			at, err := time.Parse(time.RFC3339, secret.Annotations[pullsecret.AnnotationExpiresAt])
+			at, err := time.Parse(time.RFC3339, secret.Annotations[inject.AnnotationExpiresAt])
 			if err == nil && (expires == nil || at.Before(expires.Time)) {
 				expires = &metav1.Time{Time: at}
 			}

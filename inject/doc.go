@@ -1,0 +1,9 @@
+// Package inject keeps image pull secrets in the namespaces of Kubernetes clusters: it creates them, names them in
+// service accounts, renews them in place and removes them.
+//
+// A [Target] describes one secret: the profiles that it serves and the namespaces that need it. A [Syncer] compares the
+// targets with a [Cluster] and makes the changes that are missing.
+//
+// The package compiles no Kubernetes code: package inject/kube has a Cluster on a real API, and package
+// inject/injecttest has one in memory. A Syncer does not fetch credentials or check them. It calls functions for both.
+package inject

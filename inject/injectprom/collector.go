@@ -1,0 +1,177 @@
+// Package injectprom counts for Prometheus what a [inject.Syncer] does.
+//
+// [New] makes the [Collector] of a Syncer, which a program then registers. There is a series for each profile; none has a
+// namespace or a login in it.
+package injectprom
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/registry"
+)
+
+// A Collector is a [prometheus.Collector] for one Syncer. Make one with [New].
+//
+//	regcred_pullsecret_passes_total{result}                       passes; result is "finished", or "cut_short" if there was an error
+//	regcred_pullsecret_changes_total{action,result}               changes that were tried: "made", "conflict" or "failed"
+//	regcred_pullsecret_problems{reason}                           what the last pass over all could not mend: alert on it
+//	regcred_pullsecret_expiry_seconds                             when the first published secret expires: alert on it
+//	regcred_pullsecret_credential_expiry_seconds{kind,profile}    when the credential of a profile expires
+//	regcred_pullsecret_credentials_total{kind,profile,result}     credentials that were handed out: "new" or "failed"
+//
+// Instants are in seconds since 1970. What never expires has no series.
+type Collector struct {
+	passes, changes                              *prometheus.CounterVec
+	problems, first, credentialExpiry, handedOut *prometheus.Desc
+
+	mu       sync.Mutex
+	profiles map[profile]*handouts
+	reasons  map[string]int
+	expires  time.Time
+}
+
+type profile struct{ kind, name string }
+
+// handouts are what a profile was given.
+type handouts struct {
+	last           credentials.Credential // Without its secret.
+	issued, failed int                    // How many new ones, and how often none.
+	asked          bool                   // Since the last pass over all.
+}
+
+// New returns a collector for the Syncer, and joins it to its Credential, OnChange and OnSync. Call it once they are set
+// and before the Syncer is used. A hook that was there is called too.
+//
+// It counts each pass, also one of a kube.Controller or of EnsureReady. One that is limited to some namespaces says
+// nothing of the rest, so only one over all sets problems and expiries; a profile that it did not ask for has no series
+// anymore.
+func New(syncer *inject.Syncer) *Collector {
+	labels := []string{"kind", "profile"}
+	c := &Collector{
+		passes:           prometheus.NewCounterVec(prometheus.CounterOpts{Name: "regcred_pullsecret_passes_total", Help: "Passes over a cluster."}, []string{"result"}),
+		changes:          prometheus.NewCounterVec(prometheus.CounterOpts{Name: "regcred_pullsecret_changes_total", Help: "Changes that were tried."}, []string{"action", "result"}),
+		problems:         prometheus.NewDesc("regcred_pullsecret_problems", "What the last pass over all namespaces could not mend.", []string{"reason"}, nil),
+		first:            prometheus.NewDesc("regcred_pullsecret_expiry_seconds", "When the first of the published secrets expires.", nil, nil),
+		credentialExpiry: prometheus.NewDesc("regcred_pullsecret_credential_expiry_seconds", "When the credential of a profile expires.", labels, nil),
+		handedOut:        prometheus.NewDesc("regcred_pullsecret_credentials_total", "New credentials, and failures to have one.", append(labels, "result"), nil),
+		profiles:         make(map[profile]*handouts),
+	}
+	if ask := syncer.Credential; ask != nil { // Else Sync says that it is missing.
+		syncer.Credential = func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+			got, err := ask(ctx, p)
+			c.handed(profile{string(p.Kind), p.Name}, got, err)
+			return got, err
+		}
+	}
+	tell := syncer.OnChange
+	syncer.OnChange = func(change inject.Change, err error) {
+		c.changes.WithLabelValues(strings.ReplaceAll(string(change.Action), " ", "_"), result(err)).Inc()
+		if tell != nil {
+			tell(change, err)
+		}
+	}
+	next := syncer.OnSync
+	syncer.OnSync = func(ctx context.Context, namespaces []string) (context.Context, func(inject.Result, error)) {
+		done := func(inject.Result, error) {}
+		if next != nil {
+			ctx, done = next(ctx, namespaces)
+		}
+		return ctx, func(result inject.Result, err error) {
+			done(result, err)
+			c.passed(result, err, len(namespaces) > 0)
+		}
+	}
+	return c
+}
+
+func result(err error) string {
+	switch {
+	case err == nil:
+		return "made"
+	case errors.Is(err, inject.ErrConflict):
+		return "conflict"
+	}
+	return "failed"
+}
+
+func (c *Collector) handed(p profile, got credentials.Credential, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.profiles[p]
+	if h == nil {
+		h = &handouts{}
+		c.profiles[p] = h
+	}
+	h.asked = true
+	if err != nil {
+		h.failed++
+		return
+	}
+	if h.issued == 0 || !got.IssuedAt.Equal(h.last.IssuedAt) || !got.ExpiresAt.Equal(h.last.ExpiresAt) {
+		h.issued++
+	}
+	h.last = credentials.Credential{IssuedAt: got.IssuedAt, ExpiresAt: got.ExpiresAt}
+}
+
+func (c *Collector) passed(result inject.Result, err error, limited bool) {
+	if err != nil {
+		c.passes.WithLabelValues("cut_short").Inc()
+		return
+	}
+	c.passes.WithLabelValues("finished").Inc()
+	if limited {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reasons, c.expires = make(map[string]int), result.ExpiresAt
+	for _, p := range result.Problems {
+		c.reasons[p.Reason()]++
+	}
+	for p, h := range c.profiles {
+		if !h.asked {
+			delete(c.profiles, p)
+		}
+		h.asked = false
+	}
+}
+
+// Describe is for Prometheus.
+func (c *Collector) Describe(descs chan<- *prometheus.Desc) {
+	c.passes.Describe(descs)
+	c.changes.Describe(descs)
+	for _, desc := range []*prometheus.Desc{c.problems, c.first, c.credentialExpiry, c.handedOut} {
+		descs <- desc
+	}
+}
+
+// Collect is for Prometheus.
+func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
+	c.passes.Collect(metrics)
+	c.changes.Collect(metrics)
+	instant := func(desc *prometheus.Desc, at time.Time, labels ...string) {
+		if !at.IsZero() {
+			metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(at.UnixMilli())/1e3, labels...)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for reason, n := range c.reasons {
+		metrics <- prometheus.MustNewConstMetric(c.problems, prometheus.GaugeValue, float64(n), reason)
+	}
+	instant(c.first, c.expires)
+	for p, h := range c.profiles {
+		instant(c.credentialExpiry, h.last.ExpiresAt, p.kind, p.name)
+		for result, n := range map[string]int{"new": h.issued, "failed": h.failed} {
+			metrics <- prometheus.MustNewConstMetric(c.handedOut, prometheus.CounterValue, float64(n), p.kind, p.name, result)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package injectprom_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/inject/injectprom"
+	"github.com/regcred/regcred/inject/injecttest"
+	"github.com/regcred/regcred/registry"
+)
+
+func TestCollector(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		var cluster injecttest.Cluster
+		require.NoError(t, cluster.CreateNamespace(ctx, "shop", nil))
+		changes, passes := 0, 0
+		syncer := &inject.Syncer{
+			Cluster: &cluster,
+			Credential: func(_ context.Context, p registry.Profile) (credentials.Credential, error) {
+				if p.Name == "bad" {
+					return credentials.Credential{}, registry.ErrUnauthorized
+				}
+				return credentials.Credential{
+					Username: "robot", Password: credentials.NewSecret("hunter2"), IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+				}, nil
+			},
+			OnChange: func(inject.Change, error) { changes++ },
+			OnSync: func(ctx context.Context, _ []string) (context.Context, func(inject.Result, error)) {
+				return ctx, func(inject.Result, error) { passes++ }
+			},
+		}
+		collector := injectprom.New(syncer)
+		metrics := prometheus.NewPedanticRegistry()
+		require.NoError(t, metrics.Register(collector))
+
+		target := func(name string) inject.Target {
+			login := credentials.Login{Username: "u", Password: credentials.NewSecret("p")}
+			return inject.Target{
+				Name: name, Namespaces: inject.Selection{Names: []string{"*"}},
+				Profiles: []registry.Profile{{Name: name, Kind: registry.Custom, Endpoint: "registry.example.com", Login: login}},
+			}
+		}
+		pass := func(targets ...inject.Target) {
+			_, err := syncer.Sync(ctx, targets)
+			require.NoError(t, err)
+		}
+		pass(target("good"), target("bad"))
+		time.Sleep(time.Minute)
+		pass(target("good"), target("bad"))
+		_, err := syncer.Sync(ctx, []inject.Target{target("good")}, "elsewhere")
+		require.NoError(t, err, "and it says nothing of the rest")
+		cancelled, cancel := context.WithCancel(ctx)
+		cancel()
+		_, err = syncer.Sync(cancelled, nil)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, 2, changes, "the hook that was there is called too")
+		require.Equal(t, 4, passes, "that one too")
+		require.NoError(t, testutil.GatherAndCompare(metrics, strings.NewReader(`
+# HELP regcred_pullsecret_changes_total Changes that were tried.
+# TYPE regcred_pullsecret_changes_total counter
+regcred_pullsecret_changes_total{action="create_secret",result="made"} 1
+regcred_pullsecret_changes_total{action="update_secret",result="made"} 1
+# HELP regcred_pullsecret_credential_expiry_seconds When the credential of a profile expires.
+# TYPE regcred_pullsecret_credential_expiry_seconds gauge
+regcred_pullsecret_credential_expiry_seconds{kind="custom",profile="good"} 9.4668846e+08
+# HELP regcred_pullsecret_credentials_total New credentials, and failures to have one.
+# TYPE regcred_pullsecret_credentials_total counter
+regcred_pullsecret_credentials_total{kind="custom",profile="bad",result="failed"} 2
+regcred_pullsecret_credentials_total{kind="custom",profile="bad",result="new"} 0
+regcred_pullsecret_credentials_total{kind="custom",profile="good",result="failed"} 0
+regcred_pullsecret_credentials_total{kind="custom",profile="good",result="new"} 2
+# HELP regcred_pullsecret_expiry_seconds When the first of the published secrets expires.
+# TYPE regcred_pullsecret_expiry_seconds gauge
+regcred_pullsecret_expiry_seconds 9.4668846e+08
+# HELP regcred_pullsecret_passes_total Passes over a cluster.
+# TYPE regcred_pullsecret_passes_total counter
+regcred_pullsecret_passes_total{result="cut_short"} 1
+regcred_pullsecret_passes_total{result="finished"} 3
+# HELP regcred_pullsecret_problems What the last pass over all namespaces could not mend.
+# TYPE regcred_pullsecret_problems gauge
+regcred_pullsecret_problems{reason="Unauthorized"} 1
+`)))
+		problems, err := testutil.GatherAndLint(metrics)
+		require.NoError(t, err)
+		require.Empty(t, problems)
+
+		pass(target("good"))
+		n, err := testutil.GatherAndCount(metrics, "regcred_pullsecret_credentials_total", "regcred_pullsecret_problems")
+		require.NoError(t, err)
+		require.Equal(t, 2, n, "what is gone has no series")
+	})
+}

@@ -1,0 +1,22 @@
+package injecttest
+
+import "context"
+
+// Rules returns the names of all rules.
+func Rules() []string {
+	var names []string
+	for _, r := range rules {
+		names = append(names, r.name)
+	}
+	return names
+}
+
+// Broken returns how the subject breaks the rule of that name; nil if it keeps it.
+func Broken(ctx context.Context, s Subject, name string) error {
+	for _, r := range rules {
+		if r.name == name {
+			return r.broken(ctx, s)
+		}
+	}
+	return nil
+}

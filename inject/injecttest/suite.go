@@ -1,0 +1,103 @@
+// Package injecttest holds implementations of [inject.Cluster] to its contract, and has a cluster in memory for
+// the tests of programs that keep pull secrets in one.
+//
+// [TestCluster] is the contract, rule by rule: call it from a test of a cluster of one's own. [Cluster] is a cluster in
+// memory, whose faults a test chooses, and which others can change meanwhile.
+//
+// It does not run anything in the cluster: there is no kubelet, and no controller makes or deletes objects by itself.
+package injecttest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/regcred/regcred/inject"
+)
+
+// A Subject is a cluster under test.
+type Subject struct {
+	// Cluster is what is tested.
+	Cluster inject.Cluster
+	// World is everybody else in the same cluster.
+	World World
+	// Patience is how long State may take to show what others have changed. Zero means 10 seconds.
+	Patience time.Duration
+	// Except are rules that are left out because the World cannot play its part in them, each with the reason, which is
+	// printed. A name that is no rule's fails the test. Nil means none.
+	Except map[string]string
+}
+
+// TestCluster tests that a cluster keeps the contract of [inject.Cluster]. Each rule is a subtest with its name,
+// and works in namespaces of its own. Run it with the race detector.
+func TestCluster(t *testing.T, s Subject) {
+	t.Helper()
+	if s.Cluster == nil || s.World == nil {
+		t.Fatal("the subject of the test has no cluster or no world")
+	}
+	for name := range s.Except {
+		if !slices.ContainsFunc(rules, func(r rule) bool { return r.name == name }) {
+			t.Errorf("no rule is named %q", name)
+		}
+	}
+	for _, r := range rules {
+		t.Run(r.name, func(t *testing.T) {
+			if why, ok := s.Except[r.name]; ok {
+				t.Skip(why)
+			}
+			if err := r.broken(t.Context(), s); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A rule is one sentence of the contract. Its test returns how the subject breaks it.
+type rule struct {
+	name string
+	test func(ctx context.Context, s *scene) error
+}
+
+func (r rule) broken(ctx context.Context, s Subject) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the rule took more than a minute"))
+	defer cancel()
+	sc, err := newScene(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer sc.close()
+	return r.test(ctx, sc)
+}
+
+var rules = []rule{
+	{name: "State: namespaces have their labels", test: showsNamespaces},
+	{name: "State: namespaces have their UIDs", test: showsUIDs},
+	{name: "State: only namespaces in the scope are shown", test: keepsToScope},
+	{name: "State: only secrets of the owner are shown", test: showsOwnSecrets},
+	{name: "State: what was just written is shown at once", test: showsOwnWrites},
+	{name: "State: what others change is shown", test: showsOthersWrites},
+	{name: "State: accounts are shown with their pull secrets in order", test: showsAccounts},
+	{name: "CreateSecret: the whole secret is written", test: createsSecret},
+	{name: "CreateSecret: what is foreign stays as it is", test: refusesForeign},
+	{name: "CreateSecret: one that is there is a conflict", test: createConflicts},
+	{name: "UpdateSecret: it happens in place, and what others have put there stays", test: updatesInPlace},
+	{name: "UpdateSecret: what has changed since is a conflict", test: updateConflicts},
+	{name: "ReplaceSecret: the secret gets the right type", test: replacesSecret},
+	{name: "ReplaceSecret: what has changed since is a conflict", test: replaceConflicts},
+	{name: "DeleteSecret: the secret goes, and going twice is fine", test: deletesSecret},
+	{name: "DeleteSecret: what has changed since is a conflict", test: deleteConflicts},
+	{name: "LinkAccount: names are appended once, in order", test: appendsOnce},
+	{name: "LinkAccount: only what is named is taken out", test: unlinksOnly},
+	{name: "LinkAccount: labels and annotations of others stay", test: linkKeepsOthers},
+	{name: "LinkAccount: owners are told apart", test: linksByOwner},
+	{name: "LinkAccount: what has changed since is a conflict", test: linkConflicts},
+	{name: "LinkAccount: of many at once, none is lost", test: linksConcurrently},
+	{name: "nothing is created in a namespace that is gone or going", test: refusesTerminating},
+	{name: "a context that has ended is obeyed, with its cause", test: obeysContext},
+	{name: "errors hold no secret", test: errorsHoldNoSecret},
+}
+
+func (s Subject) patience() time.Duration { return cmp.Or(s.Patience, 10*time.Second) }

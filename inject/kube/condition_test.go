@@ -1,0 +1,55 @@
+package kube_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/inject/kube"
+	"github.com/regcred/regcred/registry"
+)
+
+func TestReady(t *testing.T) {
+	problem := func(target string, err error) inject.Problem {
+		return inject.Problem{Target: target, Namespace: "shop", Name: target, Err: err}
+	}
+	pass := func(problems ...inject.Problem) kube.Pass {
+		return kube.Pass{Result: inject.Result{Problems: problems}}
+	}
+	invalid := inject.Target{Name: "a"}.Validate()
+	for name, tc := range map[string]struct {
+		pass            kube.Pass
+		status          metav1.ConditionStatus
+		reason, message string
+	}{
+		"nothing is wrong":     {pass(), metav1.ConditionTrue, "Published", ""},
+		"it is another target": {pass(problem("b", inject.ErrForeign)), metav1.ConditionTrue, "Published", ""},
+		"foreign": {
+			pass(problem("a", fmt.Errorf("create: %w", inject.ErrForeign))), metav1.ConditionFalse,
+			"NameTaken", "shop/a: create: a secret of that name belongs to somebody else",
+		},
+		"code":     {pass(problem("a", registry.ErrImageNotFound)), metav1.ConditionFalse, "ImageNotFound", "shop/a: image not found"},
+		"invalid":  {pass(inject.Problem{Target: "a", Err: invalid}), metav1.ConditionFalse, "Invalid", invalid.Error()},
+		"anything": {pass(problem("a", errors.New("out of paper"))), metav1.ConditionFalse, "Failed", "shop/a: out of paper"},
+		"no answer": {
+			kube.Pass{Err: inject.ErrUnavailable}, metav1.ConditionUnknown, "ClusterUnavailable", "cluster does not answer",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, metav1.Condition{Type: "Ready", Status: tc.status, Reason: tc.reason, Message: tc.message}, tc.pass.Ready("a"))
+		})
+	}
+
+	var many []inject.Problem
+	for range 100 {
+		many = append(many, problem("a", errors.New(strings.Repeat("é", 10_000))))
+	}
+	message := pass(many...).Ready("a").Message
+	require.LessOrEqual(t, len(message), 32768)
+	require.True(t, strings.HasSuffix(message, "..."))
+}

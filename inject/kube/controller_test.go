@@ -1,0 +1,187 @@
+package kube_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/inject/injecttest"
+	"github.com/regcred/regcred/inject/kube"
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
+)
+
+// What a manager of controller-runtime looks for.
+var (
+	_ manager.Runnable               = (*kube.Controller)(nil)
+	_ manager.LeaderElectionRunnable = (*kube.Controller)(nil)
+)
+
+// A counter counts requests that are not watches.
+type counter struct {
+	next  http.RoundTripper
+	count *atomic.Int64
+}
+
+func (c counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !strings.Contains(r.URL.RawQuery, "watch=") {
+		c.count.Add(1)
+	}
+	return c.next.RoundTrip(r)
+}
+
+// A running is a Controller at work in the namespaces that begin with its name.
+type running struct {
+	world
+	*kube.Controller
+	requests atomic.Int64
+	password atomic.Pointer[string]
+	passes   atomic.Int64
+}
+
+// start runs one that has the rights of "regcred" and of these roles.
+func start(t *testing.T, name string, roles ...string) *running {
+	r := &running{}
+	first := "first"
+	r.password.Store(&first)
+	client, err := kube.NewClient(needAPI(t))
+	require.NoError(t, err)
+	r.world = world{client}
+	config := withRights(t, append(roles, "regcred")...)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return counter{next, &r.requests} })
+	client, err = kube.NewClient(config)
+	require.NoError(t, err)
+
+	cluster := &kube.Cluster{Client: client, Owner: name}
+	target := inject.Target{
+		Name:       "regcred",
+		Profiles:   []registry.Profile{{Name: "team", Kind: registry.Custom, Endpoint: "registry.example.com", Login: credentials.Login{Username: "u", Password: credentials.NewSecret("p")}}},
+		Namespaces: inject.Selection{Names: []string{name + "-*"}},
+		Accounts:   inject.Selection{Names: []string{"default"}},
+	}
+	r.Controller = &kube.Controller{
+		Cluster: cluster,
+		Syncer: &inject.Syncer{Owner: name, Credential: func(context.Context, registry.Profile) (credentials.Credential, error) {
+			return credentials.Credential{Username: "robot", Password: credentials.NewSecret(*r.password.Load())}, nil
+		}},
+		Targets: func(context.Context) ([]inject.Target, error) { return []inject.Target{target}, nil },
+		OnPass: func(p kube.Pass) {
+			r.passes.Add(1)
+			if err := errors.Join(p.Err, p.Result.Err()); err != nil {
+				t.Error(err)
+			}
+		},
+	}
+	background(t, r.Start)
+	return r
+}
+
+// ready reports whether the secret is there with the password, and linked.
+func (r *running) ready(t *testing.T, namespace string) bool {
+	t.Helper()
+	s, err := r.Secret(t.Context(), namespace, "regcred")
+	require.NoError(t, err)
+	a, err := r.Account(t.Context(), namespace, "default")
+	require.NoError(t, err)
+	if s == nil || a == nil || !slices.Contains(a.PullSecrets, "regcred") {
+		return false
+	}
+	config, err := pullsecret.Parse(s.Data[pullsecret.SecretKey])
+	require.NoError(t, err)
+	image, err := registry.ParseImage("registry.example.com/app")
+	require.NoError(t, err)
+	matches := config.Match(image)
+	return len(matches) == 1 && matches[0].Credential.Password.Reveal() == *r.password.Load()
+}
+
+func (r *running) becomesReady(t *testing.T, namespace string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return r.ready(t, namespace) }, time.Minute, 20*time.Millisecond)
+}
+
+func (r *running) namespace(t *testing.T, name string) {
+	t.Helper()
+	require.NoError(t, r.CreateNamespace(t.Context(), name, nil))
+	// No controller manager runs that would make it.
+	require.NoError(t, r.WriteAccount(t.Context(), name, injecttest.AccountObject{Name: "default"}))
+}
+
+func TestControllerServesNewNamespaces(t *testing.T) {
+	r := start(t, "fast")
+	r.namespace(t, "fast-0")
+	r.becomesReady(t, "fast-0") // Its watches are up.
+	began := time.Now()
+	r.namespace(t, "fast-1")
+	r.becomesReady(t, "fast-1")
+	t.Logf("served %s after it was made", time.Since(began).Round(time.Millisecond)) // A busy machine says nothing of us.
+}
+
+func TestEnsureReady(t *testing.T) {
+	r := start(t, "gate")
+	ready := make(chan error, 1)
+	go func() { ready <- r.EnsureReady(t.Context(), "gate-1", "default") }()
+	r.namespace(t, "gate-1")
+	require.NoError(t, <-ready)
+	require.True(t, r.ready(t, "gate-1"))
+	require.ErrorIs(t, r.EnsureReady(t.Context(), "default", "default"), inject.ErrNotSelected)
+}
+
+func TestControllerMendsWhatOthersBreak(t *testing.T) {
+	r := start(t, "mend")
+	r.namespace(t, "mend-1")
+	r.becomesReady(t, "mend-1")
+	before, err := r.Secret(t.Context(), "mend-1", "regcred")
+	require.NoError(t, err)
+
+	forged := *before
+	forged.Data = map[string][]byte{pullsecret.SecretKey: []byte(`{"auths":{}}`)}
+	require.NoError(t, r.WriteSecret(t.Context(), "mend-1", forged))
+	r.becomesReady(t, "mend-1")
+	require.NoError(t, r.WriteAccount(t.Context(), "mend-1", injecttest.AccountObject{Name: "default", PullSecrets: []string{"theirs"}}))
+	r.becomesReady(t, "mend-1")
+	a, err := r.Account(t.Context(), "mend-1", "default")
+	require.NoError(t, err)
+	require.Equal(t, []string{"theirs", "regcred"}, a.PullSecrets)
+
+	second := "second"
+	r.password.Store(&second)
+	r.Wake()
+	r.becomesReady(t, "mend-1")
+	after, err := r.Secret(t.Context(), "mend-1", "regcred")
+	require.NoError(t, err)
+	require.Equal(t, before.UID, after.UID, "it is the same secret to a kubelet")
+}
+
+func TestPassWithNothingToDoSendsNoRequest(t *testing.T) {
+	r := start(t, "quiet")
+	for _, name := range []string{"quiet-1", "quiet-2", "quiet-3"} {
+		r.namespace(t, name)
+		r.becomesReady(t, name)
+	}
+	time.Sleep(500 * time.Millisecond) // The last events come back and cause passes of their own.
+	requests, passes := r.requests.Load(), r.passes.Load()
+	for range 10 {
+		r.Wake()
+		require.Eventually(t, func() bool { return r.passes.Load() > passes }, time.Minute, time.Millisecond)
+		passes = r.passes.Load()
+	}
+	require.Equal(t, requests, r.requests.Load())
+}
+
+func TestAddPullSecrets(t *testing.T) {
+	pod := &corev1.PodSpec{ImagePullSecrets: []corev1.LocalObjectReference{{Name: "theirs"}}}
+	require.True(t, kube.AddPullSecrets(pod, "regcred", "theirs"))
+	require.Equal(t, []corev1.LocalObjectReference{{Name: "theirs"}, {Name: "regcred"}}, pod.ImagePullSecrets)
+	require.False(t, kube.AddPullSecrets(pod, "regcred"))
+}

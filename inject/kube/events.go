@@ -1,0 +1,99 @@
+package kube
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/regcred/regcred/inject"
+)
+
+// Events tells of problems by events of Kubernetes, on the secrets and the service accounts that they are about. The
+// same problem is told once an hour, which is how long a cluster keeps an event. Problems of a target in all places have
+// no such object: [Pass.Ready] says them.
+//
+// Set the fields before the first use; it is safe for concurrent use and must not be copied.
+type Events struct {
+	// Record writes an event, without waiting for it. It is required. A recorder of either API does it; of the older one,
+	// which package record of client-go has, and the GetEventRecorderFor of a manager:
+	//
+	//	Record: recorder.Event
+	//
+	// Of events.k8s.io, which package events has, and the GetEventRecorder of a manager of controller-runtime v0.23:
+	//
+	//	Record: func(object runtime.Object, eventType, reason, message string) {
+	//		recorder.Eventf(object, nil, eventType, reason, "Sync", "%s", message)
+	//	}
+	Record func(object runtime.Object, eventType, reason, message string)
+	// Cluster is where the objects are: by it, an event says which service account of that name it is about, and kubectl
+	// describe shows only such events. Nil means that it does not say.
+	Cluster *Cluster
+
+	mu   sync.Mutex
+	told map[told]time.Time
+}
+
+// A told is a problem that was told of.
+type told struct{ kind, namespace, name, reason string }
+
+const tellAgain = time.Hour
+
+// maxNote is what an event takes, in bytes. The API refuses one that is longer:
+// https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+const maxNote = 1024
+
+// Tell tells of the problems of a pass. It sends no request itself, and is made to be called by Controller.OnPass.
+func (e *Events) Tell(p Pass) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	there := make(map[told]bool, len(p.Result.Problems))
+	for _, problem := range p.Result.Problems {
+		if problem.Namespace == "" {
+			continue
+		}
+		key := toldOf(problem)
+		there[key] = true
+		if at, ok := e.told[key]; ok && now.Sub(at) < tellAgain {
+			continue
+		}
+		if e.told == nil {
+			e.told = make(map[told]time.Time)
+		}
+		e.told[key] = now
+		e.Record(e.object(key), corev1.EventTypeWarning, key.reason, shorten(problem.Err.Error(), maxNote))
+	}
+	if p.Err != nil {
+		return // What was not looked at may still be wrong.
+	}
+	for key := range e.told {
+		if !there[key] && (len(p.Namespaces) == 0 || slices.Contains(p.Namespaces, key.namespace)) {
+			delete(e.told, key)
+		}
+	}
+}
+
+func (e *Events) object(key told) *corev1.ObjectReference {
+	object := &corev1.ObjectReference{APIVersion: "v1", Kind: key.kind, Namespace: key.namespace, Name: key.name}
+	if e.Cluster == nil || key.kind != serviceAccount {
+		return object
+	}
+	e.Cluster.start()
+	if a := e.Cluster.accounts.in(key.namespace)[key.name]; a != nil {
+		object.UID = a.UID
+	}
+	return object
+}
+
+const serviceAccount = "ServiceAccount"
+
+func toldOf(p inject.Problem) told {
+	kind := "Secret"
+	if p.Target == "" { // A service account may name the secrets of several targets.
+		kind = serviceAccount
+	}
+	return told{kind, p.Namespace, p.Name, p.Reason()}
+}

@@ -1,0 +1,205 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/pullsecret"
+)
+
+// fieldManager is who wrote, in managedFields.
+const fieldManager = "regcred"
+
+// Apply makes one change by one request; ReplaceSecret needs two, and if the second fails the secret is missing until
+// the next pass.
+func (c *Cluster) Apply(ctx context.Context, change inject.Change) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	c.start()
+	var err error
+	switch change.Action {
+	case inject.CreateSecret:
+		err = c.create(ctx, change)
+	case inject.UpdateSecret:
+		err = c.update(ctx, change)
+	case inject.ReplaceSecret:
+		if err = c.delete(ctx, change); err == nil {
+			err = c.create(ctx, change)
+		}
+	case inject.DeleteSecret:
+		if err = c.delete(ctx, change); apierrors.IsNotFound(err) {
+			err = nil
+		}
+	case inject.LinkAccount:
+		err = c.link(ctx, change)
+	default:
+		err = errors.New("no such action")
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s/%s: %w", change.Action, change.Namespace, change.Name, classify(ctx, change, err))
+	}
+	return nil
+}
+
+func (c *Cluster) create(ctx context.Context, change inject.Change) error {
+	s := change.Secret
+	object := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: change.Namespace, Name: change.Name, Labels: s.Labels, Annotations: s.Annotations},
+		Type:       corev1.SecretType(pullsecret.SecretType),
+		Data:       map[string][]byte{pullsecret.SecretKey: s.Config.Reveal()},
+	}
+	err := c.writeSecret(change, "", func(client typedv1.SecretInterface) (*corev1.Secret, error) {
+		return client.Create(ctx, object, metav1.CreateOptions{FieldManager: fieldManager})
+	})
+	if apierrors.IsAlreadyExists(err) {
+		return c.inTheWay(ctx, change)
+	}
+	return err
+}
+
+// inTheWay says whose the secret is that has the name already.
+func (c *Cluster) inTheWay(ctx context.Context, change inject.Change) error {
+	have, err := c.Client.CoreV1().Secrets(change.Namespace).Get(ctx, change.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return inject.ErrConflict // It went meanwhile.
+	case err != nil:
+		return err
+	case have.Labels[inject.LabelOwner] != change.Owner:
+		return inject.ErrForeign
+	}
+	return inject.ErrConflict
+}
+
+// update writes the secret as the watch has shown it, with what is ours changed. Whatever else it has stays: its version
+// says that the watch has shown all of it, and what is not kept of a secret is read again.
+func (c *Cluster) update(ctx context.Context, change inject.Change) error {
+	have := c.secrets.in(change.Namespace)[change.Name]
+	if have == nil || have.ResourceVersion != change.Version {
+		return inject.ErrConflict
+	}
+	object := have.whole()
+	if have.more {
+		var err error
+		if object, err = c.Client.CoreV1().Secrets(change.Namespace).Get(ctx, change.Name, metav1.GetOptions{}); err != nil {
+			return err
+		}
+		if object.ResourceVersion != change.Version {
+			return inject.ErrConflict
+		}
+	}
+	object.Labels = with(object.Labels, change.Secret.Labels)
+	object.Annotations = with(object.Annotations, change.Secret.Annotations)
+	object.Data = with(object.Data, map[string][]byte{pullsecret.SecretKey: change.Secret.Config.Reveal()})
+	return c.writeSecret(change, change.Version, func(client typedv1.SecretInterface) (*corev1.Secret, error) {
+		return client.Update(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
+	})
+}
+
+func (c *Cluster) writeSecret(change inject.Change, before string, request func(typedv1.SecretInterface) (*corev1.Secret, error)) error {
+	return c.secrets.write(change.Namespace, change.Name, before, func() (*secret, error) {
+		now, err := request(c.Client.CoreV1().Secrets(change.Namespace))
+		if err != nil {
+			return nil, err
+		}
+		return keepSecret(now).(*secret), nil
+	})
+}
+
+func (c *Cluster) delete(ctx context.Context, change inject.Change) error {
+	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &change.Version}}
+	if err := c.Client.CoreV1().Secrets(change.Namespace).Delete(ctx, change.Name, options); err != nil {
+		return err
+	}
+	c.secrets.deleted(change.Namespace, change.Name, change.Version)
+	return nil
+}
+
+// link writes the whole list, which is atomic to Kubernetes, on the condition that the account is what the list was
+// made of.
+func (c *Cluster) link(ctx context.Context, change inject.Change) error {
+	have := c.accounts.in(change.Namespace)[change.Name]
+	if have == nil || have.ResourceVersion != change.Version {
+		return inject.ErrConflict
+	}
+	names, linked := slices.Clone(have.pullSecrets), slices.Clone(have.linked(change.Owner))
+	for _, name := range change.Link {
+		for _, list := range []*[]string{&names, &linked} {
+			if !slices.Contains(*list, name) {
+				*list = append(*list, name)
+			}
+		}
+	}
+	gone := func(name string) bool { return slices.Contains(change.Unlink, name) }
+	names, linked = slices.DeleteFunc(names, gone), slices.DeleteFunc(linked, gone)
+
+	refs := make([]corev1.LocalObjectReference, len(names)) // Not nil: an empty list is written as one.
+	for i, name := range names {
+		refs[i].Name = name
+	}
+	var note any // Null takes the annotation out: RFC 7386.
+	if len(linked) > 0 {
+		note = strings.Join(linked, ",")
+	}
+	patch, err := json.Marshal(map[string]any{
+		"metadata":         map[string]any{"resourceVersion": change.Version, "annotations": map[string]any{inject.LinkedAnnotation(change.Owner): note}},
+		"imagePullSecrets": refs,
+	})
+	if err != nil {
+		return err
+	}
+	return c.accounts.write(change.Namespace, change.Name, change.Version, func() (*account, error) {
+		updated, err := c.Client.CoreV1().ServiceAccounts(change.Namespace).Patch(ctx, change.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+		if err != nil {
+			return nil, err
+		}
+		return keepAccount(updated).(*account), nil
+	})
+}
+
+// classify says in the words of package pullsecret what an error is. An API server does not quote the content of
+// secrets.
+func classify(ctx context.Context, change inject.Change, err error) error {
+	var status apierrors.APIStatus
+	answered := errors.As(err, &status)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	case errors.Is(err, inject.ErrConflict), errors.Is(err, inject.ErrForeign):
+		return err
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return fmt.Errorf("%w: %w", inject.ErrNamespace, err)
+	case apierrors.IsNotFound(err):
+		if details := status.Status().Details; change.Action == inject.CreateSecret || details != nil && details.Kind == "namespaces" {
+			return fmt.Errorf("%w: %w", inject.ErrNamespace, err)
+		}
+		return fmt.Errorf("%w: %w", inject.ErrConflict, err)
+	case apierrors.IsConflict(err):
+		return fmt.Errorf("%w: %w", inject.ErrConflict, err)
+	case !answered, status.Status().Code >= http.StatusInternalServerError, apierrors.IsTooManyRequests(err):
+		return fmt.Errorf("%w: %w", inject.ErrUnavailable, err)
+	}
+	return err
+}
+
+// with returns a map that has what both have, and of what both have, the second's.
+func with[V any](have, ours map[string]V) map[string]V {
+	both := make(map[string]V, len(have)+len(ours))
+	maps.Copy(both, have)
+	maps.Copy(both, ours)
+	return both
+}

@@ -1,0 +1,220 @@
+package inject
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/regcred/regcred/pullsecret"
+)
+
+// A Plan is what a pass would do: see [Syncer.Plan]. It prints as a diff, without secrets.
+type Plan struct {
+	// Changes are sorted by namespace, and within one are in the order in which they would be made.
+	Changes []Change
+	// Problems are what could not be made as it should be.
+	Problems []Problem
+}
+
+// String returns a line for each change and each problem; "" if there are none.
+func (p Plan) String() string {
+	var b strings.Builder
+	for _, c := range p.Changes {
+		fmt.Fprintf(&b, "%s\n", c)
+	}
+	for _, problem := range p.Problems {
+		fmt.Fprintf(&b, "! %s\n", problem.Error())
+	}
+	return b.String()
+}
+
+func (p Plan) sort() {
+	slices.SortStableFunc(p.Changes, func(a, b Change) int { return cmp.Compare(a.Namespace, b.Namespace) })
+	slices.SortStableFunc(p.Problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Target, b.Target))
+	})
+}
+
+// String returns the change in one line, without secrets: "+ team-a/regcred: new; profiles ecr,hub; expires
+// 2026-01-02T15:04:05Z".
+func (c Change) String() string {
+	sign := map[Action]string{CreateSecret: "+", UpdateSecret: "~", ReplaceSecret: "±", DeleteSecret: "-", LinkAccount: "~"}[c.Action]
+	if c.Action != LinkAccount {
+		return fmt.Sprintf("%s secret %s/%s: %s", sign, c.Namespace, c.Name, c.Reason)
+	}
+	var names []string
+	for _, name := range c.Link {
+		names = append(names, "+"+name)
+	}
+	for _, name := range c.Unlink {
+		names = append(names, "-"+name)
+	}
+	return fmt.Sprintf("%s serviceaccount %s/%s: imagePullSecrets %s", sign, c.Namespace, c.Name, strings.Join(names, " "))
+}
+
+// A planner compares what is there with what is wanted. It asks nobody.
+type planner struct {
+	owner            string
+	replaceWrongType bool
+	wants            wants
+	problems         []Problem // Those of the targets, and that of the state.
+	stale            error     // Why the state may be old. Nil means that it is not.
+}
+
+// namespace returns what is to be done in a namespace, in the order of [Action].
+func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
+	if ns.Terminating {
+		return nil, nil // It takes all with it, and nothing can be made in it.
+	}
+	there := make(map[string]*Published, len(ns.Secrets))
+	for i := range ns.Secrets {
+		there[ns.Secrets[i].Name] = &ns.Secrets[i]
+	}
+	var changes []Change
+	var problems []Problem
+	wants := p.wants.in(ns)
+	linkable := make([]*want, 0, len(wants)) // Those whose secret is there, or will be before accounts are changed.
+	kept := make(map[string]bool, len(wants))
+	for _, w := range wants {
+		have := there[w.Name]
+		if w.content == noContent && !w.held {
+			continue // Nothing but anonymous access: there is no need for a secret.
+		}
+		kept[w.Name] = true
+		change, err := p.secret(w, have)
+		if err != nil {
+			problems = append(problems, Problem{Target: w.Name, Namespace: ns.Name, Name: w.Name, Err: err})
+		}
+		if change != nil {
+			change.Namespace = ns.Name
+			change.Secret.Namespace = ns.Name
+			changes = append(changes, *change)
+		}
+		if have != nil && !have.Deleting || change != nil {
+			linkable = append(linkable, w)
+		}
+	}
+	for _, account := range ns.Accounts {
+		if change := p.links(account, linkable, kept); change != nil {
+			change.Namespace = ns.Name
+			changes = append(changes, *change)
+		}
+	}
+	for _, have := range ns.Secrets {
+		if !kept[have.Name] && !have.Deleting {
+			changes = append(changes, Change{Action: DeleteSecret, Owner: p.owner, Namespace: ns.Name, Name: have.Name, Version: have.Version, Reason: "no target wants it here"})
+		}
+	}
+	return changes, problems
+}
+
+// secret returns what is to be done to have what w wants, where there is now have, which may be nil.
+func (p *planner) secret(w *want, have *Published) (*Change, error) {
+	if w.held || have != nil && have.Deleting {
+		return nil, nil
+	}
+	change := &Change{Owner: p.owner, Name: w.Name, Secret: pullsecret.Secret{Name: w.Name, Labels: w.labels, Annotations: w.annotations, Config: w.config}}
+	if have == nil {
+		change.Action, change.Reason = CreateSecret, "new; "+w.contents()
+		return change, nil
+	}
+	change.Version = have.Version
+	if have.Type != pullsecret.SecretType {
+		if !p.replaceWrongType {
+			return nil, fmt.Errorf("%w: it is %s", ErrType, have.Type)
+		}
+		change.Action, change.Reason = ReplaceSecret, "its type is "+have.Type+"; "+w.contents()
+		return change, nil
+	}
+	var reasons []string
+	switch {
+	case have.Content == w.content:
+	case w.older(have, time.Now()):
+		return nil, fmt.Errorf("%w: it was issued at %s", ErrOlder, have.Annotations[AnnotationIssuedAt])
+	case w.annotations[AnnotationIssuedAt] == have.Annotations[AnnotationIssuedAt] && w.annotations[AnnotationProfiles] == have.Annotations[AnnotationProfiles]:
+		reasons = append(reasons, "content differs; "+w.contents())
+	default:
+		reasons = append(reasons, "new credential; "+w.contents())
+	}
+	reasons = append(reasons, missing("label", w.labels, have.Labels)...)
+	if have.Content == w.content {
+		reasons = append(reasons, missing("annotation", w.annotations, have.Annotations)...)
+	}
+	if reasons == nil {
+		return nil, nil
+	}
+	change.Action, change.Reason = UpdateSecret, strings.Join(reasons, "; ")
+	return change, nil
+}
+
+// older reports whether the credential that is published was issued later than the one at hand, for the same profiles,
+// and is still good. It happens when a process that was cut off comes back with what it has in its cache.
+func (w *want) older(have *Published, now time.Time) bool {
+	if have.Content == noContent || have.Annotations[AnnotationProfiles] != w.annotations[AnnotationProfiles] {
+		return false
+	}
+	if expires := instant(have.Annotations[AnnotationExpiresAt]); !expires.IsZero() && !now.Before(expires) {
+		return false
+	}
+	ours, theirs := instant(w.annotations[AnnotationIssuedAt]), instant(have.Annotations[AnnotationIssuedAt])
+	return !ours.IsZero() && ours.Before(theirs)
+}
+
+// instant reads a time of an annotation. Somebody may have written anything there; that is as if nothing was.
+func instant(s string) time.Time {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+func (w *want) contents() string {
+	text := "profiles " + w.annotations[AnnotationProfiles]
+	if at := w.annotations[AnnotationExpiresAt]; at != "" {
+		text += "; expires " + at
+	}
+	return text
+}
+
+// missing names the keys of want that have does not have, or has with another value.
+func missing(what string, want, have map[string]string) []string {
+	var reasons []string
+	for key, value := range want {
+		if got, ok := have[key]; !ok || got != value {
+			reasons = append(reasons, what+" "+key)
+		}
+	}
+	slices.Sort(reasons)
+	return reasons
+}
+
+// links returns what is to be done so that the account names the secrets that it should, and none of the owner's that
+// it should not. Secrets that are kept, but are not linkable now, are left as they are.
+func (p *planner) links(account Account, linkable []*want, kept map[string]bool) *Change {
+	change := &Change{Action: LinkAccount, Owner: p.owner, Name: account.Name, Version: account.Version}
+	wanted := make(map[string]bool, len(linkable))
+	for _, w := range linkable {
+		if w.everywhere || !w.Accounts.Selects(account.Name, account.Labels) {
+			continue
+		}
+		wanted[w.Name] = true
+		if !slices.Contains(account.PullSecrets, w.Name) {
+			change.Link = append(change.Link, w.Name)
+		}
+	}
+	isLinkable := func(name string) bool {
+		return slices.ContainsFunc(linkable, func(w *want) bool { return w.Name == name && !w.everywhere })
+	}
+	for _, name := range account.Linked {
+		if !wanted[name] && (!kept[name] || isLinkable(name)) {
+			change.Unlink = append(change.Unlink, name)
+		}
+	}
+	if change.Link == nil && change.Unlink == nil {
+		return nil
+	}
+	return change
+}

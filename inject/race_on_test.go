@@ -1,0 +1,6 @@
+//go:build race
+
+package inject_test
+
+// raceDetector makes simulations smaller.
+const raceDetector = true

@@ -1,0 +1,168 @@
+package inject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
+)
+
+// What [Syncer.EnsureReady] reports, beside what a [Problem] may be.
+var (
+	// ErrNotSelected is a namespace or a service account that no target selects: it will not get a pull secret.
+	ErrNotSelected = errors.New("no target selects it")
+	// ErrNotYet is something that is not there yet: the namespace, the service account, or the secret.
+	ErrNotYet = errors.New("is not there yet")
+)
+
+// How long EnsureReady waits before it looks again. State costs no request, so this may be short.
+const firstLook, lastLook = 50 * time.Millisecond, time.Second
+
+// EnsureReady is a gate before a workload is published: it returns nil once the pods of a service account can pull. Then
+// each target that selects the namespace has its secret there, not expired, and the account names it; and the images can
+// be pulled, as [Syncer.Check] says. It makes passes over the namespace, as Sync does. An empty account means that the
+// workload names the secrets itself.
+//
+// It waits for what comes by itself: a namespace or an account that somebody is about to create, a conflict, a cluster
+// that does not answer. If ctx ends before that, the error wraps [context.Cause] and what was missing last. All else is
+// returned at once: [ErrNotSelected], [ErrForeign], [ErrType], a credential that cannot be had while none is published,
+// an image that cannot be pulled.
+func (s *Syncer) EnsureReady(ctx context.Context, targets []Target, namespace, account string, images ...string) error {
+	place := namespace
+	if account != "" {
+		place += "/" + account
+	}
+	for wait := firstLook; ; wait = min(2*wait, lastLook) {
+		profiles, err := s.ready(ctx, targets, namespace, account)
+		if err == nil && len(images) > 0 {
+			if err = s.proven(ctx, profiles, images); err == nil {
+				// Where the published credential is refused, the check got a new one, which is to be published too.
+				_, err = s.ready(ctx, targets, namespace, account)
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil && comesByItself(err) {
+			select {
+			case <-time.After(wait):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		if ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		return fmt.Errorf("pull secrets for %s are not ready: %w", place, err)
+	}
+}
+
+func comesByItself(err error) bool {
+	return errors.Is(err, ErrNotYet) || errors.Is(err, ErrConflict) || errors.Is(err, ErrUnavailable)
+}
+
+func (s *Syncer) proven(ctx context.Context, profiles []registry.Profile, images []string) error {
+	if s.Check == nil {
+		return errors.New("images are named, and Syncer.Check is not set")
+	}
+	return s.Check(ctx, profiles, images)
+}
+
+// ready makes a pass over the namespace, and returns the profiles whose credentials its pods have then.
+func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account string) ([]registry.Profile, error) {
+	result, err := s.Sync(ctx, targets, namespace)
+	if err != nil {
+		return nil, err
+	}
+	p, state, err := s.plan(ctx, targets, []string{namespace})
+	if err != nil {
+		return nil, err
+	}
+	if len(state) == 0 {
+		return nil, p.unseen(fmt.Errorf("namespace %s %w", namespace, ErrNotYet))
+	}
+	ns := state[0]
+	if ns.Terminating {
+		return nil, fmt.Errorf("%w: %s is terminating", ErrNamespace, namespace)
+	}
+	problems := slices.Concat(p.problems, result.Problems)
+	var profiles []registry.Profile
+	for _, w := range p.wants.in(ns) {
+		if w.everywhere {
+			continue
+		}
+		opens, err := w.opens(ns, account)
+		if err != nil {
+			return nil, because(p.unseen(err), problems, func(p Problem) bool {
+				return p.Target == w.Name || p.Namespace == namespace && p.Name == account
+			})
+		}
+		if opens {
+			profiles = append(profiles, w.Profiles...)
+		}
+	}
+	if profiles == nil {
+		return nil, because(ErrNotSelected, p.problems, func(Problem) bool { return true })
+	}
+	return profiles, nil
+}
+
+// unseen says of what is not there yet that it may be, where that would not be seen.
+func (p *planner) unseen(err error) error {
+	if p.stale != nil && errors.Is(err, ErrNotYet) {
+		return fmt.Errorf("%w; %w", err, p.stale)
+	}
+	return err
+}
+
+// because returns the problems that are about it in place of an error that only says what is missing.
+func because(err error, problems []Problem, about func(Problem) bool) error {
+	var causes []error
+	for _, p := range problems {
+		if about(p) {
+			causes = append(causes, p)
+		}
+	}
+	if causes == nil {
+		return err
+	}
+	return errors.Join(causes...)
+}
+
+// opens reports whether the pods of the account get what w wants in the namespace. The error says what is missing.
+func (w *want) opens(ns Namespace, account string) (bool, error) {
+	linked := true
+	if account != "" {
+		i := slices.IndexFunc(ns.Accounts, func(a Account) bool { return a.Name == account })
+		if i < 0 {
+			return false, fmt.Errorf("service account %s %w", account, ErrNotYet)
+		}
+		if a := ns.Accounts[i]; !w.Accounts.Selects(a.Name, a.Labels) {
+			return false, nil
+		} else {
+			linked = slices.Contains(a.PullSecrets, w.Name)
+		}
+	}
+	if w.content == noContent && !w.held {
+		return true, nil // Nothing but anonymous access.
+	}
+	i := slices.IndexFunc(ns.Secrets, func(have Published) bool { return have.Name == w.Name })
+	if i < 0 || ns.Secrets[i].Deleting {
+		return false, fmt.Errorf("secret %s %w", w.Name, ErrNotYet)
+	}
+	have := ns.Secrets[i]
+	expires := instant(have.Annotations[AnnotationExpiresAt])
+	switch {
+	case have.Type != pullsecret.SecretType:
+		return false, fmt.Errorf("%w: secret %s is %s", ErrType, w.Name, have.Type)
+	case !expires.IsZero() && !time.Now().Before(expires):
+		return false, fmt.Errorf("secret %s expired at %s", w.Name, expires.Format(time.RFC3339))
+	case !linked:
+		return false, fmt.Errorf("secret %s in service account %s %w", w.Name, account, ErrNotYet)
+	}
+	return true, nil
+}

@@ -1,0 +1,123 @@
+package inject_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/inject"
+)
+
+// unnamed is a cluster that knows no UIDs.
+type unnamed struct{ inject.Cluster }
+
+func (u unnamed) State(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error) {
+	state, err := u.Cluster.State(ctx, scope)
+	for i := range state {
+		state[i].UID = ""
+	}
+	return state, err
+}
+
+// anew makes a namespace again, with nothing in it but an account.
+func (w *world) anew(name string) {
+	w.t.Helper()
+	w.RemoveNamespace(name)
+	require.NoError(w.t, w.CreateNamespace(w.t.Context(), name, nil))
+}
+
+// No pass sees that the namespace is gone in between.
+func TestNamespaceMadeAnewUnseenIsNoFight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a")
+		tg := target("one", profile("ecr"))
+		for range 5 {
+			w.clean(tg)
+			w.anew("a")
+			require.Len(t, w.clean(tg).Changed, 2)
+		}
+	})
+}
+
+func TestFightEndsWithItsNamespace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a")
+		tg := target("one", profile("ecr"))
+		w.clean(tg)
+		for range 2 {
+			require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
+			w.sync(tg)
+		}
+		require.ErrorIs(t, w.sync(tg).Err(), inject.ErrContested)
+		w.anew("a")
+		require.Len(t, w.clean(tg).Changed, 2)
+		// In the new one, it begins as any other does.
+		require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
+		require.Len(t, w.clean(tg).Changed, 1)
+		require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
+		require.ErrorIs(t, w.sync(tg).Err(), inject.ErrContested)
+	})
+}
+
+// A change fails in one namespace. Another of that name does not wait for it.
+func TestFailureEndsWithItsNamespace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a")
+		tg := target("one", profile("ecr"))
+		quota := errors.New("exceeded quota")
+		w.Before = func(context.Context, inject.Change) error { return quota }
+		require.ErrorIs(t, w.sync(tg).Err(), quota)
+		w.Before = nil
+		require.ErrorIs(t, w.sync(tg).Err(), quota, "it is too early to try again")
+		w.anew("a")
+		require.Len(t, w.clean(tg).Changed, 2)
+	})
+}
+
+// It happens in the middle of a pass, which then reads the namespace again.
+func TestFightEndsWithItsNamespaceDuringAPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a")
+		one, two := target("one", profile("ecr")), target("two", profile("hub"))
+		w.clean(one)
+		require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
+		w.clean(one)
+		require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
+		require.ErrorIs(t, w.sync(one).Err(), inject.ErrContested)
+		var once sync.Once
+		w.Before = func(context.Context, inject.Change) (err error) {
+			once.Do(func() {
+				w.anew("a")
+				err = inject.ErrConflict
+			})
+			return err
+		}
+		require.Len(t, w.clean(one, two).Changed, 3)
+	})
+}
+
+// Without UIDs, it is seen only if a pass finds that the namespace is gone.
+func TestNamespaceWithoutUIDIsForgottenWhenItIsGone(t *testing.T) {
+	for name, scope := range map[string][]string{"all namespaces": nil, "that one": {"a"}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "a", "b")
+				w.syncer.Cluster = unnamed{w.Cluster}
+				tg := target("one", profile("ecr"))
+				w.clean(tg)
+				for range 5 {
+					w.RemoveNamespace("a")
+					result, err := w.syncer.Sync(t.Context(), []inject.Target{tg}, scope...)
+					require.NoError(t, err)
+					require.NoError(t, result.Err())
+					require.NoError(t, w.CreateNamespace(t.Context(), "a", nil))
+					require.Len(t, w.clean(tg).Changed, 2)
+				}
+			})
+		})
+	}
+}

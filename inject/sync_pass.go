@@ -1,0 +1,254 @@
+package inject
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A pass is one call of Sync, from the first change on.
+type pass struct {
+	*Syncer
+	planner *planner
+	stop    context.CancelCauseFunc // Cuts the pass short.
+
+	unanswered atomic.Int32 // How many changes in a row the cluster did not answer.
+
+	mu     sync.Mutex // Guards result.
+	result Result
+}
+
+// unansweredMax is after how many changes in a row that a cluster did not answer a pass gives up. One alone says nothing of
+// the others: an admission webhook may fail for one namespace.
+const unansweredMax = 10
+
+// rounds is how often a namespace is read and planned anew in one pass because something in it changed meanwhile.
+const rounds = 4
+
+// settle makes the changes in all namespaces, several namespaces at once. Its error is that the pass was cut short.
+func (s *Syncer) settle(ctx context.Context, p *planner, state []Namespace) (Result, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	w := &pass{Syncer: s, planner: p, stop: stop}
+	for _, problem := range p.problems {
+		w.problem(problem)
+	}
+
+	var working sync.WaitGroup
+	places := make(chan struct{}, s.concurrency())
+	for _, ns := range state {
+		// Most passes find nothing to do: that is seen here, without a goroutine.
+		changes, problems := p.namespace(ns)
+		if len(changes) == 0 {
+			w.settled(ns, problems)
+			continue
+		}
+		places <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		working.Go(func() {
+			defer func() { <-places }()
+			w.namespace(ctx, ns.Name)
+		})
+	}
+	working.Wait()
+	if ctx.Err() != nil {
+		w.result.NextAt = s.pace.unavailable(time.Now()) // Nothing else can be done before.
+		return w.result, context.Cause(ctx)
+	}
+	return w.result, nil
+}
+
+func (s *Syncer) concurrency() int {
+	if s.Concurrency > 0 {
+		return s.Concurrency
+	}
+	return defaultConcurrency
+}
+
+// namespace works on one namespace until it is as it should be, or will not be in this pass. Another pass may have
+// worked there since the state was read, so it reads it anew, and no other does meanwhile.
+func (w *pass) namespace(ctx context.Context, name string) {
+	defer w.busy.lock(name)()
+	for round := 1; ; round++ {
+		state, err := w.Cluster.State(ctx, Scope{w.planner.owner, []string{name}})
+		if err != nil && !errors.Is(err, ErrStale) { // That one is reported already, or will be by the next pass.
+			w.stop(err)
+			return
+		}
+		if len(state) == 0 {
+			return // The namespace is gone.
+		}
+		changes, problems := w.planner.namespace(state[0])
+		failed, conflict := w.apply(ctx, state[0].UID, changes)
+		if ctx.Err() != nil {
+			return
+		}
+		problems = append(problems, failed...)
+		if conflict == nil {
+			w.settled(state[0], problems)
+			return
+		}
+		if round == rounds {
+			conflict.RetryAt = time.Now().Add(firstRetry)
+			w.settled(state[0], append(problems, *conflict))
+			return
+		}
+		// A watch may need a moment to deliver what was in the way.
+		select {
+		case <-time.After(time.Duration(round*round) * 20 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// apply makes the changes of the namespace of that UID one after the other, and leaves out those that need one that
+// failed. It returns what failed, and apart from that a conflict, if there was one.
+func (w *pass) apply(ctx context.Context, uid string, changes []Change) (failed []Problem, conflict *Problem) {
+	var missing []string // Secrets that could not be created.
+	unlinked := true     // An account that could not be changed may name a secret that is to go.
+	for _, c := range changes {
+		if c.Action == LinkAccount {
+			c.Link = slices.DeleteFunc(slices.Clone(c.Link), func(name string) bool { return slices.Contains(missing, name) })
+			if len(c.Link)+len(c.Unlink) == 0 {
+				continue
+			}
+		}
+		if c.Action == DeleteSecret && !unlinked {
+			continue
+		}
+		problem := w.change(ctx, uid, c)
+		if problem == nil {
+			continue
+		}
+		switch err := problem.Err; {
+		case ctx.Err() != nil, errors.Is(err, ErrNamespace):
+			return nil, nil
+		case errors.Is(err, ErrConflict):
+			conflict = problem
+		default:
+			failed = append(failed, *problem)
+		}
+		switch c.Action {
+		case CreateSecret, ReplaceSecret:
+			missing = append(missing, c.Name)
+		case LinkAccount:
+			unlinked = unlinked && len(c.Unlink) == 0
+		}
+	}
+	return failed, conflict
+}
+
+// change makes one change, if it is not too early for it.
+func (w *pass) change(ctx context.Context, uid string, c Change) *Problem {
+	problem := &Problem{Namespace: c.Namespace, Name: c.Name}
+	if c.Action != LinkAccount {
+		problem.Target = c.Name
+	}
+	if until, err := w.pace.wait(c, uid, time.Now()); err != nil {
+		problem.Err, problem.RetryAt = err, until
+		return problem
+	}
+	err := w.Cluster.Apply(ctx, c)
+	if w.OnChange != nil {
+		w.OnChange(c, err)
+	}
+	if !errors.Is(err, ErrUnavailable) {
+		w.unanswered.Store(0)
+	} else if w.unanswered.Add(1) == unansweredMax {
+		w.stop(err)
+	}
+	if err == nil {
+		w.pace.done(c, uid, nil, time.Now())
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.result.Changed = append(w.result.Changed, c)
+		return nil
+	}
+	problem.Err = err
+	for _, special := range []error{ErrConflict, ErrNamespace, context.Cause(ctx)} {
+		if special != nil && errors.Is(err, special) {
+			return problem
+		}
+	}
+	problem.RetryAt = w.pace.done(c, uid, err, time.Now())
+	return problem
+}
+
+// settled records how the namespace is now, as far as the pass could bring it, and when to come back to it.
+func (w *pass) settled(ns Namespace, problems []Problem) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range problems {
+		w.add(p)
+	}
+	stays := func(name string) bool { // What is there could not be changed.
+		return slices.ContainsFunc(problems, func(p Problem) bool { return p.Target != "" && p.Name == name })
+	}
+	for _, want := range w.planner.wants.in(ns) {
+		if want.everywhere && !want.Namespaces.Selects(ns.Name, ns.Labels) {
+			continue
+		}
+		w.result.NextAt = earlier(w.result.NextAt, want.renewAt)
+		expires := want.config.ExpiresAt()
+		if want.held || stays(want.Name) {
+			expires = time.Time{}
+			if i := slices.IndexFunc(ns.Secrets, func(have Published) bool { return have.Name == want.Name }); i >= 0 {
+				expires = instant(ns.Secrets[i].Annotations[AnnotationExpiresAt])
+			}
+		}
+		w.result.ExpiresAt = earlier(w.result.ExpiresAt, expires)
+	}
+}
+
+func (w *pass) problem(p Problem) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.add(p)
+}
+
+// add records a problem, and comes back when it may have gone. The caller holds mu, or is alone.
+func (w *pass) add(p Problem) {
+	w.result.Problems = append(w.result.Problems, p)
+	w.result.NextAt = earlier(w.result.NextAt, p.RetryAt)
+}
+
+// busy is which namespaces are worked on. The zero busy is ready to use.
+type busy struct {
+	mu    sync.Mutex
+	locks map[string]*lock
+}
+
+type lock struct {
+	sync.Mutex
+	users int
+}
+
+// lock waits until nobody else works on the namespace, and returns what ends it.
+func (b *busy) lock(name string) func() {
+	b.mu.Lock()
+	if b.locks == nil {
+		b.locks = make(map[string]*lock)
+	}
+	l := b.locks[name]
+	if l == nil {
+		l = &lock{}
+		b.locks[name] = l
+	}
+	l.users++
+	b.mu.Unlock()
+	l.Lock()
+	return func() {
+		l.Unlock()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(b.locks, name)
+		}
+	}
+}

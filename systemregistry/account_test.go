@@ -1,0 +1,88 @@
+package systemregistry_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers/system"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/systemregistry"
+)
+
+// A robot's life, as an admin's program leads it through the API: what it may do at each step shows at the next pull.
+func TestLifeOfARobot(t *testing.T) {
+	r := start(t, systemregistry.Server{})
+	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
+	call := func(method, path, body string, want int) (answer struct{ Name, Secret, Key string }) {
+		t.Helper()
+		resp, text := r.do(t, method, "/api/v1/accounts"+path, body, basic("root", password("root")), asJSON)
+		require.Equal(t, want, resp.StatusCode, text)
+		if text != "" {
+			require.NoError(t, json.Unmarshal([]byte(text), &answer))
+		}
+		return answer
+	}
+	const name = "team+ci"
+	query := "?name=" + url.QueryEscape(name)
+	pulls := func(secret credentials.Secret) bool {
+		_, err := r.tryToken(t, name, secret, "repository:team/app:pull")
+		return err == nil && r.pull(t, name, secret, "team/app", "1") == http.StatusOK
+	}
+
+	made := call("POST", "", `{"name":"ci","robot":true,"tenant":"team","rules":[{"repositories":"team/**","actions":["pull"]}]}`, 201)
+	require.Equal(t, name, made.Name)
+	first := credentials.NewSecret(made.Secret)
+	require.True(t, pulls(first))
+	call("POST", "", `{"name":"ci","robot":true,"tenant":"team"}`, 409)
+
+	second := credentials.NewSecret(call("POST", "/secret"+query, `{}`, 201).Secret)
+	require.False(t, pulls(first), "the secret before")
+	require.True(t, pulls(second))
+
+	call("PUT", query, `{"rules":[{"repositories":"team/other","actions":["pull"]}]}`, 200)
+	require.False(t, pulls(second), "without the right")
+	call("PUT", query, `{"rules":[{"repositories":"team/app","actions":["pull"]}],"description":"of the pipeline"}`, 200)
+	require.True(t, pulls(second))
+
+	minted, err := system.Provider{}.Credential(t.Context(), registry.Profile{
+		Name: "p", Kind: registry.System, Endpoint: r.Host + "/team",
+		Login: credentials.Login{Fields: map[string]credentials.Secret{
+			"key": credentials.NewSecret(call("POST", "/key"+query, "", 201).Key),
+		}},
+	})
+	require.NoError(t, err)
+	require.True(t, pulls(minted.Password))
+	call("PUT", query, `{"keys":["another"]}`, 200)
+	require.False(t, pulls(minted.Password), "without the key")
+	require.True(t, pulls(second), "its secret has nothing to do with keys")
+
+	call("PUT", query, `{"disabled":true}`, 200)
+	require.False(t, pulls(second), "while disabled")
+	call("PUT", query, `{"disabled":false,"expiresAt":"2001-01-01T00:00:00Z"}`, 200)
+	require.False(t, pulls(second), "after its end")
+	call("PUT", query, `{"expiresAt":"0001-01-01T00:00:00Z"}`, 200)
+	require.True(t, pulls(second), "without an end")
+	call("DELETE", query, "", 204)
+	require.False(t, pulls(second), "after it was deleted")
+	call("DELETE", query, "", 404)
+}
+
+func TestOwnPassword(t *testing.T) {
+	r := start(t, systemregistry.Server{})
+	change := func(body string) int {
+		resp, _ := r.do(t, "POST", "/api/v1/accounts/secret?name=ann", body, basic("ann", password("ann")), asJSON)
+		return resp.StatusCode
+	}
+	require.Equal(t, http.StatusUnauthorized, change(`{"current":"a wrong one","password":"another password"}`))
+	require.Equal(t, http.StatusBadRequest, change(`{"current":"password of ann","password":"short"}`))
+	require.Equal(t, http.StatusCreated, change(`{"current":"password of ann","password":"another password"}`))
+	_, err := r.tryToken(t, "ann", password("ann"))
+	require.Error(t, err)
+	_, err = r.tryToken(t, "ann", credentials.NewSecret("another password"))
+	require.NoError(t, err)
+}

@@ -1,0 +1,226 @@
+package accounts
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers/system"
+	"github.com/regcred/regcred/systemregistry/store"
+)
+
+// What the methods of a [Book] report, beside errors of its store.
+var (
+	// ErrNotFound is an account that does not exist.
+	ErrNotFound = errors.New("account not found")
+	// ErrExists is an account that exists already.
+	ErrExists = errors.New("account exists")
+	// ErrInvalid is an account or password that cannot be.
+	ErrInvalid = errors.New("account is not valid")
+	// ErrRefused is a name and password that are not those of an active account. It does not say which of it is wrong.
+	ErrRefused = errors.New("wrong name or password")
+)
+
+// A Book keeps accounts. It is safe for concurrent use, and must not be copied.
+type Book struct {
+	// Store is where they are kept. It must be set.
+	Store store.Store
+	// PasswordCost is bcrypt's cost of the passwords that are set, from 4 to 31; each step doubles the time of a login.
+	// Zero means 10, about 50 ms.
+	PasswordCost int
+
+	decoded decoded
+}
+
+// Account returns the account, or [ErrNotFound].
+func (b *Book) Account(ctx context.Context, name string) (Account, error) {
+	r, err := b.read(ctx, name)
+	return r.Account, err
+}
+
+func (b *Book) read(ctx context.Context, name string) (record, error) {
+	e, err := b.Store.Get(ctx, prefix+name)
+	if errors.Is(err, store.ErrNotFound) {
+		return record{}, fmt.Errorf("%w: %s", ErrNotFound, name)
+	}
+	if err != nil {
+		return record{}, fmt.Errorf("read account %s: %w", name, err)
+	}
+	return b.decoded.decode(e)
+}
+
+func (b *Book) write(ctx context.Context, r record) error {
+	if err := r.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	value, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("write account %s: %w", r.Name, err)
+	}
+	_, err = b.Store.Put(ctx, prefix+r.Name, value, r.version)
+	if errors.Is(err, store.ErrConflict) && r.version == 0 {
+		return fmt.Errorf("%w: %s", ErrExists, r.Name)
+	}
+	if err != nil {
+		return fmt.Errorf("write account %s: %w", r.Name, err)
+	}
+	return nil
+}
+
+// All yields the accounts by name; an error is the last thing that it yields.
+func (b *Book) All(ctx context.Context) iter.Seq2[Account, error] {
+	return func(yield func(Account, error) bool) {
+		for e, err := range b.Store.List(ctx, prefix) {
+			var r record
+			if err == nil {
+				r, err = decode(e)
+			}
+			if !yield(r.Account, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Create makes a person's account with the password, of 8 to 72 bytes. It fails with [ErrExists] or [ErrInvalid].
+func (b *Book) Create(ctx context.Context, a Account, password credentials.Secret) error {
+	if a.Robot() {
+		return fmt.Errorf("%w: %s is the name of a robot", ErrInvalid, a.Name)
+	}
+	if err := a.Validate(); err != nil { // Before the hash, which takes its time.
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	hash, err := b.hash(password)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	a.CreatedAt, a.Epoch, a.version = time.Now().UTC(), rand.Text(), 0
+	return b.write(ctx, record{a, hash})
+}
+
+// CreateRobot makes a robot's account and returns its secret, which is not kept and cannot be asked for again. It fails
+// with [ErrExists] or [ErrInvalid].
+func (b *Book) CreateRobot(ctx context.Context, a Account) (credentials.Secret, error) {
+	if !a.Robot() {
+		return credentials.Secret{}, fmt.Errorf("%w: %s is not the name of a robot", ErrInvalid, a.Name)
+	}
+	secret, hash := newRobotSecret()
+	a.CreatedAt, a.Epoch, a.version = time.Now().UTC(), rand.Text(), 0
+	if err := b.write(ctx, record{a, hash}); err != nil {
+		return credentials.Secret{}, err
+	}
+	return secret, nil
+}
+
+// Delete removes the account, or fails with [ErrNotFound]. Tokens that it has are worth nothing from then on.
+func (b *Book) Delete(ctx context.Context, name string) error {
+	err := b.Store.Delete(ctx, prefix+name)
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("%w: %s", ErrNotFound, name)
+	}
+	if err != nil {
+		return fmt.Errorf("delete account %s: %w", name, err)
+	}
+	return nil
+}
+
+// Update changes the account, but for its name, its time of creation and its epoch. Two updates at once both take
+// effect: change may be called again, on what the other one left.
+func (b *Book) Update(ctx context.Context, name string, change func(*Account) error) error {
+	return b.update(ctx, name, func(r *record) error {
+		kept := r.Account
+		err := change(&r.Account)
+		r.Name, r.CreatedAt, r.Epoch, r.version = kept.Name, kept.CreatedAt, kept.Epoch, kept.version
+		return err
+	})
+}
+
+// updateTries is far above the number of updates of one account that are ever under way at once.
+const updateTries = 20
+
+func (b *Book) update(ctx context.Context, name string, change func(*record) error) error {
+	var err error
+	for range updateTries {
+		var r record
+		if r, err = b.read(ctx, name); err != nil {
+			return err
+		}
+		if err := change(&r); err != nil {
+			return err
+		}
+		if err = b.write(ctx, r); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return err
+}
+
+// SetPassword gives a person's account a new password.
+func (b *Book) SetPassword(ctx context.Context, name string, password credentials.Secret) error {
+	hash, err := b.hash(password)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return b.update(ctx, name, func(r *record) error {
+		if r.Robot() {
+			return fmt.Errorf("%w: %s is a robot", ErrInvalid, name)
+		}
+		r.Hash, r.Epoch = hash, rand.Text()
+		return nil
+	})
+}
+
+// NewSecret gives a robot a new secret and returns it. The one before is worth nothing from then on.
+func (b *Book) NewSecret(ctx context.Context, name string) (credentials.Secret, error) {
+	secret, hash := newRobotSecret()
+	err := b.update(ctx, name, func(r *record) error {
+		if !r.Robot() {
+			return fmt.Errorf("%w: %s is not a robot", ErrInvalid, name)
+		}
+		r.Hash, r.Epoch = hash, rand.Text()
+		return nil
+	})
+	if err != nil {
+		return credentials.Secret{}, err
+	}
+	return secret, nil
+}
+
+// AddKey makes a key that mints logins for the account, as [system.Provider] does, and returns its text, which is not
+// kept: it goes into a profile's login. Service is the name of the registry that tokens are meant for. The key stays
+// good until it is removed from the account's Keys.
+func (b *Book) AddKey(ctx context.Context, name, service string) (credentials.Secret, error) {
+	key := system.NewKey(name, service)
+	err := b.update(ctx, name, func(r *record) error {
+		r.Keys = append(slices.Clone(r.Keys), Key{ID: key.ID, Public: key.Public(), CreatedAt: time.Now().UTC()})
+		return nil
+	})
+	if err != nil {
+		return credentials.Secret{}, err
+	}
+	return key.Encode(), nil
+}
+
+// Verify returns the account if the password is its password and it is active, or [ErrRefused]; other errors mean that
+// it could not find out. For a person it takes some computing, see PasswordCost, also where there is no such account.
+func (b *Book) Verify(ctx context.Context, name string, password credentials.Secret) (Account, error) {
+	r, err := b.read(ctx, name)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Account{}, err
+	}
+	robot := strings.Contains(name, "+")
+	if err != nil {
+		r.Hash = b.dummyHash()
+	}
+	if !matches(robot, r.Hash, password) || err != nil || !r.Active(time.Now()) {
+		return Account{}, ErrRefused
+	}
+	return r.Account, nil
+}

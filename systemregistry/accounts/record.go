@@ -1,0 +1,62 @@
+package accounts
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/regcred/regcred/systemregistry/store"
+)
+
+// prefix is that of all keys of accounts in the store.
+const prefix = "account/"
+
+// A record is an account as it is stored.
+type record struct {
+	Account
+	Hash []byte `json:"hash"`
+}
+
+func decode(e store.Entry) (record, error) {
+	var r record
+	if err := json.Unmarshal(e.Value, &r); err != nil {
+		return record{}, fmt.Errorf("read account %s: %w", strings.TrimPrefix(e.Key, prefix), err)
+	}
+	r.version = e.Version
+	return r, nil
+}
+
+// decoded remembers what entries say, for each request of a client asks for its account, and decoding it would be most
+// of the work. It decides nothing: the store is asked each time, and an entry that changed has another version. The zero
+// decoded is ready to use.
+type decoded struct {
+	mu      sync.Mutex
+	records map[uint64]record // By version, which a store gives out once.
+}
+
+// maxDecoded bounds the memory, at a few MB.
+const maxDecoded = 4096
+
+func (d *decoded) decode(e store.Entry) (record, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r, ok := d.records[e.Version]
+	if !ok {
+		var err error
+		if r, err = decode(e); err != nil {
+			return record{}, err
+		}
+		if d.records == nil || len(d.records) >= maxDecoded {
+			d.records = make(map[uint64]record) // What is needed comes back at once.
+		}
+		d.records[e.Version] = r
+	}
+	// The caller may change what it gets.
+	r.Rules, r.Keys = slices.Clone(r.Rules), slices.Clone(r.Keys)
+	for i := range r.Rules {
+		r.Rules[i].Actions = slices.Clone(r.Rules[i].Actions)
+	}
+	return r, nil
+}

@@ -1,0 +1,70 @@
+package systemregistry
+
+import (
+	"net/http"
+
+	"github.com/distribution/distribution/v3/registry/api/errcode"
+
+	"github.com/regcred/regcred/systemregistry/internal/gate"
+)
+
+// answer is a response that is watched, and whose refusal can be put into better words than distribution has for it.
+type answer struct {
+	http.ResponseWriter
+	note gate.Note
+	// refusal stands in for an answer of distribution that says that something failed. It is not read once the header
+	// is out.
+	refusal error
+
+	status   int
+	sent     int64
+	replaced bool
+}
+
+// Unwrap is for [http.ResponseController].
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+func (a *answer) WriteHeader(status int) {
+	if a.replaced || a.status != 0 && a.status >= 200 {
+		return
+	}
+	if a.note.Err != nil && a.refusal == nil {
+		a.refusal = errcode.ErrorCodeUnavailable.WithMessage("accounts cannot be read")
+	}
+	if status >= 400 && a.refusal != nil {
+		a.replaced = true
+		a.status = a.serve(a.refusal)
+		return
+	}
+	a.status = status
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// serve writes the refusal past this answer, and returns its status.
+func (a *answer) serve(refusal error) int {
+	h := a.Header()
+	for _, name := range []string{"Content-Length", "Docker-Content-Digest", "Www-Authenticate"} {
+		h.Del(name)
+	}
+	status := http.StatusInternalServerError
+	if coder, ok := refusal.(errcode.ErrorCoder); ok { //nolint:errorlint // Made here.
+		status = coder.ErrorCode().Descriptor().HTTPStatusCode
+	}
+	if status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "5")
+	}
+	_ = errcode.ServeJSON(a.ResponseWriter, refusal) // The client has left if this fails.
+	return status
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if a.status == 0 {
+		a.WriteHeader(http.StatusOK)
+	}
+	if a.replaced {
+		return len(p), nil
+	}
+	n, err := a.ResponseWriter.Write(p)
+	a.sent += int64(n)
+	return n, err
+}

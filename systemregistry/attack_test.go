@@ -1,0 +1,192 @@
+package systemregistry_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/systemregistry"
+	"github.com/regcred/regcred/systemregistry/accounts"
+	"github.com/regcred/regcred/systemregistry/images"
+)
+
+const catalogPath = "/v2/_catalog"
+
+// Two tenants, each with an image. Mallory is of the tenant "evil" and has all rights there. Whatever she asks for of
+// "team", she does not get, and learns no more than of what does not exist.
+func TestAttacks(t *testing.T) {
+	r := start(t, systemregistry.Server{Dir: t.TempDir(), Policies: []images.Policy{{Repositories: "team/fixed", Immutable: true}}})
+	r.person(t, "mallory", "evil", rule("evil/**", "pull", "push", "delete"))
+	robot, secret := r.robot(t, "evil", "puller", rule("evil/app", "pull"))
+	manifest := r.push(t, "ann", password("ann"), "team/app", "1", "secret layer")
+	r.push(t, "ann", password("ann"), "team/fixed", "1", "layer")
+	r.push(t, "mallory", password("mallory"), "evil/app", "1", "layer")
+	layer := digestOf("secret layer")
+
+	all := "repository:evil/app:pull,push,delete"
+	greedy := r.token(t, "mallory", password("mallory"), all, "repository:team/app:pull,push,delete,*", "repository:team/app:*",
+		"repository:**:*", "repository:*:*", "registry:catalog:*", "repository:evil/../team/app:pull", "repository(plugin):team/app:pull")
+	pullOnly := r.token(t, robot, secret, "repository:evil/app:pull,push,delete,*")
+	login := func(name string, secret credentials.Secret) func(*http.Request) { return basic(name, secret) }
+	nobody := func(*http.Request) {}
+	mount := func(repository, from string) string {
+		return "/v2/" + repository + "/blobs/uploads/?" + url.Values{"mount": {layer}, "from": {from}}.Encode()
+	}
+
+	tests := map[string]struct {
+		method, path, body string
+		login              func(*http.Request)
+		want               int
+	}{
+		"read by tag":                       {"GET", "/v2/team/app/manifests/1", "", bearer(greedy), 401},
+		"read by digest":                    {"GET", "/v2/team/app/manifests/" + manifest, "", bearer(greedy), 401},
+		"read a layer":                      {"GET", "/v2/team/app/blobs/" + layer, "", bearer(greedy), 401},
+		"read what does not exist":          {"GET", "/v2/team/none/manifests/1", "", bearer(greedy), 401},
+		"read a digest through one's own":   {"GET", "/v2/evil/app/manifests/" + manifest, "", bearer(greedy), 404},
+		"read a layer through one's own":    {"GET", "/v2/evil/app/blobs/" + layer, "", bearer(greedy), 404},
+		"ask for a layer through one's own": {"HEAD", "/v2/evil/app/blobs/" + layer, "", bearer(greedy), 404},
+		"list tags":                         {"GET", "/v2/team/app/tags/list", "", bearer(greedy), 401},
+		"list all repositories":             {"GET", catalogPath, "", bearer(greedy), 401},
+		"mount another tenant's layer":      {"POST", mount("evil/app", "team/app"), "", bearer(greedy), 401},
+		"mount into another tenant":         {"POST", mount("team/app", "evil/app"), "", bearer(greedy), 401},
+		"mount by a path that climbs":       {"POST", mount("evil/app", "evil/../team/app"), "", bearer(greedy), 401},
+		"mount with two sources":            {"POST", mount("evil/app", "team/app") + "&from=evil/app", "", bearer(greedy), 401},
+		"push":                              {"PUT", "/v2/team/app/manifests/1", "{}", bearer(greedy), 401},
+		"start an upload":                   {"POST", "/v2/team/app/blobs/uploads/", "", bearer(greedy), 401},
+		"delete a tag":                      {"DELETE", "/v2/team/app/manifests/1", "", bearer(greedy), 401},
+		"ask whether a tag is immutable":    {"PUT", "/v2/team/fixed/manifests/1", "{}", bearer(greedy), 401},
+		"delete an immutable tag":           {"DELETE", "/v2/team/fixed/manifests/1", "", bearer(greedy), 401},
+		"push with a robot that may pull":   {"POST", "/v2/evil/app/blobs/uploads/", "", bearer(pullOnly), 401},
+		"delete with a robot that may pull": {"DELETE", "/v2/evil/app/manifests/1", "", bearer(pullOnly), 401},
+		"a path that climbs":                {"GET", "/v2/evil/../team/app/manifests/1", "", bearer(greedy), 301},
+		"a path that climbs, escaped":       {"GET", "/v2/evil/%2e%2e/team/app/manifests/1", "", bearer(greedy), 301},
+		"a path that climbs, twice escaped": {"GET", "/v2/evil/%252e%252e/team/app/manifests/1", "", bearer(greedy), 404},
+		"a slash that is escaped":           {"GET", "/v2/evil%2f..%2fteam/app/manifests/1", "", bearer(greedy), 301},
+		"a tag that climbs":                 {"GET", "/v2/evil/app/manifests/..%2f..%2f..%2fteam%2fapp%2f_manifests%2ftags%2f1", "", bearer(greedy), 301},
+		"a file of the machine":             {"GET", "/v2/../../../../etc/passwd", "", bearer(greedy), 301},
+		"no login":                          {"GET", "/v2/team/app/manifests/1", "", nobody, 401},
+		"no login, own claim of a user":     {"GET", "/v2/team/app/manifests/1", "", header("X-Remote-User", "ann"), 401},
+		"a password where a token belongs":  {"GET", "/v2/team/app/manifests/1", "", login("ann", password("ann")), 401},
+		"a robot's secret as a token":       {"GET", "/v2/evil/app/manifests/1", "", bearer(secret.Reveal()), 401},
+		"the API: images":                   {"GET", "/api/v1/images?repository=team/app", "", login("mallory", password("mallory")), 404},
+		"the API: images, no login":         {"GET", "/api/v1/images?repository=team/app", "", nobody, 404},
+		"the API: images of a climbing":     {"GET", "/api/v1/images?repository=evil/../team/app", "", login("mallory", password("mallory")), 404},
+		"the API: delete":                   {"DELETE", "/api/v1/images?repository=team/app&reference=1", "", login("mallory", password("mallory")), 404},
+		"the API: delete with a climbing":   {"DELETE", "/api/v1/images?repository=evil/app&reference=../../../team/app/_manifests/tags/1", "", login("mallory", password("mallory")), 404},
+		"the API: accounts":                 {"GET", "/api/v1/accounts", "", login("mallory", password("mallory")), 403},
+		"the API: make an account":          {"POST", "/api/v1/accounts", `{"name":"m2","admin":true}`, login("mallory", password("mallory")), 403},
+		"the API: change a password":        {"POST", "/api/v1/accounts/secret?name=ann", `{"password":"mine now!"}`, login("mallory", password("mallory")), 403},
+		"the API: a key for another":        {"POST", "/api/v1/accounts/key?name=ann", "", login("mallory", password("mallory")), 403},
+		"the API: a login elsewhere":        {"POST", "/api/v1/logins", `{"repositories":["team/**"],"actions":["pull"]}`, login("mallory", password("mallory")), 403},
+		"the API: a login that does more":   {"POST", "/api/v1/logins", `{"repositories":["evil/**"],"actions":["push"]}`, login(robot, secret), 403},
+		"the API: a login for years":        {"POST", "/api/v1/logins", `{"repositories":["evil/**"],"actions":["pull"],"seconds":99999999}`, login(robot, secret), 400},
+		"the API: a session of a robot":     {"POST", "/api/v1/session", `{"username":"` + robot + `","password":"` + secret.Reveal() + `"}`, nobody, 401},
+	}
+	withoutRedirects := *r.Client
+	withoutRedirects.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	r.Client = &withoutRedirects
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			resp, body := r.do(t, tt.method, tt.path, tt.body, tt.login, header("Accept", ociManifest), asJSON)
+			require.Equal(t, tt.want, resp.StatusCode, body)
+			require.NotContains(t, body, "secret layer")
+			require.NotContains(t, body, "immutable")
+			if tt.want == 301 { // Where it leads is judged by its own name.
+				require.NotContains(t, resp.Header.Get("Location"), "..")
+			}
+		})
+	}
+	require.Equal(t, http.StatusOK, r.pull(t, "ann", password("ann"), "team/app", "1"), "what was attacked is there")
+	require.Equal(t, http.StatusOK, r.pull(t, robot, secret, "evil/app", "1"), "and the attacker's own can be pulled")
+}
+
+func asJSON(r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		r.Header.Set("Content-Type", "application/json")
+	}
+}
+
+// An admin of a tenant manages it, and sees and changes nothing beyond.
+func TestAdminOfATenant(t *testing.T) {
+	r := start(t, systemregistry.Server{})
+	require.NoError(t, r.Accounts().Create(t.Context(), accounts.Account{Name: "boss", Tenant: "evil", Admin: true}, password("boss")))
+	robot, _ := r.robot(t, "team", "ci", rule("team/**", "pull"))
+	tests := map[string]struct {
+		method, path, body string
+		want               int
+	}{
+		"make a robot":                         {"POST", "/api/v1/accounts", `{"name":"ci","robot":true,"rules":[{"repositories":"evil/**","actions":["pull"]}]}`, 201},
+		"make a robot of another tenant":       {"POST", "/api/v1/accounts", `{"name":"x","robot":true,"tenant":"team"}`, 403},
+		"make one with rights elsewhere":       {"POST", "/api/v1/accounts", `{"name":"y","robot":true,"rules":[{"repositories":"team/**","actions":["pull"]}]}`, 400},
+		"make one with rights everywhere":      {"POST", "/api/v1/accounts", `{"name":"z","robot":true,"rules":[{"repositories":"**","actions":["pull"]}]}`, 400},
+		"change a robot of another tenant":     {"PUT", "/api/v1/accounts?name=" + url.QueryEscape(robot), `{"disabled":true}`, 404},
+		"change one that does not exist":       {"PUT", "/api/v1/accounts?name=nobody", `{"disabled":true}`, 404},
+		"delete the admin of all":              {"DELETE", "/api/v1/accounts?name=root", "", 404},
+		"a new secret for another tenant":      {"POST", "/api/v1/accounts/secret?name=" + url.QueryEscape(robot), `{}`, 404},
+		"a key for the admin of all":           {"POST", "/api/v1/accounts/key?name=root", "", 404},
+		"leave the tenant":                     {"PUT", "/api/v1/accounts?name=boss", `{"tenant":""}`, 400},
+		"give oneself rights everywhere":       {"PUT", "/api/v1/accounts?name=boss", `{"rules":[{"repositories":"**","actions":["pull"]}]}`, 400},
+		"delete oneself":                       {"DELETE", "/api/v1/accounts?name=boss", "", 400},
+		"a new password without the old one":   {"POST", "/api/v1/accounts/secret?name=boss", `{"password":"another one"}`, 401},
+		"make a person who manages the tenant": {"POST", "/api/v1/accounts", `{"name":"boss2","admin":true,"password":"long enough"}`, 201},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			resp, body := r.do(t, tt.method, tt.path, tt.body, basic("boss", password("boss")), asJSON)
+			require.Equal(t, tt.want, resp.StatusCode, body)
+		})
+	}
+	_, body := r.do(t, "GET", "/api/v1/accounts", "", basic("boss", password("boss")))
+	for _, hidden := range []string{"root", "ann", robot, "epoch", "hash"} {
+		require.NotContains(t, body, `"`+hidden)
+	}
+}
+
+// A page of another site, opened in a browser that is logged in.
+func TestCrossSite(t *testing.T) {
+	r := start(t, systemregistry.Server{})
+	resp, body := r.do(t, "POST", "/api/v1/session", `{"username":"root","password":"password of root"}`, asJSON)
+	require.Equal(t, http.StatusCreated, resp.StatusCode, body)
+	cookies := resp.Cookies()
+	require.Len(t, cookies, 1)
+	c := cookies[0]
+	require.True(t, c.HttpOnly && c.Secure && c.SameSite == http.SameSiteStrictMode && c.Domain == "" && strings.HasPrefix(c.Name, "__Host-"), c.String())
+	loggedIn := func(r *http.Request) { r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value}) }
+
+	robot := `{"name":"x","robot":true}`
+	tests := map[string]struct {
+		change func(*http.Request)
+		want   int
+	}{
+		"another origin":         {header("Origin", "https://mallory.example.com"), 403},
+		"a null origin":          {header("Origin", "null"), 403},
+		"the browser says so":    {header("Sec-Fetch-Site", "cross-site"), 403},
+		"a sibling":              {header("Sec-Fetch-Site", "same-site"), 403},
+		"a form's type":          {header("Content-Type", "text/plain"), 400},
+		"the console's own page": {header("Sec-Fetch-Site", "same-origin"), 201},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			resp, body := r.do(t, "POST", "/api/v1/accounts", robot, asJSON, loggedIn, tt.change)
+			require.Equal(t, tt.want, resp.StatusCode, body)
+		})
+	}
+
+	t.Run("a session ends with the password", func(t *testing.T) {
+		resp, _ := r.do(t, "GET", "/api/v1/me", "", loggedIn)
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		require.NoError(t, r.Accounts().SetPassword(t.Context(), "root", credentials.NewSecret("another password")))
+		resp, _ = r.do(t, "GET", "/api/v1/me", "", loggedIn)
+		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
+	})
+	t.Run("a session is no token and no login", func(t *testing.T) {
+		resp, _ := r.do(t, "GET", "/v2/", "", bearer(c.Value))
+		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
+		resp, _ = r.do(t, "GET", "/token", "", basic("root", credentials.NewSecret(c.Value)))
+		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
+	})
+}

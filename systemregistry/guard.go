@@ -1,0 +1,181 @@
+package systemregistry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/distribution/distribution/v3/registry/api/errcode"
+	v2 "github.com/distribution/distribution/v3/registry/api/v2"
+	"github.com/distribution/distribution/v3/registry/auth"
+	"github.com/gorilla/mux"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/lease"
+)
+
+const (
+	// maxManifest is distribution's own limit.
+	maxManifest = 4 << 20
+	// waitToPut is how long a manifest waits while images are collected, or another replica writes the same tag; clients
+	// give up after a minute.
+	waitToPut = 30 * time.Second
+)
+
+// guard stands before distribution: it holds what changes to the policies, and knows nothing of rights, which
+// distribution asks the gate for. What it refuses, it refuses to those only who have the right to ask.
+type guard struct {
+	registry *Registry
+	routes   *mux.Router // Distribution's own, so that both read a path alike.
+}
+
+func (g *guard) serve(a *answer, r *http.Request) {
+	var match mux.RouteMatch
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || !g.routes.Match(r, &match) || match.Route == nil {
+		g.registry.app.ServeHTTP(a, r)
+		return
+	}
+	name, reference := match.Vars["name"], match.Vars["reference"]
+	switch route := match.Route.GetName(); {
+	case route == v2.RouteNameManifest && r.Method == http.MethodPut:
+		g.put(a, r, name, reference)
+	case route == v2.RouteNameManifest && r.Method == http.MethodDelete:
+		g.delete(a, r, name, reference)
+	case route == v2.RouteNameBlob && r.Method == http.MethodDelete:
+		g.delete(a, r, name, match.Vars["digest"])
+	case route == v2.RouteNameBlobUpload || route == v2.RouteNameBlobUploadChunk:
+		g.upload(a, r, name)
+	default:
+		g.registry.app.ServeHTTP(a, r)
+	}
+}
+
+// may asks what distribution will ask. Where the answer is no, distribution gives it.
+func (g *guard) may(r *http.Request, name string, actions ...string) bool {
+	access := make([]auth.Access, len(actions))
+	for i, action := range actions {
+		access[i] = auth.Access{Resource: auth.Resource{Type: "repository", Name: name}, Action: action}
+	}
+	_, err := g.registry.gate.Authorized(r, access...)
+	return err == nil
+}
+
+func (g *guard) put(a *answer, r *http.Request, name, reference string) {
+	if !g.may(r, name, "pull", "push") {
+		g.registry.app.ServeHTTP(a, r)
+		return
+	}
+	// All of it is read before anything is held, so that a slow client holds nothing.
+	body, err := io.ReadAll(http.MaxBytesReader(a.ResponseWriter, r.Body, maxManifest))
+	if err != nil {
+		refuse(a, errcode.ErrorCodeManifestInvalid.WithMessage("the manifest cannot be read, or is larger than 4 MiB"))
+		return
+	}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	ctx, done, err := g.alone(r.Context(), name, reference)
+	if err != nil {
+		refuse(a, refusal(err))
+		return
+	}
+	defer done()
+	r = r.WithContext(ctx)
+	g.change(a, r, EventPush, name, reference, func(ctx context.Context) error {
+		return g.registry.catalog.MayPut(ctx, name, reference, string(digest.FromBytes(body)))
+	})
+}
+
+// alone keeps other replicas from a tag that may not change: between the look whether it is there and the write, theirs
+// could be written. Within this process, [images.Catalog.Changing] does.
+func (g *guard) alone(ctx context.Context, name, reference string) (context.Context, func(), error) {
+	_, err := digest.Parse(reference)
+	if err == nil || g.registry.config.Store == nil || !g.registry.catalog.Immutable(name) {
+		return ctx, func() {}, nil
+	}
+	return lease.Hold(ctx, g.registry.store, name+":"+reference, waitToPut)
+}
+
+func (g *guard) delete(a *answer, r *http.Request, name, reference string) {
+	if !g.may(r, name, "delete") {
+		g.registry.app.ServeHTTP(a, r)
+		return
+	}
+	g.change(a, r, EventDelete, name, reference, func(ctx context.Context) error {
+		return g.registry.catalog.MayDelete(ctx, name, reference)
+	})
+}
+
+func (g *guard) change(a *answer, r *http.Request, kind EventKind, name, reference string, allowed func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(r.Context(), waitToPut)
+	defer cancel()
+	done, err := g.registry.catalog.Changing(ctx, name, reference)
+	if err != nil {
+		refuse(a, errcode.ErrorCodeUnavailable.WithMessage("images are being collected: try again in a minute"))
+		return
+	}
+	defer done()
+	if err = allowed(ctx); err != nil {
+		refuse(a, refusal(err))
+	} else {
+		g.registry.app.ServeHTTP(a, r)
+		if a.status >= 300 {
+			return // Distribution said why.
+		}
+	}
+	g.registry.event(Event{Kind: kind, Account: a.note.Account, Client: g.registry.client(r), Subject: subject(name, reference), Err: err})
+}
+
+func subject(name, reference string) string {
+	if _, err := digest.Parse(reference); err == nil {
+		return name + "@" + reference
+	}
+	return name + ":" + reference
+}
+
+func (g *guard) upload(a *answer, r *http.Request, name string) {
+	if r.Method == http.MethodDelete || !g.registry.catalog.Limited(name) || !g.may(r, name, "pull", "push") {
+		g.registry.app.ServeHTTP(a, r)
+		return
+	}
+	body, err := g.registry.catalog.Upload(name, r.ContentLength, r.Body)
+	if err != nil {
+		refuse(a, refusal(err))
+		return
+	}
+	r.Body = &watchedBody{body, a}
+	g.registry.app.ServeHTTP(a, r)
+}
+
+// watchedBody notes why a body ended early: distribution says only that it did.
+type watchedBody struct {
+	io.ReadCloser
+	answer *answer
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, images.ErrFull) {
+		b.answer.refusal = refusal(err)
+	}
+	return n, err
+}
+
+// refusal puts what a policy says into the words of the registry's protocol.
+func refusal(err error) error {
+	switch {
+	case errors.Is(err, images.ErrImmutable), errors.Is(err, images.ErrFull):
+		return errcode.ErrorCodeDenied.WithMessage(err.Error())
+	case errors.Is(err, lease.ErrBusy):
+		return errcode.ErrorCodeUnavailable.WithMessage("others push the same tag: try again in a minute")
+	default:
+		return errcode.ErrorCodeUnavailable.WithMessage("the policy cannot be checked")
+	}
+}
+
+func refuse(a *answer, refusal error) {
+	a.refusal = refusal
+	a.WriteHeader(http.StatusInternalServerError) // Of which the refusal makes its own.
+}

@@ -1,0 +1,245 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/systemregistry/accounts"
+	"github.com/regcred/regcred/systemregistry/internal/login"
+)
+
+// account is an account as it is shown: without what only the registry needs.
+type account struct {
+	Name        string          `json:"name"`
+	Robot       bool            `json:"robot"`
+	Description string          `json:"description,omitempty"`
+	Tenant      string          `json:"tenant,omitempty"`
+	Rules       []accounts.Rule `json:"rules"`
+	Admin       bool            `json:"admin,omitempty"`
+	Disabled    bool            `json:"disabled,omitempty"`
+	ExpiresAt   time.Time       `json:"expiresAt,omitzero"`
+	CreatedAt   time.Time       `json:"createdAt,omitzero"`
+	Keys        []string        `json:"keys,omitempty"`
+}
+
+func shown(a accounts.Account) account {
+	s := account{a.Name, a.Robot(), a.Description, a.Tenant, a.Rules, a.Admin, a.Disabled, a.ExpiresAt, a.CreatedAt, nil}
+	for _, k := range a.Keys {
+		s.Keys = append(s.Keys, k.ID)
+	}
+	return s
+}
+
+// admin returns an error unless one manages accounts.
+func admin(who login.Identity) error {
+	switch {
+	case who.Anonymous():
+		return errLogin
+	case who.Limited() || !who.Account.Admin:
+		return errForbidden
+	}
+	return nil
+}
+
+// managed returns the account of the request's name, if one manages it. One that is not there and one of another tenant
+// look alike.
+func (a *API) managed(r *http.Request, who login.Identity) (accounts.Account, error) {
+	if err := admin(who); err != nil {
+		return accounts.Account{}, err
+	}
+	got, err := a.Book.Account(r.Context(), r.URL.Query().Get("name"))
+	if err == nil && !who.Account.Manages(got) {
+		err = errMissing
+	}
+	return got, err
+}
+
+func (a *API) accounts(r *http.Request, who login.Identity) (any, error) {
+	if err := admin(who); err != nil {
+		return nil, err
+	}
+	list := []account{}
+	for got, err := range a.Book.All(r.Context()) {
+		if err != nil {
+			return nil, err
+		}
+		if who.Account.Manages(got) {
+			list = append(list, shown(got))
+		}
+	}
+	return map[string]any{"accounts": list}, nil
+}
+
+// newAccount is a person, with a password, or a robot, with a name of its own, without its tenant.
+type newAccount struct {
+	Name        string             `json:"name"`
+	Robot       bool               `json:"robot"`
+	Password    credentials.Secret `json:"password,omitzero"`
+	Description string             `json:"description"`
+	Tenant      string             `json:"tenant"`
+	Rules       []accounts.Rule    `json:"rules"`
+	Admin       bool               `json:"admin"`
+	ExpiresAt   time.Time          `json:"expiresAt"`
+}
+
+type withSecret struct {
+	account
+	// Secret is shown this once.
+	Secret string `json:"secret,omitempty"`
+}
+
+func (a *API) createAccount(r *http.Request, who login.Identity) (any, error) {
+	if err := admin(who); err != nil {
+		return nil, err
+	}
+	var body newAccount
+	if err := decode(r, &body); err != nil {
+		return nil, err
+	}
+	if who.Account.Tenant != "" && body.Tenant == "" {
+		body.Tenant = who.Account.Tenant // The only one that it can be.
+	}
+	made := accounts.Account{
+		Name: body.Name, Description: body.Description, Tenant: body.Tenant,
+		Rules: body.Rules, Admin: body.Admin, ExpiresAt: body.ExpiresAt,
+	}
+	if body.Robot {
+		made.Name = accounts.RobotName(body.Tenant, body.Name)
+	}
+	var secret credentials.Secret
+	err := error(errForbidden)
+	if who.Account.Manages(made) {
+		if body.Robot {
+			secret, err = a.Book.CreateRobot(r.Context(), made)
+		} else {
+			err = a.Book.Create(r.Context(), made, body.Password)
+		}
+	}
+	a.Changed(r, Change{AccountCreate, who.Account.Name, made.Name, err})
+	if err != nil {
+		return nil, err
+	}
+	return created{withSecret{shown(made), secret.Reveal()}}, nil
+}
+
+// changes are what can be changed of an account; what is not given stays.
+type changes struct {
+	Description *string          `json:"description"`
+	Rules       *[]accounts.Rule `json:"rules"`
+	Admin       *bool            `json:"admin"`
+	Disabled    *bool            `json:"disabled"`
+	ExpiresAt   *time.Time       `json:"expiresAt"`
+	Keys        *[]string        `json:"keys"`
+}
+
+func set[T any](field *T, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+func (c changes) apply(a *accounts.Account) {
+	set(&a.Description, c.Description)
+	set(&a.Rules, c.Rules)
+	set(&a.Admin, c.Admin)
+	set(&a.Disabled, c.Disabled)
+	set(&a.ExpiresAt, c.ExpiresAt)
+	if c.Keys != nil { // Keys are removed here, and made by newKey.
+		a.Keys = slices.DeleteFunc(a.Keys, func(k accounts.Key) bool { return !slices.Contains(*c.Keys, k.ID) })
+	}
+}
+
+var errSelf = invalid("you cannot take away your own rights, or delete yourself: have another admin do it")
+
+func (a *API) changeAccount(r *http.Request, who login.Identity) (any, error) {
+	got, err := a.managed(r, who)
+	if err != nil {
+		return nil, err
+	}
+	var body changes
+	if err := decode(r, &body); err != nil {
+		return nil, err
+	}
+	after := got
+	err = a.Book.Update(r.Context(), got.Name, func(now *accounts.Account) error {
+		if !who.Account.Manages(*now) {
+			return errMissing // It was deleted, and made anew for another tenant.
+		}
+		body.apply(now)
+		if now.Name == who.Account.Name && (!now.Admin || !now.Active(time.Now())) {
+			return errSelf
+		}
+		after = *now
+		return nil
+	})
+	a.Changed(r, Change{AccountChange, who.Account.Name, got.Name, err})
+	if err != nil {
+		return nil, err
+	}
+	return shown(after), nil
+}
+
+func (a *API) deleteAccount(r *http.Request, who login.Identity) (any, error) {
+	got, err := a.managed(r, who)
+	if err != nil {
+		return nil, err
+	}
+	if got.Name == who.Account.Name {
+		return nil, errSelf
+	}
+	err = a.Book.Delete(r.Context(), got.Name)
+	a.Changed(r, Change{AccountDelete, who.Account.Name, got.Name, err})
+	return nil, err
+}
+
+// newSecret gives a robot a new secret, or a person a new password. People change their own with the one they have.
+func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
+	var body struct {
+		Current  credentials.Secret `json:"current"`
+		Password credentials.Secret `json:"password"`
+	}
+	if err := decode(r, &body); err != nil {
+		return nil, err
+	}
+	got, err := a.managed(r, who)
+	if own := r.URL.Query().Get("name"); !who.Anonymous() && !who.Limited() && own == who.Account.Name {
+		// Asked for the password again: a session that was left open must not be enough.
+		if got, err = who.Account, nil; !got.Robot() {
+			_, err = a.Authenticator.Login(r.Context(), a.Address(r), own, body.Current)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	var secret credentials.Secret
+	if got.Robot() {
+		secret, err = a.Book.NewSecret(r.Context(), got.Name)
+	} else {
+		err = a.Book.SetPassword(r.Context(), got.Name, body.Password)
+	}
+	a.Changed(r, Change{AccountChange, who.Account.Name, got.Name, err})
+	if err != nil {
+		return nil, err
+	}
+	return created{withSecret{shown(got), secret.Reveal()}}, nil
+}
+
+// newKey makes a key that mints logins for the account.
+func (a *API) newKey(r *http.Request, who login.Identity) (any, error) {
+	got, err := a.managed(r, who)
+	if err != nil {
+		return nil, err
+	}
+	key, err := a.Book.AddKey(r.Context(), got.Name, a.Service)
+	if errors.Is(err, accounts.ErrInvalid) {
+		err = invalid("the account has too many keys: remove one first")
+	}
+	a.Changed(r, Change{AccountChange, who.Account.Name, got.Name, err})
+	if err != nil {
+		return nil, err
+	}
+	return created{map[string]string{"key": key.Reveal()}}, nil
+}

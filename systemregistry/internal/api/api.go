@@ -1,0 +1,189 @@
+// Package api is what programs and the console ask the registry for, beside images themselves: what is there, who may
+// do what, and short-lived logins.
+//
+// [API.Handler] serves it under /api/v1/. One logs in with each request by basic authentication, or once with a
+// session, which is a cookie for the console.
+//
+// It decides nothing by itself: rights are those of the identity, and what may change those of the policies.
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/systemregistry/accounts"
+	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/login"
+	"github.com/regcred/regcred/systemregistry/internal/token"
+)
+
+// An API answers. Set its fields before first use; it is safe for concurrent use then.
+type API struct {
+	Book          *accounts.Book
+	Catalog       *images.Catalog
+	Authenticator *login.Authenticator
+	Ring          *token.Ring
+	// Service is the name of the registry in its tokens.
+	Service string
+	// MaxLoginLife is how long a login may live.
+	MaxLoginLife time.Duration
+	// Public reports whether anybody may pull from the repository.
+	Public func(repository string) bool
+	// Host returns the host that stands in the names of images.
+	Host func(*http.Request) string
+	// Address returns where a client is.
+	Address func(*http.Request) string
+	// Known is told whose request it is.
+	Known func(r *http.Request, account string)
+	// LoggedIn is told of each password that was checked, Changed of each change.
+	LoggedIn func(r *http.Request, account string, err error)
+	Changed  func(r *http.Request, c Change)
+}
+
+// A Change is what was done, or refused, for the audit log.
+type Change struct {
+	Kind             ChangeKind
+	Account, Subject string
+	Err              error
+}
+
+// A ChangeKind says what was changed.
+type ChangeKind int
+
+// The kinds of changes.
+const (
+	ImageDelete ChangeKind = iota
+	AccountCreate
+	AccountChange
+	AccountDelete
+)
+
+// Handler returns the handler of all paths under /api/v1/.
+func (a *API) Handler() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, serve func(r *http.Request, who login.Identity) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, serve) })
+	}
+	mux.HandleFunc("POST /api/v1/session", a.openSession)
+	mux.HandleFunc("DELETE /api/v1/session", a.closeSession)
+	handle("GET /api/v1/me", a.me)
+	handle("POST /api/v1/logins", a.newLogin)
+	handle("GET /api/v1/repositories", a.repositories)
+	handle("GET /api/v1/images", a.images)
+	handle("DELETE /api/v1/images", a.deleteImage)
+	handle("GET /api/v1/accounts", a.accounts)
+	handle("POST /api/v1/accounts", a.createAccount)
+	handle("PUT /api/v1/accounts", a.changeAccount)
+	handle("DELETE /api/v1/accounts", a.deleteAccount)
+	handle("POST /api/v1/accounts/secret", a.newSecret)
+	handle("POST /api/v1/accounts/key", a.newKey)
+	// A page of another site cannot have a browser that is logged in change anything.
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+// created is an answer with status 201.
+type created struct{ body any }
+
+// failure is an answer that is not what was asked for. Its text is for people.
+type failure struct {
+	status int
+	text   string
+}
+
+func (f *failure) Error() string { return f.text }
+
+var (
+	errLogin     = &failure{http.StatusUnauthorized, "log in first"}
+	errForbidden = &failure{http.StatusForbidden, "you have not the right to do this"}
+	errMissing   = &failure{http.StatusNotFound, "there is no such thing, or you have not the right to see it"}
+)
+
+func invalid(text string) error { return &failure{http.StatusBadRequest, text} }
+
+func (a *API) serve(w http.ResponseWriter, r *http.Request, serve func(*http.Request, login.Identity) (any, error)) {
+	who, err := a.who(r)
+	var body any
+	if err == nil {
+		a.Known(r, who.Account.Name)
+		body, err = serve(r, who)
+	}
+	if err != nil {
+		a.refuse(w, err)
+		return
+	}
+	status := http.StatusOK
+	if c, ok := body.(created); ok {
+		status, body = http.StatusCreated, c.body
+	}
+	reply(w, status, body)
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Cache-Control", "no-store")
+	if body == nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // The client has left if this fails.
+}
+
+func (a *API) refuse(w http.ResponseWriter, err error) {
+	f, ok := errors.AsType[*failure](err)
+	throttled, slow := errors.AsType[*login.Throttled](err)
+	switch {
+	case ok:
+	case slow:
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(throttled.Wait.Seconds()))))
+		f = &failure{http.StatusTooManyRequests, throttled.Error()}
+	case errors.Is(err, accounts.ErrRefused):
+		f = &failure{http.StatusUnauthorized, "wrong name or password, or the account is expired or disabled"}
+	case errors.Is(err, images.ErrNotFound), errors.Is(err, accounts.ErrNotFound):
+		f = errMissing
+	case errors.Is(err, images.ErrImmutable), errors.Is(err, images.ErrFull):
+		f = &failure{http.StatusForbidden, err.Error()}
+	case errors.Is(err, accounts.ErrExists):
+		f = &failure{http.StatusConflict, err.Error()}
+	case errors.Is(err, accounts.ErrInvalid):
+		f = &failure{http.StatusBadRequest, err.Error()}
+	default:
+		f = &failure{http.StatusServiceUnavailable, "accounts or images cannot be read"}
+	}
+	reply(w, f.status, map[string]string{"error": f.text})
+}
+
+// who returns who sent the request: anybody, where it has no login at all.
+func (a *API) who(r *http.Request) (login.Identity, error) {
+	if name, password, ok := r.BasicAuth(); ok {
+		who, err := a.Authenticator.Login(r.Context(), a.Address(r), name, credentials.NewSecret(password))
+		a.LoggedIn(r, name, err)
+		return who, err
+	}
+	if r.Header.Get("Authorization") != "" {
+		return login.Identity{}, &failure{http.StatusUnauthorized, "only basic authentication"}
+	}
+	return a.session(r)
+}
+
+const maxBody = 64 << 10
+
+// decode reads the body of a request. The type of its content is one that no form of a web page can have.
+func decode(r *http.Request, into any) error {
+	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
+		return invalid("the body is not application/json")
+	}
+	decoder := json.NewDecoder(io.LimitReader(r.Body, maxBody))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil { // Which could quote a password.
+		return invalid("the body is not the JSON that is expected here")
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/systemregistry/accounts"
+	"github.com/regcred/regcred/systemregistry/internal/login"
+	"github.com/regcred/regcred/systemregistry/internal/token"
+)
+
+const (
+	// The prefix has browsers take the cookie over TLS only, for this host only (RFC 6265bis, section 4.1.3.2); pages
+	// on localhost may do without TLS.
+	sessionCookie = "__Host-regcred"
+	// A working day.
+	sessionLife = 8 * time.Hour
+)
+
+func (a *API) openSession(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Username string             `json:"username"`
+		Password credentials.Secret `json:"password"`
+	}
+	if err := decode(r, &body); err != nil {
+		a.refuse(w, err)
+		return
+	}
+	who, err := a.Authenticator.Login(r.Context(), a.Address(r), body.Username, body.Password)
+	if err == nil && (who.Limited() || who.Account.Robot()) {
+		err = accounts.ErrRefused // The console is for people.
+	}
+	a.LoggedIn(r, body.Username, err)
+	if err != nil {
+		a.refuse(w, err)
+		return
+	}
+	life := min(sessionLife, a.MaxLoginLife)
+	var c token.Claims
+	c.Subject, c.Epoch = who.Account.Name, who.Account.Epoch
+	text, _, err := a.Ring.Sign(r.Context(), token.Session, c, a.Service, life)
+	if err != nil {
+		a.refuse(w, err)
+		return
+	}
+	a.Known(r, who.Account.Name)
+	http.SetCookie(w, cookie(text, int(life/time.Second)))
+	reply(w, http.StatusCreated, a.meOf(r, who))
+}
+
+func (a *API) closeSession(w http.ResponseWriter, _ *http.Request) {
+	http.SetCookie(w, cookie("", -1))
+	reply(w, http.StatusNoContent, nil)
+}
+
+func cookie(value string, seconds int) *http.Cookie {
+	return &http.Cookie{
+		Name: sessionCookie, Value: value, Path: "/", MaxAge: seconds,
+		Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	}
+}
+
+// session returns who the session is of; anybody if there is none, or if it ended.
+func (a *API) session(r *http.Request) (login.Identity, error) {
+	got, err := r.Cookie(sessionCookie)
+	if err != nil {
+		return login.Identity{}, nil
+	}
+	c, err := a.Ring.Parse(r.Context(), got.Value, token.Session, a.Service, nil)
+	if errors.Is(err, token.ErrBad) {
+		return login.Identity{}, nil
+	}
+	if err != nil {
+		return login.Identity{}, err
+	}
+	account, err := a.Authenticator.Current(r.Context(), c)
+	if errors.Is(err, accounts.ErrRefused) {
+		return login.Identity{}, nil
+	}
+	return login.Identity{Account: account, ExpiresAt: c.Expiry.Time()}, err
+}
+
+// me is who one is.
+type me struct {
+	Name   string          `json:"name"`
+	Tenant string          `json:"tenant,omitempty"`
+	Admin  bool            `json:"admin"`
+	Rules  []accounts.Rule `json:"rules"`
+	// Host is what stands before the names of repositories.
+	Host string `json:"host"`
+}
+
+func (a *API) me(r *http.Request, who login.Identity) (any, error) {
+	if who.Anonymous() {
+		return nil, errLogin
+	}
+	return a.meOf(r, who), nil
+}
+
+func (a *API) meOf(r *http.Request, who login.Identity) me {
+	account := who.Account
+	return me{account.Name, account.Tenant, account.Admin && !who.Limited(), account.Rules, a.Host(r)}
+}

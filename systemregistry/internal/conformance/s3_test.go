@@ -1,0 +1,76 @@
+package conformance_test
+
+import (
+	"context"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/distribution/distribution/v3/registry/storage/driver/factory"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/s3-aws" // The driver "s3".
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/internal/testtool"
+	"github.com/regcred/regcred/systemregistry"
+	"github.com/regcred/regcred/systemregistry/store"
+)
+
+// bucket returns a driver for the bucket of an S3 service, as docs/system.md shows it.
+func bucket(t *testing.T, endpoint string) storagedriver.StorageDriver {
+	t.Helper()
+	driver, err := factory.Create(t.Context(), "s3", map[string]any{
+		"bucket": "registry", "region": "us-east-1", "regionendpoint": endpoint, "forcepathstyle": true,
+		"accesskey": "key", "secretkey": "secret",
+	})
+	require.NoError(t, err)
+	return driver
+}
+
+// aged says that all is two days old, for a collection leaves alone what may be of a push that goes on.
+type aged struct{ storagedriver.StorageDriver }
+
+func (d aged) Stat(ctx context.Context, path string) (storagedriver.FileInfo, error) {
+	info, err := d.StorageDriver.Stat(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return storagedriver.FileInfoInternal{FileInfoFields: storagedriver.FileInfoFields{
+		Path: info.Path(), Size: info.Size(), IsDir: info.IsDir(), ModTime: info.ModTime().Add(-48 * time.Hour),
+	}}, nil
+}
+
+// TestS3 has two replicas over one bucket: what is pushed to one is pulled from the other, listed, deleted and collected.
+func TestS3(t *testing.T) {
+	backend := s3mem.New()
+	require.NoError(t, backend.CreateBucket("registry"))
+	service := httptest.NewServer(gofakes3.New(backend).Server())
+	t.Cleanup(service.Close)
+	accounts := new(store.Memory)
+	a := start(t, systemregistry.Server{Driver: bucket(t, service.URL), Store: accounts, CollectEvery: -1})
+	b := start(t, systemregistry.Server{Driver: aged{bucket(t, service.URL)}, Store: accounts, CollectEvery: -1})
+
+	push(t, a, "team/app:1")
+	push(t, a, "team/app:2")
+	pull := func(r running, tag string) (string, error) {
+		return testtool.Run(t, []string{"SSL_CERT_FILE=" + r.CAFile}, "skopeo", "copy",
+			"--src-creds", "root:"+rootPassword.Reveal(), "docker://"+r.Host+"/team/app:"+tag, "dir:"+t.TempDir())
+	}
+	out, err := pull(b, "1")
+	require.NoError(t, err, out)
+	require.Equal(t, "1 2", tags(t, b, "team/app"))
+
+	digest, err := b.Registry.Images().Resolve(t.Context(), "team/app", "1")
+	require.NoError(t, err)
+	require.NoError(t, b.Registry.Images().Delete(t.Context(), "team/app", digest))
+	done, err := b.Registry.Images().Collect(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 2, done.Blobs, "the layer and the manifest; another image has the config, too")
+	out, err = pull(a, "2")
+	require.NoError(t, err, out)
+	out, err = pull(a, "1")
+	require.Error(t, err)
+	require.Contains(t, out, "manifest unknown")
+}

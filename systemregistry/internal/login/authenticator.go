@@ -1,0 +1,173 @@
+package login
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/systemregistry/accounts"
+	"github.com/regcred/regcred/systemregistry/internal/token"
+)
+
+// An Authenticator checks who is there. Set its fields before first use; it is safe for concurrent use then, and must
+// not be copied.
+type Authenticator struct {
+	Book    *accounts.Book
+	Ring    *token.Ring
+	Service string
+
+	throttle throttle
+	proofs   proofs
+	turns    turns
+
+	slotsOnce sync.Once
+	slots     chan struct{} // One for each slow hash that may be computed at once.
+	queue     chan struct{} // One for each that may wait or compute.
+}
+
+// A Throttled is a login that was not even checked, for too many before it were wrong, or too many others are being
+// checked.
+type Throttled struct{ Wait time.Duration }
+
+// Error says how long to wait.
+func (t *Throttled) Error() string {
+	return fmt.Sprintf("too many logins: try again in %s", t.Wait.Round(time.Second))
+}
+
+// queueLength bounds how many slow hashes wait; at 50 ms each, the last of them waits three seconds for each core.
+const queueLength = 64
+
+// Login returns who has the name and password. An empty name means that the password, a login token, says it. Address
+// is where the client is, with or without a port. A wrong login is [accounts.ErrRefused]; one that was not checked is a
+// [Throttled]; other errors mean that it could not be found out.
+func (a *Authenticator) Login(ctx context.Context, address, name string, password credentials.Secret) (Identity, error) {
+	text := password.Reveal()
+	if strings.Count(text, ".") == 2 && strings.HasPrefix(text, "eyJ") {
+		return a.byToken(ctx, name, text)
+	}
+	if strings.Contains(name, "+") { // A robot: its secret cannot be guessed, and is cheap to check.
+		account, err := a.Book.Verify(ctx, name, password)
+		return Identity{Account: account, ExpiresAt: account.ExpiresAt}, err
+	}
+	account, err := a.person(ctx, clientKey(address), name, password)
+	return Identity{Account: account, ExpiresAt: account.ExpiresAt}, err
+}
+
+func (a *Authenticator) person(ctx context.Context, client, name string, password credentials.Secret) (accounts.Account, error) {
+	if account, ok := a.known(ctx, name, password); ok {
+		return account, nil
+	}
+	done, err := a.turns.take(ctx, a.proofs.mac(name, password))
+	if err != nil {
+		return accounts.Account{}, err
+	}
+	defer done()
+	if account, ok := a.known(ctx, name, password); ok { // By now.
+		return account, nil
+	}
+	if wait := a.throttle.take(client, name, time.Now()); wait > 0 {
+		return accounts.Account{}, &Throttled{wait}
+	}
+	release, err := a.slot(ctx)
+	if err != nil {
+		a.throttle.giveBack(client, name)
+		return accounts.Account{}, err
+	}
+	defer release()
+	account, err := a.Book.Verify(ctx, name, password)
+	if err == nil {
+		a.proofs.remember(name, account.Epoch, password)
+	}
+	if !errors.Is(err, accounts.ErrRefused) {
+		a.throttle.giveBack(client, name)
+	}
+	return account, err
+}
+
+// known returns the account if the password was right for it a while ago.
+func (a *Authenticator) known(ctx context.Context, name string, password credentials.Secret) (accounts.Account, bool) {
+	account, err := a.Book.Account(ctx, name)
+	return account, err == nil && account.Active(time.Now()) && a.proofs.knows(name, account.Epoch, password)
+}
+
+// slot waits for leave to compute a slow hash.
+func (a *Authenticator) slot(ctx context.Context) (release func(), err error) {
+	a.slotsOnce.Do(func() {
+		a.slots = make(chan struct{}, runtime.GOMAXPROCS(0))
+		a.queue = make(chan struct{}, runtime.GOMAXPROCS(0)*queueLength)
+	})
+	select {
+	case a.queue <- struct{}{}:
+	default:
+		return nil, &Throttled{time.Second}
+	}
+	select {
+	case a.slots <- struct{}{}:
+		return func() { <-a.slots; <-a.queue }, nil
+	case <-ctx.Done():
+		<-a.queue
+		return nil, context.Cause(ctx)
+	}
+}
+
+// byToken checks a login token.
+func (a *Authenticator) byToken(ctx context.Context, name, text string) (Identity, error) {
+	c, err := a.Ring.Parse(ctx, text, token.Login, a.Service, a.accountKey)
+	if errors.Is(err, token.ErrBad) || err == nil && name != "" && name != c.Subject {
+		return Identity{}, accounts.ErrRefused
+	}
+	if err != nil {
+		return Identity{}, err
+	}
+	account, err := a.Current(ctx, c)
+	if err != nil {
+		return Identity{}, err
+	}
+	i := Identity{Account: account, ExpiresAt: c.Expiry.Time(), limited: true, repositories: c.Repositories}
+	for _, action := range c.Actions {
+		i.actions = append(i.actions, accounts.Action(action))
+	}
+	if !account.ExpiresAt.IsZero() && account.ExpiresAt.Before(i.ExpiresAt) {
+		i.ExpiresAt = account.ExpiresAt
+	}
+	return i, nil
+}
+
+// Current returns the account that a valid token speaks for, as it is now: [accounts.ErrRefused] if it is gone, not
+// active, or has another password since.
+func (a *Authenticator) Current(ctx context.Context, c token.Claims) (accounts.Account, error) {
+	account, err := a.Book.Account(ctx, c.Subject)
+	if errors.Is(err, accounts.ErrNotFound) {
+		return accounts.Account{}, accounts.ErrRefused
+	}
+	if err != nil {
+		return accounts.Account{}, err
+	}
+	// What an account's own key signed names no epoch: such a key is good until it is removed.
+	if !account.Active(time.Now()) || c.Issuer == a.Service && c.Epoch != account.Epoch {
+		return accounts.Account{}, accounts.ErrRefused
+	}
+	return account, nil
+}
+
+func (a *Authenticator) accountKey(ctx context.Context, name, id string) (ed25519.PublicKey, bool, error) {
+	account, err := a.Book.Account(ctx, name)
+	if errors.Is(err, accounts.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	for _, k := range account.Keys {
+		if k.ID == id {
+			return k.Public, true, nil
+		}
+	}
+	return nil, false, nil
+}

@@ -1,0 +1,162 @@
+package login_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers/system"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/systemregistry/accounts"
+	"github.com/regcred/regcred/systemregistry/internal/login"
+	"github.com/regcred/regcred/systemregistry/internal/token"
+	"github.com/regcred/regcred/systemregistry/store"
+)
+
+var right, wrong = credentials.NewSecret("right password"), credentials.NewSecret("wrong password")
+
+func pull(pattern string) []accounts.Rule {
+	return []accounts.Rule{{Repositories: pattern, Actions: []accounts.Action{accounts.Pull, accounts.Push}}}
+}
+
+func authenticator(t *testing.T) *login.Authenticator {
+	t.Helper()
+	s := new(store.Memory)
+	a := &login.Authenticator{Book: &accounts.Book{Store: s, PasswordCost: 4}, Ring: &token.Ring{Store: s, MaxLife: time.Hour}, Service: "regcred"}
+	require.NoError(t, a.Ring.Rotate(t.Context()))
+	require.NoError(t, a.Book.Create(t.Context(), accounts.Account{Name: "ann", Rules: pull("team/**")}, right))
+	return a
+}
+
+const home, attacker = "10.0.0.1:1234", "203.0.113.9:999"
+
+func TestGuessingIsSlowedDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := authenticator(t)
+		refused := 0
+		for i := range 10_000 {
+			_, err := a.Login(t.Context(), fmt.Sprintf("203.0.113.9:%d", i), "ann", wrong)
+			throttled, slow := errors.AsType[*login.Throttled](err)
+			if !slow {
+				require.ErrorIs(t, err, accounts.ErrRefused)
+				refused++
+			} else {
+				require.Positive(t, throttled.Wait)
+			}
+		}
+		require.Equal(t, 10, refused, "how many guesses were looked at")
+
+		// The owner is let in from elsewhere meanwhile, and later from everywhere.
+		_, err := a.Login(t.Context(), home, "ann", right)
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		_, err = a.Login(t.Context(), attacker, "ann", wrong)
+		require.ErrorIs(t, err, accounts.ErrRefused)
+	})
+}
+
+// Even behind the address that guesses, as behind one proxy, one who logged in before goes on.
+func TestGuessingBesideSomebodyWhoKnows(t *testing.T) {
+	a := authenticator(t)
+	_, err := a.Login(t.Context(), attacker, "ann", right)
+	require.NoError(t, err)
+	for range 50 {
+		_, err := a.Login(t.Context(), attacker, "ann", wrong)
+		require.Error(t, err)
+	}
+	_, err = a.Login(t.Context(), attacker, "ann", right)
+	require.NoError(t, err)
+	require.NoError(t, a.Book.SetPassword(t.Context(), "ann", credentials.NewSecret("another password")))
+	_, err = a.Login(t.Context(), home, "ann", right)
+	require.ErrorIs(t, err, accounts.ErrRefused, "what was right before the change")
+}
+
+func TestRightLoginsAreNeverSlowedDown(t *testing.T) {
+	a := authenticator(t)
+	var wg sync.WaitGroup
+	errs := make([]error, 100)
+	for i := range errs {
+		wg.Go(func() { _, errs[i] = a.Login(t.Context(), home, "ann", right) })
+	}
+	wg.Wait()
+	require.NoError(t, errors.Join(errs...))
+}
+
+func TestCallerLeaves(t *testing.T) {
+	a := authenticator(t)
+	reason := errors.New("reason")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(reason)
+	_, err := a.Login(ctx, home, "ann", right)
+	require.ErrorIs(t, err, reason)
+}
+
+func (f fixture) login(t *testing.T, c credentials.Credential) (login.Identity, error) {
+	t.Helper()
+	return f.Login(t.Context(), home, c.Username, c.Password)
+}
+
+type fixture struct{ *login.Authenticator }
+
+// minted returns a login that the key of ann's account made, for team/app.
+func (f fixture) minted(t *testing.T) credentials.Credential {
+	t.Helper()
+	key, err := f.Book.AddKey(t.Context(), "ann", "regcred")
+	require.NoError(t, err)
+	c, err := system.Provider{}.Credential(t.Context(), registry.Profile{
+		Name: "p", Kind: registry.System, Endpoint: "registry.example.com/team/app",
+		Login: credentials.Login{Fields: map[string]credentials.Secret{"key": key}},
+	})
+	require.NoError(t, err)
+	return c
+}
+
+func TestMintedLogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fixture{authenticator(t)}
+		c := f.minted(t)
+		who, err := f.login(t, c)
+		require.NoError(t, err)
+		require.True(t, who.Allows(accounts.Pull, "team/app/base"))
+		require.False(t, who.Allows(accounts.Push, "team/app"), "the account may, the login may not")
+		require.False(t, who.Allows(accounts.Pull, "team/other"), "the account may, the login may not")
+		require.False(t, who.Allows(accounts.Pull, "other/app"), "neither may")
+		require.Equal(t, c.ExpiresAt, who.ExpiresAt.UTC().In(c.ExpiresAt.Location()))
+
+		_, err = f.Login(t.Context(), home, "bob", c.Password)
+		require.ErrorIs(t, err, accounts.ErrRefused, "under another name")
+		time.Sleep(time.Hour)
+		_, err = f.login(t, c)
+		require.ErrorIs(t, err, accounts.ErrRefused, "after its end")
+	})
+}
+
+func TestMintedLoginEndsWithWhatItStandsFor(t *testing.T) {
+	tests := map[string]func(context.Context, *accounts.Book) error{
+		"the key is removed": func(ctx context.Context, b *accounts.Book) error {
+			return b.Update(ctx, "ann", func(a *accounts.Account) error { a.Keys = nil; return nil })
+		},
+		"the account is disabled": func(ctx context.Context, b *accounts.Book) error {
+			return b.Update(ctx, "ann", func(a *accounts.Account) error { a.Disabled = true; return nil })
+		},
+		"the account is deleted": func(ctx context.Context, b *accounts.Book) error { return b.Delete(ctx, "ann") },
+	}
+	for name, end := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := fixture{authenticator(t)}
+			c := f.minted(t)
+			_, err := f.login(t, c)
+			require.NoError(t, err)
+			require.NoError(t, end(t.Context(), f.Book))
+			_, err = f.login(t, c)
+			require.ErrorIs(t, err, accounts.ErrRefused)
+		})
+	}
+}

@@ -1,0 +1,42 @@
+// Package login finds out who is there: it turns a name and a password into an [Identity].
+//
+// A password is that of a person, the secret of a robot, or a login token that stands for either with fewer rights and
+// a shorter life. [Authenticator] checks all of them, and keeps those who guess from guessing fast, without keeping out
+// those who know.
+package login
+
+import (
+	"slices"
+	"time"
+
+	"github.com/regcred/regcred/systemregistry/accounts"
+)
+
+// An Identity is who somebody proved to be, and what they may do. The zero Identity is anybody: it has no name and no
+// rights.
+type Identity struct {
+	Account accounts.Account
+	// ExpiresAt is when the proof ends. Zero means never.
+	ExpiresAt time.Time
+
+	// limited says that a login token gives less than the account has: Actions on Repositories.
+	limited      bool
+	repositories []string
+	actions      []accounts.Action
+}
+
+// Anonymous reports whether nobody logged in.
+func (i Identity) Anonymous() bool { return i.Account.Name == "" }
+
+// Limited reports whether it stands for its account with fewer rights; it may then not change anything but images.
+func (i Identity) Limited() bool { return i.limited }
+
+// Allows reports whether it may do action to the repository.
+func (i Identity) Allows(action accounts.Action, repository string) bool {
+	if !i.Account.Allows(action, repository) {
+		return false
+	}
+	return !i.limited || slices.Contains(i.actions, action) && slices.ContainsFunc(i.repositories, func(pattern string) bool {
+		return accounts.Match(pattern, repository)
+	})
+}

@@ -1,0 +1,188 @@
+// Package token signs and checks the registry's tokens.
+//
+// A [Ring] is the registry's own signing keys: one that signs, and those before it, which still check until what they
+// signed has expired. Three kinds of tokens are kept apart by the type in their header: what a client shows to the
+// registry (access), what stands in for a password (login), and a browser's session.
+//
+// It does not know accounts or rights.
+package token
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/regcred/regcred/systemregistry/store"
+)
+
+// A Ring is the keys that sign the registry's tokens, kept in a store that replicas share. It is safe for concurrent
+// use.
+type Ring struct {
+	// Store is where the keys are. It must be set.
+	Store store.Store
+	// RotateEvery is how long a key signs. Zero means 30 days.
+	RotateEvery time.Duration
+	// MaxLife is the longest life of a token; for so long a key that no longer signs still checks. It must be set.
+	MaxLife time.Duration
+
+	mu     sync.Mutex
+	keys   []key // Newest first. Never empty once loaded; not changed in place.
+	loaded time.Time
+}
+
+// key is a signing key as it is stored.
+type key struct {
+	ID        string    `json:"id"`
+	Seed      []byte    `json:"seed"`
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+const (
+	ringKey            = "keys/ring"
+	defaultRotateEvery = 30 * 24 * time.Hour
+
+	// settle is how long a new key waits before it signs, where there is another: replicas must have read it by then.
+	// They read every refresh.
+	settle  = 2 * refresh
+	refresh = time.Minute
+	// missRefresh bounds how often a token of an unknown key makes the ring read its store.
+	missRefresh = time.Second
+)
+
+// Rotate makes a new key if it is time for one, and forgets those that can have signed nothing that is still valid.
+// Call it now and then, at least once at the start; several replicas may.
+func (r *Ring) Rotate(ctx context.Context) error {
+	for {
+		now := time.Now()
+		keys, version, err := r.read(ctx)
+		if err != nil {
+			return err
+		}
+		next := r.rotated(keys, now)
+		if !slices.EqualFunc(keys, next, func(a, b key) bool { return a.ID == b.ID }) {
+			value, err := json.Marshal(next)
+			if err != nil {
+				return fmt.Errorf("rotate signing keys: %w", err)
+			}
+			if _, err = r.Store.Put(ctx, ringKey, value, version); errors.Is(err, store.ErrConflict) {
+				continue // Another replica did it.
+			}
+			if err != nil {
+				return fmt.Errorf("rotate signing keys: %w", err)
+			}
+		}
+		r.mu.Lock()
+		r.keys, r.loaded = next, now
+		r.mu.Unlock()
+		return nil
+	}
+}
+
+// rotated returns the keys as they should be at now.
+func (r *Ring) rotated(keys []key, now time.Time) []key {
+	every := r.RotateEvery
+	if every <= 0 {
+		every = defaultRotateEvery
+	}
+	next := slices.Clone(keys)
+	if len(next) == 0 || !now.Before(next[0].CreatedAt.Add(every)) {
+		next = slices.Insert(next, 0, newKey(now))
+	}
+	// A key stops signing once the one after it has settled.
+	for i := 1; i < len(next); i++ {
+		if now.After(next[i-1].CreatedAt.Add(settle + r.MaxLife + refresh)) {
+			return next[:i]
+		}
+	}
+	return next
+}
+
+func newKey(now time.Time) key {
+	var id [8]byte
+	seed := make([]byte, ed25519.SeedSize)
+	_, _ = rand.Read(id[:]) // Never fails: crypto/rand ends the program instead.
+	_, _ = rand.Read(seed)
+	return key{hex.EncodeToString(id[:]), seed, now.UTC()}
+}
+
+func (r *Ring) read(ctx context.Context) ([]key, uint64, error) {
+	e, err := r.Store.Get(ctx, ringKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("read signing keys: %w", err)
+	}
+	var keys []key
+	if err := json.Unmarshal(e.Value, &keys); err != nil {
+		return nil, 0, fmt.Errorf("read signing keys: %w", err)
+	}
+	return keys, e.Version, nil
+}
+
+// current returns the keys, read anew if they are older than maxAge.
+func (r *Ring) current(ctx context.Context, maxAge time.Duration) ([]key, error) {
+	r.mu.Lock()
+	keys, fresh := r.keys, time.Since(r.loaded) < maxAge
+	r.mu.Unlock()
+	if fresh && len(keys) > 0 {
+		return keys, nil
+	}
+	read, _, err := r.read(ctx)
+	if err == nil && len(read) == 0 {
+		err = errors.New("read signing keys: there is none")
+	}
+	if err != nil {
+		if len(keys) > 0 {
+			return keys, nil // What was read before is still right, or nearly so; a store that is away must not stop pulls.
+		}
+		return nil, err
+	}
+	r.mu.Lock()
+	r.keys, r.loaded = read, time.Now()
+	r.mu.Unlock()
+	return read, nil
+}
+
+// signer returns the key that signs: the newest that has settled.
+func (r *Ring) signer(ctx context.Context) (key, error) {
+	keys, err := r.current(ctx, refresh)
+	if err != nil {
+		return key{}, err
+	}
+	for _, k := range keys {
+		if time.Since(k.CreatedAt) >= settle {
+			return k, nil
+		}
+	}
+	return keys[len(keys)-1], nil // The oldest is the one that others are most likely to have.
+}
+
+// Has reports whether a key of that ID still checks tokens. It does not if that could not be found out.
+func (r *Ring) Has(ctx context.Context, id string) bool {
+	keys, err := r.current(ctx, refresh)
+	return err == nil && slices.ContainsFunc(keys, func(k key) bool { return k.ID == id })
+}
+
+// public returns the public half of the key of that ID, or false.
+func (r *Ring) public(ctx context.Context, id string) (ed25519.PublicKey, bool, error) {
+	for _, maxAge := range []time.Duration{refresh, missRefresh} {
+		keys, err := r.current(ctx, maxAge)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, k := range keys {
+			if k.ID == id {
+				return ed25519.NewKeyFromSeed(k.Seed).Public().(ed25519.PublicKey), true, nil
+			}
+		}
+	}
+	return nil, false, nil
+}

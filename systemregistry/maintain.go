@@ -1,0 +1,50 @@
+package systemregistry
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	// Keys are looked at more often than the shortest sensible RotateEvery.
+	rotateLook = 10 * time.Minute
+	// measureEvery is how soon room that a deletion made, or a layer that was counted twice, is noticed.
+	measureEvery = time.Hour
+)
+
+// Maintain rotates keys, collects and measures until ctx ends. [Server.Run] calls it. What goes wrong is told to
+// OnError, and tried again at the next turn.
+func (r *Registry) Maintain(ctx context.Context) {
+	rotate, measure := time.NewTicker(rotateLook), time.NewTicker(measureEvery)
+	defer rotate.Stop()
+	defer measure.Stop()
+	var collect <-chan time.Time // Nil is never.
+	if every := or(r.config.CollectEvery, defaultCollectEvery); every > 0 {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		collect = ticker.C
+	}
+	r.config.failed(r.catalog.Measure(ctx))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-rotate.C:
+			r.config.failed(r.ring.Rotate(ctx))
+		case <-measure.C:
+			r.config.failed(r.catalog.Measure(ctx))
+		case <-collect:
+			r.collect(ctx)
+		}
+	}
+}
+
+func (r *Registry) collect(ctx context.Context) {
+	done, err := r.catalog.Collect(ctx)
+	r.config.failed(err)
+	r.event(Event{
+		Kind: EventCollect, Err: err,
+		Subject: fmt.Sprintf("%d tags, %d images, %d blobs of %d bytes, %d uploads", len(done.Tags), len(done.Images), done.Blobs, done.Bytes, done.Uploads),
+	})
+}

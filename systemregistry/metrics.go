@@ -1,0 +1,71 @@
+package systemregistry
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the registry's numbers. No label has a name of a repository or account in it: there are too many of them,
+// and they belong to tenants.
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	sent     prometheus.Counter
+	logins   *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "regcred_registry_requests_total", Help: "Requests that were answered.",
+		}, []string{"operation", "method", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "regcred_registry_request_seconds", Help: "How long requests took until the last byte was handed over.",
+			Buckets: []float64{.001, .005, .02, .1, .5, 2, 10, 60, 600},
+		}, []string{"operation"}),
+		sent: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "regcred_registry_sent_bytes_total", Help: "Bytes of bodies that were sent.",
+		}),
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "regcred_registry_logins_total", Help: "Logins, by what came of them.",
+		}, []string{"result"}),
+	}
+}
+
+func (m *metrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.requests, m.seconds, m.sent, m.logins}
+}
+
+func (m *metrics) request(operation string, r Request) {
+	m.requests.WithLabelValues(operation, method(r.Method), strconv.Itoa(r.Status)).Inc()
+	m.seconds.WithLabelValues(operation).Observe(float64(r.Duration) / float64(time.Second))
+	m.sent.Add(float64(r.Sent))
+}
+
+// method bounds the label: a client can send any word.
+func method(m string) string {
+	switch m {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE":
+		return m
+	}
+	return "other"
+}
+
+func (m *metrics) login(err error) { m.logins.WithLabelValues(loginResult(err)).Inc() }
+
+// Describe implements [prometheus.Collector]: register the Registry where the program's metrics are, to have numbers of
+// requests, their times, and logins.
+func (r *Registry) Describe(descs chan<- *prometheus.Desc) {
+	for _, c := range r.metrics.all() {
+		c.Describe(descs)
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (r *Registry) Collect(values chan<- prometheus.Metric) {
+	for _, c := range r.metrics.all() {
+		c.Collect(values)
+	}
+}

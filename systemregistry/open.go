@@ -1,0 +1,202 @@
+package systemregistry
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+
+	"github.com/distribution/distribution/v3/registry/handlers"
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/regcred/regcred/systemregistry/accounts"
+	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/ca"
+	"github.com/regcred/regcred/systemregistry/internal/gate"
+	"github.com/regcred/regcred/systemregistry/internal/login"
+	"github.com/regcred/regcred/systemregistry/internal/token"
+	"github.com/regcred/regcred/systemregistry/store"
+)
+
+// A Registry is a registry that is open: an [http.Handler], safe for concurrent use. Close it. A program that serves it
+// itself also calls [Registry.Maintain].
+type Registry struct {
+	config    Server
+	store     store.Store
+	closer    func() error // Of the store, if it was opened here.
+	book      *accounts.Book
+	catalog   *images.Catalog
+	ring      *token.Ring
+	login     *login.Authenticator
+	gate      *gate.Gate
+	authority *ca.Authority
+	app       *handlers.App
+	handler   http.Handler
+	metrics   *metrics
+}
+
+// Open opens the registry without serving it: the storage, the accounts, and the keys, which it makes at the first
+// time.
+func (s Server) Open(ctx context.Context) (*Registry, error) {
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	r := &Registry{config: s, metrics: newMetrics(), closer: func() error { return nil }}
+	if err := r.open(ctx); err != nil {
+		return nil, errors.Join(err, r.closer())
+	}
+	return r, nil
+}
+
+func (s Server) validate() error {
+	for _, pattern := range s.Public {
+		if err := accounts.ValidPattern(pattern); err != nil {
+			return fmt.Errorf("open registry: public: %w", err)
+		}
+	}
+	if or(s.MaxLoginLife, defaultLoginLife) < or(s.TokenLife, defaultTokenLife) {
+		return errors.New("open registry: MaxLoginLife is shorter than TokenLife")
+	}
+	if s.PasswordCost != 0 && (s.PasswordCost < bcrypt.MinCost || s.PasswordCost > bcrypt.MaxCost) {
+		return fmt.Errorf("open registry: PasswordCost is %d, expected %d to %d", s.PasswordCost, bcrypt.MinCost, bcrypt.MaxCost)
+	}
+	return nil
+}
+
+func (r *Registry) open(ctx context.Context) error {
+	if err := r.openStore(); err != nil {
+		return err
+	}
+	driver, err := r.driver()
+	if err != nil {
+		return err
+	}
+	if r.catalog, err = images.Open(ctx, driver, r.config.Policies); err != nil {
+		return fmt.Errorf("open registry: %w", err)
+	}
+	r.book = &accounts.Book{Store: r.store, PasswordCost: r.config.PasswordCost}
+	if err := r.firstAccount(ctx); err != nil {
+		return err
+	}
+	r.ring = &token.Ring{Store: r.store, RotateEvery: r.config.RotateEvery, MaxLife: or(r.config.MaxLoginLife, defaultLoginLife)}
+	if err := r.ring.Rotate(ctx); err != nil {
+		return fmt.Errorf("open registry: %w", err)
+	}
+	if r.authority, err = ca.Load(ctx, r.store); err != nil {
+		return fmt.Errorf("open registry: %w", err)
+	}
+	secret, err := r.uploadSecret(ctx)
+	if err != nil {
+		return err
+	}
+	r.login = &login.Authenticator{Book: r.book, Ring: r.ring, Service: r.config.service()}
+	r.gate = &gate.Gate{
+		Authenticator: r.login, Ring: r.ring, Service: r.config.service(),
+		Life: or(r.config.TokenLife, defaultTokenLife), Public: r.config.Public,
+		BaseURL: r.baseURL, Address: r.client, Audit: r.loggedIn,
+	}
+	// Distribution's own work goes on until Close, not until ctx ends, which may be that of one call.
+	if r.app, err = newApp(context.WithoutCancel(ctx), driver, r.gate, secret, r.config.Redirect); err != nil {
+		return fmt.Errorf("open registry: %w", err)
+	}
+	r.handler = r.routes()
+	return nil
+}
+
+func (r *Registry) openStore() error {
+	switch {
+	case r.config.Store != nil:
+		r.store = r.config.Store
+	case r.config.Dir == "":
+		r.store = new(store.Memory)
+	default:
+		file, err := store.Open(filepath.Join(r.config.Dir, "accounts.db"))
+		if err != nil {
+			return fmt.Errorf("open registry: %w", err)
+		}
+		r.store, r.closer = file, file.Close
+	}
+	return nil
+}
+
+// maxThreads is distribution's default for how many files are open at once.
+const maxThreads = 100
+
+func (r *Registry) driver() (storagedriver.StorageDriver, error) {
+	switch {
+	case r.config.Driver != nil:
+		return r.config.Driver, nil
+	case r.config.Dir == "":
+		return inmemory.New(), nil
+	}
+	dir, err := filepath.Abs(filepath.Join(r.config.Dir, "images"))
+	if err != nil {
+		return nil, fmt.Errorf("open registry: %w", err)
+	}
+	return filesystem.New(filesystem.DriverParameters{RootDirectory: dir, MaxThreads: maxThreads}), nil
+}
+
+// firstAccount makes the admin where there is no account yet.
+func (r *Registry) firstAccount(ctx context.Context) error {
+	if r.config.Admin == "" {
+		return nil
+	}
+	for _, err := range r.book.All(ctx) {
+		if err != nil {
+			return fmt.Errorf("open registry: %w", err)
+		}
+		return nil
+	}
+	admin := accounts.Account{
+		Name: r.config.Admin, Description: "made at the first start", Admin: true,
+		Rules: []accounts.Rule{{Repositories: "**", Actions: []accounts.Action{accounts.Pull, accounts.Push, accounts.Delete}}},
+	}
+	err := r.book.Create(ctx, admin, r.config.AdminPassword)
+	if err != nil && !errors.Is(err, accounts.ErrExists) { // Another replica was faster.
+		return fmt.Errorf("open registry: make admin: %w", err)
+	}
+	return nil
+}
+
+// uploadSecretKey holds what distribution signs the state of uploads with. Replicas must share it: an upload may go on
+// at another one.
+const uploadSecretKey = "keys/upload"
+
+func (r *Registry) uploadSecret(ctx context.Context) (string, error) {
+	var random [32]byte
+	_, _ = rand.Read(random[:]) // Never fails: crypto/rand ends the program instead.
+	_, err := r.store.Put(ctx, uploadSecretKey, []byte(base64.StdEncoding.EncodeToString(random[:])), 0)
+	if err != nil && !errors.Is(err, store.ErrConflict) {
+		return "", fmt.Errorf("open registry: %w", err)
+	}
+	e, err := r.store.Get(ctx, uploadSecretKey)
+	if err != nil {
+		return "", fmt.Errorf("open registry: %w", err)
+	}
+	return string(e.Value), nil
+}
+
+// Close ends distribution's work and closes what Open opened. It does not wait for requests.
+func (r *Registry) Close() error {
+	return errors.Join(r.app.Shutdown(), r.closer())
+}
+
+// Accounts returns who may do what.
+func (r *Registry) Accounts() *accounts.Book { return r.book }
+
+// Images returns what is there.
+func (r *Registry) Images() *images.Catalog { return r.catalog }
+
+// CA returns the certificate of the registry's own authority, in PEM: what clients must trust, and a profile carries in
+// its transport, where Server.TLS is nil.
+func (r *Registry) CA() string { return r.authority.PEM() }
+
+// ServeHTTP implements [http.Handler]: the registry under /v2/, its tokens under /token, the API under /api/, the
+// console under /console/, and /healthz and /readyz.
+func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.handler.ServeHTTP(w, req) }

@@ -1,0 +1,132 @@
+package systemregistry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// A client that sends its headers slower than this is not one.
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
+// run serves until ctx ends. There is no time limit on a whole request: a large layer over a slow line takes its time.
+// [progress] limits how long nothing may move.
+func (r *Registry) run(ctx context.Context) error {
+	listener, err := r.listen(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	server := &http.Server{
+		Handler:           progress(r),
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          log.New(errorWriter(r.config.failed), "", 0),
+	}
+	served, maintained := make(chan error, 1), make(chan struct{})
+	go func() { served <- server.Serve(listener) }()
+	go func() { defer close(maintained); r.Maintain(ctx) }()
+	if r.config.OnReady != nil {
+		r.config.OnReady(r.ready(listener.Addr()))
+	}
+
+	select {
+	case err = <-served:
+		err = fmt.Errorf("serve registry: %w", err)
+	case <-ctx.Done():
+		err = shutdown(ctx, server, or(r.config.Grace, defaultGrace))
+		<-served
+	}
+	cancel()
+	<-maintained
+	return err
+}
+
+func shutdown(ctx context.Context, server *http.Server, grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) { // Who is still here after the grace is cut off, as announced.
+		return server.Close()
+	}
+	return err
+}
+
+func (r *Registry) listen(ctx context.Context) (net.Listener, error) {
+	listener := r.config.Listener
+	if listener == nil {
+		addr := r.config.Addr
+		if addr == "" {
+			addr = defaultAddr
+		}
+		var err error
+		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", addr); err != nil {
+			return nil, fmt.Errorf("serve registry: %w", err)
+		}
+	}
+	switch {
+	case r.config.PlainHTTP:
+		return listener, nil
+	case r.config.TLS != nil:
+		return tls.NewListener(listener, r.config.TLS), nil
+	default:
+		return tls.NewListener(listener, r.authority.TLS(r.config.hosts())), nil
+	}
+}
+
+// hosts are the names that the own certificate is for.
+func (s Server) hosts() []string {
+	if len(s.Hosts) > 0 {
+		return s.Hosts
+	}
+	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	if name, err := os.Hostname(); err == nil {
+		hosts = append(hosts, strings.ToLower(name))
+	}
+	if u, err := url.Parse(s.URL); err == nil && u.Hostname() != "" && !slices.Contains(hosts, u.Hostname()) {
+		hosts = append(hosts, u.Hostname())
+	}
+	return hosts
+}
+
+func (r *Registry) ready(addr net.Addr) Ready {
+	ready := Ready{Registry: r, Addr: addr, URL: r.config.URL}
+	if ready.URL == "" {
+		scheme := "https"
+		if r.config.PlainHTTP {
+			scheme = "http"
+		}
+		host := addr.String()
+		if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+			host = fmt.Sprintf("localhost:%d", tcp.Port)
+		}
+		ready.URL = scheme + "://" + host
+	}
+	if r.config.TLS == nil && !r.config.PlainHTTP {
+		ready.CA = r.CA()
+	}
+	return ready
+}
+
+// errorWriter hands the lines of net/http's log to a hook.
+type errorWriter func(error)
+
+func (w errorWriter) Write(line []byte) (int, error) {
+	w(errors.New(strings.TrimSpace(string(line))))
+	return len(line), nil
+}
