@@ -35,7 +35,7 @@ func Example() {
 		Profiles: []registry.Profile{{
 			Name: "shop", Kind: registry.Custom, Endpoint: server.Host + "/shop",
 			Login:     credentials.Login{Username: "robot$shop", Password: credentials.NewSecret("s3cret")},
-			Transport: server.Transport(),
+			Transport: server.TransportConfig(),
 		}},
 		Images: []string{server.Host + "/shop/web:1.4"},
 	}
@@ -86,7 +86,7 @@ func Example_withoutNetwork() {
 		},
 	}
 	for i := range profiles {
-		profiles[i].Transport = network.Transport()
+		profiles[i].Transport = network.TransportConfig()
 	}
 	pipeline := regcred.Pipeline{Provider: providers.Set{registry.ECR: ecr.Provider{}, registry.Custom: custom.Provider{}}}
 	pipeline.Checker.RoundTripper = network.Client().Transport // For images that no profile serves.

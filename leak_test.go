@@ -129,7 +129,7 @@ func TestNothingLeaks(t *testing.T) {
 					Name: "pull", Namespace: "shop",
 					Profiles: []registry.Profile{{
 						Name: "canary", Kind: registry.Custom, Endpoint: "registry.test", Login: test.login,
-						Transport: registry.Transport{Proxy: "http://127.0.0.1:1", ProxyUsername: canaryUser, ProxyPassword: credentials.NewSecret(canaryProxy)},
+						Transport: registry.TransportConfig{Proxy: "http://127.0.0.1:1", ProxyUsername: canaryUser, ProxyPassword: credentials.NewSecret(canaryProxy)},
 					}},
 					Images: test.images,
 				}

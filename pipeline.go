@@ -107,9 +107,9 @@ func (r Request) secret(config pullsecret.Config) pullsecret.Secret {
 	}
 }
 
-// Login checks that the login of a profile works: the button of a form. What it may pull, only Run can tell, from the
+// CheckLogin checks that the login of a profile works: the button of a form. What it may pull, only Run can tell, from the
 // images.
-func (p *Pipeline) Login(ctx context.Context, profile registry.Profile) (validate.Result, error) {
+func (p *Pipeline) CheckLogin(ctx context.Context, profile registry.Profile) (validate.Result, error) {
 	outcome, err := p.Run(ctx, Request{Profiles: []registry.Profile{profile}})
 	if len(outcome.Logins) == 0 {
 		return validate.Result{Err: err}, err

@@ -28,7 +28,7 @@ type hosts map[string]*registrytest.Registry
 
 func (h hosts) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r := h[req.URL.Host]; r != nil {
-		return r.Transport().RoundTrip(req)
+		return r.RoundTripper().RoundTrip(req)
 	}
 	return nil, errors.New("no such host: " + req.URL.Host)
 }
@@ -172,7 +172,7 @@ func TestInvalidHasACode(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, run := p.Run(t.Context(), regcred.Request{Profiles: []registry.Profile{good, test.profile}})
-			_, login := p.Login(t.Context(), test.profile)
+			_, login := p.CheckLogin(t.Context(), test.profile)
 			_, credential := p.Credential(t.Context(), test.profile)
 			check := p.Check(t.Context(), []registry.Profile{test.profile}, nil)
 			_, set := providers.Set{registry.Custom: custom.Provider{}}.Credential(t.Context(), test.profile)
@@ -281,7 +281,7 @@ func TestRunWithoutCredential(t *testing.T) {
 		return credentials.Credential{}, failed
 	})}
 	a := profile("a", server.Host+"/team-a", "robot-a", "pw-a")
-	a.Transport = server.Transport()
+	a.Transport = server.TransportConfig()
 	outcome, err := p.Run(t.Context(), regcred.Request{
 		Profiles: []registry.Profile{a},
 		Images:   []string{server.Host + "/team-a/app:1", server.Host + "/team-b/app:1"},
@@ -360,11 +360,11 @@ func TestRunCanceled(t *testing.T) {
 
 func TestLogin(t *testing.T) {
 	p := newPipeline(hosts{"harbor.test": harbor(t)})
-	result, err := p.Login(t.Context(), profile("a", "harbor.test", "robot-a", "pw-a"))
+	result, err := p.CheckLogin(t.Context(), profile("a", "harbor.test", "robot-a", "pw-a"))
 	require.NoError(t, err)
 	require.Equal(t, "a", result.Candidate)
-	_, err = p.Login(t.Context(), profile("a", "harbor.test", "robot-a", "wrong"))
+	_, err = p.CheckLogin(t.Context(), profile("a", "harbor.test", "robot-a", "wrong"))
 	require.ErrorIs(t, err, registry.ErrUnauthorized)
-	_, err = p.Login(t.Context(), registry.Profile{})
+	_, err = p.CheckLogin(t.Context(), registry.Profile{})
 	require.ErrorContains(t, err, "name is missing")
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// Pulls says for each image, in their order, whether a node would get it for a pod that names these pull secrets, in
+// CheckSecrets says for each image, in their order, whether a node would get it for a pod that names these pull secrets, in
 // their order, whoever made them; see [pullsecret.Parse]. It asks the registries with the entries that a kubelet would
 // try, and without a login where there are none. What nodes themselves have for private registries, it does not know.
 //
 // The error is nil only if all images can be pulled. Else it joins those of the results. If some names are none, nobody
 // is asked, and it has [registry.ErrInvalid] and wraps a [field.Errors] with all of them.
-func (p *Pipeline) Pulls(ctx context.Context, images []string, secrets ...pullsecret.Config) ([]validate.Result, error) {
+func (p *Pipeline) CheckSecrets(ctx context.Context, images []string, secrets ...pullsecret.Config) ([]validate.Result, error) {
 	var problems field.List
 	requests := make([]validate.Request, len(images))
 	entries := make(map[string][]*entry)

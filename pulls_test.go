@@ -26,25 +26,25 @@ func TestPulls(t *testing.T) {
 	a, b := foreign(t, "harbor.test/team-a", "robot-a", "pw-a"), foreign(t, "https://harbor.test", "robot-b", "pw-b")
 	images := []string{"harbor.test/team-a/app:1", "harbor.test/team-b/app:1", "harbor.test/team-a/app:2"}
 
-	results, err := p.Pulls(t.Context(), images[:2], a, b)
+	results, err := p.CheckSecrets(t.Context(), images[:2], a, b)
 	require.NoError(t, err)
 	require.Equal(t, "harbor.test/team-a", results[0].Candidate)
 	require.Equal(t, "https://harbor.test", results[1].Candidate)
 
-	results, err = p.Pulls(t.Context(), images, a)
+	results, err = p.CheckSecrets(t.Context(), images, a)
 	require.NoError(t, results[0].Err)
 	require.Error(t, results[1].Err, "no entry serves it")
 	require.ErrorIs(t, results[2].Err, registry.ErrImageNotFound)
 	require.ErrorIs(t, err, registry.ErrImageNotFound)
 
 	// A key that a kubelet never matches.
-	results, err = p.Pulls(t.Context(), images[:1], foreign(t, "HARBOR.test", "robot-a", "pw-a"))
+	results, err = p.CheckSecrets(t.Context(), images[:1], foreign(t, "HARBOR.test", "robot-a", "pw-a"))
 	require.Error(t, err)
 	require.Error(t, results[0].Err)
 }
 
 func TestPullsInvalid(t *testing.T) {
-	_, err := newPipeline(nil).Pulls(t.Context(), []string{"harbor.test/app:1", "not an image"})
+	_, err := newPipeline(nil).CheckSecrets(t.Context(), []string{"harbor.test/app:1", "not an image"})
 	require.Equal(t, registry.ErrInvalid, registry.CodeOf(err))
 	require.ErrorAs(t, err, new(*field.Errors))
 	require.ErrorContains(t, err, "images[1]")

@@ -46,7 +46,7 @@ func TestRealRegistry(t *testing.T) {
 			Profiles: []registry.Profile{{
 				Name: "shop", Kind: registry.Custom, Endpoint: r.host + "/shop",
 				Login:     credentials.Login{Username: realUser, Password: credentials.NewSecret(password)},
-				Transport: registry.Transport{CABundle: r.ca},
+				Transport: registry.TransportConfig{CABundle: r.ca},
 			}},
 			Images: []string{r.host + "/" + image},
 		}
@@ -91,7 +91,7 @@ func TestRealRegistry(t *testing.T) {
 
 	t.Run("unknown authority", func(t *testing.T) {
 		request := newRequest(realPassword, "shop/web:1.4")
-		request.Profiles[0].Transport = registry.Transport{}
+		request.Profiles[0].Transport = registry.TransportConfig{}
 		var p regcred.Pipeline
 		_, err := p.Run(t.Context(), request)
 		require.ErrorIs(t, err, registry.ErrTLSUnknownIssuer)

@@ -183,13 +183,13 @@ func serving(accounts []*account, image registry.Image) *account {
 }
 
 // transport returns how the host is reached, as far as a profile of another part of it tells.
-func transport(accounts []*account, host string) registry.Transport {
+func transport(accounts []*account, host string) registry.TransportConfig {
 	for _, a := range accounts {
 		if a.endpoint.Host == host {
 			return a.profile.Transport
 		}
 	}
-	return registry.Transport{}
+	return registry.TransportConfig{}
 }
 
 // explain says why the image was refused, where it is not for the login that was tried: there is no profile for it, or

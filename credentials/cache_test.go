@@ -336,7 +336,7 @@ func TestWaitingCallersGoBeforeRenewals(t *testing.T) {
 func TestSourceThatEndsItsGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cache credentials.Cache
-		_, err := cache.Credential(t.Context(), key("a"), credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+		_, err := cache.Credential(t.Context(), key("a"), credentials.Func(func(context.Context) (credentials.Credential, error) {
 			runtime.Goexit()
 			return credentials.Credential{}, nil
 		}))
@@ -368,7 +368,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cache credentials.Cache
 		odd := func(issued, expires time.Time) credentials.Source {
-			return credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+			return credentials.Func(func(context.Context) (credentials.Credential, error) {
 				return credentials.Credential{Username: "u", Password: credentials.NewSecret("p"), IssuedAt: issued, ExpiresAt: expires}, nil
 			})
 		}
@@ -376,7 +376,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		_, err := cache.Credential(t.Context(), key("a"), odd(now, now.AddDate(7999, 0, 0)))
 		require.EqualError(t, err, "issuer test/a#00000000: credential has impossible dates: it expires only at 9999-01-01T00:00:00Z")
 		_, err = cache.Credential(t.Context(), key("a"), odd(now, now))
-		require.ErrorIs(t, err, credentials.ErrAbsurd)
+		require.ErrorIs(t, err, credentials.ErrImplausibleDates)
 		require.Regexp(t, `^no new attempt before 2000-01-01T00:00:0[01]Z: issuer test/a#00000000: credential has impossible dates`, err.Error())
 		_, err = cache.Credential(t.Context(), key("b"), odd(now, now.Add(-1)))
 		require.EqualError(t, err, "issuer test/b#00000000: credential has impossible dates: it is issued at 2000-01-01T00:00:00Z, and expires at 1999-12-31T23:59:59Z")

@@ -29,13 +29,13 @@ type Credential struct {
 
 // What [Credential.Validate] reports.
 var (
-	ErrEmpty   = errors.New("credential is empty")
-	ErrExpired = errors.New("credential is expired")
-	ErrAbsurd  = errors.New("credential has impossible dates")
+	ErrEmpty            = errors.New("credential is empty")
+	ErrExpired          = errors.New("credential is expired")
+	ErrImplausibleDates = errors.New("credential has impossible dates")
 )
 
 // Validate reports whether the credential is one that may be handed out at the instant now: [ErrEmpty] if it has no
-// user name or no password and does not say Anonymous, or has them and says Anonymous; [ErrAbsurd] if it expires before
+// user name or no password and does not say Anonymous, or has them and says Anonymous; [ErrImplausibleDates] if it expires before
 // it was issued; [ErrExpired] if it is expired.
 func (c Credential) Validate(now time.Time) error {
 	if c.Anonymous {
@@ -46,7 +46,7 @@ func (c Credential) Validate(now time.Time) error {
 		return fmt.Errorf("%w: no user name or no password, and it does not say anonymous", ErrEmpty)
 	}
 	if !c.ExpiresAt.IsZero() && !c.IssuedAt.IsZero() && !c.ExpiresAt.After(c.IssuedAt) {
-		return fmt.Errorf("%w: it is issued at %s, and expires at %s", ErrAbsurd, stamp(c.IssuedAt), stamp(c.ExpiresAt))
+		return fmt.Errorf("%w: it is issued at %s, and expires at %s", ErrImplausibleDates, stamp(c.IssuedAt), stamp(c.ExpiresAt))
 	}
 	if c.Expired(now) {
 		return fmt.Errorf("%w since %s", ErrExpired, stamp(c.ExpiresAt))

@@ -49,8 +49,8 @@ func TestCredentialValidate(t *testing.T) {
 		"ends in an instant":       {credentials.Credential{Username: "jo", Password: secret, ExpiresAt: noon.Add(1)}, nil},
 		"ends now":                 {credentials.Credential{Username: "jo", Password: secret, ExpiresAt: noon}, credentials.ErrExpired},
 		"ends now, elsewhere":      {credentials.Credential{Username: "jo", Password: secret, ExpiresAt: noon.In(time.FixedZone("", 3600))}, credentials.ErrExpired},
-		"issued as it ends":        {credentials.Credential{Username: "jo", Password: secret, IssuedAt: noon.Add(1), ExpiresAt: noon.Add(1)}, credentials.ErrAbsurd},
-		"issued after its end":     {credentials.Credential{Username: "jo", Password: secret, IssuedAt: noon, ExpiresAt: noon.Add(-1)}, credentials.ErrAbsurd},
+		"issued as it ends":        {credentials.Credential{Username: "jo", Password: secret, IssuedAt: noon.Add(1), ExpiresAt: noon.Add(1)}, credentials.ErrImplausibleDates},
+		"issued after its end":     {credentials.Credential{Username: "jo", Password: secret, IssuedAt: noon, ExpiresAt: noon.Add(-1)}, credentials.ErrImplausibleDates},
 		"issued after now":         {credentials.Credential{Username: "jo", Password: secret, IssuedAt: noon.Add(time.Hour), ExpiresAt: noon.Add(2 * time.Hour)}, nil},
 		"issued, without an end":   {credentials.Credential{Username: "jo", Password: secret, IssuedAt: noon.Add(time.Hour)}, nil},
 		"of the year 1, and ended": {credentials.Credential{Username: "jo", Password: secret, ExpiresAt: time.Time{}.Add(1)}, credentials.ErrExpired},
@@ -111,7 +111,7 @@ func TestStatic(t *testing.T) {
 }
 
 func TestSourceFunc(t *testing.T) {
-	source := credentials.SourceFunc(func(ctx context.Context) (credentials.Credential, error) {
+	source := credentials.Func(func(ctx context.Context) (credentials.Credential, error) {
 		return credentials.Credential{Anonymous: true}, ctx.Err()
 	})
 	c, err := source.Credential(t.Context())

@@ -28,22 +28,22 @@ func newFingerprintKey() []byte {
 	return key
 }
 
-// A Digest makes a [Fingerprint] from the values written to it, in their order. Each value is written with its length,
-// so that ("a", "bc") and ("ab", "c") differ. Make one with [NewDigest]. It is not safe for concurrent use.
-type Digest struct {
+// A Hasher makes a [Fingerprint] from the values written to it, in their order. Each value is written with its length,
+// so that ("a", "bc") and ("ab", "c") differ. Make one with [NewHasher]. It is not safe for concurrent use.
+type Hasher struct {
 	h hash.Hash
 	b [128]byte // What a hash.Hash is given escapes, so it is copied here. No text stays in it: it may be a secret.
 }
 
-// NewDigest returns an empty Digest. The purpose keeps fingerprints of different things apart.
-func NewDigest(purpose string) *Digest {
-	d := &Digest{h: hmac.New(sha256.New, fingerprintKey)}
-	d.String(purpose)
+// NewHasher returns an empty Digest. The purpose keeps fingerprints of different things apart.
+func NewHasher(purpose string) *Hasher {
+	d := &Hasher{h: hmac.New(sha256.New, fingerprintKey)}
+	d.Text(purpose)
 	return d
 }
 
-// String writes s.
-func (d *Digest) String(s string) {
+// Text writes s.
+func (d *Hasher) Text(s string) {
 	d.Int(len(s))
 	for s != "" {
 		n := copy(d.b[:], s)
@@ -53,28 +53,28 @@ func (d *Digest) String(s string) {
 	clear(d.b[:])
 }
 
-// Strings writes the number of texts and each of them.
-func (d *Digest) Strings(texts []string) {
+// Texts writes the number of texts and each of them.
+func (d *Hasher) Texts(texts []string) {
 	d.Int(len(texts))
 	for _, s := range texts {
-		d.String(s)
+		d.Text(s)
 	}
 }
 
 // Secret writes the text of s.
-func (d *Digest) Secret(s Secret) {
+func (d *Hasher) Secret(s Secret) {
 	d.Int(s.Len())
 	d.h.Write(s.AppendTo(d.b[:0]))
 	clear(d.b[:])
 }
 
 // Int writes n.
-func (d *Digest) Int(n int) {
+func (d *Hasher) Int(n int) {
 	d.h.Write(binary.BigEndian.AppendUint64(d.b[:0], uint64(n)))
 }
 
 // Bool writes b.
-func (d *Digest) Bool(b bool) {
+func (d *Hasher) Bool(b bool) {
 	if b {
 		d.Int(1)
 	} else {
@@ -83,14 +83,14 @@ func (d *Digest) Bool(b bool) {
 }
 
 // Time writes the instant t, whatever its location.
-func (d *Digest) Time(t time.Time) {
+func (d *Hasher) Time(t time.Time) {
 	d.Bool(t.IsZero())
 	if !t.IsZero() {
-		d.String(t.UTC().Format(time.RFC3339Nano))
+		d.Text(t.UTC().Format(time.RFC3339Nano))
 	}
 }
 
 // Sum returns the fingerprint of what was written so far.
-func (d *Digest) Sum() Fingerprint {
+func (d *Hasher) Sum() Fingerprint {
 	return Fingerprint(d.h.Sum(d.b[:0])[:len(Fingerprint{})])
 }

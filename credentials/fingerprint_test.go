@@ -111,11 +111,11 @@ func TestFingerprintKeepsThingsApart(t *testing.T) {
 }
 
 func TestDigestKeepsPurposesApart(t *testing.T) {
-	a, b := credentials.NewDigest("a"), credentials.NewDigest("b")
+	a, b := credentials.NewHasher("a"), credentials.NewHasher("b")
 	require.NotEqual(t, a.Sum(), b.Sum())
-	require.Equal(t, a.Sum(), credentials.NewDigest("a").Sum())
+	require.Equal(t, a.Sum(), credentials.NewHasher("a").Sum())
 	before := a.Sum()
-	a.String("")
+	a.Text("")
 	require.NotEqual(t, before, a.Sum(), "an empty text counts")
 	require.Len(t, fmt.Sprint(before), 32)
 }
@@ -123,11 +123,11 @@ func TestDigestKeepsPurposesApart(t *testing.T) {
 func TestDigestReadsLongTextsToTheirEnd(t *testing.T) {
 	long := strings.Repeat("x", 1000)
 	sum := func(text string, secret bool) credentials.Fingerprint {
-		d := credentials.NewDigest("")
+		d := credentials.NewHasher("")
 		if secret {
 			d.Secret(credentials.NewSecret(text))
 		} else {
-			d.String(text)
+			d.Text(text)
 		}
 		return d.Sum()
 	}
@@ -139,9 +139,9 @@ func TestDigestReadsLongTextsToTheirEnd(t *testing.T) {
 }
 
 func TestDigestPrintsNoSecret(t *testing.T) {
-	d := credentials.NewDigest("")
+	d := credentials.NewHasher("")
 	d.Secret(credentials.NewSecret(canary))
-	d.String(canary)
+	d.Text(canary)
 	requireNoLeak(t, fmt.Sprintf("%s %+v %#v", d, *d, *d))
 }
 

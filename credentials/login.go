@@ -106,10 +106,10 @@ type GoogleLogin struct {
 
 // Fingerprint stands for the login in a [Key] or in a log: it changes whenever anything in the login changes.
 func (l Login) Fingerprint() Fingerprint {
-	d := NewDigest("login")
+	d := NewHasher("login")
 	d.Bool(l.Anonymous)
 	d.Bool(l.Ambient)
-	d.String(l.Username)
+	d.Text(l.Username)
 	d.Secret(l.Password)
 	d.Time(l.ExpiresAt)
 	if d.Bool(l.AWS != nil); l.AWS != nil {
@@ -118,30 +118,30 @@ func (l Login) Fingerprint() Fingerprint {
 	if d.Bool(l.Google != nil); l.Google != nil {
 		d.Secret(l.Google.Credentials)
 		d.Bool(l.Google.AccessToken)
-		d.String(l.Google.Impersonate)
-		d.Strings(l.Google.Delegates)
+		d.Text(l.Google.Impersonate)
+		d.Texts(l.Google.Delegates)
 	}
 	d.Int(len(l.Fields))
 	for _, name := range slices.Sorted(maps.Keys(l.Fields)) {
-		d.String(name)
+		d.Text(name)
 		d.Secret(l.Fields[name])
 	}
 	return d.Sum()
 }
 
-func (l *AWSLogin) digest(d *Digest) {
-	d.String(l.AccessKeyID)
+func (l *AWSLogin) digest(d *Hasher) {
+	d.Text(l.AccessKeyID)
 	d.Secret(l.SecretAccessKey)
 	d.Secret(l.SessionToken)
 	if d.Bool(l.WebIdentity != nil); l.WebIdentity != nil {
-		d.String(l.WebIdentity.RoleARN)
-		d.String(l.WebIdentity.TokenFile)
+		d.Text(l.WebIdentity.RoleARN)
+		d.Text(l.WebIdentity.TokenFile)
 		d.Secret(l.WebIdentity.Token)
-		d.String(l.WebIdentity.SessionName)
+		d.Text(l.WebIdentity.SessionName)
 	}
 	d.Int(len(l.Roles))
 	for _, r := range l.Roles {
-		d.Strings([]string{r.ARN, r.ExternalID, r.SessionName})
+		d.Texts([]string{r.ARN, r.ExternalID, r.SessionName})
 	}
 	d.Bool(l.NoInstanceMetadata)
 }

@@ -21,11 +21,11 @@ type Source interface {
 	Credential(ctx context.Context) (Credential, error)
 }
 
-// A SourceFunc is a function that is a [Source].
-type SourceFunc func(ctx context.Context) (Credential, error)
+// A Func is a function that is a [Source].
+type Func func(ctx context.Context) (Credential, error)
 
 // Credential calls f.
-func (f SourceFunc) Credential(ctx context.Context) (Credential, error) { return f(ctx) }
+func (f Func) Credential(ctx context.Context) (Credential, error) { return f(ctx) }
 
 // Static returns a [Source] that always hands out c. It is an error, each time, once c is expired or if it is empty.
 func Static(c Credential) Source { return static{c} }

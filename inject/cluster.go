@@ -48,13 +48,13 @@ type Namespace struct {
 	Terminating bool
 
 	// Secrets are those of the owner, by [LabelOwner], and no others.
-	Secrets []Published
+	Secrets []PublishedSecret
 	// Accounts are all service accounts.
 	Accounts []Account
 }
 
-// A Published is a secret that is in a cluster.
-type Published struct {
+// A PublishedSecret is a secret that is in a cluster.
+type PublishedSecret struct {
 	Name string
 	// Version changes with every write to the secret.
 	Version string
@@ -75,8 +75,8 @@ func Fingerprint(data []byte) credentials.Fingerprint {
 	if len(data) == 0 {
 		return noContent
 	}
-	d := credentials.NewDigest("pull secret")
-	d.String(string(data))
+	d := credentials.NewHasher("pull secret")
+	d.Text(string(data))
 	return d.Sum()
 }
 

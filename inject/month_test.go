@@ -103,7 +103,7 @@ func (m *month) keep(t *testing.T, cache *credentials.Cache, number int, end tim
 		kind, err := strconv.Atoi(p.Name[1:])
 		require.NoError(t, err)
 		key := credentials.Key{Tenant: name, Issuer: "issuer-" + p.Name, Scope: name}
-		return cache.Credential(ctx, key, credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+		return cache.Credential(ctx, key, credentials.Func(func(context.Context) (credentials.Credential, error) {
 			return m.issue(kind, lifetime(number, kind))
 		}))
 	}}

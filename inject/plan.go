@@ -68,7 +68,7 @@ func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 	if ns.Terminating {
 		return nil, nil // It takes all with it, and nothing can be made in it.
 	}
-	there := make(map[string]*Published, len(ns.Secrets))
+	there := make(map[string]*PublishedSecret, len(ns.Secrets))
 	for i := range ns.Secrets {
 		there[ns.Secrets[i].Name] = &ns.Secrets[i]
 	}
@@ -111,7 +111,7 @@ func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 }
 
 // secret returns what is to be done to have what w wants, where there is now have, which may be nil.
-func (p *planner) secret(w *want, have *Published) (*Change, error) {
+func (p *planner) secret(w *want, have *PublishedSecret) (*Change, error) {
 	if w.held || have != nil && have.Deleting {
 		return nil, nil
 	}
@@ -151,7 +151,7 @@ func (p *planner) secret(w *want, have *Published) (*Change, error) {
 
 // older reports whether the credential that is published was issued later than the one at hand, for the same profiles,
 // and is still good. It happens when a process that was cut off comes back with what it has in its cache.
-func (w *want) older(have *Published, now time.Time) bool {
+func (w *want) older(have *PublishedSecret, now time.Time) bool {
 	if have.Content == noContent || have.Annotations[AnnotationProfiles] != w.annotations[AnnotationProfiles] {
 		return false
 	}

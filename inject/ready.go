@@ -150,7 +150,7 @@ func (w *want) opens(ns Namespace, account string) (bool, error) {
 	if w.content == noContent && !w.held {
 		return true, nil // Nothing but anonymous access.
 	}
-	i := slices.IndexFunc(ns.Secrets, func(have Published) bool { return have.Name == w.Name })
+	i := slices.IndexFunc(ns.Secrets, func(have PublishedSecret) bool { return have.Name == w.Name })
 	if i < 0 || ns.Secrets[i].Deleting {
 		return false, fmt.Errorf("secret %s %w", w.Name, ErrNotYet)
 	}

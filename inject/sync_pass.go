@@ -198,7 +198,7 @@ func (w *pass) settled(ns Namespace, problems []Problem) {
 		expires := want.config.ExpiresAt()
 		if want.held || stays(want.Name) {
 			expires = time.Time{}
-			if i := slices.IndexFunc(ns.Secrets, func(have Published) bool { return have.Name == want.Name }); i >= 0 {
+			if i := slices.IndexFunc(ns.Secrets, func(have PublishedSecret) bool { return have.Name == want.Name }); i >= 0 {
 				expires = instant(ns.Secrets[i].Annotations[AnnotationExpiresAt])
 			}
 		}

@@ -127,7 +127,7 @@ func endpointScope(p registry.Profile) string {
 
 // Source binds a provider to one profile. It does not cache.
 func Source(provider Provider, p registry.Profile) credentials.Source {
-	return credentials.SourceFunc(func(ctx context.Context) (credentials.Credential, error) {
+	return credentials.Func(func(ctx context.Context) (credentials.Credential, error) {
 		return provider.Credential(ctx, p)
 	})
 }

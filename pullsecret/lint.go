@@ -47,8 +47,8 @@ type Finding struct {
 	Key string
 	// Rule is what was looked for, for programs.
 	Rule Rule
-	// Breaks says that pulls with this entry fail. Without it, they may work.
-	Breaks bool
+	// Fatal says that pulls with this entry fail. Without it, they may work.
+	Fatal bool
 	// Message is what is the matter, and Hint is what to do about it, each in one sentence without a full stop. Neither
 	// holds a secret.
 	Message, Hint string

@@ -87,7 +87,7 @@ func TestLint(t *testing.T) {
 				require.NotEmpty(t, f.Message)
 				require.NotEmpty(t, f.Hint)
 				require.NotContains(t, f.String(), "canary")
-				got = append(got, finding{f.Key, f.Rule, f.Breaks})
+				got = append(got, finding{f.Key, f.Rule, f.Fatal})
 			}
 			require.Equal(t, test.want, got)
 		})

@@ -29,19 +29,19 @@ func TestNetworkCode(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, closed.Close())
 
-	direct := registry.Transport{Proxy: registry.Direct}
-	untrusting := network.Transport()
+	direct := registry.TransportConfig{Proxy: registry.Direct}
+	untrusting := network.TransportConfig()
 	untrusting.CABundle = ""
-	noProxy := registry.Transport{Proxy: "http://" + closed.Addr().String()}
-	noSocks := registry.Transport{Proxy: "socks5://" + closed.Addr().String()}
+	noProxy := registry.TransportConfig{Proxy: "http://" + closed.Addr().String()}
+	noSocks := registry.TransportConfig{Proxy: "socks5://" + closed.Addr().String()}
 
 	tests := map[string]struct {
-		transport registry.Transport
+		transport registry.TransportConfig
 		url       string
 		want      registry.Code
 	}{
 		"unknown issuer":           {untrusting, "https://registry.example.com/", registry.ErrTLSUnknownIssuer},
-		"proxy refuses":            {network.Transport(), "https://elsewhere.example.com/", registry.ErrProxy},
+		"proxy refuses":            {network.TransportConfig(), "https://elsewhere.example.com/", registry.ErrProxy},
 		"proxy is not there":       {noProxy, "https://registry.example.com/", registry.ErrProxy},
 		"socks proxy is not there": {noSocks, "https://registry.example.com/", registry.ErrProxy},
 		"plain http":               {direct, "https" + plain.URL[len("http"):], registry.ErrTLS},

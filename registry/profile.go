@@ -34,7 +34,7 @@ type Profile struct {
 	Login credentials.Login `json:"login"`
 
 	// Transport is how this program reaches the registry, where the usual way will not do.
-	Transport Transport `json:"transport,omitzero"`
+	Transport TransportConfig `json:"transport,omitzero"`
 }
 
 // Endpoints returns Endpoint and Hosts in their canonical form, in this order, without repetitions. Its error is a
@@ -163,11 +163,11 @@ func (p Profile) Warnings() []string {
 
 // Fingerprint stands for the whole profile: it changes whenever anything in it does.
 func (p Profile) Fingerprint() credentials.Fingerprint {
-	d := credentials.NewDigest("profile")
-	d.Strings([]string{p.Name, p.Tenant, string(p.Kind), p.Endpoint})
-	d.Strings(p.Hosts)
+	d := credentials.NewHasher("profile")
+	d.Texts([]string{p.Name, p.Tenant, string(p.Kind), p.Endpoint})
+	d.Texts(p.Hosts)
 	for _, f := range []credentials.Fingerprint{p.Login.Fingerprint(), p.Transport.Fingerprint()} {
-		d.String(f.String())
+		d.Text(f.String())
 	}
 	return d.Sum()
 }

@@ -178,7 +178,7 @@ func TestFingerprintKnowsEveryField(t *testing.T) {
 	}
 	walk("Profile", reflect.ValueOf(&p).Elem())
 	require.Equal(t, before, p.Fingerprint())
-	require.Zero(t, registry.Transport{}.Fingerprint(), "the usual way")
+	require.Zero(t, registry.TransportConfig{}.Fingerprint(), "the usual way")
 }
 
 func TestServing(t *testing.T) {

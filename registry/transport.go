@@ -18,12 +18,12 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// A Transport says how a registry, and the issuer of its credentials, is reached, where the usual way will not do. The
-// zero Transport is the usual way: https, the system's certificate authorities, the proxy of the environment.
+// A TransportConfig says how a registry, and the issuer of its credentials, is reached, where the usual way will not do. The
+// zero TransportConfig is the usual way: https, the system's certificate authorities, the proxy of the environment.
 //
 // It is for this program only. What a node trusts, and through which proxy it pulls, is set on the node; no pull secret
 // carries it.
-type Transport struct {
+type TransportConfig struct {
 	// CABundle holds certificates in PEM that are trusted beside those of the system.
 	CABundle string `json:"caBundle,omitempty"`
 
@@ -43,17 +43,17 @@ type Transport struct {
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
 }
 
-// Direct is the [Transport.Proxy] that means none.
+// Direct is the [TransportConfig.Proxy] that means none.
 const Direct = "direct"
 
 // IsZero reports whether the transport is the usual way.
-func (t Transport) IsZero() bool {
+func (t TransportConfig) IsZero() bool {
 	return t.CABundle == "" && t.ClientCertificate == "" && t.ClientKey.IsZero() &&
 		t.Proxy == "" && t.ProxyUsername == "" && t.ProxyPassword.IsZero() && !t.PlainHTTP
 }
 
 // Validate reports every problem at once, as a [field.Errors].
-func (t Transport) Validate() error {
+func (t TransportConfig) Validate() error {
 	var p field.List
 	if t.CABundle != "" {
 		if err := addCertificates(x509.NewCertPool(), t.CABundle); err != nil {
@@ -106,13 +106,13 @@ func addCertificates(pool *x509.CertPool, bundle string) error {
 	}
 }
 
-func (t Transport) keyPair() (tls.Certificate, error) {
+func (t TransportConfig) keyPair() (tls.Certificate, error) {
 	return tls.X509KeyPair([]byte(t.ClientCertificate), t.ClientKey.AppendTo(nil))
 }
 
 // proxyURL returns nil for the environment's proxy and for none. Its errors do not quote the URL, which may hold a
 // password.
-func (t Transport) proxyURL() (*url.URL, error) {
+func (t TransportConfig) proxyURL() (*url.URL, error) {
 	if t.Proxy == "" || t.Proxy == Direct {
 		return nil, nil
 	}
@@ -132,12 +132,12 @@ func (t Transport) proxyURL() (*url.URL, error) {
 }
 
 // Fingerprint stands for the transport in a [credentials.Key]. That of the zero Transport is zero.
-func (t Transport) Fingerprint() credentials.Fingerprint {
+func (t TransportConfig) Fingerprint() credentials.Fingerprint {
 	if t.IsZero() {
 		return credentials.Fingerprint{}
 	}
-	d := credentials.NewDigest("transport")
-	d.Strings([]string{t.CABundle, t.ClientCertificate, t.Proxy, t.ProxyUsername})
+	d := credentials.NewHasher("transport")
+	d.Texts([]string{t.CABundle, t.ClientCertificate, t.Proxy, t.ProxyUsername})
 	d.Secret(t.ClientKey)
 	d.Secret(t.ProxyPassword)
 	d.Bool(t.PlainHTTP)
@@ -156,7 +156,7 @@ const (
 
 // HTTP returns a new [http.Transport] that goes the way t says, with limits on time and header size. It keeps idle
 // connections; close them, or use [Transports], which makes one for each way.
-func (t Transport) HTTP() (*http.Transport, error) {
+func (t TransportConfig) HTTP() (*http.Transport, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
 	}
@@ -219,7 +219,7 @@ type Transports struct {
 const maxTransports = 1024
 
 // For returns the transport that goes the way t says.
-func (ts *Transports) For(t Transport) (*http.Transport, error) {
+func (ts *Transports) For(t TransportConfig) (*http.Transport, error) {
 	t.PlainHTTP = false // That is in the URL.
 	key := t.Fingerprint()
 	ts.mu.Lock()
@@ -254,7 +254,7 @@ func (ts *Transports) closeIdle() {
 }
 
 // Scheme returns "http" or "https".
-func (t Transport) Scheme() string {
+func (t TransportConfig) Scheme() string {
 	if t.PlainHTTP {
 		return "http"
 	}

@@ -71,7 +71,7 @@ func (a authority) serve(change func(c *tls.Config)) *httptest.Server {
 }
 
 // get returns what url answers to a client that goes the way tr says.
-func get(t *testing.T, tr registry.Transport, url string) (string, error) {
+func get(t *testing.T, tr registry.TransportConfig, url string) (string, error) {
 	t.Helper()
 	h, err := tr.HTTP()
 	require.NoError(t, err)
@@ -91,7 +91,7 @@ func get(t *testing.T, tr registry.Transport, url string) (string, error) {
 func TestTransportTrusts(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
 	server := a.serve(nil)
-	direct := registry.Transport{Proxy: registry.Direct}
+	direct := registry.TransportConfig{Proxy: registry.Direct}
 
 	_, err := get(t, direct, server.URL)
 	require.Equal(t, registry.ErrTLSUnknownIssuer, registry.NetworkCode(err), "%v", err)
@@ -114,7 +114,7 @@ func TestTransportShowsItsCertificate(t *testing.T) {
 		c.ClientCAs.AppendCertsFromPEM([]byte(a.PEM))
 		c.NextProtos = []string{"http/1.1"} // Over HTTP/2 the refusal comes too late for a client to see why.
 	})
-	tr := registry.Transport{Proxy: registry.Direct, CABundle: a.PEM}
+	tr := registry.TransportConfig{Proxy: registry.Direct, CABundle: a.PEM}
 	_, err := get(t, tr, server.URL)
 	require.Equal(t, registry.ErrTLS, registry.NetworkCode(err), "%v", err)
 
@@ -128,7 +128,7 @@ func TestTransportShowsItsCertificate(t *testing.T) {
 func TestTransportRefusesOldTLS(t *testing.T) {
 	a := newAuthority(t)
 	server := a.serve(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 })
-	_, err := get(t, registry.Transport{Proxy: registry.Direct, CABundle: a.PEM}, server.URL)
+	_, err := get(t, registry.TransportConfig{Proxy: registry.Direct, CABundle: a.PEM}, server.URL)
 	require.Equal(t, registry.ErrTLS, registry.NetworkCode(err), "%v", err)
 }
 
@@ -137,7 +137,7 @@ func TestTransportBoundsHeaders(t *testing.T) {
 		w.Header().Set("X", strings.Repeat("x", 100<<10))
 	}))
 	t.Cleanup(server.Close)
-	_, err := get(t, registry.Transport{Proxy: registry.Direct}, server.URL)
+	_, err := get(t, registry.TransportConfig{Proxy: registry.Direct}, server.URL)
 	require.ErrorContains(t, err, "exceeded")
 }
 
@@ -183,7 +183,7 @@ func TestTransportUsesItsProxy(t *testing.T) {
 	a := newAuthority(t)
 	server := a.serve(nil)
 	front := proxy(t, "jo:hunter2:x@/")
-	tr := registry.Transport{CABundle: a.PEM, Proxy: front.URL, ProxyUsername: "jo", ProxyPassword: credentials.NewSecret("hunter2:x@/")}
+	tr := registry.TransportConfig{CABundle: a.PEM, Proxy: front.URL, ProxyUsername: "jo", ProxyPassword: credentials.NewSecret("hunter2:x@/")}
 
 	body, err := get(t, tr, server.URL)
 	require.NoError(t, err)
@@ -207,11 +207,11 @@ func TestTransportUsesItsProxy(t *testing.T) {
 }
 
 func TestTransportProxyOfTheEnvironment(t *testing.T) {
-	usual, err := registry.Transport{}.HTTP()
+	usual, err := registry.TransportConfig{}.HTTP()
 	require.NoError(t, err)
 	require.Equal(t, reflect.ValueOf(http.ProxyFromEnvironment).Pointer(), reflect.ValueOf(usual.Proxy).Pointer())
 
-	direct, err := registry.Transport{Proxy: registry.Direct}.HTTP()
+	direct, err := registry.TransportConfig{Proxy: registry.Direct}.HTTP()
 	require.NoError(t, err)
 	if direct.Proxy != nil {
 		u, err := direct.Proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: "registry.example.com"}})
@@ -226,32 +226,32 @@ func TestTransportValidate(t *testing.T) {
 	_, otherKey := a.pair()
 	secret := credentials.NewSecret
 	tests := map[string]struct {
-		transport registry.Transport
+		transport registry.TransportConfig
 		want      []string // The fields that have a problem.
 	}{
-		"usual":                {registry.Transport{}, nil},
-		"everything":           {registry.Transport{CABundle: a.PEM, ClientCertificate: certificate, ClientKey: secret(key), Proxy: "http://p:3128", ProxyUsername: "u", ProxyPassword: secret("hunter2"), PlainHTTP: true}, nil},
-		"direct":               {registry.Transport{Proxy: registry.Direct}, nil},
-		"https proxy":          {registry.Transport{Proxy: "HTTPS://p.example/"}, nil},
-		"socks proxy":          {registry.Transport{Proxy: "socks5h://[::1]:1080"}, nil},
-		"bundle of nothing":    {registry.Transport{CABundle: "hunter2"}, []string{"caBundle"}},
-		"bundle with a key":    {registry.Transport{CABundle: a.PEM + key}, []string{"caBundle"}},
-		"bundle with a tail":   {registry.Transport{CABundle: a.PEM + "hunter2"}, []string{"caBundle"}},
-		"bundle of garbage":    {registry.Transport{CABundle: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("hunter2")}))}, []string{"caBundle"}},
-		"no key":               {registry.Transport{ClientCertificate: certificate}, []string{"clientCertificate"}},
-		"no certificate":       {registry.Transport{ClientKey: secret(key)}, []string{"clientCertificate"}},
-		"key of another":       {registry.Transport{ClientCertificate: certificate, ClientKey: secret(otherKey)}, []string{"clientCertificate"}},
-		"key that is none":     {registry.Transport{ClientCertificate: certificate, ClientKey: secret("hunter2")}, []string{"clientCertificate"}},
-		"proxy without scheme": {registry.Transport{Proxy: "proxy.example.com:3128"}, []string{"proxy"}},
-		"proxy without host":   {registry.Transport{Proxy: "http://:3128"}, []string{"proxy"}},
-		"proxy of ftp":         {registry.Transport{Proxy: "ftp://p"}, []string{"proxy"}},
-		"proxy with a login":   {registry.Transport{Proxy: "http://u:hunter2@p:3128"}, []string{"proxy"}},
-		"proxy that is no URL": {registry.Transport{Proxy: "http://u:hunter2@p:x"}, []string{"proxy"}},
-		"password, no name":    {registry.Transport{Proxy: "http://p:3128", ProxyPassword: secret("hunter2")}, []string{"proxyUsername"}},
-		"name with a colon":    {registry.Transport{Proxy: "http://p:3128", ProxyUsername: "a:b"}, []string{"proxyUsername"}},
-		"login, no proxy":      {registry.Transport{ProxyUsername: "u"}, []string{"proxyUsername"}},
-		"login, direct":        {registry.Transport{ProxyUsername: "u", Proxy: registry.Direct}, []string{"proxyUsername"}},
-		"all at once":          {registry.Transport{CABundle: "x", ClientCertificate: "x", Proxy: "x", ProxyPassword: secret("x")}, []string{"caBundle", "clientCertificate", "proxy", "proxyUsername"}},
+		"usual":                {registry.TransportConfig{}, nil},
+		"everything":           {registry.TransportConfig{CABundle: a.PEM, ClientCertificate: certificate, ClientKey: secret(key), Proxy: "http://p:3128", ProxyUsername: "u", ProxyPassword: secret("hunter2"), PlainHTTP: true}, nil},
+		"direct":               {registry.TransportConfig{Proxy: registry.Direct}, nil},
+		"https proxy":          {registry.TransportConfig{Proxy: "HTTPS://p.example/"}, nil},
+		"socks proxy":          {registry.TransportConfig{Proxy: "socks5h://[::1]:1080"}, nil},
+		"bundle of nothing":    {registry.TransportConfig{CABundle: "hunter2"}, []string{"caBundle"}},
+		"bundle with a key":    {registry.TransportConfig{CABundle: a.PEM + key}, []string{"caBundle"}},
+		"bundle with a tail":   {registry.TransportConfig{CABundle: a.PEM + "hunter2"}, []string{"caBundle"}},
+		"bundle of garbage":    {registry.TransportConfig{CABundle: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("hunter2")}))}, []string{"caBundle"}},
+		"no key":               {registry.TransportConfig{ClientCertificate: certificate}, []string{"clientCertificate"}},
+		"no certificate":       {registry.TransportConfig{ClientKey: secret(key)}, []string{"clientCertificate"}},
+		"key of another":       {registry.TransportConfig{ClientCertificate: certificate, ClientKey: secret(otherKey)}, []string{"clientCertificate"}},
+		"key that is none":     {registry.TransportConfig{ClientCertificate: certificate, ClientKey: secret("hunter2")}, []string{"clientCertificate"}},
+		"proxy without scheme": {registry.TransportConfig{Proxy: "proxy.example.com:3128"}, []string{"proxy"}},
+		"proxy without host":   {registry.TransportConfig{Proxy: "http://:3128"}, []string{"proxy"}},
+		"proxy of ftp":         {registry.TransportConfig{Proxy: "ftp://p"}, []string{"proxy"}},
+		"proxy with a login":   {registry.TransportConfig{Proxy: "http://u:hunter2@p:3128"}, []string{"proxy"}},
+		"proxy that is no URL": {registry.TransportConfig{Proxy: "http://u:hunter2@p:x"}, []string{"proxy"}},
+		"password, no name":    {registry.TransportConfig{Proxy: "http://p:3128", ProxyPassword: secret("hunter2")}, []string{"proxyUsername"}},
+		"name with a colon":    {registry.TransportConfig{Proxy: "http://p:3128", ProxyUsername: "a:b"}, []string{"proxyUsername"}},
+		"login, no proxy":      {registry.TransportConfig{ProxyUsername: "u"}, []string{"proxyUsername"}},
+		"login, direct":        {registry.TransportConfig{ProxyUsername: "u", Proxy: registry.Direct}, []string{"proxyUsername"}},
+		"all at once":          {registry.TransportConfig{CABundle: "x", ClientCertificate: "x", Proxy: "x", ProxyPassword: secret("x")}, []string{"caBundle", "clientCertificate", "proxy", "proxyUsername"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -271,7 +271,7 @@ func TestTransportValidate(t *testing.T) {
 
 func TestTransportsAreShared(t *testing.T) {
 	var ts registry.Transports
-	direct := registry.Transport{Proxy: registry.Direct}
+	direct := registry.TransportConfig{Proxy: registry.Direct}
 	first, err := ts.For(direct)
 	require.NoError(t, err)
 	var group sync.WaitGroup
@@ -296,14 +296,14 @@ func TestTransportsAreShared(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 7, few.MaxConnsPerHost)
 
-	other, err := ts.For(registry.Transport{})
+	other, err := ts.For(registry.TransportConfig{})
 	require.NoError(t, err)
 	require.NotSame(t, first, other)
-	_, err = ts.For(registry.Transport{Proxy: "x"})
+	_, err = ts.For(registry.TransportConfig{Proxy: "x"})
 	require.Error(t, err)
 
 	for i := range 1100 { // More than are kept.
-		_, err := ts.For(registry.Transport{Proxy: fmt.Sprintf("http://127.0.0.1:%d", i+1)})
+		_, err := ts.For(registry.TransportConfig{Proxy: fmt.Sprintf("http://127.0.0.1:%d", i+1)})
 		require.NoError(t, err)
 	}
 	again, err := ts.For(direct)
@@ -313,6 +313,6 @@ func TestTransportsAreShared(t *testing.T) {
 }
 
 func TestScheme(t *testing.T) {
-	require.Equal(t, "https", registry.Transport{}.Scheme())
-	require.Equal(t, "http", registry.Transport{PlainHTTP: true}.Scheme())
+	require.Equal(t, "https", registry.TransportConfig{}.Scheme())
+	require.Equal(t, "http", registry.TransportConfig{PlainHTTP: true}.Scheme())
 }

@@ -40,7 +40,7 @@ func TestSkopeo(t *testing.T) {
 	profile := registry.Profile{
 		Name: "system", Kind: registry.System, Endpoint: r.URL + "/team",
 		Login:     credentials.Login{Username: "ann", Password: password("ann")},
-		Transport: registry.Transport{CABundle: r.CA()},
+		Transport: registry.TransportConfig{CABundle: r.CA()},
 	}
 	c, err := system.Provider{Lifetime: time.Minute}.Credential(t.Context(), profile)
 	require.NoError(t, err)

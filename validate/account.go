@@ -35,9 +35,9 @@ type account struct {
 
 // account returns the account of the credential.
 func (o *origin) account(c credentials.Credential) *account {
-	d := credentials.NewDigest("credential")
+	d := credentials.NewHasher("credential")
 	d.Bool(c.Anonymous)
-	d.String(c.Username)
+	d.Text(c.Username)
 	d.Secret(c.Password)
 	key := d.Sum()
 	o.mu.Lock()

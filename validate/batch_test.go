@@ -25,7 +25,7 @@ import (
 type hosts map[string]*registrytest.Registry
 
 func (h hosts) RoundTrip(req *http.Request) (*http.Response, error) {
-	return h[req.URL.Hostname()].Transport().RoundTrip(req)
+	return h[req.URL.Hostname()].RoundTripper().RoundTrip(req)
 }
 
 // A gauge counts the requests that are under way.
@@ -112,7 +112,7 @@ func TestImagesConnections(t *testing.T) {
 			defer server.Close()
 			candidates := []validate.Candidate{{
 				Source:    source("ann", "right"),
-				Transport: registry.Transport{CABundle: pemOf(server.Certificate()), Proxy: registry.Direct},
+				Transport: registry.TransportConfig{CABundle: pemOf(server.Certificate()), Proxy: registry.Direct},
 			}}
 			var requests []validate.Request
 			for i := range 200 {
@@ -214,7 +214,7 @@ func TestImagesRetryAfter(t *testing.T) {
 					Match: func(q registrytest.Request) bool { return q.Reference != "" }, Times: tc.times,
 					Answer: registrytest.Answer{Status: 429}, Header: map[string]string{"Retry-After": fmt.Sprint(int(tc.wish.Seconds()))},
 				})
-				c := &validate.Checker{RoundTripper: r.Transport(), MaxWait: tc.maxWait}
+				c := &validate.Checker{RoundTripper: r.RoundTripper(), MaxWait: tc.maxWait}
 				began := time.Now()
 				got, err := c.Images(t.Context(), requests)
 				require.Equal(t, tc.want, registry.CodeOf(err), "%v", err)
@@ -235,7 +235,7 @@ func TestImagesRenewsOnce(t *testing.T) {
 	var asked, refused atomic.Int32
 	candidates := []validate.Candidate{{
 		Name: "ann",
-		Source: credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+		Source: credentials.Func(func(context.Context) (credentials.Credential, error) {
 			asked.Add(1)
 			password := "old"
 			if refused.Load() > 0 {
@@ -244,7 +244,7 @@ func TestImagesRenewsOnce(t *testing.T) {
 			return credentials.Credential{Username: "ann", Password: credentials.NewSecret(password)}, nil
 		}),
 		Refused:   func(credentials.Credential) { refused.Add(1) },
-		Transport: s.Transport(),
+		Transport: s.TransportConfig(),
 	}}
 	var requests []validate.Request
 	for i := range 50 {
@@ -263,7 +263,7 @@ func TestCacheFor(t *testing.T) {
 		r := newRegistry(registrytest.DistributionToken(), user("ann", "right", "*"))
 		r.Dialect.Token.TTL = 5 * time.Minute
 		digest := add(t, r, registrytest.Image{}, "team/app:1")
-		c := &validate.Checker{RoundTripper: r.Transport(), CacheFor: time.Hour, Deep: true}
+		c := &validate.Checker{RoundTripper: r.RoundTripper(), CacheFor: time.Hour, Deep: true}
 		ask := func(reference, password string) (requests int, err error) {
 			r.ResetRequests()
 			_, err = c.Image(t.Context(), image(t, "a.example.com/team/app"+reference), as("ann", password))
@@ -294,7 +294,7 @@ func TestCacheFor(t *testing.T) {
 func TestNoCache(t *testing.T) {
 	r := newRegistry(registrytest.DistributionToken(), user("ann", "right", "*"))
 	digest := add(t, r, registrytest.Image{}, "team/app:1")
-	c := &validate.Checker{RoundTripper: r.Transport()}
+	c := &validate.Checker{RoundTripper: r.RoundTripper()}
 	for range 2 {
 		r.ResetRequests()
 		_, err := c.Image(t.Context(), image(t, "a.example.com/team/app@"+digest), as("ann", "right"))
@@ -311,7 +311,7 @@ func TestTokenRevoked(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRegistry(d, user("ann", "right", "*"))
 			add(t, r, registrytest.Image{}, "team/app:1")
-			c := &validate.Checker{RoundTripper: r.Transport(), CacheFor: time.Hour}
+			c := &validate.Checker{RoundTripper: r.RoundTripper(), CacheFor: time.Hour}
 			for range 2 {
 				_, err := c.Image(t.Context(), image(t, homes[d.Name].host+"/team/app:1"), as("ann", "right"))
 				require.NoError(t, err, d.Name)

@@ -212,7 +212,7 @@ func sourceError(ctx context.Context, err error) *registry.Error {
 		return canceled(ctx)
 	case errors.Is(err, credentials.ErrExpired):
 		e.Code = registry.ErrExpired
-	case errors.Is(err, credentials.ErrEmpty), errors.Is(err, credentials.ErrAbsurd):
+	case errors.Is(err, credentials.ErrEmpty), errors.Is(err, credentials.ErrImplausibleDates):
 		e.Code, e.Hint = registry.ErrInvalid, "mend the source of this credential"
 	}
 	return e

@@ -89,7 +89,7 @@ type Candidate struct {
 	Refused func(credentials.Credential)
 
 	// Transport is how the registry is reached. The zero Transport is the usual way.
-	Transport registry.Transport
+	Transport registry.TransportConfig
 }
 
 // A Request is an image to check, and the candidates in the order in which they are tried; see [Checker.Image].

@@ -98,7 +98,7 @@ func TestImageRenewsRefused(t *testing.T) {
 	var refused []credentials.Credential
 	candidate := validate.Candidate{
 		Name: "cached",
-		Source: credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+		Source: credentials.Func(func(context.Context) (credentials.Credential, error) {
 			asked++
 			return credentials.Credential{Username: "AWS", Password: credentials.NewSecret(password)}, nil
 		}),
@@ -106,7 +106,7 @@ func TestImageRenewsRefused(t *testing.T) {
 			refused = append(refused, c)
 			password = "new"
 		},
-		Transport: s.Transport(),
+		Transport: s.TransportConfig(),
 	}
 	got, err := (&validate.Checker{}).Image(t.Context(), image(t, s.Host+"/team/app:1"), candidate)
 	require.NoError(t, err)
@@ -140,7 +140,7 @@ func TestImagePublic(t *testing.T) {
 			accounts := []registrytest.Account{user("ann", "right", "team/app")}
 			r := &registrytest.Registry{Dialect: d, TokenHost: homes[d.Name].tokenHost, Public: public, Accounts: accounts}
 			add(t, r, registrytest.Image{}, "team/app:1")
-			c := &validate.Checker{RoundTripper: r.Transport()}
+			c := &validate.Checker{RoundTripper: r.RoundTripper()}
 			i := image(t, homes[d.Name].host+"/team/app:1")
 			got, err := c.Image(t.Context(), i, as("ann", "wrong"))
 			if d.Name == "harbor" && public != nil {
@@ -169,22 +169,22 @@ func TestImageSourceFails(t *testing.T) {
 		source credentials.Source
 		want   registry.Code
 	}{
-		"code": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+		"code": {credentials.Func(func(context.Context) (credentials.Credential, error) {
 			return credentials.Credential{}, &registry.Error{Op: "get credential", Code: registry.ErrDenied, Err: cause}
 		}), registry.ErrDenied},
-		"refused": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+		"refused": {credentials.Func(func(context.Context) (credentials.Credential, error) {
 			return credentials.Credential{}, &registry.Error{Op: "get credential", Code: registry.ErrUnauthorized, Err: cause}
 		}), registry.ErrUnauthorized},
-		"no code": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+		"no code": {credentials.Func(func(context.Context) (credentials.Credential, error) {
 			return credentials.Credential{}, cause
 		}), registry.ErrUnknown},
-		"empty": {credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+		"empty": {credentials.Func(func(context.Context) (credentials.Credential, error) {
 			return credentials.Credential{}, nil
 		}), registry.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.ResetRequests()
-			candidate := validate.Candidate{Name: "x", Source: tc.source, Transport: s.Transport()}
+			candidate := validate.Candidate{Name: "x", Source: tc.source, Transport: s.TransportConfig()}
 			_, err := (&validate.Checker{}).Image(t.Context(), image(t, s.Host+"/team/app:1"), candidate)
 			require.Equal(t, tc.want, registry.CodeOf(err))
 			require.Empty(t, r.Requests(), "a source that failed became an anonymous pull")

@@ -26,7 +26,7 @@ func harbor() http.RoundTripper {
 			panic(err)
 		}
 	}
-	return r.Transport()
+	return r.RoundTripper()
 }
 
 func robot(password string) validate.Candidate {

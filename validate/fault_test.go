@@ -72,7 +72,7 @@ func (f fault) meet(t *testing.T, where, protocol string) {
 		Platforms: []validate.Platform{{OS: "linux", Architecture: "amd64"}},
 	}
 	candidate := as("ann", "right")
-	candidate.Transport = registry.Transport{CABundle: pemOf(server.Certificate()), Proxy: registry.Direct}
+	candidate.Transport = registry.TransportConfig{CABundle: pemOf(server.Certificate()), Proxy: registry.Direct}
 
 	var m0, m1 runtime.MemStats
 	runtime.ReadMemStats(&m0)
@@ -113,18 +113,18 @@ func TestNobody(t *testing.T) {
 	require.NoError(t, l.Close())
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
-	direct, inTheClear := registry.Transport{Proxy: registry.Direct}, registry.Transport{Proxy: registry.Direct, PlainHTTP: true}
+	direct, inTheClear := registry.TransportConfig{Proxy: registry.Direct}, registry.TransportConfig{Proxy: registry.Direct, PlainHTTP: true}
 	for name, tc := range map[string]struct {
 		host string
-		way  registry.Transport
+		way  registry.TransportConfig
 		want registry.Code
 	}{
 		"refused":           {closed, direct, registry.ErrUnreachable},
-		"proxy down":        {"registry.example.com", registry.Transport{Proxy: "http://" + closed}, registry.ErrProxy},
+		"proxy down":        {"registry.example.com", registry.TransportConfig{Proxy: "http://" + closed}, registry.ErrProxy},
 		"plain HTTP":        {plain.Listener.Addr().String(), direct, registry.ErrTLS},
-		"proxy refuses":     {"registry.example.com", registry.Transport{Proxy: plain.URL}, registry.ErrProxy},
+		"proxy refuses":     {"registry.example.com", registry.TransportConfig{Proxy: plain.URL}, registry.ErrProxy},
 		"not a registry":    {plain.Listener.Addr().String(), inTheClear, registry.ErrNotRegistry},
-		"invalid transport": {"registry.example.com", registry.Transport{Proxy: "nonsense"}, registry.ErrInvalid},
+		"invalid transport": {"registry.example.com", registry.TransportConfig{Proxy: "nonsense"}, registry.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &validate.Checker{Timeout: 5 * time.Second}

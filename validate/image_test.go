@@ -57,7 +57,7 @@ func TestPlatforms(t *testing.T) {
 			r := newRegistry(registrytest.MCR())
 			add(t, r, registrytest.Image{Format: tc.format, Platforms: tc.have}, "team/app:1")
 			for _, deep := range []bool{false, true} {
-				c := &validate.Checker{RoundTripper: r.Transport(), Platforms: platforms(t, tc.want...), Deep: deep}
+				c := &validate.Checker{RoundTripper: r.RoundTripper(), Platforms: platforms(t, tc.want...), Deep: deep}
 				got, err := c.Image(t.Context(), image(t, "a.example.com/team/app:1"))
 				require.Equal(t, tc.code, registry.CodeOf(err), "%v", err)
 				if err != nil {
@@ -78,7 +78,7 @@ func TestPlatformsOfArtifact(t *testing.T) {
 		"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json", "digest": "sha256:%064d", "size": 2}
 	}`, manifestType, 0))
 	require.NoError(t, err)
-	c := &validate.Checker{RoundTripper: r.Transport(), Platforms: platforms(t, "linux/amd64")}
+	c := &validate.Checker{RoundTripper: r.RoundTripper(), Platforms: platforms(t, "linux/amd64")}
 	_, err = c.Image(t.Context(), image(t, "a.example.com/team/chart:1"))
 	require.ErrorIs(t, err, registry.ErrPlatformNotFound)
 	require.ErrorContains(t, err, "application/vnd.cncf.helm.config.v1+json")
@@ -149,7 +149,7 @@ func TestHEADLies(t *testing.T) {
 		add(t, r, registrytest.Image{}, "team/app:1", "team/app:2", "team/app:3")
 		isHEAD := func(q registrytest.Request) bool { return q.Method == http.MethodHead }
 		r.Inject(registrytest.Fault{Match: isHEAD, Answer: registrytest.Answer{Status: status}})
-		c := &validate.Checker{RoundTripper: r.Transport(), CacheFor: time.Hour}
+		c := &validate.Checker{RoundTripper: r.RoundTripper(), CacheFor: time.Hour}
 		heads := 0
 		for tag := range 3 {
 			_, err := c.Image(t.Context(), image(t, fmt.Sprintf("a.example.com/team/app:%d", tag+1)))
@@ -169,7 +169,7 @@ func TestRateLimit(t *testing.T) {
 	r := &registrytest.Registry{Dialect: registrytest.DockerHub(), TokenHost: "auth.docker.io", Public: []string{"*"}}
 	r.RateLimit = registrytest.RateLimit{Limit: 100, Window: 6 * time.Hour}
 	add(t, r, registrytest.Image{}, "library/nginx:latest")
-	c := &validate.Checker{RoundTripper: r.Transport()}
+	c := &validate.Checker{RoundTripper: r.RoundTripper()}
 	for range 3 {
 		got, err := c.Image(t.Context(), image(t, "nginx"))
 		require.NoError(t, err)
@@ -188,7 +188,7 @@ func TestTokenByPOST(t *testing.T) {
 	r.Inject(registrytest.Fault{Match: func(q registrytest.Request) bool {
 		return q.Part == registrytest.PartToken && q.Method == http.MethodGet
 	}, Answer: registrytest.Answer{Status: 405}})
-	c := &validate.Checker{RoundTripper: r.Transport()}
+	c := &validate.Checker{RoundTripper: r.RoundTripper()}
 	got, err := c.Image(t.Context(), image(t, "a.example.com/team/app:1"), as("ann", "right"))
 	require.NoError(t, err)
 	for _, a := range got.Attempts {
@@ -215,7 +215,7 @@ func TestNoSecretInEvidence(t *testing.T) {
 	var c validate.Checker
 	defer c.CloseIdleConnections()
 	candidate := as("ann", password)
-	candidate.Transport = registry.Transport{CABundle: pemOf(server.Certificate()), Proxy: registry.Direct}
+	candidate.Transport = registry.TransportConfig{CABundle: pemOf(server.Certificate()), Proxy: registry.Direct}
 	got, err := c.Image(t.Context(), image(t, server.Listener.Addr().String()+"/team/app:1"), candidate)
 	require.ErrorIs(t, err, registry.ErrUnauthorized)
 	text := strings.ToLower(fmt.Sprintf("%+v %v", got, err))

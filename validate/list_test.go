@@ -54,7 +54,7 @@ func TestRepositories(t *testing.T) {
 				for _, n := range append(all, "other/app") {
 					name(t, r, n)
 				}
-				c := &validate.Checker{RoundTripper: r.Transport()}
+				c := &validate.Checker{RoundTripper: r.RoundTripper()}
 				for i, name := range []string{"root", "ann"} {
 					e := endpoint(t, homes[d.Name].host+"/team")
 					got, err := collect(c.Repositories(t.Context(), e, validate.Candidate{Name: name, Source: source(name, "right")}))
@@ -87,7 +87,7 @@ func TestTags(t *testing.T) {
 					all = append(all, tag)
 					name(t, r, "team/app:"+tag)
 				}
-				c := &validate.Checker{RoundTripper: r.Transport()}
+				c := &validate.Checker{RoundTripper: r.RoundTripper()}
 				ann := as("ann", "right")
 				host := homes[d.Name].host
 				got, err := collect(c.Tags(t.Context(), image(t, host+"/team/app"), ann))
@@ -115,7 +115,7 @@ func TestListShortPages(t *testing.T) {
 	d.Tags = registrytest.Listing{Default: 2, Max: 5, TooMany: tooMany}
 	r := newRegistry(d, user("ann", "right", "*"))
 	add(t, r, registrytest.Image{}, "team/app:1", "team/app:2", "team/app:3", "team/app:4", "team/app:5")
-	c := &validate.Checker{RoundTripper: r.Transport()}
+	c := &validate.Checker{RoundTripper: r.RoundTripper()}
 	got, err := collect(c.Tags(t.Context(), image(t, "a.example.com/team/app"), as("ann", "right")))
 	require.NoError(t, err)
 	require.Equal(t, []string{"1", "2", "3", "4", "5"}, got)
@@ -143,7 +143,7 @@ func TestListHostile(t *testing.T) {
 				Answer: registrytest.Answer{Status: 200, Body: `{"tags":["1","-not a tag","` + string(slices.Repeat([]byte("x"), 200)) + `","2"]}`},
 				Header: map[string]string{"Link": tc.link, "Content-Type": "application/json"},
 			})
-			c := &validate.Checker{RoundTripper: r.Transport()}
+			c := &validate.Checker{RoundTripper: r.RoundTripper()}
 			got, err := collect(c.Tags(t.Context(), image(t, "mcr.microsoft.com/team/app"), validate.Candidate{}))
 			require.Equal(t, tc.want, registry.CodeOf(err), "%v", err)
 			require.Equal(t, []string{"1", "2"}, got[:min(len(got), 2)])

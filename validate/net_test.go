@@ -49,7 +49,7 @@ func as(name, password string) validate.Candidate {
 
 // login is the candidate that logs in at the server as the user.
 func login(s *registrytest.Server, name, password string) validate.Candidate {
-	return validate.Candidate{Name: name, Source: source(name, password), Transport: s.Transport()}
+	return validate.Candidate{Name: name, Source: source(name, password), Transport: s.TransportConfig()}
 }
 
 func source(name, password string) credentials.Source {

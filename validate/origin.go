@@ -38,7 +38,7 @@ type originKey struct {
 }
 
 // origin returns the registry at the host, as it stands in the names of images.
-func (s *session) origin(key originKey, way registry.Transport) (*origin, error) {
+func (s *session) origin(key originKey, way registry.TransportConfig) (*origin, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o := s.origins[key]; o != nil {

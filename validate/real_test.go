@@ -46,7 +46,7 @@ func TestDockerRegistry(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			host := dockerRegistry(t, tc.auth)
 			push(t, host, "team/app:1")
-			way := registry.Transport{PlainHTTP: true, Proxy: registry.Direct}
+			way := registry.TransportConfig{PlainHTTP: true, Proxy: registry.Direct}
 			as := func(name, password string) validate.Candidate {
 				return validate.Candidate{Name: name, Source: source(name, password), Transport: way}
 			}

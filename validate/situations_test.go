@@ -159,7 +159,7 @@ func (s situation) meet(t *testing.T, d registrytest.Dialect, how string) (valid
 			i.Digest = "sha256:" + strings.Repeat("0", 64)
 		}
 	}
-	c := &validate.Checker{RoundTripper: r.Transport(), Deep: how == "deep"}
+	c := &validate.Checker{RoundTripper: r.RoundTripper(), Deep: how == "deep"}
 	if s.platform != "" {
 		p, err := validate.ParsePlatform(s.platform)
 		if err != nil {

@@ -63,7 +63,7 @@ func TestTLS(t *testing.T) {
 			server.Config.ErrorLog = log.New(io.Discard, "", 0)
 			server.StartTLS()
 			defer server.Close()
-			way := registry.Transport{Proxy: registry.Direct}
+			way := registry.TransportConfig{Proxy: registry.Direct}
 			if tc.trusted {
 				cert, err := x509.ParseCertificate(der)
 				require.NoError(t, err)

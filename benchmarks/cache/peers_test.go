@@ -124,14 +124,14 @@ func newCache() *credentials.Cache {
 }
 
 func bindRegcred(issue issue) func(context.Context) error {
-	src := newCache().Source(credentials.Key{}, credentials.SourceFunc(issue))
+	src := newCache().Source(credentials.Key{}, credentials.Func(issue))
 	return func(ctx context.Context) error { _, err := src.Credential(ctx); return err }
 }
 
 func openRegcred() func(context.Context, credentials.Key, issue) error {
 	cache := newCache()
 	return func(ctx context.Context, key credentials.Key, issue issue) error {
-		_, err := cache.Credential(ctx, key, credentials.SourceFunc(issue))
+		_, err := cache.Credential(ctx, key, credentials.Func(issue))
 		return err
 	}
 }

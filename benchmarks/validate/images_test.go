@@ -66,7 +66,7 @@ func newServer(tb testing.TB, repositories, tags int, scheme, protocol string, d
 // work returns the work to be done, with transports that have no connection yet.
 func (s *server) work(tb testing.TB, atOnce int) work {
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	transport := registry.Transport{CABundle: string(ca), Proxy: registry.Direct}
+	transport := registry.TransportConfig{CABundle: string(ca), Proxy: registry.Direct}
 	w := work{images: slices.Clone(s.images), atOnce: atOnce, transport: transport}
 	w.transports = &registry.Transports{MaxConnsPerHost: atOnce}
 	own, err := w.transports.For(transport)

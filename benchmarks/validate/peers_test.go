@@ -35,7 +35,7 @@ type work struct {
 
 	way        *http.Transport      // As a program would make it.
 	transports *registry.Transports // The same, as this project keeps it.
-	transport  registry.Transport
+	transport  registry.TransportConfig
 }
 
 func (w work) close() {

@@ -232,13 +232,13 @@ func (s *sketch) judge(c credentials.Credential, renewal bool, now time.Time) er
 	switch {
 	case errors.Is(err, credentials.ErrEmpty) && s.has("an empty credential is an error"),
 		errors.Is(err, credentials.ErrExpired) && s.has("an expired credential is an error"),
-		errors.Is(err, credentials.ErrAbsurd) && s.has("an expiry before the issue is an error"),
+		errors.Is(err, credentials.ErrImplausibleDates) && s.has("an expiry before the issue is an error"),
 		renewal && s.has("a renewal that brings nonsense changes nothing"):
 		return nil
 	case c.Anonymous && s.has("an anonymous credential is a credential"):
 		return credentials.ErrEmpty
 	case c.ExpiresAt.Year() > now.Year()+20 && !s.has("an expiry in centuries is an error"):
-		return credentials.ErrAbsurd
+		return credentials.ErrImplausibleDates
 	}
 	return err
 }

@@ -25,7 +25,7 @@ func TestSourceOfThisPackage(t *testing.T) {
 
 func TestEachSourceRuleFindsItsFlaw(t *testing.T) {
 	busy := make(chan struct{}, 1)
-	flaws := map[string]credentials.SourceFunc{
+	flaws := map[string]credentials.Func{
 		"issues what may be handed out": func(context.Context) (credentials.Credential, error) {
 			return credentials.Credential{}, nil
 		},

@@ -62,7 +62,7 @@ func Parse(data []byte) (Config, error) {
 // the file. As Docker does, it asks the server's own helper; or else the helper for all servers; or else, or if that
 // helper has none, takes the login in the configuration. Whether there is one is found out when the source is asked.
 func (c Config) Source(server string) credentials.Source {
-	return credentials.SourceFunc(func(ctx context.Context) (credentials.Credential, error) {
+	return credentials.Func(func(ctx context.Context) (credentials.Credential, error) {
 		return c.credential(ctx, server)
 	})
 }

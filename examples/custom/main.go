@@ -100,7 +100,7 @@ func show(ctx context.Context, out io.Writer, dialect registrytest.Dialect) erro
 		}
 	}
 	right := registry.Profile{
-		Name: dialect.Name, Kind: registry.Custom, Endpoint: server.Host, Transport: server.Transport(),
+		Name: dialect.Name, Kind: registry.Custom, Endpoint: server.Host, Transport: server.TransportConfig(),
 		Login: credentials.Login{Username: "robot", Password: credentials.NewSecret("s3cret")},
 	}
 	wrong := right

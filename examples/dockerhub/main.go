@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 		profile("bot", "acmebot", "dckr_pat_demo"),
 		profile("typing-mistake", "acmebot", "dckr_pat_dmeo"),
 	} {
-		p.Transport = network.Transport() // The way to the one in memory. Most profiles need no Transport.
+		p.Transport = network.TransportConfig() // The way to the one in memory. Most profiles need no Transport.
 		// What a login may not see is part of the demonstration, and was told.
 		_ = check(ctx, out, p, "nginx", "acme/app:1.4", "acme/gone:1")
 	}

@@ -56,7 +56,7 @@ func startDemo() (*demo, error) {
 			SecretAccessKey: secret,
 			Roles:           []credentials.AWSRole{{ARN: role, ExternalID: "customer-7"}},
 		}},
-		Transport: network.Transport(), // The way to the AWS in memory. Most profiles need no Transport.
+		Transport: network.TransportConfig(), // The way to the AWS in memory. Most profiles need no Transport.
 	}
 	return d, nil
 }

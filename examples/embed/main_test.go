@@ -43,7 +43,7 @@ func TestEmbed(t *testing.T) {
 	mgr, err := ctrl.NewManager(config, ctrl.Options{Metrics: server.Options{BindAddress: "0"}})
 	require.NoError(t, err)
 	controller, err := keepPullSecrets(mgr, config, []registry.Profile{{
-		Name: "shop", Kind: registry.Custom, Endpoint: hub.Host, Transport: hub.Transport(),
+		Name: "shop", Kind: registry.Custom, Endpoint: hub.Host, Transport: hub.TransportConfig(),
 		Login: credentials.Login{Username: "robot", Password: credentials.NewSecret("s3cret")},
 	}}, "shop")
 	require.NoError(t, err)

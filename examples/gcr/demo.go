@@ -45,7 +45,7 @@ func runDemo(ctx context.Context, out io.Writer, o options) error {
 		Kind:      registry.GCR,
 		Endpoint:  "europe-docker.pkg.dev",
 		Hosts:     []string{"gcr.io"}, // Key and token are good for all hosts of Google's.
-		Transport: network.Transport(),
+		Transport: network.TransportConfig(),
 	}
 	for _, way := range []struct {
 		name  string

@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			Username: "robot$shop",
 			Password: credentials.NewSecret("s3cret"),
 		},
-		Transport: server.Transport(), // Its certificates are its own. Most profiles need no Transport.
+		Transport: server.TransportConfig(), // Its certificates are its own. Most profiles need no Transport.
 	}
 	say("\n2. The profile, as a user fills it in: %q, kind %s, endpoint %s, user %s, password %s.",
 		profile.Name, profile.Kind, profile.Endpoint, profile.Login.Username, profile.Login.Password)
@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	var pipeline regcred.Pipeline
 
 	say("\n3. Does the login work?")
-	result, err := pipeline.Login(ctx, profile)
+	result, err := pipeline.CheckLogin(ctx, profile)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	typo := profile
 	typo.Login.Password = credentials.NewSecret("secret")
-	_, err = pipeline.Login(ctx, typo)
+	_, err = pipeline.CheckLogin(ctx, typo)
 	say("   And with a wrong password? Code %s:", string(registry.CodeOf(err)))
 	say("   %v", err)
 

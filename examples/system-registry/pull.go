@@ -40,7 +40,7 @@ func printPullSecret(ctx context.Context, out io.Writer, dir, url, image, namesp
 		Profiles: []registry.Profile{{
 			Name: "system", Kind: registry.System, Endpoint: name.Host + "/" + name.Repository,
 			Login:     credentials.Login{Username: adminName, Password: credentials.NewSecret(string(password))},
-			Transport: registry.Transport{CABundle: string(ca)},
+			Transport: registry.TransportConfig{CABundle: string(ca)},
 		}},
 		Images: []string{name.String()},
 	})

@@ -91,7 +91,7 @@ func (ns *space) state(name, owner string) inject.Namespace {
 		if s.Labels[inject.LabelOwner] != owner {
 			continue
 		}
-		state.Secrets = append(state.Secrets, inject.Published{
+		state.Secrets = append(state.Secrets, inject.PublishedSecret{
 			Name: name, Version: s.version, Type: s.Type,
 			Labels: maps.Clone(s.Labels), Annotations: maps.Clone(s.Annotations),
 			Content: s.fingerprint(),

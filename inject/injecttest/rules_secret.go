@@ -118,7 +118,7 @@ func updatesInPlace(ctx context.Context, sc *scene) error {
 }
 
 // stale has somebody else change the secret, and returns what State showed before.
-func (sc *scene) stale(ctx context.Context) (*inject.Published, error) {
+func (sc *scene) stale(ctx context.Context) (*inject.PublishedSecret, error) {
 	have, err := sc.create(ctx, password)
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func updateConflicts(ctx context.Context, sc *scene) error {
 }
 
 // wrongType makes a secret of the owner that has a wrong type.
-func (sc *scene) wrongType(ctx context.Context) (*inject.Published, error) {
+func (sc *scene) wrongType(ctx context.Context) (*inject.PublishedSecret, error) {
 	s := SecretObject{Name: secretName, Type: "Opaque", Labels: sc.build(password).Labels, Data: map[string][]byte{"key": []byte("value")}}
 	if err := sc.World.WriteSecret(ctx, sc.ns, s); err != nil {
 		return nil, err

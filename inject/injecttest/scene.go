@@ -73,7 +73,7 @@ func (sc *scene) now(ctx context.Context) (inject.Namespace, error) {
 }
 
 // secret returns what State shows of the secret; it must be there.
-func (sc *scene) secret(ctx context.Context) (*inject.Published, error) {
+func (sc *scene) secret(ctx context.Context) (*inject.PublishedSecret, error) {
 	ns, err := sc.now(ctx)
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (sc *scene) build(password string) pullsecret.Secret {
 }
 
 // create creates the secret, and returns what State shows of it.
-func (sc *scene) create(ctx context.Context, password string) (*inject.Published, error) {
+func (sc *scene) create(ctx context.Context, password string) (*inject.PublishedSecret, error) {
 	if err := sc.Cluster.Apply(ctx, sc.change(inject.CreateSecret, "", password)); err != nil {
 		return nil, err
 	}
@@ -198,8 +198,8 @@ func (sc *scene) tamper(ctx context.Context, change func(s *SecretObject)) error
 	return sc.World.WriteSecret(ctx, sc.ns, *s)
 }
 
-func findSecret(ns inject.Namespace, name string) *inject.Published {
-	i := slices.IndexFunc(ns.Secrets, func(s inject.Published) bool { return s.Name == name })
+func findSecret(ns inject.Namespace, name string) *inject.PublishedSecret {
+	i := slices.IndexFunc(ns.Secrets, func(s inject.PublishedSecret) bool { return s.Name == name })
 	if i < 0 {
 		return nil
 	}

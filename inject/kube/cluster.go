@@ -118,8 +118,8 @@ func (c *Cluster) State(ctx context.Context, scope inject.Scope) ([]inject.Names
 	return state, stale
 }
 
-func showSecrets(all map[string]*secret) []inject.Published {
-	var shown []inject.Published
+func showSecrets(all map[string]*secret) []inject.PublishedSecret {
+	var shown []inject.PublishedSecret
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		shown = append(shown, all[name].published)
 	}

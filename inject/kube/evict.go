@@ -153,7 +153,7 @@ func (e *Evictor) helps(ctx context.Context, p *stuckPod) bool {
 			return false // It names some of its own, and so will the next.
 		}
 	}
-	return slices.ContainsFunc(ns.Secrets, func(s inject.Published) bool {
+	return slices.ContainsFunc(ns.Secrets, func(s inject.PublishedSecret) bool {
 		return !s.Deleting && slices.Contains(account.PullSecrets, s.Name) && !slices.Contains(p.pullSecrets, s.Name)
 	})
 }

@@ -25,7 +25,7 @@ type (
 	namespace struct{ metav1.ObjectMeta }
 	secret    struct {
 		metav1.ObjectMeta
-		published inject.Published
+		published inject.PublishedSecret
 		more      bool // It has something that is not kept, beside its content.
 	}
 	account struct {
@@ -195,7 +195,7 @@ func keepSecret(object any) any {
 	_, content := s.Data[pullsecret.SecretKey]
 	return &secret{
 		ObjectMeta: trim(&s.ObjectMeta),
-		published: inject.Published{
+		published: inject.PublishedSecret{
 			Name: s.Name, Version: s.ResourceVersion, Type: string(s.Type),
 			Labels: s.Labels, Annotations: s.Annotations, Deleting: s.DeletionTimestamp != nil,
 			Content: inject.Fingerprint(s.Data[pullsecret.SecretKey]),

@@ -54,7 +54,7 @@ func serve(t *testing.T) (host string) {
 
 func TestDistribution(t *testing.T) {
 	host := serve(t)
-	way := registry.Transport{PlainHTTP: true, Proxy: registry.Direct}
+	way := registry.TransportConfig{PlainHTTP: true, Proxy: registry.Direct}
 	as := func(password string) validate.Candidate {
 		ann := credentials.Credential{Username: "ann", Password: credentials.NewSecret(password)}
 		return validate.Candidate{Name: "ann", Transport: way, Source: credentials.Static(ann)}

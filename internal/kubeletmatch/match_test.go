@@ -172,7 +172,7 @@ func TestLintAgrees(t *testing.T) {
 				never, breaks := false, false
 				for _, f := range c.Lint(time.Now()) {
 					never = never || f.Rule == pullsecret.NeverMatches
-					breaks = breaks || f.Breaks
+					breaks = breaks || f.Fatal
 				}
 				matched := agree(t, images, s)
 				if never {

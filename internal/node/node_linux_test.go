@@ -67,7 +67,7 @@ func newWorld(t *testing.T, bin string, issuer *issuer) *world {
 	target := inject.Target{
 		Name: "regcred",
 		Profiles: []registry.Profile{{
-			Name: "acme", Kind: registry.Custom, Endpoint: server.Host + "/acme", Transport: server.Transport(),
+			Name: "acme", Kind: registry.Custom, Endpoint: server.Host + "/acme", Transport: server.TransportConfig(),
 			// It opens the issuer, not the registry.
 			Login: credentials.Login{Username: "team", Password: credentials.NewSecret("key")},
 		}},

@@ -22,7 +22,7 @@ import (
 // behind is the provider with a network of its own, whatever a profile says.
 type behind struct {
 	ecr.Provider
-	transport registry.Transport
+	transport registry.TransportConfig
 }
 
 func (b behind) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
@@ -96,8 +96,8 @@ func TestConformance(t *testing.T) {
 				q.Login = ciLogin(credentials.AWSRole{ARN: "arn:aws-cn:iam::123456789012:role/pull"})
 			}),
 		},
-		Failing: behind{p, refusing.Transport()},
-		Stalled: behind{p, attach(t, stalled).Transport()},
+		Failing: behind{p, refusing.TransportConfig()},
+		Stalled: behind{p, attach(t, stalled).TransportConfig()},
 		Check: func(q registry.Profile, c credentials.Credential) error {
 			if q.Login.Anonymous {
 				return nil

@@ -42,7 +42,7 @@ func TestDays(t *testing.T) {
 		_, err := cloud.Registry(home).Add("team/app:1", registrytest.Image{})
 		require.NoError(t, err)
 
-		network := registrytest.Transport(cloud)
+		network := registrytest.NewRoundTripper(cloud)
 		pipeline := &regcred.Pipeline{Provider: ecr.Provider{RoundTripper: network}, Checker: validate.Checker{RoundTripper: network}}
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup

@@ -284,7 +284,7 @@ func TestTimeout(t *testing.T) {
 					<-r.Context().Done()
 					return true
 				}
-				p := ecr.Provider{Timeout: time.Minute, RoundTripper: registrytest.Transport(cloud)}
+				p := ecr.Provider{Timeout: time.Minute, RoundTripper: registrytest.NewRoundTripper(cloud)}
 				start := time.Now()
 				_, err := p.Credential(t.Context(), registry.Profile{Name: "team-a", Kind: registry.ECR, Endpoint: home, Login: login})
 				require.ErrorIs(t, err, registry.ErrTimeout)

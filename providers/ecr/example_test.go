@@ -38,7 +38,7 @@ func Example() {
 			SecretAccessKey: credentials.NewSecret("..."),
 			Roles:           []credentials.AWSRole{{ARN: "arn:aws:iam::123456789012:role/pull"}},
 		}},
-		Transport: network.Transport(), // Only for the AWS in memory.
+		Transport: network.TransportConfig(), // Only for the AWS in memory.
 	}
 	credential, err := ecr.Provider{}.Credential(context.Background(), profile)
 	if err != nil {

@@ -62,7 +62,7 @@ func attach(t *testing.T, cloud *ecrtest.AWS) *fakenet.Network {
 
 // profile has the network's transport.
 func profile(n *fakenet.Network, endpoint string, login credentials.Login) registry.Profile {
-	return registry.Profile{Name: "team-a", Kind: registry.ECR, Endpoint: endpoint, Login: login, Transport: n.Transport()}
+	return registry.Profile{Name: "team-a", Kind: registry.ECR, Endpoint: endpoint, Login: login, Transport: n.TransportConfig()}
 }
 
 func TestStaticKey(t *testing.T) {

@@ -33,7 +33,7 @@ func TestRoundTripperCarriesAllCalls(t *testing.T) {
 				cloud.Users[0].Allow = append(cloud.Users[0].Allow, "sts:*", "ecr-public:*")
 				metadata := cloud.InstanceMetadata(podARN)
 				var asked []string
-				p := ecr.Provider{RoundTripper: registrytest.Transport(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				p := ecr.Provider{RoundTripper: registrytest.NewRoundTripper(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					asked = append(asked, r.Host)
 					if r.Host == "metadata.test" {
 						metadata.ServeHTTP(w, r)

@@ -22,7 +22,7 @@ import (
 // behind is the provider with a network of its own, whatever a profile says.
 type behind struct {
 	gcr.Provider
-	transport registry.Transport
+	transport registry.TransportConfig
 }
 
 func (b behind) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
@@ -85,8 +85,8 @@ func TestConformance(t *testing.T) {
 			}),
 			refused(func(q *registry.Profile) { q.Login = credentials.Login{AWS: &credentials.AWSLogin{}} }),
 		},
-		Failing: behind{p, refusing.Transport()},
-		Stalled: behind{p, stalled.Transport()},
+		Failing: behind{p, refusing.TransportConfig()},
+		Stalled: behind{p, stalled.TransportConfig()},
 		Check: func(p registry.Profile, c credentials.Credential) error {
 			if c.Username != "_json_key" {
 				return nil

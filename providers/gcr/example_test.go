@@ -28,7 +28,7 @@ func Example() {
 		Kind:      registry.GCR,
 		Endpoint:  "europe-docker.pkg.dev/project/repository",
 		Login:     credentials.Login{Google: &credentials.GoogleLogin{Credentials: key}},
-		Transport: network.Transport(), // Only for the Google Cloud in memory.
+		Transport: network.TransportConfig(), // Only for the Google Cloud in memory.
 	}
 	credential, err := gcr.Provider{}.Credential(context.Background(), profile)
 	if err != nil {

@@ -70,7 +70,7 @@ func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := p
 				p.Timeout = time.Minute
-				p.RoundTripper = registrytest.Transport(answering(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+				p.RoundTripper = registrytest.NewRoundTripper(answering(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 				start := time.Now()
 				_, err := p.Credential(t.Context(), registry.Profile{Name: "team-a", Kind: registry.GCR, Endpoint: home, Login: login})
 				require.ErrorIs(t, err, registry.ErrTimeout)

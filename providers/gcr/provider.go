@@ -101,7 +101,7 @@ func (p Provider) Credential(ctx context.Context, profile registry.Profile) (cre
 		if s.wire.google, err = transports.For(profile.Transport); err != nil {
 			return credentials.Credential{}, s.error(registry.ErrInvalid, "mend the profile", 0, err)
 		}
-		if s.wire.direct, err = transports.For(registry.Transport{Proxy: registry.Direct}); err != nil {
+		if s.wire.direct, err = transports.For(registry.TransportConfig{Proxy: registry.Direct}); err != nil {
 			return credentials.Credential{}, s.error(registry.ErrInvalid, "", 0, err)
 		}
 	}

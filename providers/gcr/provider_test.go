@@ -54,7 +54,7 @@ func attach(t *testing.T, cloud *gcrtest.Google) *fakenet.Network {
 
 // profile has the network's transport.
 func profile(n *fakenet.Network, login credentials.Login) registry.Profile {
-	return registry.Profile{Name: "team-a", Kind: registry.GCR, Endpoint: home, Login: login, Transport: n.Transport()}
+	return registry.Profile{Name: "team-a", Kind: registry.GCR, Endpoint: home, Login: login, Transport: n.TransportConfig()}
 }
 
 func googleLogin(l credentials.GoogleLogin) credentials.Login { return credentials.Login{Google: &l} }

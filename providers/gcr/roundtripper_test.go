@@ -41,7 +41,7 @@ func TestRoundTripperCarriesAllCalls(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cloud := newGoogle()
 				var asked []string
-				p := gcr.Provider{SubjectTokens: []string{url}, RoundTripper: registrytest.Transport(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				p := gcr.Provider{SubjectTokens: []string{url}, RoundTripper: registrytest.NewRoundTripper(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					asked = append(asked, r.Host)
 					switch r.Host {
 					case "metadata.test":

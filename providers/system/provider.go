@@ -128,7 +128,7 @@ func patterns(endpoints []registry.Endpoint) []string {
 	return list
 }
 
-func (v Provider) client(t registry.Transport) (*http.Client, func(), error) {
+func (v Provider) client(t registry.TransportConfig) (*http.Client, func(), error) {
 	rt, done := v.RoundTripper, func() {}
 	if rt == nil {
 		transports := v.Transports

@@ -52,7 +52,7 @@ func (i *issuer) profile(path, name, password string) registry.Profile {
 	return registry.Profile{
 		Name: "p", Kind: registry.System, Endpoint: i.Listener.Addr().String() + path,
 		Login:     credentials.Login{Username: name, Password: credentials.NewSecret(password)},
-		Transport: registry.Transport{CABundle: string(bundle), Proxy: registry.Direct},
+		Transport: registry.TransportConfig{CABundle: string(bundle), Proxy: registry.Direct},
 	}
 }
 
@@ -116,10 +116,10 @@ func TestContractOfKeys(t *testing.T) {
 type elsewhere struct {
 	system.Provider
 	host      string
-	transport registry.Transport
+	transport registry.TransportConfig
 }
 
-func to(host string, t registry.Transport) elsewhere { return elsewhere{system.Provider{}, host, t} }
+func to(host string, t registry.TransportConfig) elsewhere { return elsewhere{system.Provider{}, host, t} }
 
 func (e elsewhere) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	p.Endpoint, p.Transport = e.host, e.transport

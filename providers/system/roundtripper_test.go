@@ -21,7 +21,7 @@ import (
 func TestRoundTripperCarriesAllCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked []string
-		p := system.Provider{RoundTripper: registrytest.Transport(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := system.Provider{RoundTripper: registrytest.NewRoundTripper(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			asked = append(asked, r.Host)
 			w.WriteHeader(http.StatusCreated)
 			_ = json.NewEncoder(w).Encode(map[string]any{
@@ -31,7 +31,7 @@ func TestRoundTripperCarriesAllCalls(t *testing.T) {
 		c, err := p.Credential(t.Context(), registry.Profile{
 			Name: "p", Kind: registry.System, Endpoint: "registry.test",
 			Login:     credentials.Login{Username: "u", Password: credentials.NewSecret("p")},
-			Transport: registry.Transport{Proxy: "http://proxy.test"}, // Does not count.
+			Transport: registry.TransportConfig{Proxy: "http://proxy.test"}, // Does not count.
 		})
 		require.NoError(t, err)
 		require.Equal(t, time.Now().Add(time.Hour).UTC(), c.ExpiresAt.UTC())

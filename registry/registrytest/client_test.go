@@ -27,7 +27,7 @@ type client struct {
 }
 
 func newClient(r *registrytest.Registry, username, password string) client {
-	return client{r.Transport(), "https://registry.test", username, password, "application/vnd.oci.image.manifest.v1+json"}
+	return client{r.RoundTripper(), "https://registry.test", username, password, "application/vnd.oci.image.manifest.v1+json"}
 }
 
 // An outcome is what came of it in the end.

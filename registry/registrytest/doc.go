@@ -2,7 +2,7 @@
 // the others do, each in its own way.
 //
 // A [Registry] is a value that one writes as a literal: its [Dialect], who may do what, limits. [Start] serves it over
-// TLS on the loopback address, for any client; [Registry.Transport] serves it without a socket, for tests in a bubble
+// TLS on the loopback address, for any client; [Registry.RoundTripper] serves it without a socket, for tests in a bubble
 // of testing/synctest. [Registry.Add] puts images into it, [Registry.Inject] makes it fail in every way that registries
 // do, and [Registry.Requests] tells what it was asked.
 //

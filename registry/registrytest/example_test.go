@@ -79,7 +79,7 @@ func ExampleDialect() {
 		Unauthorized: registrytest.Answer{Status: 401, Challenge: `basic realm=registry`, Body: "who are you?"},
 	}
 	r := &registrytest.Registry{Dialect: own}
-	res, err := (&http.Client{Transport: r.Transport()}).Get("https://registry.example.com/v2/")
+	res, err := (&http.Client{Transport: r.RoundTripper()}).Get("https://registry.example.com/v2/")
 	if err != nil {
 		panic(err)
 	}
@@ -94,7 +94,7 @@ func ExampleRegistry_Inject() {
 		panic(err)
 	}
 	r.Inject(registrytest.Fault{Times: 2, Answer: registrytest.Answer{Status: 503, Header: map[string]string{"Retry-After": "1"}}})
-	c := &http.Client{Transport: r.Transport()}
+	c := &http.Client{Transport: r.RoundTripper()}
 	for range 3 {
 		res, err := c.Get("https://mcr.example.com/v2/dotnet/runtime/manifests/10")
 		if err != nil {

@@ -99,7 +99,7 @@ func TestFaults(t *testing.T) {
 			return s.Client().Transport, s.URL
 		},
 		"memory": func(_ *testing.T, r *registrytest.Registry) (http.RoundTripper, string) {
-			return r.Transport(), "https://registry.test"
+			return r.RoundTripper(), "https://registry.test"
 		},
 	} {
 		t.Run(transport, func(t *testing.T) {

@@ -45,7 +45,7 @@ func FuzzRegistry(f *testing.F) {
 			req.Header.Set("Authorization", authorization)
 		}
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		res, err := r.Transport().RoundTrip(req)
+		res, err := r.RoundTripper().RoundTrip(req)
 		require.NoError(t, err)
 		got, err := io.ReadAll(res.Body)
 		require.NoError(t, err)

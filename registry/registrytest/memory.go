@@ -13,16 +13,16 @@ import (
 // errCut is what a client in memory sees of a connection that is closed.
 var errCut = errors.New("registrytest: connection closed")
 
-// Transport returns a transport whose requests the registry answers without a socket, whatever host they name: for
+// RoundTripper returns a transport whose requests the registry answers without a socket, whatever host they name: for
 // tests in a bubble of testing/synctest, where tokens expire and limits end by the bubble's clock.
 //
 // The host names of the URLs say which part of the registry is meant; see [Registry.ServeHTTP]. https and http differ
 // in nothing but the scheme. Close the bodies of the responses: until then, a goroutine of the answer may wait.
-func (r *Registry) Transport() http.RoundTripper { return Transport(r) }
+func (r *Registry) RoundTripper() http.RoundTripper { return NewRoundTripper(r) }
 
-// Transport is [Registry.Transport] for any handler, such as a cloud in memory, or one that passes on by host. The
+// NewRoundTripper is [Registry.RoundTripper] for any handler, such as a cloud in memory, or one that passes on by host. The
 // handler sees what a server would: the host that a request names, and TLS if its URL begins with https.
-func Transport(h http.Handler) http.RoundTripper { return memory{h} }
+func NewRoundTripper(h http.Handler) http.RoundTripper { return memory{h} }
 
 type memory struct{ handler http.Handler }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Registry is a container registry in memory. It is an [http.Handler]; see also [Start] and [Registry.Transport].
+// A Registry is a container registry in memory. It is an [http.Handler]; see also [Start] and [Registry.RoundTripper].
 //
 // Set the fields before its first use, and change none of them afterwards: the methods are for that. The zero Registry
 // is empty, wants Basic authentication and knows no account. It is safe for concurrent use and must not be copied once

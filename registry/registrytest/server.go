@@ -97,7 +97,7 @@ func start(r *Registry, secure bool) (*Server, error) {
 	}
 	s.Host = hosts[PartRegistry]
 	s.URL = scheme + "://" + s.Host
-	transport, err := s.Transport().HTTP()
+	transport, err := s.TransportConfig().HTTP()
 	if err != nil {
 		s.Close()
 		return nil, err
@@ -144,9 +144,9 @@ func (s *Server) enter() bool {
 	return true
 }
 
-// Transport is how a profile reaches the server.
-func (s *Server) Transport() registry.Transport {
-	return registry.Transport{CABundle: s.CA, Proxy: registry.Direct, PlainHTTP: s.CA == ""}
+// TransportConfig is how a profile reaches the server.
+func (s *Server) TransportConfig() registry.TransportConfig {
+	return registry.TransportConfig{CABundle: s.CA, Proxy: registry.Direct, PlainHTTP: s.CA == ""}
 }
 
 // Client returns a client that trusts the server. It sends no login.

@@ -2,7 +2,7 @@
 // registry-1.docker.io, api.ecr.us-east-1.amazonaws.com or oauth2.googleapis.com over TLS, under these names, while
 // nothing leaves the machine.
 //
-// [New] starts it, [Network.Handle] gives a host its handler, and [Network.Transport] is what a profile needs to get
+// [New] starts it, [Network.Handle] gives a host its handler, and [Network.TransportConfig] is what a profile needs to get
 // there: a proxy and a certificate authority. A program that is not Go gets there by the environment variable
 // HTTPS_PROXY and the authority's certificate. A host that has no handler does not exist.
 //
@@ -27,7 +27,7 @@ import (
 
 // A Network is a proxy on loopback with all the hosts behind it. Make one with [New]; it is safe for concurrent use.
 type Network struct {
-	// URL is the address of the proxy, for HTTPS_PROXY and [registry.Transport.Proxy].
+	// URL is the address of the proxy, for HTTPS_PROXY and [registry.TransportConfig.Proxy].
 	URL string
 	// CA is the certificate, in PEM, of the authority that signs for every host.
 	CA string
@@ -88,14 +88,14 @@ func (n *Network) Handle(host string, h http.Handler) {
 	n.hosts[strings.ToLower(host)] = h
 }
 
-// Transport is how a profile reaches the network.
-func (n *Network) Transport() registry.Transport {
-	return registry.Transport{CABundle: n.CA, Proxy: n.URL}
+// TransportConfig is how a profile reaches the network.
+func (n *Network) TransportConfig() registry.TransportConfig {
+	return registry.TransportConfig{CABundle: n.CA, Proxy: n.URL}
 }
 
 // Client returns a client that reaches the network.
 func (n *Network) Client() *http.Client {
-	t, err := n.Transport().HTTP()
+	t, err := n.TransportConfig().HTTP()
 	if err != nil {
 		panic(err) // The network's own certificate and address cannot be wrong.
 	}

@@ -65,7 +65,7 @@ func TestHosts(t *testing.T) {
 func TestOthersDoNotTrustIt(t *testing.T) {
 	n := newNetwork(t)
 	n.Handle("registry.example.com", says("one"))
-	transport := n.Transport()
+	transport := n.TransportConfig()
 	transport.CABundle = ""
 	h, err := transport.HTTP()
 	require.NoError(t, err)

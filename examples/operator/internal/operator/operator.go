@@ -234,7 +234,7 @@ func (o *operator) targets(ctx context.Context) ([]inject.Target, error) {
 func (o *operator) target(ctx context.Context, p *v1alpha1.RegistryProfile) (inject.Target, error) {
 	profile := registry.Profile{
 		Name: p.Name, Kind: registry.Kind(p.Spec.Kind), Endpoint: p.Spec.Endpoint,
-		Transport: registry.Transport{CABundle: p.Spec.CABundle},
+		Transport: registry.TransportConfig{CABundle: p.Spec.CABundle},
 	}
 	namespaces := inject.Selection{Names: p.Spec.Namespaces.Names, Except: p.Spec.Namespaces.Except}
 	var errs []error

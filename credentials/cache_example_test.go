@@ -11,7 +11,7 @@ import (
 // A source is bound once, and asked as often as one likes.
 func ExampleCache() {
 	calls := 0
-	issue := credentials.SourceFunc(func(context.Context) (credentials.Credential, error) {
+	issue := credentials.Func(func(context.Context) (credentials.Credential, error) {
 		calls++ // One call at a time.
 		return credentials.Credential{
 			Username: "AWS", Password: credentials.NewSecret("a token"),

@@ -1,6 +1,8 @@
 package credentials
 
-import "time"
+import (
+	"time"
+)
 
 // Hooks are functions that a [Cache] calls. Nil means that nobody wants to know. They are called by many goroutines,
 // without a lock held; those who wait for a call go on after its hooks, so keep them short.

@@ -324,7 +324,7 @@ func (w *world) rotate(k int) {
 // source is the issuer as one login sees it.
 func (w *world) source(k, login int) credentials.Source {
 	key := credentials.Key{Issuer: "model", Tenant: fmt.Sprint(k), Login: credentials.Fingerprint{byte(login), byte(login >> 8)}}
-	return credentials.SourceFunc(func(ctx context.Context) (credentials.Credential, error) {
+	return credentials.Func(func(ctx context.Context) (credentials.Credential, error) {
 		mode := w.begin(k, key)
 		c, err := w.issue(ctx, key, mode)
 		w.mu.Lock()
