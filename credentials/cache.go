@@ -1,13 +1,15 @@
 package credentials
 
 import (
-	"cmp"
 	"context"
+	"fmt"
 	"hash/maphash"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/regcred/regcred/internal/option"
 )
 
 // A Cache keeps the credentials of many sources fresh.
@@ -37,8 +39,9 @@ type Cache struct {
 	Timeout time.Duration
 
 	// Rate is how many calls per second are made to one issuer for one scope (see [Key]), and Burst how many at once
-	// after a rest. Callers that wait go before renewals. Zero means 20 and 200, which are the limits of AWS ECR; where
-	// several processes share an issuer's limit, give each its part. A negative Rate means no limit.
+	// after a rest. Calls with waiting callers take precedence over background renewals. Zero means 20 and 200, which
+	// are the limits of AWS ECR; where several processes share an issuer's limit, give each its part. A negative Rate
+	// means no limit.
 	Rate  float64
 	Burst int
 
@@ -77,7 +80,8 @@ func (c *Cache) now() instant {
 // Credential returns the credential for the key. If it has to be issued, src is asked; sources that are given with the
 // same key must be interchangeable.
 //
-// Its error is that of src, or one that wraps it in a [BackoffError], or one that wraps [context.Cause] of ctx.
+// Its error is that of src, or one that wraps it in a [BackoffError], or one that wraps [context.Cause] of ctx. It is
+// also an error if src is nil or panics.
 func (c *Cache) Credential(ctx context.Context, key Key, src Source) (Credential, error) {
 	if t := c.table.Load(); t != nil {
 		if e, slot := t.find(&key); e != nil {
@@ -101,7 +105,7 @@ func (c *Cache) Credential(ctx context.Context, key Key, src Source) (Credential
 func (c *Cache) ask(ctx context.Context, e *entry, src Source) (Credential, error) {
 	now := c.now()
 	if s := e.usable(now); s != nil {
-		if !s.fresh(now) && !e.busy() {
+		if !s.fresh(now) && !e.busy() && src != nil {
 			c.startCall(ctx, e, src, false)
 		}
 		c.mu.Unlock()
@@ -116,14 +120,18 @@ func (c *Cache) ask(ctx context.Context, e *entry, src Source) (Credential, erro
 	}
 	if !e.busy() {
 		if e.waits(now) {
-			t := e.unrest
+			t := e.pending
 			err := &BackoffError{Failures: t.failures, Until: time.Unix(0, now.wall+t.until-now.mono), Err: t.err}
 			c.mu.Unlock()
 			return Credential{}, err
 		}
+		if src == nil {
+			c.mu.Unlock()
+			return Credential{}, fmt.Errorf("credential of %s: source is nil", e.key())
+		}
 		c.startCall(ctx, e, src, true)
 	}
-	call := e.unrest.call
+	call := e.pending.call
 	c.join(call)
 	c.mu.Unlock()
 	return c.wait(ctx, call)
@@ -135,7 +143,7 @@ func (c *Cache) entry(key Key) *entry {
 	if e, _ := t.find(&key); e != nil {
 		return e
 	}
-	if t.live >= cmp.Or(c.MaxEntries, 100_000) {
+	if t.live >= option.OrDefault(c.MaxEntries, 100_000) {
 		if old := t.victim(); old != nil {
 			c.remove(old)
 		}
@@ -160,14 +168,14 @@ func (c *Cache) used(e *entry, yes bool) {
 
 // remove takes the entry out. The mutex is held. Callers who wait for its call still get what it brings.
 func (c *Cache) remove(e *entry) {
-	if e.gone() {
+	if e.removed() {
 		return
 	}
 	t := c.table.Load()
 	t.at(e).remove()
 	t.live--
 	c.due.remove(e)
-	e.place = goneForGood
+	e.place = removedPlace
 	e.state.Store(nil) // Bound sources notice by this.
 }
 
@@ -196,7 +204,7 @@ func (c *Cache) invalidate(e *entry, refused Credential) {
 	}
 	e.state.Store(nil)
 	now := c.now()
-	t := e.uneasy()
+	t := e.ensurePending()
 	if time.Duration(now.mono-t.refusedAt) > refusalMemory {
 		t.refusals = 0
 	}
@@ -256,7 +264,7 @@ func (c *Cache) Source(key Key, src Source) *CachedSource {
 // take finds the place in the cache. The mutex is held.
 func (s *CachedSource) take() *entry {
 	l := s.lease
-	if l.entry == nil || l.entry.gone() {
+	if l.entry == nil || l.entry.removed() {
 		l.entry = s.cache.entry(l.key)
 		if !l.released {
 			l.entry.holders++
@@ -326,7 +334,7 @@ func (l *lease) drop() {
 
 // giveUp gives up the entry. The mutex is held.
 func (l *lease) giveUp(remove bool) {
-	if l.entry.gone() {
+	if l.entry.removed() {
 		return
 	}
 	l.entry.holders--

@@ -1,13 +1,15 @@
 package credentials
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"github.com/regcred/regcred/internal/option"
+	"github.com/regcred/regcred/internal/panics"
 )
 
 // A call is one question to an issuer, which many callers may wait for.
@@ -32,7 +34,7 @@ func jitter() float64 { return rand.Float64() }
 // startCall begins a call for the entry, which has none. The mutex is held.
 func (c *Cache) startCall(ctx context.Context, e *entry, src Source, urgent bool) *call {
 	k := &call{entry: e, src: src, ctx: context.WithoutCancel(ctx), done: make(chan struct{}), urgent: urgent}
-	e.uneasy().call = k
+	e.ensurePending().call = k
 	if s := e.state.Load(); s != nil {
 		s.renew.Store(s.end())
 	}
@@ -67,7 +69,7 @@ func (c *Cache) wait(ctx context.Context, k *call) (Credential, error) {
 		k.waiting--
 		if k.waiting == 0 && k.began.IsZero() && !k.over { // It is dropped: nobody sees its end.
 			c.end(k)
-			if !k.entry.gone() {
+			if !k.entry.removed() {
 				c.used(k.entry, false)
 				c.plan(k.entry, k.src, c.now())
 			}
@@ -79,7 +81,7 @@ func (c *Cache) wait(ctx context.Context, k *call) (Credential, error) {
 
 // issue asks the source, in a goroutine of its own.
 func (c *Cache) issue(k *call) {
-	timeout := cmp.Or(c.Timeout, 30*time.Second)
+	timeout := option.OrDefault(c.Timeout, 30*time.Second)
 	late := fmt.Errorf("issuer %s did not answer within %s: %w", k.entry.key(), timeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(k.ctx, timeout, late)
 	defer cancel()
@@ -88,8 +90,13 @@ func (c *Cache) issue(k *call) {
 	patience := time.AfterFunc(timeout+timeout/16, func() { c.finish(k, Credential{}, late) })
 	defer patience.Stop()
 
-	cred, err := Credential{}, errors.New("source ended its goroutine")
-	defer func() { c.finish(k, cred, err) }() // Also when the source panics, or calls runtime.Goexit.
+	cred, err := Credential{}, errors.New("source ended its goroutine") // By runtime.Goexit.
+	defer func() {
+		if value := recover(); value != nil {
+			cred, err = Credential{}, fmt.Errorf("issuer %s: %w", k.entry.key(), panics.Error("source", value))
+		}
+		c.finish(k, cred, err)
+	}()
 	cred, err = k.src.Credential(ctx)
 }
 
@@ -111,16 +118,16 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 	e := k.entry
 	if err == nil {
 		k.cred = cred
-		if !e.gone() {
+		if !e.removed() {
 			e.state.Store(s)
-			e.calm()
+			e.clearFailures()
 		}
 	} else {
 		k.err = err
 		c.fail(e, err, now)
 	}
 	event := k.event(now)
-	if !e.gone() {
+	if !e.removed() {
 		// A failure has renewed nothing: who wanted that still does, while there is something to renew.
 		if err == nil || k.waiting > 0 || e.usable(now) == nil {
 			c.used(e, k.waiting > 0)
@@ -129,22 +136,22 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 	}
 	c.mu.Unlock()
 	defer close(k.done)
-	c.Hooks.tell(event)
+	c.Hooks.call(event)
 }
 
 // end takes the call out of its entry. The mutex is held.
 func (c *Cache) end(k *call) {
 	k.over = true
-	k.entry.unrest.call = nil
+	k.entry.pending.call = nil
 	if k.runner != nil {
-		k.runner.under--
+		k.runner.running--
 		k.runner.wake()
 	}
 }
 
 // fail decides when the next call may be. The mutex is held.
 func (c *Cache) fail(e *entry, err error, now instant) {
-	t := e.uneasy()
+	t := e.ensurePending()
 	t.failures++
 	t.err = err
 	s := e.usable(now)
@@ -169,9 +176,9 @@ type pace struct {
 	tokens float64
 	at     time.Time // When tokens was right.
 
-	urgent []*call // Someone waits for them.
-	calm   []*call // Renewals.
-	timer  *time.Timer
+	urgent     []*call // Someone waits for them.
+	background []*call // Renewals.
+	timer      *time.Timer
 }
 
 // pace returns the pace that holds for the key.
@@ -189,8 +196,10 @@ func (c *Cache) pace(key Key) *pace {
 	return p
 }
 
-func (c *Cache) burst() float64 { return float64(max(1, cmp.Or(c.Burst, 200))) }
-func (c *Cache) rate() float64  { return cmp.Or(c.Rate, 20) }
+func (c *Cache) burst() float64 { return float64(option.OrDefault(c.Burst, 200)) }
+
+// rate returns the calls per second to an issuer. Zero means no limit.
+func (c *Cache) rate() float64 { return option.OrOff(c.Rate, 20) }
 
 // forgetPaces drops those that say nothing any more, each time there are many.
 func (c *Cache) forgetPaces() {
@@ -207,7 +216,7 @@ func (c *Cache) forgetPaces() {
 // fill adds the tokens of the time that went by.
 func (p *pace) fill() {
 	now := time.Now()
-	if p.cache.Rate < 0 {
+	if p.cache.rate() == 0 {
 		p.tokens = math.Inf(1)
 		return
 	}
@@ -220,7 +229,7 @@ func (p *pace) add(k *call, urgent bool) {
 	if urgent {
 		p.urgent = append(p.urgent, k)
 	} else {
-		p.calm = append(p.calm, k)
+		p.background = append(p.background, k)
 	}
 	if p.timer == nil {
 		p.begin()
@@ -255,7 +264,7 @@ func (p *pace) begin() {
 
 // next returns the call whose turn it is; nil if none waits.
 func (p *pace) next() *call {
-	for _, queue := range []*[]*call{&p.urgent, &p.calm} {
+	for _, queue := range []*[]*call{&p.urgent, &p.background} {
 		for len(*queue) > 0 {
 			// Some have begun as urgent, and some were given up.
 			if k := (*queue)[0]; k.began.IsZero() && !k.over {
@@ -272,7 +281,7 @@ func (p *pace) drop() {
 	if len(p.urgent) > 0 {
 		p.urgent = shift(p.urgent)
 	} else {
-		p.calm = shift(p.calm)
+		p.background = shift(p.background)
 	}
 }
 

@@ -59,7 +59,7 @@ type Event struct {
 
 // event says how the call ended. The mutex is held.
 func (k *call) event(now instant) Event {
-	entry := k.entry.seen(now)
+	entry := k.entry.describe(now)
 	return Event{
 		Key: entry.Key, Took: time.Since(k.began), Err: k.err, Failures: entry.Failures,
 		IssuedAt: entry.IssuedAt, ExpiresAt: entry.ExpiresAt, NextCall: entry.NextCall,
@@ -79,7 +79,7 @@ func (e *entry) expiring(now instant) bool {
 	return s.left(now) <= s.life()/lastResort
 }
 
-func (h *Hooks) tell(e Event) {
+func (h *Hooks) call(e Event) {
 	if e.Err == nil {
 		if h.Issued != nil {
 			h.Issued(e)

@@ -1,11 +1,12 @@
 package credentials
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"sync/atomic"
 	"time"
+
+	"github.com/regcred/regcred/internal/option"
 )
 
 // A Policy says when a credential is renewed. The zero Policy suits lifetimes from a minute to months.
@@ -40,8 +41,8 @@ func (p Policy) RenewAt(issued, expires time.Time, jitter float64) time.Time {
 	}
 	life := max(0, expires.Sub(issued))
 	part := func(f float64) time.Duration { return time.Duration(f * float64(life)) }
-	fraction, spread := within01(cmp.Or(p.Fraction, 0.8)), within01(cmp.Or(p.Spread, 0.1))
-	reserve := min(max(0, cmp.Or(p.Reserve, time.Minute)), life/2)
+	fraction, spread := within01(option.OrDefault(p.Fraction, 0.8)), within01(option.OrOff(p.Spread, 0.1))
+	reserve := min(option.OrOff(p.Reserve, time.Minute), life/2)
 	latest := min(part(fraction+spread), life-reserve)
 	earliest := max(0, latest-part(spread))
 	// Counted back from the expiry, for life saturates where issued is not known.
@@ -74,11 +75,11 @@ func retryIn(failures int, left, life, retryAfter time.Duration, jitter float64)
 		return max(spreadOut(wait, jitter), retryAfter+time.Duration(jitter*float64(retryAfter)/4))
 	}
 	wait := max(minWait, spreadOut(min(left/3, maxRenewWait), jitter))
-	calm := left - max(life, left)/lastResort
-	if calm <= 0 {
+	untilLastResort := left - max(life, left)/lastResort
+	if untilLastResort <= 0 {
 		return wait
 	}
-	return min(max(wait, retryAfter), max(wait, calm))
+	return min(max(wait, retryAfter), max(wait, untilLastResort))
 }
 
 // spreadOut returns from 3/4 to 5/4 of d.

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/regcred/regcred/internal/option"
 )
 
 // Run renews credentials ahead of their callers until ctx ends, and then returns nil. Without Run, renewal starts when
@@ -47,8 +49,8 @@ type runner struct {
 	awake chan struct{}
 
 	// Guarded by the cache's mutex.
-	under int   // Calls of this Run that are under way.
-	gap   int64 // What the wall clock was ahead of the monotonic one, when last seen.
+	running int   // Calls of this Run that are under way.
+	gap     int64 // What the wall clock was ahead of the monotonic one, when last seen.
 }
 
 func (r *runner) wake() {
@@ -77,7 +79,7 @@ func (c *Cache) renewDue(ctx context.Context, r *runner) time.Duration {
 		if first.at > now.mono {
 			return min(time.Duration(first.at-now.mono), maxSleep)
 		}
-		if r.under >= cmp.Or(c.Concurrency, 16) {
+		if r.running >= option.OrDefault(c.Concurrency, 16) {
 			return maxSleep // The end of a call wakes it.
 		}
 		c.renewOne(ctx, r, first, now)
@@ -94,7 +96,7 @@ func (c *Cache) renewOne(ctx context.Context, r *runner, a appointment, now inst
 		c.plan(e, a.src, now) // A clock was set since.
 	case c.wanted(e):
 		c.startCall(ctx, e, a.src, false).runner = r
-		r.under++
+		r.running++
 	case s != nil:
 		c.due.set(appointment{now.mono + int64(s.left(now)), e, a.src})
 	default:
@@ -120,8 +122,8 @@ func (c *Cache) plan(e *entry, src Source, now instant) {
 			return
 		}
 		at += renew - s.at(now)
-	} else if e.unrest != nil {
-		at = max(at, e.unrest.until)
+	} else if e.pending != nil {
+		at = max(at, e.pending.until)
 	}
 	c.due.set(appointment{at, e, src})
 	if e.place == 1 && c.runner != nil {

@@ -36,32 +36,32 @@ func (c *Cache) Snapshot() []Entry {
 	t := c.table.Load()
 	entries := make([]Entry, 0, t.live)
 	for e := range t.all {
-		entries = append(entries, e.seen(now))
+		entries = append(entries, e.describe(now))
 	}
 	c.mu.Unlock()
 	slices.SortFunc(entries, func(a, b Entry) int { return compareKeys(a.Key, b.Key) })
 	return entries
 }
 
-// seen describes the entry. The mutex is held.
-func (e *entry) seen(now instant) Entry {
-	seen := Entry{Key: e.key(), Calling: e.busy(), Holders: int(e.holders)}
-	if t := e.unrest; t != nil {
-		seen.Failures, seen.LastError = t.failures, t.err
-		seen.NextCall = time.Unix(0, now.wall+max(0, t.until-now.mono))
+// describe returns what is shown of the entry. The mutex is held.
+func (e *entry) describe(now instant) Entry {
+	shown := Entry{Key: e.key(), Calling: e.busy(), Holders: int(e.holders)}
+	if t := e.pending; t != nil {
+		shown.Failures, shown.LastError = t.failures, t.err
+		shown.NextCall = time.Unix(0, now.wall+max(0, t.until-now.mono))
 	}
 	if s := e.usable(now); s != nil {
-		seen.Usable = true
-		seen.IssuedAt, seen.ExpiresAt = s.cred.IssuedAt, s.cred.ExpiresAt
-		seen.NextCall = time.Time{}
+		shown.Usable = true
+		shown.IssuedAt, shown.ExpiresAt = s.cred.IssuedAt, s.cred.ExpiresAt
+		shown.NextCall = time.Time{}
 		if renew := s.renew.Load(); renew != never {
-			seen.NextCall = time.Unix(0, renew)
+			shown.NextCall = time.Unix(0, renew)
 		}
 	}
-	if seen.Calling {
-		seen.NextCall = time.Time{}
+	if shown.Calling {
+		shown.NextCall = time.Time{}
 	}
-	return seen
+	return shown
 }
 
 func compareKeys(a, b Key) int {

@@ -79,7 +79,7 @@ func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 	kept := make(map[string]bool, len(wants))
 	for _, w := range wants {
 		have := there[w.Name]
-		if w.content == noContent && !w.held {
+		if w.content == noContent && !w.contentUnknown {
 			continue // Nothing but anonymous access: there is no need for a secret.
 		}
 		kept[w.Name] = true
@@ -112,7 +112,7 @@ func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 
 // secret returns what is to be done to have what w wants, where there is now have, which may be nil.
 func (p *planner) secret(w *want, have *PublishedSecret) (*Change, error) {
-	if w.held || have != nil && have.Deleting {
+	if w.contentUnknown || have != nil && have.Deleting {
 		return nil, nil
 	}
 	change := &Change{Owner: p.owner, Name: w.Name, Secret: pullsecret.Secret{Name: w.Name, Labels: w.labels, Annotations: w.annotations, Config: w.config}}
@@ -197,7 +197,7 @@ func (p *planner) links(account Account, linkable []*want, kept map[string]bool)
 	change := &Change{Action: LinkAccount, Owner: p.owner, Name: account.Name, Version: account.Version}
 	wanted := make(map[string]bool, len(linkable))
 	for _, w := range linkable {
-		if w.everywhere || !w.Accounts.Selects(account.Name, account.Labels) {
+		if w.invalid || !w.Accounts.Selects(account.Name, account.Labels) {
 			continue
 		}
 		wanted[w.Name] = true
@@ -206,7 +206,7 @@ func (p *planner) links(account Account, linkable []*want, kept map[string]bool)
 		}
 	}
 	isLinkable := func(name string) bool {
-		return slices.ContainsFunc(linkable, func(w *want) bool { return w.Name == name && !w.everywhere })
+		return slices.ContainsFunc(linkable, func(w *want) bool { return w.Name == name && !w.invalid })
 	}
 	for _, name := range account.Linked {
 		if !wanted[name] && (!kept[name] || isLinkable(name)) {

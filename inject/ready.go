@@ -83,7 +83,7 @@ func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account
 		return nil, err
 	}
 	if len(state) == 0 {
-		return nil, p.unseen(fmt.Errorf("namespace %s %w", namespace, ErrNotYet))
+		return nil, p.mayBeStale(fmt.Errorf("namespace %s %w", namespace, ErrNotYet))
 	}
 	ns := state[0]
 	if ns.Terminating {
@@ -92,12 +92,12 @@ func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account
 	problems := slices.Concat(p.problems, result.Problems)
 	var profiles []registry.Profile
 	for _, w := range p.wants.in(ns) {
-		if w.everywhere {
+		if w.invalid {
 			continue
 		}
 		opens, err := w.opens(ns, account)
 		if err != nil {
-			return nil, because(p.unseen(err), problems, func(p Problem) bool {
+			return nil, because(p.mayBeStale(err), problems, func(p Problem) bool {
 				return p.Target == w.Name || p.Namespace == namespace && p.Name == account
 			})
 		}
@@ -111,8 +111,8 @@ func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account
 	return profiles, nil
 }
 
-// unseen says of what is not there yet that it may be, where that would not be seen.
-func (p *planner) unseen(err error) error {
+// mayBeStale adds to ErrNotYet that the object may exist, if the state of the cluster may be old.
+func (p *planner) mayBeStale(err error) error {
 	if p.stale != nil && errors.Is(err, ErrNotYet) {
 		return fmt.Errorf("%w; %w", err, p.stale)
 	}
@@ -147,7 +147,7 @@ func (w *want) opens(ns Namespace, account string) (bool, error) {
 			linked = slices.Contains(a.PullSecrets, w.Name)
 		}
 	}
-	if w.content == noContent && !w.held {
+	if w.content == noContent && !w.contentUnknown {
 		return true, nil // Nothing but anonymous access.
 	}
 	i := slices.IndexFunc(ns.Secrets, func(have PublishedSecret) bool { return have.Name == w.Name })

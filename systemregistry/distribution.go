@@ -24,14 +24,14 @@ var register = sync.OnceValue(func() error {
 	factory.Register(extension, driverFactory{})
 	return errors.Join(
 		auth.Register(extension, func(options map[string]any) (auth.AccessController, error) {
-			return option[auth.AccessController](options)
+			return extensionOption[auth.AccessController](options)
 		}),
 		registrymiddleware.Register(extension, registerNamespace),
 		repositorymiddleware.Register(extension, openRepository),
 	)
 })
 
-func option[T any](options map[string]any) (T, error) {
+func extensionOption[T any](options map[string]any) (T, error) {
 	value, ok := options[extension].(T)
 	if !ok {
 		return value, errors.New("made by package systemregistry only")
@@ -42,7 +42,7 @@ func option[T any](options map[string]any) (T, error) {
 type driverFactory struct{}
 
 func (driverFactory) Create(_ context.Context, parameters map[string]any) (storagedriver.StorageDriver, error) {
-	return option[storagedriver.StorageDriver](parameters)
+	return extensionOption[storagedriver.StorageDriver](parameters)
 }
 
 // newApp returns distribution's handlers over the driver. There is no cache of blobs: one in memory goes wrong when

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/regcred/regcred/internal/option"
 )
 
 const (
@@ -20,7 +22,7 @@ func (r *Registry) Maintain(ctx context.Context) {
 	defer rotate.Stop()
 	defer measure.Stop()
 	var collect <-chan time.Time // Nil is never.
-	if every := or(r.config.CollectEvery, defaultCollectEvery); every > 0 {
+	if every := option.OrOff(r.config.CollectEvery, defaultCollectEvery); every > 0 {
 		ticker := time.NewTicker(every)
 		defer ticker.Stop()
 		collect = ticker.C

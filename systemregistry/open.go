@@ -15,6 +15,7 @@ import (
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/systemregistry/accounts"
 	"github.com/regcred/regcred/systemregistry/images"
 	"github.com/regcred/regcred/systemregistry/internal/ca"
@@ -60,10 +61,10 @@ func (s Server) validate() error {
 			return fmt.Errorf("open registry: public: %w", err)
 		}
 	}
-	if or(s.MaxLoginLife, defaultLoginLife) < or(s.TokenLife, defaultTokenLife) {
+	if option.OrDefault(s.MaxLoginLife, defaultLoginLife) < option.OrDefault(s.TokenLife, defaultTokenLife) {
 		return errors.New("open registry: MaxLoginLife is shorter than TokenLife")
 	}
-	if s.PasswordCost != 0 && (s.PasswordCost < bcrypt.MinCost || s.PasswordCost > bcrypt.MaxCost) {
+	if s.PasswordCost > 0 && (s.PasswordCost < bcrypt.MinCost || s.PasswordCost > bcrypt.MaxCost) {
 		return fmt.Errorf("open registry: PasswordCost is %d, expected %d to %d", s.PasswordCost, bcrypt.MinCost, bcrypt.MaxCost)
 	}
 	return nil
@@ -84,7 +85,7 @@ func (r *Registry) open(ctx context.Context) error {
 	if err := r.firstAccount(ctx); err != nil {
 		return err
 	}
-	r.ring = &token.Ring{Store: r.store, RotateEvery: r.config.RotateEvery, MaxLife: or(r.config.MaxLoginLife, defaultLoginLife)}
+	r.ring = &token.Ring{Store: r.store, RotateEvery: r.config.RotateEvery, MaxLife: option.OrDefault(r.config.MaxLoginLife, defaultLoginLife)}
 	if err := r.ring.Rotate(ctx); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
@@ -98,7 +99,7 @@ func (r *Registry) open(ctx context.Context) error {
 	r.login = &login.Authenticator{Book: r.book, Ring: r.ring, Service: r.config.service()}
 	r.gate = &gate.Gate{
 		Authenticator: r.login, Ring: r.ring, Service: r.config.service(),
-		Life: or(r.config.TokenLife, defaultTokenLife), Public: r.config.Public,
+		Life: option.OrDefault(r.config.TokenLife, defaultTokenLife), Public: r.config.Public,
 		BaseURL: r.baseURL, Address: r.client, Audit: r.loggedIn,
 	}
 	// Distribution's own work goes on until Close, not until ctx ends, which may be that of one call.

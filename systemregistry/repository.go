@@ -19,7 +19,7 @@ type repositories struct {
 func registerNamespace(
 	_ context.Context, namespace distribution.Namespace, _ storagedriver.StorageDriver, options map[string]any,
 ) (distribution.Namespace, error) {
-	r, err := option[*repositories](options)
+	r, err := extensionOption[*repositories](options)
 	if err == nil {
 		r.namespace = namespace
 	}
@@ -28,7 +28,7 @@ func registerNamespace(
 
 // openRepository is asked for each request, once it is known to be allowed.
 func openRepository(ctx context.Context, handlers distribution.Repository, options map[string]any) (distribution.Repository, error) {
-	r, err := option[*repositories](options)
+	r, err := extensionOption[*repositories](options)
 	if err != nil {
 		return nil, err
 	}

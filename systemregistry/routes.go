@@ -9,6 +9,7 @@ import (
 
 	v2 "github.com/distribution/distribution/v3/registry/api/v2"
 
+	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/systemregistry/accounts"
 	"github.com/regcred/regcred/systemregistry/internal/api"
 	"github.com/regcred/regcred/systemregistry/internal/console"
@@ -42,7 +43,7 @@ func (r *Registry) routes() http.Handler {
 func (r *Registry) api() *api.API {
 	return &api.API{
 		Book: r.book, Catalog: r.catalog, Authenticator: r.login, Ring: r.ring, Service: r.config.service(),
-		MaxLoginLife: or(r.config.MaxLoginLife, defaultLoginLife),
+		MaxLoginLife: option.OrDefault(r.config.MaxLoginLife, defaultLoginLife),
 		Public: func(repository string) bool {
 			return slices.ContainsFunc(r.config.Public, func(pattern string) bool { return accounts.Match(pattern, repository) })
 		},

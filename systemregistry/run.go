@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/regcred/regcred/internal/option"
 )
 
 const (
@@ -49,7 +51,7 @@ func (r *Registry) run(ctx context.Context) error {
 	case err = <-served:
 		err = fmt.Errorf("serve registry: %w", err)
 	case <-ctx.Done():
-		err = shutdown(ctx, server, or(r.config.Grace, defaultGrace))
+		err = shutdown(ctx, server, option.OrDefault(r.config.Grace, defaultGrace))
 		<-served
 	}
 	cancel()

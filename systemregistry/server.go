@@ -121,13 +121,6 @@ func (s Server) service() string {
 	return s.Service
 }
 
-func or(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
-}
-
 func (s Server) failed(err error) {
 	if s.OnError != nil && err != nil {
 		s.OnError(err)

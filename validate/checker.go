@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -115,32 +116,19 @@ const (
 )
 
 func (c *Checker) concurrency() int {
-	if c.Concurrency > 0 {
-		return c.Concurrency
-	}
-	return defaultConcurrency
+	return option.OrDefault(c.Concurrency, defaultConcurrency)
 }
 
 func (c *Checker) perRegistry() int {
-	n := c.PerRegistry
-	if n <= 0 {
-		n = defaultPerRegistry
-	}
-	return min(n, c.concurrency())
+	return min(option.OrDefault(c.PerRegistry, defaultPerRegistry), c.concurrency())
 }
 
 func (c *Checker) timeout() time.Duration {
-	if c.Timeout > 0 {
-		return c.Timeout
-	}
-	return defaultTimeout
+	return option.OrDefault(c.Timeout, defaultTimeout)
 }
 
 func (c *Checker) maxWait() time.Duration {
-	if c.MaxWait == 0 {
-		return defaultMaxWait
-	}
-	return max(c.MaxWait, 0)
+	return option.OrOff(c.MaxWait, defaultMaxWait)
 }
 
 func (c *Checker) userAgent() string {

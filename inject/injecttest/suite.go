@@ -8,7 +8,6 @@
 package injecttest
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/internal/option"
 )
 
 // A Subject is a cluster under test.
@@ -100,4 +100,4 @@ var rules = []rule{
 	{name: "errors hold no secret", test: errorsHoldNoSecret},
 }
 
-func (s Subject) patience() time.Duration { return cmp.Or(s.Patience, 10*time.Second) }
+func (s Subject) patience() time.Duration { return option.OrDefault(s.Patience, 10*time.Second) }

@@ -52,19 +52,19 @@ type Pass struct {
 	Err error
 }
 
-// A signal is given any number of times and taken once. The zero signal is ready to use.
+// A signal is sent any number of times and received once. The zero signal is ready to use.
 type signal struct {
 	once sync.Once
 	c    chan struct{}
 }
 
-func (s *signal) taken() <-chan struct{} {
+func (s *signal) notified() <-chan struct{} {
 	s.once.Do(func() { s.c = make(chan struct{}, 1) })
 	return s.c
 }
 
-func (s *signal) give() {
-	s.taken()
+func (s *signal) notify() {
+	s.notified()
 	select {
 	case s.c <- struct{}{}:
 	default:
@@ -72,8 +72,8 @@ func (s *signal) give() {
 }
 
 const (
-	// settling is how long events are gathered: a new namespace is followed by its accounts.
-	settling = 50 * time.Millisecond
+	// eventDelay is how long events are gathered: a new namespace is followed by its accounts.
+	eventDelay = 50 * time.Millisecond
 	// targetsRetry is when Targets is asked again after it failed.
 	targetsRetry = 10 * time.Second
 )
@@ -83,7 +83,7 @@ func (c *Controller) NeedLeaderElection() bool { return true }
 
 // Wake asks for a pass over all namespaces: the targets have changed, or a credential was renewed. It returns at once,
 // and may be called at any time.
-func (c *Controller) Wake() { c.due.give() }
+func (c *Controller) Wake() { c.due.notify() }
 
 // Start runs until ctx ends, and then returns nil; see [Cluster.Run]. It must be called once. The error is that a field
 // is missing.
@@ -130,7 +130,7 @@ func (c *Controller) mark(namespace string) {
 		c.dirty = make(map[string]bool)
 	}
 	c.dirty[namespace] = true
-	c.some.give()
+	c.some.notify()
 }
 
 // passes makes those over all namespaces.
@@ -155,12 +155,12 @@ func (c *Controller) wait(ctx context.Context) {
 			timer.Stop()
 		}
 		select {
-		case <-c.sooner.taken():
+		case <-c.sooner.notified():
 			timer.Stop()
 			continue
 		case <-timer.C:
-		case <-c.due.taken():
-		case <-c.Cluster.health.taken():
+		case <-c.due.notified():
+		case <-c.Cluster.health.notified():
 		case <-ctx.Done():
 		}
 		timer.Stop()
@@ -168,13 +168,13 @@ func (c *Controller) wait(ctx context.Context) {
 	}
 }
 
-// bring makes the next pass over all namespaces due at an instant, unless it is due before that.
-func (c *Controller) bring(at time.Time) {
+// scheduleAt makes the next pass over all namespaces due at an instant, unless it is due before that.
+func (c *Controller) scheduleAt(at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !at.IsZero() && (c.next.IsZero() || at.Before(c.next)) {
 		c.next = at
-		c.sooner.give()
+		c.sooner.notify()
 	}
 }
 
@@ -183,12 +183,12 @@ func (c *Controller) bring(at time.Time) {
 func (c *Controller) events(ctx context.Context) {
 	for {
 		select {
-		case <-c.some.taken():
+		case <-c.some.notified():
 		case <-ctx.Done():
 			return
 		}
 		select {
-		case <-time.After(settling):
+		case <-time.After(eventDelay):
 		case <-ctx.Done():
 			return
 		}
@@ -196,7 +196,7 @@ func (c *Controller) events(ctx context.Context) {
 		names := slices.Sorted(maps.Keys(c.dirty))
 		c.dirty = nil
 		c.mu.Unlock()
-		c.bring(c.pass(ctx, names...))
+		c.scheduleAt(c.pass(ctx, names...))
 	}
 }
 

@@ -33,50 +33,50 @@ type Events struct {
 	Cluster *Cluster
 
 	mu   sync.Mutex
-	told map[told]time.Time
+	sent map[eventKey]time.Time
 }
 
-// A told is a problem that was told of.
-type told struct{ kind, namespace, name, reason string }
+// An eventKey identifies the event of a problem.
+type eventKey struct{ kind, namespace, name, reason string }
 
-const tellAgain = time.Hour
+const repeatAfter = time.Hour
 
 // maxNote is what an event takes, in bytes. The API refuses one that is longer:
 // https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 const maxNote = 1024
 
-// Tell tells of the problems of a pass. It sends no request itself, and is made to be called by Controller.OnPass.
-func (e *Events) Tell(p Pass) {
+// Report records an event for each problem of a pass. It sends no request itself. Call it in Controller.OnPass.
+func (e *Events) Report(p Pass) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
-	there := make(map[told]bool, len(p.Result.Problems))
+	there := make(map[eventKey]bool, len(p.Result.Problems))
 	for _, problem := range p.Result.Problems {
 		if problem.Namespace == "" {
 			continue
 		}
-		key := toldOf(problem)
+		key := eventKeyOf(problem)
 		there[key] = true
-		if at, ok := e.told[key]; ok && now.Sub(at) < tellAgain {
+		if at, ok := e.sent[key]; ok && now.Sub(at) < repeatAfter {
 			continue
 		}
-		if e.told == nil {
-			e.told = make(map[told]time.Time)
+		if e.sent == nil {
+			e.sent = make(map[eventKey]time.Time)
 		}
-		e.told[key] = now
+		e.sent[key] = now
 		e.Record(e.object(key), corev1.EventTypeWarning, key.reason, shorten(problem.Err.Error(), maxNote))
 	}
 	if p.Err != nil {
 		return // What was not looked at may still be wrong.
 	}
-	for key := range e.told {
+	for key := range e.sent {
 		if !there[key] && (len(p.Namespaces) == 0 || slices.Contains(p.Namespaces, key.namespace)) {
-			delete(e.told, key)
+			delete(e.sent, key)
 		}
 	}
 }
 
-func (e *Events) object(key told) *corev1.ObjectReference {
+func (e *Events) object(key eventKey) *corev1.ObjectReference {
 	object := &corev1.ObjectReference{APIVersion: "v1", Kind: key.kind, Namespace: key.namespace, Name: key.name}
 	if e.Cluster == nil || key.kind != serviceAccount {
 		return object
@@ -90,10 +90,10 @@ func (e *Events) object(key told) *corev1.ObjectReference {
 
 const serviceAccount = "ServiceAccount"
 
-func toldOf(p inject.Problem) told {
+func eventKeyOf(p inject.Problem) eventKey {
 	kind := "Secret"
 	if p.Target == "" { // A service account may name the secrets of several targets.
 		kind = serviceAccount
 	}
-	return told{kind, p.Namespace, p.Name, p.Reason()}
+	return eventKey{kind, p.Namespace, p.Name, p.Reason()}
 }

@@ -31,7 +31,7 @@ func TestEventsAreToldOnce(t *testing.T) {
 		}
 		tells := func(p kube.Pass, lines ...string) {
 			t.Helper()
-			events.Tell(p)
+			events.Report(p)
 			for _, line := range lines {
 				require.NotEmpty(t, recorder.Events)
 				require.Equal(t, line, <-recorder.Events)
@@ -83,8 +83,8 @@ func TestEventsAreWritten(t *testing.T) {
 	}
 	long := errors.New(strings.Repeat("é", 1000))
 	for reason, why := range map[string]error{"Contested": inject.ErrContested, "NameTaken": inject.ErrForeign} {
-		tell := &kube.Events{Cluster: cluster, Record: records[reason]}
-		tell.Tell(kube.Pass{Result: inject.Result{Problems: []inject.Problem{
+		events := &kube.Events{Cluster: cluster, Record: records[reason]}
+		events.Report(kube.Pass{Result: inject.Result{Problems: []inject.Problem{
 			{Namespace: "loud", Name: "default", Err: fmt.Errorf("%w: %w", why, long)},
 		}}})
 		describe := metav1.ListOptions{FieldSelector: "involvedObject.kind=ServiceAccount,involvedObject.name=default,reason=" + reason +

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/internal/option"
 )
 
 // An Evictor evicts pods that are stuck because they were created too early: they cannot pull an image, and do not name
@@ -75,9 +76,9 @@ func (e *Evictor) Start(ctx context.Context) error {
 		o.FieldSelector = fields.OneTermEqualSelector("status.phase", string(corev1.PodPending)).String()
 	}
 	e.pods = newFeed(e.Cluster, "pods", e.Cluster.Client.CoreV1().Pods(metav1.NamespaceAll), &corev1.Pod{}, pending)
-	e.pods.tell = e.changed.give
-	follow(e.pods, keepPod, func(*metav1.ObjectMeta, bool) { e.changed.give() })
-	e.Cluster.OnEvent(func(string) { e.changed.give() })
+	e.pods.onChange = e.changed.notify
+	follow(e.pods, keepPod, func(*metav1.ObjectMeta, bool) { e.changed.notify() })
+	e.Cluster.OnEvent(func(string) { e.changed.notify() })
 	var running sync.WaitGroup
 	running.Go(func() { run(ctx, e.pods) })
 	running.Go(func() { e.loop(ctx) })
@@ -88,7 +89,7 @@ func (e *Evictor) Start(ctx context.Context) error {
 func (e *Evictor) loop(ctx context.Context) {
 	for {
 		select {
-		case <-e.changed.taken():
+		case <-e.changed.notified():
 		case <-time.After(evictionRetry):
 		case <-ctx.Done():
 			return
@@ -126,7 +127,7 @@ func (e *Evictor) pass(ctx context.Context) {
 		if e.OnEvict != nil && ctx.Err() == nil {
 			e.OnEvict(p.Namespace, p.Name, err)
 		}
-		if wait(ctx, cmp.Or(e.Interval, time.Second)); ctx.Err() != nil {
+		if wait(ctx, option.OrDefault(e.Interval, time.Second)); ctx.Err() != nil {
 			return
 		}
 	}

@@ -27,7 +27,7 @@ type feed struct {
 	choose    func(*metav1.ListOptions) // Nil means all.
 	onlyLists bool                      // A watch cannot begin with a list.
 	ctx       context.Context           // That of run, which ends requests.
-	tell      func()                    // Called after it broke for good, and after it is well again. It must return soon.
+	onChange  func()                    // Called after it broke for good, and after it is well again. It must return soon.
 
 	mu    sync.Mutex
 	tried bool      // A watch has begun or failed.
@@ -45,9 +45,9 @@ type api[L runtime.Object] interface {
 
 func newFeed[L runtime.Object](c *Cluster, resource string, client api[L], object runtime.Object, choose func(*metav1.ListOptions)) *feed {
 	f := &feed{resource: resource, watch: client.Watch, choose: choose}
-	f.tell = func() {
+	f.onChange = func() {
 		if f.HasSynced() { // Before that, State is waited for.
-			c.health.give()
+			c.health.notify()
 		}
 	}
 	f.list = func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return client.List(ctx, o) }
@@ -68,7 +68,7 @@ func (f *feed) List(o metav1.ListOptions) (runtime.Object, error) {
 	}
 	list, err := f.list(f.ctx, o)
 	if page, ok := list.(metav1.ListInterface); err != nil || !ok || page.GetContinue() == "" { // It is the last one.
-		f.heard("list", err)
+		f.record("list", err)
 	}
 	return list, err
 }
@@ -79,7 +79,7 @@ func (f *feed) Watch(o metav1.ListOptions) (watch.Interface, error) {
 		f.choose(&o)
 	}
 	w, err := f.watch(f.ctx, o)
-	f.heard("watch", err)
+	f.record("watch", err)
 	return w, err
 }
 
@@ -87,8 +87,8 @@ func (f *feed) Watch(o metav1.ListOptions) (watch.Interface, error) {
 // is replaced is no news.
 const brokenAfter = 30 * time.Second
 
-// heard records what came of a list or a watch.
-func (f *feed) heard(verb string, err error) {
+// record notes what came of a list or a watch.
+func (f *feed) record(verb string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.tried = f.tried || verb == "watch"
@@ -96,10 +96,10 @@ func (f *feed) heard(verb string, err error) {
 	case f.ctx.Err() != nil: // That is why.
 	case err != nil:
 		if f.err == nil {
-			f.since, f.late = time.Now(), time.AfterFunc(brokenAfter, f.tell)
+			f.since, f.late = time.Now(), time.AfterFunc(brokenAfter, f.onChange)
 		}
 		if refused(err) && !refused(f.err) {
-			f.tell()
+			f.onChange()
 		}
 		f.err, f.verb = err, verb
 	case f.err == nil:
@@ -107,7 +107,7 @@ func (f *feed) heard(verb string, err error) {
 	default:
 		f.err = nil
 		f.late.Stop()
-		f.tell()
+		f.onChange()
 	}
 }
 

@@ -110,9 +110,9 @@ func (o *overlay[P]) at(namespace, name string) string {
 	return object.(P).GetResourceVersion()
 }
 
-// seen records that a version of an object, or its end, came from the watch. It may have come long ago: events are told
+// observe records that a version of an object, or its end, came from the watch. It may have come long ago: events are told
 // of after what was delivered has changed, and that may be ahead of them by more than one.
-func (o *overlay[P]) seen(namespace, name, version string, gone bool) {
+func (o *overlay[P]) observe(namespace, name, version string, gone bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for f := range o.flights {

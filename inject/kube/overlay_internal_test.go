@@ -36,8 +36,8 @@ func (w watched) holdsNone() {
 	require.NoError(w, w.delivered.Delete(accountAt("")))
 }
 
-func (w watched) tells(version string)      { w.seen("shop", "default", version, false) }
-func (w watched) tellsOfEnd(version string) { w.seen("shop", "default", version, true) }
+func (w watched) tells(version string)      { w.observe("shop", "default", version, false) }
+func (w watched) tellsOfEnd(version string) { w.observe("shop", "default", version, true) }
 
 func (w watched) writes(before, after string) {
 	w.Helper()

@@ -137,11 +137,11 @@ func (c *Cluster) start() {
 
 		follow(c.watches.namespaces, keepNamespace, func(o *metav1.ObjectMeta, _ bool) { c.event(o.Name) })
 		follow(c.watches.secrets, keepSecret, func(o *metav1.ObjectMeta, gone bool) {
-			c.secrets.seen(o.Namespace, o.Name, o.ResourceVersion, gone)
+			c.secrets.observe(o.Namespace, o.Name, o.ResourceVersion, gone)
 			c.event(o.Namespace)
 		})
 		follow(c.watches.accounts, keepAccount, func(o *metav1.ObjectMeta, gone bool) {
-			c.accounts.seen(o.Namespace, o.Name, o.ResourceVersion, gone)
+			c.accounts.observe(o.Namespace, o.Name, o.ResourceVersion, gone)
 			c.event(o.Namespace)
 		})
 	})

@@ -24,21 +24,21 @@ const module = "github.com/regcred/regcred"
 // of a path.
 const arrows = `
 	field                          ->
-	credentials                    -> field
+	credentials                    -> field internal/option internal/panics
 	registry                       -> field credentials
 	registry/profilefile           -> field registry                      go.yaml.in/yaml/v3
 
 	providers                      -> field credentials registry
 	providers/dockerhub            -> field credentials registry providers
 	providers/custom               -> field credentials registry providers
-	providers/internal/cloud       -> registry
+	providers/internal/cloud       -> registry internal/option
 	providers/ecr                  -> field credentials registry providers providers/internal/cloud      github.com/aws
 	providers/gcr                  -> field credentials registry providers providers/internal/cloud      golang.org/x/oauth2
-	providers/system               -> field credentials registry providers
-	validate                       -> credentials registry                github.com/google/go-containerregistry
+	providers/system               -> field credentials registry providers internal/option
+	validate                       -> credentials registry internal/option                github.com/google/go-containerregistry
 	validate/workload              -> registry                            go.yaml.in/yaml/v3
 	pullsecret                     -> field credentials registry
-	inject                         -> field credentials registry pullsecret
+	inject                         -> field credentials registry pullsecret internal/option internal/panics
 
 	.                              -> field credentials registry providers providers/dockerhub providers/custom validate pullsecret
 
@@ -48,15 +48,17 @@ const arrows = `
 	credentials/oauth2source       -> credentials                         golang.org/x/oauth2
 
 	credentials/credentialstest    -> credentials
-	registry/registrytest          -> credentials registry internal/testcert
+	registry/registrytest          -> credentials registry internal/option internal/testcert
 	registry/registrytest/fakenet  -> registry internal/testcert
 	providers/providerstest        -> field credentials registry providers
-	providers/ecr/ecrtest          -> credentials providers/ecr registry/registrytest registry/registrytest/fakenet
+	providers/ecr/ecrtest          -> credentials internal/option providers/ecr registry/registrytest registry/registrytest/fakenet
 	providers/gcr/gcrtest          -> credentials registry registry/registrytest registry/registrytest/fakenet
-	inject/injecttest              -> credentials registry pullsecret inject
+	inject/injecttest              -> credentials registry pullsecret inject internal/option
 
 	examples/*                     -> . * */* */*/*
 	internal/archtest              ->
+	internal/option                ->
+	internal/panics                ->
 	internal/testcert              ->
 	internal/testtool              ->
 `

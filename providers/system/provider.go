@@ -9,6 +9,7 @@ import (
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/field"
+	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/registry"
 )
@@ -100,17 +101,14 @@ func (v Provider) Validate(p registry.Profile) error {
 	case l.Username == "" && !l.Anonymous:
 		problems.Add("login", "is missing", want)
 	}
-	if v.Lifetime != 0 && v.Lifetime < time.Second { // The registry counts in seconds.
+	if v.Lifetime > 0 && v.Lifetime < time.Second { // The registry counts in seconds.
 		problems.Add("", "is served by a provider with a lifetime under a second", "a longer one, or zero")
 	}
 	return problems.Err(fmt.Sprintf("profile %q", p.Name))
 }
 
 func (v Provider) lifetime() time.Duration {
-	if v.Lifetime == 0 {
-		return defaultLifetime
-	}
-	return v.Lifetime
+	return option.OrDefault(v.Lifetime, defaultLifetime)
 }
 
 // patterns are the repositories under the endpoints, as the registry writes them: all below a path, and the path

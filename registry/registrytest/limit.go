@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/regcred/regcred/internal/option"
 )
 
 // A RateLimit is how often each account, and each address without an account, may ask for manifests.
@@ -42,10 +44,7 @@ func (c *call) limited(l login) bool {
 	if limit.Limit <= 0 {
 		return false
 	}
-	length := limit.Window
-	if length <= 0 {
-		length = time.Hour
-	}
+	length := option.OrDefault(limit.Window, time.Hour)
 	client := "ip " + c.gaps["ip"]
 	if !l.anonymous() {
 		client = "account " + l.account.Username

@@ -1,7 +1,6 @@
 package accounts
 
 import (
-	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -11,6 +10,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/option"
 )
 
 // A person's password is hashed slowly, for people choose what can be guessed. The secret of a robot is 256 random
@@ -35,7 +35,7 @@ func checkPassword(p credentials.Secret) error {
 	return nil
 }
 
-func (b *Book) cost() int { return cmp.Or(b.PasswordCost, defaultCost) }
+func (b *Book) cost() int { return option.OrDefault(b.PasswordCost, defaultCost) }
 
 func (b *Book) hash(p credentials.Secret) ([]byte, error) {
 	if err := checkPassword(p); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/providers/ecr"
 )
 
@@ -83,13 +84,7 @@ type bucket struct {
 
 // take takes one call from the bucket of an account and region.
 func (a *AWS) take(name string) (ok bool) {
-	rate, burst := float64(a.Rate), float64(a.Burst)
-	if rate == 0 {
-		rate = defaultRate
-	}
-	if burst == 0 {
-		burst = defaultBurst
-	}
+	rate, burst := float64(option.OrDefault(a.Rate, defaultRate)), float64(option.OrDefault(a.Burst, defaultBurst))
 	a.locked(func() {
 		now := time.Now()
 		b := a.buckets[name]

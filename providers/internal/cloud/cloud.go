@@ -13,17 +13,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/registry"
 )
 
 // DefaultTimeout is for one call of a provider with all its steps.
 const DefaultTimeout = 30 * time.Second
 
-// WithTimeout bounds ctx by d; zero means [DefaultTimeout].
+// WithTimeout bounds ctx by d, or by [DefaultTimeout] if d is not positive.
 func WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	if d == 0 {
-		d = DefaultTimeout
-	}
+	d = option.OrDefault(d, DefaultTimeout)
 	return context.WithTimeoutCause(ctx, d, timeoutError(d))
 }
 

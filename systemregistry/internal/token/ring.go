@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
@@ -87,10 +88,7 @@ func (r *Ring) Rotate(ctx context.Context) error {
 
 // rotated returns the keys as they should be at now.
 func (r *Ring) rotated(keys []key, now time.Time) []key {
-	every := r.RotateEvery
-	if every <= 0 {
-		every = defaultRotateEvery
-	}
+	every := option.OrDefault(r.RotateEvery, defaultRotateEvery)
 	next := slices.Clone(keys)
 	if len(next) == 0 || !now.Before(next[0].CreatedAt.Add(every)) {
 		next = slices.Insert(next, 0, newKey(now))

@@ -134,7 +134,7 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 	passes := injectprom.New(o.controller.Syncer)
 	events := &kube.Events{Cluster: o.cluster, Record: o.events.Event}
 	o.controller.OnPass = func(p kube.Pass) {
-		events.Tell(p)
+		events.Report(p)
 		o.report(p)
 		if p.Err != nil {
 			ctrl.Log.Error(p.Err, "a pass was not finished")

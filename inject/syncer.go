@@ -166,7 +166,7 @@ func (s *Syncer) sync(ctx context.Context, targets []Target, namespaces []string
 		return Result{NextAt: s.pace.unavailable(time.Now())}, fmt.Errorf("sync pull secrets: %w", err)
 	}
 	s.pace.forget(state, namespaces)
-	result, err := s.settle(ctx, p, state)
+	result, err := s.applyAll(ctx, p, state)
 	if err != nil {
 		return result, fmt.Errorf("sync pull secrets: %w", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/regcred/regcred/internal/option"
 )
 
 // A pass is one call of Sync, from the first change on.
@@ -28,8 +30,8 @@ const unansweredMax = 10
 // rounds is how often a namespace is read and planned anew in one pass because something in it changed meanwhile.
 const rounds = 4
 
-// settle makes the changes in all namespaces, several namespaces at once. Its error is that the pass was cut short.
-func (s *Syncer) settle(ctx context.Context, p *planner, state []Namespace) (Result, error) {
+// applyAll makes the changes in all namespaces, several namespaces at once. Its error is that the pass was cut short.
+func (s *Syncer) applyAll(ctx context.Context, p *planner, state []Namespace) (Result, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	w := &pass{Syncer: s, planner: p, stop: stop}
@@ -43,7 +45,7 @@ func (s *Syncer) settle(ctx context.Context, p *planner, state []Namespace) (Res
 		// Most passes find nothing to do: that is seen here, without a goroutine.
 		changes, problems := p.namespace(ns)
 		if len(changes) == 0 {
-			w.settled(ns, problems)
+			w.record(ns, problems)
 			continue
 		}
 		places <- struct{}{}
@@ -64,10 +66,7 @@ func (s *Syncer) settle(ctx context.Context, p *planner, state []Namespace) (Res
 }
 
 func (s *Syncer) concurrency() int {
-	if s.Concurrency > 0 {
-		return s.Concurrency
-	}
-	return defaultConcurrency
+	return option.OrDefault(s.Concurrency, defaultConcurrency)
 }
 
 // namespace works on one namespace until it is as it should be, or will not be in this pass. Another pass may have
@@ -90,12 +89,12 @@ func (w *pass) namespace(ctx context.Context, name string) {
 		}
 		problems = append(problems, failed...)
 		if conflict == nil {
-			w.settled(state[0], problems)
+			w.record(state[0], problems)
 			return
 		}
 		if round == rounds {
 			conflict.RetryAt = time.Now().Add(firstRetry)
-			w.settled(state[0], append(problems, *conflict))
+			w.record(state[0], append(problems, *conflict))
 			return
 		}
 		// A watch may need a moment to deliver what was in the way.
@@ -180,8 +179,8 @@ func (w *pass) change(ctx context.Context, uid string, c Change) *Problem {
 	return problem
 }
 
-// settled records how the namespace is now, as far as the pass could bring it, and when to come back to it.
-func (w *pass) settled(ns Namespace, problems []Problem) {
+// record notes how the namespace is now, as far as the pass could bring it, and when to come back to it.
+func (w *pass) record(ns Namespace, problems []Problem) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range problems {
@@ -191,12 +190,12 @@ func (w *pass) settled(ns Namespace, problems []Problem) {
 		return slices.ContainsFunc(problems, func(p Problem) bool { return p.Target != "" && p.Name == name })
 	}
 	for _, want := range w.planner.wants.in(ns) {
-		if want.everywhere && !want.Namespaces.Selects(ns.Name, ns.Labels) {
+		if want.invalid && !want.Namespaces.Selects(ns.Name, ns.Labels) {
 			continue
 		}
 		w.result.NextAt = earlier(w.result.NextAt, want.renewAt)
 		expires := want.config.ExpiresAt()
-		if want.held || stays(want.Name) {
+		if want.contentUnknown || stays(want.Name) {
 			expires = time.Time{}
 			if i := slices.IndexFunc(ns.Secrets, func(have PublishedSecret) bool { return have.Name == want.Name }); i >= 0 {
 				expires = instant(ns.Secrets[i].Annotations[AnnotationExpiresAt])

@@ -587,3 +587,25 @@ func TestRequiredFields(t *testing.T) {
 		require.ErrorContains(t, s.EnsureReady(t.Context(), targets, "a", "default"), want)
 	}
 }
+
+func TestPanicInCredentialIsAProblem(t *testing.T) {
+	w := newWorld(t, "a")
+	w.syncer.Credential = func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+		if p.Name == "bad" {
+			panic("hunter2")
+		}
+		return w.issuer.Credential(ctx, p)
+	}
+	result := w.sync(target("bad", profile("bad")), target("good", profile("good")))
+	require.Len(t, result.Problems, 1)
+	require.ErrorContains(t, result.Problems[0].Err, "Syncer.Credential panicked in inject_test.TestPanicInCredentialIsAProblem.func1")
+	require.NotContains(t, result.Problems[0].Error(), "hunter2")
+	require.NotNil(t, w.secret("a", "good"))
+}
+
+func TestNegativeOptions(t *testing.T) {
+	w := newWorld(t, "a")
+	w.syncer.Concurrency, w.syncer.CredentialTimeout = -1, -1
+	w.clean(target("regcred", profile("a")))
+	require.NotNil(t, w.secret("a", "regcred"))
+}

@@ -15,7 +15,7 @@ type wants struct {
 
 // add puts one in. It must be called in the order of the targets.
 func (w *wants) add(one *want) {
-	if one.everywhere || slices.ContainsFunc(one.Namespaces.Names, isPattern) {
+	if one.invalid || slices.ContainsFunc(one.Namespaces.Names, isPattern) {
 		w.other = append(w.other, one)
 		return
 	}
@@ -35,7 +35,7 @@ func (w *wants) in(ns Namespace) []*want {
 	found := make([]*want, 0, len(named)+len(w.other))
 	for _, list := range [][]*want{named, w.other} {
 		for _, one := range list {
-			if one.everywhere || one.Namespaces.Selects(ns.Name, ns.Labels) {
+			if one.invalid || one.Namespaces.Selects(ns.Name, ns.Labels) {
 				found = append(found, one)
 			}
 		}

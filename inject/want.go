@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/option"
+	"github.com/regcred/regcred/internal/panics"
 	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
 )
 
 // A want is what a target wants in every namespace that it selects.
@@ -25,10 +28,11 @@ type want struct {
 
 	// needed says that there is a namespace for it.
 	needed bool
-	// held says that the content is not known now: what is there stays.
-	held bool
-	// everywhere says that not even the selection can be relied on: what is there stays in all namespaces.
-	everywhere bool
+	// contentUnknown says that a credential is missing. The published secrets stay as they are.
+	contentUnknown bool
+	// invalid says that the target did not pass Validate. Because its selection is unknown, its published secrets stay in
+	// all namespaces.
+	invalid bool
 	// renewAt is when to ask for the credentials again.
 	renewAt time.Time
 }
@@ -45,7 +49,7 @@ func (s *Syncer) want(ctx context.Context, targets []Target, state []Namespace) 
 			problems = append(problems, Problem{Target: t.Name, Err: errors.New("two targets have that name; the first one counts")})
 		case err != nil:
 			problems = append(problems, Problem{Target: t.Name, Err: err})
-			chosen.add(&want{Target: t, order: i, held: true, everywhere: true})
+			chosen.add(&want{Target: t, order: i, contentUnknown: true, invalid: true})
 		default:
 			chosen.add(&want{Target: t, order: i})
 		}
@@ -57,7 +61,7 @@ func (s *Syncer) want(ctx context.Context, targets []Target, state []Namespace) 
 	places := make(chan struct{}, maxAsked)
 	for _, ns := range state {
 		for _, w := range chosen.in(ns) {
-			if w.needed || w.held {
+			if w.needed || w.contentUnknown {
 				continue
 			}
 			w.needed = true
@@ -90,10 +94,7 @@ func (s *Syncer) fill(ctx context.Context, w *want) []Problem {
 	var problems []Problem
 	entries := make([]pullsecret.Entry, 0, len(w.Profiles))
 	for _, profile := range w.Profiles {
-		c, err := s.Credential(ctx, profile)
-		if err == nil {
-			err = c.Validate(time.Now())
-		}
+		c, err := s.credential(ctx, profile)
 		if err != nil {
 			problems = append(problems, Problem{Target: w.Name, Profile: profile.Name, Err: err, RetryAt: retryAt(err)})
 			continue
@@ -111,11 +112,24 @@ func (s *Syncer) fill(ctx context.Context, w *want) []Problem {
 		w.config = config
 	}
 	if problems != nil {
-		w.held = true
+		w.contentUnknown = true
 		return problems
 	}
 	w.mark(s.owner(), entries)
 	return nil
+}
+
+// credential calls Syncer.Credential. A panic in there is an error of that profile.
+func (s *Syncer) credential(ctx context.Context, profile registry.Profile) (c credentials.Credential, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			c, err = credentials.Credential{}, panics.Error("Syncer.Credential", value)
+		}
+	}()
+	if c, err = s.Credential(ctx, profile); err != nil {
+		return c, err
+	}
+	return c, c.Validate(time.Now())
 }
 
 // late is the error of a credential that does not come within that time. It is only made into words if it is needed.
@@ -191,8 +205,5 @@ func earlier(a, b time.Time) time.Time {
 }
 
 func (s *Syncer) credentialTimeout() time.Duration {
-	if s.CredentialTimeout > 0 {
-		return s.CredentialTimeout
-	}
-	return defaultCredentialTimeout
+	return option.OrDefault(s.CredentialTimeout, defaultCredentialTimeout)
 }

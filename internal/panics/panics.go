@@ -1,0 +1,39 @@
+// Package panics turns the panic of a function that a program supplied into an error, where the panic would otherwise
+// end the process from a goroutine in which the program cannot recover it.
+package panics
+
+import (
+	"fmt"
+	"path"
+	"runtime"
+	"strings"
+)
+
+// Error returns an error that says who panicked, where, and on which runtime error. Of any other value it names just the
+// type, because the value may hold a secret. It must be called by the deferred function that called recover.
+func Error(who string, value any) error {
+	at := origin()
+	if err, ok := value.(runtime.Error); ok {
+		return fmt.Errorf("%s panicked%s: %w", who, at, err)
+	}
+	return fmt.Errorf("%s panicked%s with a value of type %T", who, at, value)
+}
+
+// origin names the function that panicked and its line, if it can be found.
+func origin() string {
+	callers := make([]uintptr, 64)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])
+	panicked := false
+	for {
+		frame, more := frames.Next()
+		switch {
+		case frame.Function == "runtime.gopanic":
+			panicked = true
+		case panicked && !strings.HasPrefix(frame.Function, "runtime."): // A runtime error panics within the runtime.
+			return fmt.Sprintf(" in %s (%s:%d)", path.Base(frame.Function), path.Base(frame.File), frame.Line)
+		}
+		if !more {
+			return ""
+		}
+	}
+}
