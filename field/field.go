@@ -14,13 +14,18 @@ type Error struct {
 	Problem string
 	// Want is what is expected instead: "a user name". Empty where Problem says it all.
 	Want string
+	// Line is the line of the file that the field was read from. Zero means that it was not read from a file.
+	Line int
 
 	err error // Of Under, where it is no Errors.
 }
 
-// Error returns all three in one line: "login.password is missing: expected a password or token".
+// Error returns all of it in one line: "line 3: login.password is missing: expected a password or token".
 func (e *Error) Error() string {
 	text := strings.TrimSpace(e.Field + " " + e.Problem)
+	if e.Line > 0 {
+		text = fmt.Sprintf("line %d: %s", e.Line, text)
+	}
 	if e.Want != "" {
 		text += ": expected " + e.Want
 	}
@@ -69,9 +74,11 @@ func (e *Errors) Unwrap() []error {
 // concurrent use.
 type List struct{ fields []*Error }
 
-// Add records one problem; see [Error].
-func (p *List) Add(field, problem, want string) {
-	p.fields = append(p.fields, &Error{Field: field, Problem: problem, Want: want})
+// Add records one problem, and returns it for a line to be added; see [Error].
+func (p *List) Add(field, problem, want string) *Error {
+	e := &Error{Field: field, Problem: problem, Want: want}
+	p.fields = append(p.fields, e)
+	return e
 }
 
 // Under records the problems of a part under the path of the field that holds it. An error that is no [Errors] is
@@ -86,7 +93,9 @@ func (p *List) Under(field string, err error) {
 		return
 	}
 	for _, f := range e.Fields {
-		p.fields = append(p.fields, &Error{join(field, f.Field), f.Problem, f.Want, f.err})
+		under := *f
+		under.Field = join(field, f.Field)
+		p.fields = append(p.fields, &under)
 	}
 }
 

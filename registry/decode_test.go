@@ -1,12 +1,14 @@
 package registry_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -21,7 +23,7 @@ func ExampleDecodeProfiles() {
 	fmt.Println(err)
 	// Output:
 	// 2 ghcr.io/team [redacted] <nil>
-	// profiles: endpiont is not a field of a profile: expected name, tenant, kind, endpoint, hosts, login or transport, and what belongs into them
+	// profiles: endpiont is not a field of a profile: expected endpoint
 }
 
 func TestDecodeProfiles(t *testing.T) {
@@ -59,22 +61,31 @@ func TestDecodeProfilesFails(t *testing.T) {
 		`[{"name":"a"}] []`:          "behind the end",
 		`{"profiles":[],"name":"a"}`: "name is not a field",
 		`{"profiles":{"name":"a"}}`:  "profiles is of type object: expected a list in [ ]",
-		`{"name":"a","name":"b"}`:    "name stands twice",
-		`[{"name":"a"},{"login":{"username":"a","aws":{"roles":[{"arn":"a"},{"arn":"a","arn":"b"}]}}}]`: "arn stands twice",
-		`{"profiles":[],"profiles":[{"name":"a"}]}`:                                                     "profiles stands twice",
-		`{"login":{"fields":{"hunter":"2","hunter":"3"}}}`:                                              "hunter stands twice",
-		`{"pasword":"hunter2"}`:                        "pasword is not a field",
-		`[{"login":{"pass":"hunter2"}}]`:               "pass is not a field",
-		`{"login":{"aws":{"x":1}}}`:                    "x is not a field",
+		`{"name":"a","name":"b"}`:    "name is repeated in one object",
+		`[{"name":"a"},{"login":{"username":"a","aws":{"roles":[{"arn":"a"},{"arn":"a","arn":"b"}]}}}]`: "[1].login.aws.roles[1].arn is repeated",
+		`{"profiles":[],"profiles":[{"name":"a"}]}`:                                                     "profiles is repeated",
+		`{"login":{"fields":{"hunter":"2","hunter":"3"}}}`:                                              "login.fields.hunter is repeated",
+		`{"pasword":"hunter2"}`:                    "pasword is not a field",
+		`[{"login":{"passwrod":"hunter2"}}]`:       "[0].login.passwrod is not a field of a profile: expected password",
+		`{"profiles":[{"login":{"aws":{"x":1}}}]}`: "profiles[0].login.aws.x is not a field",
+		`{"Name":"hunter2"}`:                       "Name is not a field of a profile: expected name",
+		"{\"name\":\"hunter2\xff\"}":               "are not text in UTF-8",
+		`null`:                                     "is of type null: expected an object",
+		`[null]`:                                   "[0] is of type null",
+		`{"profiles":null}`:                        "profiles is of type null: expected a list",
+		`{"login":{"google":{"credentials":["hunter2"]}}}`:             "login.google.credentials is of type array",
+		`{"login":{"google":{"credentials":{"a":"hunter2","a":"b"}}}}`: "login.google.credentials holds a twice",
+		`{"login":{"password":{"type":"hunter2"}}}`:                    "login.password is of type object",
+		strings.Repeat("[", 200) + strings.Repeat("]", 200):            "have more than 100 levels",
 		`{"name":12}`:                                  `name is of type number: expected text in quotes`,
 		`{"hosts":"hunter2"}`:                          "hosts is of type string: expected a list in [ ]",
 		`{"hosts":[7]}`:                                "hosts",
 		`{"login":"hunter2"}`:                          "login is of type string: expected an object in { }",
 		`{"login":{"password":72632}}`:                 `login.password is of type number: expected text in quotes, also if it is all digits: "12345"`,
 		`{"login":{"password":["hunter2"]}}`:           "login.password is of type array",
-		`{"login":{"fields":{"a":{"hunter2":1}}}}`:     "login.fields is of type object",
+		`{"login":{"fields":{"a":{"hunter2":1}}}}`:     "login.fields.a is of type object",
 		`{"login":{"anonymous":"hunter2"}}`:            "login.anonymous is of type string: expected true or false",
-		`{"login":{"expiresAt":"hunter2"}}`:            "cannot be read: expected instants as in 2027-01-31T00:00:00Z",
+		`{"login":{"expiresAt":"hunter2"}}`:            "login.expiresAt cannot be read: expected an instant in quotes, such as 2027-01-31T00:00:00Z",
 		`{"login":{"expiresAt":72632}}`:                "cannot be read",
 		`{"profiles":[{"transport":{"clientKey":1}}]}`: "clientKey is of type number",
 	} {
@@ -87,6 +98,39 @@ func TestDecodeProfilesFails(t *testing.T) {
 			require.Nil(t, profiles)
 		})
 	}
+}
+
+// All problems of all profiles are reported at once.
+func TestDecodeProfilesReportsAll(t *testing.T) {
+	_, err := registry.DecodeProfiles([]byte(`{"profiles": [
+		{"name": "a", "login": {"passwrod": "hunter2", "anonymous": "yes"}},
+		{"name": "b", "login": {"google": {"credentails": {}}}, "hosts": [1, "b", 2]}
+	]}`))
+	var found []string
+	invalid, ok := errors.AsType[*field.Errors](err)
+	require.True(t, ok)
+	for _, f := range invalid.Fields {
+		found = append(found, f.Field+": "+f.Want)
+	}
+	require.Equal(t, []string{
+		"profiles[0].login.passwrod: password",
+		"profiles[0].login.anonymous: true or false",
+		"profiles[1].login.google.credentails: credentials",
+		`profiles[1].hosts[0]: text in quotes, also if it is all digits: "12345"`,
+		`profiles[1].hosts[2]: text in quotes, also if it is all digits: "12345"`,
+	}, found)
+
+	_, err = registry.DecodeProfiles([]byte("[" + strings.Repeat("1,", 1000) + "1]"))
+	require.Len(t, fieldsOf(t, err), 101)
+	require.ErrorContains(t, err, "more than 100 problems")
+}
+
+// A front end sends the key of a Google service account as what it is: a JSON object.
+func TestDecodeGoogleCredentialsAsObject(t *testing.T) {
+	profiles, err := registry.DecodeProfiles([]byte(
+		`{"name": "a", "login": {"google": {"credentials": { "type": "service_account", "a<b": [1, 2.50, true, null, "\n\u00fc"] }}}}`))
+	require.NoError(t, err)
+	require.Equal(t, `{"type":"service_account","a<b":[1,2.50,true,null,"\nü"]}`, profiles[0].Login.Google.Credentials.Reveal())
 }
 
 func FuzzDecodeProfiles(f *testing.F) {

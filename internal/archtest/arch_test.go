@@ -25,8 +25,9 @@ const module = "github.com/regcred/regcred"
 const arrows = `
 	field                          ->
 	credentials                    -> field internal/option internal/panics
-	registry                       -> field credentials
-	registry/profilefile           -> field registry                      go.yaml.in/yaml/v3
+	registry/internal/document     -> field credentials
+	registry                       -> field credentials registry/internal/document
+	registry/profilefile           -> field registry registry/internal/document                      go.yaml.in/yaml/v3
 
 	providers                      -> field credentials registry
 	providers/dockerhub            -> field credentials registry providers

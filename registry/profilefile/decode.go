@@ -2,12 +2,12 @@ package profilefile
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -15,6 +15,7 @@ import (
 
 	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/internal/document"
 )
 
 // A Lookup says where the texts are that stand elsewhere. The zero Lookup has none: a file that names one is refused.
@@ -26,30 +27,23 @@ type Lookup struct {
 	File func(path string) ([]byte, error)
 }
 
-// Decode reads profiles from the content of a file. Its error is a [field.Errors] that names the line or the
-// field, or both; it holds the names of variables and files, and never a value.
+// Decode reads profiles from the content of a file. Its error is a [field.Errors] with all problems of all profiles,
+// each with its line and the full path of its field; it holds the names of variables and files, and never a value.
 func Decode(data []byte, lookup Lookup) ([]registry.Profile, error) {
 	root, err := parse(data)
 	if err != nil {
 		return nil, err
 	}
 	r := reader{lookup, MaxSize}
-	content, err := r.read(root, "")
-	if err != nil {
-		return nil, err
-	}
-	text, err := json.Marshal(content)
-	if err != nil {
-		return nil, invalid(root, "", "cannot be read", "profiles")
-	}
-	return registry.DecodeProfiles(text)
+	var d document.Decoder
+	profiles := document.List[registry.Profile](&d, r.read(root), "profiles")
+	return profiles, d.Problems.Err("")
 }
 
 // parse returns the one document.
 func parse(data []byte) (*yaml.Node, error) {
-	top := &yaml.Node{Line: 1}
 	if len(data) > MaxSize {
-		return nil, invalid(top, "", fmt.Sprintf("and what follows has more than %d bytes", MaxSize), "profiles")
+		return nil, invalid(1, fmt.Sprintf("and what follows has more than %d bytes", MaxSize), "profiles")
 	}
 	if json.Valid(data) {
 		data = bytes.ReplaceAll(data, []byte("\t"), []byte(" ")) // The one thing between the parts of JSON that YAML refuses.
@@ -58,12 +52,12 @@ func parse(data []byte) (*yaml.Node, error) {
 	var root, more yaml.Node
 	switch err := decoder.Decode(&root); {
 	case errors.Is(err, io.EOF):
-		return nil, invalid(top, "", "and what follows holds nothing", "profiles")
+		return nil, invalid(1, "and what follows holds nothing", "profiles")
 	case err != nil:
 		return nil, unreadable(err)
 	}
 	if !errors.Is(decoder.Decode(&more), io.EOF) {
-		return nil, invalid(&more, "", "is behind the end of the first document", "one document")
+		return nil, invalid(max(more.Line, 1), "is behind the end of the first document", "one document")
 	}
 	return root.Content[0], nil
 }
@@ -74,56 +68,57 @@ type reader struct {
 	left int // Bytes that may still be looked up.
 }
 
-// read makes of YAML what package json makes of JSON, with what it names in its place. The tree's own Decode would
-// compare each field of an object with all others.
-func (r *reader) read(n *yaml.Node, path string) (content any, err error) {
+// read returns the tree of a YAML value, with the texts that it names in their places. What YAML has and JSON does not
+// is invalid.
+func (r *reader) read(n *yaml.Node) *document.Node {
 	switch n.Kind {
 	case yaml.SequenceNode:
-		list := make([]any, len(n.Content))
-		for i, item := range n.Content {
-			if list[i], err = r.read(item, fmt.Sprintf("%s[%d]", path, i)); err != nil {
-				return nil, err
-			}
+		list := &document.Node{Kind: document.Array, Line: n.Line}
+		for _, item := range n.Content {
+			list.Items = append(list.Items, r.read(item))
 		}
-		return list, nil
+		return list
 	case yaml.MappingNode:
 		if len(n.Content) == 2 && n.Content[1].Kind == yaml.ScalarNode {
 			if where := n.Content[0].Value; where == "env" || where == "file" {
 				text, err := r.lookUp(where, n.Content[1].Value)
-				return text, at(n, path, err)
+				if err != nil {
+					return &document.Node{Kind: document.Invalid, Line: n.Line, Err: err}
+				}
+				return &document.Node{Kind: document.String, Line: n.Line, Text: text}
 			}
 		}
-		object := make(map[string]any)
+		object := &document.Node{Kind: document.Object, Line: n.Line}
 		for i := 0; i < len(n.Content); i += 2 {
 			key := n.Content[i]
-			field := strings.TrimPrefix(path+"."+key.Value, ".")
 			if key.ShortTag() != "!!str" {
-				return nil, invalid(key, path, "has a field whose name is no text", "the name of a field")
+				return rejected(key, "has a field whose name is no text", "the name of a field")
 			}
-			if _, ok := object[key.Value]; ok {
-				return nil, invalid(key, field, "stands twice in one object", "it once")
-			}
-			if object[key.Value], err = r.read(n.Content[i+1], field); err != nil {
-				return nil, err
-			}
+			object.Members = append(object.Members, document.Member{Name: key.Value, Line: key.Line, Value: r.read(n.Content[i+1])})
 		}
-		return object, nil
+		return object
 	case yaml.ScalarNode:
 		switch n.ShortTag() {
 		case "!!str", "!!timestamp": // What looks like an instant may be a password.
-			return n.Value, nil
+			return &document.Node{Kind: document.String, Line: n.Line, Text: n.Value}
 		case "!!null":
-			return nil, nil
+			return &document.Node{Kind: document.Null, Line: n.Line}
 		case "!!bool":
 			var value bool
 			if n.Decode(&value) == nil {
-				return value, nil
+				return &document.Node{Kind: document.Bool, Line: n.Line, Bool: value}
 			}
 		case "!!int", "!!float":
-			return nil, invalid(n, path, "is a number", `text in quotes, also if it is all digits: "12345"`)
+			return &document.Node{Kind: document.Number, Line: n.Line, Text: n.Value}
 		}
 	}
-	return nil, invalid(n, path, "is an alias or has a tag", "what is meant in its place")
+	return rejected(n, "is an alias or has a tag", "what is meant in its place")
+}
+
+func rejected(n *yaml.Node, problem, want string) *document.Node {
+	var p field.List
+	p.Add("", problem, want)
+	return &document.Node{Kind: document.Invalid, Line: n.Line, Err: p.Err("")}
 }
 
 func (r *reader) lookUp(where, name string) (text string, err error) {
@@ -151,22 +146,20 @@ func (r *reader) lookUp(where, name string) (text string, err error) {
 	return text, nil
 }
 
-func invalid(n *yaml.Node, path, problem, want string) error {
-	return at(n, path, &field.Errors{Fields: []*field.Error{{Problem: problem, Want: want}}})
-}
-
-// at says where an error is. It is nil for none.
-func at(n *yaml.Node, path string, err error) error {
+// invalid returns the error of a file that cannot be read from this line on.
+func invalid(line int, problem, want string) error {
 	var p field.List
-	p.Under(path, err)
-	return p.Err(fmt.Sprintf("line %d", n.Line))
+	p.Add("", problem, want).Line = line
+	return p.Err("")
 }
 
-var lineOf = regexp.MustCompile(`line \d+`)
+var lineOf = regexp.MustCompile(`line (\d+)`)
 
 // unreadable keeps nothing but the line of an error of package yaml: the rest may quote a password.
 func unreadable(err error) error {
-	var p field.List
-	p.Add("", "cannot be read", "YAML or JSON")
-	return p.Err(cmp.Or(lineOf.FindString(err.Error()), "profiles"))
+	line := 1
+	if m := lineOf.FindStringSubmatch(err.Error()); m != nil {
+		line, _ = strconv.Atoi(m[1])
+	}
+	return invalid(line, "cannot be read", "YAML or JSON")
 }

@@ -1,21 +1,22 @@
 // Package profilefile reads registry profiles from a file that people write: YAML, or JSON, which is a part of it.
 //
-// A file is what [registry.DecodeProfiles] takes: one profile, a list of them, or an object with the list under
-// "profiles". In place of any text there may be {env: NAME} or {file: PATH}, so that the file itself need not hold a
-// secret:
+// A file is what [registry.DecodeProfiles] takes, in YAML or JSON. In place of any text there may be {env: NAME} or
+// {file: PATH}, so that the file itself need not hold a secret:
 //
-//   - name: shop
-//     kind: custom
-//     endpoint: registry.example.com:5000/shop
-//     login: {username: robot, password: {env: SHOP_PASSWORD}}
-//     transport: {caBundle: {file: ca.pem}}
+//	# profiles.yaml
+//	- name: shop
+//	  kind: custom
+//	  endpoint: registry.example.com:5000/shop
+//	  login: {username: robot, password: {env: SHOP_PASSWORD}}
+//	  transport: {caBundle: {file: ca.pem}}
 //
 // [Read] is for a program that trusts who wrote the file: it looks up what the file names. [Decode] looks up what its
 // caller lets it.
 //
-// It is strict, for what is silently ignored is a login that does not work: a field that no profile has, one that
-// stands twice, a number where a text belongs, and a second document are errors, and so are YAML's tags and aliases. It
-// does not call [registry.Profile.Validate].
+// Decoding is strict, because what is silently ignored is a login that does not work. An error has all problems of all
+// profiles, each with its line and the full path of its field. It does not call [registry.Profile.Validate].
+//
+// https://github.com/regcred/regcred/blob/main/docs/profiles.md describes the format.
 package profilefile
 
 import (

@@ -95,15 +95,15 @@ func TestDecodeFails(t *testing.T) {
 		"name: a\npassword: [hunter2":              "cannot be read: expected YAML or JSON",
 		"name: a\nkind: \"hunter2":                 "cannot be read",
 		"\xffhunter2":                              "cannot be read",
-		"name: a\nkind: b\nname: hunter2":          "line 3: name stands twice in one object: expected it once",
+		"name: a\nkind: b\nname: hunter2":          "line 3: name is repeated in one object: expected it once",
 		"name: a\n---\nname: b":                    "line 2: is behind the end of the first document",
 		"name: a\n---\n[hunter2":                   "is behind the end of the first document",
-		"hunter2":                                  "profiles: is of type string: expected an object in { }",
-		"- hunter2":                                "profiles: is of type string: expected an object in { }",
-		"name: a\npasswort: hunter2":               "profiles: passwort is not a field of a profile",
-		"- login:\n    password: 72632":            `line 2: [0].login.password is a number: expected text in quotes, also if it is all digits: "12345"`,
-		"hosts: [.inf]":                            "line 1: hosts[0] is a number",
-		"login: {password: true}":                  "profiles: login.password is of type bool",
+		"hunter2":                                  "line 1: is of type string: expected an object in { }",
+		"- hunter2":                                "line 1: [0] is of type string: expected an object in { }",
+		"name: a\npasswort: hunter2":               "line 2: passwort is not a field of a profile",
+		"- login:\n    password: 72632":            `line 2: [0].login.password is of type number: expected text in quotes, also if it is all digits: "12345"`,
+		"hosts: [.inf]":                            "line 1: hosts[0] is of type number",
+		"login: {password: true}":                  "line 1: login.password is of type bool",
 		"login: {password: !!bool hunter2}":        "line 1: login.password is an alias or has a tag",
 		"login: {password: !secret hunter2}":       "line 1: login.password is an alias or has a tag",
 		"login: {password: !!binary aHVudGVyMg==}": "line 1: login.password is an alias or has a tag",
@@ -119,10 +119,10 @@ func TestDecodeFails(t *testing.T) {
 		"login: {password: {file: none}}":               "login.password cannot be looked up: open none: file does not exist",
 		"login: {password: {file: odd}}":                "login.password is {file: odd}, which is no text in UTF-8",
 		"hosts: [{env: LARGE}, {env: LARGE}]":           "hosts[1] is {env: LARGE}, with which all that was looked up has more than 1048576 bytes",
-		"login: {env: TOKEN}":                           "profiles: login is of type string",
-		"login: {password: {env: [a]}}":                 "profiles: login.password is of type object",
-		"name: {env: TOKEN, file: token}":               "profiles: name is of type object",
-		strings.Repeat("a: b\n", profilefile.MaxSize/5): "line 2: a stands twice", // A hundredth of that took seconds where each was compared with all.
+		"login: {env: TOKEN}":                           "line 1: login is of type string",
+		"login: {password: {env: [a]}}":                 "line 1: login.password is of type object",
+		"name: {env: TOKEN, file: token}":               "line 1: name is of type object",
+		strings.Repeat("a: b\n", profilefile.MaxSize/5): "line 2: a is repeated", // A hundredth of that took seconds where each was compared with all.
 		strings.Repeat("#", profilefile.MaxSize+1):      "line 1: and what follows has more than 1048576 bytes",
 	} {
 		profiles, err := profilefile.Decode([]byte(in), lookup)
@@ -140,6 +140,44 @@ func TestDecodeFails(t *testing.T) {
 		_, err := profilefile.Decode([]byte("login: {password: {"+where+": token}}"), profilefile.Lookup{})
 		require.EqualError(t, err, "line 1: login.password is {"+where+": ...}, which this program does not look up: expected the text itself")
 	}
+}
+
+// All problems are reported at once, each with its line and its whole path.
+func TestDecodeReportsAll(t *testing.T) {
+	_, err := profilefile.Decode([]byte(`
+- name: shop
+  kind: custom
+  login:
+    username: robot
+    passwrod: hunter2
+- name: aws
+  login: {password: {env: NONE}}
+  transport:
+    caBundle: {file: none}
+    plainHTTP: "no"
+`), lookup)
+	require.EqualError(t, err, `4 problems:
+	line 6: [0].login.passwrod is not a field of a profile: expected password
+	line 8: [1].login.password is {env: NONE}, which is not set or empty
+	line 10: [1].transport.caBundle cannot be looked up: open none: file does not exist
+	line 11: [1].transport.plainHTTP is of type string: expected true or false`)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+func TestDecodeGoogleCredentialsAsObject(t *testing.T) {
+	profiles, err := profilefile.Decode([]byte(`
+name: a
+login:
+  google:
+    credentials:
+      type: external_account
+      service_account_impersonation: {token_lifetime_seconds: 600}
+`), lookup)
+	require.NoError(t, err)
+	require.Equal(t, `{"type":"external_account","service_account_impersonation":{"token_lifetime_seconds":600}}`,
+		profiles[0].Login.Google.Credentials.Reveal())
+	_, err = profilefile.Decode([]byte("login: {google: {credentials: {a: .inf}}}"), lookup)
+	require.EqualError(t, err, "line 1: login.google.credentials holds a number that JSON does not have")
 }
 
 func TestRead(t *testing.T) {
@@ -165,7 +203,7 @@ func TestRead(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	bad := write("bad.yaml", "name: 12")
 	_, err = profilefile.Read(bad)
-	require.ErrorContains(t, err, bad+": line 1: name is a number")
+	require.ErrorContains(t, err, bad+": line 1: name is of type number")
 	_, err = profilefile.Read(write("large.yaml", "#"+strings.Repeat("x", 10*profilefile.MaxSize)))
 	require.ErrorContains(t, err, "more than 1048576 bytes")
 	write("endless", strings.Repeat("x", 10*profilefile.MaxSize))
