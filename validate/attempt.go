@@ -10,13 +10,13 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A deed is what a candidate is tried for.
-type deed func(ctx context.Context, a *account, t *trace) *registry.Error
+// An operation is the part of a check that needs a credential: a login, an image, a page of a list.
+type operation func(ctx context.Context, a *authorizer, t *trace) *registry.Error
 
-// try lets a candidate do something at the registry, and once more with a new credential if the one it had was refused.
-// Each time becomes an attempt in the result.
+// try runs the operation with the candidate's credential, and again with a new credential if the registry rejects the
+// first. Each run is an Attempt in the result.
 func (c *call) try(
-	ctx context.Context, r *Result, candidate *Candidate, host, op, ref string, do deed,
+	ctx context.Context, r *Result, candidate *Candidate, host, op, ref string, do operation,
 ) *registry.Error {
 	fail := func(err *registry.Error) *registry.Error {
 		named := *err // It may be shared: one ping answers for many images.
@@ -24,8 +24,8 @@ func (c *call) try(
 		r.Attempts = append(r.Attempts, Attempt{Candidate: candidate.Name, Anonymous: candidate.Source == nil, Err: &named})
 		return &named
 	}
-	h := c.tried(candidate)
-	o, err := c.origin(originKey{host, h.way}, candidate.Transport)
+	h := c.keyOf(candidate)
+	o, err := c.origin(originKey{host, h.transport}, candidate.Transport)
 	if err != nil {
 		return fail(netError(ctx, err))
 	}
@@ -34,8 +34,8 @@ func (c *call) try(
 		return fail(sourceError(ctx, err))
 	}
 	for renewed := false; ; renewed = true {
-		a := h.account(o, credential)
-		c.plan(a, h, host)
+		a := h.authorizer(o, credential)
+		c.applyPlan(a, h, host)
 		t := &trace{exchanges: make([]Exchange, 0, 3)} // As a rule: the ping, a token, the image.
 		err := do(ctx, a, t)
 		r.take(t)
@@ -74,16 +74,16 @@ func (r *Result) take(t *trace) {
 func (c *call) login(ctx context.Context, endpoint registry.Endpoint, candidate *Candidate) Result {
 	start := time.Now()
 	var r Result
-	login := func(ctx context.Context, a *account, t *trace) *registry.Error {
+	login := func(ctx context.Context, a *authorizer, t *trace) *registry.Error {
 		l, err := a.login(ctx, t)
 		switch {
 		case err != nil:
 			return err
 		case l.refused != nil:
-			return a.judge(ctx, t, l.refused, "")
-		case l.unasked && !a.credential.Anonymous:
+			return a.classify(ctx, t, l.refused, "")
+		case l.unverified && !a.credential.Anonymous:
 			t.warn("the registry asks nobody for a login, so that it did not say whether this one is good")
-		case l.unasked:
+		case l.unverified:
 			t.warn("nothing was sent: whether something can be pulled without a login, only the check of an image tells")
 		}
 		return nil
@@ -105,8 +105,8 @@ func (c *call) image(ctx context.Context, image registry.Image, candidates []Can
 	}
 	var verdict *registry.Error
 	for i := range candidates {
-		var f facts
-		look := func(ctx context.Context, a *account, t *trace) (err *registry.Error) {
+		var f imageInfo
+		look := func(ctx context.Context, a *authorizer, t *trace) (err *registry.Error) {
 			f, err = (&check{a, t, image}).run(ctx)
 			return err
 		}
@@ -137,13 +137,13 @@ func (c *call) probePublic(ctx context.Context, r *Result, candidate *Candidate)
 	if last.Anonymous || len(last.Exchanges) == 0 { // It is the source that has no credential.
 		return
 	}
-	h := c.tried(candidate)
-	o, err := c.origin(originKey{r.Image.Host, h.way}, candidate.Transport)
-	if err != nil || o.whose() == ecr { // There, nothing is public.
+	h := c.keyOf(candidate)
+	o, err := c.origin(originKey{r.Image.Host, h.transport}, candidate.Transport)
+	if err != nil || o.knownVendor() == ecr { // There, nothing is public.
 		return
 	}
-	a, t := o.account(credentials.Credential{Anonymous: true}), &trace{}
-	c.plan(a, h, r.Image.Host)
+	a, t := o.authorizer(credentials.Credential{Anonymous: true}), &trace{}
+	c.applyPlan(a, h, r.Image.Host)
 	k := &check{a, t, r.Image}
 	ans, failed := k.open(ctx, k.manifest(StepProbe, http.MethodHead, r.Image.Reference()))
 	last.Exchanges = append(last.Exchanges, t.exchanges...)
@@ -153,7 +153,7 @@ func (c *call) probePublic(ctx context.Context, r *Result, candidate *Candidate)
 	r.take(t)
 }
 
-// rank says how far a candidate came: the more an answer tells of the image, the higher.
+// rank orders the verdicts of several candidates: the more a response says about the image, the higher.
 func rank(code registry.Code) int {
 	order := []registry.Code{
 		registry.ErrUnknown, registry.ErrUnreachable, registry.ErrUnavailable, registry.ErrTLS, registry.ErrInsecure,

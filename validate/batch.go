@@ -22,7 +22,7 @@ type batch struct {
 type job struct {
 	image      registry.Image
 	candidates []Candidate
-	places     []int
+	positions  []int
 }
 
 func (c *call) images(ctx context.Context, requests []Request) ([]Result, error) {
@@ -32,7 +32,7 @@ func (c *call) images(ctx context.Context, requests []Request) ([]Result, error)
 	b := &batch{c: c, jobs: len(requests)}
 	var wg sync.WaitGroup
 	// A slow registry must not keep the others waiting, so that each has workers of its own; the requests that are
-	// under way in all are bounded by the session.
+	// under way in all are limited by session.slots.
 	for _, list := range byHost(jobs) {
 		next := make(chan int, len(list))
 		for _, i := range list {
@@ -64,14 +64,14 @@ func (c *call) jobs(requests []Request) []*job {
 		same := slices.IndexFunc(byImage[r.Image], func(j *job) bool { return c.same(j.candidates, r.Candidates) })
 		if same >= 0 {
 			j := byImage[r.Image][same]
-			j.places = append(j.places, i)
+			j.positions = append(j.positions, i)
 			continue
 		}
 		j := &job{r.Image, r.Candidates, []int{i}}
 		all = append(all, j)
 		byImage[r.Image] = append(byImage[r.Image], j)
 		for k := range r.Candidates {
-			c.want(&r.Candidates[k], r.Image)
+			c.planRepository(&r.Candidates[k], r.Image)
 		}
 	}
 	return all
@@ -89,10 +89,10 @@ func byHost(jobs []*job) map[string][]int {
 func (b *batch) report(j *job, r Result, results []Result) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, i := range j.places {
+	for _, i := range j.positions {
 		results[i] = r
 	}
-	b.done += len(j.places)
+	b.done += len(j.positions)
 	if tell := b.c.c.Progress; tell != nil {
 		tell(Progress{b.done, b.jobs, r})
 	}

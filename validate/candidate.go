@@ -11,48 +11,48 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A call is one call of a [Checker]: a session, and the credentials that its candidates have.
+// A call is one call of a [Checker], with the credentials of its candidates.
 type call struct {
 	*session
 	mu        sync.Mutex
-	held      map[any]*holder // By source.
-	byPointer map[*Candidate]tried
-	wanted    map[wantKey]*want
+	sources   map[any]*sourceCache // By source.
+	byPointer map[*Candidate]candidateKey
+	plans     map[planKey]*repositoryPlan
 }
 
-// tried is what a candidate is told apart by, which is made once, for it costs more than all else here.
-type tried struct {
-	*holder
-	way credentials.Fingerprint
+// candidateKey identifies a candidate. It is computed once because hashing dominates the cost of a check.
+type candidateKey struct {
+	*sourceCache
+	transport credentials.Fingerprint
 }
 
 func (c *Checker) call() *call {
-	return &call{session: c.session(), held: make(map[any]*holder), byPointer: make(map[*Candidate]tried)}
+	return &call{session: c.session(), sources: make(map[any]*sourceCache), byPointer: make(map[*Candidate]candidateKey)}
 }
 
-// A want is the repositories of a registry that a candidate will be tried on.
-type want struct {
+// A repositoryPlan lists the repositories of one registry for which a candidate will be used.
+type repositoryPlan struct {
 	mu           sync.Mutex
 	seen         map[string]bool
 	repositories []string
-	planned      map[*account]bool
+	planned      map[*authorizer]bool
 }
 
-type wantKey struct {
-	tried tried
-	host  string
+type planKey struct {
+	candidate candidateKey
+	host      string
 }
 
-// want notes that the candidate will be tried on the repository. It is called before the first try.
-func (c *call) want(candidate *Candidate, image registry.Image) {
-	key := wantKey{c.tried(candidate), image.Host}
-	w := c.wanted[key]
+// planRepository adds the repository to the candidate's plan. It is called before the first request.
+func (c *call) planRepository(candidate *Candidate, image registry.Image) {
+	key := planKey{c.keyOf(candidate), image.Host}
+	w := c.plans[key]
 	if w == nil {
-		w = &want{seen: make(map[string]bool), planned: make(map[*account]bool)}
-		if c.wanted == nil {
-			c.wanted = make(map[wantKey]*want)
+		w = &repositoryPlan{seen: make(map[string]bool), planned: make(map[*authorizer]bool)}
+		if c.plans == nil {
+			c.plans = make(map[planKey]*repositoryPlan)
 		}
-		c.wanted[key] = w
+		c.plans[key] = w
 	}
 	if !w.seen[image.Repository] {
 		w.seen[image.Repository] = true
@@ -60,9 +60,9 @@ func (c *call) want(candidate *Candidate, image registry.Image) {
 	}
 }
 
-// plan tells the account what the candidate will be tried on.
-func (c *call) plan(a *account, of tried, host string) {
-	w := c.wanted[wantKey{of, host}]
+// applyPlan passes the candidate's plan to the authorizer, so that one token serves all of its repositories.
+func (c *call) applyPlan(a *authorizer, of candidateKey, host string) {
+	w := c.plans[planKey{of, host}]
 	if w == nil {
 		return
 	}
@@ -70,7 +70,7 @@ func (c *call) plan(a *account, of tried, host string) {
 	defer w.mu.Unlock()
 	if !w.planned[a] {
 		w.planned[a] = true
-		a.plan(w.repositories)
+		a.planScopes(w.repositories)
 	}
 }
 
@@ -81,28 +81,28 @@ func (c *call) same(a, b []Candidate) bool {
 	}
 	for i := range a {
 		x, y := &a[i], &b[i]
-		if x.Name != y.Name || c.tried(x) != c.tried(y) {
+		if x.Name != y.Name || c.keyOf(x) != c.keyOf(y) {
 			return false
 		}
 	}
 	return true
 }
 
-// A holder keeps the credential of a candidate for all images of a call.
-type holder struct {
-	turn       chan struct{} // Holds one element while nobody asks the source.
-	asked      bool
+// A sourceCache keeps the credential of a candidate for all images of a call.
+type sourceCache struct {
+	lock       chan struct{} // Holds one element while nobody asks the source.
+	fetched    bool
 	credential credentials.Credential
 	err        error
 	renewed    bool
 
 	mu   sync.Mutex
-	last *account
+	last *authorizer
 }
 
-// tried returns that of the candidate. Candidates with the same source share a holder; where sources cannot be
-// compared, those that are one and the same element of a slice do.
-func (c *call) tried(candidate *Candidate) tried {
+// keyOf returns the key of the candidate. Candidates with the same source share a sourceCache. If sources cannot be
+// compared, candidates that are the same element of a slice share one.
+func (c *call) keyOf(candidate *Candidate) candidateKey {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if t, ok := c.byPointer[candidate]; ok {
@@ -114,41 +114,41 @@ func (c *call) tried(candidate *Candidate) tried {
 	} else if v.Type().Comparable() && v.Comparable() { // The type alone is quicker, and mostly says it.
 		key = candidate.Source
 	}
-	h := c.held[key]
+	h := c.sources[key]
 	if h == nil {
-		h = &holder{turn: make(chan struct{}, 1)}
-		h.turn <- struct{}{}
-		c.held[key] = h
+		h = &sourceCache{lock: make(chan struct{}, 1)}
+		h.lock <- struct{}{}
+		c.sources[key] = h
 	}
-	t := tried{h, candidate.Transport.Fingerprint()}
+	t := candidateKey{h, candidate.Transport.Fingerprint()}
 	c.byPointer[candidate] = t
 	return t
 }
 
-// account returns that of the credential at the origin. It remembers the last one, for making the key of an account
-// costs more than all else here.
-func (h *holder) account(o *origin, credential credentials.Credential) *account {
+// authorizer returns that of the credential at the origin. It remembers the last one, for making the key of an
+// authorizer costs more than all else here.
+func (h *sourceCache) authorizer(o *origin, credential credentials.Credential) *authorizer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.last == nil || h.last.o != o || !h.last.credential.Equal(credential) {
-		h.last = o.account(credential)
+		h.last = o.authorizer(credential)
 	}
 	return h.last
 }
 
-func (h *holder) enter(ctx context.Context) error {
+func (h *sourceCache) enter(ctx context.Context) error {
 	select {
-	case <-h.turn:
+	case <-h.lock:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (h *holder) leave() { h.turn <- struct{}{} }
+func (h *sourceCache) leave() { h.lock <- struct{}{} }
 
 // get returns the credential of the candidate.
-func (h *holder) get(ctx context.Context, candidate *Candidate) (credentials.Credential, error) {
+func (h *sourceCache) get(ctx context.Context, candidate *Candidate) (credentials.Credential, error) {
 	if candidate.Source == nil {
 		return credentials.Credential{Anonymous: true}, nil
 	}
@@ -156,16 +156,16 @@ func (h *holder) get(ctx context.Context, candidate *Candidate) (credentials.Cre
 		return credentials.Credential{}, err
 	}
 	defer h.leave()
-	if !h.asked || h.credential.Expired(time.Now()) {
+	if !h.fetched || h.credential.Expired(time.Now()) {
 		h.credential, h.err = fetch(ctx, candidate.Source)
-		h.asked = ctx.Err() == nil // What failed because this caller left says nothing to the others.
+		h.fetched = ctx.Err() == nil // What failed because this caller left says nothing to the others.
 	}
 	return h.credential, h.err
 }
 
 // replace returns another credential after one was refused, if there is one: that which another image's check was
 // given, or else a new one. It tells Refused once.
-func (h *holder) replace(
+func (h *sourceCache) replace(
 	ctx context.Context, candidate *Candidate, refused credentials.Credential,
 ) (credentials.Credential, bool) {
 	if candidate.Source == nil || candidate.Refused == nil || h.enter(ctx) != nil {

@@ -26,42 +26,42 @@ const accept = string(types.OCIImageIndex) + ", " + string(types.OCIManifestSche
 // Manifests").
 const maxManifest = 4 << 20
 
-// facts is what is known of an image that can be pulled.
-type facts struct {
+// imageInfo describes an image that can be pulled.
+type imageInfo struct {
 	digest    string
 	mediaType string
 	platforms []Platform
 	size      int64
-	whole     bool // Everything was looked at that the Checker asks for.
+	complete  bool // Everything was looked at that the Checker asks for.
 }
 
-// A check is of one image with one account.
+// A check is the check of one image with one credential.
 type check struct {
-	a     *account
+	a     *authorizer
 	t     *trace
 	image registry.Image
 }
 
 // run returns what is known of the image, or why it cannot be pulled.
-func (k *check) run(ctx context.Context) (facts, *registry.Error) {
+func (k *check) run(ctx context.Context) (imageInfo, *registry.Error) {
 	s := k.a.o.s
 	deep := s.c.Deep || len(s.c.Platforms) > 0
-	if f, ok := k.recall(k.image.Digest); ok {
+	if f, ok := k.lookup(k.image.Digest); ok {
 		return f, nil
 	}
-	if err := k.a.silence(); err != nil {
-		return facts{}, err
+	if err := k.a.rateLimited(); err != nil {
+		return imageInfo{}, err
 	}
-	var f facts
+	var f imageInfo
 	var body []byte
 	var err *registry.Error
 	// A HEAD is free of Docker Hub's limit of pulls. Where the manifest will be read, it is of use only if it can save
 	// that.
-	if !deep || s.c.CacheFor > 0 || k.a.o.whose() == dockerHub {
+	if !deep || s.c.CacheFor > 0 || k.a.o.knownVendor() == dockerHub {
 		f, err = k.head(ctx)
 	}
 	if err == nil && f.digest != "" && deep {
-		if known, ok := k.recall(f.digest); ok {
+		if known, ok := k.lookup(f.digest); ok {
 			return known, nil
 		}
 	}
@@ -69,66 +69,66 @@ func (k *check) run(ctx context.Context) (facts, *registry.Error) {
 		f, body, err = k.get(ctx, k.image.Reference())
 	}
 	if err != nil {
-		return facts{}, err
+		return imageInfo{}, err
 	}
 	if deep {
-		if err = k.lookInto(ctx, &f, body); err != nil {
+		if err = k.inspect(ctx, &f, body); err != nil {
 			return f, err
 		}
 	}
-	f.whole = true
-	k.remember(f)
+	f.complete = true
+	k.store(f)
 	return f, nil
 }
 
 // head asks for the image without its manifest. A zero digest without an error means that HEAD is of no use here.
-func (k *check) head(ctx context.Context) (facts, *registry.Error) {
+func (k *check) head(ctx context.Context) (imageInfo, *registry.Error) {
 	o := k.a.o
-	if o.headLies() {
-		return facts{}, nil
+	if o.headUnreliable() {
+		return imageInfo{}, nil
 	}
 	a, err := k.open(ctx, k.manifest(StepManifest, http.MethodHead, k.image.Reference()))
 	switch {
 	case err != nil:
-		return facts{}, err
+		return imageInfo{}, err
 	case a.ok():
-		f := facts{digest: a.header.Get("Docker-Content-Digest"), mediaType: a.mediaType()}
+		f := imageInfo{digest: a.header.Get("Docker-Content-Digest"), mediaType: a.mediaType()}
 		if isObsolete(f.mediaType) {
-			return facts{}, k.obsolete(a)
+			return imageInfo{}, k.obsolete(a)
 		}
 		if !isManifest(f.mediaType) || !isDigest(f.digest) || k.image.Digest != "" && k.image.Digest != f.digest {
-			return facts{}, nil // Something is missing or odd: the GET will tell.
+			return imageInfo{}, nil // Something is missing or odd: the GET will tell.
 		}
 		return f, nil
 	case a.step != StepManifest, a.status == http.StatusTooManyRequests, a.status >= 500,
-		o.whose() == dockerHub && a.status == http.StatusUnauthorized:
-		return facts{}, k.judge(ctx, a) // All is said.
+		o.knownVendor() == dockerHub && a.status == http.StatusUnauthorized:
+		return imageInfo{}, k.classify(ctx, a) // All is said.
 	}
 	// The answer to a HEAD has no body, so no reason; and some registries answer it wrongly.
 	f, _, failed := k.get(ctx, k.image.Reference())
 	if failed == nil {
-		o.distrustHEAD()
+		o.markHEADUnreliable()
 	}
 	return f, failed
 }
 
 // get asks for the manifest itself.
-func (k *check) get(ctx context.Context, reference string) (facts, []byte, *registry.Error) {
+func (k *check) get(ctx context.Context, reference string) (imageInfo, []byte, *registry.Error) {
 	a, err := k.open(ctx, k.manifest(StepManifest, http.MethodGet, reference))
 	if err != nil {
-		return facts{}, nil, err
+		return imageInfo{}, nil, err
 	}
 	if !a.ok() {
-		return facts{}, nil, k.judge(ctx, a)
+		return imageInfo{}, nil, k.classify(ctx, a)
 	}
-	f := facts{mediaType: a.mediaType(), digest: a.header.Get("Docker-Content-Digest")}
+	f := imageInfo{mediaType: a.mediaType(), digest: a.header.Get("Docker-Content-Digest")}
 	if !isManifest(f.mediaType) {
 		if f.mediaType = sniff(a.body); f.mediaType == "" {
-			return facts{}, nil, k.nonsense(a, registry.ErrNotRegistry, "what was sent is not a manifest")
+			return imageInfo{}, nil, k.invalidResponse(a, registry.ErrNotRegistry, "what was sent is not a manifest")
 		}
 	}
 	if isObsolete(f.mediaType) {
-		return facts{}, nil, k.obsolete(a)
+		return imageInfo{}, nil, k.obsolete(a)
 	}
 	want := f.digest
 	if strings.Contains(reference, ":") {
@@ -141,77 +141,77 @@ func (k *check) get(ctx context.Context, reference string) (facts, []byte, *regi
 	algorithm, _, _ := strings.Cut(want, ":")
 	if f.digest = digestOf(algorithm, a.body); f.digest != want {
 		text := "the manifest that was sent does not have the digest " + want
-		return facts{}, nil, k.nonsense(a, registry.ErrUnavailable, text)
+		return imageInfo{}, nil, k.invalidResponse(a, registry.ErrUnavailable, text)
 	}
 	return f, a.body, nil
 }
 
-func (k *check) nonsense(a *answer, code registry.Code, text string) *registry.Error {
+func (k *check) invalidResponse(a *response, code registry.Code, text string) *registry.Error {
 	return &registry.Error{Code: code, Err: &exchangeError{a.ex, errors.New(text)}}
 }
 
-func (k *check) obsolete(a *answer) *registry.Error {
+func (k *check) obsolete(a *response) *registry.Error {
 	return &registry.Error{Code: registry.ErrObsolete, Err: &exchangeError{a.ex, nil}}
 }
 
 // manifest asks for the manifest of the reference.
-func (k *check) manifest(step Step, method, reference string) query {
+func (k *check) manifest(step Step, method, reference string) apiRequest {
 	path := "/v2/" + k.image.Repository + "/manifests/" + reference
-	return query{step: step, method: method, path: path, accept: accept, limit: maxManifest}
+	return apiRequest{step: step, method: method, path: path, accept: accept, limit: maxManifest}
 }
 
-func (k *check) open(ctx context.Context, q query) (*answer, *registry.Error) {
+func (k *check) open(ctx context.Context, q apiRequest) (*response, *registry.Error) {
 	return k.a.open(ctx, k.t, pullScope(k.image.Repository), q)
 }
 
-func (k *check) judge(ctx context.Context, a *answer) *registry.Error {
-	return k.a.judge(ctx, k.t, a, k.image.Repository)
+func (k *check) classify(ctx context.Context, a *response) *registry.Error {
+	return k.a.classify(ctx, k.t, a, k.image.Repository)
 }
 
-// recall returns what a session knows of the image by its digest.
-func (k *check) recall(digest string) (facts, bool) {
+// lookup returns the cached result for the digest.
+func (k *check) lookup(digest string) (imageInfo, bool) {
 	s := k.a.o.s
 	if digest == "" || s.c.CacheFor <= 0 {
-		return facts{}, false
+		return imageInfo{}, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f, ok := s.known[knownKey{k.a, k.image.Repository, digest}]
+	f, ok := s.images[imageKey{k.a, k.image.Repository, digest}]
 	return f, ok
 }
 
-func (k *check) remember(f facts) {
+func (k *check) store(f imageInfo) {
 	s := k.a.o.s
 	if s.c.CacheFor <= 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known[knownKey{k.a, k.image.Repository, f.digest}] = f
+	s.images[imageKey{k.a, k.image.Repository, f.digest}] = f
 }
 
-// headLies reports whether this registry was seen to answer HEAD wrongly.
-func (o *origin) headLies() bool {
+// headUnreliable reports whether this registry answered a HEAD request wrongly before.
+func (o *origin) headUnreliable() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.useGET
 }
 
-func (o *origin) distrustHEAD() {
+func (o *origin) markHEADUnreliable() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.useGET = true
 }
 
-// silence returns the wish of the registry to be left alone, for longer than a check waits.
-func (a *account) silence() *registry.Error {
+// rateLimited returns the rate limit error that is still in force; nil if there is none.
+func (a *authorizer) rateLimited() *registry.Error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.silent == nil || !time.Now().Before(a.until) {
+	if a.rateLimit == nil || !time.Now().Before(a.rateLimitEnd) {
 		return nil
 	}
-	e := *a.silent
-	e.Wait = time.Until(a.until).Round(time.Second)
+	e := *a.rateLimit
+	e.Wait = time.Until(a.rateLimitEnd).Round(time.Second)
 	return &e
 }
 

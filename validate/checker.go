@@ -68,11 +68,11 @@ type Checker struct {
 	// about. Nil means none.
 	RoundTripper http.RoundTripper
 
-	turns   turns
-	mu      sync.Mutex
-	own     *registry.Transports         // In place of Transports.
-	guarded map[guardKey]*http.Transport // The same ways, which refuse addresses that a registry may not name.
-	current *session                     // For CacheFor.
+	hostSlots hostSlots
+	mu        sync.Mutex
+	own       *registry.Transports         // In place of Transports.
+	guarded   map[guardKey]*http.Transport // The same ways, which refuse addresses that a registry may not name.
+	current   *session                     // For CacheFor.
 }
 
 // A Candidate is a credential that may open a registry, and the way there.

@@ -1,222 +1,84 @@
 package validate
 
 import (
+	"context"
+	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/regcred/regcred/registry"
 )
 
-// A sender is who asked, as far as answers differ by it.
-type sender int
-
-const (
-	anybody sender = iota
-	loggedIn
-	withoutLogin
-)
-
-// A question is what to ask before a verdict stands.
-type question int
-
-const (
-	_ question = iota // Nothing.
-	// askLogin: is the login good at all? If not, that is the verdict. Some registries hide a bad login behind the same
-	// answer as a missing right.
-	askLogin
-	// askTags: is there such a repository? It tells a missing tag from a missing repository.
-	askTags
-)
-
-// A rule reads answers. Empty fields fit every answer.
-type rule struct {
-	vendors []vendor
-	steps   []Step
-	status  []int
-	codes   []string // One of the body's codes is one of these.
-	says    []string // The body's messages hold one of these, in lower case; an asterisk stands for anything.
-	bearer  string   // The challenge's error.
-	auth    string   // What was sent along: "Basic", "Bearer".
-	html    bool     // The body is a web page.
-	of      sender
-
-	code registry.Code
-	ask  question
-	hint string // Empty means what hints has for the code.
-}
-
-var (
-	aboutParts = []Step{StepConfig, StepLayer}
-	aboutList  = []Step{StepRepositories}
-)
-
-func of(v ...vendor) []vendor { return v }
-
-// rules is how answers are read: the first that fits is the verdict. What differs between registries stands before what
-// is common to them.
-var rules = []rule{
-	// Whoever asks, and whatever for.
-	{status: []int{http.StatusTooManyRequests}, code: registry.ErrRateLimited},
-	{codes: []string{"TOOMANYREQUESTS", "TOO_MANY_REQUEST"}, code: registry.ErrRateLimited},
-	{status: []int{http.StatusProxyAuthRequired}, code: registry.ErrProxy},
-	{status: []int{http.StatusPreconditionFailed, http.StatusUnavailableForLegalReasons}, code: registry.ErrBlocked},
-	{vendors: of(acr), status: []int{403}, says: []string{"is not allowed access", "firewall"},
-		code: registry.ErrBlocked},
-	{vendors: of(artifactory), status: []int{403}, says: []string{"xray", "blocked", "rejected"},
-		code: registry.ErrBlocked, hint: "Xray or a curation policy blocks the image: ask the owner of the registry"},
-	{vendors: of(nexus), status: []int{403}, says: []string{"quarantin", "firewall"},
-		code: registry.ErrBlocked,
-		hint: "Repository Firewall holds the image in quarantine: ask the owner of the registry"},
-	{vendors: of(quay), status: []int{405}, codes: []string{"DENIED"},
-		code: registry.ErrBlocked, hint: "the namespace is disabled or read-only: ask the owner of the registry"},
-	{says: []string{"token has expired", "token is expired", "credentials have expired"}, of: loggedIn,
-		code: registry.ErrExpired},
-	{says: []string{"used before issued", "not yet valid", "issued in the future"}, of: loggedIn,
-		code: registry.ErrClockSkew},
-
-	// The first question, without a login.
-	{steps: []Step{StepPing}, status: []int{403},
-		code: registry.ErrBlocked, hint: "the registry, or a firewall before it, refuses this network: ask its owner"},
-	{steps: []Step{StepPing}, status: []int{500, 502, 503, 504}, code: registry.ErrUnavailable},
-	{steps: []Step{StepPing}, code: registry.ErrNotRegistry},
-
-	// Nexus hands out tokens that it takes only with a realm of their own, and serves nobody without a login by default.
-	{vendors: of(nexus), status: []int{401}, auth: "Bearer", of: loggedIn,
-		code: registry.ErrUnauthorized,
-		hint: "Nexus does not take the token that it handed out itself: make its Docker Bearer Token Realm active"},
-	{vendors: of(nexus), status: []int{401}, of: withoutLogin,
-		code: registry.ErrUnauthorized,
-		hint: "give its profile a login; to pull without one, Nexus wants anonymous access to be on, the repository " +
-			"to allow anonymous Docker pulls, and the Docker Bearer Token Realm to be active"},
-
-	// The token server. With these vendors a 401 there is about the login alone.
-	{vendors: of(dockerHub, quay, gitlab, google, artifactory, nexus, gitea, redHat), steps: []Step{StepToken},
-		status: []int{401}, of: loggedIn, code: registry.ErrUnauthorized},
-	{vendors: of(gitlab), steps: []Step{StepToken, StepLogin}, status: []int{403}, of: loggedIn,
-		code: registry.ErrDenied},
-	{vendors: of(gitlab), steps: []Step{StepToken, StepLogin}, status: []int{404}, says: []string{"not enabled"},
-		code: registry.ErrUnsupported, hint: "the container registry is switched off in this GitLab"},
-	{vendors: of(ecrPublic), steps: []Step{StepToken, StepLogin}, status: []int{400, 401, 403}, of: loggedIn,
-		code: registry.ErrUnauthorized},
-	{vendors: of(google), steps: []Step{StepToken}, status: []int{403},
-		says: []string{"token exchange failed", "has not been used in project", "api is disabled"},
-		code: registry.ErrDenied, hint: "enable the Artifact Registry API in the project"},
-	{vendors: of(google), steps: []Step{StepToken}, status: []int{403, 404}, code: registry.ErrHidden},
-	{vendors: of(ghcr), steps: []Step{StepLogin}, status: []int{401, 403}, code: registry.ErrUnauthorized},
-	{steps: []Step{StepToken}, status: []int{401, 403}, of: loggedIn, code: registry.ErrHidden, ask: askLogin},
-	{vendors: of(ghcr, gitlab), steps: []Step{StepToken}, status: []int{401, 403}, of: withoutLogin,
-		code: registry.ErrHidden},
-	{steps: []Step{StepToken, StepLogin}, status: []int{401, 403, 406}, of: withoutLogin,
-		code: registry.ErrUnauthorized, hint: wantsLogin},
-	{steps: []Step{StepLogin}, status: []int{401}, code: registry.ErrUnauthorized},
-	{steps: []Step{StepLogin}, status: []int{403}, code: registry.ErrDenied},
-	{steps: []Step{StepToken, StepLogin}, codes: []string{"INVALID_REQUEST", "NAME_INVALID"},
-		code: registry.ErrInvalid},
-	{steps: []Step{StepToken, StepLogin},
-		code: registry.ErrUnavailable,
-		hint: "the token server that the registry names does not serve tokens: check the registry's configuration"},
-
-	// The list of repositories, which the OCI distribution specification does not have.
-	{vendors: of(dockerHub, ghcr, ecrPublic, gitea), steps: aboutList, status: []int{400, 401, 403, 404},
-		code: registry.ErrUnsupported, hint: noList},
-	{vendors: of(gitlab, harbor), steps: aboutList, status: []int{401, 403},
-		code: registry.ErrDenied, ask: askLogin,
-		hint: "only administrators may list the repositories here; type the name in"},
-	{steps: aboutList, status: []int{401, 403}, of: loggedIn,
-		code: registry.ErrDenied, ask: askLogin, hint: "this login may not list repositories; type the name in"},
-	{steps: aboutList, status: []int{404, 405}, code: registry.ErrUnsupported, hint: noList},
-	{steps: []Step{StepTags}, status: []int{404}, code: registry.ErrRepositoryNotFound},
-
-	// The config and the layers: who comes here may read the manifest.
-	{steps: aboutParts, status: []int{404}, code: registry.ErrContentNotFound},
-	{steps: aboutParts, status: []int{401, 403},
-		code: registry.ErrDenied,
-		hint: "this login may read the manifest, and not this part of the image: give it the right to pull layers too"},
-
-	// The manifest.
-	{says: []string{"or it may not exist"}, code: registry.ErrHidden},
-	{vendors: of(google), status: []int{401}, of: loggedIn, code: registry.ErrUnauthorized},
-	{vendors: of(google), status: []int{403}, code: registry.ErrHidden},
-	{status: []int{403}, html: true,
-		code: registry.ErrBlocked, hint: "a firewall or proxy before the registry answers in its place: ask its owner"},
-	{vendors: of(ghcr), status: []int{403}, code: registry.ErrHidden},
-	{vendors: of(ecrPublic), status: []int{400}, codes: []string{"DENIED"}, code: registry.ErrUnauthorized},
-	{vendors: of(harbor), status: []int{401}, says: []string{"project *not found"},
-		code: registry.ErrRepositoryNotFound, ask: askLogin,
-		hint: "check the first part of the name: Harbor has no such project"},
-	{vendors: of(harbor), status: []int{401}, says: []string{"unauthorized to access repository"}, of: loggedIn,
-		code: registry.ErrDenied, ask: askLogin},
-	{vendors: of(harbor), status: []int{401}, says: []string{"unauthorized to access repository"}, of: withoutLogin,
-		code: registry.ErrUnauthorized, hint: wantsLogin},
-	{vendors: of(dockerHub, quay, gitlab), status: []int{401}, code: registry.ErrHidden},
-	{vendors: of(ecr), status: []int{401}, of: loggedIn, code: registry.ErrUnauthorized},
-	{status: []int{401}, bearer: "insufficient_scope", of: loggedIn, code: registry.ErrHidden, ask: askLogin},
-	{status: []int{401}, bearer: "invalid_token", of: loggedIn,
-		code: registry.ErrUnauthorized,
-		hint: "the registry refuses the tokens of its own token server: their clocks or keys differ"},
-	{status: []int{401}, of: loggedIn, code: registry.ErrHidden, ask: askLogin},
-	{status: []int{401}, bearer: "insufficient_scope", code: registry.ErrHidden},
-	{status: []int{401}, auth: "Bearer", of: withoutLogin, code: registry.ErrHidden},
-	{status: []int{401}, of: withoutLogin, code: registry.ErrUnauthorized, hint: wantsLogin},
-	{status: []int{403}, of: withoutLogin, code: registry.ErrDenied, hint: wantsLogin},
-	{status: []int{403}, code: registry.ErrDenied},
-	{codes: []string{"NAME_UNKNOWN"}, status: []int{404}, code: registry.ErrRepositoryNotFound},
-	{codes: []string{"TAG_EXPIRED"},
-		code: registry.ErrImageNotFound, hint: "the tag existed and has expired, or was deleted"},
-	{vendors: of(ecr, ecrPublic, zot), codes: []string{"MANIFEST_UNKNOWN"}, status: []int{404},
-		code: registry.ErrImageNotFound},
-	{status: []int{404, 410}, code: registry.ErrNotFound, ask: askTags},
-	{codes: []string{"NAME_INVALID", "TAG_INVALID", "DIGEST_INVALID", "MANIFEST_INVALID"}, code: registry.ErrInvalid},
-	{status: []int{405}, code: registry.ErrUnsupported},
-	{status: []int{407}, code: registry.ErrProxy},
-	{code: registry.ErrUnavailable},
-}
-
-const (
-	wantsLogin = "the registry wants a login: give its profile one"
-	noList     = "this registry does not list its repositories: type the name in"
-)
-
-// read returns the first rule that fits an answer.
-func read(v vendor, a *answer, of sender) rule {
-	bearer := a.bearerError()
-	for _, r := range rules {
-		if fits(r.vendors, v) && fits(r.steps, a.step) && fits(r.status, a.status) &&
-			(r.codes == nil || a.says(r.codes...)) &&
-			(r.says == nil || slices.ContainsFunc(r.says, func(s string) bool { return holds(a.text, s) })) &&
-			(r.auth == "" || r.auth == a.ex.Auth) &&
-			(r.bearer == "" || r.bearer == bearer) && (!r.html || a.html) && (r.of == anybody || r.of == of) {
-			return r
+// classify turns an error response into a verdict with a hint. Where the response alone says too little, it sends one
+// more request; see followUp.
+func (a *authorizer) classify(ctx context.Context, t *trace, ans *response, repository string) *registry.Error {
+	v := a.o.knownVendor()
+	r := matchRule(v, ans, a.sender())
+	e := &registry.Error{Code: r.code, Hint: r.hint, Err: &exchangeError{ans.ex, nil}}
+	switch {
+	case r.followUp == probeLogin && !a.credential.Anonymous:
+		if l, err := a.login(ctx, t); err != nil && err.Code == registry.ErrCanceled {
+			return err
+		} else if err == nil && l.refused != nil {
+			// Only a refusal of the login itself changes the verdict.
+			if bad := a.classify(ctx, t, l.refused, ""); bad.Code.Is(registry.ErrUnauthorized) || bad.Code == registry.ErrDenied {
+				return bad
+			}
 		}
-	}
-	return rule{code: registry.ErrUnavailable}
-}
-
-// holds reports whether the text has the parts of the pattern in their order.
-func holds(text, pattern string) bool {
-	for part := range strings.SplitSeq(pattern, "*") {
-		_, rest, found := strings.Cut(text, part)
-		if !found {
-			return false
+	case r.followUp == probeTagList && repository != "":
+		if err := a.probeTags(ctx, t, repository, e); err != nil {
+			return err
 		}
-		text = rest
+	case e.Code == registry.ErrRateLimited:
+		e.Wait = retryAfter(ans.header, time.Now())
+		a.noteRateLimit(e)
 	}
-	return true
+	if e.Hint == "" {
+		e.Hint = hintFor(v, e.Code, a.credential)
+	}
+	if d := ans.skew(time.Now()); d != 0 && (e.Code.Is(registry.ErrUnauthorized) || e.Code == registry.ErrClockSkew) {
+		t.warn(fmt.Sprintf("the clock of this machine and that of %s differ by %s: tokens may seem expired, or not valid yet",
+			cleanLine(ans.host, 64), d.Abs()))
+	}
+	return e
 }
 
-func fits[T comparable](list []T, v T) bool { return list == nil || slices.Contains(list, v) }
+// probeTags tells a missing image from a missing repository, where the list of tags does. The error is for a caller
+// that left.
+func (a *authorizer) probeTags(ctx context.Context, t *trace, repository string, e *registry.Error) *registry.Error {
+	path := "/v2/" + repository + "/tags/list?n=1"
+	q := apiRequest{step: StepProbe, method: http.MethodGet, path: path, limit: maxProbe, truncate: true}
+	ans, err := a.open(ctx, t, pullScope(repository), q)
+	switch {
+	case err != nil && err.Code == registry.ErrCanceled:
+		return err
+	case err != nil || ans.step != StepProbe:
+	case ans.ok() && strings.Contains(ans.mediaType(), "json"):
+		e.Code = registry.ErrImageNotFound
+	case ans.status == http.StatusNotFound && ans.says("NAME_UNKNOWN", "NOT_FOUND"):
+		e.Code = registry.ErrRepositoryNotFound
+	}
+	return nil
+}
 
-// skew is how far this machine's clock is from the answer's; zero where it is close, or the answer has no date.
-func (a *answer) skew(now time.Time) time.Duration {
-	const close = 2 * time.Minute
-	date, err := http.ParseTime(a.header.Get("Date"))
-	if err != nil {
-		return 0
+// maxProbe is what is read of a list of which nothing is wanted but that it is there.
+const maxProbe = 4 << 10
+
+func (a *authorizer) sender() sender {
+	if a.credential.Anonymous {
+		return withoutLogin
 	}
-	if d := now.Sub(date).Round(time.Second); d > close || d < -close {
-		return d
+	return loggedIn
+}
+
+// noteRateLimit keeps a rate limit that lasts longer than MaxWait, so that the rest of a batch sends no request.
+func (a *authorizer) noteRateLimit(e *registry.Error) {
+	if e.Wait <= a.o.s.c.maxWait() {
+		return
 	}
-	return 0
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	said := *e // The caller goes on writing into its own.
+	a.rateLimit, a.rateLimitEnd = &said, time.Now().Add(e.Wait)
 }

@@ -57,7 +57,7 @@ func FuzzErrorBody(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		a := &answer{header: http.Header{}}
+		a := &response{header: http.Header{}}
 		a.readErrorBody(body)
 		require.LessOrEqual(t, len(a.ex.Message), maxMessage)
 		require.True(t, utf8.ValidString(a.ex.Message))
@@ -108,7 +108,7 @@ func FuzzLink(f *testing.F) {
 	}
 	o := &origin{base: &url.URL{Scheme: "https", Host: "a.example.com"}}
 	f.Fuzz(func(t *testing.T, s string) {
-		next, err := o.nextPage(&answer{header: http.Header{"Link": {s}}}, "/v2/a/tags/list?n=1000")
+		next, err := o.nextPage(&response{header: http.Header{"Link": {s}}}, "/v2/a/tags/list?n=1000")
 		if err != nil || next == "" {
 			return
 		}
@@ -139,7 +139,7 @@ func FuzzRealm(f *testing.F) {
 		require.Nil(t, u.User)
 		host := strings.ToLower(u.Hostname())
 		require.True(t, host == "example.com" || strings.HasSuffix(host, ".example.com"), host)
-		require.Equal(t, onInternet, placeOfName(host))
+		require.Equal(t, publicAddress, classOfHost(host))
 	})
 }
 

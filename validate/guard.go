@@ -19,47 +19,47 @@ import (
 //   - It is spoken to over https, unless the registry itself is not. A realm with http at the registry's own host,
 //     which is what a registry says behind a proxy that does not tell it of TLS (Nexus does), is asked over https at
 //     the registry's own address; nothing is ever sent in the clear.
-//   - It is not at a place that only this program can reach; see place.
+//   - It is not at a place that only this program can reach; see addressClass.
 //   - A login is sent only to the registry's own host or site, a known pair, or one of [Checker.Realms]: facts the
 //     registry's answer cannot change.
 func (o *origin) checkRealm(realm string, login bool) (u *url.URL, upgraded bool, err error) {
 	u, err = url.Parse(realm)
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "":
-		return nil, false, insecure("the registry names a token server that is not a URL")
+		return nil, false, insecureRealm("the registry names a token server that is not a URL")
 	case u.User != nil:
-		return nil, false, insecure("the registry names a token server by a URL with a login in it")
+		return nil, false, insecureRealm("the registry names a token server by a URL with a login in it")
 	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, false, insecure("the registry names a token server with the scheme %s", cleanLine(u.Scheme, 16))
+		return nil, false, insecureRealm("the registry names a token server with the scheme %s", cleanLine(u.Scheme, 16))
 	}
 	u.Fragment = ""
 	host := strings.ToLower(u.Hostname())
 	own := host == strings.ToLower(o.base.Hostname())
 	if u.Scheme == "http" && o.base.Scheme == "https" {
 		if !own {
-			return nil, false, insecure("the registry names a token server over plain HTTP, at %s", cleanLine(u.Host, 64))
+			return nil, false, insecureRealm("the registry names a token server over plain HTTP, at %s", cleanLine(u.Host, 64))
 		}
 		u.Scheme, u.Host = "https", o.base.Host
 		upgraded = true
 	}
-	if own || o.s.c.listed(host) {
+	if own || o.s.c.allowsRealm(host) {
 		return u, upgraded, nil
 	}
-	if err := o.checkPlace(u); err != nil {
+	if err := o.checkAddress(u); err != nil {
 		return nil, false, err
 	}
-	sameMachine := o.place() == onLoopback && placeOfName(host) == onLoopback
+	sameMachine := o.addressClass() == loopbackAddress && classOfHost(host) == loopbackAddress
 	if login && !sameMachine && !sameSite(o.base.Hostname(), host) && !knownPair(o.host, host) {
 		host = cleanLine(host, 64)
-		e := wrong(registry.ErrInsecure, "the registry names a token server at another site, %s", host)
+		e := errorf(registry.ErrInsecure, "the registry names a token server at another site, %s", host)
 		e.Hint = "nothing was sent; if " + host + " is the token server of this registry, add it to Checker.Realms"
 		return nil, false, e
 	}
 	return u, upgraded, nil
 }
 
-func insecure(format string, args ...any) error {
-	e := wrong(registry.ErrInsecure, format, args...)
+func insecureRealm(format string, args ...any) error {
+	e := errorf(registry.ErrInsecure, format, args...)
 	e.Hint = "nothing was sent; the address of the token server is set in the registry's configuration"
 	return e
 }
@@ -70,32 +70,32 @@ func insecure(format string, args ...any) error {
 //   - https never becomes http.
 //   - The registry may send on to storage, or a mirror, anywhere on the internet or at its own kind of place; the login
 //     stays behind.
-func (o *origin) checkRedirect(from *url.URL, location string, q query) (*url.URL, error) {
+func (o *origin) checkRedirect(from *url.URL, location string, q apiRequest) (*url.URL, error) {
 	next, err := from.Parse(location)
 	if err != nil || next.Host == "" {
-		return nil, wrong(registry.ErrUnavailable, "the registry redirects to what is not a URL")
+		return nil, errorf(registry.ErrUnavailable, "the registry redirects to what is not a URL")
 	}
 	next.Fragment = ""
 	where := q.auth.without(cleanLine(next.Host, 64))
 	switch {
 	case next.Scheme != "https" && next.Scheme != "http":
-		return nil, refuse("a redirect to the scheme %s", cleanLine(next.Scheme, 16))
+		return nil, insecureRedirect("a redirect to the scheme %s", cleanLine(next.Scheme, 16))
 	case next.User != nil:
-		return nil, refuse("a redirect to a URL with a login in it, at %s", where)
+		return nil, insecureRedirect("a redirect to a URL with a login in it, at %s", where)
 	case from.Scheme == "https" && next.Scheme == "http":
-		return nil, refuse("a redirect from https to plain HTTP, at %s", where)
+		return nil, insecureRedirect("a redirect from https to plain HTTP, at %s", where)
 	case strings.EqualFold(next.Hostname(), from.Hostname()):
 		return next, nil
 	case q.step == StepToken || q.step == StepLogin || q.form != nil:
-		return nil, refuse("a redirect of the token server to another host, %s", where)
-	case strings.EqualFold(next.Hostname(), o.base.Hostname()) || o.s.c.listed(strings.ToLower(next.Hostname())):
+		return nil, insecureRedirect("a redirect of the token server to another host, %s", where)
+	case strings.EqualFold(next.Hostname(), o.base.Hostname()) || o.s.c.allowsRealm(strings.ToLower(next.Hostname())):
 		return next, nil
 	}
-	return next, o.checkPlace(next)
+	return next, o.checkAddress(next)
 }
 
-func refuse(format string, args ...any) error {
-	e := wrong(registry.ErrInsecure, format, args...)
+func insecureRedirect(format string, args ...any) error {
+	e := errorf(registry.ErrInsecure, format, args...)
 	e.Hint = "the redirect was not followed; it is set in the registry's configuration, or that of a proxy before it"
 	return e
 }
@@ -106,10 +106,10 @@ func sameOrigin(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
 }
 
-// checkPlace refuses a host by its name. What a name leads to, the guarded transport looks at.
-func (o *origin) checkPlace(u *url.URL) error {
-	if to := placeOfName(u.Hostname()); !o.place().mayReach(to) {
-		e := wrong(registry.ErrInsecure, "the registry names a server at an address that is private to this machine or "+
+// checkAddress rejects a host by its name. The guarded transport checks the addresses that a name resolves to.
+func (o *origin) checkAddress(u *url.URL) error {
+	if to := classOfHost(u.Hostname()); !o.addressClass().mayReach(to) {
+		e := errorf(registry.ErrInsecure, "the registry names a server at an address that is private to this machine or "+
 			"network, %s", cleanLine(u.Host, 64))
 		e.Hint = "nothing was sent; if it belongs to the registry, add its host to Checker.Realms"
 		return e
@@ -117,8 +117,8 @@ func (o *origin) checkPlace(u *url.URL) error {
 	return nil
 }
 
-// listed reports whether the host is one of Realms.
-func (c *Checker) listed(host string) bool {
+// allowsRealm reports whether the host is one of Realms.
+func (c *Checker) allowsRealm(host string) bool {
 	for _, pattern := range c.Realms {
 		pattern = strings.ToLower(pattern)
 		if suffix, ok := strings.CutPrefix(pattern, "*."); ok && strings.HasSuffix(host, "."+suffix) || pattern == host {
@@ -132,7 +132,7 @@ func (c *Checker) listed(host string) bool {
 // registry-1.docker.io and auth.docker.io, registry.gitlab.com and gitlab.com.
 func sameSite(a, b string) bool {
 	a, b = strings.ToLower(a), strings.ToLower(b)
-	if placeOfName(a) == nowhere || net.ParseIP(a) != nil || net.ParseIP(b) != nil {
+	if classOfHost(a) == invalidAddress || net.ParseIP(a) != nil || net.ParseIP(b) != nil {
 		return a == b
 	}
 	if a == b || strings.HasSuffix(b, "."+a) && isSite(a) {
@@ -172,9 +172,9 @@ func knownPair(registryHost, realmHost string) bool {
 	return false
 }
 
-// guarded returns the way h, but that it does not connect to addresses that a registry at the place from may not name,
-// whatever name leads to them. A proxy is where it is: what lies behind it is the proxy's to guard.
-func (c *Checker) guardedTransport(h *http.Transport, from place) *http.Transport {
+// guardedTransport returns a copy of h that does not connect to addresses that a registry at the place from may not
+// name, whatever name leads to them. A proxy is where it is: what lies behind it is the proxy's to guard.
+func (c *Checker) guardedTransport(h *http.Transport, from addressClass) *http.Transport {
 	key := guardKey{h, from}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -184,8 +184,8 @@ func (c *Checker) guardedTransport(h *http.Transport, from place) *http.Transpor
 	g := h.Clone()
 	look := func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		ap, err := netip.ParseAddrPort(address)
-		if err != nil || !from.mayReach(placeOf(ap.Addr())) {
-			return errPlace
+		if err != nil || !from.mayReach(classOfAddr(ap.Addr())) {
+			return errForbiddenAddress
 		}
 		return nil
 	}
@@ -201,26 +201,26 @@ func (c *Checker) guardedTransport(h *http.Transport, from place) *http.Transpor
 }
 
 type guardKey struct {
-	way  *http.Transport
-	from place
+	transport *http.Transport
+	from      addressClass
 }
 
 // maxGuarded bounds what is kept when ways come and go.
 const maxGuarded = 256
 
-var errPlace = errors.New("the registry names a server whose name leads to an address that is private to this " +
+var errForbiddenAddress = errors.New("the registry names a server whose name leads to an address that is private to this " +
 	"machine or network")
 
-// A place is what kind of network an address belongs to. A registry may name other servers at its own kind of place, or
-// on the internet; never one that only this program can reach.
-type place int
+// An addressClass is the kind of network that an address belongs to. A registry may name servers at its own class, or
+// on the internet, but never a server that only this program can reach.
+type addressClass int
 
 const (
-	onInternet place = iota
-	onPrivate        // RFC 1918, RFC 6598, unique local IPv6.
-	onLoopback       // This machine.
-	onLink           // Link-local: among them the metadata services of the clouds, which hand out this machine's keys.
-	nowhere          // Not the address of a server: unspecified, multicast, reserved.
+	publicAddress    addressClass = iota
+	privateAddress                // RFC 1918, RFC 6598, unique local IPv6.
+	loopbackAddress               // This machine.
+	linkLocalAddress              // Link-local: among them the metadata services of the clouds, which hand out this machine's keys.
+	invalidAddress                // Not the address of a server: unspecified, multicast, reserved.
 )
 
 // These networks have an IPv4 address inside, which is where a connection ends up.
@@ -238,7 +238,7 @@ var (
 	aliMetadata, azureWire = netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("168.63.129.16")
 )
 
-func placeOf(addr netip.Addr) place {
+func classOfAddr(addr netip.Addr) addressClass {
 	addr = addr.WithZone("").Unmap()
 	if addr.Is6() && !addr.IsLoopback() && !addr.IsUnspecified() {
 		b := addr.As16()
@@ -251,39 +251,39 @@ func placeOf(addr netip.Addr) place {
 	}
 	switch {
 	case addr.IsLoopback():
-		return onLoopback
+		return loopbackAddress
 	case addr.IsLinkLocalUnicast(), ec2Metadata.Contains(addr), addr == aliMetadata, addr == azureWire:
-		return onLink
+		return linkLocalAddress
 	case addr.IsUnspecified(), thisNet.Contains(addr), addr.IsMulticast(), reserved.Contains(addr), !addr.IsValid():
-		return nowhere
+		return invalidAddress
 	case addr.IsPrivate(), sharedNet.Contains(addr), siteLocal.Contains(addr):
-		return onPrivate
+		return privateAddress
 	}
-	return onInternet
+	return publicAddress
 }
 
-// placeOfName returns where a host is, as far as its name tells. Names that some resolvers take for an address and
+// classOfHost returns the class of a host by its name alone. Names that some resolvers take for an address and
 // others for a name lead nowhere: 127.1, 0x7f000001, 2130706433, 0177.0.0.1.
-func placeOfName(host string) place {
+func classOfHost(host string) addressClass {
 	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 	if addr, err := netip.ParseAddr(host); err == nil {
-		return placeOf(addr)
+		return classOfAddr(addr)
 	}
 	last := host[strings.LastIndexByte(host, '.')+1:]
 	switch {
 	case host == "" || strings.ContainsAny(host, ":%/@\\ "):
-		return nowhere
+		return invalidAddress
 	case strings.Trim(last, "0123456789") == "", strings.HasPrefix(last, "0x"):
-		return nowhere
+		return invalidAddress
 	case host == "localhost" || strings.HasSuffix(host, ".localhost"):
-		return onLoopback
+		return loopbackAddress
 	case host == "metadata" || host == "instance-data" || strings.HasSuffix("."+host, ".metadata.google.internal"):
-		return onLink
+		return linkLocalAddress
 	}
-	return onInternet
+	return publicAddress
 }
 
-// mayReach reports whether a registry at one place may name a server at another.
-func (from place) mayReach(to place) bool {
-	return to == onInternet || to == from && (to == onPrivate || to == onLoopback)
+// mayReach reports whether a registry at an address of one class may name a server at an address of another.
+func (from addressClass) mayReach(to addressClass) bool {
+	return to == publicAddress || to == from && (to == privateAddress || to == loopbackAddress)
 }

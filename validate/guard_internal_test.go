@@ -18,7 +18,7 @@ func TestGuardedTransport(t *testing.T) {
 	var c Checker
 	defer c.CloseIdleConnections()
 	way := &http.Transport{}
-	for from, want := range map[place]int32{onInternet: 0, onPrivate: 0, onLink: 0, onLoopback: 1} {
+	for from, want := range map[addressClass]int32{publicAddress: 0, privateAddress: 0, linkLocalAddress: 0, loopbackAddress: 1} {
 		asked.Store(0)
 		// localhost stands for any name here: the guard does not look at it.
 		req := httptest.NewRequest(http.MethodGet, strings.Replace(victim.URL, "127.0.0.1", "localhost", 1), nil)
@@ -27,7 +27,7 @@ func TestGuardedTransport(t *testing.T) {
 		if err == nil {
 			require.NoError(t, res.Body.Close())
 		} else {
-			require.ErrorIs(t, err, errPlace)
+			require.ErrorIs(t, err, errForbiddenAddress)
 		}
 		require.Equal(t, want, asked.Load())
 	}

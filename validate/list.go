@@ -33,7 +33,7 @@ func (c *Checker) Repositories(
 		op: "list repositories", ref: endpoint.String(), host: endpoint.Host,
 		step: StepRepositories, path: "/v2/_catalog", scope: catalogScope,
 	}
-	l.keep = func(name string) bool {
+	l.valid = func(name string) bool {
 		image, err := registry.ParseImage(endpoint.Host + "/" + name)
 		return err == nil && image.Repository == name && endpoint.Serves(image)
 	}
@@ -49,7 +49,7 @@ func (c *Checker) Tags(ctx context.Context, image registry.Image, candidate Cand
 		op: "list tags", ref: image.Name(), host: image.Host,
 		step: StepTags, path: "/v2/" + image.Repository + "/tags/list", scope: pullScope(image.Repository),
 	}
-	l.keep = func(tag string) bool {
+	l.valid = func(tag string) bool {
 		i, err := registry.ParseImage(image.Name() + ":" + tag)
 		return err == nil && i.Tag == tag
 	}
@@ -61,19 +61,19 @@ type list struct {
 	op, ref, host string
 	step          Step
 	path, scope   string
-	keep          func(string) bool
+	valid         func(string) bool
 }
 
 func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		var (
-			a    *account
+			a    *authorizer
 			p    page
 			next = l.path
 		)
-		start := func(ctx context.Context, own *account, t *trace) (err *registry.Error) {
+		start := func(ctx context.Context, own *authorizer, t *trace) (err *registry.Error) {
 			a = own
-			first := l.first(a.o.whose())
+			first := l.first(a.o.knownVendor())
 			p, err = l.page(ctx, a, t, first)
 			if err != nil && first != l.path && refusesPage(err) {
 				p, err = l.page(ctx, a, t, l.path) // Its pages are shorter; this way it says how long.
@@ -83,7 +83,7 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 		err := c.call().try(ctx, &Result{}, candidate, l.host, l.op, l.ref, start)
 		for pages := 1; ; pages++ {
 			for _, name := range p.names { // Those that came before an error, too.
-				if l.keep(name) && !yield(name, nil) {
+				if l.valid(name) && !yield(name, nil) {
 					return
 				}
 			}
@@ -94,7 +94,7 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 				return
 			}
 			if p.next == next || pages == maxPages {
-				err = wrong(registry.ErrUnavailable, "the list has no end")
+				err = errorf(registry.ErrUnavailable, "the list has no end")
 				break
 			}
 			next = p.next
@@ -127,20 +127,20 @@ type page struct {
 	next  string // The path of the next page; empty if there is none.
 }
 
-func (l list) page(ctx context.Context, a *account, t *trace, path string) (page, *registry.Error) {
-	ans, err := a.open(ctx, t, l.scope, query{step: l.step, method: http.MethodGet, path: path, limit: maxPage})
+func (l list) page(ctx context.Context, a *authorizer, t *trace, path string) (page, *registry.Error) {
+	ans, err := a.open(ctx, t, l.scope, apiRequest{step: l.step, method: http.MethodGet, path: path, limit: maxPage})
 	if err == nil && ans.step == StepToken && l.scope == catalogScope && ans.status == http.StatusBadRequest {
 		// Quay knows no scope for this, and lists to any token what its holder may see.
-		ans, err = a.open(ctx, t, "", query{step: l.step, method: http.MethodGet, path: path, limit: maxPage})
+		ans, err = a.open(ctx, t, "", apiRequest{step: l.step, method: http.MethodGet, path: path, limit: maxPage})
 	}
 	switch {
 	case err != nil:
 		return page{}, err
 	case ans.step == StepToken && l.step == StepRepositories && ans.status != http.StatusUnauthorized:
 		ans.step = l.step // The token server refuses this right, not the login.
-		return page{}, a.judge(ctx, t, ans, "")
+		return page{}, a.classify(ctx, t, ans, "")
 	case !ans.ok():
-		return page{}, a.judge(ctx, t, ans, "")
+		return page{}, a.classify(ctx, t, ans, "")
 	}
 	var body struct {
 		Repositories []string `json:"repositories"`
@@ -160,7 +160,7 @@ func (l list) page(ctx context.Context, a *account, t *trace, path string) (page
 
 // nextPage reads the header Link, which is how a registry names the next page (OCI distribution specification, "Listing
 // Tags"). It may name another page, not another server or list.
-func (o *origin) nextPage(ans *answer, path string) (string, *registry.Error) {
+func (o *origin) nextPage(ans *response, path string) (string, *registry.Error) {
 	target := linkTo(ans.header.Values("Link"), "next")
 	if target == "" {
 		return "", nil
@@ -169,10 +169,10 @@ func (o *origin) nextPage(ans *answer, path string) (string, *registry.Error) {
 	u, err := (&url.URL{Scheme: o.base.Scheme, Host: o.base.Host, Path: list}).Parse(target)
 	switch {
 	case err != nil || u.RawQuery == "":
-		return "", wrong(registry.ErrUnavailable, "the registry names a next page that is not a URL")
+		return "", errorf(registry.ErrUnavailable, "the registry names a next page that is not a URL")
 	case !strings.EqualFold(u.Hostname(), o.base.Hostname()) || u.Path != list:
 		where := cleanLine(u.Host, 64)
-		return "", wrong(registry.ErrInsecure, "the registry names a next page at another place, %s", where)
+		return "", errorf(registry.ErrInsecure, "the registry names a next page at another place, %s", where)
 	}
 	return list + "?" + u.RawQuery, nil
 }

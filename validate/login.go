@@ -8,25 +8,26 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A pingAnswer is what a registry said to GET /v2/ without a login: how it wants to be logged in at.
-type pingAnswer struct {
-	answer    *answer
+// A pingResult is what a registry said to GET /v2/ without a login: how it wants to be logged in at.
+type pingResult struct {
+	answer    *response
 	failed    *registry.Error
 	exchanges []Exchange
 	good      time.Time
 }
 
-func (p *pingAnswer) fresh() bool { return p != nil && time.Now().Before(p.good) }
+func (p *pingResult) fresh() bool { return p != nil && time.Now().Before(p.good) }
 
 // pingLife is for sessions that last longer; they end by themselves.
 const pingLife = 24 * time.Hour
 
-// greet pings the registry, once for all. No answer is the same for all who wait; those who come later try again.
-func (o *origin) greet(ctx context.Context, t *trace) (*pingAnswer, *registry.Error) {
-	p, err := o.ping.get(ctx, func() *pingAnswer {
+// pingOnce pings the registry, once for all callers (single flight). A failure is returned to all callers that wait;
+// later callers try again.
+func (o *origin) pingOnce(ctx context.Context, t *trace) (*pingResult, *registry.Error) {
+	p, err := o.ping.get(ctx, func() *pingResult {
 		own := &trace{}
-		p := &pingAnswer{good: time.Now().Add(pingLife)}
-		p.answer, p.failed = o.ask(ctx, own, query{step: StepPing, method: http.MethodGet, path: "/v2/"})
+		p := &pingResult{good: time.Now().Add(pingLife)}
+		p.answer, p.failed = o.do(ctx, own, apiRequest{step: StepPing, method: http.MethodGet, path: "/v2/"})
 		p.exchanges = own.exchanges
 		switch {
 		case p.failed != nil && p.failed.Code == registry.ErrCanceled:
@@ -34,7 +35,7 @@ func (o *origin) greet(ctx context.Context, t *trace) (*pingAnswer, *registry.Er
 		case p.failed != nil || p.answer.status == http.StatusTooManyRequests || p.answer.status >= 500:
 			p.good = time.Now().Add(failureLife)
 		default:
-			o.meet(vendorOfAnswer(p.answer.challenges, p.answer.header))
+			o.setVendor(vendorOfResponse(p.answer.challenges, p.answer.header))
 		}
 		return p
 	})
@@ -45,8 +46,8 @@ func (o *origin) greet(ctx context.Context, t *trace) (*pingAnswer, *registry.Er
 	return p, p.failed
 }
 
-// meet notes whose registry it is. A name, and what was seen first, counts.
-func (o *origin) meet(v vendor) {
+// setVendor records the vendor of the registry, unless the host name or an earlier response has told it.
+func (o *origin) setVendor(v vendor) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.vendor == anyVendor {
@@ -54,14 +55,14 @@ func (o *origin) meet(v vendor) {
 	}
 }
 
-func (o *origin) whose() vendor {
+func (o *origin) knownVendor() vendor {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.vendor
 }
 
 // isRegistry reports whether the ping was answered as a registry does.
-func (p *pingAnswer) isRegistry() bool {
+func (p *pingResult) isRegistry() bool {
 	a := p.answer
 	if a == nil {
 		return false
@@ -72,27 +73,27 @@ func (p *pingAnswer) isRegistry() bool {
 	return a.ok() && !a.html && a.mediaType() != "text/html"
 }
 
-// A loginAnswer is what is known of an account's login, whatever it may pull.
-type loginAnswer struct {
-	refused   *answer         // Nil if it was not.
-	failed    *registry.Error // Why nothing is known.
-	unasked   bool            // The registry takes everybody, so it did not say.
-	exchanges []Exchange
-	warnings  []string
-	good      time.Time
+// A loginResult is the registry's answer to a login as such, whatever the login may pull.
+type loginResult struct {
+	refused    *response       // Nil if it was not.
+	failed     *registry.Error // Why nothing is known.
+	unverified bool            // The registry takes everybody, so it did not say.
+	exchanges  []Exchange
+	warnings   []string
+	good       time.Time
 }
 
-func (l *loginAnswer) fresh() bool { return l != nil && time.Now().Before(l.good) }
+func (l *loginResult) fresh() bool { return l != nil && time.Now().Before(l.good) }
 
 // login asks whether the login is good, once for all who want to know. That is what docker login does: a token without
 // a scope, and with it the API's root. Harbor's token server, which gives everybody a token for a scope, refuses a bad
 // login when it is asked for none.
-func (a *account) login(ctx context.Context, t *trace) (*loginAnswer, *registry.Error) {
-	ping, err := a.o.greet(ctx, t)
+func (a *authorizer) login(ctx context.Context, t *trace) (*loginResult, *registry.Error) {
+	ping, err := a.o.pingOnce(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	l, left := a.loginCheck.get(ctx, func() *loginAnswer {
+	l, left := a.loginCheck.get(ctx, func() *loginResult {
 		own := &trace{}
 		l := a.tryLogin(ctx, own, ping)
 		l.exchanges, l.warnings = own.exchanges, own.warnings
@@ -113,16 +114,16 @@ func (a *account) login(ctx context.Context, t *trace) (*loginAnswer, *registry.
 	return l, l.failed
 }
 
-func (a *account) tryLogin(ctx context.Context, t *trace, ping *pingAnswer) *loginAnswer {
+func (a *authorizer) tryLogin(ctx context.Context, t *trace, ping *pingResult) *loginResult {
 	if !ping.isRegistry() {
-		return &loginAnswer{refused: ping.answer}
+		return &loginResult{refused: ping.answer}
 	}
 	c := choose(ping.answer.challenges)
 	switch everybody := ping.answer.ok(); {
-	case everybody && (a.credential.Anonymous || a.o.whose() == mcr), a.credential.Anonymous && c.scheme == schemeBearer:
-		return &loginAnswer{unasked: true} // What is public, only a request for it tells.
+	case everybody && (a.credential.Anonymous || a.o.knownVendor() == mcr), a.credential.Anonymous && c.scheme == schemeBearer:
+		return &loginResult{unverified: true} // What is public, only a request for it tells.
 	}
-	root := query{step: StepLogin, method: http.MethodGet, path: "/v2/", auth: a.basicAuth()}
+	root := apiRequest{step: StepLogin, method: http.MethodGet, path: "/v2/", auth: a.basicAuth()}
 	if c.scheme == schemeBearer {
 		tok := a.fetch(ctx, c, nil)
 		t.add(tok.exchanges...)
@@ -130,16 +131,16 @@ func (a *account) tryLogin(ctx context.Context, t *trace, ping *pingAnswer) *log
 			t.warn(w)
 		}
 		if tok.failed != nil || tok.bad != nil {
-			return &loginAnswer{refused: tok.bad, failed: tok.failed}
+			return &loginResult{refused: tok.bad, failed: tok.failed}
 		}
 		root.auth = authorization{"Bearer", tok.value, a.credential.Password}
 	}
-	ans, err := a.o.ask(ctx, t, root)
+	ans, err := a.o.do(ctx, t, root)
 	switch {
 	case err != nil:
-		return &loginAnswer{failed: err}
+		return &loginResult{failed: err}
 	case !ans.ok():
-		return &loginAnswer{refused: ans}
+		return &loginResult{refused: ans}
 	}
-	return &loginAnswer{unasked: ping.answer.ok() && c.scheme == ""}
+	return &loginResult{unverified: ping.answer.ok() && c.scheme == ""}
 }

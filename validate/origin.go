@@ -12,29 +12,29 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// An origin is a registry on one way, and what a session learned about it.
+// An origin is a registry, reached through one transport, and what the session knows about it.
 type origin struct {
-	s      *session
-	host   string   // As in the names of images.
-	base   *url.URL // https://registry-1.docker.io
-	prefix string   // The same as text.
-	rt     http.RoundTripper
-	way    *http.Transport // Nil with Checker.RoundTripper.
+	s         *session
+	host      string   // As in the names of images.
+	base      *url.URL // https://registry-1.docker.io
+	prefix    string   // The same as text.
+	rt        http.RoundTripper
+	transport *http.Transport // Nil with Checker.RoundTripper.
 
 	slots chan struct{} // Checker.PerRegistry.
-	ping  cell[*pingAnswer]
+	ping  singleFlight[*pingResult]
 
-	mu       sync.Mutex
-	at       place // Where the registry was seen, apart from what its name tells.
-	pause    time.Time
-	vendor   vendor
-	useGET   bool // HEAD was seen to lie.
-	accounts map[credentials.Fingerprint]*account
+	mu          sync.Mutex
+	seenAs      addressClass // Where the registry was seen, apart from what its name tells.
+	pause       time.Time
+	vendor      vendor
+	useGET      bool // HEAD was seen to lie.
+	authorizers map[credentials.Fingerprint]*authorizer
 }
 
 type originKey struct {
-	host string
-	way  credentials.Fingerprint
+	host      string
+	transport credentials.Fingerprint
 }
 
 // origin returns the registry at the host, as it stands in the names of images.
@@ -49,43 +49,43 @@ func (s *session) origin(key originKey, way registry.TransportConfig) (*origin, 
 		return nil, &registry.Error{Code: registry.ErrInvalid, Err: err}
 	}
 	o := &origin{
-		s:        s,
-		host:     endpoint.Host,
-		base:     &url.URL{Scheme: way.Scheme(), Host: endpoint.APIHost()},
-		rt:       s.c.RoundTripper,
-		ping:     newCell[*pingAnswer](),
-		accounts: make(map[credentials.Fingerprint]*account),
+		s:           s,
+		host:        endpoint.Host,
+		base:        &url.URL{Scheme: way.Scheme(), Host: endpoint.APIHost()},
+		rt:          s.c.RoundTripper,
+		ping:        newSingleFlight[*pingResult](),
+		authorizers: make(map[credentials.Fingerprint]*authorizer),
 	}
-	o.slots = s.c.turns.at(o.base.Host, s.c.perRegistry())
+	o.slots = s.c.hostSlots.slots(o.base.Host, s.c.perRegistry())
 	o.prefix = o.base.String()
 	o.vendor = vendorOfHost(endpoint.Host)
 	if o.rt == nil {
-		if o.way, err = s.transports.For(way); err != nil {
+		if o.transport, err = s.transports.For(way); err != nil {
 			return nil, &registry.Error{Code: registry.ErrInvalid, Err: err}
 		}
-		o.rt = o.way
+		o.rt = o.transport
 	}
 	s.origins[key] = o
 	return o, nil
 }
 
-// place is where the registry is: at the address its name is, or at that where it was seen.
-func (o *origin) place() place {
-	if p := placeOfName(o.base.Hostname()); p != onInternet {
+// addressClass returns the class of the registry's address: by its name, or else by the address that was connected to.
+func (o *origin) addressClass() addressClass {
+	if p := classOfHost(o.base.Hostname()); p != publicAddress {
 		return p
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.at
+	return o.seenAs
 }
 
-// watch notes where the registry is, unless a proxy stands in between.
-func (o *origin) watch(req *http.Request) *http.Request {
-	if o.way == nil {
+// traceAddress records the address of the registry, unless the connection goes through a proxy.
+func (o *origin) traceAddress(req *http.Request) *http.Request {
+	if o.transport == nil {
 		return req
 	}
-	if o.way.Proxy != nil {
-		if proxy, err := o.way.Proxy(req); err != nil || proxy != nil {
+	if o.transport.Proxy != nil {
+		if proxy, err := o.transport.Proxy(req); err != nil || proxy != nil {
 			return req
 		}
 	}
@@ -93,7 +93,7 @@ func (o *origin) watch(req *http.Request) *http.Request {
 		if ap, err := netip.ParseAddrPort(info.Conn.RemoteAddr().String()); err == nil {
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			o.at = placeOf(ap.Addr())
+			o.seenAs = classOfAddr(ap.Addr())
 		}
 	}
 	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: note}))
@@ -103,13 +103,13 @@ func (o *origin) watch(req *http.Request) *http.Request {
 // plain one, to all others the guarded one.
 func (o *origin) roundTripper(req *http.Request) http.RoundTripper {
 	host := req.URL.Hostname()
-	if o.way == nil || host == o.base.Hostname() || o.s.c.listed(host) {
+	if o.transport == nil || host == o.base.Hostname() || o.s.c.allowsRealm(host) {
 		return o.rt
 	}
-	if o.way.Proxy != nil {
-		if proxy, err := o.way.Proxy(req); err != nil || proxy != nil {
+	if o.transport.Proxy != nil {
+		if proxy, err := o.transport.Proxy(req); err != nil || proxy != nil {
 			return o.rt
 		}
 	}
-	return o.s.c.guardedTransport(o.way, o.place())
+	return o.s.c.guardedTransport(o.transport, o.addressClass())
 }

@@ -40,7 +40,7 @@ func (p Platform) String() string {
 // platforms), a node also runs images for earlier variants of its architecture. That some 64-bit processors run 32-bit
 // images too, which containerd takes as a last resort, is not counted on.
 func (p Platform) Runs(image Platform) bool {
-	p, image = p.normal(), image.normal()
+	p, image = p.normalized(), image.normalized()
 	if p.OS != image.OS || p.Architecture != image.Architecture {
 		return false
 	}
@@ -57,8 +57,8 @@ func (p Platform) Runs(image Platform) bool {
 
 func isVariant(s string) bool { return len(s) == 2 && s[0] == 'v' && '0' <= s[1] && s[1] <= '9' }
 
-// normal writes the usual variant of an architecture out, and its other names in the usual way.
-func (p Platform) normal() Platform {
+// normalized writes the usual variant of an architecture out, and its other names in the usual way.
+func (p Platform) normalized() Platform {
 	p.OS, p.Architecture, p.Variant = strings.ToLower(p.OS), strings.ToLower(p.Architecture), strings.ToLower(p.Variant)
 	switch p.Architecture {
 	case "x86_64", "x86-64":
@@ -89,7 +89,7 @@ func (p Platform) normal() Platform {
 func (p Platform) best(images []Platform) int {
 	best := -1
 	for i, image := range images {
-		if p.Runs(image) && (best < 0 || image.normal().Variant > images[best].normal().Variant) {
+		if p.Runs(image) && (best < 0 || image.normalized().Variant > images[best].normalized().Variant) {
 			best = i
 		}
 	}

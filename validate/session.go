@@ -8,17 +8,16 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A session is what one call learns about registries, or several calls within [Checker.CacheFor]. Nothing of it is
-// about images whose verdict is still open.
+// A session holds what one call, or several calls within [Checker.CacheFor], know about registries.
 type session struct {
 	c          *Checker
-	born       time.Time
+	created    time.Time
 	slots      chan struct{} // Checker.Concurrency.
 	transports *registry.Transports
 
 	mu      sync.Mutex
 	origins map[originKey]*origin
-	known   map[knownKey]facts // With Checker.CacheFor.
+	images  map[imageKey]imageInfo // With Checker.CacheFor.
 }
 
 // maxOrigins and maxKnown bound what a session keeps between calls.
@@ -30,12 +29,12 @@ const (
 func (c *Checker) session() *session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.current; s != nil && c.CacheFor > 0 && time.Since(s.born) < c.CacheFor && s.roomy() {
+	if s := c.current; s != nil && c.CacheFor > 0 && time.Since(s.created) < c.CacheFor && s.hasCapacity() {
 		return s
 	}
 	s := &session{
 		c:          c,
-		born:       time.Now(),
+		created:    time.Now(),
 		slots:      make(chan struct{}, c.concurrency()),
 		transports: c.Transports,
 		origins:    make(map[originKey]*origin),
@@ -47,61 +46,63 @@ func (c *Checker) session() *session {
 		s.transports = c.own
 	}
 	if c.CacheFor > 0 {
-		s.known = make(map[knownKey]facts)
+		s.images = make(map[imageKey]imageInfo)
 		c.current = s
 	}
 	return s
 }
 
-func (s *session) roomy() bool {
+func (s *session) hasCapacity() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.origins) < maxOrigins && len(s.known) < maxKnown
+	return len(s.origins) < maxOrigins && len(s.images) < maxKnown
 }
 
-// A knownKey is an image by its digest, and who asked for it.
-type knownKey struct {
-	account    *account
+// An imageKey identifies an image by its digest, and the credential that it was requested with.
+type imageKey struct {
+	authorizer *authorizer
 	repository string
 	digest     string
 }
 
-// turns bounds how many requests are under way to each host, over all calls: a call that waits for a connection would
-// lose the time of its request.
-type turns struct {
-	mu sync.Mutex
-	of map[string]chan struct{}
+// hostSlots bounds how many requests are under way to each host, over all calls: a call that waits for a connection
+// would lose the time of its request.
+type hostSlots struct {
+	mu     sync.Mutex
+	byHost map[string]chan struct{}
 }
 
-func (t *turns) at(host string, n int) chan struct{} {
+func (t *hostSlots) slots(host string, n int) chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	slots := t.of[host]
+	slots := t.byHost[host]
 	if slots == nil {
-		if t.of == nil || len(t.of) >= maxOrigins {
-			t.of = make(map[string]chan struct{})
+		if t.byHost == nil || len(t.byHost) >= maxOrigins {
+			t.byHost = make(map[string]chan struct{})
 		}
 		slots = make(chan struct{}, n)
-		t.of[host] = slots
+		t.byHost[host] = slots
 	}
 	return slots
 }
 
-// A cell holds one value that many need and one fetches. Who comes first fetches, under a context of its own; the
-// others wait, each as long as its own context lasts. If the one that fetches leaves, the next takes over, so that
-// nobody fails because another was canceled.
-type cell[T perishable] struct {
+// A singleFlight holds a value that many callers need and one of them fetches. The first caller fetches it under its
+// own context; the others wait, each until its own context ends. If the caller that fetches is canceled, the next one
+// takes over, so that no caller fails because another was canceled.
+type singleFlight[T cacheable] struct {
 	turn  chan struct{} // Has room while nobody fetches.
 	value T
 }
 
-// A perishable can be used as long as it is fresh.
-type perishable interface{ fresh() bool }
+// A cacheable value can be used as long as it is fresh.
+type cacheable interface{ fresh() bool }
 
-func newCell[T perishable]() cell[T] { return cell[T]{turn: make(chan struct{}, 1)} }
+func newSingleFlight[T cacheable]() singleFlight[T] {
+	return singleFlight[T]{turn: make(chan struct{}, 1)}
+}
 
 // get returns the value, from fetch if there is no good one.
-func (c *cell[T]) get(ctx context.Context, fetch func() T) (T, error) {
+func (c *singleFlight[T]) get(ctx context.Context, fetch func() T) (T, error) {
 	select {
 	case c.turn <- struct{}{}:
 	case <-ctx.Done():

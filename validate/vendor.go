@@ -69,9 +69,9 @@ func vendorOfHost(host string) vendor {
 	return anyVendor
 }
 
-// answerSigns tells vendors by an answer: what the challenge's parameter, or a header, holds. The first that fits
+// responseSigns tells vendors by an answer: what the challenge's parameter, or a header, holds. The first that fits
 // counts.
-var answerSigns = []struct {
+var responseSigns = []struct {
 	header string // A header of the answer; empty for a parameter of its challenges.
 	param  string
 	holds  string // In lower case.
@@ -101,8 +101,8 @@ var answerSigns = []struct {
 	{header: "Zot-Version", vendor: zot},
 }
 
-func vendorOfAnswer(challenges []challenge, header http.Header) vendor {
-	for _, s := range answerSigns {
+func vendorOfResponse(challenges []challenge, header http.Header) vendor {
+	for _, s := range responseSigns {
 		if s.header != "" {
 			if v := header.Get(s.header); v != "" && strings.Contains(strings.ToLower(v), s.holds) {
 				return s.vendor

@@ -59,7 +59,7 @@ func (t *trace) warn(text string) {
 	}
 }
 
-func (t *trace) note(limit RateLimit) {
+func (t *trace) setRateLimit(limit RateLimit) {
 	if limit.Limit > 0 {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -67,26 +67,26 @@ func (t *trace) note(limit RateLimit) {
 	}
 }
 
-// A query is one request to make.
-type query struct {
-	step   Step
-	method string
-	path   string   // Of the registry's API.
-	url    *url.URL // Of another server; nil with a path.
-	show   string   // The URL for the evidence; empty with a path.
-	auth   authorization
-	accept string
-	form   url.Values // Of a POST.
-	part   bool       // Just the first byte is wanted.
-	limit  int64      // For the body of a good answer, which is kept. Zero means that it is not wanted.
-	cut    bool       // Of a good answer's body, take what is within the limit.
+// An apiRequest is one request to send.
+type apiRequest struct {
+	step       Step
+	method     string
+	path       string   // Of the registry's API.
+	url        *url.URL // Of another server; nil with a path.
+	displayURL string   // The URL for the evidence; empty with a path.
+	auth       authorization
+	accept     string
+	form       url.Values // Of a POST.
+	firstByte  bool       // Just the first byte is wanted.
+	limit      int64      // For the body of a good answer, which is kept. Zero means that it is not wanted.
+	truncate   bool       // Of a good answer's body, take what is within the limit.
 }
 
 // An authorization is what is sent along to prove who asks. It is never printed.
 type authorization struct {
-	scheme string // "Basic", "Bearer"; empty for none.
-	value  credentials.Secret
-	behind credentials.Secret // The password behind it.
+	scheme   string // "Basic", "Bearer"; empty for none.
+	value    credentials.Secret
+	password credentials.Secret // The password behind it.
 }
 
 func (a authorization) header() string { return a.scheme + " " + a.value.Reveal() }
@@ -94,7 +94,7 @@ func (a authorization) header() string { return a.scheme + " " + a.value.Reveal(
 // without returns text from outside, or nothing if a server has written into it what was sent along.
 func (a authorization) without(text string) string {
 	lower := strings.ToLower(text)
-	for _, secret := range []credentials.Secret{a.value, a.behind} {
+	for _, secret := range []credentials.Secret{a.value, a.password} {
 		if secret.IsZero() || text == "" {
 			continue
 		}
@@ -117,23 +117,23 @@ const (
 	firstBackoff = 200 * time.Millisecond
 )
 
-// ask makes a request and takes its answer, whatever its status; the error is for no answer. It waits for its turn,
-// honours the registry's wish to be left alone, and tries again what is worth it.
-func (o *origin) ask(ctx context.Context, t *trace, q query) (*answer, *registry.Error) {
+// do sends a request and returns the response, whatever its status; an error means that there was no response. It waits
+// for a free slot, honours Retry-After, and retries where that may help.
+func (o *origin) do(ctx context.Context, t *trace, q apiRequest) (*response, *registry.Error) {
 	for try := 0; ; try++ {
-		if err := o.enter(ctx); err != nil {
+		if err := o.acquire(ctx); err != nil {
 			return nil, err
 		}
-		a, err := o.once(ctx, t, q)
-		o.leave()
-		if try == maxRetries || !o.worthRetry(ctx, a, err, try) {
+		a, err := o.doOnce(ctx, t, q)
+		o.release()
+		if try == maxRetries || !o.shouldRetry(ctx, a, err, try) {
 			return a, err
 		}
 	}
 }
 
-// enter waits until the registry may be asked.
-func (o *origin) enter(ctx context.Context) *registry.Error {
+// acquire blocks until the request may be sent.
+func (o *origin) acquire(ctx context.Context) *registry.Error {
 	for {
 		o.mu.Lock()
 		wait := time.Until(o.pause)
@@ -158,13 +158,13 @@ func (o *origin) enter(ctx context.Context) *registry.Error {
 	return nil
 }
 
-func (o *origin) leave() {
+func (o *origin) release() {
 	<-o.s.slots
 	<-o.slots
 }
 
-// worthRetry decides whether the same request may have a better answer in a moment, and waits for that.
-func (o *origin) worthRetry(ctx context.Context, a *answer, err *registry.Error, try int) bool {
+// shouldRetry reports whether the request is worth a retry, and blocks until it is due.
+func (o *origin) shouldRetry(ctx context.Context, a *response, err *registry.Error, try int) bool {
 	if err != nil {
 		return retryable(err) && sleep(ctx, backoff(try))
 	}
@@ -208,18 +208,18 @@ func canceled(ctx context.Context) *registry.Error {
 	return &registry.Error{Code: registry.ErrCanceled, Err: context.Cause(ctx)}
 }
 
-// once makes the request, follows redirects, reads the answer and adds it to the trace.
-func (o *origin) once(outer context.Context, t *trace, q query) (*answer, *registry.Error) {
+// doOnce makes the request, follows redirects, reads the answer and adds it to the trace.
+func (o *origin) doOnce(outer context.Context, t *trace, q apiRequest) (*response, *registry.Error) {
 	ctx, cancel := context.WithTimeoutCause(outer, o.s.c.timeout(), errTimeLimit)
 	defer cancel()
 	if q.url == nil {
 		q.url = &url.URL{Scheme: o.base.Scheme, Host: o.base.Host}
 		q.url.Path, q.url.RawQuery, _ = strings.Cut(q.path, "?")
-		q.show = o.prefix + q.path
+		q.displayURL = o.prefix + q.path
 	}
 	start := time.Now()
-	a := &answer{step: q.step, method: q.method}
-	a.ex = Exchange{Step: q.step, Method: q.method, URL: q.show, Auth: q.auth.scheme}
+	a := &response{step: q.step, method: q.method}
+	a.ex = Exchange{Step: q.step, Method: q.method, URL: q.displayURL, Auth: q.auth.scheme}
 	err := o.follow(ctx, q, a)
 	a.ex.Duration = time.Since(start)
 	if err == nil && ctx.Err() != nil {
@@ -239,13 +239,13 @@ func (o *origin) once(outer context.Context, t *trace, q query) (*answer, *regis
 	t.add(a.ex)
 	limit := readRateLimit(a.header)
 	limit.Source = q.auth.without(limit.Source)
-	t.note(limit)
+	t.setRateLimit(limit)
 	return a, nil
 }
 
 // follow sends the request, and again to where it is redirected. The login goes along only within the registry's own
 // host.
-func (o *origin) follow(ctx context.Context, q query, a *answer) error {
+func (o *origin) follow(ctx context.Context, q apiRequest, a *response) error {
 	u := q.url
 	for hop := 0; ; hop++ {
 		res, err := o.send(ctx, q, u)
@@ -256,7 +256,7 @@ func (o *origin) follow(ctx context.Context, q query, a *answer) error {
 			drain(res.Body)
 			next, err := o.checkRedirect(u, location, q)
 			if err == nil && hop == maxRedirects {
-				err = wrong(registry.ErrUnavailable, "the registry redirects without end")
+				err = errorf(registry.ErrUnavailable, "the registry redirects without end")
 			}
 			if err != nil {
 				return err
@@ -283,7 +283,7 @@ func isRedirect(status int) bool {
 	return false
 }
 
-func (o *origin) send(ctx context.Context, q query, u *url.URL) (*http.Response, error) {
+func (o *origin) send(ctx context.Context, q apiRequest, u *url.URL) (*http.Response, error) {
 	req := (&http.Request{
 		Method: q.method, URL: u, Host: u.Host, Header: make(http.Header, 4),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -300,7 +300,7 @@ func (o *origin) send(ctx context.Context, q query, u *url.URL) (*http.Response,
 	if q.auth.scheme != "" {
 		set("Authorization", q.auth.header())
 	}
-	if q.part {
+	if q.firstByte {
 		set("Range", "bytes=0-0")
 	}
 	if q.form != nil {
@@ -310,7 +310,7 @@ func (o *origin) send(ctx context.Context, q query, u *url.URL) (*http.Response,
 		req.Body = io.NopCloser(strings.NewReader(body))
 	}
 	if q.step == StepPing {
-		req = o.watch(req)
+		req = o.traceAddress(req)
 	}
 	return o.roundTripper(req).RoundTrip(req)
 }
@@ -325,7 +325,7 @@ func showURL(u *url.URL) string {
 }
 
 // read takes what is needed of an answer, within limits.
-func (a *answer) read(res *http.Response, q query) error {
+func (a *response) read(res *http.Response, q apiRequest) error {
 	defer res.Body.Close()
 	a.challenges = parseChallenges(res.Header)
 	if !a.ok() {
@@ -343,8 +343,8 @@ func (a *answer) read(res *http.Response, q query) error {
 	// A first guess at the size, for the length that is claimed may be a lie.
 	buffer := bytes.NewBuffer(make([]byte, 0, min(max(res.ContentLength, 512)+bytes.MinRead, 64<<10)))
 	n, err := buffer.ReadFrom(io.LimitReader(res.Body, q.limit+1))
-	if n > q.limit && !q.cut {
-		return wrong(registry.ErrTooLarge, "the answer is longer than %d bytes", q.limit)
+	if n > q.limit && !q.truncate {
+		return errorf(registry.ErrTooLarge, "the answer is longer than %d bytes", q.limit)
 	}
 	if err != nil {
 		return err
@@ -391,8 +391,8 @@ func netError(outer context.Context, err error) *registry.Error {
 	switch {
 	case errors.Is(err, errTimeLimit):
 		e.Code = registry.ErrTimeout
-	case errors.Is(err, errPlace):
-		e.Code, e.Err = registry.ErrInsecure, errPlace
+	case errors.Is(err, errForbiddenAddress):
+		e.Code, e.Err = registry.ErrInsecure, errForbiddenAddress
 	case isHeaderTooLarge(err):
 		e.Code = registry.ErrTooLarge
 	}
@@ -400,8 +400,8 @@ func netError(outer context.Context, err error) *registry.Error {
 	return e
 }
 
-// wrong is what a registry did, in an error with the code.
-func wrong(code registry.Code, format string, args ...any) *registry.Error {
+// errorf is what a registry did, in an error with the code.
+func errorf(code registry.Code, format string, args ...any) *registry.Error {
 	return &registry.Error{Code: code, Err: fmt.Errorf(format, args...)}
 }
 

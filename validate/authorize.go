@@ -17,8 +17,8 @@ const maxLogins = 4
 //
 // Nothing is sent along before it is asked for: a registry whose ping needs no login is asked without one, as container
 // runtimes do, until it asks for one.
-func (a *account) open(ctx context.Context, t *trace, scope string, q query) (*answer, *registry.Error) {
-	ping, err := a.o.greet(ctx, t)
+func (a *authorizer) open(ctx context.Context, t *trace, scope string, q apiRequest) (*response, *registry.Error) {
+	ping, err := a.o.pingOnce(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (a *account) open(ctx context.Context, t *trace, scope string, q query) (*a
 			return bad, err
 		}
 		q.auth = pass.auth
-		ans, err := a.o.ask(ctx, t, q)
+		ans, err := a.o.do(ctx, t, q)
 		if err != nil {
 			return nil, err
 		}
@@ -42,20 +42,20 @@ func (a *account) open(ctx context.Context, t *trace, scope string, q query) (*a
 			if narrow {
 				a.splitAll() // A token for many scopes was not good for this one, and one for it alone is.
 			}
-			a.prove(pass.group, scope)
+			a.markProven(pass.group, scope)
 			return ans, nil
 		}
 		next := choose(ans.challenges)
 		switch {
 		case try == maxLogins:
 			return ans, nil
-		case ans.status == http.StatusUnauthorized && a.o.other(q.step, c, next):
+		case ans.status == http.StatusUnauthorized && a.o.isNewChallenge(q.step, c, next):
 			c, refused = next, nil
-			a.remember(scope, c)
-		case a.doubts(pass.group, scope, ans):
+			a.rememberChallenge(scope, c)
+		case a.mayLackScope(pass.group, scope, ans):
 			narrow = true
-			a.separate(pass.group, scope)
-		case pass.token != refused && stale(pass.token, ans):
+			a.isolate(pass.group, scope)
+		case pass.token != refused && tokenExpired(pass.token, ans):
 			refused = pass.token
 		case !ping.isRegistry() && len(ans.challenges) == 0:
 			return ping.answer, nil // It was no registry from the start.
@@ -65,28 +65,28 @@ func (a *account) open(ctx context.Context, t *trace, scope string, q query) (*a
 	}
 }
 
-// A pass is what one request is made with.
-type pass struct {
+// A grant is the authorization of one request, and the token behind it.
+type grant struct {
 	auth  authorization
 	token *token
-	group *group
+	group *scopeGroup
 }
 
 // authorize makes what the challenge asks for. The answer is that of a token server which refuses.
-func (a *account) authorize(
+func (a *authorizer) authorize(
 	ctx context.Context, t *trace, c challenge, scope string, refused *token,
-) (pass, *answer, *registry.Error) {
+) (grant, *response, *registry.Error) {
 	switch c.scheme {
 	case schemeBearer:
 		tok, g, err := a.tokenFor(ctx, t, c, scope, refused)
 		if err != nil {
-			return pass{}, nil, err
+			return grant{}, nil, err
 		}
-		return pass{authorization{"Bearer", tok.value, a.credential.Password}, tok, g}, tok.bad, nil
+		return grant{authorization{"Bearer", tok.value, a.credential.Password}, tok, g}, tok.bad, nil
 	case schemeBasic:
-		return pass{auth: a.basicAuth()}, nil, nil
+		return grant{auth: a.basicAuth()}, nil, nil
 	}
-	return pass{}, nil, nil
+	return grant{}, nil, nil
 }
 
 // choose returns the challenge that is taken up; the zero challenge if there is none. A token, if there is a choice:
@@ -99,9 +99,9 @@ func choose(all []challenge) challenge {
 	return c
 }
 
-// other reports whether the next challenge asks for something else than what was sent. Harbor asks for Basic once a
-// token is refused, which tells something new about its list of repositories alone.
-func (o *origin) other(step Step, sent, next challenge) bool {
+// isNewChallenge reports whether the next challenge asks for something other than what was sent. Harbor sends a Basic
+// challenge when it rejects a token; that is worth a request for its list of repositories only.
+func (o *origin) isNewChallenge(step Step, sent, next challenge) bool {
 	switch {
 	case next.scheme == "":
 		return false
@@ -115,10 +115,10 @@ func (o *origin) other(step Step, sent, next challenge) bool {
 
 // challengeOf returns how the registry wants to be logged in at for the scope: as it said when it was last asked for
 // it, or else to the ping.
-func (a *account) challengeOf(scope string, ping *pingAnswer) challenge {
+func (a *authorizer) challengeOf(scope string, ping *pingResult) challenge {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if c, ok := a.asked[scope]; ok {
+	if c, ok := a.challenges[scope]; ok {
 		return c
 	}
 	if ping.answer.status != http.StatusUnauthorized {
@@ -127,17 +127,17 @@ func (a *account) challengeOf(scope string, ping *pingAnswer) challenge {
 	return choose(ping.answer.challenges)
 }
 
-func (a *account) remember(scope string, c challenge) {
+func (a *authorizer) rememberChallenge(scope string, c challenge) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.asked == nil {
-		a.asked = make(map[string]challenge)
+	if a.challenges == nil {
+		a.challenges = make(map[string]challenge)
 	}
-	a.asked[scope] = c
+	a.challenges[scope] = c
 }
 
-// prove notes that the group's token is good for the scope.
-func (a *account) prove(g *group, scope string) {
+// markProven records that the registry accepted the group's token for the scope.
+func (a *authorizer) markProven(g *scopeGroup, scope string) {
 	if g == nil || len(g.scopes) == 1 {
 		return
 	}
@@ -149,8 +149,8 @@ func (a *account) prove(g *group, scope string) {
 	g.proven[scope] = true
 }
 
-// doubts reports whether an answer may be due to a token that was asked for many scopes and is good for some.
-func (a *account) doubts(g *group, scope string, ans *answer) bool {
+// mayLackScope reports whether the response may be due to a token that was requested for many scopes and covers some.
+func (a *authorizer) mayLackScope(g *scopeGroup, scope string, ans *response) bool {
 	if g == nil || len(g.scopes) == 1 {
 		return false
 	}
@@ -163,8 +163,8 @@ func (a *account) doubts(g *group, scope string, ans *answer) bool {
 	return false
 }
 
-// separate gives the scope a token of its own.
-func (a *account) separate(g *group, scope string) {
+// isolate gives the scope a token of its own.
+func (a *authorizer) isolate(g *scopeGroup, scope string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.groups[scope] == g {
@@ -172,9 +172,9 @@ func (a *account) separate(g *group, scope string) {
 	}
 }
 
-// stale reports whether the token was good once and is refused now, so that a new one may do. A younger token than
-// every registry must let live is refused for what it is.
-func stale(t *token, ans *answer) bool {
+// tokenExpired reports whether the token was good once and is refused now, so that a new one may do. A younger token
+// than every registry must let live is refused for what it is.
+func tokenExpired(t *token, ans *response) bool {
 	switch {
 	case t == nil:
 		return false

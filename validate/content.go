@@ -20,16 +20,16 @@ import (
 // Limits for what an image may make a check ask for. The largest honest ones have some dozens of platforms, and 127
 // layers, which is the most that a container runtime can stack.
 const (
-	maxConfig    = 4 << 20
-	maxManifests = 256
-	maxParts     = 512
-	deepAtOnce   = 8
+	maxConfig       = 4 << 20
+	maxManifests    = 256
+	maxBlobs        = 512
+	blobConcurrency = 8
 )
 
-// lookInto looks at what a manifest names: the platforms, and with [Checker.Deep] the config and the layers.
-func (k *check) lookInto(ctx context.Context, f *facts, body []byte) *registry.Error {
+// inspect checks the content that a manifest names: the platforms, and with [Checker.Deep] the config and the layers.
+func (k *check) inspect(ctx context.Context, f *imageInfo, body []byte) *registry.Error {
 	if types.MediaType(f.mediaType).IsIndex() {
-		return k.lookIntoIndex(ctx, f, body)
+		return k.inspectIndex(ctx, f, body)
 	}
 	m, err := parseManifest(body)
 	if err != nil {
@@ -37,20 +37,20 @@ func (k *check) lookInto(ctx context.Context, f *facts, body []byte) *registry.E
 	}
 	f.size = sizeOf(m)
 	if len(k.a.o.s.c.Platforms) > 0 {
-		if err := k.lookIntoConfig(ctx, f, m); err != nil {
+		if err := k.inspectConfig(ctx, f, m); err != nil {
 			return err
 		}
 	}
 	if k.a.o.s.c.Deep {
-		return k.readable(ctx, m)
+		return k.checkBlobs(ctx, m)
 	}
 	return nil
 }
 
-func (k *check) lookIntoIndex(ctx context.Context, f *facts, body []byte) *registry.Error {
+func (k *check) inspectIndex(ctx context.Context, f *imageInfo, body []byte) *registry.Error {
 	index, err := v1.ParseIndexManifest(bytes.NewReader(body))
 	if err != nil || len(index.Manifests) > maxManifests {
-		return wrong(registry.ErrUnavailable, "the index that was sent cannot be read")
+		return errorf(registry.ErrUnavailable, "the index that was sent cannot be read")
 	}
 	var images []v1.Descriptor
 	for _, d := range index.Manifests {
@@ -73,27 +73,27 @@ func (k *check) lookIntoIndex(ctx context.Context, f *facts, body []byte) *regis
 			}
 		}
 		if missing != nil {
-			return lacks(missing, f.platforms)
+			return platformNotFound(missing, f.platforms)
 		}
 	}
 	if !k.a.o.s.c.Deep {
 		return nil
 	}
 	for _, d := range wanted {
-		m, err := k.member(ctx, d)
+		m, err := k.memberManifest(ctx, d)
 		if err != nil {
 			return err
 		}
 		f.size = max(f.size, sizeOf(m))
-		if err := k.readable(ctx, m); err != nil {
+		if err := k.checkBlobs(ctx, m); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// member reads a manifest that an index names.
-func (k *check) member(ctx context.Context, d v1.Descriptor) (*v1.Manifest, *registry.Error) {
+// memberManifest reads a manifest that an index names.
+func (k *check) memberManifest(ctx context.Context, d v1.Descriptor) (*v1.Manifest, *registry.Error) {
 	f, body, err := k.get(ctx, d.Digest.String())
 	switch {
 	case err != nil && err.Is(registry.ErrNotFound):
@@ -104,7 +104,7 @@ func (k *check) member(ctx context.Context, d v1.Descriptor) (*v1.Manifest, *reg
 	case err != nil:
 		return nil, err
 	case !types.MediaType(f.mediaType).IsImage():
-		return nil, wrong(registry.ErrUnavailable, "the index names a manifest that is not an image")
+		return nil, errorf(registry.ErrUnavailable, "the index names a manifest that is not an image")
 	}
 	m, failed := parseManifest(body)
 	if failed != nil {
@@ -113,8 +113,8 @@ func (k *check) member(ctx context.Context, d v1.Descriptor) (*v1.Manifest, *reg
 	return m, nil
 }
 
-// lookIntoConfig learns the platform of an image that is not in an index.
-func (k *check) lookIntoConfig(ctx context.Context, f *facts, m *v1.Manifest) *registry.Error {
+// inspectConfig reads the platform of an image that is not in an index from its config.
+func (k *check) inspectConfig(ctx context.Context, f *imageInfo, m *v1.Manifest) *registry.Error {
 	want := k.a.o.s.c.Platforms
 	if !m.Config.MediaType.IsConfig() {
 		return &registry.Error{
@@ -123,13 +123,13 @@ func (k *check) lookIntoConfig(ctx context.Context, f *facts, m *v1.Manifest) *r
 			Err:  fmt.Errorf("what is stored there has a config of the type %s", cleanLine(string(m.Config.MediaType), 100)),
 		}
 	}
-	q := query{step: StepConfig, method: http.MethodGet, path: k.blobPath(m.Config.Digest), limit: maxConfig}
+	q := apiRequest{step: StepConfig, method: http.MethodGet, path: k.blobPath(m.Config.Digest), limit: maxConfig}
 	a, err := k.open(ctx, q)
 	if err != nil {
 		return err
 	}
 	if !a.ok() {
-		return k.judge(ctx, a)
+		return k.classify(ctx, a)
 	}
 	var config struct {
 		OS           string `json:"os"`
@@ -137,7 +137,7 @@ func (k *check) lookIntoConfig(ctx context.Context, f *facts, m *v1.Manifest) *r
 		Variant      string `json:"variant"`
 	}
 	if digestOf(m.Config.Digest.Algorithm, a.body) != m.Config.Digest.String() || json.Unmarshal(a.body, &config) != nil {
-		return k.nonsense(a, registry.ErrUnavailable, "the config that was sent is not the one that the manifest names")
+		return k.invalidResponse(a, registry.ErrUnavailable, "the config that was sent is not the one that the manifest names")
 	}
 	p := platformOf(config.OS, config.Architecture, config.Variant)
 	f.platforms = []Platform{p}
@@ -148,17 +148,17 @@ func (k *check) lookIntoConfig(ctx context.Context, f *facts, m *v1.Manifest) *r
 		}
 	}
 	if missing != nil {
-		return lacks(missing, f.platforms)
+		return platformNotFound(missing, f.platforms)
 	}
 	return nil
 }
 
-func lacks(missing []string, have []Platform) *registry.Error {
+func platformNotFound(missing []string, have []Platform) *registry.Error {
 	var names []string
 	for _, p := range have[:min(len(have), 16)] {
 		names = append(names, p.String())
 	}
-	return wrong(registry.ErrPlatformNotFound, "the image is not for %s; it is for %s",
+	return errorf(registry.ErrPlatformNotFound, "the image is not for %s; it is for %s",
 		strings.Join(missing, ", "), strings.Join(names, ", "))
 }
 
@@ -167,9 +167,9 @@ func platformOf(os, architecture, variant string) Platform {
 	return Platform{cleanLine(os, 32), cleanLine(architecture, 32), cleanLine(variant, 32)}
 }
 
-// readable checks that the config and the layers of an image can be read too. The verdict is that of the first that
+// checkBlobs checks that the config and the layers of an image can be read too. The verdict is that of the first that
 // cannot.
-func (k *check) readable(ctx context.Context, m *v1.Manifest) *registry.Error {
+func (k *check) checkBlobs(ctx context.Context, m *v1.Manifest) *registry.Error {
 	type part struct {
 		digest v1.Hash
 		step   Step
@@ -182,16 +182,16 @@ func (k *check) readable(ctx context.Context, m *v1.Manifest) *registry.Error {
 			parts = append(parts, part{d.Digest, StepLayer})
 		}
 	}
-	if len(parts) > maxParts {
-		return wrong(registry.ErrUnavailable, "the image has %d parts, more than any container runtime takes", len(parts))
+	if len(parts) > maxBlobs {
+		return errorf(registry.ErrUnavailable, "the image has %d parts, more than any container runtime takes", len(parts))
 	}
 	errs := make([]*registry.Error, len(parts))
-	slots := make(chan struct{}, deepAtOnce)
+	slots := make(chan struct{}, blobConcurrency)
 	var wg sync.WaitGroup
 	for i, p := range parts {
 		slots <- struct{}{}
 		wg.Go(func() {
-			errs[i] = k.part(ctx, p.digest, p.step)
+			errs[i] = k.checkBlob(ctx, p.digest, p.step)
 			<-slots
 		})
 	}
@@ -204,20 +204,20 @@ func (k *check) readable(ctx context.Context, m *v1.Manifest) *registry.Error {
 	return nil
 }
 
-// part checks that a blob can be read. A HEAD tells, or else the first byte: a URL that a storage service signed may be
-// good for GET only.
-func (k *check) part(ctx context.Context, digest v1.Hash, step Step) *registry.Error {
-	q := query{step: step, method: http.MethodHead, path: k.blobPath(digest)}
+// checkBlob checks that a blob can be read. A HEAD tells, or else the first byte: a URL that a storage service signed
+// may be good for GET only.
+func (k *check) checkBlob(ctx context.Context, digest v1.Hash, step Step) *registry.Error {
+	q := apiRequest{step: step, method: http.MethodHead, path: k.blobPath(digest)}
 	a, err := k.open(ctx, q)
 	if err == nil && !a.ok() && a.status != http.StatusTooManyRequests && a.step == step {
-		q.method, q.part = http.MethodGet, true
+		q.method, q.firstByte = http.MethodGet, true
 		a, err = k.open(ctx, q)
 	}
 	switch {
 	case err != nil:
 		return err
 	case !a.ok():
-		return k.judge(ctx, a)
+		return k.classify(ctx, a)
 	}
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 	"unicode"
 )
 
-// An answer is what a server said to one request, as far as verdicts look at it.
-type answer struct {
+// A response is a server's response to one request, reduced to what verdicts depend on.
+type response struct {
 	step       Step
 	method     string
 	status     int
@@ -31,15 +31,15 @@ type answer struct {
 	ex   Exchange
 }
 
-func (a *answer) ok() bool { return a != nil && 200 <= a.status && a.status < 300 }
+func (a *response) ok() bool { return a != nil && 200 <= a.status && a.status < 300 }
 
 // says reports whether one of the codes is in the error body.
-func (a *answer) says(codes ...string) bool {
+func (a *response) says(codes ...string) bool {
 	return slices.ContainsFunc(a.codes, func(c string) bool { return slices.Contains(codes, c) })
 }
 
 // bearerError is the error parameter of RFC 6750, which registries send as well: "invalid_token", "insufficient_scope".
-func (a *answer) bearerError() string {
+func (a *response) bearerError() string {
 	for _, c := range a.challenges {
 		if e := c.params["error"]; e != "" {
 			return strings.ToLower(e)
@@ -48,7 +48,7 @@ func (a *answer) bearerError() string {
 	return ""
 }
 
-func (a *answer) mediaType() string { return mediaType(a.header.Get("Content-Type")) }
+func (a *response) mediaType() string { return mediaType(a.header.Get("Content-Type")) }
 
 func mediaType(contentType string) string {
 	t, _, err := mime.ParseMediaType(contentType)
@@ -72,7 +72,7 @@ const (
 // readErrorBody takes what an error body says. Registries send {"errors": [...]} (OCI distribution specification,
 // "Error Codes"); a bare error object (Zot); {"details": "..."} (Docker Hub's token server); text; and web pages. It
 // never fails: what cannot be read says nothing.
-func (a *answer) readErrorBody(body []byte) {
+func (a *response) readErrorBody(body []byte) {
 	var messages []string
 	var parsed struct {
 		Errors  []errorObject `json:"errors"`

@@ -17,24 +17,24 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// An account is one credential at one origin, with its tokens.
-type account struct {
+// An authorizer sends requests to one origin with one credential, and keeps its tokens.
+type authorizer struct {
 	o          *origin
 	credential credentials.Credential
 	basic      credentials.Secret // What follows "Basic" in the header.
 
-	loginCheck cell[*loginAnswer]
+	loginCheck singleFlight[*loginResult]
 
-	mu     sync.Mutex
-	groups map[string]*group    // By scope.
-	asked  map[string]challenge // By scope, where it is not that of the ping.
-	alone  bool                 // This registry wants one scope at a time.
-	silent *registry.Error      // The registry has asked to be left alone for long.
-	until  time.Time
+	mu           sync.Mutex
+	groups       map[string]*scopeGroup // By scope.
+	challenges   map[string]challenge   // By scope, where it is not that of the ping.
+	singleScope  bool                   // This registry wants one scope at a time.
+	rateLimit    *registry.Error        // The registry has asked to be left alone for long.
+	rateLimitEnd time.Time
 }
 
-// account returns the account of the credential.
-func (o *origin) account(c credentials.Credential) *account {
+// authorizer returns the authorizer of the credential.
+func (o *origin) authorizer(c credentials.Credential) *authorizer {
 	d := credentials.NewHasher("credential")
 	d.Bool(c.Anonymous)
 	d.Text(c.Username)
@@ -42,34 +42,34 @@ func (o *origin) account(c credentials.Credential) *account {
 	key := d.Sum()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if a := o.accounts[key]; a != nil {
+	if a := o.authorizers[key]; a != nil {
 		return a
 	}
-	a := &account{o: o, credential: c, loginCheck: newCell[*loginAnswer](), groups: make(map[string]*group)}
+	a := &authorizer{o: o, credential: c, loginCheck: newSingleFlight[*loginResult](), groups: make(map[string]*scopeGroup)}
 	if !c.Anonymous {
 		joined := c.Password.AppendTo([]byte(c.Username + ":"))
 		a.basic = credentials.NewSecret(base64.StdEncoding.EncodeToString(joined))
 	}
-	o.accounts[key] = a
+	o.authorizers[key] = a
 	return a
 }
 
-func (a *account) basicAuth() authorization {
+func (a *authorizer) basicAuth() authorization {
 	if a.credential.Anonymous {
 		return authorization{}
 	}
 	return authorization{"Basic", a.basic, a.credential.Password}
 }
 
-// A group is the repositories that share a token.
-type group struct {
+// A scopeGroup is a set of scopes that share a token.
+type scopeGroup struct {
 	scopes []string
-	token  cell[*token]
+	token  singleFlight[*token]
 	proven map[string]bool // The scopes that the registry has honoured; guarded by the account.
 }
 
-func newGroup(scopes ...string) *group {
-	return &group{scopes: scopes, token: newCell[*token]()}
+func newGroup(scopes ...string) *scopeGroup {
+	return &scopeGroup{scopes: scopes, token: newSingleFlight[*token]()}
 }
 
 // A token is what a token server answered to a request for scopes.
@@ -82,7 +82,7 @@ type token struct {
 	exchanges      []Exchange
 	warnings       []string
 	// bad is the answer in place of a token; failed is why there was none.
-	bad    *answer
+	bad    *response
 	failed *registry.Error
 }
 
@@ -110,11 +110,11 @@ func pullScope(repository string) string { return "repository:" + repository + "
 
 const catalogScope = "registry:catalog:*"
 
-// plan says which repositories will be asked for, each once, so that one token serves many.
-func (a *account) plan(repositories []string) {
+// planScopes groups the scopes of repositories that will be requested, so that one token serves many.
+func (a *authorizer) planScopes(repositories []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.alone {
+	if a.singleScope {
 		return
 	}
 	var scopes []string
@@ -143,7 +143,7 @@ func (a *account) plan(repositories []string) {
 }
 
 // groupOf returns the group whose token serves the scope.
-func (a *account) groupOf(scope string) *group {
+func (a *authorizer) groupOf(scope string) *scopeGroup {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	g := a.groups[scope]
@@ -156,7 +156,7 @@ func (a *account) groupOf(scope string) *group {
 
 // split breaks a group up. Into halves, when its token is too large; else into single scopes, because the registry
 // refuses or narrows it.
-func (a *account) split(g *group, halves bool) {
+func (a *authorizer) split(g *scopeGroup, halves bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := 1
@@ -174,10 +174,10 @@ func (a *account) split(g *group, halves bool) {
 }
 
 // splitAll breaks all groups up, once it is known that the registry heeds just one scope.
-func (a *account) splitAll() {
+func (a *authorizer) splitAll() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.alone = true
+	a.singleScope = true
 	for scope, g := range a.groups {
 		if len(g.scopes) > 1 {
 			a.groups[scope] = newGroup(scope)
@@ -186,7 +186,7 @@ func (a *account) splitAll() {
 }
 
 // renew drops the token of a group, unless somebody did so already.
-func (a *account) renew(g *group) {
+func (a *authorizer) renew(g *scopeGroup) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next := newGroup(g.scopes...)
@@ -199,9 +199,9 @@ func (a *account) renew(g *group) {
 
 // tokenFor returns a token for the scope, and the group that it is for. After refused, which may be nil, it is another
 // one.
-func (a *account) tokenFor(
+func (a *authorizer) tokenFor(
 	ctx context.Context, t *trace, c challenge, scope string, refused *token,
-) (*token, *group, *registry.Error) {
+) (*token, *scopeGroup, *registry.Error) {
 	// The number of rounds is bounded by the size of a group, but for challenges that keep changing.
 	for range 32 {
 		g := a.groupOf(scope)
@@ -226,7 +226,7 @@ func (a *account) tokenFor(
 		t.share(tok, tok.exchanges, tok.warnings)
 		return tok, g, tok.failed
 	}
-	return nil, nil, wrong(registry.ErrUnavailable, "the registry names another token server each time it is asked")
+	return nil, nil, errorf(registry.ErrUnavailable, "the registry names another token server each time it is asked")
 }
 
 // service is who the token is for. Artifact Registry leaves it out of the challenge of its ping, and means its own
@@ -239,14 +239,14 @@ func (o *origin) service(c challenge) string {
 }
 
 // fetch asks the token server.
-func (a *account) fetch(ctx context.Context, c challenge, scopes []string) *token {
+func (a *authorizer) fetch(ctx context.Context, c challenge, scopes []string) *token {
 	t := &trace{}
 	tok := &token{realm: c.params["realm"], service: a.o.service(c), good: time.Now().Add(failureLife)}
 	defer func() { tok.exchanges, tok.warnings = t.exchanges, t.warnings }()
 	realm, upgraded, err := a.o.checkRealm(tok.realm, !a.credential.Anonymous)
 	if err != nil {
 		if a.basicAuth().without(err.Error()) == "" {
-			err = insecure("the registry names a token server by the login that it was sent")
+			err = insecureRealm("the registry names a token server by the login that it was sent")
 		}
 		tok.failed = netError(ctx, err)
 		return tok
@@ -260,15 +260,15 @@ func (a *account) fetch(ctx context.Context, c challenge, scopes []string) *toke
 		step = StepLogin
 	}
 	tok.asked = time.Now()
-	ans, failed := a.o.ask(ctx, t, query{
+	ans, failed := a.o.do(ctx, t, apiRequest{
 		step: step, method: http.MethodGet, auth: a.basicAuth(), limit: maxTokenBody,
-		url: tokenURL(realm, tok.service, scopes), show: showToken(realm, tok.service, scopes),
+		url: tokenURL(realm, tok.service, scopes), displayURL: showToken(realm, tok.service, scopes),
 	})
 	if failed == nil && ans.status == http.StatusMethodNotAllowed && !a.credential.Anonymous {
 		// A token server that knows just the OAuth2 form.
-		ans, failed = a.o.ask(ctx, t, query{
-			step: step, method: http.MethodPost, auth: authorization{behind: a.credential.Password}, limit: maxTokenBody,
-			url: realm, show: showURL(realm), form: a.tokenForm(tok.service, scopes),
+		ans, failed = a.o.do(ctx, t, apiRequest{
+			step: step, method: http.MethodPost, auth: authorization{password: a.credential.Password}, limit: maxTokenBody,
+			url: realm, displayURL: showURL(realm), form: a.tokenForm(tok.service, scopes),
 		})
 	}
 	switch {
@@ -330,7 +330,7 @@ func showToken(realm *url.URL, service string, scopes []string) string {
 }
 
 // tokenForm is the OAuth2 form: https://distribution.github.io/distribution/spec/auth/oauth/.
-func (a *account) tokenForm(service string, scopes []string) url.Values {
+func (a *authorizer) tokenForm(service string, scopes []string) url.Values {
 	return url.Values{
 		"grant_type": {"password"},
 		"client_id":  {"regcred"},

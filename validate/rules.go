@@ -1,0 +1,221 @@
+package validate
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// A sender says whether the request was sent with a login.
+type sender int
+
+const (
+	anybody sender = iota
+	loggedIn
+	withoutLogin
+)
+
+// A followUp is one more request that a verdict needs.
+type followUp int
+
+const (
+	_ followUp = iota // Nothing.
+	// probeLogin: is the login good at all? If not, that is the verdict. Some registries hide a bad login behind the same
+	// answer as a missing right.
+	probeLogin
+	// probeTagList: is there such a repository? It tells a missing tag from a missing repository.
+	probeTagList
+)
+
+// A rule matches responses. An empty field matches every response.
+type rule struct {
+	vendors []vendor
+	steps   []Step
+	status  []int
+	codes   []string // One of the body's codes is one of these.
+	says    []string // The body's messages hold one of these, in lower case; an asterisk stands for anything.
+	bearer  string   // The challenge's error.
+	auth    string   // What was sent along: "Basic", "Bearer".
+	html    bool     // The body is a web page.
+	sender  sender
+
+	code     registry.Code
+	followUp followUp
+	hint     string // Empty means what hints has for the code.
+}
+
+var (
+	blobSteps    = []Step{StepConfig, StepLayer}
+	catalogSteps = []Step{StepRepositories}
+)
+
+func of(v ...vendor) []vendor { return v }
+
+// rules is how answers are read: the first that fits is the verdict. What differs between registries stands before what
+// is common to them.
+var rules = []rule{
+	// Whoever asks, and whatever for.
+	{status: []int{http.StatusTooManyRequests}, code: registry.ErrRateLimited},
+	{codes: []string{"TOOMANYREQUESTS", "TOO_MANY_REQUEST"}, code: registry.ErrRateLimited},
+	{status: []int{http.StatusProxyAuthRequired}, code: registry.ErrProxy},
+	{status: []int{http.StatusPreconditionFailed, http.StatusUnavailableForLegalReasons}, code: registry.ErrBlocked},
+	{vendors: of(acr), status: []int{403}, says: []string{"is not allowed access", "firewall"},
+		code: registry.ErrBlocked},
+	{vendors: of(artifactory), status: []int{403}, says: []string{"xray", "blocked", "rejected"},
+		code: registry.ErrBlocked, hint: "Xray or a curation policy blocks the image: ask the owner of the registry"},
+	{vendors: of(nexus), status: []int{403}, says: []string{"quarantin", "firewall"},
+		code: registry.ErrBlocked,
+		hint: "Repository Firewall holds the image in quarantine: ask the owner of the registry"},
+	{vendors: of(quay), status: []int{405}, codes: []string{"DENIED"},
+		code: registry.ErrBlocked, hint: "the namespace is disabled or read-only: ask the owner of the registry"},
+	{says: []string{"token has expired", "token is expired", "credentials have expired"}, sender: loggedIn,
+		code: registry.ErrExpired},
+	{says: []string{"used before issued", "not yet valid", "issued in the future"}, sender: loggedIn,
+		code: registry.ErrClockSkew},
+
+	// The first question, without a login.
+	{steps: []Step{StepPing}, status: []int{403},
+		code: registry.ErrBlocked, hint: "the registry, or a firewall before it, refuses this network: ask its owner"},
+	{steps: []Step{StepPing}, status: []int{500, 502, 503, 504}, code: registry.ErrUnavailable},
+	{steps: []Step{StepPing}, code: registry.ErrNotRegistry},
+
+	// Nexus hands out tokens that it takes only with a realm of their own, and serves nobody without a login by default.
+	{vendors: of(nexus), status: []int{401}, auth: "Bearer", sender: loggedIn,
+		code: registry.ErrUnauthorized,
+		hint: "Nexus does not take the token that it handed out itself: make its Docker Bearer Token Realm active"},
+	{vendors: of(nexus), status: []int{401}, sender: withoutLogin,
+		code: registry.ErrUnauthorized,
+		hint: "give its profile a login; to pull without one, Nexus wants anonymous access to be on, the repository " +
+			"to allow anonymous Docker pulls, and the Docker Bearer Token Realm to be active"},
+
+	// The token server. With these vendors a 401 there is about the login alone.
+	{vendors: of(dockerHub, quay, gitlab, google, artifactory, nexus, gitea, redHat), steps: []Step{StepToken},
+		status: []int{401}, sender: loggedIn, code: registry.ErrUnauthorized},
+	{vendors: of(gitlab), steps: []Step{StepToken, StepLogin}, status: []int{403}, sender: loggedIn,
+		code: registry.ErrDenied},
+	{vendors: of(gitlab), steps: []Step{StepToken, StepLogin}, status: []int{404}, says: []string{"not enabled"},
+		code: registry.ErrUnsupported, hint: "the container registry is switched off in this GitLab"},
+	{vendors: of(ecrPublic), steps: []Step{StepToken, StepLogin}, status: []int{400, 401, 403}, sender: loggedIn,
+		code: registry.ErrUnauthorized},
+	{vendors: of(google), steps: []Step{StepToken}, status: []int{403},
+		says: []string{"token exchange failed", "has not been used in project", "api is disabled"},
+		code: registry.ErrDenied, hint: "enable the Artifact Registry API in the project"},
+	{vendors: of(google), steps: []Step{StepToken}, status: []int{403, 404}, code: registry.ErrHidden},
+	{vendors: of(ghcr), steps: []Step{StepLogin}, status: []int{401, 403}, code: registry.ErrUnauthorized},
+	{steps: []Step{StepToken}, status: []int{401, 403}, sender: loggedIn, code: registry.ErrHidden, followUp: probeLogin},
+	{vendors: of(ghcr, gitlab), steps: []Step{StepToken}, status: []int{401, 403}, sender: withoutLogin,
+		code: registry.ErrHidden},
+	{steps: []Step{StepToken, StepLogin}, status: []int{401, 403, 406}, sender: withoutLogin,
+		code: registry.ErrUnauthorized, hint: hintLoginRequired},
+	{steps: []Step{StepLogin}, status: []int{401}, code: registry.ErrUnauthorized},
+	{steps: []Step{StepLogin}, status: []int{403}, code: registry.ErrDenied},
+	{steps: []Step{StepToken, StepLogin}, codes: []string{"INVALID_REQUEST", "NAME_INVALID"},
+		code: registry.ErrInvalid},
+	{steps: []Step{StepToken, StepLogin},
+		code: registry.ErrUnavailable,
+		hint: "the token server that the registry names does not serve tokens: check the registry's configuration"},
+
+	// The list of repositories, which the OCI distribution specification does not have.
+	{vendors: of(dockerHub, ghcr, ecrPublic, gitea), steps: catalogSteps, status: []int{400, 401, 403, 404},
+		code: registry.ErrUnsupported, hint: hintNoCatalog},
+	{vendors: of(gitlab, harbor), steps: catalogSteps, status: []int{401, 403},
+		code: registry.ErrDenied, followUp: probeLogin,
+		hint: "only administrators may list the repositories here; type the name in"},
+	{steps: catalogSteps, status: []int{401, 403}, sender: loggedIn,
+		code: registry.ErrDenied, followUp: probeLogin, hint: "this login may not list repositories; type the name in"},
+	{steps: catalogSteps, status: []int{404, 405}, code: registry.ErrUnsupported, hint: hintNoCatalog},
+	{steps: []Step{StepTags}, status: []int{404}, code: registry.ErrRepositoryNotFound},
+
+	// The config and the layers: who comes here may read the manifest.
+	{steps: blobSteps, status: []int{404}, code: registry.ErrContentNotFound},
+	{steps: blobSteps, status: []int{401, 403},
+		code: registry.ErrDenied,
+		hint: "this login may read the manifest, and not this part of the image: give it the right to pull layers too"},
+
+	// The manifest.
+	{says: []string{"or it may not exist"}, code: registry.ErrHidden},
+	{vendors: of(google), status: []int{401}, sender: loggedIn, code: registry.ErrUnauthorized},
+	{vendors: of(google), status: []int{403}, code: registry.ErrHidden},
+	{status: []int{403}, html: true,
+		code: registry.ErrBlocked, hint: "a firewall or proxy before the registry answers in its place: ask its owner"},
+	{vendors: of(ghcr), status: []int{403}, code: registry.ErrHidden},
+	{vendors: of(ecrPublic), status: []int{400}, codes: []string{"DENIED"}, code: registry.ErrUnauthorized},
+	{vendors: of(harbor), status: []int{401}, says: []string{"project *not found"},
+		code: registry.ErrRepositoryNotFound, followUp: probeLogin,
+		hint: "check the first part of the name: Harbor has no such project"},
+	{vendors: of(harbor), status: []int{401}, says: []string{"unauthorized to access repository"}, sender: loggedIn,
+		code: registry.ErrDenied, followUp: probeLogin},
+	{vendors: of(harbor), status: []int{401}, says: []string{"unauthorized to access repository"}, sender: withoutLogin,
+		code: registry.ErrUnauthorized, hint: hintLoginRequired},
+	{vendors: of(dockerHub, quay, gitlab), status: []int{401}, code: registry.ErrHidden},
+	{vendors: of(ecr), status: []int{401}, sender: loggedIn, code: registry.ErrUnauthorized},
+	{status: []int{401}, bearer: "insufficient_scope", sender: loggedIn, code: registry.ErrHidden, followUp: probeLogin},
+	{status: []int{401}, bearer: "invalid_token", sender: loggedIn,
+		code: registry.ErrUnauthorized,
+		hint: "the registry refuses the tokens of its own token server: their clocks or keys differ"},
+	{status: []int{401}, sender: loggedIn, code: registry.ErrHidden, followUp: probeLogin},
+	{status: []int{401}, bearer: "insufficient_scope", code: registry.ErrHidden},
+	{status: []int{401}, auth: "Bearer", sender: withoutLogin, code: registry.ErrHidden},
+	{status: []int{401}, sender: withoutLogin, code: registry.ErrUnauthorized, hint: hintLoginRequired},
+	{status: []int{403}, sender: withoutLogin, code: registry.ErrDenied, hint: hintLoginRequired},
+	{status: []int{403}, code: registry.ErrDenied},
+	{codes: []string{"NAME_UNKNOWN"}, status: []int{404}, code: registry.ErrRepositoryNotFound},
+	{codes: []string{"TAG_EXPIRED"},
+		code: registry.ErrImageNotFound, hint: "the tag existed and has expired, or was deleted"},
+	{vendors: of(ecr, ecrPublic, zot), codes: []string{"MANIFEST_UNKNOWN"}, status: []int{404},
+		code: registry.ErrImageNotFound},
+	{status: []int{404, 410}, code: registry.ErrNotFound, followUp: probeTagList},
+	{codes: []string{"NAME_INVALID", "TAG_INVALID", "DIGEST_INVALID", "MANIFEST_INVALID"}, code: registry.ErrInvalid},
+	{status: []int{405}, code: registry.ErrUnsupported},
+	{code: registry.ErrUnavailable},
+}
+
+const (
+	hintLoginRequired = "the registry wants a login: give its profile one"
+	hintNoCatalog     = "this registry does not list its repositories: type the name in"
+)
+
+// matchRule returns the first rule that matches the response.
+func matchRule(v vendor, a *response, of sender) rule {
+	bearer := a.bearerError()
+	for _, r := range rules {
+		if matchesAny(r.vendors, v) && matchesAny(r.steps, a.step) && matchesAny(r.status, a.status) &&
+			(r.codes == nil || a.says(r.codes...)) &&
+			(r.says == nil || slices.ContainsFunc(r.says, func(s string) bool { return containsInOrder(a.text, s) })) &&
+			(r.auth == "" || r.auth == a.ex.Auth) &&
+			(r.bearer == "" || r.bearer == bearer) && (!r.html || a.html) && (r.sender == anybody || r.sender == of) {
+			return r
+		}
+	}
+	return rule{code: registry.ErrUnavailable}
+}
+
+// containsInOrder reports whether the text has the parts of the pattern in their order.
+func containsInOrder(text, pattern string) bool {
+	for part := range strings.SplitSeq(pattern, "*") {
+		_, rest, found := strings.Cut(text, part)
+		if !found {
+			return false
+		}
+		text = rest
+	}
+	return true
+}
+
+func matchesAny[T comparable](list []T, v T) bool { return list == nil || slices.Contains(list, v) }
+
+// skew is how far this machine's clock is from the answer's; zero where it is close, or the answer has no date.
+func (a *response) skew(now time.Time) time.Duration {
+	const close = 2 * time.Minute
+	date, err := http.ParseTime(a.header.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	if d := now.Sub(date).Round(time.Second); d > close || d < -close {
+		return d
+	}
+	return 0
+}
