@@ -2,6 +2,7 @@ package systemregistry
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 
@@ -15,6 +16,10 @@ type answer struct {
 	// refusal stands in for an answer of distribution that says that something failed. It is not read once the header
 	// is out.
 	refusal error
+	// body is the request's. Nil means that it has none.
+	body    *body
+	control *http.ResponseController
+	pace    pace
 
 	status   int
 	sent     int64
@@ -31,6 +36,7 @@ func (a *answer) WriteHeader(status int) {
 	if a.note.Err != nil && a.refusal == nil {
 		a.refusal = errcode.ErrorCodeUnavailable.WithMessage("accounts cannot be read")
 	}
+	a.leave()
 	if status >= 400 && a.refusal != nil {
 		a.replaced = true
 		a.status = a.serve(a.refusal)
@@ -38,6 +44,14 @@ func (a *answer) WriteHeader(status int) {
 	}
 	a.status = status
 	a.ResponseWriter.WriteHeader(status)
+}
+
+// leave closes the connection after this answer if the client may be sending a body that nobody read: the server would
+// read it, at the client's pace, to find the next request behind it.
+func (a *answer) leave() {
+	if a.body.unread() {
+		a.Header().Set("Connection", "close")
+	}
 }
 
 // serve writes the refusal past this answer, and returns its status.
@@ -64,7 +78,11 @@ func (a *answer) Write(p []byte) (int, error) {
 	if a.replaced {
 		return len(p), nil
 	}
+	began := time.Now()
+	// A test recorder has no deadlines.
+	_ = a.control.SetWriteDeadline(began.Add(a.pace.next()))
 	n, err := a.ResponseWriter.Write(p)
+	a.pace.add(n, time.Since(began))
 	a.sent += int64(n)
 	return n, err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/distribution/distribution/v3/registry/auth"
 	"github.com/gorilla/mux"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/regcred/regcred/systemregistry/images"
 	"github.com/regcred/regcred/systemregistry/internal/lease"
@@ -31,9 +32,29 @@ const (
 type guard struct {
 	registry *Registry
 	routes   *mux.Router // Distribution's own, so that both read a path alike.
+	// memory bounds the large manifests that are in it at once.
+	memory *semaphore.Weighted
+}
+
+const (
+	// smallManifest is the size up to which a manifest is read without waiting for others. That of an image with 127
+	// layers has some 20 KiB.
+	smallManifest = 64 << 10
+	// manifestMemory is how much larger manifests may take together.
+	manifestMemory = 8 * maxManifest
+)
+
+func newGuard(r *Registry) *guard {
+	return &guard{registry: r, routes: v2.RouterWithPrefix(""), memory: semaphore.NewWeighted(manifestMemory)}
 }
 
 func (g *guard) serve(a *answer, r *http.Request) {
+	// Distribution looks for parameters in the form of the request before it asks who is there. Were this not set, it
+	// would read the body to find one: any length of it, into memory and the folder for temporary files.
+	r.Form = r.URL.Query()
+	// Distribution logs these. Queries hold the state of uploads, which lets others go on with them, and tokens.
+	r.RequestURI = r.URL.EscapedPath()
+	r.Header.Del("Referer")
 	var match mux.RouteMatch
 	if r.Method == http.MethodGet || r.Method == http.MethodHead || !g.routes.Match(r, &match) || match.Route == nil {
 		g.registry.app.ServeHTTP(a, r)
@@ -70,12 +91,12 @@ func (g *guard) put(a *answer, r *http.Request, name, reference string) {
 		return
 	}
 	// All of it is read before anything is held, so that a slow client holds nothing.
-	body, err := io.ReadAll(http.MaxBytesReader(a.ResponseWriter, r.Body, maxManifest))
+	body, release, err := g.manifest(r)
 	if err != nil {
-		refuse(a, errcode.ErrorCodeManifestInvalid.WithMessage("the manifest cannot be read, or is larger than 4 MiB"))
+		refuse(a, err)
 		return
 	}
-	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	defer release()
 	ctx, done, err := g.alone(r.Context(), name, reference)
 	if err != nil {
 		refuse(a, refusal(err))
@@ -86,6 +107,30 @@ func (g *guard) put(a *answer, r *http.Request, name, reference string) {
 	g.change(a, r, EventPush, name, reference, func(ctx context.Context) error {
 		return g.registry.catalog.MayPut(ctx, name, reference, string(digest.FromBytes(body)))
 	})
+}
+
+// manifest reads the manifest in the body of the request. Memory is set aside for it until release is called.
+func (g *guard) manifest(r *http.Request) (body []byte, release func(), err error) {
+	size := r.ContentLength
+	if size < 0 {
+		size = maxManifest
+	}
+	release = func() {}
+	if size > smallManifest && size <= maxManifest {
+		ctx, cancel := context.WithTimeout(r.Context(), waitToPut)
+		defer cancel()
+		if g.memory.Acquire(ctx, size) != nil {
+			return nil, nil, errcode.ErrorCodeUnavailable.WithMessage("too many large manifests are pushed: try again in a minute")
+		}
+		release = func() { g.memory.Release(size) }
+	}
+	unseal(r, maxManifest, stalled)
+	if body, err = io.ReadAll(r.Body); err != nil {
+		release()
+		return nil, nil, errcode.ErrorCodeManifestInvalid.WithMessage("the manifest cannot be read, or is larger than 4 MiB")
+	}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return body, release, nil
 }
 
 // alone keeps other replicas from a tag that may not change: between the look whether it is there and the write, theirs
@@ -135,17 +180,24 @@ func subject(name, reference string) string {
 	return name + ":" + reference
 }
 
+// upload lets the body of an upload through. A POST begins one, and has no body that distribution would take.
 func (g *guard) upload(a *answer, r *http.Request, name string) {
-	if r.Method == http.MethodDelete || !g.registry.catalog.Limited(name) || !g.may(r, name, "pull", "push") {
+	if r.Method != http.MethodPatch && r.Method != http.MethodPut || !g.may(r, name, "pull", "push") {
 		g.registry.app.ServeHTTP(a, r)
 		return
 	}
-	body, err := g.registry.catalog.Upload(name, r.ContentLength, r.Body)
-	if err != nil {
-		refuse(a, refusal(err))
-		return
+	unseal(r, -1, 0)
+	// Distribution takes no other type, and many clients send what their HTTP library sends.
+	r.Header.Set("Content-Type", "application/octet-stream")
+	if g.registry.catalog.Limited(name) {
+		body, err := g.registry.catalog.Upload(name, r.ContentLength, r.Body)
+		if err != nil {
+			refuse(a, refusal(err))
+			return
+		}
+		r.Body = body
 	}
-	r.Body = &watchedBody{body, a}
+	r.Body = &watchedBody{r.Body, a}
 	g.registry.app.ServeHTTP(a, r)
 }
 
@@ -157,8 +209,11 @@ type watchedBody struct {
 
 func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, images.ErrFull) {
+	switch {
+	case errors.Is(err, images.ErrFull):
 		b.answer.refusal = refusal(err)
+	case err != nil && !errors.Is(err, io.EOF):
+		b.answer.refusal = errcode.ErrorCodeSizeInvalid.WithMessage("the body ended early, or was sent too slowly")
 	}
 	return n, err
 }

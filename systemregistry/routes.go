@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	v2 "github.com/distribution/distribution/v3/registry/api/v2"
-
 	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/systemregistry/accounts"
 	"github.com/regcred/regcred/systemregistry/internal/api"
@@ -16,15 +14,22 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/gate"
 )
 
-const consolePath = "/console/"
+const (
+	consolePath = "/console/"
+	// maxForm is the largest form, or JSON body, of a request that is not about images.
+	maxForm = 64 << 10
+)
 
 // routes returns the handler of everything.
 func (r *Registry) routes() http.Handler {
-	registry := &guard{registry: r, routes: v2.RouterWithPrefix("")}
+	registry := newGuard(r)
 	rest := http.NewServeMux()
 	rest.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	rest.HandleFunc("GET /readyz", r.serveReady)
-	rest.HandleFunc(gate.TokenPath, r.gate.ServeToken)
+	rest.HandleFunc(gate.TokenPath, func(w http.ResponseWriter, req *http.Request) {
+		unseal(req, maxForm, smallBody) // The login is in it.
+		r.gate.ServeToken(w, req)
+	})
 	rest.Handle("/api/v1/", r.api().Handler())
 	rest.Handle("GET "+consolePath, console.Handler(consolePath))
 	rest.Handle("GET /{$}", http.RedirectHandler(consolePath, http.StatusSeeOther))
@@ -52,6 +57,7 @@ func (r *Registry) api() *api.API {
 			return host
 		},
 		Address:  r.client,
+		OpenBody: func(req *http.Request) { unseal(req, maxForm, smallBody) },
 		Known:    func(req *http.Request, account string) { gate.NoteOf(req.Context()).Account = account },
 		LoggedIn: r.loggedIn,
 		Changed: func(req *http.Request, c api.Change) {
@@ -78,11 +84,18 @@ func operationOf(pattern string) string {
 func (r *Registry) watch(serve func(*answer, *http.Request) string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		began := time.Now()
-		a := &answer{ResponseWriter: w}
+		a := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		operation := serve(a, req.WithContext(gate.WithNote(req.Context(), &a.note)))
+		inner := req.WithContext(gate.WithNote(req.Context(), &a.note))
+		a.body = seal(w, inner)
+		operation := serve(a, inner)
 		if a.status == 0 {
+			a.leave()
 			a.status = http.StatusOK
+		}
+		if a.body.unread() {
+			// The server would read some of it still, to find out whether it ends.
+			_ = a.control.SetReadDeadline(began)
 		}
 		done := Request{
 			Time: began, Duration: time.Since(began), Method: req.Method, Path: req.URL.Path,

@@ -25,7 +25,7 @@ const (
 )
 
 // run serves until ctx ends. There is no time limit on a whole request: a large layer over a slow line takes its time.
-// [progress] limits how long nothing may move.
+// [pace] limits how slowly it may move.
 func (r *Registry) run(ctx context.Context) error {
 	listener, err := r.listen(ctx)
 	if err != nil {
@@ -33,13 +33,7 @@ func (r *Registry) run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	server := &http.Server{
-		Handler:           progress(r),
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          log.New(errorWriter(r.config.failed), "", 0),
-	}
+	server := r.httpServer()
 	served, maintained := make(chan error, 1), make(chan struct{})
 	go func() { served <- server.Serve(listener) }()
 	go func() { defer close(maintained); r.Maintain(ctx) }()
@@ -57,6 +51,16 @@ func (r *Registry) run(ctx context.Context) error {
 	cancel()
 	<-maintained
 	return err
+}
+
+func (r *Registry) httpServer() *http.Server {
+	return &http.Server{
+		Handler:           r,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          log.New(errorWriter(r.config.failed), "", 0),
+	}
 }
 
 func shutdown(ctx context.Context, server *http.Server, grace time.Duration) error {

@@ -96,7 +96,7 @@ func (a *API) createAccount(r *http.Request, who login.Identity) (any, error) {
 		return nil, err
 	}
 	var body newAccount
-	if err := decode(r, &body); err != nil {
+	if err := a.decode(r, &body); err != nil {
 		return nil, err
 	}
 	if who.Account.Tenant != "" && body.Tenant == "" {
@@ -160,7 +160,7 @@ func (a *API) changeAccount(r *http.Request, who login.Identity) (any, error) {
 		return nil, err
 	}
 	var body changes
-	if err := decode(r, &body); err != nil {
+	if err := a.decode(r, &body); err != nil {
 		return nil, err
 	}
 	after := got
@@ -197,22 +197,26 @@ func (a *API) deleteAccount(r *http.Request, who login.Identity) (any, error) {
 
 // newSecret gives a robot a new secret, or a person a new password. People change their own with the one they have.
 func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
+	var got accounts.Account
+	var err error
+	own := r.URL.Query().Get("name")
+	if own = r.URL.Query().Get("name"); !who.Anonymous() && !who.Limited() && own == who.Account.Name {
+		got = who.Account
+	} else if got, err = a.managed(r, who); err != nil {
+		return nil, err
+	}
 	var body struct {
 		Current  credentials.Secret `json:"current"`
 		Password credentials.Secret `json:"password"`
 	}
-	if err := decode(r, &body); err != nil {
+	if err := a.decode(r, &body); err != nil {
 		return nil, err
 	}
-	got, err := a.managed(r, who)
-	if own := r.URL.Query().Get("name"); !who.Anonymous() && !who.Limited() && own == who.Account.Name {
+	if own == who.Account.Name && !got.Robot() {
 		// Asked for the password again: a session that was left open must not be enough.
-		if got, err = who.Account, nil; !got.Robot() {
-			_, err = a.Authenticator.Login(r.Context(), a.Address(r), own, body.Current)
+		if _, err = a.Authenticator.Login(r.Context(), a.Address(r), own, body.Current); err != nil {
+			return nil, err
 		}
-	}
-	if err != nil {
-		return nil, err
 	}
 	var secret credentials.Secret
 	if got.Robot() {

@@ -40,6 +40,8 @@ type API struct {
 	Host func(*http.Request) string
 	// Address returns where a client is.
 	Address func(*http.Request) string
+	// OpenBody lets the body of a request be read; the server limits how much, and for how long.
+	OpenBody func(*http.Request)
 	// Known is told whose request it is.
 	Known func(r *http.Request, account string)
 	// LoggedIn is told of each password that was checked, Changed of each change.
@@ -173,16 +175,17 @@ func (a *API) who(r *http.Request) (login.Identity, error) {
 	return a.session(r)
 }
 
-const maxBody = 64 << 10
-
-// decode reads the body of a request. The type of its content is one that no form of a web page can have.
-func decode(r *http.Request, into any) error {
+// decode reads the body of a request. Call it once the sender is identified and may do what the request is for. The type
+// of its content is one that no form of a web page can have.
+func (a *API) decode(r *http.Request, into any) error {
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
 		return invalid("the body is not application/json")
 	}
-	decoder := json.NewDecoder(io.LimitReader(r.Body, maxBody))
+	a.OpenBody(r)
+	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil { // Which could quote a password.
+	err := decoder.Decode(into)
+	if _, more := decoder.Token(); err != nil || !errors.Is(more, io.EOF) { // The error could quote a password.
 		return invalid("the body is not the JSON that is expected here")
 	}
 	return nil

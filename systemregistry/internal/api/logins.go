@@ -40,7 +40,7 @@ func (a *API) newLogin(r *http.Request, who login.Identity) (any, error) {
 		return nil, errForbidden
 	}
 	var body loginRequest
-	if err := decode(r, &body); err != nil {
+	if err := a.decode(r, &body); err != nil {
 		return nil, err
 	}
 	life := time.Duration(body.Seconds) * time.Second

@@ -24,7 +24,7 @@ func (a *API) openSession(w http.ResponseWriter, r *http.Request) {
 		Username string             `json:"username"`
 		Password credentials.Secret `json:"password"`
 	}
-	if err := decode(r, &body); err != nil {
+	if err := a.decode(r, &body); err != nil {
 		a.refuse(w, err)
 		return
 	}

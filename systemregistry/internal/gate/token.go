@@ -19,7 +19,6 @@ import (
 )
 
 const (
-	maxForm = 64 << 10
 	// Clients ask for two or three repositories at once, when a layer is mounted from another one.
 	maxScopes = 50
 )
@@ -41,7 +40,6 @@ func (g *Gate) ServeToken(w http.ResponseWriter, r *http.Request) {
 		}
 		scopes = strings.Fields(strings.Join(r.URL.Query()["scope"], " "))
 	case http.MethodPost:
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if err := r.ParseForm(); err != nil {
 			fail(w, errcode.ErrorCodeUnsupported, "the form cannot be read")
 			return

@@ -1,0 +1,6 @@
+package systemregistry
+
+import "net/http"
+
+// HTTPServer returns the server that Run serves with.
+func (r *Registry) HTTPServer() *http.Server { return r.httpServer() }
