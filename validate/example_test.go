@@ -48,8 +48,10 @@ func ExampleChecker_Login() {
 	_, err = checker.Login(ctx, endpoint, robot("wrong"))
 	fmt.Println(errors.Is(err, registry.ErrUnauthorized))
 	fmt.Println(registry.HintOf(err))
-	// Output: <nil> true check the robot's full name, with its prefix robot$, and its secret; robots expire; a user who
-	// logs in by OIDC has a CLI secret
+	// Output:
+	// <nil>
+	// true
+	// check the robot's full name, with its prefix robot$, and its secret; robots expire; a user who logs in by OIDC has a CLI secret
 }
 
 func ExampleChecker_Image() {

@@ -32,9 +32,8 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// A server that nobody here wrote: docker-registry of Debian (CNCF distribution 2.8), with passwords of its own and
-// with a token server. Both have the same accounts: ann may do everything; of bob, only a token server knows that he
-// may not.
+// A server that nobody here wrote: docker-registry of Debian (CNCF distribution 2.8), with passwords of its own and with
+// a token server. Both have the same accounts: ann may do everything; of bob, only a token server knows that he may not.
 func TestDockerRegistry(t *testing.T) {
 	issuer := newTokenServer(t)
 	for name, tc := range map[string]struct {
