@@ -52,17 +52,10 @@ func (p *Pipeline) read(r Request) ([]registry.Image, error) {
 // refused gives an input that cannot be right its code. That of a kind without provider it has only if there is nothing
 // else to mend, for that is the program's part.
 func refused(op string, err error) error {
-	invalid, ok := errors.AsType[*field.Errors](err)
-	if !ok {
+	if _, ok := errors.AsType[*field.Errors](err); !ok {
 		return err
 	}
-	code := registry.ErrNoProfile
-	for _, f := range invalid.Fields {
-		if !errors.Is(f, registry.ErrNoProfile) {
-			code = registry.ErrInvalid
-		}
-	}
-	return &registry.Error{Op: op, Code: code, Err: err}
+	return &registry.Error{Op: op, Code: registry.CodeOf(err), Hint: registry.HintOf(err), Err: err}
 }
 
 // accounts gets the credentials of all profiles, side by side.
@@ -92,15 +85,23 @@ func (p *Pipeline) account(profile registry.Profile) *account {
 // credential asks the cache. Its error is a [registry.Error].
 func (p *Pipeline) credential(ctx context.Context, a *account) (credentials.Credential, error) {
 	c, err := p.Cache.Credential(ctx, a.key, a.source)
-	if err == nil || registry.CodeOf(err) != registry.ErrUnknown {
+	if err == nil {
+		return c, nil
+	}
+	if _, ok := errors.AsType[*registry.Error](err); ok {
 		return c, err
 	}
-	e := &registry.Error{Op: "get credential", Ref: fmt.Sprintf("for profile %q", a.profile.Name), Code: registry.ErrUnknown, Err: err}
+	e := &registry.Error{
+		Op: "get credential", Ref: fmt.Sprintf("for profile %q", a.profile.Name), Code: registry.CodeOf(err), Hint: registry.HintOf(err), Err: err,
+	}
 	switch {
+	case e.Code != registry.ErrUnknown:
 	case ctx.Err() != nil:
 		e.Code = registry.ErrCanceled
-	case errors.Is(err, credentials.ErrRefused):
-		e.Code = registry.ErrUnauthorized
+	case errors.Is(err, context.DeadlineExceeded): // The cache's Timeout.
+		e.Code = registry.ErrTimeout
+	default: // The source's goroutine ended by runtime.Goexit.
+		e.Code = registry.ErrProvider
 	}
 	if wait, ok := errors.AsType[*credentials.BackoffError](err); ok {
 		e.Wait = wait.RetryAfter()

@@ -27,16 +27,16 @@ type Credential struct {
 	ExpiresAt time.Time
 }
 
-// What [Credential.Validate] reports.
+// What [Credential.Validate] reports. Package registry gives each of them a code.
 var (
-	ErrEmpty            = errors.New("credential is empty")
-	ErrExpired          = errors.New("credential is expired")
-	ErrImplausibleDates = errors.New("credential has impossible dates")
+	ErrEmpty             = errors.New("credential is empty")
+	ErrCredentialExpired = errors.New("credential is expired")
+	ErrImplausibleDates  = errors.New("credential has impossible dates")
 )
 
 // Validate reports whether the credential is one that may be handed out at the instant now: [ErrEmpty] if it has no
 // user name or no password and does not say Anonymous, or has them and says Anonymous; [ErrImplausibleDates] if it expires before
-// it was issued; [ErrExpired] if it is expired.
+// it was issued; [ErrCredentialExpired] if it is expired.
 func (c Credential) Validate(now time.Time) error {
 	if c.Anonymous {
 		if c.Username != "" || !c.Password.IsZero() {
@@ -49,7 +49,7 @@ func (c Credential) Validate(now time.Time) error {
 		return fmt.Errorf("%w: it is issued at %s, and expires at %s", ErrImplausibleDates, stamp(c.IssuedAt), stamp(c.ExpiresAt))
 	}
 	if c.Expired(now) {
-		return fmt.Errorf("%w since %s", ErrExpired, stamp(c.ExpiresAt))
+		return fmt.Errorf("%w since %s", ErrCredentialExpired, stamp(c.ExpiresAt))
 	}
 	return nil
 }

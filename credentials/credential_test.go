@@ -44,16 +44,16 @@ func TestCredentialValidate(t *testing.T) {
 		"anonymous":                {credentials.Credential{Anonymous: true}, nil},
 		"anonymous with name":      {credentials.Credential{Anonymous: true, Username: "jo"}, credentials.ErrEmpty},
 		"anonymous with password":  {credentials.Credential{Anonymous: true, Password: secret}, credentials.ErrEmpty},
-		"anonymous, and over":      {credentials.Credential{Anonymous: true, ExpiresAt: noon}, credentials.ErrExpired},
+		"anonymous, and over":      {credentials.Credential{Anonymous: true, ExpiresAt: noon}, credentials.ErrCredentialExpired},
 		"for ever":                 {credentials.Credential{Username: "jo", Password: secret}, nil},
 		"ends in an instant":       {credentials.Credential{Username: "jo", Password: secret, ExpiresAt: noon.Add(1)}, nil},
-		"ends now":                 {credentials.Credential{Username: "jo", Password: secret, ExpiresAt: noon}, credentials.ErrExpired},
-		"ends now, elsewhere":      {credentials.Credential{Username: "jo", Password: secret, ExpiresAt: noon.In(time.FixedZone("", 3600))}, credentials.ErrExpired},
+		"ends now":                 {credentials.Credential{Username: "jo", Password: secret, ExpiresAt: noon}, credentials.ErrCredentialExpired},
+		"ends now, elsewhere":      {credentials.Credential{Username: "jo", Password: secret, ExpiresAt: noon.In(time.FixedZone("", 3600))}, credentials.ErrCredentialExpired},
 		"issued as it ends":        {credentials.Credential{Username: "jo", Password: secret, IssuedAt: noon.Add(1), ExpiresAt: noon.Add(1)}, credentials.ErrImplausibleDates},
 		"issued after its end":     {credentials.Credential{Username: "jo", Password: secret, IssuedAt: noon, ExpiresAt: noon.Add(-1)}, credentials.ErrImplausibleDates},
 		"issued after now":         {credentials.Credential{Username: "jo", Password: secret, IssuedAt: noon.Add(time.Hour), ExpiresAt: noon.Add(2 * time.Hour)}, nil},
 		"issued, without an end":   {credentials.Credential{Username: "jo", Password: secret, IssuedAt: noon.Add(time.Hour)}, nil},
-		"of the year 1, and ended": {credentials.Credential{Username: "jo", Password: secret, ExpiresAt: time.Time{}.Add(1)}, credentials.ErrExpired},
+		"of the year 1, and ended": {credentials.Credential{Username: "jo", Password: secret, ExpiresAt: time.Time{}.Add(1)}, credentials.ErrCredentialExpired},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -105,7 +105,7 @@ func TestStatic(t *testing.T) {
 
 		time.Sleep(time.Minute)
 		got, err = source.Credential(t.Context())
-		require.ErrorIs(t, err, credentials.ErrExpired)
+		require.ErrorIs(t, err, credentials.ErrCredentialExpired)
 		require.Zero(t, got)
 	})
 }

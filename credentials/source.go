@@ -2,6 +2,7 @@ package credentials
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -20,6 +21,16 @@ import (
 type Source interface {
 	Credential(ctx context.Context) (Credential, error)
 }
+
+// What a [Source] reports that looks up a login which somebody else stored, such as a docker configuration or a keychain.
+// Package registry gives both a code.
+var (
+	// ErrNoLogin reports that the store has no login for the registry.
+	ErrNoLogin = errors.New("no login for this registry")
+	// ErrIdentityToken reports that the store has an identity token or a registry token in place of a user name and a
+	// password. A pull secret can hold neither.
+	ErrIdentityToken = errors.New("there is a token instead of a user name and password")
+)
 
 // A Func is a function that is a [Source].
 type Func func(ctx context.Context) (Credential, error)

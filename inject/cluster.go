@@ -2,7 +2,6 @@ package inject
 
 import (
 	"context"
-	"errors"
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/pullsecret"
@@ -18,11 +17,14 @@ import (
 //   - Both are safe for concurrent use, and return soon after ctx ends, with an error that wraps [context.Cause] of
 //     ctx.
 //   - No error holds the content of a secret.
-//   - An error of Apply wraps one of [ErrConflict], [ErrForeign], [ErrNamespace], [ErrUnavailable] where it is one of
-//     them.
+//   - An error of Apply wraps [registry.ErrConflict] if the object changed after the change was planned,
+//     [registry.ErrNameTaken] if a secret of another owner has the name, [registry.ErrNamespaceGone] if the namespace is
+//     deleted or being deleted, and [registry.ErrClusterUnavailable] if the cluster does not respond in time.
 type Cluster interface {
 	// State returns the namespaces in the scope that exist, with what the scope's owner has in them. The caller may
-	// keep and must not modify it. With an error that wraps [ErrStale], it is what was last known of them.
+	// keep and must not modify it. With an error that wraps [registry.ErrStale], it is what was last known of those that
+	// cannot be watched any more. A pass goes on with that, because a renewal is better than none, and a change that is
+	// planned on what has changed is a conflict; and it reports the error as a [Problem].
 	State(ctx context.Context, scope Scope) ([]Namespace, error)
 
 	// Apply makes one change, whole or not at all; see [Change].
@@ -99,8 +101,8 @@ type Action string
 // The actions, in the order in which they are made within a namespace: a secret is there before an account names it,
 // and is named by none before it goes.
 const (
-	// CreateSecret makes Change.Secret. It fails with [ErrForeign] if there is a secret of that name that is not the
-	// owner's, and with [ErrConflict] if there is one that is.
+	// CreateSecret makes Change.Secret. It fails with [registry.ErrNameTaken] if there is a secret of that name that is not the
+	// owner's, and with [registry.ErrConflict] if there is one that is.
 	CreateSecret Action = "create secret"
 	// UpdateSecret sets the content, the labels and the annotations of Change.Secret, in place: name and UID stay, and
 	// so does all else in it.
@@ -115,8 +117,8 @@ const (
 	DeleteSecret Action = "delete secret"
 )
 
-// A Change is one step towards what is wanted. All actions but CreateSecret fail with [ErrConflict] if the object is
-// not at Version anymore, or is gone; all fail with [ErrNamespace] if the namespace is gone, and those that create
+// A Change is one step towards what is wanted. All actions but CreateSecret fail with [registry.ErrConflict] if the object is
+// not at Version anymore, or is gone; all fail with [registry.ErrNamespaceGone] if the namespace is gone, and those that create
 // something also if it is terminating.
 type Change struct {
 	Action    Action
@@ -133,23 +135,6 @@ type Change struct {
 	// Reason says why, for people.
 	Reason string
 }
-
-// ErrStale is what [Cluster.State] reports beside namespaces that it cannot watch anymore. A pass goes on with what was
-// last known, for a renewal is better than none, and a change that is planned on what has changed is a conflict; and it
-// reports the error as a [Problem].
-var ErrStale = errors.New("what is known of the cluster may be old")
-
-// What [Cluster.Apply] reports.
-var (
-	// ErrConflict is a change that was planned on something that is not so anymore.
-	ErrConflict = errors.New("object has changed")
-	// ErrForeign is a secret that is in the way and belongs to somebody else.
-	ErrForeign = errors.New("a secret of that name belongs to somebody else")
-	// ErrNamespace is a namespace that is gone or is going.
-	ErrNamespace = errors.New("namespace is gone or terminating")
-	// ErrUnavailable is a cluster that does not answer, or not in time.
-	ErrUnavailable = errors.New("cluster does not answer")
-)
 
 // What marks a secret and a service account in a cluster.
 const (

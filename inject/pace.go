@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/regcred/regcred/registry"
 )
 
 // A pace remembers what was tried on which object, so that what fails, or what somebody undoes, is tried ever more
@@ -96,7 +98,7 @@ func (p *pace) done(c Change, uid string, err error, now time.Time) time.Time {
 	}
 	goal := goalOf(c)
 	if e.goal == goal && now.Sub(e.at) < quiet {
-		e.until, e.err = now.Add(doubled(firstContest, lastContest, e.again)), fmt.Errorf("%w: it was made %d times", ErrContested, e.again+2)
+		e.until, e.err = now.Add(doubled(firstContest, lastContest, e.again)), fmt.Errorf("%w: it was made %d times", registry.ErrContested, e.again+2)
 		e.again++
 	} else {
 		e.again, e.until = 0, time.Time{}

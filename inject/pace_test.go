@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/registry"
 )
 
 // unnamed is a cluster that knows no UIDs.
@@ -52,14 +53,14 @@ func TestFightEndsWithItsNamespace(t *testing.T) {
 			require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
 			w.sync(tg)
 		}
-		require.ErrorIs(t, w.sync(tg).Err(), inject.ErrContested)
+		require.ErrorIs(t, w.sync(tg).Err(), registry.ErrContested)
 		w.anew("a")
 		require.Len(t, w.clean(tg).Changed, 2)
 		// In the new one, it begins as any other does.
 		require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
 		require.Len(t, w.clean(tg).Changed, 1)
 		require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
-		require.ErrorIs(t, w.sync(tg).Err(), inject.ErrContested)
+		require.ErrorIs(t, w.sync(tg).Err(), registry.ErrContested)
 	})
 }
 
@@ -87,12 +88,12 @@ func TestFightEndsWithItsNamespaceDuringAPass(t *testing.T) {
 		require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
 		w.clean(one)
 		require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
-		require.ErrorIs(t, w.sync(one).Err(), inject.ErrContested)
+		require.ErrorIs(t, w.sync(one).Err(), registry.ErrContested)
 		var once sync.Once
 		w.Before = func(context.Context, inject.Change) (err error) {
 			once.Do(func() {
 				w.anew("a")
-				err = inject.ErrConflict
+				err = registry.ErrConflict
 			})
 			return err
 		}

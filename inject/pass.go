@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/internal/option"
+	"github.com/regcred/regcred/registry"
 )
 
 // A pass is one call of Sync, from the first change on.
@@ -75,7 +76,7 @@ func (w *pass) namespace(ctx context.Context, name string) {
 	defer w.busy.lock(name)()
 	for round := 1; ; round++ {
 		state, err := w.Cluster.State(ctx, Scope{w.planner.owner, []string{name}})
-		if err != nil && !errors.Is(err, ErrStale) { // That one is reported already, or will be by the next pass.
+		if err != nil && !errors.Is(err, registry.ErrStale) { // That one is reported already, or will be by the next pass.
 			w.stop(err)
 			return
 		}
@@ -126,9 +127,9 @@ func (w *pass) apply(ctx context.Context, uid string, changes []Change) (failed 
 			continue
 		}
 		switch err := problem.Err; {
-		case ctx.Err() != nil, errors.Is(err, ErrNamespace):
+		case ctx.Err() != nil, errors.Is(err, registry.ErrNamespaceGone):
 			return nil, nil
-		case errors.Is(err, ErrConflict):
+		case errors.Is(err, registry.ErrConflict):
 			conflict = problem
 		default:
 			failed = append(failed, *problem)
@@ -157,7 +158,7 @@ func (w *pass) change(ctx context.Context, uid string, c Change) *Problem {
 	if w.OnChange != nil {
 		w.OnChange(c, err)
 	}
-	if !errors.Is(err, ErrUnavailable) {
+	if !errors.Is(err, registry.ErrClusterUnavailable) {
 		w.unanswered.Store(0)
 	} else if w.unanswered.Add(1) == unansweredMax {
 		w.stop(err)
@@ -170,7 +171,7 @@ func (w *pass) change(ctx context.Context, uid string, c Change) *Problem {
 		return nil
 	}
 	problem.Err = err
-	for _, special := range []error{ErrConflict, ErrNamespace, context.Cause(ctx)} {
+	for _, special := range []error{registry.ErrConflict, registry.ErrNamespaceGone, context.Cause(ctx)} {
 		if special != nil && errors.Is(err, special) {
 			return problem
 		}

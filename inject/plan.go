@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
 )
 
 // A Plan is what a pass would do: see [Syncer.Plan]. It prints as a diff, without secrets.
@@ -123,7 +124,7 @@ func (p *planner) secret(w *want, have *PublishedSecret) (*Change, error) {
 	change.Version = have.Version
 	if have.Type != pullsecret.SecretType {
 		if !p.replaceWrongType {
-			return nil, fmt.Errorf("%w: it is %s", ErrType, have.Type)
+			return nil, fmt.Errorf("%w: it is %s", registry.ErrWrongType, have.Type)
 		}
 		change.Action, change.Reason = ReplaceSecret, "its type is "+have.Type+"; "+w.contents()
 		return change, nil
@@ -132,7 +133,7 @@ func (p *planner) secret(w *want, have *PublishedSecret) (*Change, error) {
 	switch {
 	case have.Content == w.content:
 	case w.older(have, time.Now()):
-		return nil, fmt.Errorf("%w: it was issued at %s", ErrOlder, have.Annotations[AnnotationIssuedAt])
+		return nil, fmt.Errorf("%w: it was issued at %s", registry.ErrOlderCredential, have.Annotations[AnnotationIssuedAt])
 	case w.annotations[AnnotationIssuedAt] == have.Annotations[AnnotationIssuedAt] && w.annotations[AnnotationProfiles] == have.Annotations[AnnotationProfiles]:
 		reasons = append(reasons, "content differs; "+w.contents())
 	default:

@@ -11,14 +11,6 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// What [Syncer.EnsureReady] reports, beside what a [Problem] may be.
-var (
-	// ErrNotSelected is a namespace or a service account that no target selects: it will not get a pull secret.
-	ErrNotSelected = errors.New("no target selects it")
-	// ErrNotYet is something that is not there yet: the namespace, the service account, or the secret.
-	ErrNotYet = errors.New("is not there yet")
-)
-
 // How long EnsureReady waits before it looks again. State costs no request, so this may be short.
 const firstLook, lastLook = 50 * time.Millisecond, time.Second
 
@@ -29,7 +21,7 @@ const firstLook, lastLook = 50 * time.Millisecond, time.Second
 //
 // It waits for what comes by itself: a namespace or an account that somebody is about to create, a conflict, a cluster
 // that does not answer. If ctx ends before that, the error wraps [context.Cause] and what was missing last. All else is
-// returned at once: [ErrNotSelected], [ErrForeign], [ErrType], a credential that cannot be had while none is published,
+// returned at once: [registry.ErrNotSelected], [registry.ErrNameTaken], [registry.ErrWrongType], a credential that cannot be had while none is published,
 // an image that cannot be pulled.
 func (s *Syncer) EnsureReady(ctx context.Context, targets []Target, namespace, account string, images ...string) error {
 	place := namespace
@@ -62,12 +54,12 @@ func (s *Syncer) EnsureReady(ctx context.Context, targets []Target, namespace, a
 }
 
 func comesByItself(err error) bool {
-	return errors.Is(err, ErrNotYet) || errors.Is(err, ErrConflict) || errors.Is(err, ErrUnavailable)
+	return errors.Is(err, registry.ErrNotYet) || errors.Is(err, registry.ErrConflict) || errors.Is(err, registry.ErrClusterUnavailable)
 }
 
 func (s *Syncer) proven(ctx context.Context, profiles []registry.Profile, images []string) error {
 	if s.Check == nil {
-		return errors.New("images are named, and Syncer.Check is not set")
+		return fmt.Errorf("check images: %w: Syncer.Check is not set", registry.ErrInvalid)
 	}
 	return s.Check(ctx, profiles, images)
 }
@@ -83,11 +75,11 @@ func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account
 		return nil, err
 	}
 	if len(state) == 0 {
-		return nil, p.mayBeStale(fmt.Errorf("namespace %s %w", namespace, ErrNotYet))
+		return nil, p.mayBeStale(fmt.Errorf("namespace %s: %w", namespace, registry.ErrNotYet))
 	}
 	ns := state[0]
 	if ns.Terminating {
-		return nil, fmt.Errorf("%w: %s is terminating", ErrNamespace, namespace)
+		return nil, fmt.Errorf("%w: %s is terminating", registry.ErrNamespaceGone, namespace)
 	}
 	problems := slices.Concat(p.problems, result.Problems)
 	var profiles []registry.Profile
@@ -106,14 +98,14 @@ func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account
 		}
 	}
 	if profiles == nil {
-		return nil, because(ErrNotSelected, p.problems, func(Problem) bool { return true })
+		return nil, because(registry.ErrNotSelected, p.problems, func(Problem) bool { return true })
 	}
 	return profiles, nil
 }
 
-// mayBeStale adds to ErrNotYet that the object may exist, if the state of the cluster may be old.
+// mayBeStale adds to registry.ErrNotYet that the object may exist, if the state of the cluster may be old.
 func (p *planner) mayBeStale(err error) error {
-	if p.stale != nil && errors.Is(err, ErrNotYet) {
+	if p.stale != nil && errors.Is(err, registry.ErrNotYet) {
 		return fmt.Errorf("%w; %w", err, p.stale)
 	}
 	return err
@@ -139,7 +131,7 @@ func (w *want) opens(ns Namespace, account string) (bool, error) {
 	if account != "" {
 		i := slices.IndexFunc(ns.Accounts, func(a Account) bool { return a.Name == account })
 		if i < 0 {
-			return false, fmt.Errorf("service account %s %w", account, ErrNotYet)
+			return false, fmt.Errorf("service account %s: %w", account, registry.ErrNotYet)
 		}
 		if a := ns.Accounts[i]; !w.Accounts.Selects(a.Name, a.Labels) {
 			return false, nil
@@ -152,17 +144,17 @@ func (w *want) opens(ns Namespace, account string) (bool, error) {
 	}
 	i := slices.IndexFunc(ns.Secrets, func(have PublishedSecret) bool { return have.Name == w.Name })
 	if i < 0 || ns.Secrets[i].Deleting {
-		return false, fmt.Errorf("secret %s %w", w.Name, ErrNotYet)
+		return false, fmt.Errorf("secret %s: %w", w.Name, registry.ErrNotYet)
 	}
 	have := ns.Secrets[i]
 	expires := instant(have.Annotations[AnnotationExpiresAt])
 	switch {
 	case have.Type != pullsecret.SecretType:
-		return false, fmt.Errorf("%w: secret %s is %s", ErrType, w.Name, have.Type)
+		return false, fmt.Errorf("%w: secret %s is %s", registry.ErrWrongType, w.Name, have.Type)
 	case !expires.IsZero() && !time.Now().Before(expires):
-		return false, fmt.Errorf("secret %s expired at %s", w.Name, expires.Format(time.RFC3339))
+		return false, fmt.Errorf("secret %s: %w: at %s", w.Name, registry.ErrExpired, expires.Format(time.RFC3339))
 	case !linked:
-		return false, fmt.Errorf("secret %s in service account %s %w", w.Name, account, ErrNotYet)
+		return false, fmt.Errorf("secret %s in service account %s: %w", w.Name, account, registry.ErrNotYet)
 	}
 	return true, nil
 }

@@ -33,8 +33,8 @@ func TestEnsureReady(t *testing.T) {
 			meanwhile: func(w *world) { require.NoError(w.t, w.CreateNamespace(w.t.Context(), "late", nil)) },
 		},
 		"namespace that is never made": {
-			namespace: "never", want: inject.ErrNotYet, after: time.Minute,
-			says: "pull secrets for never/default are not ready: the caller has no more time: namespace never is not there yet",
+			namespace: "never", want: registry.ErrNotYet, after: time.Minute,
+			says: "pull secrets for never/default are not ready: the caller has no more time: namespace never: not yet",
 		},
 		"account that is made later": {
 			account: "builder", after: time.Second,
@@ -47,7 +47,7 @@ func TestEnsureReady(t *testing.T) {
 				until := time.Now().Add(time.Second)
 				w.Before = func(context.Context, inject.Change) error {
 					if time.Now().Before(until) {
-						return inject.ErrUnavailable
+						return registry.ErrClusterUnavailable
 					}
 					return nil
 				}
@@ -55,21 +55,21 @@ func TestEnsureReady(t *testing.T) {
 			after: time.Second,
 		},
 		"namespace that is not selected": {
-			namespace: "kube-system", want: inject.ErrNotSelected,
+			namespace: "kube-system", want: registry.ErrNotSelected,
 			before: func(w *world) { require.NoError(w.t, w.CreateNamespace(w.t.Context(), "kube-system", nil)) },
 		},
 		"account that is not selected": {
-			account: "other", want: inject.ErrNotSelected,
+			account: "other", want: registry.ErrNotSelected,
 			before: func(w *world) {
 				require.NoError(w.t, w.WriteAccount(w.t.Context(), "shop", injecttest.AccountObject{Name: "other"}))
 			},
 		},
 		"namespace that is terminating": {
-			want:   inject.ErrNamespace,
+			want:   registry.ErrNamespaceGone,
 			before: func(w *world) { require.NoError(w.t, w.DeleteNamespace(w.t.Context(), "shop")) },
 		},
 		"secret of somebody else": {
-			want: inject.ErrForeign, says: "belongs to somebody else",
+			want: registry.ErrNameTaken, says: "name taken",
 			before: func(w *world) {
 				require.NoError(w.t, w.WriteSecret(w.t.Context(), "shop", injecttest.SecretObject{Name: "regcred"}))
 			},

@@ -1,38 +1,17 @@
 package inject
 
 import (
-	"errors"
 	"strings"
 
-	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/registry"
 )
 
-// Reason returns what is wrong in one word, for conditions, events, metrics and traces: NameTaken, WrongType, Contested,
-// OlderCredential, Conflict, NamespaceGone, ClusterUnavailable or Invalid; or the code of a [registry.Error], such as
-// Unauthorized; or else Failed.
+// Reason returns what is wrong in one word, for conditions, events, metrics and traces: the code of the error, as
+// [registry.CodeOf] finds it, in the spelling of Kubernetes: NameTaken, WrongType, Contested, OlderCredential, Conflict,
+// NamespaceGone, ClusterUnavailable, Invalid, Unauthorized; or Failed for an error without a code.
 func (p Problem) Reason() string {
-	for _, known := range []struct {
-		err    error
-		reason string
-	}{
-		{ErrForeign, "NameTaken"},
-		{ErrType, "WrongType"},
-		{ErrContested, "Contested"},
-		{ErrOlder, "OlderCredential"},
-		{ErrConflict, "Conflict"},
-		{ErrNamespace, "NamespaceGone"},
-		{ErrUnavailable, "ClusterUnavailable"},
-	} {
-		if errors.Is(p.Err, known.err) {
-			return known.reason
-		}
-	}
 	if code := registry.CodeOf(p.Err); code != registry.ErrUnknown {
 		return camel(string(code))
-	}
-	if _, ok := errors.AsType[*field.Errors](p.Err); ok {
-		return "Invalid"
 	}
 	return "Failed"
 }

@@ -13,15 +13,15 @@ import (
 
 func TestReason(t *testing.T) {
 	for reason, err := range map[string]error{
-		"NameTaken":          fmt.Errorf("create secret: %w", inject.ErrForeign),
-		"WrongType":          inject.ErrType,
-		"Contested":          inject.ErrContested,
-		"OlderCredential":    inject.ErrOlder,
-		"Conflict":           inject.ErrConflict,
-		"NamespaceGone":      inject.ErrNamespace,
+		"NameTaken":          fmt.Errorf("create secret: %w", registry.ErrNameTaken),
+		"WrongType":          registry.ErrWrongType,
+		"Contested":          registry.ErrContested,
+		"OlderCredential":    registry.ErrOlderCredential,
+		"Conflict":           registry.ErrConflict,
+		"NamespaceGone":      registry.ErrNamespaceGone,
 		"Invalid":            inject.Target{}.Validate(),
 		"ImageNotFound":      &registry.Error{Op: "check image", Code: registry.ErrImageNotFound},
-		"ClusterUnavailable": fmt.Errorf("create secret: %w: EOF", inject.ErrUnavailable),
+		"ClusterUnavailable": fmt.Errorf("create secret: %w: EOF", registry.ErrClusterUnavailable),
 		"Failed":             errors.New("out of paper"),
 	} {
 		require.Equal(t, reason, inject.Problem{Err: err}.Reason())

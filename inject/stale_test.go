@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/registry"
 )
 
 // A stale cluster shows what it knew when its watches broke.
@@ -38,7 +39,7 @@ func (s *stale) breaks(t *testing.T) {
 	t.Helper()
 	known, err := s.Cluster.State(t.Context(), inject.Scope{Owner: "regcred"})
 	require.NoError(t, err)
-	s.known, s.err = known, fmt.Errorf("%w: out of paper", inject.ErrStale)
+	s.known, s.err = known, fmt.Errorf("%w: out of paper", registry.ErrStale)
 }
 
 func TestPassGoesOnFromWhatWasKnown(t *testing.T) {
@@ -61,12 +62,12 @@ func TestPassGoesOnFromWhatWasKnown(t *testing.T) {
 		before := w.secret("a", "one")
 		w.issuer.password = "third"
 		result = w.sync(tg)
-		require.ErrorIs(t, result.Err(), inject.ErrConflict)
+		require.ErrorIs(t, result.Err(), registry.ErrConflict)
 		require.Equal(t, before, w.secret("a", "one"))
 
 		plan, err := w.syncer.Plan(t.Context(), []inject.Target{tg})
 		require.NoError(t, err)
-		require.Contains(t, plan.String(), "! what is known of the cluster may be old: out of paper\n")
+		require.Contains(t, plan.String(), "! stale: out of paper\n")
 
 		cluster.err = nil
 		time.Sleep(time.Minute)
@@ -86,8 +87,8 @@ func TestGateSaysThatItMayNotSee(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			err := w.syncer.EnsureReady(ctx, []inject.Target{target("one", profile("ecr"))}, place, account)
 			cancel()
-			require.ErrorIs(t, err, inject.ErrNotYet)
-			require.ErrorIs(t, err, inject.ErrStale)
+			require.ErrorIs(t, err, registry.ErrNotYet)
+			require.ErrorIs(t, err, registry.ErrStale)
 		}
 	})
 }

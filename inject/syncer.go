@@ -23,7 +23,7 @@ import (
 //   - What belongs to others is not touched: neither their secrets, nor their entries in a service account, nor what
 //     they have put on ours.
 //   - If somebody undoes a change, it is made again at once, and after that ever more rarely, and reported as
-//     [ErrContested].
+//     [registry.ErrContested].
 type Syncer struct {
 	// Cluster is where the secrets go. It is required, but for the Syncer of a kube.Controller, whose Cluster it is then.
 	Cluster Cluster
@@ -50,7 +50,7 @@ type Syncer struct {
 	CredentialTimeout time.Duration
 
 	// ReplaceWrongType allows to delete a secret of the owner and create it anew if somebody made it with a type that
-	// no kubelet reads. Otherwise that is reported as [ErrType].
+	// no kubelet reads. Otherwise that is reported as [registry.ErrWrongType].
 	ReplaceWrongType bool
 
 	// OnChange is called after each change that was tried, with its error, if any. It may be called concurrently. Nil
@@ -65,16 +65,6 @@ type Syncer struct {
 	pace pace
 	busy busy
 }
-
-// What a [Problem] may be, beside what [Cluster.Apply] reports and what Syncer.Credential does.
-var (
-	// ErrContested is a change that was made before, and that somebody undid again and again.
-	ErrContested = errors.New("somebody keeps undoing the change")
-	// ErrType is a secret of the owner that has another type than a pull secret's.
-	ErrType = errors.New("secret has the wrong type, which cannot be changed")
-	// ErrOlder is a credential that is older than the one that is published already.
-	ErrOlder = errors.New("a newer credential is published")
-)
 
 // A Problem is one thing that could not be made as it should be.
 type Problem struct {
@@ -196,16 +186,16 @@ var ownerName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$`)
 func (s *Syncer) plan(ctx context.Context, targets []Target, namespaces []string) (*planner, []Namespace, error) {
 	switch {
 	case s.Cluster == nil:
-		return nil, nil, errors.New("Syncer.Cluster is not set")
+		return nil, nil, fmt.Errorf("%w: Syncer.Cluster is not set", registry.ErrInvalid)
 	case s.Credential == nil:
-		return nil, nil, errors.New("Syncer.Credential is not set")
+		return nil, nil, fmt.Errorf("%w: Syncer.Credential is not set", registry.ErrInvalid)
 	}
 	owner := s.owner()
 	if !ownerName.MatchString(owner) {
-		return nil, nil, fmt.Errorf("owner is %q: expected lower-case letters, digits and hyphens, at most 40", owner)
+		return nil, nil, fmt.Errorf("%w: owner is %q: expected lower-case letters, digits and hyphens, at most 40", registry.ErrInvalid, owner)
 	}
 	state, stale := s.Cluster.State(ctx, Scope{owner, namespaces})
-	if stale != nil && !errors.Is(stale, ErrStale) {
+	if stale != nil && !errors.Is(stale, registry.ErrStale) {
 		return nil, nil, stale
 	}
 	p := &planner{owner: owner, replaceWrongType: s.ReplaceWrongType, stale: stale}

@@ -223,11 +223,11 @@ func TestGoodSecretIsNeverReplacedByWorse(t *testing.T) {
 	}{
 		"issuer fails":          {func(w *world) { w.issuer.err = errors.New("throttled") }, nil},
 		"issuer fails for one":  {func(w *world) { w.issuer.failing = map[string]error{"hub": errors.New("denied")} }, nil},
-		"credential is expired": {func(w *world) { w.issuer.issued = now.Add(-48 * time.Hour) }, credentials.ErrExpired},
+		"credential is expired": {func(w *world) { w.issuer.issued = now.Add(-48 * time.Hour) }, credentials.ErrCredentialExpired},
 		"credential is empty": {func(w *world) {
 			w.syncer.Credential = func(context.Context, registry.Profile) (c credentials.Credential, _ error) { return }
 		}, credentials.ErrEmpty},
-		"credential is older": {func(w *world) { w.issuer.rotate("old", now.Add(-time.Hour)) }, inject.ErrOlder},
+		"credential is older": {func(w *world) { w.issuer.rotate("old", now.Add(-time.Hour)) }, registry.ErrOlderCredential},
 		"credential cannot be had in time": {func(w *world) {
 			w.syncer.CredentialTimeout = time.Millisecond
 			w.syncer.Credential = func(ctx context.Context, _ registry.Profile) (c credentials.Credential, _ error) {
@@ -308,7 +308,7 @@ func TestForeignSecretIsRefused(t *testing.T) {
 	theirs := injecttest.SecretObject{Name: "one", Type: "Opaque", Data: map[string][]byte{"k": []byte("v")}}
 	require.NoError(t, w.WriteSecret(t.Context(), "a", theirs))
 	result := w.sync(target("one", profile("ecr")))
-	require.ErrorIs(t, result.Err(), inject.ErrForeign)
+	require.ErrorIs(t, result.Err(), registry.ErrNameTaken)
 	require.Equal(t, []byte("v"), w.secret("a", "one").Data["k"])
 	require.Empty(t, w.pullSecrets("a"), "a secret of others is not linked")
 	require.Equal(t, []string{"one"}, w.pullSecrets("b"))
@@ -322,7 +322,7 @@ func TestWrongTypeIsReplacedOnlyOnRequest(t *testing.T) {
 	require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
 	s.Type = "Opaque"
 	require.NoError(t, w.WriteSecret(t.Context(), "a", *s))
-	require.ErrorIs(t, w.sync(tg).Err(), inject.ErrType)
+	require.ErrorIs(t, w.sync(tg).Err(), registry.ErrWrongType)
 	require.Equal(t, "Opaque", w.secret("a", "one").Type)
 	w.syncer.ReplaceWrongType = true
 	require.Equal(t, map[inject.Action]int{inject.ReplaceSecret: 1}, actions(w.clean(tg)))
@@ -369,9 +369,9 @@ func TestConflictsAreRetried(t *testing.T) {
 func TestEndlessConflictsAreReportedAndComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a")
-		w.Before = func(ctx context.Context, c inject.Change) error { return inject.ErrConflict }
+		w.Before = func(ctx context.Context, c inject.Change) error { return registry.ErrConflict }
 		result := w.sync(target("one", profile("ecr")))
-		require.ErrorIs(t, result.Err(), inject.ErrConflict)
+		require.ErrorIs(t, result.Err(), registry.ErrConflict)
 		require.Equal(t, time.Second, time.Until(result.NextAt))
 	})
 }
@@ -408,7 +408,7 @@ func TestFightIsNoticedAndSlowsDown(t *testing.T) {
 			require.NoError(t, w.WriteAccount(t.Context(), "a", injecttest.AccountObject{Name: "default"}))
 			result := w.sync(tg)
 			made += len(result.Changed)
-			if errors.Is(result.Err(), inject.ErrContested) {
+			if errors.Is(result.Err(), registry.ErrContested) {
 				contested++
 				require.True(t, result.NextAt.After(time.Now()))
 			}
@@ -434,12 +434,12 @@ func TestClusterThatDoesNotAnswerEndsThePass(t *testing.T) {
 		var tried atomic.Int32
 		w.Before = func(context.Context, inject.Change) error {
 			tried.Add(1)
-			return fmt.Errorf("connection refused: %w", inject.ErrUnavailable)
+			return fmt.Errorf("connection refused: %w", registry.ErrClusterUnavailable)
 		}
 		var waits []time.Duration
 		for range 3 {
 			result, err := w.syncer.Sync(t.Context(), []inject.Target{target("one", profile("ecr"))})
-			require.ErrorIs(t, err, inject.ErrUnavailable)
+			require.ErrorIs(t, err, registry.ErrClusterUnavailable)
 			waits = append(waits, time.Until(result.NextAt))
 		}
 		require.Less(t, tried.Load(), int32(40))
@@ -457,14 +457,14 @@ func TestNamespaceThatDoesNotAnswerHoldsUpNobody(t *testing.T) {
 	w.syncer.Concurrency = 1
 	w.Before = func(_ context.Context, c inject.Change) error {
 		if c.Namespace == "b" {
-			return fmt.Errorf("webhook failed: %w", inject.ErrUnavailable)
+			return fmt.Errorf("webhook failed: %w", registry.ErrClusterUnavailable)
 		}
 		return nil
 	}
 	result := w.sync(target("one", profile("ecr")))
 	require.Len(t, result.Problems, 1)
 	require.Equal(t, "b", result.Problems[0].Namespace)
-	require.ErrorIs(t, result.Err(), inject.ErrUnavailable)
+	require.ErrorIs(t, result.Err(), registry.ErrClusterUnavailable)
 	require.False(t, result.NextAt.IsZero())
 	require.Equal(t, 6, w.Writes())
 }
@@ -518,7 +518,7 @@ func TestOwnersDoNotTouchEachOther(t *testing.T) {
 	require.Equal(t, []string{"one", "two"}, w.pullSecrets("a"))
 	result, err := other.Sync(t.Context(), []inject.Target{target("one", profile("hub"))})
 	require.NoError(t, err)
-	require.ErrorIs(t, result.Err(), inject.ErrForeign)
+	require.ErrorIs(t, result.Err(), registry.ErrNameTaken)
 	_, err = (&inject.Syncer{Cluster: w.Cluster, Credential: w.issuer.Credential, Owner: "No Label"}).Sync(t.Context(), nil)
 	require.Error(t, err)
 }
@@ -534,13 +534,13 @@ func TestOnChangeIsToldOfEach(t *testing.T) {
 	}
 	w.Before = func(_ context.Context, c inject.Change) error {
 		if c.Namespace == "b" {
-			return inject.ErrForeign
+			return registry.ErrNameTaken
 		}
 		return nil
 	}
 	w.sync(target("one", profile("ecr")))
 	require.Equal(t, []string{"a create secret", "a link account", "b create secret"}, slices.Sorted(maps.Keys(told)))
-	require.ErrorIs(t, told["b create secret"], inject.ErrForeign)
+	require.ErrorIs(t, told["b create secret"], registry.ErrNameTaken)
 }
 
 func TestOnSyncGivesAPassItsContext(t *testing.T) {
@@ -581,9 +581,9 @@ func TestRequiredFields(t *testing.T) {
 	} {
 		targets := []inject.Target{target("one", profile("ecr"))}
 		_, err := s.Sync(t.Context(), targets)
-		require.EqualError(t, err, "sync pull secrets: "+want)
+		require.EqualError(t, err, "sync pull secrets: invalid: "+want)
 		_, err = s.Plan(t.Context(), targets)
-		require.EqualError(t, err, "plan pull secrets: "+want)
+		require.EqualError(t, err, "plan pull secrets: invalid: "+want)
 		require.ErrorContains(t, s.EnsureReady(t.Context(), targets, "a", "default"), want)
 	}
 }

@@ -3,6 +3,7 @@ package inject
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -46,7 +47,7 @@ func (s *Syncer) want(ctx context.Context, targets []Target, state []Namespace) 
 	for i, t := range targets {
 		switch err := t.Validate(); {
 		case names[t.Name]:
-			problems = append(problems, Problem{Target: t.Name, Err: errors.New("two targets have that name; the first one counts")})
+			problems = append(problems, Problem{Target: t.Name, Err: fmt.Errorf("%w: two targets have that name; the first one counts", registry.ErrInvalid)})
 		case err != nil:
 			problems = append(problems, Problem{Target: t.Name, Err: err})
 			chosen.add(&want{Target: t, order: i, contentUnknown: true, invalid: true})

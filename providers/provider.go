@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/field"
@@ -125,10 +126,12 @@ func endpointScope(p registry.Profile) string {
 	return strings.Join(names, " ")
 }
 
-// Source binds a provider to one profile. It does not cache.
+// Source binds a provider to one profile. It does not cache. Its errors are [registry.Error]s, also if those of the
+// provider are not; an expired credential has [registry.ErrExpired], and one that is empty or has impossible dates
+// [registry.ErrProvider].
 func Source(provider Provider, p registry.Profile) credentials.Source {
 	return credentials.Func(func(ctx context.Context) (credentials.Credential, error) {
-		return provider.Credential(ctx, p)
+		return issue(ctx, provider, p)
 	})
 }
 
@@ -153,9 +156,22 @@ func (s Set) Credential(ctx context.Context, p registry.Profile) (credentials.Cr
 		}
 		return credentials.Credential{}, invalid(p, err)
 	}
-	c, err := s[p.Kind].Credential(ctx, p)
+	return issue(ctx, s[p.Kind], p)
+}
+
+// issue calls the provider and checks what it issues. The error is a [registry.Error].
+func issue(ctx context.Context, provider Provider, p registry.Profile) (credentials.Credential, error) {
+	c, err := provider.Credential(ctx, p)
 	if err == nil {
-		return c, nil
+		err = c.Validate(time.Now())
+		if err == nil {
+			return c, nil
+		}
+		hint := ""
+		if errors.Is(err, credentials.ErrCredentialExpired) {
+			hint = "check the clock of this machine and that of the issuer, and that the provider does not keep old credentials"
+		}
+		return credentials.Credential{}, fail(p, registry.CodeOf(err), hint, fmt.Errorf("what the provider issued: %w", err))
 	}
 	if _, ok := errors.AsType[*registry.Error](err); ok {
 		return credentials.Credential{}, err

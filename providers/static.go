@@ -75,5 +75,5 @@ func fail(p registry.Profile, code registry.Code, hint string, err error) error 
 }
 
 func invalid(p registry.Profile, err error) error {
-	return fail(p, registry.ErrInvalid, "mend the profile", err)
+	return fail(p, registry.ErrInvalid, "", err)
 }

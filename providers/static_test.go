@@ -80,7 +80,7 @@ func TestStaticEndsWithTheLogin(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		c, err := providers.Static{}.Credential(t.Context(), profileWith(login))
 		require.ErrorIs(t, err, registry.ErrExpired)
-		require.ErrorIs(t, err, credentials.ErrExpired)
+		require.ErrorIs(t, err, credentials.ErrCredentialExpired)
 		require.Zero(t, c)
 	})
 }

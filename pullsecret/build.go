@@ -102,7 +102,7 @@ func (e *Entry) keys(now time.Time) ([]string, error) {
 	if err != nil {
 		return nil, e.refused(registry.ErrInvalid, err)
 	}
-	if err := e.Credential.Validate(now); errors.Is(err, credentials.ErrExpired) {
+	if err := e.Credential.Validate(now); errors.Is(err, credentials.ErrCredentialExpired) {
 		return nil, e.refused(registry.ErrExpired, err)
 	} else if err != nil {
 		return nil, e.refused(registry.ErrInvalid, err)

@@ -1,9 +1,6 @@
 package registry
 
-import (
-	"errors"
-	"strings"
-)
+import "strings"
 
 // A Code says what went wrong, for programs: they switch on it, count it, and show text of their own for it. It is an
 // error, so that
@@ -24,6 +21,9 @@ const (
 	ErrUnsupported Code = "unsupported"
 	// ErrNoProfile is an image that no profile serves, or a profile whose kind no provider serves.
 	ErrNoProfile Code = "no_profile"
+	// ErrProvider is a provider or source with a defect: it panicked, or returned a credential that is empty or has
+	// impossible dates.
+	ErrProvider Code = "provider"
 )
 
 // What is wrong with the login.
@@ -101,6 +101,30 @@ const (
 	ErrUnknown Code = "unknown"
 )
 
+// What keeps a pull secret out of a cluster; see package inject.
+const (
+	// ErrConflict reports that an object in a cluster changed after a change of it was planned.
+	ErrConflict Code = "conflict"
+	// ErrNameTaken is an object in a cluster that has the name of a secret to create, and belongs to another owner.
+	ErrNameTaken Code = "name_taken"
+	// ErrWrongType is a secret in a cluster that has another type than a pull secret's. A type cannot be changed.
+	ErrWrongType Code = "wrong_type"
+	// ErrContested is a change in a cluster that another client undoes again and again.
+	ErrContested Code = "contested"
+	// ErrOlderCredential is a credential that is older than the one that is published.
+	ErrOlderCredential Code = "older_credential"
+	// ErrNamespaceGone is a namespace that is deleted or is being deleted.
+	ErrNamespaceGone Code = "namespace_gone"
+	// ErrNotSelected is a namespace or a service account that no target selects: it will not get a pull secret.
+	ErrNotSelected Code = "not_selected"
+	// ErrNotYet is a namespace, service account or secret that does not exist yet.
+	ErrNotYet Code = "not_yet"
+	// ErrClusterUnavailable is a cluster whose API does not respond, or not in time.
+	ErrClusterUnavailable Code = "cluster_unavailable"
+	// ErrStale is knowledge of a cluster that may be old, because its watches broke.
+	ErrStale Code = "stale"
+)
+
 // Parent returns the code that c is a kind of; "" if there is none.
 func (c Code) Parent() Code {
 	switch c {
@@ -138,23 +162,9 @@ func (c Code) Error() string { return strings.ReplaceAll(string(c), "_", " ") }
 // Temporary reports whether the same step may succeed later without anybody mending anything. A step that was canceled
 // may, with another context: who tries again looks at its own first. Of an error, ask the function [Temporary].
 func (c Code) Temporary() bool {
-	return c == ErrRateLimited || c == ErrCanceled || c.Is(ErrUnavailable) && c != ErrHostNotFound
-}
-
-// CodeOf returns the code of err: that of the outermost [Error] in its tree, else the first Code in it, else
-// [ErrUnknown]. It is "" for nil.
-//
-// Of errors that were joined, such as those of many images, the first one counts; whether another try may help,
-// [Temporary] says of all. A field.Errors that is not in an Error has no code: errors.As finds it.
-func CodeOf(err error) Code {
-	if err == nil {
-		return ""
+	switch c {
+	case ErrRateLimited, ErrCanceled, ErrConflict, ErrNotYet, ErrClusterUnavailable, ErrStale:
+		return true
 	}
-	if e, ok := errors.AsType[*Error](err); ok && e.Code != "" {
-		return e.Code
-	}
-	if c, ok := errors.AsType[Code](err); ok {
-		return c
-	}
-	return ErrUnknown
+	return c.Is(ErrUnavailable) && c != ErrHostNotFound
 }

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"cmp"
-	"errors"
 	"strings"
 	"time"
 )
@@ -36,17 +35,17 @@ func (e *Error) Error() string {
 	if e.Err != nil && e.Err != error(e.Code) {
 		b.WriteString(": " + e.Err.Error())
 	}
-	// A cause that is an Error says its advice itself.
-	if hint := e.Advice(); hint != "" && hint != HintOf(e.Err) {
+	// A cause that is an Error, or one in fields, says its advice itself.
+	if hint := e.Advice(); hint != "" && (outermost(e.Err) == nil || hint != adviceOfCause(e.Err)) {
 		b.WriteString("; hint: " + hint)
 	}
 	return b.String()
 }
 
-// Advice returns the Hint; if that is empty, the advice of a cause that is an Error, which knows more; else that of the
-// Code.
+// Advice returns the Hint; if that is empty, the advice of a cause that is an Error or a [field.Errors], which knows
+// more; else that of the Code.
 func (e *Error) Advice() string {
-	return cmp.Or(e.Hint, HintOf(e.Err), e.Code.Hint())
+	return cmp.Or(e.Hint, adviceOfCause(e.Err), e.Code.Hint())
 }
 
 // Unwrap returns the cause.
@@ -57,14 +56,6 @@ func (e *Error) Is(target error) bool { return e.Code.Is(target) }
 
 // RetryAfter returns Wait. A cache of credentials asks for it by this name.
 func (e *Error) RetryAfter() time.Duration { return e.Wait }
-
-// HintOf returns what to do about err: the advice of the outermost [Error] in its tree, "" if there is none.
-func HintOf(err error) string {
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e.Advice()
-	}
-	return ""
-}
 
 // Hint returns what to do about the code in general, in one sentence without a full stop; "" if there is nothing to
 // say.
@@ -118,6 +109,28 @@ func (c Code) Hint() string {
 		return "nothing was sent; use the registry's https address"
 	case ErrNoProfile:
 		return "add a profile for this registry"
+	case ErrProvider:
+		return "report this to whoever maintains the provider: what it returned cannot be used"
+	case ErrConflict:
+		return "try again: the object changed in between"
+	case ErrNameTaken:
+		return "choose another name for the pull secret, or delete the object that has this one"
+	case ErrWrongType:
+		return "delete the secret, or allow to replace it: the type of a secret cannot be changed"
+	case ErrContested:
+		return "find the other client that writes this object, and let only one of the two do so"
+	case ErrOlderCredential:
+		return "check the clocks of all programs that publish this secret, and that they have the same profile"
+	case ErrNamespaceGone:
+		return "create the namespace again, or choose another one"
+	case ErrNotSelected:
+		return "let a target select this namespace and service account"
+	case ErrNotYet:
+		return "wait until it is created, or create it"
+	case ErrClusterUnavailable:
+		return "try again later; if it lasts, check the address of the cluster's API and the rights on it"
+	case ErrStale:
+		return "check that this program may list and watch namespaces, secrets and service accounts"
 	}
 	return ""
 }

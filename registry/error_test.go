@@ -111,6 +111,7 @@ func TestCodesAreKindsOfOthers(t *testing.T) {
 func TestTemporary(t *testing.T) {
 	temporary := map[registry.Code]bool{
 		registry.ErrRateLimited: true, registry.ErrUnavailable: true, registry.ErrUnreachable: true, registry.ErrTimeout: true, registry.ErrProxy: true, registry.ErrCanceled: true,
+		registry.ErrConflict: true, registry.ErrNotYet: true, registry.ErrClusterUnavailable: true, registry.ErrStale: true,
 	}
 	for name, code := range codes(t) {
 		require.Equal(t, temporary[code], code.Temporary(), name)

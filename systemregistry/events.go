@@ -117,7 +117,7 @@ func loginResult(err error) string {
 	switch {
 	case err == nil:
 		return "accepted"
-	case errors.Is(err, accounts.ErrRefused):
+	case errors.Is(err, accounts.ErrWrongLogin):
 		return "refused"
 	default:
 		return "not checked"

@@ -159,7 +159,7 @@ func (r *Registry) firstAccount(ctx context.Context) error {
 		Rules: []accounts.Rule{{Repositories: "**", Actions: []accounts.Action{accounts.Pull, accounts.Push, accounts.Delete}}},
 	}
 	err := r.book.Create(ctx, admin, r.config.AdminPassword)
-	if err != nil && !errors.Is(err, accounts.ErrExists) { // Another replica was faster.
+	if err != nil && !errors.Is(err, accounts.ErrAccountExists) { // Another replica was faster.
 		return fmt.Errorf("open registry: make admin: %w", err)
 	}
 	return nil
@@ -173,7 +173,7 @@ func (r *Registry) uploadSecret(ctx context.Context) (string, error) {
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // Never fails: crypto/rand ends the program instead.
 	_, err := r.store.Put(ctx, uploadSecretKey, []byte(base64.StdEncoding.EncodeToString(random[:])), 0)
-	if err != nil && !errors.Is(err, store.ErrConflict) {
+	if err != nil && !errors.Is(err, store.ErrKeyChanged) {
 		return "", fmt.Errorf("open registry: %w", err)
 	}
 	e, err := r.store.Get(ctx, uploadSecretKey)

@@ -121,7 +121,7 @@ func (r *running) person(t *testing.T, name, tenant string, rules ...accounts.Ru
 	t.Helper()
 	err := r.Accounts().Create(t.Context(), accounts.Account{Name: name, Tenant: tenant, Rules: rules}, password(name))
 	if err != nil { // It is there since before a restart.
-		require.ErrorIs(t, err, accounts.ErrExists)
+		require.ErrorIs(t, err, accounts.ErrAccountExists)
 	}
 }
 

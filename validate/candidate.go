@@ -210,7 +210,7 @@ func sourceError(ctx context.Context, err error) *registry.Error {
 	switch {
 	case ctx.Err() != nil:
 		return canceled(ctx)
-	case errors.Is(err, credentials.ErrExpired):
+	case errors.Is(err, credentials.ErrCredentialExpired):
 		e.Code = registry.ErrExpired
 	case errors.Is(err, credentials.ErrEmpty), errors.Is(err, credentials.ErrImplausibleDates):
 		e.Code, e.Hint = registry.ErrInvalid, "mend the source of this credential"

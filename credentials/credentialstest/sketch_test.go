@@ -231,7 +231,7 @@ func (s *sketch) judge(c credentials.Credential, renewal bool, now time.Time) er
 	err := c.Validate(now)
 	switch {
 	case errors.Is(err, credentials.ErrEmpty) && s.has("an empty credential is an error"),
-		errors.Is(err, credentials.ErrExpired) && s.has("an expired credential is an error"),
+		errors.Is(err, credentials.ErrCredentialExpired) && s.has("an expired credential is an error"),
 		errors.Is(err, credentials.ErrImplausibleDates) && s.has("an expiry before the issue is an error"),
 		renewal && s.has("a renewal that brings nonsense changes nothing"):
 		return nil

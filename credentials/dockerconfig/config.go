@@ -19,15 +19,8 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// What goes wrong.
-var (
-	// ErrNotFound is a server that there is no login for.
-	ErrNotFound = errors.New("no login for this server")
-	// ErrToken is an identity token or a registry token where a user name and password are wanted.
-	ErrToken = errors.New("there is a token instead of a user name and password")
-	// ErrMalformed is something that cannot be read. It is not quoted, for it may hold a secret.
-	ErrMalformed = errors.New("malformed")
-)
+// ErrMalformed is something that cannot be read. It is not quoted, because it may hold a secret.
+var ErrMalformed = errors.New("malformed")
 
 // A Config is a Docker configuration: logins by server, and the helpers that know more. The zero Config has none.
 // It never changes, and is safe for concurrent use.
@@ -81,12 +74,12 @@ func (c Config) credential(ctx context.Context, server string) (credentials.Cred
 			asked = key // An entry without login is how Docker notes under what name its store has it.
 		}
 		found, err := Helper{Name: c.store, Server: asked}.Credential(ctx)
-		if !errors.Is(err, ErrNotFound) {
+		if !errors.Is(err, credentials.ErrNoLogin) {
 			return found, err
 		}
 	}
 	if !ok {
-		return credentials.Credential{}, fmt.Errorf("docker configuration, %s: %w", server, ErrNotFound)
+		return credentials.Credential{}, fmt.Errorf("docker configuration, %s: %w", server, credentials.ErrNoLogin)
 	}
 	found, err := login.credential()
 	if err != nil {
@@ -126,7 +119,7 @@ func host(key string) string {
 
 func (a auth) credential() (credentials.Credential, error) {
 	if !a.IdentityToken.IsZero() || !a.RegistryToken.IsZero() {
-		return credentials.Credential{}, ErrToken
+		return credentials.Credential{}, credentials.ErrIdentityToken
 	}
 	c := credentials.Credential{Username: a.Username, Password: a.Password}
 	if !a.Auth.IsZero() {
@@ -140,7 +133,7 @@ func (a auth) credential() (credentials.Credential, error) {
 		c.Username, c.Password = name, credentials.NewSecret(strings.TrimRight(password, "\x00"))
 	}
 	if c.Username == "" && c.Password.IsZero() {
-		return credentials.Credential{}, ErrNotFound
+		return credentials.Credential{}, credentials.ErrNoLogin
 	}
 	return c, c.Validate(time.Now())
 }

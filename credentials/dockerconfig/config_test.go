@@ -45,15 +45,15 @@ func TestConfig(t *testing.T) {
 		"docker.io":                   {"hub", "p:q", nil},
 		"https://index.docker.io/v1/": {"hub", "p:q", nil},
 		"registry.example.com:5000":   {"u", "p", nil},
-		"registry.example.com":        {"", "", dockerconfig.ErrNotFound},
+		"registry.example.com":        {"", "", credentials.ErrNoLogin},
 		"zero.example.com":            {"u", "p", nil},
 		"old.example.com":             {"old", "p", nil},
 		"bad.example.com":             {"", "", dockerconfig.ErrMalformed},
 		"nocolon.example.com":         {"", "", dockerconfig.ErrMalformed},
-		"token.example.com":           {"", "", dockerconfig.ErrToken},
+		"token.example.com":           {"", "", credentials.ErrIdentityToken},
 		"half.example.com":            {"", "", credentials.ErrEmpty},
-		"noted.example.com":           {"", "", dockerconfig.ErrNotFound},
-		"example.com":                 {"", "", dockerconfig.ErrNotFound},
+		"noted.example.com":           {"", "", credentials.ErrNoLogin},
+		"example.com":                 {"", "", credentials.ErrNoLogin},
 		"helped.example.com":          {"helper", "for helped.example.com", nil},
 	}
 	for server, test := range tests {
@@ -69,7 +69,7 @@ func TestConfig(t *testing.T) {
 	}
 	_, err = config.Source("gone.example.com").Credential(t.Context())
 	require.ErrorContains(t, err, "docker-credential-is-not-there", "a helper that is missing is not the same as no login")
-	require.NotErrorIs(t, err, dockerconfig.ErrNotFound)
+	require.NotErrorIs(t, err, credentials.ErrNoLogin)
 }
 
 // helpers makes a folder of programs.
@@ -93,7 +93,7 @@ func helpers(t *testing.T) string {
 func TestHelper(t *testing.T) {
 	t.Setenv("PATH", helpers(t)+":"+os.Getenv("PATH"))
 	for name, want := range map[string]error{
-		"empty": dockerconfig.ErrNotFound, "token": dockerconfig.ErrToken, "babble": dockerconfig.ErrMalformed,
+		"empty": credentials.ErrNoLogin, "token": credentials.ErrIdentityToken, "babble": dockerconfig.ErrMalformed,
 		"fails": nil, "floods": nil, "../works": nil, "": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestFileIsReadEachTime(t *testing.T) {
 	require.NotContains(t, err.Error(), "hunter2")
 	require.NoError(t, os.WriteFile(path, []byte(`{}`), 0o600))
 	c, err := file.Credential(t.Context())
-	require.ErrorIs(t, err, dockerconfig.ErrNotFound)
+	require.ErrorIs(t, err, credentials.ErrNoLogin)
 	require.Equal(t, credentials.Credential{}, c, "no date beside an error")
 
 	left := errors.New("the caller left")
@@ -176,5 +176,5 @@ func ExampleParse() {
 	fmt.Println(err)
 	// Output:
 	// alice [redacted] <nil>
-	// docker configuration, ghcr.io: no login for this server
+	// docker configuration, ghcr.io: no login for this registry
 }

@@ -32,7 +32,7 @@ const notFound = "credentials not found in native keychain"
 // maxAnswer is much more than any token.
 const maxAnswer = 1 << 20
 
-// Credential runs the program. Its error is [ErrNotFound] if the program has no login, and never holds what the program
+// Credential runs the program. Its error is [credentials.ErrNoLogin] if the program has no login, and never holds what the program
 // printed.
 func (h Helper) Credential(ctx context.Context) (credentials.Credential, error) {
 	c, err := h.run(ctx)
@@ -61,7 +61,7 @@ func (h Helper) run(ctx context.Context) (credentials.Credential, error) {
 		return credentials.Credential{}, context.Cause(ctx)
 	}
 	if err != nil && strings.TrimSpace(out.buf.String()) == notFound {
-		return credentials.Credential{}, ErrNotFound
+		return credentials.Credential{}, credentials.ErrNoLogin
 	}
 	if err != nil {
 		return credentials.Credential{}, err
@@ -74,7 +74,7 @@ func (h Helper) run(ctx context.Context) (credentials.Credential, error) {
 		return credentials.Credential{}, fmt.Errorf("answer is %w", ErrMalformed)
 	}
 	if answer.Username == "<token>" {
-		return credentials.Credential{}, ErrToken
+		return credentials.Credential{}, credentials.ErrIdentityToken
 	}
 	c := credentials.Credential{Username: answer.Username, Password: answer.Secret}
 	return c, c.Validate(time.Now())

@@ -6,7 +6,6 @@ package ggcr
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -61,15 +60,6 @@ func (k Keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	return k.ResolveContext(context.Background(), target)
 }
 
-// What a [Source] does not hand out.
-var (
-	// ErrNoLogin is what a keychain's anonymous access becomes: it may mean that no access is needed, or that no login
-	// was found.
-	ErrNoLogin = errors.New("keychain has no login for this")
-	// ErrToken is an identity token or a registry token where a user name and password are wanted.
-	ErrToken = errors.New("keychain has a token instead of a user name and password")
-)
-
 // A Source hands out what a keychain has for one registry or repository. A keychain tells no expiry, and often takes no
 // context: it then goes on beside a caller who leaves. A Source is safe for concurrent use if its keychain is.
 type Source struct {
@@ -77,7 +67,7 @@ type Source struct {
 	Keychain authn.Keychain
 	// Target is for what. It has to be set.
 	Target authn.Resource
-	// Anonymous says that where the keychain has no login, anonymous access is meant. False makes that [ErrNoLogin].
+	// Anonymous says that where the keychain has no login, anonymous access is meant. False makes that [credentials.ErrNoLogin].
 	Anonymous bool
 	// GoodFor is how long an answer is taken to be good. Zero means for ever; set it for a keychain whose passwords are
 	// short-lived, such as those of clouds.
@@ -117,11 +107,11 @@ func (s Source) credential(config *authn.AuthConfig) (credentials.Credential, er
 	switch {
 	case config == nil || *config == authn.AuthConfig{}:
 		if !s.Anonymous {
-			return credentials.Credential{}, fmt.Errorf("%w: %s", ErrNoLogin, s.Target)
+			return credentials.Credential{}, fmt.Errorf("keychain, for %s: %w", s.Target, credentials.ErrNoLogin)
 		}
 		return credentials.Credential{Anonymous: true}, nil
 	case config.IdentityToken != "" || config.RegistryToken != "":
-		return credentials.Credential{}, fmt.Errorf("%w: %s", ErrToken, s.Target)
+		return credentials.Credential{}, fmt.Errorf("keychain, for %s: %w", s.Target, credentials.ErrIdentityToken)
 	}
 	now := time.Now()
 	c := credentials.Credential{

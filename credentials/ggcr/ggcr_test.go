@@ -44,9 +44,9 @@ func TestSource(t *testing.T) {
 	}{
 		"a login":                 {ggcr.Source{Keychain: keychain{config: login}}, nil},
 		"an error":                {ggcr.Source{Keychain: keychain{err: broken}, Anonymous: true}, broken},
-		"nothing":                 {ggcr.Source{Keychain: keychain{}}, ggcr.ErrNoLogin},
+		"nothing":                 {ggcr.Source{Keychain: keychain{}}, credentials.ErrNoLogin},
 		"nothing, and it is fine": {ggcr.Source{Keychain: keychain{}, Anonymous: true}, nil},
-		"an identity token":       {ggcr.Source{Keychain: keychain{config: authn.AuthConfig{IdentityToken: "t"}}}, ggcr.ErrToken},
+		"an identity token":       {ggcr.Source{Keychain: keychain{config: authn.AuthConfig{IdentityToken: "t"}}}, credentials.ErrIdentityToken},
 		"half a login":            {ggcr.Source{Keychain: keychain{config: authn.AuthConfig{Username: "u"}}}, credentials.ErrEmpty},
 	}
 	for name, test := range tests {
@@ -77,7 +77,7 @@ func TestThereAndBack(t *testing.T) {
 
 	other, _ := name.NewRegistry("other.example.com")
 	_, err = ggcr.Source{Keychain: there, Target: other}.Credential(t.Context())
-	require.ErrorIs(t, err, ggcr.ErrNoLogin)
+	require.ErrorIs(t, err, credentials.ErrNoLogin)
 	found, err := there.Resolve(other)
 	require.NoError(t, err)
 	require.Equal(t, authn.Anonymous, found)

@@ -39,7 +39,7 @@ func TestSourceRefuses(t *testing.T) {
 		"an error":       {nil, broken, broken},
 		"no token":       {nil, nil, credentials.ErrEmpty},
 		"an empty one":   {&oauth2.Token{}, nil, credentials.ErrEmpty},
-		"an expired one": {&oauth2.Token{AccessToken: "x", Expiry: time.Unix(1, 0)}, nil, credentials.ErrExpired},
+		"an expired one": {&oauth2.Token{AccessToken: "x", Expiry: time.Unix(1, 0)}, nil, credentials.ErrCredentialExpired},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

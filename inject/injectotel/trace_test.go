@@ -189,7 +189,7 @@ func TestConflict(t *testing.T) {
 sync pull secrets k8s.cluster.name=eu regcred.expires_at=2000-01-01T10:00:00Z regcred.pass.changes=2 regcred.pass.problems=0 (20ms)
   create secret k8s.namespace.name=a regcred.expires_at=2000-01-01T10:00:00Z regcred.owner=regcred regcred.profiles=["quay"] regcred.reason=new; profiles quay; expires 2000-01-01T10:00:00Z regcred.secret=regcred
   issue credential regcred.expires_at=2000-01-01T10:00:00Z regcred.kind=custom regcred.profile=quay regcred.tenant=acme
-  link account error.type=Conflict k8s.namespace.name=a regcred.link=["regcred"] regcred.owner=regcred regcred.service_account=default ! link account a/default: object has changed
+  link account error.type=Conflict k8s.namespace.name=a regcred.link=["regcred"] regcred.owner=regcred regcred.service_account=default ! link account a/default: conflict
   link account k8s.namespace.name=a regcred.link=["regcred"] regcred.owner=regcred regcred.service_account=default
 `, w.trees(), "the pass mended it, and is no error")
 	})
@@ -200,21 +200,21 @@ func TestEndlessConflict(t *testing.T) {
 		w := newWorld(t, "a")
 		w.cluster.Before = func(_ context.Context, c inject.Change) error {
 			if c.Action == inject.LinkAccount {
-				return inject.ErrConflict
+				return registry.ErrConflict
 			}
 			return nil
 		}
 		require.NoError(t, w.sync(target()))
 		text := w.trees()
 		require.Contains(t, text, `
-  * exception error.type=Conflict exception.message=a/default: object has changed exception.type=github.com/regcred/regcred/inject.Problem k8s.namespace.name=a regcred.service_account=default
+  * exception error.type=Conflict exception.message=a/default: conflict exception.type=github.com/regcred/regcred/inject.Problem k8s.namespace.name=a regcred.service_account=default
 `)
 		require.Equal(t, 4, strings.Count(text, "\n  link account error.type=Conflict "))
 	})
 }
 
 // errDown is what a Cluster says of an API server that is.
-var errDown = fmt.Errorf("connection refused: %w", inject.ErrUnavailable)
+var errDown = fmt.Errorf("connection refused: %w", registry.ErrClusterUnavailable)
 
 func TestUnavailableNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -223,8 +223,8 @@ func TestUnavailableNamespace(t *testing.T) {
 		require.NoError(t, w.sync(target()), "one namespace says nothing of the others")
 		require.Equal(t, `
 sync pull secrets k8s.cluster.name=eu regcred.pass.changes=0 regcred.pass.problems=1
-  * exception error.type=ClusterUnavailable exception.message=target regcred: a/regcred: connection refused: cluster does not answer exception.type=github.com/regcred/regcred/inject.Problem k8s.namespace.name=a regcred.secret=regcred regcred.target=regcred
-  create secret error.type=ClusterUnavailable k8s.namespace.name=a regcred.expires_at=2000-01-01T10:00:00Z regcred.owner=regcred regcred.profiles=["quay"] regcred.reason=new; profiles quay; expires 2000-01-01T10:00:00Z regcred.secret=regcred ! connection refused: cluster does not answer
+  * exception error.type=ClusterUnavailable exception.message=target regcred: a/regcred: connection refused: cluster unavailable exception.type=github.com/regcred/regcred/inject.Problem k8s.namespace.name=a regcred.secret=regcred regcred.target=regcred
+  create secret error.type=ClusterUnavailable k8s.namespace.name=a regcred.expires_at=2000-01-01T10:00:00Z regcred.owner=regcred regcred.profiles=["quay"] regcred.reason=new; profiles quay; expires 2000-01-01T10:00:00Z regcred.secret=regcred ! connection refused: cluster unavailable
   issue credential regcred.expires_at=2000-01-01T10:00:00Z regcred.kind=custom regcred.profile=quay regcred.tenant=acme
 `, w.trees())
 	})
@@ -234,19 +234,19 @@ func TestUnavailableCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l")
 		w.cluster.Before = func(context.Context, inject.Change) error { return errDown }
-		require.ErrorIs(t, w.sync(target()), inject.ErrUnavailable)
+		require.ErrorIs(t, w.sync(target()), registry.ErrClusterUnavailable)
 		spans := strings.Split(w.trees(), "\n")
 		require.Equal(t, "sync pull secrets error.type=ClusterUnavailable k8s.cluster.name=eu regcred.pass.changes=0 regcred.pass.problems=9"+
-			" ! sync pull secrets: connection refused: cluster does not answer", spans[1])
+			" ! sync pull secrets: connection refused: cluster unavailable", spans[1])
 		tried := slices.DeleteFunc(spans, func(s string) bool { return !strings.HasPrefix(s, "  create secret error.type=ClusterUnavailable ") })
 		require.Len(t, tried, 10, "then the pass gave up")
 
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errDown) // So that not even its state can be read.
 		_, err := w.syncer.Sync(ctx, target())
-		require.ErrorIs(t, err, inject.ErrUnavailable)
+		require.ErrorIs(t, err, registry.ErrClusterUnavailable)
 		require.Equal(t, `
-sync pull secrets error.type=ClusterUnavailable k8s.cluster.name=eu regcred.pass.changes=0 regcred.pass.problems=0 ! sync pull secrets: connection refused: cluster does not answer
+sync pull secrets error.type=ClusterUnavailable k8s.cluster.name=eu regcred.pass.changes=0 regcred.pass.problems=0 ! sync pull secrets: connection refused: cluster unavailable
 `, w.trees())
 	})
 }
@@ -323,10 +323,10 @@ publish
 
 func TestErrorTypes(t *testing.T) {
 	for want, err := range map[string]error{
-		"Conflict":           inject.ErrConflict,
-		"NamespaceGone":      inject.ErrNamespace,
-		"ClusterUnavailable": inject.ErrUnavailable,
-		"NameTaken":          inject.ErrForeign,
+		"Conflict":           registry.ErrConflict,
+		"NamespaceGone":      registry.ErrNamespaceGone,
+		"ClusterUnavailable": registry.ErrClusterUnavailable,
+		"NameTaken":          registry.ErrNameTaken,
 		"RateLimited":        registry.ErrRateLimited,
 		"Canceled":           context.Canceled,
 		"Timeout":            context.DeadlineExceeded,

@@ -96,7 +96,7 @@ func result(err error) string {
 	switch {
 	case err == nil:
 		return "made"
-	case errors.Is(err, inject.ErrConflict):
+	case errors.Is(err, registry.ErrConflict):
 		return "conflict"
 	}
 	return "failed"

@@ -13,6 +13,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/inject"
 	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
 )
 
 // A Cluster is a Kubernetes cluster in memory, as far as a [inject.Syncer] can tell the difference: each write
@@ -136,7 +137,7 @@ func (c *Cluster) Apply(ctx context.Context, change inject.Change) error {
 	defer c.mu.Unlock()
 	ns := c.namespaces[change.Namespace]
 	if ns == nil {
-		return fmt.Errorf("namespace %s: %w", change.Namespace, inject.ErrNamespace)
+		return fmt.Errorf("namespace %s: %w", change.Namespace, registry.ErrNamespaceGone)
 	}
 	if err := c.apply(ns, change); err != nil {
 		return fmt.Errorf("%s %s/%s: %w", change.Action, change.Namespace, change.Name, err)
@@ -152,16 +153,16 @@ func (c *Cluster) apply(ns *space, change inject.Change) error {
 	case inject.CreateSecret:
 		switch {
 		case ns.terminating:
-			return inject.ErrNamespace
+			return registry.ErrNamespaceGone
 		case have != nil && have.Labels[inject.LabelOwner] != change.Owner:
-			return inject.ErrForeign
+			return registry.ErrNameTaken
 		case have != nil:
-			return inject.ErrConflict
+			return registry.ErrConflict
 		}
 		c.create(ns, change.Secret)
 	case inject.UpdateSecret:
 		if stale {
-			return inject.ErrConflict
+			return registry.ErrConflict
 		}
 		have.Labels = merged(have.Labels, change.Secret.Labels)
 		have.Annotations = merged(have.Annotations, change.Secret.Annotations)
@@ -170,20 +171,20 @@ func (c *Cluster) apply(ns *space, change inject.Change) error {
 	case inject.ReplaceSecret:
 		switch {
 		case ns.terminating:
-			return inject.ErrNamespace
+			return registry.ErrNamespaceGone
 		case stale:
-			return inject.ErrConflict
+			return registry.ErrConflict
 		}
 		c.create(ns, change.Secret)
 	case inject.DeleteSecret:
 		if have != nil && stale {
-			return inject.ErrConflict
+			return registry.ErrConflict
 		}
 		delete(ns.secrets, change.Name)
 	case inject.LinkAccount:
 		a := ns.accounts[change.Name]
 		if a == nil || a.version != change.Version {
-			return inject.ErrConflict
+			return registry.ErrConflict
 		}
 		a.link(change)
 		a.version = c.next()

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/registry"
 )
 
 // link changes the account at the version that State shows.
@@ -137,7 +138,7 @@ func linkConflicts(ctx context.Context, sc *scene) error {
 	if err := sc.World.WriteAccount(ctx, sc.ns, theirs); err != nil {
 		return err
 	}
-	if err := sc.Cluster.Apply(ctx, c); !errors.Is(err, inject.ErrConflict) {
+	if err := sc.Cluster.Apply(ctx, c); !errors.Is(err, registry.ErrConflict) {
 		return fmt.Errorf("somebody changed the account, and the error is %w", orNone(err))
 	}
 	are, err := sc.pullSecrets(ctx)
@@ -150,7 +151,7 @@ func linkConflicts(ctx context.Context, sc *scene) error {
 	if err := sc.World.DeleteAccount(ctx, sc.ns, accountName); err != nil {
 		return err
 	}
-	if err := sc.Cluster.Apply(ctx, c); !errors.Is(err, inject.ErrConflict) {
+	if err := sc.Cluster.Apply(ctx, c); !errors.Is(err, registry.ErrConflict) {
 		return fmt.Errorf("somebody deleted the account, and the error is %w", orNone(err))
 	}
 	if a, err := sc.World.Account(ctx, sc.ns, accountName); err != nil || a != nil {
@@ -170,7 +171,7 @@ func linksConcurrently(ctx context.Context, sc *scene) error {
 			name := fmt.Sprintf("secret-%d", i)
 			for {
 				err := sc.link(ctx, sc.owner, []string{name}, nil)
-				if errors.Is(err, inject.ErrConflict) && ctx.Err() == nil {
+				if errors.Is(err, registry.ErrConflict) && ctx.Err() == nil {
 					continue // A watch may lag behind.
 				}
 				errs[i] = err

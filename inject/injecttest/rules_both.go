@@ -7,19 +7,20 @@ import (
 	"strings"
 
 	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/registry"
 )
 
 func refusesTerminating(ctx context.Context, sc *scene) error {
 	create := sc.change(inject.CreateSecret, "", password)
 	create.Namespace = "no-such-namespace"
-	if err := sc.Cluster.Apply(ctx, create); !errors.Is(err, inject.ErrNamespace) {
+	if err := sc.Cluster.Apply(ctx, create); !errors.Is(err, registry.ErrNamespaceGone) {
 		return fmt.Errorf("the namespace is not there, and the error is %w", orNone(err))
 	}
 	if err := sc.World.DeleteNamespace(ctx, sc.ns); err != nil {
 		return err
 	}
 	create.Namespace = sc.ns
-	if err := sc.Cluster.Apply(ctx, create); !errors.Is(err, inject.ErrNamespace) {
+	if err := sc.Cluster.Apply(ctx, create); !errors.Is(err, registry.ErrNamespaceGone) {
 		return fmt.Errorf("the namespace is terminating, and the error is %w", orNone(err))
 	}
 	return sc.poll(ctx, sc.ns, "that the namespace is terminating", func(state []inject.Namespace) bool { return len(state) == 0 || state[0].Terminating })

@@ -8,6 +8,7 @@ import (
 
 	"github.com/regcred/regcred/inject"
 	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
 )
 
 func createsSecret(ctx context.Context, sc *scene) error {
@@ -49,7 +50,7 @@ func refusesForeign(ctx context.Context, sc *scene) error {
 		if err := sc.World.WriteSecret(ctx, sc.ns, foreign); err != nil {
 			return err
 		}
-		if err := sc.Cluster.Apply(ctx, sc.change(inject.CreateSecret, "", password)); !errors.Is(err, inject.ErrForeign) {
+		if err := sc.Cluster.Apply(ctx, sc.change(inject.CreateSecret, "", password)); !errors.Is(err, registry.ErrNameTaken) {
 			return fmt.Errorf("a secret of %s is in the way, and the error is %w", what, orNone(err))
 		}
 		s, err := sc.object(ctx)
@@ -67,7 +68,7 @@ func createConflicts(ctx context.Context, sc *scene) error {
 	if _, err := sc.create(ctx, password); err != nil {
 		return err
 	}
-	if err := sc.Cluster.Apply(ctx, sc.change(inject.CreateSecret, "", "another-password")); !errors.Is(err, inject.ErrConflict) {
+	if err := sc.Cluster.Apply(ctx, sc.change(inject.CreateSecret, "", "another-password")); !errors.Is(err, registry.ErrConflict) {
 		return fmt.Errorf("it was created twice, and the error is %w", orNone(err))
 	}
 	s, err := sc.object(ctx)
@@ -132,7 +133,7 @@ func updateConflicts(ctx context.Context, sc *scene) error {
 		return err
 	}
 	update := sc.change(inject.UpdateSecret, have.Version, "another-password")
-	if err := sc.Cluster.Apply(ctx, update); !errors.Is(err, inject.ErrConflict) {
+	if err := sc.Cluster.Apply(ctx, update); !errors.Is(err, registry.ErrConflict) {
 		return fmt.Errorf("somebody changed the secret, and the error is %w", orNone(err))
 	}
 	s, err := sc.object(ctx)
@@ -145,7 +146,7 @@ func updateConflicts(ctx context.Context, sc *scene) error {
 	if err := sc.World.DeleteSecret(ctx, sc.ns, secretName); err != nil {
 		return err
 	}
-	if err := sc.Cluster.Apply(ctx, update); !errors.Is(err, inject.ErrConflict) {
+	if err := sc.Cluster.Apply(ctx, update); !errors.Is(err, registry.ErrConflict) {
 		return fmt.Errorf("somebody deleted the secret, and the error is %w", orNone(err))
 	}
 	if s, err := sc.World.Secret(ctx, sc.ns, secretName); err != nil || s != nil {
@@ -202,7 +203,7 @@ func replaceConflicts(ctx context.Context, sc *scene) error {
 	if err := sc.tamper(ctx, func(s *SecretObject) { s.Data["key"] = []byte("another") }); err != nil {
 		return err
 	}
-	if err := sc.Cluster.Apply(ctx, sc.change(inject.ReplaceSecret, have.Version, password)); !errors.Is(err, inject.ErrConflict) {
+	if err := sc.Cluster.Apply(ctx, sc.change(inject.ReplaceSecret, have.Version, password)); !errors.Is(err, registry.ErrConflict) {
 		return fmt.Errorf("somebody changed the secret, and the error is %w", orNone(err))
 	}
 	s, err := sc.object(ctx)
@@ -236,7 +237,7 @@ func deleteConflicts(ctx context.Context, sc *scene) error {
 	if err != nil {
 		return err
 	}
-	if err := sc.Cluster.Apply(ctx, sc.change(inject.DeleteSecret, have.Version, "")); !errors.Is(err, inject.ErrConflict) {
+	if err := sc.Cluster.Apply(ctx, sc.change(inject.DeleteSecret, have.Version, "")); !errors.Is(err, registry.ErrConflict) {
 		return fmt.Errorf("somebody changed the secret, and the error is %w", orNone(err))
 	}
 	_, err = sc.object(ctx)

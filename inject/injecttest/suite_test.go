@@ -15,6 +15,7 @@ import (
 	"github.com/regcred/regcred/inject"
 	"github.com/regcred/regcred/inject/injecttest"
 	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
 )
 
 // broken is a good cluster but for the functions that are set.
@@ -166,7 +167,7 @@ var breaks = map[string]func(c *memory) broken{
 	"CreateSecret: what is foreign stays as it is": func(c *memory) broken {
 		return on(c, inject.CreateSecret, func(ctx context.Context, change inject.Change) error {
 			err := c.Apply(ctx, change)
-			if errors.Is(err, inject.ErrForeign) {
+			if errors.Is(err, registry.ErrNameTaken) {
 				return write(ctx, c, change, func(o *injecttest.SecretObject) { o.Type = "Opaque" })
 			}
 			return err
@@ -174,7 +175,7 @@ var breaks = map[string]func(c *memory) broken{
 	},
 	"CreateSecret: one that is there is a conflict": func(c *memory) broken {
 		return on(c, inject.CreateSecret, func(ctx context.Context, change inject.Change) error {
-			if err := c.Apply(ctx, change); !errors.Is(err, inject.ErrConflict) {
+			if err := c.Apply(ctx, change); !errors.Is(err, registry.ErrConflict) {
 				return err
 			}
 			return write(ctx, c, change, nil)
@@ -242,7 +243,7 @@ var breaks = map[string]func(c *memory) broken{
 	"nothing is created in a namespace that is gone or going": func(c *memory) broken {
 		return on(c, inject.CreateSecret, func(ctx context.Context, change inject.Change) error {
 			err := c.Apply(ctx, change)
-			if errors.Is(err, inject.ErrNamespace) {
+			if errors.Is(err, registry.ErrNamespaceGone) {
 				return errors.New("404")
 			}
 			return err

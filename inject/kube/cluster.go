@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/registry"
 )
 
 // NewClient returns a client for a [Cluster]: it speaks protobuf, and has no rate limit of its own, which would stretch
@@ -87,8 +88,8 @@ func (c *Cluster) event(namespace string) {
 // State returns what the watches have delivered, and what this Cluster wrote since. It sends no request.
 //
 // At first it waits until the watches are complete. After 30 seconds, or as soon as the API refuses a list for want of
-// rights, the error wraps [inject.ErrUnavailable], and says what was last answered for each resource. If later a
-// watch is refused, or cannot be resumed for 30 seconds, it wraps [inject.ErrStale] too, and comes with what was
+// rights, the error wraps [registry.ErrClusterUnavailable], and says what was last answered for each resource. If later a
+// watch is refused, or cannot be resumed for 30 seconds, it wraps [registry.ErrStale] too, and comes with what was
 // known before.
 func (c *Cluster) State(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error) {
 	if scope.Owner != c.owner() {
@@ -96,7 +97,7 @@ func (c *Cluster) State(ctx context.Context, scope inject.Scope) ([]inject.Names
 	}
 	c.start()
 	stale := c.watches.wait(ctx)
-	if stale != nil && !errors.Is(stale, inject.ErrStale) {
+	if stale != nil && !errors.Is(stale, registry.ErrStale) {
 		return nil, stale
 	}
 	names := scope.Namespaces

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/registry"
 )
 
 // ConditionReady is the type of the condition that [Pass.Ready] returns.
@@ -43,7 +44,7 @@ func (p Pass) Ready(target string) metav1.Condition {
 	}
 	message := shorten(strings.Join(lines, "\n"), maxMessage)
 	for _, problem := range problems {
-		if !errors.Is(problem.Err, inject.ErrStale) {
+		if !errors.Is(problem.Err, registry.ErrStale) {
 			return condition(metav1.ConditionFalse, problem.Reason(), message)
 		}
 	}

@@ -28,16 +28,16 @@ func TestReady(t *testing.T) {
 		reason, message string
 	}{
 		"nothing is wrong":     {pass(), metav1.ConditionTrue, "Published", ""},
-		"it is another target": {pass(problem("b", inject.ErrForeign)), metav1.ConditionTrue, "Published", ""},
+		"it is another target": {pass(problem("b", registry.ErrNameTaken)), metav1.ConditionTrue, "Published", ""},
 		"foreign": {
-			pass(problem("a", fmt.Errorf("create: %w", inject.ErrForeign))), metav1.ConditionFalse,
-			"NameTaken", "shop/a: create: a secret of that name belongs to somebody else",
+			pass(problem("a", fmt.Errorf("create: %w", registry.ErrNameTaken))), metav1.ConditionFalse,
+			"NameTaken", "shop/a: create: name taken",
 		},
 		"code":     {pass(problem("a", registry.ErrImageNotFound)), metav1.ConditionFalse, "ImageNotFound", "shop/a: image not found"},
 		"invalid":  {pass(inject.Problem{Target: "a", Err: invalid}), metav1.ConditionFalse, "Invalid", invalid.Error()},
 		"anything": {pass(problem("a", errors.New("out of paper"))), metav1.ConditionFalse, "Failed", "shop/a: out of paper"},
 		"no answer": {
-			kube.Pass{Err: inject.ErrUnavailable}, metav1.ConditionUnknown, "ClusterUnavailable", "cluster does not answer",
+			kube.Pass{Err: registry.ErrClusterUnavailable}, metav1.ConditionUnknown, "ClusterUnavailable", "cluster unavailable",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -134,7 +134,7 @@ func TestEnsureReady(t *testing.T) {
 	r.namespace(t, "gate-1")
 	require.NoError(t, <-ready)
 	require.True(t, r.ready(t, "gate-1"))
-	require.ErrorIs(t, r.EnsureReady(t.Context(), "default", "default"), inject.ErrNotSelected)
+	require.ErrorIs(t, r.EnsureReady(t.Context(), "default", "default"), registry.ErrNotSelected)
 }
 
 func TestControllerMendsWhatOthersBreak(t *testing.T) {

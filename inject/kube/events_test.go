@@ -20,6 +20,7 @@ import (
 	"github.com/regcred/regcred/inject"
 	"github.com/regcred/regcred/inject/injecttest"
 	"github.com/regcred/regcred/inject/kube"
+	"github.com/regcred/regcred/registry"
 )
 
 func TestEventsAreToldOnce(t *testing.T) {
@@ -38,11 +39,11 @@ func TestEventsAreToldOnce(t *testing.T) {
 			}
 			require.Empty(t, recorder.Events)
 		}
-		foreign := inject.Problem{Target: "regcred", Namespace: "shop", Name: "regcred", Err: inject.ErrForeign}
-		line := "Warning NameTaken a secret of that name belongs to somebody else"
+		foreign := inject.Problem{Target: "regcred", Namespace: "shop", Name: "regcred", Err: registry.ErrNameTaken}
+		line := "Warning NameTaken name taken"
 		tells(pass(foreign, inject.Problem{Target: "regcred", Err: errors.New("no object")}), line)
 		tells(pass(foreign))
-		tells(kube.Pass{Err: inject.ErrUnavailable})
+		tells(kube.Pass{Err: registry.ErrClusterUnavailable})
 		tells(kube.Pass{Namespaces: []string{"other"}})
 		tells(pass(foreign))
 		time.Sleep(time.Hour)
@@ -82,7 +83,7 @@ func TestEventsAreWritten(t *testing.T) {
 		},
 	}
 	long := errors.New(strings.Repeat("é", 1000))
-	for reason, why := range map[string]error{"Contested": inject.ErrContested, "NameTaken": inject.ErrForeign} {
+	for reason, why := range map[string]error{"Contested": registry.ErrContested, "NameTaken": registry.ErrNameTaken} {
 		events := &kube.Events{Cluster: cluster, Record: records[reason]}
 		events.Report(kube.Pass{Result: inject.Result{Problems: []inject.Problem{
 			{Namespace: "loud", Name: "default", Err: fmt.Errorf("%w: %w", why, long)},

@@ -26,6 +26,7 @@ import (
 	"github.com/regcred/regcred/inject"
 	"github.com/regcred/regcred/inject/kube"
 	"github.com/regcred/regcred/internal/testtool"
+	"github.com/regcred/regcred/registry"
 )
 
 // passesOf starts a Controller, and returns its passes over all namespaces.
@@ -55,7 +56,7 @@ func TestClosedPortIsToldOf(t *testing.T) {
 		began := time.Now()
 		p := <-passesOf(t, newController(client, "closed", "regcred", anyPassword))
 		require.Equal(t, 30*time.Second, time.Since(began))
-		require.ErrorIs(t, p.Err, inject.ErrUnavailable)
+		require.ErrorIs(t, p.Err, registry.ErrClusterUnavailable)
 		refused := ": dial tcp 127.0.0.1:" + port + ": connect: connection refused"
 		require.EqualError(t, p.Err, "sync pull secrets: cluster cannot be watched: list namespaces"+refused+
 			"; list secrets"+refused+"; list serviceaccounts"+refused)
@@ -70,7 +71,7 @@ func TestMissingRightIsToldOf(t *testing.T) {
 	began := time.Now()
 	p := <-passesOf(t, newController(client, "unright", "regcred", anyPassword))
 	t.Logf("told of after %s", time.Since(began).Round(time.Millisecond))
-	require.ErrorIs(t, p.Err, inject.ErrUnavailable)
+	require.ErrorIs(t, p.Err, registry.ErrClusterUnavailable)
 	require.True(t, apierrors.IsForbidden(p.Err))
 	require.ErrorContains(t, p.Err, `: User "regcred-events" cannot list resource "`)
 	require.Equal(t, "ClusterUnavailable", p.Ready("regcred").Reason)
@@ -89,7 +90,7 @@ func TestRefusalIsToldOfAtOnce(t *testing.T) {
 			began := time.Now()
 			_, err = cluster.State(t.Context(), inject.Scope{Owner: "regcred"})
 			require.Less(t, time.Since(began), time.Second)
-			require.ErrorIs(t, err, inject.ErrUnavailable)
+			require.ErrorIs(t, err, registry.ErrClusterUnavailable)
 			require.Regexp(t, "list (namespaces|secrets|serviceaccounts): "+http.StatusText(status), err.Error(), "the first one says it")
 		})
 	}
@@ -118,8 +119,8 @@ func TestMissingRightToWatchIsToldOf(t *testing.T) {
 		p = <-passes
 		require.NoError(t, p.Err)
 	}
-	require.ErrorIs(t, p.Result.Err(), inject.ErrStale)
-	require.ErrorIs(t, p.Result.Err(), inject.ErrUnavailable)
+	require.ErrorIs(t, p.Result.Err(), registry.ErrStale)
+	require.ErrorIs(t, p.Result.Err(), registry.ErrClusterUnavailable)
 	ready := p.Ready("regcred")
 	require.Equal(t, metav1.ConditionUnknown, ready.Status)
 	require.Equal(t, "ClusterUnavailable", ready.Reason)
@@ -175,7 +176,7 @@ func TestLostAPIIsToldOf(t *testing.T) {
 		p = <-passes
 		require.NoError(t, p.Err)
 	}
-	require.ErrorIs(t, p.Result.Err(), inject.ErrStale)
+	require.ErrorIs(t, p.Result.Err(), registry.ErrStale)
 	require.ErrorContains(t, p.Result.Err(), ": dial tcp 127.0.0.1:"+plane.port+": connect: connection refused")
 	require.Equal(t, "ClusterUnavailable", p.Ready("regcred").Reason)
 	plane.startAPI()
@@ -199,7 +200,7 @@ func TestSilentAPIIsToldOf(t *testing.T) {
 		_, err = cluster.State(t.Context(), inject.Scope{Owner: "regcred"})
 		require.EqualError(t, err, "cluster cannot be watched: list namespaces: not complete yet; list secrets: not complete yet; "+
 			"list serviceaccounts: not complete yet")
-		require.ErrorIs(t, err, inject.ErrUnavailable)
+		require.ErrorIs(t, err, registry.ErrClusterUnavailable)
 		began := time.Now()
 		cancel()
 		require.NoError(t, <-ended)

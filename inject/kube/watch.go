@@ -13,6 +13,7 @@ import (
 
 	"github.com/regcred/regcred/inject"
 	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
 )
 
 // The watches of a Cluster. Their stores hold what is needed of each object and no more.
@@ -36,7 +37,7 @@ type (
 
 func (w *watches) all() []*feed { return []*feed{w.namespaces, w.secrets, w.accounts} }
 
-// wait waits for the first lists, and for the watches that follow. What it returns wraps inject.ErrStale if the lists
+// wait waits for the first lists, and for the watches that follow. What it returns wraps registry.ErrStale if the lists
 // were complete, but do not stay so.
 func (w *watches) wait(ctx context.Context) error {
 	var late <-chan time.Time
@@ -81,7 +82,7 @@ func (w *watches) incomplete() (hopeless bool, err error) {
 	if why == nil {
 		return false, nil
 	}
-	return hopeless, &watchError{"cluster cannot be watched", append(why, inject.ErrUnavailable)}
+	return hopeless, &watchError{"cluster cannot be watched", append(why, registry.ErrClusterUnavailable)}
 }
 
 // stale says what is not delivered anymore; nil if all is, or may soon be again.
@@ -102,7 +103,7 @@ func (w *watches) stale() error {
 		return nil
 	}
 	what := "cluster has not been watched since " + first.UTC().Format(time.RFC3339)
-	return &watchError{what, append(why, inject.ErrUnavailable, inject.ErrStale)}
+	return &watchError{what, append(why, registry.ErrClusterUnavailable, registry.ErrStale)}
 }
 
 // A watchError says in one line what is wrong with the watches. It wraps the errors of these, and what they mean to a
@@ -117,7 +118,7 @@ func (e *watchError) Unwrap() []error { return e.wraps }
 func (e *watchError) Error() string {
 	var why []string
 	for _, err := range e.wraps {
-		if err != inject.ErrUnavailable && err != inject.ErrStale {
+		if err != registry.ErrClusterUnavailable && err != registry.ErrStale {
 			why = append(why, err.Error())
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/regcred/regcred/inject"
 	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
 )
 
 // fieldManager is who wrote, in managedFields.
@@ -76,13 +77,13 @@ func (c *Cluster) inTheWay(ctx context.Context, change inject.Change) error {
 	have, err := c.Client.CoreV1().Secrets(change.Namespace).Get(ctx, change.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return inject.ErrConflict // It went meanwhile.
+		return registry.ErrConflict // It went meanwhile.
 	case err != nil:
 		return err
 	case have.Labels[inject.LabelOwner] != change.Owner:
-		return inject.ErrForeign
+		return fmt.Errorf("%w: a secret of that name belongs to another owner", registry.ErrNameTaken)
 	}
-	return inject.ErrConflict
+	return registry.ErrConflict
 }
 
 // update writes the secret as the watch has shown it, with what is ours changed. Whatever else it has stays: its version
@@ -90,7 +91,7 @@ func (c *Cluster) inTheWay(ctx context.Context, change inject.Change) error {
 func (c *Cluster) update(ctx context.Context, change inject.Change) error {
 	have := c.secrets.in(change.Namespace)[change.Name]
 	if have == nil || have.ResourceVersion != change.Version {
-		return inject.ErrConflict
+		return registry.ErrConflict
 	}
 	object := have.whole()
 	if have.more {
@@ -99,7 +100,7 @@ func (c *Cluster) update(ctx context.Context, change inject.Change) error {
 			return err
 		}
 		if object.ResourceVersion != change.Version {
-			return inject.ErrConflict
+			return registry.ErrConflict
 		}
 	}
 	object.Labels = with(object.Labels, change.Secret.Labels)
@@ -134,7 +135,7 @@ func (c *Cluster) delete(ctx context.Context, change inject.Change) error {
 func (c *Cluster) link(ctx context.Context, change inject.Change) error {
 	have := c.accounts.in(change.Namespace)[change.Name]
 	if have == nil || have.ResourceVersion != change.Version {
-		return inject.ErrConflict
+		return registry.ErrConflict
 	}
 	names, linked := slices.Clone(have.pullSecrets), slices.Clone(have.linked(change.Owner))
 	for _, name := range change.Link {
@@ -179,19 +180,19 @@ func classify(ctx context.Context, change inject.Change, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-	case errors.Is(err, inject.ErrConflict), errors.Is(err, inject.ErrForeign):
+	case errors.Is(err, registry.ErrConflict), errors.Is(err, registry.ErrNameTaken):
 		return err
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return fmt.Errorf("%w: %w", inject.ErrNamespace, err)
+		return fmt.Errorf("%w: %w", registry.ErrNamespaceGone, err)
 	case apierrors.IsNotFound(err):
 		if details := status.Status().Details; change.Action == inject.CreateSecret || details != nil && details.Kind == "namespaces" {
-			return fmt.Errorf("%w: %w", inject.ErrNamespace, err)
+			return fmt.Errorf("%w: %w", registry.ErrNamespaceGone, err)
 		}
-		return fmt.Errorf("%w: %w", inject.ErrConflict, err)
+		return fmt.Errorf("%w: %w", registry.ErrConflict, err)
 	case apierrors.IsConflict(err):
-		return fmt.Errorf("%w: %w", inject.ErrConflict, err)
+		return fmt.Errorf("%w: %w", registry.ErrConflict, err)
 	case !answered, status.Status().Code >= http.StatusInternalServerError, apierrors.IsTooManyRequests(err):
-		return fmt.Errorf("%w: %w", inject.ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", registry.ErrClusterUnavailable, err)
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/regcred/regcred/inject"
 	"github.com/regcred/regcred/inject/kube"
 	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
 )
 
 // An update writes a secret whole, so whatever others may have given it must be in what is written.
@@ -89,7 +90,7 @@ func TestUpdateKeepsAllThatOthersWrote(t *testing.T) {
 				s.ResourceVersion, s.ManagedFields = "", nil
 			}
 			require.Equal(t, before, after)
-			require.ErrorIs(t, cluster.Apply(t.Context(), change), inject.ErrConflict, "planned on what is not so anymore")
+			require.ErrorIs(t, cluster.Apply(t.Context(), change), registry.ErrConflict, "planned on what is not so anymore")
 		})
 	}
 }

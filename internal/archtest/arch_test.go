@@ -26,7 +26,7 @@ const arrows = `
 	field                          ->
 	credentials                    -> field internal/option internal/panics
 	registry/internal/document     -> field credentials
-	registry                       -> field credentials registry/internal/document
+	registry                       -> field credentials registry/internal/document internal/panics
 	registry/profilefile           -> field registry registry/internal/document                      go.yaml.in/yaml/v3
 
 	providers                      -> field credentials registry

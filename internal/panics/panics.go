@@ -3,6 +3,7 @@
 package panics
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"runtime"
@@ -14,10 +15,13 @@ import (
 func Error(who string, value any) error {
 	at := origin()
 	if err, ok := value.(runtime.Error); ok {
-		return fmt.Errorf("%s panicked%s: %w", who, at, err)
+		return fmt.Errorf("%s %w%s: %w", who, ErrPanicked, at, err)
 	}
-	return fmt.Errorf("%s panicked%s with a value of type %T", who, at, value)
+	return fmt.Errorf("%s %w%s with a value of type %T", who, ErrPanicked, at, value)
 }
+
+// ErrPanicked is in each error of [Error]. Package registry gives it a code.
+var ErrPanicked = errors.New("panicked")
 
 // origin names the function that panicked and its line, if it can be found.
 func origin() string {

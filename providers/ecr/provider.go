@@ -75,14 +75,14 @@ func (p Provider) Credential(ctx context.Context, profile registry.Profile) (cre
 		return credentials.Credential{}, s.error(registry.ErrCanceled, "", context.Cause(ctx))
 	}
 	if err := providers.Validate(p, profile); err != nil {
-		return credentials.Credential{}, s.error(registry.ErrInvalid, "mend the profile", err)
+		return credentials.Credential{}, s.error(registry.ErrInvalid, "", err)
 	}
 	if profile.Login.Anonymous {
 		return credentials.Credential{Anonymous: true}, nil
 	}
 	host, err := mainHost(profile)
 	if err != nil {
-		return credentials.Credential{}, s.error(registry.ErrInvalid, "mend the profile", err)
+		return credentials.Credential{}, s.error(registry.ErrInvalid, "", err)
 	}
 	s.host = host
 	if s.roundTripper = p.RoundTripper; s.roundTripper == nil {
@@ -92,7 +92,7 @@ func (p Provider) Credential(ctx context.Context, profile registry.Profile) (cre
 			defer transports.CloseIdleConnections()
 		}
 		if s.way, err = transports.For(profile.Transport); err != nil {
-			return credentials.Credential{}, s.error(registry.ErrInvalid, "mend the profile", err)
+			return credentials.Credential{}, s.error(registry.ErrInvalid, "", err)
 		}
 		s.roundTripper = s.way
 	}

@@ -83,7 +83,7 @@ func (p Provider) Credential(ctx context.Context, profile registry.Profile) (cre
 		return credentials.Credential{}, s.error(registry.ErrCanceled, "", 0, context.Cause(ctx))
 	}
 	if err := providers.Validate(p, profile); err != nil {
-		return credentials.Credential{}, s.error(registry.ErrInvalid, "mend the profile", 0, err)
+		return credentials.Credential{}, s.error(registry.ErrInvalid, "", 0, err)
 	}
 	if profile.Login.Anonymous {
 		return credentials.Credential{Anonymous: true}, nil
@@ -99,7 +99,7 @@ func (p Provider) Credential(ctx context.Context, profile registry.Profile) (cre
 		}
 		var err error
 		if s.wire.google, err = transports.For(profile.Transport); err != nil {
-			return credentials.Credential{}, s.error(registry.ErrInvalid, "mend the profile", 0, err)
+			return credentials.Credential{}, s.error(registry.ErrInvalid, "", 0, err)
 		}
 		if s.wire.direct, err = transports.For(registry.TransportConfig{Proxy: registry.Direct}); err != nil {
 			return credentials.Credential{}, s.error(registry.ErrInvalid, "", 0, err)

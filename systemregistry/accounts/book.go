@@ -18,14 +18,14 @@ import (
 
 // What the methods of a [Book] report, beside errors of its store.
 var (
-	// ErrNotFound is an account that does not exist.
-	ErrNotFound = errors.New("account not found")
-	// ErrExists is an account that exists already.
-	ErrExists = errors.New("account exists")
-	// ErrInvalid is an account or password that cannot be.
-	ErrInvalid = errors.New("account is not valid")
-	// ErrRefused is a name and password that are not those of an active account. It does not say which of it is wrong.
-	ErrRefused = errors.New("wrong name or password")
+	// ErrAccountNotFound is an account that does not exist.
+	ErrAccountNotFound = errors.New("account not found")
+	// ErrAccountExists is an account that exists already.
+	ErrAccountExists = errors.New("account exists")
+	// ErrInvalidAccount is an account or password that cannot be.
+	ErrInvalidAccount = errors.New("account is not valid")
+	// ErrWrongLogin is a name and password that are not those of an active account. It does not say which of it is wrong.
+	ErrWrongLogin = errors.New("wrong name or password")
 )
 
 // A Book keeps accounts. It is safe for concurrent use, and must not be copied.
@@ -39,7 +39,7 @@ type Book struct {
 	decoded decoded
 }
 
-// Account returns the account, or [ErrNotFound].
+// Account returns the account, or [ErrAccountNotFound].
 func (b *Book) Account(ctx context.Context, name string) (Account, error) {
 	r, err := b.read(ctx, name)
 	return r.Account, err
@@ -47,8 +47,8 @@ func (b *Book) Account(ctx context.Context, name string) (Account, error) {
 
 func (b *Book) read(ctx context.Context, name string) (record, error) {
 	e, err := b.Store.Get(ctx, prefix+name)
-	if errors.Is(err, store.ErrNotFound) {
-		return record{}, fmt.Errorf("%w: %s", ErrNotFound, name)
+	if errors.Is(err, store.ErrNoKey) {
+		return record{}, fmt.Errorf("%w: %s", ErrAccountNotFound, name)
 	}
 	if err != nil {
 		return record{}, fmt.Errorf("read account %s: %w", name, err)
@@ -58,15 +58,15 @@ func (b *Book) read(ctx context.Context, name string) (record, error) {
 
 func (b *Book) write(ctx context.Context, r record) error {
 	if err := r.Validate(); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return fmt.Errorf("%w: %w", ErrInvalidAccount, err)
 	}
 	value, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("write account %s: %w", r.Name, err)
 	}
 	_, err = b.Store.Put(ctx, prefix+r.Name, value, r.version)
-	if errors.Is(err, store.ErrConflict) && r.version == 0 {
-		return fmt.Errorf("%w: %s", ErrExists, r.Name)
+	if errors.Is(err, store.ErrKeyChanged) && r.version == 0 {
+		return fmt.Errorf("%w: %s", ErrAccountExists, r.Name)
 	}
 	if err != nil {
 		return fmt.Errorf("write account %s: %w", r.Name, err)
@@ -89,27 +89,27 @@ func (b *Book) All(ctx context.Context) iter.Seq2[Account, error] {
 	}
 }
 
-// Create makes a person's account with the password, of 8 to 72 bytes. It fails with [ErrExists] or [ErrInvalid].
+// Create makes a person's account with the password, of 8 to 72 bytes. It fails with [ErrAccountExists] or [ErrInvalidAccount].
 func (b *Book) Create(ctx context.Context, a Account, password credentials.Secret) error {
 	if a.Robot() {
-		return fmt.Errorf("%w: %s is the name of a robot", ErrInvalid, a.Name)
+		return fmt.Errorf("%w: %s is the name of a robot", ErrInvalidAccount, a.Name)
 	}
 	if err := a.Validate(); err != nil { // Before the hash, which takes its time.
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return fmt.Errorf("%w: %w", ErrInvalidAccount, err)
 	}
 	hash, err := b.hash(password)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return fmt.Errorf("%w: %w", ErrInvalidAccount, err)
 	}
 	a.CreatedAt, a.Epoch, a.version = time.Now().UTC(), rand.Text(), 0
 	return b.write(ctx, record{a, hash})
 }
 
 // CreateRobot makes a robot's account and returns its secret, which is not kept and cannot be asked for again. It fails
-// with [ErrExists] or [ErrInvalid].
+// with [ErrAccountExists] or [ErrInvalidAccount].
 func (b *Book) CreateRobot(ctx context.Context, a Account) (credentials.Secret, error) {
 	if !a.Robot() {
-		return credentials.Secret{}, fmt.Errorf("%w: %s is not the name of a robot", ErrInvalid, a.Name)
+		return credentials.Secret{}, fmt.Errorf("%w: %s is not the name of a robot", ErrInvalidAccount, a.Name)
 	}
 	secret, hash := newRobotSecret()
 	a.CreatedAt, a.Epoch, a.version = time.Now().UTC(), rand.Text(), 0
@@ -119,11 +119,11 @@ func (b *Book) CreateRobot(ctx context.Context, a Account) (credentials.Secret, 
 	return secret, nil
 }
 
-// Delete removes the account, or fails with [ErrNotFound]. Tokens that it has are worth nothing from then on.
+// Delete removes the account, or fails with [ErrAccountNotFound]. Tokens that it has are worth nothing from then on.
 func (b *Book) Delete(ctx context.Context, name string) error {
 	err := b.Store.Delete(ctx, prefix+name)
-	if errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("%w: %s", ErrNotFound, name)
+	if errors.Is(err, store.ErrNoKey) {
+		return fmt.Errorf("%w: %s", ErrAccountNotFound, name)
 	}
 	if err != nil {
 		return fmt.Errorf("delete account %s: %w", name, err)
@@ -155,7 +155,7 @@ func (b *Book) update(ctx context.Context, name string, change func(*record) err
 		if err := change(&r); err != nil {
 			return err
 		}
-		if err = b.write(ctx, r); !errors.Is(err, store.ErrConflict) {
+		if err = b.write(ctx, r); !errors.Is(err, store.ErrKeyChanged) {
 			return err
 		}
 	}
@@ -166,11 +166,11 @@ func (b *Book) update(ctx context.Context, name string, change func(*record) err
 func (b *Book) SetPassword(ctx context.Context, name string, password credentials.Secret) error {
 	hash, err := b.hash(password)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return fmt.Errorf("%w: %w", ErrInvalidAccount, err)
 	}
 	return b.update(ctx, name, func(r *record) error {
 		if r.Robot() {
-			return fmt.Errorf("%w: %s is a robot", ErrInvalid, name)
+			return fmt.Errorf("%w: %s is a robot", ErrInvalidAccount, name)
 		}
 		r.Hash, r.Epoch = hash, rand.Text()
 		return nil
@@ -182,7 +182,7 @@ func (b *Book) NewSecret(ctx context.Context, name string) (credentials.Secret, 
 	secret, hash := newRobotSecret()
 	err := b.update(ctx, name, func(r *record) error {
 		if !r.Robot() {
-			return fmt.Errorf("%w: %s is not a robot", ErrInvalid, name)
+			return fmt.Errorf("%w: %s is not a robot", ErrInvalidAccount, name)
 		}
 		r.Hash, r.Epoch = hash, rand.Text()
 		return nil
@@ -208,11 +208,11 @@ func (b *Book) AddKey(ctx context.Context, name, service string) (credentials.Se
 	return key.Encode(), nil
 }
 
-// Verify returns the account if the password is its password and it is active, or [ErrRefused]; other errors mean that
+// Verify returns the account if the password is its password and it is active, or [ErrWrongLogin]; other errors mean that
 // it could not find out. For a person it takes some computing, see PasswordCost, also where there is no such account.
 func (b *Book) Verify(ctx context.Context, name string, password credentials.Secret) (Account, error) {
 	r, err := b.read(ctx, name)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, ErrAccountNotFound) {
 		return Account{}, err
 	}
 	robot := strings.Contains(name, "+")
@@ -220,7 +220,7 @@ func (b *Book) Verify(ctx context.Context, name string, password credentials.Sec
 		r.Hash = b.dummyHash()
 	}
 	if !matches(robot, r.Hash, password) || err != nil || !r.Active(time.Now()) {
-		return Account{}, ErrRefused
+		return Account{}, ErrWrongLogin
 	}
 	return r.Account, nil
 }

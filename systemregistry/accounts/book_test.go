@@ -34,11 +34,11 @@ func TestPersonLogsIn(t *testing.T) {
 
 	for name, password := range map[string]credentials.Secret{"ann": wrong, "bob": right, "": right, "ANN": right} {
 		_, err := b.Verify(t.Context(), name, password)
-		require.ErrorIs(t, err, accounts.ErrRefused, name)
+		require.ErrorIs(t, err, accounts.ErrWrongLogin, name)
 	}
 	_, err = b.Verify(t.Context(), "ann", credentials.Secret{})
-	require.ErrorIs(t, err, accounts.ErrRefused)
-	require.ErrorIs(t, b.Create(t.Context(), accounts.Account{Name: "ann"}, right), accounts.ErrExists)
+	require.ErrorIs(t, err, accounts.ErrWrongLogin)
+	require.ErrorIs(t, b.Create(t.Context(), accounts.Account{Name: "ann"}, right), accounts.ErrAccountExists)
 }
 
 func TestInactiveIsRefused(t *testing.T) {
@@ -55,7 +55,7 @@ func TestInactiveIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, b.Update(t.Context(), "ann", change))
 			_, err := b.Verify(t.Context(), "ann", right)
-			require.ErrorIs(t, err, accounts.ErrRefused)
+			require.ErrorIs(t, err, accounts.ErrWrongLogin)
 		})
 	}
 }
@@ -71,11 +71,11 @@ func TestRobotSecret(t *testing.T) {
 	second, err := b.NewSecret(t.Context(), name)
 	require.NoError(t, err)
 	_, err = b.Verify(t.Context(), name, first)
-	require.ErrorIs(t, err, accounts.ErrRefused, "the secret before")
+	require.ErrorIs(t, err, accounts.ErrWrongLogin, "the secret before")
 	after, err := b.Verify(t.Context(), name, second)
 	require.NoError(t, err)
 	require.NotEqual(t, before.Epoch, after.Epoch, "tokens from before the change stay good")
-	require.ErrorIs(t, b.SetPassword(t.Context(), name, right), accounts.ErrInvalid, "robots have no password that can be guessed")
+	require.ErrorIs(t, b.SetPassword(t.Context(), name, right), accounts.ErrInvalidAccount, "robots have no password that can be guessed")
 }
 
 func TestSecretsAreNotStored(t *testing.T) {
@@ -115,13 +115,13 @@ func TestInvalidAccounts(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			require.ErrorIs(t, b.Create(t.Context(), tt.account, tt.password), accounts.ErrInvalid)
+			require.ErrorIs(t, b.Create(t.Context(), tt.account, tt.password), accounts.ErrInvalidAccount)
 		})
 	}
 	_, err := b.CreateRobot(t.Context(), accounts.Account{Name: "other+ci", Tenant: "team"})
-	require.ErrorIs(t, err, accounts.ErrInvalid, "the name of another tenant's robot")
+	require.ErrorIs(t, err, accounts.ErrInvalidAccount, "the name of another tenant's robot")
 	_, err = b.CreateRobot(t.Context(), accounts.Account{Name: "team+ci", Tenant: "team", Admin: true})
-	require.ErrorIs(t, err, accounts.ErrInvalid, "a robot that manages accounts")
+	require.ErrorIs(t, err, accounts.ErrInvalidAccount, "a robot that manages accounts")
 }
 
 func TestUpdatesAtOnceAllTakeEffect(t *testing.T) {
@@ -158,7 +158,7 @@ func TestUpdateKeepsWhatIsNotItsBusiness(t *testing.T) {
 	require.Equal(t, before.Epoch, after.Epoch)
 	require.Equal(t, before.CreatedAt, after.CreatedAt)
 	_, err = b.Account(t.Context(), "bob")
-	require.ErrorIs(t, err, accounts.ErrNotFound)
+	require.ErrorIs(t, err, accounts.ErrAccountNotFound)
 }
 
 func TestKeyIsThatOfTheAccount(t *testing.T) {
@@ -182,7 +182,7 @@ func TestAll(t *testing.T) {
 		require.NoError(t, b.Create(t.Context(), accounts.Account{Name: name}, right))
 	}
 	require.NoError(t, b.Delete(t.Context(), "bob"))
-	require.ErrorIs(t, b.Delete(t.Context(), "bob"), accounts.ErrNotFound)
+	require.ErrorIs(t, b.Delete(t.Context(), "bob"), accounts.ErrAccountNotFound)
 	var names []string
 	for a, err := range b.All(t.Context()) {
 		require.NoError(t, err)

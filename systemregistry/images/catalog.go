@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// ErrNotFound is a repository, tag or image that is not there.
-var ErrNotFound = errors.New("image not found")
+// ErrNoImage is a repository, tag or image that is not there.
+var ErrNoImage = errors.New("image not found")
 
 // A Catalog is what a storage holds. Make it with [Open]; it is safe for concurrent use.
 type Catalog struct {
@@ -114,7 +114,7 @@ func (c *Catalog) Images(ctx context.Context, repository string) iter.Seq2[Image
 		}
 		for _, tag := range tags {
 			image, err := c.Image(ctx, repository, tag)
-			if errors.Is(err, ErrNotFound) {
+			if errors.Is(err, ErrNoImage) {
 				continue
 			}
 			if !yield(image, err) || err != nil {
@@ -127,7 +127,7 @@ func (c *Catalog) Images(ctx context.Context, repository string) iter.Seq2[Image
 func (c *Catalog) repository(ctx context.Context, name string) (distribution.Repository, error) {
 	named, err := reference.WithName(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w: repository %q: %w", ErrNotFound, name, err)
+		return nil, fmt.Errorf("%w: repository %q: %w", ErrNoImage, name, err)
 	}
 	r, err := c.namespace.Repository(ctx, named)
 	if err != nil {
@@ -136,7 +136,7 @@ func (c *Catalog) repository(ctx context.Context, name string) (distribution.Rep
 	return r, nil
 }
 
-// Resolve returns the digest of a tag, or of a digest that is there; [ErrNotFound] if it is not.
+// Resolve returns the digest of a tag, or of a digest that is there; [ErrNoImage] if it is not.
 func (c *Catalog) Resolve(ctx context.Context, repository, reference string) (string, error) {
 	d, err := c.resolve(ctx, repository, reference)
 	return string(d), err
@@ -147,7 +147,7 @@ func (c *Catalog) resolve(ctx context.Context, repository, reference string) (di
 	if err != nil {
 		return "", err
 	}
-	missing := fmt.Errorf("%w: %s:%s", ErrNotFound, repository, reference)
+	missing := fmt.Errorf("%w: %s:%s", ErrNoImage, repository, reference)
 	if d, err := digest.Parse(reference); err == nil {
 		manifests, err := r.Manifests(ctx)
 		if err != nil {

@@ -181,8 +181,8 @@ func TestNotFound(t *testing.T) {
 		{"team/app", "../../../../other/app/_manifests/tags/1"}, {"team/app", "."}, {"team/app", "1/current"}, {"TEAM/app", "1"},
 	} {
 		_, err := f.Image(t.Context(), name[0], name[1])
-		require.ErrorIs(t, err, images.ErrNotFound, "%q", name)
-		require.ErrorIs(t, f.Delete(t.Context(), name[0], name[1]), images.ErrNotFound, "%q", name)
+		require.ErrorIs(t, err, images.ErrNoImage, "%q", name)
+		require.ErrorIs(t, f.Delete(t.Context(), name[0], name[1]), images.ErrNoImage, "%q", name)
 	}
 }
 

@@ -39,7 +39,7 @@ func (c *Catalog) MayPut(ctx context.Context, repository, tag, digest string) er
 		return nil
 	}
 	have, err := c.Resolve(ctx, repository, tag)
-	if errors.Is(err, ErrNotFound) || err == nil && have == digest {
+	if errors.Is(err, ErrNoImage) || err == nil && have == digest {
 		return nil
 	}
 	if err != nil {
@@ -86,7 +86,7 @@ func (c *Catalog) tagsOf(ctx context.Context, repository string, d digest.Digest
 }
 
 // Delete removes a tag, or with a digest the image and all its tags; the data goes when it is collected. It fails with
-// [ErrNotFound], or [ErrImmutable].
+// [ErrNoImage], or [ErrImmutable].
 func (c *Catalog) Delete(ctx context.Context, repository, reference string) error {
 	done, err := c.Changing(ctx, repository, reference)
 	if err != nil {

@@ -191,7 +191,7 @@ func TestUntagged(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, sorted("team/app@"+string(moved.Digest)), done.Images)
 		_, err = f.Image(t.Context(), "team/app", string(moved.Digest))
-		require.ErrorIs(t, err, images.ErrNotFound)
+		require.ErrorIs(t, err, images.ErrNoImage)
 		for repository, d := range map[string]v1.Descriptor{"team/app": child, "other/app": kept} {
 			_, err = f.Image(t.Context(), repository, string(d.Digest))
 			require.NoError(t, err)

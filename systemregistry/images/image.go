@@ -43,7 +43,7 @@ type manifest struct {
 	Manifests []v1.Descriptor `json:"manifests"`
 }
 
-// Image returns the image that the reference, a tag or digest, means in the repository; [ErrNotFound] if there is none.
+// Image returns the image that the reference, a tag or digest, means in the repository; [ErrNoImage] if there is none.
 func (c *Catalog) Image(ctx context.Context, repository, reference string) (Image, error) {
 	d, err := c.resolve(ctx, repository, reference)
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *summary) add(ctx context.Context, d digest.Digest, platform *v1.Platfor
 	}
 	got, err := manifests.Get(ctx, d)
 	if _, ok := errors.AsType[distribution.ErrManifestUnknownRevision](err); ok || notFound(err) {
-		return fmt.Errorf("%w: %s@%s", ErrNotFound, s.image.Repository, d)
+		return fmt.Errorf("%w: %s@%s", ErrNoImage, s.image.Repository, d)
 	}
 	if err != nil {
 		return fmt.Errorf("read %s@%s: %w", s.image.Repository, d, err)
@@ -118,7 +118,7 @@ func (s *summary) child(ctx context.Context, child v1.Descriptor) error {
 		return nil
 	}
 	err := s.add(ctx, child.Digest, child.Platform)
-	if !errors.Is(err, ErrNotFound) {
+	if !errors.Is(err, ErrNoImage) {
 		return err
 	}
 	s.image.Size += child.Size

@@ -58,7 +58,7 @@ func (f *File) Get(ctx context.Context, key string) (Entry, error) {
 	err := f.db.View(func(tx *bbolt.Tx) error {
 		stored := tx.Bucket([]byte(entriesBucket)).Get([]byte(key))
 		if stored == nil {
-			return ErrNotFound
+			return ErrNoKey
 		}
 		e = decode([]byte(key), stored)
 		return nil
@@ -79,7 +79,7 @@ func (f *File) Put(ctx context.Context, key string, value []byte, version uint64
 			have = decode(nil, stored).Version
 		}
 		if have != version {
-			return ErrConflict
+			return ErrKeyChanged
 		}
 		var err error
 		if next, err = bucket.NextSequence(); err != nil {
@@ -98,7 +98,7 @@ func (f *File) Delete(ctx context.Context, key string) error {
 	return f.db.Update(func(tx *bbolt.Tx) error {
 		bucket := tx.Bucket([]byte(entriesBucket))
 		if bucket.Get([]byte(key)) == nil {
-			return ErrNotFound
+			return ErrNoKey
 		}
 		return bucket.Delete([]byte(key))
 	})

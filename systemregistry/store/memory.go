@@ -25,7 +25,7 @@ func (m *Memory) Get(ctx context.Context, key string) (Entry, error) {
 	defer m.mu.RUnlock()
 	e, ok := m.entries[key]
 	if !ok {
-		return Entry{}, ErrNotFound
+		return Entry{}, ErrNoKey
 	}
 	e.Value = slices.Clone(e.Value)
 	return e, nil
@@ -39,7 +39,7 @@ func (m *Memory) Put(ctx context.Context, key string, value []byte, version uint
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.entries[key].Version != version {
-		return 0, ErrConflict
+		return 0, ErrKeyChanged
 	}
 	if m.entries == nil {
 		m.entries = make(map[string]Entry)
@@ -57,7 +57,7 @@ func (m *Memory) Delete(ctx context.Context, key string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.entries[key]; !ok {
-		return ErrNotFound
+		return ErrNoKey
 	}
 	delete(m.entries, key)
 	return nil
@@ -74,7 +74,7 @@ func (m *Memory) List(ctx context.Context, prefix string) iter.Seq2[Entry, error
 				continue
 			}
 			e, err := m.Get(ctx, key)
-			if err == ErrNotFound { //nolint:errorlint // Get returns it as it is.
+			if err == ErrNoKey { //nolint:errorlint // Get returns it as it is.
 				continue // Deleted meanwhile.
 			}
 			if !yield(e, err) || err != nil {

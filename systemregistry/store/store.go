@@ -18,10 +18,10 @@ import (
 
 // What the methods of a [Store] report; test for them with [errors.Is].
 var (
-	// ErrNotFound is a key that is not there.
-	ErrNotFound = errors.New("not found")
-	// ErrConflict is a value that somebody else changed since it was read.
-	ErrConflict = errors.New("changed by somebody else")
+	// ErrNoKey is a key that is not there.
+	ErrNoKey = errors.New("not found")
+	// ErrKeyChanged is a value that somebody else changed since it was read.
+	ErrKeyChanged = errors.New("changed by somebody else")
 )
 
 // An Entry is a key with its value and version.
@@ -37,14 +37,14 @@ type Entry struct {
 // survives a crash of the process. A call that ends because its context ended returns an error that wraps
 // [context.Cause].
 type Store interface {
-	// Get returns the entry of key, or [ErrNotFound]. The value is the caller's own.
+	// Get returns the entry of key, or [ErrNoKey]. The value is the caller's own.
 	Get(ctx context.Context, key string) (Entry, error)
 
 	// Put sets key to value if its version is still the one given, zero for a key that must not exist; it returns the
-	// new version, or [ErrConflict]. It does not keep value.
+	// new version, or [ErrKeyChanged]. It does not keep value.
 	Put(ctx context.Context, key string, value []byte, version uint64) (uint64, error)
 
-	// Delete removes key, or returns [ErrNotFound].
+	// Delete removes key, or returns [ErrNoKey].
 	Delete(ctx context.Context, key string) error
 
 	// List yields the entries whose keys start with prefix, in the order of their bytes. An error is the last thing

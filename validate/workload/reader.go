@@ -20,7 +20,7 @@ type reader struct {
 // walk looks for the specs of pods in a node and below. Its error is that of a limit.
 func (r *reader) walk(n *yaml.Node, at Place, depth int) error {
 	if r.nodes++; r.nodes > maxNodes || depth > maxDepth {
-		return &Error{r.place(at, n), ErrTooLarge}
+		return &Error{r.place(at, n), ErrManifestTooLarge}
 	}
 	switch n.Kind {
 	case yaml.AliasNode:
@@ -48,7 +48,7 @@ func (r *reader) walk(n *yaml.Node, at Place, depth int) error {
 		if isPodSpec(n) {
 			r.pods = append(r.pods, r.pod(n, at))
 			if r.images > maxImages {
-				return &Error{r.place(at, n), ErrTooLarge}
+				return &Error{r.place(at, n), ErrManifestTooLarge}
 			}
 			return nil
 		}

@@ -85,8 +85,8 @@ const (
 	maxImages = 300_000
 )
 
-// ErrTooLarge is a manifest that is larger, or stands for more, than any honest one.
-var ErrTooLarge = errors.New("manifest is too large")
+// ErrManifestTooLarge is a manifest that is larger, or stands for more, than any honest one.
+var ErrManifestTooLarge = errors.New("manifest is too large")
 
 // Images returns all images of a manifest, in the order in which they stand there; one that stands in several places is
 // there several times.
@@ -105,7 +105,7 @@ func Images(manifest []byte) ([]Image, error) {
 // Pods returns all specs of pods of a manifest, in the order in which they stand there. The error is as for [Images].
 func Pods(manifest []byte) ([]Pod, error) {
 	if len(manifest) > maxSize {
-		return nil, ErrTooLarge
+		return nil, ErrManifestTooLarge
 	}
 	r := &reader{}
 	for d, err := range documents(manifest) {

@@ -115,11 +115,11 @@ func TestBombs(t *testing.T) {
 		bomb += fmt.Sprintf("a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
 	}
 	_, err := workload.Images([]byte(bomb))
-	require.ErrorIs(t, err, workload.ErrTooLarge)
+	require.ErrorIs(t, err, workload.ErrManifestTooLarge)
 
 	bomb = "a: &a {containers: [" + strings.Repeat("{name: x, image: y}, ", 1000) + "]}\nb: [" + strings.Repeat("*a, ", 1000) + "]\n"
 	_, err = workload.Images([]byte(bomb))
-	require.ErrorIs(t, err, workload.ErrTooLarge)
+	require.ErrorIs(t, err, workload.ErrManifestTooLarge)
 
 	for _, manifest := range []string{"a: &a {b: *a}\n", "a: &a [*a]\n", "a: &a {<<: *a, containers: *a}\n", strings.Repeat("[", 100_000)} {
 		_, err = workload.Images([]byte(manifest))

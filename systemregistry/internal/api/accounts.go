@@ -238,7 +238,7 @@ func (a *API) newKey(r *http.Request, who login.Identity) (any, error) {
 		return nil, err
 	}
 	key, err := a.Book.AddKey(r.Context(), got.Name, a.Service)
-	if errors.Is(err, accounts.ErrInvalid) {
+	if errors.Is(err, accounts.ErrInvalidAccount) {
 		err = invalid("the account has too many keys: remove one first")
 	}
 	a.Changed(r, Change{AccountChange, who.Account.Name, got.Name, err})

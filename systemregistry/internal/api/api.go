@@ -146,15 +146,15 @@ func (a *API) refuse(w http.ResponseWriter, err error) {
 	case slow:
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(throttled.Wait.Seconds()))))
 		f = &failure{http.StatusTooManyRequests, throttled.Error()}
-	case errors.Is(err, accounts.ErrRefused):
+	case errors.Is(err, accounts.ErrWrongLogin):
 		f = &failure{http.StatusUnauthorized, "wrong name or password, or the account is expired or disabled"}
-	case errors.Is(err, images.ErrNotFound), errors.Is(err, accounts.ErrNotFound):
+	case errors.Is(err, images.ErrNoImage), errors.Is(err, accounts.ErrAccountNotFound):
 		f = errMissing
 	case errors.Is(err, images.ErrImmutable), errors.Is(err, images.ErrFull):
 		f = &failure{http.StatusForbidden, err.Error()}
-	case errors.Is(err, accounts.ErrExists):
+	case errors.Is(err, accounts.ErrAccountExists):
 		f = &failure{http.StatusConflict, err.Error()}
-	case errors.Is(err, accounts.ErrInvalid):
+	case errors.Is(err, accounts.ErrInvalidAccount):
 		f = &failure{http.StatusBadRequest, err.Error()}
 	default:
 		f = &failure{http.StatusServiceUnavailable, "accounts or images cannot be read"}

@@ -99,7 +99,7 @@ func (a *API) images(r *http.Request, who login.Identity) (any, error) {
 	}
 	for _, tag := range tags {
 		image, err := a.Catalog.Image(r.Context(), repository, tag)
-		if errors.Is(err, images.ErrNotFound) {
+		if errors.Is(err, images.ErrNoImage) {
 			continue // Deleted meanwhile.
 		}
 		if err != nil {
@@ -121,7 +121,7 @@ func (a *API) deleteImage(r *http.Request, who login.Identity) (any, error) {
 		return nil, errForbidden
 	}
 	err := a.Catalog.Delete(r.Context(), repository, reference)
-	if !errors.Is(err, images.ErrNotFound) {
+	if !errors.Is(err, images.ErrNoImage) {
 		separator := ":"
 		if strings.Contains(reference, ":") { // A digest.
 			separator = "@"

@@ -66,7 +66,7 @@ func (a *API) newLogin(r *http.Request, who login.Identity) (any, error) {
 		life = min(life, time.Until(who.ExpiresAt))
 	}
 	if life = life.Truncate(time.Second); life <= 0 {
-		return nil, accounts.ErrRefused
+		return nil, accounts.ErrWrongLogin
 	}
 	c := token.Claims{Epoch: who.Account.Epoch, Repositories: body.Repositories}
 	c.Subject = who.Account.Name

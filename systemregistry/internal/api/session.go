@@ -30,7 +30,7 @@ func (a *API) openSession(w http.ResponseWriter, r *http.Request) {
 	}
 	who, err := a.Authenticator.Login(r.Context(), a.Address(r), body.Username, body.Password)
 	if err == nil && (who.Limited() || who.Account.Robot()) {
-		err = accounts.ErrRefused // The console is for people.
+		err = accounts.ErrWrongLogin // The console is for people.
 	}
 	a.LoggedIn(r, body.Username, err)
 	if err != nil {
@@ -76,7 +76,7 @@ func (a *API) session(r *http.Request) (login.Identity, error) {
 		return login.Identity{}, err
 	}
 	account, err := a.Authenticator.Current(r.Context(), c)
-	if errors.Is(err, accounts.ErrRefused) {
+	if errors.Is(err, accounts.ErrWrongLogin) {
 		return login.Identity{}, nil
 	}
 	return login.Identity{Account: account, ExpiresAt: c.Expiry.Time()}, err

@@ -52,12 +52,12 @@ type stored struct {
 // Load returns the authority in the store, and makes one where there is none. Replicas that share a store share it.
 func Load(ctx context.Context, s store.Store) (*Authority, error) {
 	e, err := s.Get(ctx, storeKey)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNoKey) {
 		made, err := generate(time.Now())
 		if err != nil {
 			return nil, fmt.Errorf("make certificate authority: %w", err)
 		}
-		if _, err = s.Put(ctx, storeKey, made, 0); err != nil && !errors.Is(err, store.ErrConflict) {
+		if _, err = s.Put(ctx, storeKey, made, 0); err != nil && !errors.Is(err, store.ErrKeyChanged) {
 			return nil, fmt.Errorf("keep certificate authority: %w", err)
 		}
 		e, err = s.Get(ctx, storeKey) // Ours, or that of a replica that was faster.

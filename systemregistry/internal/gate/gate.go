@@ -74,7 +74,7 @@ func (g *Gate) Authorized(r *http.Request, access ...auth.Access) (*auth.Grant, 
 
 // refusal is the challenge to somebody whose token is not good, or an error if that could not be found out.
 func (g *Gate) refusal(r *http.Request, access []auth.Access, err error) error {
-	if errors.Is(err, token.ErrBad) || errors.Is(err, accounts.ErrRefused) {
+	if errors.Is(err, token.ErrBad) || errors.Is(err, accounts.ErrWrongLogin) {
 		return g.challenge(r, access, "invalid_token")
 	}
 	NoteOf(r.Context()).Err = err // Distribution makes a plain 400 of what is returned, and the server a 503 of the note.

@@ -90,7 +90,7 @@ func refuse(w http.ResponseWriter, err error) {
 		fail(w, errcode.ErrorCodeTooManyRequests, t.Error())
 		return
 	}
-	if errors.Is(err, accounts.ErrRefused) {
+	if errors.Is(err, accounts.ErrWrongLogin) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
 		fail(w, errcode.ErrorCodeUnauthorized, "wrong name or password, or the account is expired or disabled")
 		return
@@ -114,7 +114,7 @@ func (g *Gate) answer(w http.ResponseWriter, r *http.Request, who login.Identity
 		life = min(life, time.Until(who.ExpiresAt))
 	}
 	if life = life.Truncate(time.Second); life <= 0 { // A token counts in seconds.
-		refuse(w, accounts.ErrRefused)
+		refuse(w, accounts.ErrWrongLogin)
 		return
 	}
 	var c token.Claims

@@ -92,14 +92,14 @@ func (l *lease) take(ctx context.Context, wait time.Duration) error {
 	defer look.Stop()
 	for {
 		e, err := l.store.Get(ctx, l.key)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		if err != nil && !errors.Is(err, store.ErrNoKey) {
 			return err
 		}
 		if e.Version != seen {
 			seen, since = e.Version, time.Now()
 		}
 		if string(e.Value) != held || time.Since(since) >= Life {
-			if err := l.put(ctx, held, e.Version); !errors.Is(err, store.ErrConflict) {
+			if err := l.put(ctx, held, e.Version); !errors.Is(err, store.ErrKeyChanged) {
 				return err
 			}
 		}
@@ -126,7 +126,7 @@ func (l *lease) keep(ctx context.Context) bool {
 		putting, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 		err := l.put(putting, held, l.version)
 		cancel()
-		if errors.Is(err, store.ErrConflict) || err != nil && !time.Now().Before(end) {
+		if errors.Is(err, store.ErrKeyChanged) || err != nil && !time.Now().Before(end) {
 			return false
 		}
 	}

@@ -44,7 +44,7 @@ func (t *Throttled) Error() string {
 const queueLength = 64
 
 // Login returns who has the name and password. An empty name means that the password, a login token, says it. Address
-// is where the client is, with or without a port. A wrong login is [accounts.ErrRefused]; one that was not checked is a
+// is where the client is, with or without a port. A wrong login is [accounts.ErrWrongLogin]; one that was not checked is a
 // [Throttled]; other errors mean that it could not be found out.
 func (a *Authenticator) Login(ctx context.Context, address, name string, password credentials.Secret) (Identity, error) {
 	text := password.Reveal()
@@ -84,7 +84,7 @@ func (a *Authenticator) person(ctx context.Context, client, name string, passwor
 	if err == nil {
 		a.proofs.remember(name, account.Epoch, password)
 	}
-	if !errors.Is(err, accounts.ErrRefused) {
+	if !errors.Is(err, accounts.ErrWrongLogin) {
 		a.throttle.giveBack(client, name)
 	}
 	return account, err
@@ -120,7 +120,7 @@ func (a *Authenticator) slot(ctx context.Context) (release func(), err error) {
 func (a *Authenticator) byToken(ctx context.Context, name, text string) (Identity, error) {
 	c, err := a.Ring.Parse(ctx, text, token.Login, a.Service, a.accountKey)
 	if errors.Is(err, token.ErrBad) || err == nil && name != "" && name != c.Subject {
-		return Identity{}, accounts.ErrRefused
+		return Identity{}, accounts.ErrWrongLogin
 	}
 	if err != nil {
 		return Identity{}, err
@@ -139,26 +139,26 @@ func (a *Authenticator) byToken(ctx context.Context, name, text string) (Identit
 	return i, nil
 }
 
-// Current returns the account that a valid token speaks for, as it is now: [accounts.ErrRefused] if it is gone, not
+// Current returns the account that a valid token speaks for, as it is now: [accounts.ErrWrongLogin] if it is gone, not
 // active, or has another password since.
 func (a *Authenticator) Current(ctx context.Context, c token.Claims) (accounts.Account, error) {
 	account, err := a.Book.Account(ctx, c.Subject)
-	if errors.Is(err, accounts.ErrNotFound) {
-		return accounts.Account{}, accounts.ErrRefused
+	if errors.Is(err, accounts.ErrAccountNotFound) {
+		return accounts.Account{}, accounts.ErrWrongLogin
 	}
 	if err != nil {
 		return accounts.Account{}, err
 	}
 	// What an account's own key signed names no epoch: such a key is good until it is removed.
 	if !account.Active(time.Now()) || c.Issuer == a.Service && c.Epoch != account.Epoch {
-		return accounts.Account{}, accounts.ErrRefused
+		return accounts.Account{}, accounts.ErrWrongLogin
 	}
 	return account, nil
 }
 
 func (a *Authenticator) accountKey(ctx context.Context, name, id string) (ed25519.PublicKey, bool, error) {
 	account, err := a.Book.Account(ctx, name)
-	if errors.Is(err, accounts.ErrNotFound) {
+	if errors.Is(err, accounts.ErrAccountNotFound) {
 		return nil, false, nil
 	}
 	if err != nil {

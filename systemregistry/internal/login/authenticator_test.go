@@ -45,7 +45,7 @@ func TestGuessingIsSlowedDown(t *testing.T) {
 			_, err := a.Login(t.Context(), fmt.Sprintf("203.0.113.9:%d", i), "ann", wrong)
 			throttled, slow := errors.AsType[*login.Throttled](err)
 			if !slow {
-				require.ErrorIs(t, err, accounts.ErrRefused)
+				require.ErrorIs(t, err, accounts.ErrWrongLogin)
 				refused++
 			} else {
 				require.Positive(t, throttled.Wait)
@@ -58,7 +58,7 @@ func TestGuessingIsSlowedDown(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		_, err = a.Login(t.Context(), attacker, "ann", wrong)
-		require.ErrorIs(t, err, accounts.ErrRefused)
+		require.ErrorIs(t, err, accounts.ErrWrongLogin)
 	})
 }
 
@@ -75,7 +75,7 @@ func TestGuessingBesideSomebodyWhoKnows(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, a.Book.SetPassword(t.Context(), "ann", credentials.NewSecret("another password")))
 	_, err = a.Login(t.Context(), home, "ann", right)
-	require.ErrorIs(t, err, accounts.ErrRefused, "what was right before the change")
+	require.ErrorIs(t, err, accounts.ErrWrongLogin, "what was right before the change")
 }
 
 func TestRightLoginsAreNeverSlowedDown(t *testing.T) {
@@ -131,10 +131,10 @@ func TestMintedLogin(t *testing.T) {
 		require.Equal(t, c.ExpiresAt, who.ExpiresAt.UTC().In(c.ExpiresAt.Location()))
 
 		_, err = f.Login(t.Context(), home, "bob", c.Password)
-		require.ErrorIs(t, err, accounts.ErrRefused, "under another name")
+		require.ErrorIs(t, err, accounts.ErrWrongLogin, "under another name")
 		time.Sleep(time.Hour)
 		_, err = f.login(t, c)
-		require.ErrorIs(t, err, accounts.ErrRefused, "after its end")
+		require.ErrorIs(t, err, accounts.ErrWrongLogin, "after its end")
 	})
 }
 
@@ -156,7 +156,7 @@ func TestMintedLoginEndsWithWhatItStandsFor(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, end(t.Context(), f.Book))
 			_, err = f.login(t, c)
-			require.ErrorIs(t, err, accounts.ErrRefused)
+			require.ErrorIs(t, err, accounts.ErrWrongLogin)
 		})
 	}
 }

@@ -72,7 +72,7 @@ func (r *Ring) Rotate(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("rotate signing keys: %w", err)
 			}
-			if _, err = r.Store.Put(ctx, ringKey, value, version); errors.Is(err, store.ErrConflict) {
+			if _, err = r.Store.Put(ctx, ringKey, value, version); errors.Is(err, store.ErrKeyChanged) {
 				continue // Another replica did it.
 			}
 			if err != nil {
@@ -112,7 +112,7 @@ func newKey(now time.Time) key {
 
 func (r *Ring) read(ctx context.Context) ([]key, uint64, error) {
 	e, err := r.Store.Get(ctx, ringKey)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNoKey) {
 		return nil, 0, nil
 	}
 	if err != nil {

@@ -49,9 +49,9 @@ func missing(ctx context.Context, s store.Store) error {
 	_, getErr := s.Get(ctx, "a")
 	_, putErr := s.Put(ctx, "a", []byte("1"), 7)
 	return errors.Join(
-		want(errors.Is(getErr, store.ErrNotFound), "Get: %v, want ErrNotFound", getErr),
-		want(errors.Is(putErr, store.ErrConflict), "Put with a version: %v, want ErrConflict", putErr),
-		want(errors.Is(s.Delete(ctx, "a"), store.ErrNotFound), "Delete: want ErrNotFound"),
+		want(errors.Is(getErr, store.ErrNoKey), "Get: %v, want ErrNotFound", getErr),
+		want(errors.Is(putErr, store.ErrKeyChanged), "Put with a version: %v, want ErrConflict", putErr),
+		want(errors.Is(s.Delete(ctx, "a"), store.ErrNoKey), "Delete: want ErrNotFound"),
 	)
 }
 
@@ -84,8 +84,8 @@ func conflict(ctx context.Context, s store.Store) error {
 	_, old := s.Put(ctx, "a", []byte("4"), first)
 	e, err := s.Get(ctx, "a")
 	return errors.Join(err,
-		want(errors.Is(again, store.ErrConflict), "Put as new: %v, want ErrConflict", again),
-		want(errors.Is(old, store.ErrConflict), "Put with the old version: %v, want ErrConflict", old),
+		want(errors.Is(again, store.ErrKeyChanged), "Put as new: %v, want ErrConflict", again),
+		want(errors.Is(old, store.ErrKeyChanged), "Put with the old version: %v, want ErrConflict", old),
 		want(string(e.Value) == "2", "value is %q after the conflicts, want 2", e.Value),
 	)
 }
@@ -101,7 +101,7 @@ func race(ctx context.Context, s store.Store) error {
 	for _, err := range errs {
 		if err == nil {
 			won++
-		} else if !errors.Is(err, store.ErrConflict) {
+		} else if !errors.Is(err, store.ErrKeyChanged) {
 			return err
 		}
 	}
@@ -166,7 +166,7 @@ func listWhileChanging(ctx context.Context, s store.Store) error {
 		if err != nil {
 			return err
 		}
-		if err := s.Delete(ctx, e.Key); err != nil && !errors.Is(err, store.ErrNotFound) {
+		if err := s.Delete(ctx, e.Key); err != nil && !errors.Is(err, store.ErrNoKey) {
 			return err
 		}
 	}

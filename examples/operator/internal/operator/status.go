@@ -16,6 +16,7 @@ import (
 	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
 	"github.com/regcred/regcred/inject"
 	"github.com/regcred/regcred/inject/kube"
+	"github.com/regcred/regcred/registry"
 )
 
 // reportTimeout bounds the writing of all statuses after a pass.
@@ -41,10 +42,10 @@ func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
 		return err
 	}
 	state, err := o.cluster.State(ctx, inject.Scope{Owner: owner})
-	if err != nil && !errors.Is(err, inject.ErrUnavailable) {
+	if err != nil && !errors.Is(err, registry.ErrClusterUnavailable) {
 		return err
 	}
-	known := err == nil || errors.Is(err, inject.ErrStale)
+	known := err == nil || errors.Is(err, registry.ErrStale)
 	cached := make(map[credentials.Key]credentials.Entry)
 	for _, entry := range o.pipeline.Cache.Snapshot() {
 		cached[entry.Key] = entry

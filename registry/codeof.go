@@ -1,0 +1,159 @@
+package registry
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
+	"github.com/regcred/regcred/internal/panics"
+)
+
+// CodeOf returns the code of err: that of the outermost [Error] in its tree, else the first Code in it; else the code of
+// an error of this module that has none itself (see below), else [ErrUnknown]. It is "" for nil.
+//
+// [field.Errors] and [field.Error] have [ErrInvalid], [credentials.ErrCredentialExpired] has [ErrExpired],
+// [credentials.ErrEmpty], [credentials.ErrImplausibleDates] and a panic have [ErrProvider], [credentials.ErrRefused] has
+// [ErrUnauthorized], [credentials.ErrNoLogin] has [ErrNoIdentity], and [credentials.ErrIdentityToken] has
+// [ErrUnsupported].
+//
+// Of errors that were joined, such as those of many images, the first one counts; whether another try may help,
+// [Temporary] says of all.
+func CodeOf(err error) Code {
+	if err == nil {
+		return ""
+	}
+	switch e := outermost(err).(type) { //nolint:errorlint // It is found in the tree already.
+	case *Error:
+		return e.Code
+	case *field.Errors:
+		return codeOfFields(e)
+	}
+	if c, ok := errors.AsType[Code](err); ok {
+		return c
+	}
+	if _, ok := errors.AsType[*field.Error](err); ok {
+		return ErrInvalid
+	}
+	for _, known := range codesOfCredentials {
+		if errors.Is(err, known.err) {
+			return known.code
+		}
+	}
+	return ErrUnknown
+}
+
+// outermost returns the first [Error] that has a code, or [field.Errors], in the tree of err; nil if there is none. The
+// problems of a field.Errors may wrap Errors, which say how one problem came about.
+func outermost(err error) error {
+	switch e := err.(type) { //nolint:errorlint // It walks the tree itself.
+	case *Error:
+		if e.Code != "" {
+			return e
+		}
+	case *field.Errors:
+		return e
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if found := outermost(inner); found != nil {
+				return found
+			}
+		}
+		return nil
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		return outermost(inner)
+	}
+	return nil
+}
+
+// codeOfFields returns the code that all problems share, such as [ErrNoProfile] where all that is wrong is a kind
+// without a provider; else [ErrInvalid].
+func codeOfFields(invalid *field.Errors) Code {
+	var shared Code
+	for _, f := range invalid.Fields {
+		code, ok := errors.AsType[Code](f)
+		if e, isError := errors.AsType[*Error](f); isError {
+			code, ok = e.Code, true
+		}
+		if !ok || shared != "" && code != shared {
+			return ErrInvalid
+		}
+		shared = code
+	}
+	return cmp.Or(shared, ErrInvalid)
+}
+
+// codesOfCredentials are the codes of the errors of the packages that this package imports.
+var codesOfCredentials = []struct {
+	err  error
+	code Code
+	hint string
+}{
+	{credentials.ErrCredentialExpired, ErrExpired, ""},
+	{credentials.ErrEmpty, ErrProvider, ""},
+	{credentials.ErrImplausibleDates, ErrProvider, ""},
+	{panics.ErrPanicked, ErrProvider, "report this to whoever maintains the provider: it panicked"},
+	{credentials.ErrRefused, ErrUnauthorized, ""},
+	{credentials.ErrNoLogin, ErrNoIdentity, "log in to this registry first, or put the login into the profile"},
+	{credentials.ErrIdentityToken, ErrUnsupported, "log in with a user name and a password or access token"},
+}
+
+// HintOf returns what to do about err: the advice of the outermost [Error] in its tree; else what a [field.Error] in it
+// expects instead, or that of the code that [CodeOf] finds. It is "" if there is nothing to say.
+func HintOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	switch e := outermost(err).(type) { //nolint:errorlint // It is found in the tree already.
+	case *Error:
+		return e.Advice()
+	case *field.Errors:
+		return adviceOfFields(e)
+	}
+	if f, ok := errors.AsType[*field.Error](err); ok {
+		return correct(f)
+	}
+	return cmp.Or(adviceOfCause(err), CodeOf(err).Hint())
+}
+
+// adviceOfCause returns the advice that an error in the tree of err has itself, and none for a code alone.
+func adviceOfCause(err error) string {
+	if outermost(err) != nil {
+		return HintOf(err)
+	}
+	for _, known := range codesOfCredentials {
+		if known.hint != "" && errors.Is(err, known.err) {
+			return known.hint
+		}
+	}
+	return ""
+}
+
+// adviceOfFields returns the hint that all problems share, such as that of a kind without a provider; else what to correct.
+func adviceOfFields(invalid *field.Errors) string {
+	if code := codeOfFields(invalid); code != ErrInvalid {
+		return cmp.Or(HintOf(errors.Unwrap(invalid.Fields[0])), code.Hint())
+	}
+	if len(invalid.Fields) == 1 {
+		return correct(invalid.Fields[0])
+	}
+	var paths []string
+	for _, f := range invalid.Fields {
+		if path := cmp.Or(f.Field, invalid.Subject, "the input"); !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	return "correct " + strings.Join(paths, ", ")
+}
+
+// correct says what to do about a field.
+func correct(f *field.Error) string {
+	hint := "correct " + cmp.Or(f.Field, "the input")
+	if f.Want != "" {
+		hint += ": expected " + f.Want
+	}
+	return hint
+}
