@@ -18,7 +18,7 @@
 // Each step is a package of its own, to be used without the others:
 //
 //   - [github.com/regcred/regcred/registry]: profiles, names of registries and images, and the codes of all that can go
-//     wrong. Package registry/profilefile reads profiles from YAML.
+//     wrong. Package registry/profilefile reads profiles from YAML, and registry/profilestore stores them.
 //   - [github.com/regcred/regcred/providers]: who issues credentials. Packages dockerhub, ecr, gcr, system and custom,
 //     and what a program adds.
 //   - [github.com/regcred/regcred/credentials]: secrets that do not leak, logins, credentials, and the cache that keeps

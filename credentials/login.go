@@ -35,8 +35,12 @@ type Login struct {
 	// Google is an identity of Google Cloud.
 	Google *GoogleLogin `json:"google,omitempty"`
 
-	// Fields is what a provider of one's own needs: names and values.
+	// Fields is what a provider of one's own needs, if it is secret: names and values.
 	Fields map[string]Secret `json:"fields,omitempty"`
+
+	// Settings is what a provider of one's own needs beside the login and may be printed, such as the ID of a tenant or
+	// the URL of an issuer: names and values. It is not a way to log in by itself.
+	Settings map[string]string `json:"settings,omitempty"`
 }
 
 // An AWSLogin is an identity of Amazon Web Services: the one it starts from, and the roles that are assumed from there.
@@ -125,6 +129,10 @@ func (l Login) Fingerprint() Fingerprint {
 	for _, name := range slices.Sorted(maps.Keys(l.Fields)) {
 		d.Text(name)
 		d.Secret(l.Fields[name])
+	}
+	d.Int(len(l.Settings))
+	for _, name := range slices.Sorted(maps.Keys(l.Settings)) {
+		d.Texts([]string{name, l.Settings[name]})
 	}
 	return d.Sum()
 }

@@ -114,6 +114,12 @@ func (p Profile) Validate() error {
 		problems.Add("transport.plainHTTP", "is set", "https for Docker Hub")
 	}
 	problems.Under("login", p.Login.Validate())
+	switch p.Kind {
+	case DockerHub, ECR, GCR, System:
+		if len(p.Login.Settings) > 0 {
+			problems.Add("login.settings", "is set", "nothing for kind "+string(p.Kind)+": settings are for providers of one's own")
+		}
+	}
 	problems.Under("transport", p.Transport.Validate())
 	return problems.Err(p.subject())
 }

@@ -27,6 +27,7 @@ const arrows = `
 	credentials                    -> field internal/option internal/panics
 	registry/internal/document     -> field credentials
 	registry                       -> field credentials registry/internal/document internal/panics
+	registry/profilestore          -> credentials registry registry/internal/document
 	registry/profilefile           -> field registry registry/internal/document                      go.yaml.in/yaml/v3
 
 	providers                      -> field credentials registry
@@ -67,7 +68,7 @@ const arrows = `
 // These compile nothing but the standard library and each other, however far one follows the imports.
 var standardLibraryOnly = []string{
 	"./field", "./credentials", "./credentials/credentialslog", "./credentials/credentialstest", "./registry",
-	"./providers", "./providers/dockerhub", "./providers/custom", "./providers/providerstest",
+	"./registry/profilestore", "./providers", "./providers/dockerhub", "./providers/custom", "./providers/providerstest",
 }
 
 // The folders of the modules that may name a version of Kubernetes.

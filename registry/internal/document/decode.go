@@ -147,11 +147,20 @@ func (d *Decoder) Decode(n *Node, into reflect.Value, path string) {
 const textInQuotes = `text in quotes, also if it is all digits: "12345"`
 
 func (d *Decoder) secret(n *Node, into reflect.Value, path string) {
+	if d.Secret == nil {
+		into.Set(reflect.ValueOf(d.DecodeSecret(n, path)))
+		return
+	}
+	s, err := d.Secret(path, n)
+	d.fail(n, path, err)
+	into.Set(reflect.ValueOf(s))
+}
+
+// DecodeSecret decodes a secret as plain text.
+func (d *Decoder) DecodeSecret(n *Node, path string) credentials.Secret {
 	var s credentials.Secret
 	var err error
 	switch {
-	case d.Secret != nil:
-		s, err = d.Secret(path, n)
 	case n.Kind == Null:
 	case n.Kind == String:
 		s = credentials.NewSecret(n.Text)
@@ -163,7 +172,7 @@ func (d *Decoder) secret(n *Node, into reflect.Value, path string) {
 		d.wrongType(n, path, textInQuotes)
 	}
 	d.fail(n, path, err)
-	into.Set(reflect.ValueOf(s))
+	return s
 }
 
 func (d *Decoder) object(n *Node, into reflect.Value, path string) {

@@ -1,0 +1,144 @@
+// Package profilestore stores registry profiles, and shows them in forms, without their secrets.
+//
+// A profile holds secrets, which no encoder writes. [Encode] writes a profile with a function that seals each secret:
+// it encrypts the secret, or puts it into a vault and returns a reference. [Decode] is its inverse. A [Keyring] is such
+// a pair of functions, with keys that the program has.
+//
+// [Redacted] returns what a form shows, [FromForm] reads what a browser sends back, and [Schema] returns the JSON
+// Schema of a form.
+//
+// In a stored profile, a secret is an object such as {"sealed": "..."}, so that neither form is ever taken for the
+// other: a stored profile that is read as a plain one is an error, and so is a plain one that is read as a stored one.
+//
+// https://github.com/regcred/regcred/blob/main/docs/profiles.md has the rules that a platform should follow.
+package profilestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/internal/document"
+)
+
+// A Place identifies a secret within everything that a program stores.
+type Place struct {
+	// Tenant and Profile are the tenant and the name of the profile.
+	Tenant, Profile string
+	// Field is the path of the field: "login.aws.secretAccessKey".
+	Field string
+}
+
+// Bytes returns an encoding of the place that differs for each place. A [Sealer] that encrypts uses it as additional
+// data, so that a sealed secret cannot be moved to another tenant, profile or field.
+func (p Place) Bytes() []byte {
+	return fmt.Appendf(nil, "regcred/profilestore/1 %q %q %q", p.Tenant, p.Profile, p.Field)
+}
+
+// String returns the place in one line: "login.password of profile \"shop\"".
+func (p Place) String() string { return fmt.Sprintf("%s of profile %q", p.Field, p.Profile) }
+
+// A Sealer returns the text that is stored in place of a secret. It is called for secrets that are not empty.
+type Sealer func(ctx context.Context, place Place, secret credentials.Secret) (string, error)
+
+// An Opener returns the secret that a [Sealer] sealed at this place.
+type Opener func(ctx context.Context, place Place, sealed string) (credentials.Secret, error)
+
+const (
+	sealedName   = "sealed"
+	redactedName = "redacted"
+)
+
+// Encode returns the profile as JSON, with each secret replaced by what seal returns for it.
+//
+// The tenant is not part of it: it belongs into the key under which the program stores the profile, and [Decode] takes
+// it from there. A profile that gets another tenant or name has to be encoded again.
+func Encode(ctx context.Context, p registry.Profile, seal Sealer) ([]byte, error) {
+	place := Place{Tenant: p.Tenant, Profile: p.Name}
+	p.Tenant = ""
+	n, err := document.Encode(p, func(path string, s credentials.Secret) (*document.Node, error) {
+		place.Field = path
+		text, err := seal(ctx, place, s)
+		if err != nil {
+			return nil, fmt.Errorf("seal %v: %w", place, err)
+		}
+		return object(sealedName, &document.Node{Kind: document.String, Text: text}), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return n.AppendJSON(nil)
+}
+
+// Decode returns the profile that [Encode] wrote, as one of the tenant. It calls open for each secret.
+//
+// Its error is a [field.Errors] with every problem, also where open failed, and wraps the errors of open. A field that
+// this version does not know is an error, because a login that lacks it would be another one. It does not call
+// [registry.Profile.Validate].
+func Decode(ctx context.Context, tenant string, data []byte, open Opener) (registry.Profile, error) {
+	root, err := document.ParseJSON(data)
+	if err != nil {
+		return registry.Profile{}, err
+	}
+	place := Place{Tenant: tenant}
+	if name := root.Get("name"); name != nil {
+		place.Profile = name.Text
+	}
+	d := document.Decoder{Secret: func(path string, n *document.Node) (credentials.Secret, error) {
+		place.Field = path
+		sealed := n.Get(sealedName)
+		switch {
+		case n.Kind == document.String && n.Text == "":
+			return credentials.Secret{}, nil
+		case len(n.Members) != 1 || sealed == nil || sealed.Kind != document.String:
+			return credentials.Secret{}, errors.New(`is not sealed: expected {"sealed": "..."}`)
+		}
+		s, err := open(ctx, place, sealed.Text)
+		if err != nil {
+			return credentials.Secret{}, fmt.Errorf("cannot be opened: %w", err)
+		}
+		return s, nil
+	}}
+	p, err := decode(&d, root, fmt.Sprintf("stored profile %q", place.Profile))
+	p.Tenant = tenant
+	return p, err
+}
+
+// decode decodes a profile without a tenant.
+func decode(d *document.Decoder, root *document.Node, subject string) (registry.Profile, error) {
+	var p registry.Profile
+	d.Decode(root, reflect.ValueOf(&p).Elem(), "")
+	if root.Kind == document.Null {
+		d.Problems.Add("", "is null", "an object in { }")
+	}
+	if root.Get("tenant") != nil {
+		d.Problems.Add("tenant", "is set", "nothing: the tenant comes from the session, or from the key in storage")
+	}
+	if err := d.Problems.Err(subject); err != nil {
+		return registry.Profile{}, err
+	}
+	return p, nil
+}
+
+// Redacted returns the profile as JSON for a form or a log, with {"redacted": true} in place of each secret. It has no
+// tenant.
+func Redacted(p registry.Profile) []byte {
+	p.Tenant = ""
+	n, err := document.Encode(p, func(string, credentials.Secret) (*document.Node, error) {
+		return object(redactedName, &document.Node{Kind: document.Bool, Bool: true}), nil
+	})
+	if err == nil {
+		var data []byte
+		if data, err = n.AppendJSON(nil); err == nil {
+			return data
+		}
+	}
+	return []byte("{}") // Only an instant after the year 9999 cannot be encoded.
+}
+
+func object(name string, value *document.Node) *document.Node {
+	return &document.Node{Kind: document.Object, Members: []document.Member{{Name: name, Value: value}}}
+}
