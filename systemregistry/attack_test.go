@@ -190,3 +190,23 @@ func TestCrossSite(t *testing.T) {
 		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
 	})
 }
+
+// An image says of itself what it likes. The list that it is in stays whole.
+func TestTimesThatCannotBeEncoded(t *testing.T) {
+	r := open(t, systemregistry.Server{})
+	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
+	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
+	for i, created := range []string{"9999-12-31T23:59:59-23:59", "0000-01-01T00:00:00+23:59", "0001-01-01T00:00:00+14:00"} {
+		config := `{"os":"linux","architecture":"amd64","created":"` + created + `"}`
+		r.upload(t, token, "team/app", config)
+		manifest := `{"schemaVersion":2,"mediaType":"` + ociManifest + `","config":{"mediaType":"application/vnd.oci.image.config.v1+json",` +
+			`"digest":"` + digestOf(config) + `","size":1},"layers":[]}`
+		resp, body := r.put(t, token, "team/app", string(rune('a'+i)), manifest)
+		require.Equal(t, http.StatusCreated, resp.StatusCode, body)
+	}
+	resp, body := r.do(t, "GET", "/api/v1/images?repository=team/app", "", basic("ann", password("ann")))
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	for _, tag := range []string{"1", "a", "b", "c"} {
+		require.Contains(t, body, `"tag":"`+tag+`"`)
+	}
+}

@@ -139,7 +139,11 @@ func (g *collector) mark(ctx context.Context, name string, r *holdings) error {
 	}
 	for d, at := range r.layers { // What is left in layers is to go.
 		if used[d] || g.now.Sub(at) < grace {
-			g.used[d] = true
+			kept, err := g.catalog.storedAs(ctx, name, d)
+			if err != nil {
+				return err
+			}
+			g.used[d], g.used[kept] = true, true
 			continue
 		}
 		r.layers[d] = time.Time{}
@@ -158,7 +162,7 @@ func (g *collector) live(ctx context.Context, repository distribution.Repository
 		if _, ok := r.manifests[d]; !ok {
 			return nil // A layer, or the manifest of a platform that was not pushed.
 		}
-		refs, err := references(ctx, repository, d)
+		refs, err := g.catalog.references(ctx, repository, d)
 		if err != nil {
 			return err
 		}

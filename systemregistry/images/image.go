@@ -117,9 +117,10 @@ func (s *summary) child(ctx context.Context, child v1.Descriptor) error {
 	if s.seen[child.Digest] {
 		return nil
 	}
-	err := s.add(ctx, child.Digest, child.Platform)
-	if !errors.Is(err, ErrNoImage) {
-		return err
+	if child.Digest.Validate() == nil {
+		if err := s.add(ctx, child.Digest, child.Platform); !errors.Is(err, ErrNoImage) {
+			return err
+		}
 	}
 	s.image.Size += child.Size
 	s.platform(child.Platform)
@@ -166,7 +167,8 @@ func (s *summary) config(ctx context.Context, d v1.Descriptor, platform *v1.Plat
 		platform = &config.Platform
 	}
 	s.platform(platform)
-	if config.Created.After(s.image.CreatedAt) {
-		s.image.CreatedAt = config.Created.UTC()
+	// A time that is no RFC 3339 in UTC, such as one at the end of 9999 in a zone to the west, could not be encoded.
+	if created := config.Created.UTC(); created.After(s.image.CreatedAt) && created.Year() <= 9999 {
+		s.image.CreatedAt = created
 	}
 }

@@ -5,14 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/distribution/distribution/v3"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// references returns what a manifest refers to: layers, configs and other manifests.
-func references(ctx context.Context, repository distribution.Repository, d digest.Digest) ([]digest.Digest, error) {
+// references returns what a manifest refers to: layers, configs and other manifests. What it refers to by another digest
+// than that by which the storage keeps it is returned under both. What is no digest is left out: an image manifest may
+// have any text as its subject.
+func (c *Catalog) references(ctx context.Context, repository distribution.Repository, d digest.Digest) ([]digest.Digest, error) {
 	name := repository.Named().Name()
 	manifests, err := repository.Manifests(ctx)
 	if err != nil {
@@ -37,7 +40,46 @@ func references(ctx context.Context, repository distribution.Repository, d diges
 	if json.Unmarshal(payload, &m) == nil && m.Subject != nil {
 		refs = append(refs, m.Subject.Digest)
 	}
-	return refs, nil
+	return c.stored(ctx, name, refs)
+}
+
+// stored returns the digests with those by which the storage keeps the same content, and without what is no digest.
+func (c *Catalog) stored(ctx context.Context, repository string, refs []digest.Digest) ([]digest.Digest, error) {
+	var all []digest.Digest
+	for _, d := range refs {
+		if d.Validate() != nil {
+			continue
+		}
+		all = append(all, d)
+		kept, err := c.storedAs(ctx, repository, d)
+		if err != nil {
+			return nil, err
+		}
+		if kept != d {
+			all = append(all, kept)
+		}
+	}
+	return all, nil
+}
+
+// storedAs returns the digest by which the storage keeps the layer with the digest, which must be valid. distribution
+// keeps each layer by its SHA-256, and links other digests to that.
+func (c *Catalog) storedAs(ctx context.Context, repository string, d digest.Digest) (digest.Digest, error) {
+	if d.Algorithm() == digest.Canonical {
+		return d, nil
+	}
+	content, err := c.driver.GetContent(ctx, strings.Join([]string{root, repository, "_layers", string(d.Algorithm()), d.Encoded(), "link"}, "/"))
+	if notFound(err) {
+		return d, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("find %s@%s: %w", repository, d, err)
+	}
+	kept, err := digest.Parse(string(content))
+	if err != nil {
+		return "", fmt.Errorf("find %s@%s: the link is damaged", repository, d)
+	}
+	return kept, nil
 }
 
 // tagOf returns a tag whose image has the digest, or is made of what has it: the image of a platform, a config, a layer.
@@ -51,6 +93,9 @@ func (c *Catalog) tagOf(ctx context.Context, repository string, d digest.Digest)
 	if err != nil {
 		return "", err
 	}
+	if d, err = c.storedAs(ctx, repository, d); err != nil {
+		return "", err
+	}
 	seen := make(map[digest.Digest]bool)
 	var needs func(digest.Digest) (bool, error)
 	needs = func(from digest.Digest) (bool, error) {
@@ -58,7 +103,7 @@ func (c *Catalog) tagOf(ctx context.Context, repository string, d digest.Digest)
 			return from == d, nil
 		}
 		seen[from] = true
-		refs, err := references(ctx, r, from)
+		refs, err := c.references(ctx, r, from)
 		if _, ok := errors.AsType[distribution.ErrManifestUnknownRevision](err); ok {
 			return false, nil // A layer, or the manifest of a platform that was not pushed.
 		}

@@ -134,8 +134,12 @@ func reply(w http.ResponseWriter, status int, body any) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	text, err := json.Marshal(body) // Before the status is written: half an answer would pass for a whole one.
+	if err != nil {
+		status, text = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be encoded"}`)
+	}
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // The client has left if this fails.
+	_, _ = w.Write(append(text, '\n')) // The client has left if this fails.
 }
 
 func (a *API) refuse(w http.ResponseWriter, err error) {
