@@ -39,6 +39,11 @@ type Account struct {
 	// worth nothing. The Book sets it.
 	Epoch string `json:"epoch,omitempty"`
 
+	// OldSecretEndsAt is when a robot's previous secret ends, which is valid beside the current one until then; see
+	// [Book.RotateSecret]. Zero means that there is none. OldEpoch is its epoch. The Book sets both.
+	OldSecretEndsAt time.Time `json:"oldSecretEndsAt,omitzero"`
+	OldEpoch        string    `json:"oldEpoch,omitempty"`
+
 	version uint64 // Of the entry in the store; zero for an account that is not there yet.
 }
 
@@ -48,6 +53,12 @@ func (a Account) Robot() bool { return strings.Contains(a.Name, "+") }
 // Active reports whether the account can be used at the instant now.
 func (a Account) Active(now time.Time) bool {
 	return !a.Disabled && (a.ExpiresAt.IsZero() || now.Before(a.ExpiresAt))
+}
+
+// Valid reports whether a token that names the epoch is still good at the instant now: the account has the same password
+// or secret, or it is that of a previous secret that has not ended.
+func (a Account) Valid(epoch string, now time.Time) bool {
+	return epoch == a.Epoch || epoch != "" && epoch == a.OldEpoch && now.Before(a.OldSecretEndsAt)
 }
 
 // Allows reports whether the account may do action to the repository: a rule says so, and the repository is in its

@@ -102,7 +102,7 @@ func (b *Book) Create(ctx context.Context, a Account, password credentials.Secre
 		return fmt.Errorf("%w: %w", ErrInvalidAccount, err)
 	}
 	a.CreatedAt, a.Epoch, a.version = time.Now().UTC(), rand.Text(), 0
-	return b.write(ctx, record{a, hash})
+	return b.write(ctx, record{Account: a, Hash: hash})
 }
 
 // CreateRobot makes a robot's account and returns its secret, which is not kept and cannot be asked for again. It fails
@@ -113,7 +113,7 @@ func (b *Book) CreateRobot(ctx context.Context, a Account) (credentials.Secret, 
 	}
 	secret, hash := newRobotSecret()
 	a.CreatedAt, a.Epoch, a.version = time.Now().UTC(), rand.Text(), 0
-	if err := b.write(ctx, record{a, hash}); err != nil {
+	if err := b.write(ctx, record{Account: a, Hash: hash}); err != nil {
 		return credentials.Secret{}, err
 	}
 	return secret, nil
@@ -138,6 +138,7 @@ func (b *Book) Update(ctx context.Context, name string, change func(*Account) er
 		kept := r.Account
 		err := change(&r.Account)
 		r.Name, r.CreatedAt, r.Epoch, r.version = kept.Name, kept.CreatedAt, kept.Epoch, kept.version
+		r.OldSecretEndsAt, r.OldEpoch = kept.OldSecretEndsAt, kept.OldEpoch
 		return err
 	})
 }
@@ -177,12 +178,23 @@ func (b *Book) SetPassword(ctx context.Context, name string, password credential
 	})
 }
 
-// NewSecret gives a robot a new secret and returns it. The one before is worth nothing from then on.
+// NewSecret gives a robot a new secret and returns it. All secrets before are worth nothing from then on.
 func (b *Book) NewSecret(ctx context.Context, name string) (credentials.Secret, error) {
+	return b.RotateSecret(ctx, name, time.Time{})
+}
+
+// RotateSecret gives a robot a new secret and returns it. The current secret, and what was issued for it, stays valid
+// beside the new one until oldEndsAt, so that a rotation has no gap; a secret from before that is worth nothing from then
+// on. A zero time, or one that has passed, ends the current secret at once.
+func (b *Book) RotateSecret(ctx context.Context, name string, oldEndsAt time.Time) (credentials.Secret, error) {
 	secret, hash := newRobotSecret()
 	err := b.update(ctx, name, func(r *record) error {
 		if !r.Robot() {
 			return fmt.Errorf("%w: %s is not a robot", ErrInvalidAccount, name)
+		}
+		r.OldHash, r.OldEpoch, r.OldSecretEndsAt = nil, "", time.Time{}
+		if time.Now().Before(oldEndsAt) {
+			r.OldHash, r.OldEpoch, r.OldSecretEndsAt = r.Hash, r.Epoch, oldEndsAt.UTC()
 		}
 		r.Hash, r.Epoch = hash, rand.Text()
 		return nil
@@ -209,7 +221,8 @@ func (b *Book) AddKey(ctx context.Context, name, service string) (credentials.Se
 }
 
 // Verify returns the account if the password is its password and it is active, or [ErrWrongLogin]; other errors mean that
-// it could not find out. For a person it takes some computing, see PasswordCost, also where there is no such account.
+// it could not find out. For a robot's previous secret, the account's Epoch is that of this secret, and it expires when
+// the secret does. For a person it takes some computing, see PasswordCost, also where there is no such account.
 func (b *Book) Verify(ctx context.Context, name string, password credentials.Secret) (Account, error) {
 	r, err := b.read(ctx, name)
 	if err != nil && !errors.Is(err, ErrAccountNotFound) {
@@ -219,7 +232,16 @@ func (b *Book) Verify(ctx context.Context, name string, password credentials.Sec
 	if err != nil {
 		r.Hash = b.dummyHash()
 	}
-	if !matches(robot, r.Hash, password) || err != nil || !r.Active(time.Now()) {
+	now := time.Now()
+	if robot && now.Before(r.OldSecretEndsAt) && matches(robot, r.OldHash, password) && err == nil && r.Active(now) {
+		// What is issued for the old secret ends with it.
+		r.Epoch = r.OldEpoch
+		if r.ExpiresAt.IsZero() || r.OldSecretEndsAt.Before(r.ExpiresAt) {
+			r.ExpiresAt = r.OldSecretEndsAt
+		}
+		return r.Account, nil
+	}
+	if !matches(robot, r.Hash, password) || err != nil || !r.Active(now) {
 		return Account{}, ErrWrongLogin
 	}
 	return r.Account, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -76,6 +77,61 @@ func TestRobotSecret(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, before.Epoch, after.Epoch, "tokens from before the change stay good")
 	require.ErrorIs(t, b.SetPassword(t.Context(), name, right), accounts.ErrInvalidAccount, "robots have no password that can be guessed")
+}
+
+func TestTwoSecrets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := book(new(store.Memory))
+		name := accounts.RobotName("team", "ci")
+		first, err := b.CreateRobot(t.Context(), accounts.Account{Name: name, Tenant: "team", Rules: pull("team/**")})
+		require.NoError(t, err)
+		before, err := b.Verify(t.Context(), name, first)
+		require.NoError(t, err)
+
+		end := time.Now().Add(time.Hour)
+		second, err := b.RotateSecret(t.Context(), name, end)
+		require.NoError(t, err)
+		after, err := b.Verify(t.Context(), name, second)
+		require.NoError(t, err)
+		require.Zero(t, after.ExpiresAt)
+		old, err := b.Verify(t.Context(), name, first)
+		require.NoError(t, err, "the secret before is worth nothing at once")
+		require.Equal(t, before.Epoch, old.Epoch)
+		require.True(t, end.Equal(old.ExpiresAt), "what is issued for the old secret outlives it")
+		require.True(t, after.Valid(before.Epoch, time.Now()))
+		require.False(t, after.Valid("", time.Now()))
+
+		// Other changes keep both, and nobody can move the end by them.
+		require.NoError(t, b.Update(t.Context(), name, func(a *accounts.Account) error {
+			a.Description, a.OldSecretEndsAt = "changed", time.Now().Add(100*time.Hour)
+			return nil
+		}))
+		time.Sleep(time.Hour - time.Second)
+		_, err = b.Verify(t.Context(), name, first)
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		_, err = b.Verify(t.Context(), name, first)
+		require.ErrorIs(t, err, accounts.ErrRefused, "after its end")
+		now, err := b.Verify(t.Context(), name, second)
+		require.NoError(t, err)
+		require.False(t, now.Valid(before.Epoch, time.Now()))
+
+		// There are two at most, and a rotation without an end ends both.
+		third, err := b.RotateSecret(t.Context(), name, time.Now().Add(time.Hour))
+		require.NoError(t, err)
+		fourth, err := b.RotateSecret(t.Context(), name, time.Now().Add(time.Hour))
+		require.NoError(t, err)
+		for i, secret := range []credentials.Secret{first, second, third, fourth} {
+			_, err = b.Verify(t.Context(), name, secret)
+			require.Equal(t, i >= 2, err == nil)
+		}
+		fifth, err := b.NewSecret(t.Context(), name)
+		require.NoError(t, err)
+		for i, secret := range []credentials.Secret{third, fourth, fifth} {
+			_, err = b.Verify(t.Context(), name, secret)
+			require.Equal(t, i == 2, err == nil)
+		}
+	})
 }
 
 func TestSecretsAreNotStored(t *testing.T) {

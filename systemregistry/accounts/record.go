@@ -17,6 +17,8 @@ const prefix = "account/"
 type record struct {
 	Account
 	Hash []byte `json:"hash"`
+	// OldHash is that of a robot's previous secret, until OldSecretEndsAt.
+	OldHash []byte `json:"oldHash,omitempty"`
 }
 
 func decode(e store.Entry) (record, error) {

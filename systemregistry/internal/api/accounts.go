@@ -23,10 +23,18 @@ type account struct {
 	ExpiresAt   time.Time       `json:"expiresAt,omitzero"`
 	CreatedAt   time.Time       `json:"createdAt,omitzero"`
 	Keys        []string        `json:"keys,omitempty"`
+	// OldSecretEndsAt is when a robot's previous secret ends, which is valid until then.
+	OldSecretEndsAt time.Time `json:"oldSecretEndsAt,omitzero"`
 }
 
 func shown(a accounts.Account) account {
-	s := account{a.Name, a.Robot(), a.Description, a.Tenant, a.Rules, a.Admin, a.Disabled, a.ExpiresAt, a.CreatedAt, nil}
+	s := account{
+		Name: a.Name, Robot: a.Robot(), Description: a.Description, Tenant: a.Tenant, Rules: a.Rules, Admin: a.Admin,
+		Disabled: a.Disabled, ExpiresAt: a.ExpiresAt, CreatedAt: a.CreatedAt,
+	}
+	if time.Now().Before(a.OldSecretEndsAt) {
+		s.OldSecretEndsAt = a.OldSecretEndsAt
+	}
 	for _, k := range a.Keys {
 		s.Keys = append(s.Keys, k.ID)
 	}
@@ -208,6 +216,8 @@ func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
 	var body struct {
 		Current  credentials.Secret `json:"current"`
 		Password credentials.Secret `json:"password"`
+		// OldEndsAt is when a robot's current secret ends. Zero means now.
+		OldEndsAt time.Time `json:"oldEndsAt"`
 	}
 	if err := a.decode(r, &body); err != nil {
 		return nil, err
@@ -220,7 +230,9 @@ func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
 	}
 	var secret credentials.Secret
 	if got.Robot() {
-		secret, err = a.Book.NewSecret(r.Context(), got.Name)
+		if secret, err = a.Book.RotateSecret(r.Context(), got.Name, body.OldEndsAt); err == nil {
+			got, err = a.Book.Account(r.Context(), got.Name)
+		}
 	} else {
 		err = a.Book.SetPassword(r.Context(), got.Name, body.Password)
 	}
