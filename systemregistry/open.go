@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 
 	"github.com/distribution/distribution/v3/registry/handlers"
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
@@ -61,6 +62,14 @@ func (s Server) validate() error {
 			return fmt.Errorf("open registry: public: %w", err)
 		}
 	}
+	for i, issuer := range s.Issuers {
+		if err := issuer.Validate(); err != nil {
+			return fmt.Errorf("open registry: %w", err)
+		}
+		if issuer.URL == s.service() || slices.ContainsFunc(s.Issuers[:i], func(o accounts.Issuer) bool { return o.URL == issuer.URL }) {
+			return fmt.Errorf("open registry: issuer %q is there twice, or is the registry's own Service", issuer.URL)
+		}
+	}
 	if option.OrDefault(s.MaxLoginLife, defaultLoginLife) < option.OrDefault(s.TokenLife, defaultTokenLife) {
 		return errors.New("open registry: MaxLoginLife is shorter than TokenLife")
 	}
@@ -96,7 +105,9 @@ func (r *Registry) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.login = &login.Authenticator{Book: r.book, Ring: r.ring, Service: r.config.service()}
+	r.login = &login.Authenticator{
+		Book: r.book, Ring: r.ring, Service: r.config.service(), Issuers: login.NewIssuers(r.config.Issuers),
+	}
 	r.gate = &gate.Gate{
 		Authenticator: r.login, Ring: r.ring, Service: r.config.service(),
 		Life: option.OrDefault(r.config.TokenLife, defaultTokenLife), Public: r.config.Public,

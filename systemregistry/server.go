@@ -11,6 +11,7 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/systemregistry/accounts"
 	"github.com/regcred/regcred/systemregistry/images"
 	"github.com/regcred/regcred/systemregistry/store"
 )
@@ -42,6 +43,10 @@ type Server struct {
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For tells where a client is. None means that the
 	// connection tells.
 	TrustedProxies []netip.Prefix
+
+	// Issuers are OpenID Connect issuers whose tokens are accepted as passwords, with any user name: those of Kubernetes
+	// service accounts, for example. Each token is checked against its issuer's keys. None means that there are none.
+	Issuers []accounts.Issuer
 
 	// Public are patterns of repositories that anybody may pull without a login; see [accounts.Rule]. None means that
 	// there are none.

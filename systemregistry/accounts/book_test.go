@@ -111,7 +111,7 @@ func TestTwoSecrets(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(time.Second)
 		_, err = b.Verify(t.Context(), name, first)
-		require.ErrorIs(t, err, accounts.ErrRefused, "after its end")
+		require.ErrorIs(t, err, accounts.ErrWrongLogin, "after its end")
 		now, err := b.Verify(t.Context(), name, second)
 		require.NoError(t, err)
 		require.False(t, now.Valid(before.Epoch, time.Now()))

@@ -117,8 +117,7 @@ func (g *Gate) answer(w http.ResponseWriter, r *http.Request, who login.Identity
 		refuse(w, accounts.ErrWrongLogin)
 		return
 	}
-	var c token.Claims
-	c.Subject, c.Epoch = who.Account.Name, who.Account.Epoch
+	c := who.Claims()
 	c.Access = g.opens(who, scopes)
 	text, c, err := g.Ring.Sign(r.Context(), token.Access, c, g.Service, life)
 	if err != nil {

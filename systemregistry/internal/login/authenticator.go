@@ -21,6 +21,8 @@ type Authenticator struct {
 	Book    *accounts.Book
 	Ring    *token.Ring
 	Service string
+	// Issuers are OpenID Connect issuers whose tokens are passwords, too. Nil means that there are none.
+	Issuers *Issuers
 
 	throttle throttle
 	proofs   proofs
@@ -49,6 +51,9 @@ const queueLength = 64
 func (a *Authenticator) Login(ctx context.Context, address, name string, password credentials.Secret) (Identity, error) {
 	text := password.Reveal()
 	if strings.Count(text, ".") == 2 && strings.HasPrefix(text, "eyJ") {
+		if issuer, ok := a.Issuers.of(text); ok { // Whatever the name is: docker wants one, and the token says who it is.
+			return issuer.identity(ctx, text)
+		}
 		return a.byToken(ctx, name, text)
 	}
 	if strings.Contains(name, "+") { // A robot: its secret cannot be guessed, and is cheap to check.
@@ -142,6 +147,13 @@ func (a *Authenticator) byToken(ctx context.Context, name, text string) (Identit
 // Current returns the account that a valid token speaks for, as it is now: [accounts.ErrWrongLogin] if it is gone, not
 // active, or has another password since.
 func (a *Authenticator) Current(ctx context.Context, c token.Claims) (accounts.Account, error) {
+	if c.TokenIssuer != "" {
+		account, ok := a.Issuers.current(c.TokenIssuer, c.TokenSubject)
+		if !ok {
+			return accounts.Account{}, accounts.ErrWrongLogin
+		}
+		return account, nil
+	}
 	account, err := a.Book.Account(ctx, c.Subject)
 	if errors.Is(err, accounts.ErrAccountNotFound) {
 		return accounts.Account{}, accounts.ErrWrongLogin
@@ -150,7 +162,7 @@ func (a *Authenticator) Current(ctx context.Context, c token.Claims) (accounts.A
 		return accounts.Account{}, err
 	}
 	// What an account's own key signed names no epoch: such a key is good until it is removed.
-	if !account.Active(time.Now()) || c.Issuer == a.Service && c.Epoch != account.Epoch {
+	if !account.Active(time.Now()) || c.Issuer == a.Service && !account.Valid(c.Epoch, time.Now()) {
 		return accounts.Account{}, accounts.ErrWrongLogin
 	}
 	return account, nil

@@ -1,7 +1,7 @@
 // Package login finds out who is there: it turns a name and a password into an [Identity].
 //
-// A password is that of a person, the secret of a robot, or a login token that stands for either with fewer rights and
-// a shorter life. [Authenticator] checks all of them, and keeps those who guess from guessing fast, without keeping out
+// A password is that of a person, the secret of a robot, a login token that stands for either with fewer rights and a
+// shorter life, or the token of an OpenID Connect issuer. [Authenticator] checks all of them, and keeps those who guess from guessing fast, without keeping out
 // those who know.
 package login
 
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/systemregistry/accounts"
+	"github.com/regcred/regcred/systemregistry/internal/token"
 )
 
 // An Identity is who somebody proved to be, and what they may do. The zero Identity is anybody: it has no name and no
@@ -23,13 +24,24 @@ type Identity struct {
 	limited      bool
 	repositories []string
 	actions      []accounts.Action
+
+	// issuer and subject are those of the token of an OpenID Connect issuer; its account is in no store.
+	issuer, subject string
+}
+
+// Claims returns what the registry's own tokens say of who it is.
+func (i Identity) Claims() token.Claims {
+	c := token.Claims{Epoch: i.Account.Epoch, TokenIssuer: i.issuer, TokenSubject: i.subject}
+	c.Subject = i.Account.Name
+	return c
 }
 
 // Anonymous reports whether nobody logged in.
 func (i Identity) Anonymous() bool { return i.Account.Name == "" }
 
-// Limited reports whether it stands for its account with fewer rights; it may then not change anything but images.
-func (i Identity) Limited() bool { return i.limited }
+// Limited reports whether it stands for its account with fewer rights, or has an account that is in no store; it may
+// then not change anything but images.
+func (i Identity) Limited() bool { return i.limited || i.issuer != "" }
 
 // Allows reports whether it may do action to the repository.
 func (i Identity) Allows(action accounts.Action, repository string) bool {

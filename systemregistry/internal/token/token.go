@@ -26,6 +26,10 @@ type Claims struct {
 	jwt.Claims
 	// Epoch is that of the account when the token was made. A token that an account's own key signed has none.
 	Epoch string `json:"epoch,omitempty"`
+	// TokenIssuer and TokenSubject say that the account is that of a subject of an OpenID Connect issuer, which is in no
+	// store and has no epoch. They count only in what the registry itself signed.
+	TokenIssuer  string `json:"tokenIssuer,omitempty"`
+	TokenSubject string `json:"tokenSubject,omitempty"`
 	// Access is what an access token may be used for.
 	Access []Resource `json:"access,omitempty"`
 	// Repositories are patterns, and Actions what a login may do there, at most.
@@ -138,7 +142,9 @@ func (r *Ring) check(c Claims, service string, own bool) error {
 		return errors.New("it is for another service")
 	case !own && c.Issuer != c.Subject:
 		return errors.New("its issuer cannot speak for its subject")
-	case own && c.Epoch == "" && c.Subject != "":
+	case !own && c.TokenIssuer != "":
+		return errors.New("its issuer cannot speak for another one")
+	case own && c.Epoch == "" && c.Subject != "" && c.TokenIssuer == "":
 		return errors.New("it names no epoch of its account")
 	}
 	return nil

@@ -119,6 +119,7 @@ func TestForgeries(t *testing.T) {
 		"own key, a far end":              own(map[string]any{"exp": in(1000 * time.Hour)}),
 		"own key, from the future":        own(map[string]any{"iat": in(30 * time.Minute), "exp": in(40 * time.Minute)}),
 		"own key, expired":                own(map[string]any{"iat": in(-time.Minute), "exp": in(-time.Second)}),
+		"own key, for a service account":  own(map[string]any{"tokenIssuer": "https://cluster.example.com", "tokenSubject": "x"}),
 		"all in JSON":                     `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
 		"very long":                       good + strings.Repeat("A", 1<<17),
 	}
