@@ -15,6 +15,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/systemregistry/accounts"
 )
 
@@ -42,13 +43,11 @@ func NewIssuers(list []accounts.Issuer) *Issuers {
 		names[i] = string(a)
 	}
 	for _, one := range list {
-		client := http.Client{Timeout: fetchTimeout}
+		var client http.Client
 		if one.Client != nil {
 			client = *one.Client
 		}
-		if client.Timeout <= 0 || client.Timeout > fetchTimeout {
-			client.Timeout = fetchTimeout
-		}
+		client.Timeout = min(option.OrDefault(client.Timeout, fetchTimeout), fetchTimeout)
 		keys := &remoteKeys{issuer: one.URL, url: one.KeysURL, client: &client, fetching: make(chan struct{}, 1)}
 		verifier := oidc.NewVerifier(one.URL, keys, &oidc.Config{ClientID: one.Audience, SupportedSigningAlgs: names})
 		all.byURL[one.URL] = &issuer{one, keys, verifier}
