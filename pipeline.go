@@ -59,8 +59,8 @@ type Outcome struct {
 	// refused because the credential of its profile could not be had has the code and hint of that failure, and wraps it.
 	Images []validate.Result
 
-	// RenewAt is when the first of the credentials should be renewed, and ExpiresAt when the first of them ends. Zero
-	// means never.
+	// RenewAt is when to call Run again because the cache then renews the first of the credentials; it is not in the
+	// past. ExpiresAt is when the first of them ends. Zero means never.
 	RenewAt, ExpiresAt time.Time
 }
 

@@ -368,3 +368,27 @@ func TestLogin(t *testing.T) {
 	_, err = p.CheckLogin(t.Context(), registry.Profile{})
 	require.ErrorContains(t, err, "name is missing")
 }
+
+// The login of a Harbor robot expires by itself, and says nothing of when it was made.
+func TestRenewAtOfALoginThatExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start, month := time.Now(), 30*24*time.Hour
+		p := profile("a", "harbor.test", "robot-a", "pw-a")
+		p.Login.ExpiresAt = start.Add(month)
+		pipeline := newPipeline(hosts{"harbor.test": harbor(t)})
+		outcome, err := pipeline.Run(t.Context(), regcred.Request{Profiles: []registry.Profile{p}})
+		require.NoError(t, err)
+		require.WithinRange(t, outcome.RenewAt, start.Add(month/5*4), start.Add(month/10*9))
+		require.Equal(t, pipeline.Lookup(p).NextCall, outcome.RenewAt, "the cache decides")
+
+		passes := 0
+		for ; time.Now().Before(p.Login.ExpiresAt); passes++ { // A program that sleeps until RenewAt does not spin.
+			require.Less(t, passes, 40)
+			outcome, err = pipeline.Run(t.Context(), regcred.Request{Profiles: []registry.Profile{p}})
+			if err != nil {
+				break
+			}
+			time.Sleep(max(time.Second, time.Until(outcome.RenewAt)))
+		}
+	})
+}

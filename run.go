@@ -131,8 +131,7 @@ func (p *Pipeline) prove(ctx context.Context, accounts []*account, images []regi
 		outcome.Images[i].Err = explain(outcome.Images[i].Err, accounts, image)
 	}
 	for _, a := range held {
-		renewAt := p.Cache.Policy.RenewAt(a.credential.IssuedAt, a.credential.ExpiresAt, 0)
-		outcome.RenewAt = earliest(outcome.RenewAt, renewAt)
+		outcome.RenewAt = earliest(outcome.RenewAt, p.renewAt(a.key))
 		outcome.ExpiresAt = earliest(outcome.ExpiresAt, a.credential.ExpiresAt)
 	}
 	return outcome, config, nil

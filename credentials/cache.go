@@ -210,6 +210,9 @@ func (c *Cache) invalidate(e *entry, refused Credential) {
 	}
 	t.refusals++
 	t.refusedAt = now.mono
+	if refused.IssuedAt.After(t.refused) {
+		t.refused = refused.IssuedAt
+	}
 	t.err = ErrRefused
 	t.until = now.mono
 	if t.refusals > 1 {

@@ -24,6 +24,9 @@ func FuzzCache(f *testing.F) {
 	f.Add([]byte{opGet, 3, opRotate, 0, opGet, 3, opForget, 0, opGet, 3, opCrowd, 0, opGet, 3})
 	f.Add([]byte{opGet, 3, opSuspend, 4, opGet, 3, opWall, 4, opGet, 3, opForward, 3, opGet, 3, opWall, 12, opGet, 3})
 	f.Add([]byte{opRun, 0, opGet, 3, opForward, 5, opGet, 3, opSuspend, 5, opForward, 1, opGet, 3, opRun, 0, opForward, 5})
+	f.Add([]byte{opGet, '0', opMode, 'C', opForward, 'c', opForward, 'C', opRun, '0', opSuspend, 'z', opGet, '0'}) // A suspension passes a backoff.
+	f.Add([]byte{opAdopt, 0, opGet, 0, opAdopt, 3, opGet, 0, opInvalidate, 0, opAdopt, 6, opGet, 0, opForward, 3, opAdopt, 0, opGet, 0})
+	f.Add([]byte{opRun, 0, opMode, modeFail, opGet, 0, opAdopt, 0, opGet, 0, opForward, 4, opAdopt, 9, opSuspend, 3, opAdopt, 0, opGet, 0})
 	for mode := range byte(modes) {
 		f.Add([]byte{opRun, 0, opMode, mode, opGet, 3, opForward, 3, opGet, 3, opForward, 1, opMode, modeOK, opForward, 3, opGet, 3, opForward, 4, opGet, 3})
 	}
@@ -53,6 +56,7 @@ const (
 	opSuspend
 	opWall
 	opRun
+	opAdopt
 	ops
 )
 
@@ -96,6 +100,7 @@ type modelToken struct {
 	key     credentials.Key
 	dies    time.Time     // By the monotonic clock; zero means never.
 	passed  time.Duration // What the wall clock says has passed, beyond that.
+	late    time.Duration // How late the cache may see the end, because the wall clock was behind when it adopted the token.
 	skewed  bool          // The wall clock was wrong in its life, so that it may have been dropped early.
 	refused time.Time
 }
@@ -178,6 +183,8 @@ func (w *world) step(op, arg byte) {
 			span = -span
 		}
 		w.setWall(span, span)
+	case opAdopt:
+		w.adopt(k, int(arg)/modelKeys%4)
 	case opRun:
 		if w.stop != nil {
 			w.stop()
@@ -196,7 +203,16 @@ func (w *world) setWall(d, wrong time.Duration) {
 	w.ahead += wrong
 	for _, token := range w.tokens {
 		token.passed += d
+		token.cred.IssuedAt = token.cred.IssuedAt.Add(-d) // As SetWall moves what the cache has noted.
+		if !token.cred.ExpiresAt.IsZero() {
+			token.cred.ExpiresAt = token.cred.ExpiresAt.Add(-d)
+		}
 		token.skewed = token.skewed || wrong != 0
+	}
+	for _, a := range w.keys {
+		if d > 0 && !a.failed.IsZero() {
+			a.failed = a.failed.Add(-d) // The wait after a failure has passed, too.
+		}
 	}
 	w.mu.Unlock()
 	w.cache.SetWall(d)
@@ -205,7 +221,7 @@ func (w *world) setWall(d, wrong time.Duration) {
 // dead reports whether a clock of the machine can tell that the token is dead. If it was suspended while its wall clock
 // was behind, none can.
 func (m *modelToken) dead(now time.Time) bool {
-	return !m.dies.IsZero() && !now.Add(max(0, m.passed)).Before(m.dies)
+	return !m.dies.IsZero() && !now.Add(max(-m.late, m.passed)).Before(m.dies)
 }
 
 func (w *world) disturb(k int) {
@@ -290,9 +306,6 @@ func (w *world) invalidate(k int) {
 	w.asks(token.key).disturbs++
 	cred := token.cred
 	w.mu.Unlock()
-	for _, seen := range w.present(k) {
-		cred.IssuedAt, cred.ExpiresAt = seen.IssuedAt, seen.ExpiresAt
-	}
 	w.cache.Invalidate(token.key, cred)
 }
 
@@ -305,6 +318,41 @@ func (w *world) present(k int) []credentials.Entry {
 		}
 	}
 	return found
+}
+
+// adopt offers the cache a credential that somebody else had issued some time before, or one that it has handed out.
+func (w *world) adopt(k, kind int) {
+	w.mu.Lock()
+	key, src := w.key(k), w.source(k, w.logins[k])
+	token := w.last[k]
+	age := time.Hour
+	if kind < 3 {
+		age = []time.Duration{0, 20 * time.Minute, 55 * time.Minute}[kind]
+		token = w.newToken(key, time.Hour, age)
+	}
+	if token != nil {
+		token.late = max(token.late, min(age, -token.passed))
+	}
+	w.mu.Unlock()
+	if token == nil {
+		return
+	}
+	held := w.present(k)
+	taken := w.cache.Adopt(key, src, token.cred)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case !taken || w.ahead != 0 || token.skewed || token.passed != 0:
+	case kind == 2:
+		w.failf("%s was adopted although its renewal is due", token.cred.Password.Reveal())
+	case !token.refused.IsZero():
+		w.failf("%s was adopted after it was refused", token.cred.Password.Reveal())
+	case len(held) > 0 && held[0].IssuedAt.After(token.cred.IssuedAt):
+		w.failf("%s was adopted in place of a newer one", token.cred.Password.Reveal())
+	}
+	if taken {
+		w.asks(key).failed = time.Time{}
+	}
 }
 
 func (w *world) rotate(k int) {
@@ -379,16 +427,21 @@ func (w *world) issue(ctx context.Context, key credentials.Key, mode byte) (cred
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.newToken(key, life, 0).cred, nil
+}
+
+// newToken makes a token that was issued some time ago. Zero life means that it never dies. The mutex is held.
+func (w *world) newToken(key credentials.Key, life, age time.Duration) *modelToken {
 	name := fmt.Sprint("token-", len(w.tokens))
 	token := &modelToken{key: key, skewed: w.ahead != 0, passed: w.ahead}
 	// The issuer's clock is right, and the machine's, which both read here, may be ahead of it.
-	token.cred = credentials.Credential{Username: "u", Password: credentials.NewSecret(name), IssuedAt: time.Now().Add(-w.ahead)}
+	token.cred = credentials.Credential{Username: "u", Password: credentials.NewSecret(name), IssuedAt: time.Now().Add(-w.ahead - age)}
 	if life > 0 {
 		token.cred.ExpiresAt = token.cred.IssuedAt.Add(life)
-		token.dies = time.Now().Add(life)
+		token.dies = time.Now().Add(life - age)
 	}
 	w.tokens[name] = token
-	return token.cred, nil
+	return token
 }
 
 type throttle struct{ wait time.Duration }

@@ -79,9 +79,11 @@ func (c *Cache) wait(ctx context.Context, k *call) (Credential, error) {
 	}
 }
 
+func (c *Cache) timeout() time.Duration { return option.OrDefault(c.Timeout, 30*time.Second) }
+
 // issue asks the source, in a goroutine of its own.
 func (c *Cache) issue(k *call) {
-	timeout := option.OrDefault(c.Timeout, 30*time.Second)
+	timeout := c.timeout()
 	late := fmt.Errorf("issuer %s did not answer within %s: %w", k.entry.key(), timeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(k.ctx, timeout, late)
 	defer cancel()
@@ -126,7 +128,7 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 		k.err = err
 		c.fail(e, err, now)
 	}
-	event := k.event(now)
+	event := c.event(k, now)
 	if !e.removed() {
 		// A failure has renewed nothing: who wanted that still does, while there is something to renew.
 		if err == nil || k.waiting > 0 || e.usable(now) == nil {

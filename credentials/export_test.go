@@ -10,6 +10,9 @@ func (c *Cache) SetWall(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for e := range c.table.Load().all {
+		if e.pending != nil && !e.pending.refused.IsZero() {
+			e.pending.refused = e.pending.refused.Add(-d)
+		}
 		old := e.state.Load()
 		if old == nil {
 			continue

@@ -12,6 +12,8 @@ type Hooks struct {
 	Hit func(Key)
 	// Issued is called when an issuer's credential has come.
 	Issued func(Event)
+	// Adopted is called when the cache has taken a credential by [Cache.Adopt].
+	Adopted func(Event)
 	// Failed is called when a call to an issuer failed, or its credential was no good.
 	Failed func(Event)
 	// Expiring is called after Failed where less than a twentieth of the lifetime is left, or less than a minute if it
@@ -24,6 +26,7 @@ func (h Hooks) Join(other Hooks) Hooks {
 	return Hooks{
 		Hit:      join2(h.Hit, other.Hit),
 		Issued:   join2(h.Issued, other.Issued),
+		Adopted:  join2(h.Adopted, other.Adopted),
 		Failed:   join2(h.Failed, other.Failed),
 		Expiring: join2(h.Expiring, other.Expiring),
 	}
@@ -58,8 +61,8 @@ type Event struct {
 }
 
 // event says how the call ended. The mutex is held.
-func (k *call) event(now instant) Event {
-	entry := k.entry.describe(now)
+func (c *Cache) event(k *call, now instant) Event {
+	entry := c.describe(k.entry, now)
 	return Event{
 		Key: entry.Key, Took: time.Since(k.began), Err: k.err, Failures: entry.Failures,
 		IssuedAt: entry.IssuedAt, ExpiresAt: entry.ExpiresAt, NextCall: entry.NextCall,

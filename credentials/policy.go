@@ -22,8 +22,9 @@ type Policy struct {
 }
 
 // RenewAt returns when a credential that was issued and expires at these instants is due for renewal. Jitter, from 0 to
-// 1, chooses an instant within the Spread. It returns the zero time, which means never, if expires is zero. It asks no
-// clock.
+// 1, chooses an instant within the Spread. It returns the zero time, which means never, if expires is zero. If issued is
+// zero, the lifetime is unknown, and it returns the expiry less the Reserve; a [Cache] counts the lifetime of such a
+// credential from its arrival. RenewAt reads no clock.
 //
 // With the zero Policy:
 //
@@ -39,14 +40,16 @@ func (p Policy) RenewAt(issued, expires time.Time, jitter float64) time.Time {
 	if expires.IsZero() {
 		return time.Time{}
 	}
+	if issued.IsZero() {
+		return expires.Add(-option.OrOff(p.Reserve, time.Minute))
+	}
 	life := max(0, expires.Sub(issued))
 	part := func(f float64) time.Duration { return time.Duration(f * float64(life)) }
 	fraction, spread := within01(option.OrDefault(p.Fraction, 0.8)), within01(option.OrOff(p.Spread, 0.1))
 	reserve := min(option.OrOff(p.Reserve, time.Minute), life/2)
 	latest := min(part(fraction+spread), life-reserve)
 	earliest := max(0, latest-part(spread))
-	// Counted back from the expiry, for life saturates where issued is not known.
-	return expires.Add(earliest + time.Duration(within01(jitter)*float64(latest-earliest)) - life)
+	return issued.Add(earliest + time.Duration(within01(jitter)*float64(latest-earliest)))
 }
 
 func within01(f float64) float64 { return min(max(0, f), 1) }

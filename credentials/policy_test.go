@@ -96,3 +96,11 @@ func ExamplePolicy_RenewAt() {
 	// 1h0m0s is renewed after 51m0s
 	// 12h0m0s is renewed after 10h12m0s
 }
+
+// Where the instant of issue is not known, no lifetime can be computed from it.
+func TestRenewAtWithoutIssue(t *testing.T) {
+	expires := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	require.Equal(t, expires.Add(-time.Minute), credentials.Policy{}.RenewAt(time.Time{}, expires, 0.5))
+	require.Equal(t, expires.Add(-time.Hour), credentials.Policy{Reserve: time.Hour}.RenewAt(time.Time{}, expires, 1))
+	require.Equal(t, expires, credentials.Policy{Reserve: -1}.RenewAt(time.Time{}, expires, 0))
+}

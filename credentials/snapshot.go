@@ -17,7 +17,8 @@ type Entry struct {
 	// IssuedAt and ExpiresAt are those of the credential, as the issuer told them. Zero means that it did not, or that
 	// there is none.
 	IssuedAt, ExpiresAt time.Time
-	// NextCall is when the issuer is asked again. Zero means that there is no reason to.
+	// NextCall is when the issuer is called next: the cache's one answer to the question when a renewal is due. While a
+	// call is under way, it is when that call ends at the latest. Zero means that there is nothing to renew.
 	NextCall time.Time
 	// Calling says that a call is under way, or waits for its turn.
 	Calling bool
@@ -36,15 +37,27 @@ func (c *Cache) Snapshot() []Entry {
 	t := c.table.Load()
 	entries := make([]Entry, 0, t.live)
 	for e := range t.all {
-		entries = append(entries, e.describe(now))
+		entries = append(entries, c.describe(e, now))
 	}
 	c.mu.Unlock()
 	slices.SortFunc(entries, func(a, b Entry) int { return compareKeys(a.Key, b.Key) })
 	return entries
 }
 
+// Lookup returns what is in the cache of one key, and whether anything is. It does not count as a use of the key.
+func (c *Cache) Lookup(key Key) (Entry, bool) {
+	c.init()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, _ := c.table.Load().find(&key)
+	if e == nil {
+		return Entry{}, false
+	}
+	return c.describe(e, c.now()), true
+}
+
 // describe returns what is shown of the entry. The mutex is held.
-func (e *entry) describe(now instant) Entry {
+func (c *Cache) describe(e *entry, now instant) Entry {
 	shown := Entry{Key: e.key(), Calling: e.busy(), Holders: int(e.holders)}
 	if t := e.pending; t != nil {
 		shown.Failures, shown.LastError = t.failures, t.err
@@ -59,7 +72,11 @@ func (e *entry) describe(now instant) Entry {
 		}
 	}
 	if shown.Calling {
-		shown.NextCall = time.Time{}
+		began := e.pending.call.began
+		if began.IsZero() { // It waits for its turn.
+			began = time.Unix(0, now.wall)
+		}
+		shown.NextCall = began.Add(c.timeout())
 	}
 	return shown
 }

@@ -3,6 +3,7 @@ package credentials
 import (
 	"hash/maphash"
 	"sync/atomic"
+	"time"
 	"unique"
 )
 
@@ -189,12 +190,13 @@ const removedPlace = -1
 
 // pending is what is going on, or is remembered, where all is not as it should be.
 type pending struct {
-	call      *call // Nil if none is under way.
-	failures  int   // In a row.
-	err       error // The last one.
-	until     int64 // Nobody asks before this, on the monotonic clock.
-	refusals  int   // In a row.
-	refusedAt int64 // On the monotonic clock.
+	call      *call     // Nil if none is under way.
+	failures  int       // In a row.
+	err       error     // The last one.
+	until     int64     // Nobody asks before this, on the monotonic clock.
+	refusals  int       // In a row.
+	refused   time.Time // When the last refused credential was issued. Zero if that is not known.
+	refusedAt int64     // On the monotonic clock.
 }
 
 func newEntry(k Key) *entry {

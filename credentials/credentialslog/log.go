@@ -26,6 +26,7 @@ func Hooks(logger *slog.Logger) credentials.Hooks {
 	}
 	return credentials.Hooks{
 		Issued:   log(slog.LevelDebug, "credential issued"),
+		Adopted:  log(slog.LevelDebug, "credential adopted"),
 		Failed:   log(slog.LevelWarn, "credential not issued"),
 		Expiring: log(slog.LevelError, "credential expires soon and cannot be renewed"),
 	}
