@@ -31,15 +31,20 @@ func (e *Error) Error() string {
 	if e.Ref != "" {
 		b.WriteString(" " + e.Ref)
 	}
-	b.WriteString(": " + e.Code.Error())
-	if e.Err != nil && e.Err != error(e.Code) {
-		b.WriteString(": " + e.Err.Error())
-	}
+	b.WriteString(": " + e.problem())
 	// A cause that is an Error, or one in fields, says its advice itself.
 	if hint := e.Advice(); hint != "" && (outermost(e.Err) == nil || hint != adviceOfCause(e.Err)) {
 		b.WriteString("; hint: " + hint)
 	}
 	return b.String()
+}
+
+// problem returns the code and the cause in words.
+func (e *Error) problem() string {
+	if e.Err != nil && e.Err != error(e.Code) {
+		return e.Code.Error() + ": " + e.Err.Error()
+	}
+	return e.Code.Error()
 }
 
 // Advice returns the Hint; if that is empty, the advice of a cause that is an Error or a [field.Errors], which knows

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/regcred/regcred/registry"
 )
 
 // A Platform is what a node, or an image, runs on.
@@ -14,11 +16,14 @@ type Platform struct {
 	Variant string
 }
 
-// ParsePlatform reads "linux/amd64" or "linux/arm/v7".
+// ParsePlatform reads "linux/amd64" or "linux/arm/v7". Its error is a [registry.Error] with [registry.ErrInvalid].
 func ParsePlatform(s string) (Platform, error) {
 	part := strings.Split(strings.ToLower(strings.TrimSpace(s)), "/")
 	if len(part) < 2 || len(part) > 3 || slices.Contains(part, "") {
-		return Platform{}, fmt.Errorf("platform %q is not like linux/amd64 or linux/arm/v7", s)
+		return Platform{}, &registry.Error{
+			Op: "read platform", Ref: fmt.Sprintf("%q", s), Code: registry.ErrInvalid,
+			Hint: "write it as an operating system and an architecture: linux/amd64 or linux/arm/v7",
+		}
 	}
 	p := Platform{OS: part[0], Architecture: part[1]}
 	if len(part) == 3 {
