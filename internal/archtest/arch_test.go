@@ -61,6 +61,7 @@ const arrows = `
 	internal/archtest              ->
 	internal/option                ->
 	internal/panics                ->
+	internal/scenario              ->
 	internal/testcert              ->
 	internal/testtool              ->
 `

@@ -1,0 +1,154 @@
+// Program containerd1 pulls with the code of containerd 1.7: it reads scenarios from its input, one in a line of JSON, and
+// writes a verdict for each. Package runtimes starts it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+
+	"github.com/containerd/containerd"
+	"github.com/containerd/containerd/content"
+	"github.com/containerd/containerd/diff"
+	"github.com/containerd/containerd/leases"
+	"github.com/containerd/containerd/mount"
+	"github.com/containerd/containerd/namespaces"
+	snapshotlabels "github.com/containerd/containerd/pkg/snapshotters"
+	"github.com/containerd/containerd/remotes/docker"
+	"github.com/containerd/containerd/remotes/docker/config"
+	"github.com/containerd/containerd/snapshots"
+	logs "github.com/containerd/log"
+	"github.com/containerd/platforms"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
+
+	"github.com/regcred/regcred/internal/scenario"
+	"github.com/regcred/regcred/registry/registrytest"
+)
+
+// A question is a line of the input, and an answer one of the output.
+type question struct {
+	Scenario           scenario.Scenario
+	Salt               string
+	Username, Password string
+}
+
+type answer struct {
+	Pulls    bool
+	Error    string
+	Requests []scenario.Request
+}
+
+func main() {
+	log.SetFlags(0)
+	logs.L.Logger.SetLevel(logrus.PanicLevel)
+	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	for {
+		var q question
+		if err := in.Decode(&q); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			log.Fatal(err)
+		}
+		registry := scenario.NewRegistry(q.Scenario, q.Salt)
+		err := pull(namespaces.WithNamespace(context.Background(), "k8s.io"), registry, q.Username, q.Password)
+		a := answer{Pulls: err == nil, Requests: registry.Requests()}
+		if err != nil {
+			a.Error = err.Error()
+		}
+		if err := out.Encode(a); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+// pull is what the CRI plugin's PullImage does in its default configuration.
+func pull(ctx context.Context, registry http.Handler, username, password string) error {
+	linuxAMD64 := platforms.Only(ocispec.Platform{OS: "linux", Architecture: "amd64"})
+	transport := registrytest.NewRoundTripper(registry)
+	hosts := config.HostOptions{
+		Credentials: func(string) (string, string, error) { return username, password, nil },
+		UpdateClient: func(client *http.Client) error {
+			client.Transport = transport
+			return nil
+		},
+	}
+	store := newContentStore()
+	client, err := containerd.New("",
+		containerd.WithDefaultPlatform(linuxAMD64),
+		containerd.WithServices(
+			containerd.WithContentStore(store),
+			containerd.WithImageStore(newImageStore()),
+			containerd.WithSnapshotters(map[string]snapshots.Snapshotter{"overlayfs": snapshotter{}}),
+			containerd.WithDiffService(differ{applier: applier{store}}),
+			containerd.WithLeasesService(lessor{}),
+		))
+	if err != nil {
+		return err
+	}
+	image, err := client.Pull(ctx, scenario.Image,
+		//lint:ignore SA1019 CRI does so.
+		containerd.WithSchema1Conversion,
+		containerd.WithResolver(docker.NewResolver(docker.ResolverOptions{Hosts: config.ConfigureHosts(ctx, hosts)})),
+		containerd.WithPullSnapshotter("overlayfs"),
+		containerd.WithPullUnpack,
+		containerd.WithMaxConcurrentDownloads(3),
+		containerd.WithImageHandlerWrapper(snapshotlabels.AppendInfoHandlerWrapper(scenario.Image)),
+	)
+	if err != nil {
+		return fmt.Errorf("failed to pull and unpack image: %w", err)
+	}
+	if _, err := image.Config(ctx); err != nil {
+		return fmt.Errorf("get image config descriptor: %w", err)
+	}
+	return read(ctx, image, store)
+}
+
+// read is what the CRI plugin reads of an image before it reports it as pulled.
+func read(ctx context.Context, image containerd.Image, store content.Store) error {
+	if _, err := image.RootFS(ctx); err != nil {
+		return fmt.Errorf("get image diffIDs: %w", err)
+	}
+	if _, err := image.Size(ctx); err != nil {
+		return fmt.Errorf("get image compressed resource size: %w", err)
+	}
+	desc, err := image.Config(ctx)
+	if err != nil {
+		return fmt.Errorf("get image config descriptor: %w", err)
+	}
+	blob, err := content.ReadBlob(ctx, store, desc)
+	if err != nil {
+		return fmt.Errorf("read image config from content store: %w", err)
+	}
+	var spec ocispec.Image
+	if err := json.Unmarshal(blob, &spec); err != nil {
+		return fmt.Errorf("unmarshal image config: %w", err)
+	}
+	return nil
+}
+
+// A differ only applies.
+type differ struct{ applier }
+
+func (differ) Compare(context.Context, []mount.Mount, []mount.Mount, ...diff.Opt) (ocispec.Descriptor, error) {
+	return ocispec.Descriptor{}, errors.New("not a part of a pull")
+}
+
+// A lessor keeps nothing from being deleted, because nothing is.
+type lessor struct{}
+
+func (lessor) Create(context.Context, ...leases.Opt) (leases.Lease, error) {
+	return leases.Lease{ID: "lease"}, nil
+}
+func (lessor) Delete(context.Context, leases.Lease, ...leases.DeleteOpt) error     { return nil }
+func (lessor) List(context.Context, ...string) ([]leases.Lease, error)             { return nil, nil }
+func (lessor) AddResource(context.Context, leases.Lease, leases.Resource) error    { return nil }
+func (lessor) DeleteResource(context.Context, leases.Lease, leases.Resource) error { return nil }
+func (lessor) ListResources(context.Context, leases.Lease) ([]leases.Resource, error) {
+	return nil, nil
+}

@@ -1,0 +1,32 @@
+package runtimes
+
+import "github.com/regcred/regcred/internal/scenario"
+
+// A Verdict is what a runtime, or a check in its place, made of a scenario.
+type Verdict struct {
+	// Pulls says that PullImage reports success. The image may not run; see [scenario.Content].
+	Pulls bool
+	// Error is the runtime's, if not.
+	Error string `json:",omitempty"`
+	// Requests are those that the registry received.
+	Requests []scenario.Request `json:",omitempty"`
+}
+
+func verdict(err error, registry *scenario.Registry) Verdict {
+	v := Verdict{Pulls: err == nil, Requests: registry.Requests()}
+	if err != nil {
+		v.Error = err.Error()
+	}
+	return v
+}
+
+// login returns the user name and the password that a kubelet passes to the runtime.
+func login(s scenario.Scenario) (username, password string) {
+	switch s.Login {
+	case "none":
+		return "", ""
+	case "wrong":
+		return scenario.Username, "wrong"
+	}
+	return scenario.Username, scenario.Password
+}
