@@ -34,6 +34,7 @@ func (r *Registry) Maintain(ctx context.Context) {
 			return
 		case <-rotate.C:
 			r.config.failed(r.ring.Rotate(ctx))
+			r.config.failed(r.sessions.Purge(ctx))
 		case <-measure.C:
 			r.config.failed(r.catalog.Measure(ctx))
 		case <-collect:

@@ -36,6 +36,7 @@ type Registry struct {
 	catalog   *images.Catalog
 	ring      *token.Ring
 	login     *login.Authenticator
+	sessions  login.Sessions
 	gate      *gate.Gate
 	authority *ca.Authority
 	app       *handlers.App
@@ -108,6 +109,7 @@ func (r *Registry) open(ctx context.Context) error {
 	r.login = &login.Authenticator{
 		Book: r.book, Ring: r.ring, Service: r.config.service(), Issuers: login.NewIssuers(r.config.Issuers),
 	}
+	r.sessions = login.Sessions{Store: r.store}
 	r.gate = &gate.Gate{
 		Authenticator: r.login, Ring: r.ring, Service: r.config.service(),
 		Life: option.OrDefault(r.config.TokenLife, defaultTokenLife), Public: r.config.Public,

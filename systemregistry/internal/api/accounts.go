@@ -91,12 +91,37 @@ type newAccount struct {
 	Rules       []accounts.Rule    `json:"rules"`
 	Admin       bool               `json:"admin"`
 	ExpiresAt   time.Time          `json:"expiresAt"`
+	confirmation
 }
 
 type withSecret struct {
 	account
 	// Secret is shown this once.
 	Secret string `json:"secret,omitempty"`
+}
+
+// confirmation is the password of who asks. Within a session, it must be given for what gives a person rights or a way to
+// log in: a session that was left open must not be enough to keep a door open after it.
+type confirmation struct {
+	Current credentials.Secret `json:"current,omitzero"`
+}
+
+var errConfirm = &failure{http.StatusForbidden, "confirm this with your current password"}
+
+func (a *API) confirm(r *http.Request, who login.Identity, c confirmation) error {
+	if who.Session == "" {
+		return nil // The password came with the request.
+	}
+	if c.Current.Len() == 0 {
+		return errConfirm
+	}
+	return a.password(r, who.Account.Name, c.Current)
+}
+
+func (a *API) password(r *http.Request, name string, password credentials.Secret) error {
+	err := a.Authenticator.Password(r.Context(), a.Address(r), name, password)
+	a.LoggedIn(r, name, err)
+	return err
 }
 
 func (a *API) createAccount(r *http.Request, who login.Identity) (any, error) {
@@ -116,6 +141,11 @@ func (a *API) createAccount(r *http.Request, who login.Identity) (any, error) {
 	}
 	if body.Robot {
 		made.Name = accounts.RobotName(body.Tenant, body.Name)
+	}
+	if !body.Robot {
+		if err := a.confirm(r, who, body.confirmation); err != nil {
+			return nil, err
+		}
 	}
 	var secret credentials.Secret
 	err := error(errForbidden)
@@ -141,6 +171,7 @@ type changes struct {
 	Disabled    *bool            `json:"disabled"`
 	ExpiresAt   *time.Time       `json:"expiresAt"`
 	Keys        *[]string        `json:"keys"`
+	confirmation
 }
 
 func set[T any](field *T, value *T) {
@@ -170,6 +201,11 @@ func (a *API) changeAccount(r *http.Request, who login.Identity) (any, error) {
 	var body changes
 	if err := a.decode(r, &body); err != nil {
 		return nil, err
+	}
+	if !got.Robot() {
+		if err := a.confirm(r, who, body.confirmation); err != nil {
+			return nil, err
+		}
 	}
 	after := got
 	err = a.Book.Update(r.Context(), got.Name, func(now *accounts.Account) error {
@@ -208,13 +244,13 @@ func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
 	var got accounts.Account
 	var err error
 	own := r.URL.Query().Get("name")
-	if own = r.URL.Query().Get("name"); !who.Anonymous() && !who.Limited() && own == who.Account.Name {
+	if !who.Anonymous() && !who.Limited() && own == who.Account.Name {
 		got = who.Account
 	} else if got, err = a.managed(r, who); err != nil {
 		return nil, err
 	}
 	var body struct {
-		Current  credentials.Secret `json:"current"`
+		confirmation
 		Password credentials.Secret `json:"password"`
 		// OldEndsAt is when a robot's current secret ends. Zero means now.
 		OldEndsAt time.Time `json:"oldEndsAt"`
@@ -222,11 +258,15 @@ func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
 	if err := a.decode(r, &body); err != nil {
 		return nil, err
 	}
-	if own == who.Account.Name && !got.Robot() {
-		// Asked for the password again: a session that was left open must not be enough.
-		if _, err = a.Authenticator.Login(r.Context(), a.Address(r), own, body.Current); err != nil {
-			return nil, err
-		}
+	switch {
+	case got.Robot():
+	case own == who.Account.Name:
+		err = a.password(r, own, body.Current) // Also where it came with the request: a browser sends it by itself.
+	default:
+		err = a.confirm(r, who, body.confirmation)
+	}
+	if err != nil {
+		return nil, err
 	}
 	var secret credentials.Secret
 	if got.Robot() {
@@ -248,6 +288,19 @@ func (a *API) newKey(r *http.Request, who login.Identity) (any, error) {
 	got, err := a.managed(r, who)
 	if err != nil {
 		return nil, err
+	}
+	if !got.Robot() {
+		// A key for a robot has no body.
+		var body confirmation
+		if who.Session != "" {
+			err = a.decode(r, &body)
+		}
+		if err == nil {
+			err = a.confirm(r, who, body)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	key, err := a.Book.AddKey(r.Context(), got.Name, a.Service)
 	if errors.Is(err, accounts.ErrInvalidAccount) {

@@ -30,6 +30,7 @@ type API struct {
 	Catalog       *images.Catalog
 	Authenticator *login.Authenticator
 	Ring          *token.Ring
+	Sessions      login.Sessions
 	// Service is the name of the registry in its tokens.
 	Service string
 	// MaxLoginLife is how long a login may live.
@@ -76,6 +77,8 @@ func (a *API) Handler() http.Handler {
 	mux.HandleFunc("POST /api/v1/session", a.openSession)
 	mux.HandleFunc("DELETE /api/v1/session", a.closeSession)
 	handle("GET /api/v1/me", a.me)
+	handle("GET /api/v1/sessions", a.sessions)
+	handle("DELETE /api/v1/sessions", a.endSessions)
 	handle("POST /api/v1/logins", a.newLogin)
 	handle("GET /api/v1/repositories", a.repositories)
 	handle("GET /api/v1/images", a.images)

@@ -40,6 +40,12 @@ func (a *API) openSession(w http.ResponseWriter, r *http.Request) {
 	life := min(sessionLife, a.MaxLoginLife)
 	var c token.Claims
 	c.Subject, c.Epoch = who.Account.Name, who.Account.Epoch
+	session, err := a.Sessions.Open(r.Context(), who.Account.Name, a.Address(r), r.UserAgent(), time.Now().Add(life))
+	if err != nil {
+		a.refuse(w, err)
+		return
+	}
+	c.ID = session.ID
 	text, _, err := a.Ring.Sign(r.Context(), token.Session, c, a.Service, life)
 	if err != nil {
 		a.refuse(w, err)
@@ -50,9 +56,67 @@ func (a *API) openSession(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusCreated, a.meOf(r, who))
 }
 
-func (a *API) closeSession(w http.ResponseWriter, _ *http.Request) {
+// closeSession ends the session of the cookie, everywhere: a copy of the cookie is worth nothing from then on.
+func (a *API) closeSession(w http.ResponseWriter, r *http.Request) {
+	who, err := a.session(r)
+	if err == nil && who.Session != "" {
+		err = a.Sessions.End(r.Context(), who.Account.Name, who.Session)
+	}
+	if err != nil {
+		a.refuse(w, err)
+		return
+	}
 	http.SetCookie(w, cookie("", -1))
 	reply(w, http.StatusNoContent, nil)
+}
+
+type shownSession struct {
+	login.Session
+	// Current is that of the request.
+	Current bool `json:"current,omitempty"`
+}
+
+// sessions lists the open sessions of the account of the request's name, or one's own.
+func (a *API) sessions(r *http.Request, who login.Identity) (any, error) {
+	name, err := a.ownOrManaged(r, who)
+	if err != nil {
+		return nil, err
+	}
+	open, err := a.Sessions.List(r.Context(), name)
+	if err != nil {
+		return nil, err
+	}
+	list := []shownSession{}
+	for _, s := range open {
+		list = append(list, shownSession{s, s.ID == who.Session})
+	}
+	return map[string]any{"sessions": list}, nil
+}
+
+// endSessions ends the session of the ID, or all of the account.
+func (a *API) endSessions(r *http.Request, who login.Identity) (any, error) {
+	name, err := a.ownOrManaged(r, who)
+	if err != nil {
+		return nil, err
+	}
+	err = a.Sessions.End(r.Context(), name, r.URL.Query().Get("id"))
+	a.Changed(r, Change{AccountChange, who.Account.Name, name, err})
+	return nil, err
+}
+
+// ownOrManaged returns the name of the account that is asked for: one's own, or one that one manages.
+func (a *API) ownOrManaged(r *http.Request, who login.Identity) (string, error) {
+	name := r.URL.Query().Get("name")
+	switch {
+	case who.Anonymous():
+		return "", errLogin
+	case who.Limited():
+		return "", errForbidden
+	case name == "" || name == who.Account.Name:
+		return who.Account.Name, nil
+	}
+	got, err := a.managed(r, who)
+	return got.Name, err
 }
 
 func cookie(value string, seconds int) *http.Cookie {
@@ -79,7 +143,14 @@ func (a *API) session(r *http.Request) (login.Identity, error) {
 	if errors.Is(err, accounts.ErrWrongLogin) {
 		return login.Identity{}, nil
 	}
-	return login.Identity{Account: account, ExpiresAt: c.Expiry.Time()}, err
+	if err != nil {
+		return login.Identity{}, err
+	}
+	active, err := a.Sessions.Active(r.Context(), account.Name, c.ID)
+	if err != nil || !active {
+		return login.Identity{}, err
+	}
+	return login.Identity{Account: account, ExpiresAt: c.Expiry.Time(), Session: c.ID}, nil
 }
 
 // me is who one is.

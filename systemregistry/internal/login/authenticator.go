@@ -64,6 +64,13 @@ func (a *Authenticator) Login(ctx context.Context, address, name string, passwor
 	return Identity{Account: account, ExpiresAt: account.ExpiresAt}, err
 }
 
+// Password checks the password that is kept for a person, and nothing that stands in for it: it proves that the person
+// is there now, which an open session and a login that was made with it do not. Errors are those of Login.
+func (a *Authenticator) Password(ctx context.Context, address, name string, password credentials.Secret) error {
+	_, err := a.person(ctx, clientKey(address), name, password)
+	return err
+}
+
 func (a *Authenticator) person(ctx context.Context, client, name string, password credentials.Secret) (accounts.Account, error) {
 	if account, ok := a.known(ctx, name, password); ok {
 		return account, nil

@@ -19,6 +19,8 @@ type Identity struct {
 	Account accounts.Account
 	// ExpiresAt is when the proof ends. Zero means never.
 	ExpiresAt time.Time
+	// Session is the ID of the session that proves it. Empty means that a password or token was sent along.
+	Session string
 
 	// limited says that a login token gives less than the account has: Actions on Repositories.
 	limited      bool
