@@ -102,6 +102,13 @@ func (k *check) head(ctx context.Context) (imageInfo, *registry.Error) {
 		return f, nil
 	case a.step != StepManifest, a.status == http.StatusTooManyRequests, a.status >= 500,
 		o.knownVendor() == dockerHub && a.status == http.StatusUnauthorized:
+		if v := o.knownVendor(); a.status == http.StatusInternalServerError && (v == harbor || v == ecr) {
+			// These fail so for what an upstream or a key service denies them. Only a body tells.
+			reason, err := k.open(ctx, k.manifest(StepManifest, http.MethodGet, k.image.Reference()))
+			if err == nil && reason.step == StepManifest && !reason.ok() {
+				a = reason
+			}
+		}
 		return imageInfo{}, k.classify(ctx, a) // All is said.
 	}
 	// The answer to a HEAD has no body, so no reason; and some registries answer it wrongly.

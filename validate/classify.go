@@ -16,6 +16,11 @@ func (a *authorizer) classify(ctx context.Context, t *trace, ans *response, repo
 	v := a.o.knownVendor()
 	r := matchRule(v, ans, a.sender())
 	e := &registry.Error{Code: r.code, Hint: r.hint, Err: &exchangeError{ans.ex, nil}}
+	if v == ecr && e.Code == registry.ErrDenied {
+		if hint := missingPermission(ans.text); hint != "" {
+			e.Hint = hint
+		}
+	}
 	switch {
 	case r.followUp == probeLogin && !a.credential.Anonymous:
 		if l, err := a.login(ctx, t); err != nil && err.Code == registry.ErrCanceled {

@@ -70,7 +70,7 @@ func ExampleChecker_Image() {
 	}
 	// Output:
 	// <nil> [linux/amd64 linux/arm64]
-	// GET https://registry.example.com/v2/: 401 UNAUTHORIZED
+	// GET https://registry.example.com/v2/: 401 UNAUTHORIZED "unauthorized"
 	// GET https://registry.example.com/service/token?service=harbor-registry&scope=repository:team/app:pull: 200
 	// GET https://registry.example.com/v2/team/app/manifests/1.0: 200
 }

@@ -97,7 +97,8 @@ const (
 	StepTags         Step = "tags"         // A page of the list of tags.
 )
 
-// String returns the exchange in one line: "HEAD https://ghcr.io/v2/a/b/manifests/1: 404 MANIFEST_UNKNOWN".
+// String returns the exchange in one line, with the start of the registry's own message, in which what may be a secret
+// is left out: GET https://ghcr.io/v2/a/b/manifests/1: 404 MANIFEST_UNKNOWN "manifest unknown".
 func (e Exchange) String() string {
 	var b strings.Builder
 	b.WriteString(e.Method + " " + e.URL + ": ")
@@ -108,6 +109,9 @@ func (e Exchange) String() string {
 		b.WriteString(strconv.Itoa(e.Status))
 		if e.Code != "" {
 			b.WriteString(" " + e.Code)
+		}
+		if text := quote(e.Message); text != "" {
+			b.WriteString(" " + strconv.Quote(text))
 		}
 	}
 	return b.String()
