@@ -15,15 +15,36 @@ import (
 // everything returns a login with all fields set.
 func everything() credentials.Login {
 	secret := credentials.NewSecret("a")
+	subject := credentials.Subject{
+		Kubernetes: &credentials.ServiceAccount{Cluster: "a", Namespace: "b", Name: "c", ExpirationSeconds: 600},
+		File:       "a", Environment: "b", Source: "c", Audience: "d",
+	}
 	return credentials.Login{
 		Anonymous: true, Ambient: true, Username: "jo", Password: secret, ExpiresAt: time.Unix(1, 0),
 		AWS: &credentials.AWSLogin{
 			AccessKeyID: "AKIA", SecretAccessKey: secret, SessionToken: secret,
-			WebIdentity: &credentials.AWSWebIdentity{RoleARN: "a", TokenFile: "b", Token: secret, SessionName: "c"},
+			WebIdentity: &credentials.AWSWebIdentity{RoleARN: "a", Subject: &subject, TokenFile: "b", Token: secret, SessionName: "c", SessionPolicy: "d"},
 			Roles:       []credentials.AWSRole{{ARN: "a", ExternalID: "b", SessionName: "c"}}, NoInstanceMetadata: true,
 		},
+<<<<<<< HEAD
 		Google: &credentials.GoogleLogin{Credentials: secret, AccessToken: true, Impersonate: "a", Delegates: []string{"b"}},
 		Fields: map[string]credentials.Secret{"key": secret}, Settings: map[string]string{"key": "value"},
+=======
+		Google: &credentials.GoogleLogin{
+			Credentials: secret, AccessToken: true, Impersonate: "a", Delegates: []string{"b"},
+			Federation: &credentials.GoogleFederation{Provider: "a", GKE: "b", Subject: subject},
+		},
+		Azure: &credentials.AzureLogin{Tenant: "a", Client: "b", ClientSecret: secret, Certificate: secret, Subject: &subject, ManagedIdentity: true},
+		Federated: &credentials.FederatedLogin{Subject: subject, Exchange: credentials.Exchange{
+			Password: &credentials.PasswordExchange{Username: "a"}, Quay: &credentials.QuayExchange{Robot: "a"},
+			Artifactory: &credentials.ArtifactoryExchange{Provider: "a", Mapping: "b", Project: "c"},
+			Cloudsmith:  &credentials.CloudsmithExchange{Organization: "a", Service: "b"},
+			Chainguard:  &credentials.ChainguardExchange{Identity: "a"},
+			DockerHub:   &credentials.DockerHubExchange{Organization: "a", Connection: "b"},
+			IBM:         &credentials.IBMExchange{Profile: "a"},
+		}},
+		Fields: map[string]credentials.Secret{"key": secret},
+>>>>>>> caf33b7 (credentials, providers: accept a workload's identity instead of a password)
 	}
 }
 
@@ -55,6 +76,8 @@ func TestFingerprintKnowsEveryField(t *testing.T) {
 		switch v.Kind() {
 		case reflect.Bool:
 			check(path, root, v, reflect.ValueOf(false))
+		case reflect.Int64:
+			check(path, root, v, reflect.ValueOf(v.Int()+1))
 		case reflect.String:
 			check(path, root, v, reflect.ValueOf(v.String()+"x"))
 		case reflect.Pointer:
@@ -95,6 +118,9 @@ func TestFingerprintKeepsThingsApart(t *testing.T) {
 		"password":             {Password: secret("ab")},
 		"empty AWS":            {AWS: &credentials.AWSLogin{}},
 		"empty Google":         {Google: &credentials.GoogleLogin{}},
+		"empty Azure":          {Azure: &credentials.AzureLogin{}},
+		"empty federated":      {Federated: &credentials.FederatedLogin{}},
+		"empty exchange":       {Federated: &credentials.FederatedLogin{Exchange: credentials.Exchange{Quay: &credentials.QuayExchange{}}}},
 		"one field":            {Fields: map[string]credentials.Secret{"a": secret("b")}},
 		"a longer field":       {Fields: map[string]credentials.Secret{"ab": {}}},
 		"two fields":           {Fields: map[string]credentials.Secret{"a": {}, "b": {}}},

@@ -8,7 +8,7 @@ import (
 
 // A Login is how a user of a registry proves who they are: what a person types in under "access credentials".
 //
-// Exactly one way is set: Anonymous, Ambient, Username with Password, AWS, Google, or Fields. The zero Login is none of
+// Exactly one way is set: Anonymous, Ambient, Username with Password, AWS, Google, Azure, Federated, or Fields. The zero Login is none of
 // them and is refused, so that a login that was forgotten never becomes an anonymous one by accident.
 //
 // It is plain data. It may be copied, must not be changed once in use, and never prints its secrets.
@@ -35,7 +35,17 @@ type Login struct {
 	// Google is an identity of Google Cloud.
 	Google *GoogleLogin `json:"google,omitempty"`
 
+<<<<<<< HEAD
 	// Fields is what a provider of one's own needs, if it is secret: names and values.
+=======
+	// Azure is an identity of Microsoft Entra ID.
+	Azure *AzureLogin `json:"azure,omitempty"`
+
+	// Federated is a workload's own identity, which the registry exchanges for a credential.
+	Federated *FederatedLogin `json:"federated,omitempty"`
+
+	// Fields is what a provider of one's own needs: names and values.
+>>>>>>> caf33b7 (credentials, providers: accept a workload's identity instead of a password)
 	Fields map[string]Secret `json:"fields,omitempty"`
 
 	// Settings is what a provider of one's own needs beside the login and may be printed, such as the ID of a tenant or
@@ -68,12 +78,16 @@ type AWSLogin struct {
 // An AWSWebIdentity is a role that AWS gives for a token of an OpenID Connect issuer.
 type AWSWebIdentity struct {
 	RoleARN string `json:"roleARN"`
-	// TokenFile is the path of a file with the token; it is read anew for each exchange. Token is the token itself. One
-	// of them is set.
-	TokenFile string `json:"tokenFile,omitempty"`
-	Token     Secret `json:"token,omitzero"`
+	// Exactly one of Subject, TokenFile and Token is set. Subject is the workload that the role trusts. TokenFile is the
+	// path of a file with the token, which is read for each exchange. Token is the token itself.
+	Subject   *Subject `json:"subject,omitempty"`
+	TokenFile string   `json:"tokenFile,omitempty"`
+	Token     Secret   `json:"token,omitzero"`
 	// SessionName is how the session is named in AWS's logs. Empty means "regcred".
 	SessionName string `json:"sessionName,omitempty"`
+	// SessionPolicy narrows what the session may do: a JSON policy of IAM, at most 2048 characters. Empty means all that
+	// the role may do.
+	SessionPolicy string `json:"sessionPolicy,omitempty"`
 }
 
 // An AWSRole is a role to assume.
@@ -88,12 +102,15 @@ type AWSRole struct {
 // A GoogleLogin is an identity of Google Cloud: the one it starts from, and the service account that is impersonated
 // from there.
 //
-// It starts from the Credentials JSON if that is set, else from the ambient identity of the process: application
+// It starts from the Credentials JSON or the Federation if one is set, else from the ambient identity of the process: application
 // default credentials, metadata server.
 type GoogleLogin struct {
 	// Credentials is a credentials JSON: a service-account key as the console lets one download it, or its base64 form;
 	// or the configuration of an external account (workload identity federation).
 	Credentials Secret `json:"credentials,omitzero"`
+
+	// Federation exchanges the token of a subject. It is not set together with Credentials.
+	Federation *GoogleFederation `json:"federation,omitempty"`
 
 	// AccessToken says that short-lived access tokens are made from a service-account key. False means that the
 	// long-lived key itself is the password, which then stands in every secret and is valid until it is deleted. All
@@ -124,6 +141,15 @@ func (l Login) Fingerprint() Fingerprint {
 		d.Bool(l.Google.AccessToken)
 		d.Text(l.Google.Impersonate)
 		d.Texts(l.Google.Delegates)
+		if d.Bool(l.Google.Federation != nil); l.Google.Federation != nil {
+			l.Google.Federation.digest(d)
+		}
+	}
+	if d.Bool(l.Azure != nil); l.Azure != nil {
+		l.Azure.digest(d)
+	}
+	if d.Bool(l.Federated != nil); l.Federated != nil {
+		l.Federated.digest(d)
 	}
 	d.Int(len(l.Fields))
 	for _, name := range slices.Sorted(maps.Keys(l.Fields)) {
@@ -146,6 +172,10 @@ func (l *AWSLogin) digest(d *Hasher) {
 		d.Text(l.WebIdentity.TokenFile)
 		d.Secret(l.WebIdentity.Token)
 		d.Text(l.WebIdentity.SessionName)
+		d.Text(l.WebIdentity.SessionPolicy)
+		if d.Bool(l.WebIdentity.Subject != nil); l.WebIdentity.Subject != nil {
+			l.WebIdentity.Subject.digest(d)
+		}
 	}
 	d.Int(len(l.Roles))
 	for _, r := range l.Roles {

@@ -16,7 +16,7 @@ func (l Login) Validate() error {
 	switch len(ways) {
 	case 0:
 		p.Add("", "is missing",
-			"username and password, aws, google, or ambient; or anonymous: true for a registry that needs no login")
+			"username and password, aws, google, azure, federated, or ambient; or anonymous: true for a registry that needs no login")
 	case 1:
 	default:
 		p.Add("", "says "+strings.Join(ways, " and "), "just one of them")
@@ -33,7 +33,25 @@ func (l Login) Validate() error {
 	if l.Google != nil {
 		p.Under("google", l.Google.validate())
 	}
+	if l.Azure != nil {
+		p.Under("azure", l.Azure.validate())
+	}
+	if l.Federated != nil {
+		p.Under("federated", l.Federated.validate())
+	}
 	return p.Err("")
+}
+
+// Form returns the name of the one way that is set, as in the JSON form of the login: "anonymous", "ambient", "username"
+// for a user name and password, "aws", "google", "azure", "federated" or "fields". It is empty if none or several are
+// set, which [Login.Validate] rejects.
+func (l Login) Form() string {
+	ways := l.ways()
+	if len(ways) != 1 {
+		return ""
+	}
+	form, _, _ := strings.Cut(ways[0], " ")
+	return form
 }
 
 // ways returns the names of the forms that are set.
@@ -48,6 +66,8 @@ func (l Login) ways() []string {
 		{"username and password", l.Username != "" || !l.Password.IsZero()},
 		{"aws", l.AWS != nil},
 		{"google", l.Google != nil},
+		{"azure", l.Azure != nil},
+		{"federated", l.Federated != nil},
 		{"fields", len(l.Fields) > 0},
 	} {
 		if way.set {
@@ -104,10 +124,22 @@ func (l *AWSLogin) validate() error {
 func (w *AWSWebIdentity) validate() error {
 	var p field.List
 	checkRole(&p, "roleARN", w.RoleARN)
-	if (w.TokenFile == "") == w.Token.IsZero() {
-		p.Add("", "has not exactly one of tokenFile and token", "a file that holds the token, or the token")
+	set := 0
+	for _, is := range []bool{w.Subject != nil, w.TokenFile != "", !w.Token.IsZero()} {
+		if is {
+			set++
+		}
+	}
+	if set != 1 {
+		p.Add("", fmt.Sprintf("has %d of subject, tokenFile and token", set), "exactly one of them")
+	}
+	if w.Subject != nil {
+		p.Under("subject", w.Subject.validate())
 	}
 	checkLine(&p, "token", w.Token.Reveal())
+	if len(w.SessionPolicy) > 2048 { // https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+		p.Add("sessionPolicy", fmt.Sprintf("has %d characters", len(w.SessionPolicy)), "at most 2048")
+	}
 	return p.Err("")
 }
 
@@ -124,6 +156,12 @@ func (l *GoogleLogin) validate() error {
 	var p field.List
 	if l.Impersonate != "" && !strings.Contains(l.Impersonate, "@") {
 		p.Add("impersonate", problemOf(l.Impersonate), "the e-mail address of a service account")
+	}
+	if l.Federation != nil {
+		if !l.Credentials.IsZero() {
+			p.Add("federation", "is set beside credentials", "just one of them")
+		}
+		p.Under("federation", l.Federation.validate())
 	}
 	if len(l.Delegates) > 0 && l.Impersonate == "" {
 		p.Add("delegates", "is set without impersonate", "a service account that they lead to")

@@ -47,19 +47,10 @@ func (s Static) Credential(ctx context.Context, p registry.Profile) (credentials
 // Validate refuses logins that are no user name and password, and adds what Check finds.
 func (s Static) Validate(p registry.Profile) error {
 	var problems field.List
-	what := ""
-	switch l := p.Login; {
-	case l.Ambient:
-		what = "is the identity of the process"
-	case l.AWS != nil:
-		what = "is an identity of AWS"
-	case l.Google != nil:
-		what = "is an identity of Google"
-	case len(l.Fields) > 0:
-		what = "has fields"
-	}
-	if what != "" {
-		problems.Add("login", what, "username and password, or anonymous: true")
+	switch form := p.Login.Form(); form {
+	case "", "anonymous", "username": // The profile's own validation reports a login of no form.
+	default:
+		problems.Add("login", "has the form "+form, "username and password, or anonymous: true")
 	}
 	if s.Check != nil {
 		s.Check(p, &problems)

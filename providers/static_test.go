@@ -56,10 +56,12 @@ func TestStaticHandsOutTheLogin(t *testing.T) {
 
 func TestStaticRefusesLoginsOfClouds(t *testing.T) {
 	tests := map[string]credentials.Login{
-		"is the identity of the process": {Ambient: true},
-		"is an identity of AWS":          {AWS: &credentials.AWSLogin{}},
-		"is an identity of Google":       {Google: &credentials.GoogleLogin{}},
-		"has fields":                     {Fields: map[string]credentials.Secret{"a": credentials.NewSecret("b")}},
+		"has the form ambient":   {Ambient: true},
+		"has the form aws":       {AWS: &credentials.AWSLogin{}},
+		"has the form google":    {Google: &credentials.GoogleLogin{}},
+		"has the form azure":     {Azure: &credentials.AzureLogin{ManagedIdentity: true}},
+		"has the form federated": {Federated: &credentials.FederatedLogin{Subject: credentials.Subject{File: "/a"}, Exchange: credentials.Exchange{Password: &credentials.PasswordExchange{}}}},
+		"has the form fields":    {Fields: map[string]credentials.Secret{"a": credentials.NewSecret("b")}},
 	}
 	for problem, login := range tests {
 		t.Run(problem, func(t *testing.T) {

@@ -36,6 +36,9 @@ const arrows = `
 	providers/internal/cloud       -> registry internal/option
 	providers/ecr                  -> field credentials registry providers providers/internal/cloud      github.com/aws
 	providers/gcr                  -> field credentials registry providers providers/internal/cloud      golang.org/x/oauth2
+	providers/internal/subject     -> field credentials registry providers
+	providers/subjects             -> credentials registry providers providers/internal/cloud
+	providers/federated            -> field credentials registry providers providers/internal/cloud providers/internal/subject
 	providers/system               -> field credentials registry providers internal/option
 	validate                       -> credentials registry internal/option                github.com/google/go-containerregistry
 	validate/workload              -> registry                            go.yaml.in/yaml/v3
@@ -53,6 +56,8 @@ const arrows = `
 	registry/registrytest          -> credentials registry internal/option internal/testcert
 	registry/registrytest/fakenet  -> registry internal/testcert
 	providers/providerstest        -> field credentials registry providers
+	providers/issuertest           ->                                     github.com/go-jose/go-jose/v4
+	providers/federated/federatedtest -> providers/issuertest registry/registrytest
 	providers/ecr/ecrtest          -> credentials internal/option providers/ecr registry/registrytest registry/registrytest/fakenet
 	providers/gcr/gcrtest          -> credentials registry registry/registrytest registry/registrytest/fakenet
 	inject/injecttest              -> credentials registry pullsecret inject internal/option
@@ -69,7 +74,8 @@ const arrows = `
 // These compile nothing but the standard library and each other, however far one follows the imports.
 var standardLibraryOnly = []string{
 	"./field", "./credentials", "./credentials/credentialslog", "./credentials/credentialstest", "./registry",
-	"./registry/profilestore", "./providers", "./providers/dockerhub", "./providers/custom", "./providers/providerstest",
+	"./registry/profilestore", "./providers", "./providers/dockerhub", "./providers/custom", "./providers/system",
+	"./providers/federated", "./providers/subjects", "./providers/providerstest",
 }
 
 // The folders of the modules that may name a version of Kubernetes.

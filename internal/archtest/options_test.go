@@ -17,7 +17,7 @@ import (
 var defaults = regexp.MustCompile(`(?s)Zero\s+(?:means|is)\s+(?:a |an |about |once a )?(?:\d|one|ten|half|day|hour|minute|second)`)
 
 // fakes are told by their fields what to answer, and negative values are answers, too.
-var fakes = regexp.MustCompile(`(^|/)(ecrtest|gcrtest|credentialstest|providerstest)/`)
+var fakes = regexp.MustCompile(`(^|/)(ecrtest|gcrtest|acrtest|federatedtest|credentialstest|providerstest)/`)
 
 // TestNumericOptions finds numeric options with a default that are read otherwise than by package internal/option, the
 // one place that knows what zero and negative values mean.

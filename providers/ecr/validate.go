@@ -75,10 +75,8 @@ func (p Provider) validateLogin(problems *field.List, login credentials.Login, m
 		}
 	case login.Username != "" || !login.Password.IsZero():
 		problems.Add("login", "is a user name and password", want+": a password of ECR ends after twelve hours and nobody could renew it (an access key goes into aws.accessKeyID and aws.secretAccessKey)")
-	case login.Google != nil:
-		problems.Add("login", "is one of Google", want)
-	case len(login.Fields) > 0:
-		problems.Add("login", "has fields", want)
+	case login.Form() != "" && !login.Ambient:
+		problems.Add("login", "has the form "+login.Form(), want)
 	}
 	if ambient && p.NoAmbient {
 		problems.Add("login", "is the identity of the process, which is not allowed here", "an AWS access key, or a web identity with its token, in aws")

@@ -61,10 +61,8 @@ func (p Provider) checkLogin(login credentials.Login) error {
 		problems.Add("", "is an access token, which ends within the hour and nobody can renew", want)
 	case login.Username != "", !login.Password.IsZero():
 		problems.Add("", "is a user name and password", want+"; or the user name "+KeyUsername+" with a key as password")
-	case login.AWS != nil:
-		problems.Add("", "is of Amazon Web Services", want)
-	case len(login.Fields) > 0:
-		problems.Add("", "is fields", want)
+	case login.Form() != "" && !login.Anonymous && !login.Ambient && login.Google == nil:
+		problems.Add("", "has the form "+login.Form(), want)
 	}
 	if p.NoAmbient && (login.Ambient || login.Google != nil && google.Credentials.IsZero()) {
 		problems.Add("", "is the identity of this process", "an identity of its own: this program lends its identity to no profile")

@@ -72,7 +72,7 @@ func TestValidate(t *testing.T) {
 		"bad key as user name":    {basic("_json_key", `{"type":"service_account"}`), "login.password.client_email", "service account"},
 		"user and password":       {basic("ann", "secret"), "login", "is a user name and password"},
 		"pasted token":            {basic("oauth2accesstoken", "ya29.x"), "login", "ends within the hour"},
-		"AWS":                     {credentials.Login{AWS: &credentials.AWSLogin{}}, "login", "Amazon"},
+		"AWS":                     {credentials.Login{AWS: &credentials.AWSLogin{}}, "login", "form aws"},
 		"fields":                  {credentials.Login{Fields: map[string]credentials.Secret{"a": {}}}, "login", "fields"},
 		"impersonated person":     {googleLogin(credentials.GoogleLogin{Impersonate: "ann@example.com"}), "login.google.impersonate", "ann@example.com"},
 		"impersonation of a path": {googleLogin(credentials.GoogleLogin{Impersonate: "../x@y.gserviceaccount.com"}), "login.google.impersonate", "../x"},

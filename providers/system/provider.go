@@ -82,14 +82,9 @@ func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentia
 func (v Provider) Validate(p registry.Profile) error {
 	var problems field.List
 	const want = `username and password, fields with a "key", or anonymous`
-	switch l := p.Login; {
-	case l.Ambient:
-		problems.Add("login.ambient", "is set", want)
-	case l.AWS != nil:
-		problems.Add("login.aws", "is set", want)
-	case l.Google != nil:
-		problems.Add("login.google", "is set", want)
-	case len(l.Fields) > 0:
+	switch l := p.Login; l.Form() {
+	case "", "anonymous", "username": // The profile's own validation reports a login of no form.
+	case "fields":
 		for name := range l.Fields {
 			if name != keyField {
 				problems.Add("login.fields", fmt.Sprintf("has %q", name), `just "key"`)
@@ -98,8 +93,8 @@ func (v Provider) Validate(p registry.Profile) error {
 		if _, err := ParseKey(l.Fields[keyField]); err != nil {
 			problems.Add("login.fields.key", err.Error(), "the text of a key of the registry")
 		}
-	case l.Username == "" && !l.Anonymous:
-		problems.Add("login", "is missing", want)
+	default:
+		problems.Add("login", "has the form "+l.Form(), want)
 	}
 	if v.Lifetime > 0 && v.Lifetime < time.Second { // The registry counts in seconds.
 		problems.Add("", "is served by a provider with a lifetime under a second", "a longer one, or zero")

@@ -119,7 +119,9 @@ type elsewhere struct {
 	transport registry.TransportConfig
 }
 
-func to(host string, t registry.TransportConfig) elsewhere { return elsewhere{system.Provider{}, host, t} }
+func to(host string, t registry.TransportConfig) elsewhere {
+	return elsewhere{system.Provider{}, host, t}
+}
 
 func (e elsewhere) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	p.Endpoint, p.Transport = e.host, e.transport

@@ -1,0 +1,69 @@
+package subjects
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+)
+
+// maxAnswer is far above a token.
+const maxAnswer = 64 << 10
+
+// GitHubActions requests the token of the job that the process runs in, from GitHub or Forgejo. The job needs the
+// permission id-token: write, which sets ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN:
+// https://docs.github.com/actions/reference/security/oidc.
+//
+// The client carries the request. If nil, a client with a limit of 30 seconds is used. Redirects are not followed,
+// because the request holds the job's own token.
+func GitHubActions(client *http.Client) Func {
+	c := http.Client{Timeout: 30 * time.Second}
+	if client != nil {
+		c = *client
+	}
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return func(ctx context.Context, audience string) (credentials.Secret, error) {
+		address, token := os.Getenv("ACTIONS_ID_TOKEN_REQUEST_URL"), os.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+		if address == "" || token == "" {
+			return credentials.Secret{}, &registry.Error{
+				Op: "get subject token", Ref: "of GitHub Actions", Code: registry.ErrNoIdentity,
+				Hint: "give the job the permission id-token: write",
+				Err:  errors.New("ACTIONS_ID_TOKEN_REQUEST_URL or ACTIONS_ID_TOKEN_REQUEST_TOKEN is not set"),
+			}
+		}
+		u, err := url.Parse(address)
+		if err != nil || u.Scheme != "https" || u.Host == "" {
+			return credentials.Secret{}, errors.New("ACTIONS_ID_TOKEN_REQUEST_URL is not an https URL")
+		}
+		query := u.Query()
+		query.Set("audience", audience)
+		u.RawQuery = query.Encode()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+		if err != nil {
+			return credentials.Secret{}, errors.New("ACTIONS_ID_TOKEN_REQUEST_URL is not a URL")
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("Accept", "application/json; api-version=2.0")
+		res, err := c.Do(req)
+		if err != nil {
+			return credentials.Secret{}, &registry.Error{Op: "get subject token", Ref: "of GitHub Actions", Code: registry.NetworkCode(err), Err: errors.New("no response")}
+		}
+		defer func() { _ = res.Body.Close() }()
+		body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+		var answer struct {
+			Value credentials.Secret `json:"value"`
+		}
+		if err != nil || res.StatusCode != http.StatusOK || json.Unmarshal(body, &answer) != nil || answer.Value.IsZero() {
+			return credentials.Secret{}, fmt.Errorf("GET %s: %s", u.Host, res.Status)
+		}
+		return answer.Value, nil
+	}
+}
