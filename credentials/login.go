@@ -35,17 +35,13 @@ type Login struct {
 	// Google is an identity of Google Cloud.
 	Google *GoogleLogin `json:"google,omitempty"`
 
-<<<<<<< HEAD
-	// Fields is what a provider of one's own needs, if it is secret: names and values.
-=======
 	// Azure is an identity of Microsoft Entra ID.
 	Azure *AzureLogin `json:"azure,omitempty"`
 
 	// Federated is a workload's own identity, which the registry exchanges for a credential.
 	Federated *FederatedLogin `json:"federated,omitempty"`
 
-	// Fields is what a provider of one's own needs: names and values.
->>>>>>> caf33b7 (credentials, providers: accept a workload's identity instead of a password)
+	// Fields is what a provider of one's own needs, if it is secret: names and values.
 	Fields map[string]Secret `json:"fields,omitempty"`
 
 	// Settings is what a provider of one's own needs beside the login and may be printed, such as the ID of a tenant or

@@ -102,7 +102,7 @@ func TestLoginValidate(t *testing.T) {
 		"subject, none":        {federated(credentials.Subject{Audience: "a"}, credentials.Exchange{Password: &credentials.PasswordExchange{}}), []string{"federated.subject"}},
 		"subject, two":         {federated(credentials.Subject{File: "/a", Source: "b"}, credentials.Exchange{Password: &credentials.PasswordExchange{}}), []string{"federated.subject"}},
 		"subject, no name":     {federated(credentials.Subject{Kubernetes: &credentials.ServiceAccount{}}, credentials.Exchange{Password: &credentials.PasswordExchange{}}), []string{"federated.subject.kubernetes.name"}},
-		"subject, a colon":     {federated(credentials.Subject{Kubernetes: &credentials.ServiceAccount{Namespace: "a:b", Name: "c", ExpirationSeconds: 599}}, credentials.Exchange{Password: &credentials.PasswordExchange{}}), []string{"federated.subject.kubernetes.namespace", "federated.subject.kubernetes.expirationSeconds"}},
+		"subject, a colon":     {federated(credentials.Subject{Kubernetes: &credentials.ServiceAccount{Namespace: "a:b", Name: "c/d"}}, credentials.Exchange{Password: &credentials.PasswordExchange{}}), []string{"federated.subject.kubernetes.namespace", "federated.subject.kubernetes.name"}},
 		"subject, audience":    {federated(credentials.Subject{File: "/a", Audience: " a"}, credentials.Exchange{Password: &credentials.PasswordExchange{}}), []string{"federated.subject.audience"}},
 		"Google, delegates":    {google(credentials.GoogleLogin{Delegates: []string{"a@b"}}), []string{"google.delegates"}},
 	}

@@ -36,13 +36,7 @@ type ServiceAccount struct {
 	// [github.com/regcred/regcred/registry.Profile.In].
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
-	// ExpirationSeconds is the requested lifetime of the token, at least 600. If zero, the exchange chooses it: an hour
-	// where the token itself is the password, and ten minutes elsewhere. The API server may shorten it.
-	ExpirationSeconds int64 `json:"expirationSeconds,omitempty"`
 }
-
-// minExpiration is the least that an API server accepts: k8s.io/kubernetes pkg/apis/authentication/validation.
-const minExpiration = 600
 
 // String identifies the subject in an error or a log. It holds no secret.
 func (s Subject) String() string {
@@ -84,9 +78,6 @@ func (s Subject) validate() error {
 				p.Add("kubernetes."+s.path, problemOf(s.value), "a name of Kubernetes: lower-case letters, digits, hyphens and dots")
 			}
 		}
-		if k.ExpirationSeconds != 0 && k.ExpirationSeconds < minExpiration {
-			p.Add("kubernetes.expirationSeconds", fmt.Sprintf("is %d", k.ExpirationSeconds), "600 or more, which is the least that Kubernetes accepts")
-		}
 	}
 	checkLine(&p, "file", s.File)
 	checkLine(&p, "environment", s.Environment)
@@ -100,7 +91,6 @@ func (s Subject) validate() error {
 func (s Subject) digest(d *Hasher) {
 	if d.Bool(s.Kubernetes != nil); s.Kubernetes != nil {
 		d.Texts([]string{s.Kubernetes.Cluster, s.Kubernetes.Namespace, s.Kubernetes.Name})
-		d.Int(int(s.Kubernetes.ExpirationSeconds))
 	}
 	d.Texts([]string{s.File, s.Environment, s.Source, s.Audience})
 }

@@ -13,10 +13,13 @@ const (
 	ECR Kind = "ecr"
 	// GCR is Google Artifact Registry, and Container Registry before it.
 	GCR Kind = "gcr"
+	// ACR is Azure Container Registry, with an identity of Microsoft Entra ID. With a user name and password, such as a
+	// repository-scoped token, it is Custom.
+	ACR Kind = "acr"
 	// System is the integrated registry of a platform.
 	System Kind = "system"
 	// Custom is any other registry that a Docker client can use: Quay, Nexus, Artifactory, MCR, Harbor, GHCR, GitLab,
-	// ACR and the like.
+	// and the like.
 	Custom Kind = "custom"
 )
 

@@ -36,7 +36,7 @@ const arrows = `
 	providers/internal/cloud       -> registry internal/option
 	providers/ecr                  -> field credentials registry providers providers/internal/cloud      github.com/aws
 	providers/gcr                  -> field credentials registry providers providers/internal/cloud      golang.org/x/oauth2
-	providers/internal/subject     -> field credentials registry providers
+	providers/internal/subject     -> field credentials registry providers internal/option
 	providers/subjects             -> credentials registry providers providers/internal/cloud
 	providers/federated            -> field credentials registry providers providers/internal/cloud providers/internal/subject
 	providers/system               -> field credentials registry providers internal/option

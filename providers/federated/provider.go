@@ -145,13 +145,7 @@ func (v Provider) exchange(ctx context.Context, p registry.Profile) (credentials
 		return credentials.Credential{}, err
 	}
 	to := x.destination(endpoint.Host)
-	s := login.Subject
-	if s.Kubernetes != nil && s.Kubernetes.ExpirationSeconds == 0 {
-		account := *s.Kubernetes
-		account.ExpirationSeconds = x.tokenSeconds()
-		s.Kubernetes = &account
-	}
-	token, err := subject.Get(ctx, v.Subjects, p, s, to, v.Allow)
+	token, err := subject.Get(ctx, v.Subjects, p, login.Subject, to, v.Allow)
 	if err != nil {
 		return credentials.Credential{}, err
 	}

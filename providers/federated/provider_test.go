@@ -29,7 +29,7 @@ const puller = "system:serviceaccount:shop:puller"
 type cluster struct {
 	issuer *issuertest.Issuer
 	mu     sync.Mutex
-	asked  []credentials.Subject
+	asked  []providers.SubjectRequest
 	// token replaces what is issued, if it is not nil.
 	token func(audience string) string
 }
@@ -38,7 +38,7 @@ func newCluster(algorithm issuertest.Algorithm) *cluster {
 	return &cluster{issuer: issuertest.New("https://kubernetes.example.com", algorithm)}
 }
 
-func (c *cluster) SubjectToken(_ context.Context, _ registry.Profile, s credentials.Subject) (credentials.Secret, error) {
+func (c *cluster) SubjectToken(_ context.Context, s providers.SubjectRequest) (credentials.Secret, error) {
 	c.mu.Lock()
 	c.asked = append(c.asked, s)
 	c.mu.Unlock()
@@ -112,7 +112,7 @@ func TestExchanges(t *testing.T) {
 			require.True(t, server.Issued(got.Password.Reveal()))
 			require.WithinDuration(t, before.Add(20*time.Minute), got.ExpiresAt, 5*time.Second)
 			require.Equal(t, x.audience, c.asked[0].Audience)
-			require.EqualValues(t, 600, c.asked[0].Kubernetes.ExpirationSeconds, "the token is used once")
+			require.Equal(t, 10*time.Minute, c.asked[0].Lifetime, "the token is used once")
 
 			// A trust that does not match: the hint shows what was presented, and no error holds the token.
 			server.Trust.Subject = "system:serviceaccount:other:puller"
@@ -140,7 +140,7 @@ func TestTokenIsThePassword(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "token", got.Username)
 	require.WithinDuration(t, time.Now().Add(10*time.Minute), got.ExpiresAt, 5*time.Second, "the lifetime is what the token says, not what was requested")
-	require.EqualValues(t, 3600, c.asked[0].Kubernetes.ExpirationSeconds)
+	require.Equal(t, time.Hour, c.asked[0].Lifetime)
 	require.Equal(t, "https://zot.example.com", c.asked[0].Audience)
 	require.Empty(t, server.Log())
 }

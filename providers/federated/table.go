@@ -189,7 +189,11 @@ func rowOf(x credentials.Exchange) (found *row) {
 
 func (x *row) destination(endpointHost string) subject.Destination {
 	host := cmp.Or(x.host, endpointHost)
-	return subject.Destination{Host: host, Audience: cmp.Or(x.audience, "https://"+host), Fixed: x.fixed, Own: x.host == ""}
+	to := subject.Destination{Host: host, Audience: cmp.Or(x.audience, "https://"+host), Fixed: x.fixed, Own: x.host == ""}
+	if x.request == nil {
+		to.Lifetime = time.Hour // The token itself is in the pull secret.
+	}
+	return to
 }
 
 // serves reports whether a credential for the main host may be published for host. Hosts are compared as hosts.
@@ -203,14 +207,6 @@ func (x *row) serves(main, host string) bool {
 		}
 	}
 	return false
-}
-
-// tokenSeconds is the lifetime to request of a subject token: as short as Kubernetes allows where it is used once.
-func (x *row) tokenSeconds() int64 {
-	if x.request == nil {
-		return 3600
-	}
-	return 600
 }
 
 func postForm(to string, v url.Values) (*http.Request, error) {

@@ -48,15 +48,16 @@ type Set struct {
 
 // SubjectToken returns the token of s. The error is [registry.ErrDenied] for what the Set does not list or the tenant
 // may not use, and [registry.ErrNoIdentity] if there is no token.
-func (v Set) SubjectToken(ctx context.Context, p registry.Profile, s credentials.Subject) (credentials.Secret, error) {
+func (v Set) SubjectToken(ctx context.Context, r providers.SubjectRequest) (credentials.Secret, error) {
+	s, tenant := r.Subject, r.Profile.Tenant
 	if s.Kubernetes != nil {
 		if v.Kubernetes == nil {
 			return credentials.Secret{}, denied(s, "this program requests no tokens of service accounts", nil)
 		}
-		return v.Kubernetes.SubjectToken(ctx, p, s)
+		return v.Kubernetes.SubjectToken(ctx, r)
 	}
-	if v.Allow == nil && p.Tenant != "" || v.Allow != nil && !v.Allow(p.Tenant, s) {
-		return credentials.Secret{}, denied(s, fmt.Sprintf("tenant %q may not use the identity of this program", p.Tenant), nil)
+	if v.Allow == nil && tenant != "" || v.Allow != nil && !v.Allow(tenant, s) {
+		return credentials.Secret{}, denied(s, fmt.Sprintf("tenant %q may not use the identity of this program", tenant), nil)
 	}
 	var token credentials.Secret
 	var err error
@@ -68,7 +69,7 @@ func (v Set) SubjectToken(ctx context.Context, p registry.Profile, s credentials
 			err = errors.New("it is not set")
 		}
 	case s.Source != "" && v.Sources[s.Source] != nil:
-		token, err = v.Sources[s.Source](ctx, s.Audience)
+		token, err = v.Sources[s.Source](ctx, r.Audience)
 	default:
 		return credentials.Secret{}, denied(s, "it is not among the subjects of this program", v.names())
 	}

@@ -40,6 +40,9 @@ func TestSet(t *testing.T) {
 			},
 		},
 	}
+	ask := func(tenant string, s credentials.Subject) (credentials.Secret, error) {
+		return set.SubjectToken(t.Context(), providers.SubjectRequest{Profile: registry.Profile{Tenant: tenant}, Subject: s, Audience: "a"})
+	}
 	tests := map[string]struct {
 		subject credentials.Subject
 		want    string
@@ -47,7 +50,7 @@ func TestSet(t *testing.T) {
 	}{
 		"file":             {credentials.Subject{File: token}, "from-file", ""},
 		"variable":         {credentials.Subject{Environment: "REGISTRY_ID_TOKEN"}, "from-variable", ""},
-		"function":         {credentials.Subject{Source: "spiffe", Audience: "a"}, "for a", ""},
+		"function":         {credentials.Subject{Source: "spiffe"}, "for a", ""},
 		"unlisted file":    {credentials.Subject{File: secret}, "", registry.ErrDenied},
 		"another spelling": {credentials.Subject{File: dir + "/./token"}, "", registry.ErrDenied},
 		"unlisted var":     {credentials.Subject{Environment: "AWS_SECRET_ACCESS_KEY"}, "", registry.ErrDenied},
@@ -61,7 +64,7 @@ func TestSet(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := set.SubjectToken(t.Context(), registry.Profile{}, test.subject)
+			got, err := ask("", test.subject)
 			if test.code != "" {
 				require.ErrorIs(t, err, test.code)
 				require.NotContains(t, err.Error(), "SEKRET")
@@ -70,14 +73,14 @@ func TestSet(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.Equal(t, test.want, got.Reveal())
-			_, err = set.SubjectToken(t.Context(), registry.Profile{Tenant: "acme"}, test.subject)
+			_, err = ask("acme", test.subject)
 			require.ErrorIs(t, err, registry.ErrDenied, "the identity of the program is not a tenant's")
 		})
 	}
 	set.Allow = func(tenant string, s credentials.Subject) bool { return tenant == "acme" && s.Source == "spiffe" }
-	_, err := set.SubjectToken(t.Context(), registry.Profile{Tenant: "acme"}, credentials.Subject{Source: "spiffe"})
+	_, err := ask("acme", credentials.Subject{Source: "spiffe"})
 	require.NoError(t, err)
-	_, err = set.SubjectToken(t.Context(), registry.Profile{}, credentials.Subject{Source: "spiffe"})
+	_, err = ask("", credentials.Subject{Source: "spiffe"})
 	require.ErrorIs(t, err, registry.ErrDenied)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/field"
+	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/registry"
 )
@@ -53,7 +54,13 @@ type Destination struct {
 	Fixed bool
 	// Own reports that the host is the profile's own endpoint and not a fixed host of a cloud.
 	Own bool
+	// Lifetime is how long a token has to live. Zero means [ExchangeLifetime].
+	Lifetime time.Duration
 }
+
+// ExchangeLifetime is enough for a token that is used once. It is short because a server that verifies tokens by keys
+// alone accepts the token of a deleted account until it expires.
+const ExchangeLifetime = 10 * time.Minute
 
 // Validate reports problems of a login's subject: it is called by the Validate method of providers. The path is that of
 // the subject in the profile.
@@ -107,8 +114,9 @@ func Get(ctx context.Context, from providers.Subjects, p registry.Profile, s cre
 	if problem != "" || from == nil {
 		return Token{}, &registry.Error{Code: registry.ErrInvalid, Err: errors.New("the subject's audience " + problem)}
 	}
-	s.Audience = requested
-	secret, err := from.SubjectToken(ctx, p, s)
+	secret, err := from.SubjectToken(ctx, providers.SubjectRequest{
+		Profile: p, Subject: s, Audience: requested, Lifetime: option.OrDefault(to.Lifetime, ExchangeLifetime),
+	})
 	if err != nil {
 		return Token{}, err
 	}
