@@ -22,7 +22,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/schemas")
 
-var kinds = []registry.Kind{registry.DockerHub, registry.ECR, registry.GCR, registry.System, registry.Custom}
+var kinds = []registry.Kind{registry.DockerHub, registry.ECR, registry.GCR, registry.ACR, registry.System, registry.Custom}
 
 func TestSchemasAreInTheTree(t *testing.T) {
 	for _, kind := range kinds {
