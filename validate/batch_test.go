@@ -261,7 +261,7 @@ func TestImagesRenewsOnce(t *testing.T) {
 func TestCacheFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRegistry(registrytest.DistributionToken(), user("ann", "right", "*"))
-		r.Dialect.Token.TTL = 5 * time.Minute
+		r.TokenTTL = 5 * time.Minute
 		digest := add(t, r, registrytest.Image{}, "team/app:1")
 		c := &validate.Checker{RoundTripper: r.RoundTripper(), CacheFor: time.Hour, Deep: true}
 		ask := func(reference, password string) (requests int, err error) {

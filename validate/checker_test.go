@@ -25,7 +25,7 @@ func TestLogin(t *testing.T) {
 			got, err := c.Login(t.Context(), endpoint(t, s.Host), login(s, "ann", "right"))
 			require.NoError(t, err)
 			require.Equal(t, "ann", got.Candidate)
-			if d.Open {
+			if d.Open() {
 				require.NotEmpty(t, got.Warnings, "nobody looked at the login, and nobody was told so")
 				return
 			}
@@ -133,7 +133,7 @@ func TestImageRenewsRefused(t *testing.T) {
 // credential does not pull without one.
 func TestImagePublic(t *testing.T) {
 	for _, d := range registrytest.Dialects() {
-		if d.Open || d.Name == "ecr" {
+		if d.Open() || d.Name == "ecr" {
 			continue // No login is refused, or nothing is public.
 		}
 		for _, public := range [][]string{{"team/app"}, nil} {
@@ -235,17 +235,23 @@ func TestImagesRequests(t *testing.T) {
 // A registry that heeds one scope only gives each repository its due all the same, and a repository that is missing or
 // forbidden spoils it for no other.
 func TestImagesNarrowed(t *testing.T) {
-	one := registrytest.DistributionToken()
-	one.Token.OneScope = true
-	refuses := registrytest.DistributionToken()
-	refuses.Token.Scope = `repository:team/app[0-9]:pull`
-	refuses.Token.BadScope = registrytest.Answer{Status: 400, Body: `{"errors":[{"code":"INVALID_REQUEST"}]}`}
 	for name, d := range map[string]registrytest.Dialect{
-		"one scope": one, "refuses": refuses,
+		"one scope": registrytest.DistributionToken(), "refuses": registrytest.DistributionToken(),
 		"hub": registrytest.DockerHub(), "quay": registrytest.Quay(), "gar": registrytest.ArtifactRegistry(), "harbor": registrytest.Harbor(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRegistry(d, user("ann", "right", "team/app1", "team/app2", "team/app3"))
+			switch name {
+			case "one scope":
+				r.OneScope = true
+			case "refuses":
+				r.Inject(registrytest.Fault{
+					Match: func(q registrytest.Request) bool {
+						return q.Part == registrytest.PartToken && strings.Contains(q.Query, "odd")
+					},
+					Answer: registrytest.Answer{Status: 400, Body: `{"errors":[{"code":"INVALID_REQUEST"}]}`},
+				})
+			}
 			add(t, r, registrytest.Image{}, "team/app1:1", "team/app2:1", "team/app3:1", "team/app4:1")
 			s := start(t, r)
 			candidates := []validate.Candidate{login(s, "ann", "right")}

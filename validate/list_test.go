@@ -63,7 +63,7 @@ func TestRepositories(t *testing.T) {
 						require.Equal(t, all, got)
 					}
 				}
-				if !d.Open {
+				if !d.Open() {
 					_, err := collect(c.Repositories(t.Context(), endpoint(t, homes[d.Name].host), as("ann", "wrong")))
 					require.Error(t, err)
 					if want[d.Name][0] == "" {
@@ -110,10 +110,8 @@ func TestTags(t *testing.T) {
 
 // A registry whose pages are shorter than what is asked for is asked for what it likes.
 func TestListShortPages(t *testing.T) {
-	d := registrytest.DistributionBasic()
-	tooMany := registrytest.Answer{Status: 400, Body: `{"errors":[{"code":"PAGINATION_NUMBER_INVALID"}]}`}
-	d.Tags = registrytest.Listing{Default: 2, Max: 5, TooMany: tooMany}
-	r := newRegistry(d, user("ann", "right", "*"))
+	r := newRegistry(registrytest.DistributionBasic(), user("ann", "right", "*"))
+	r.PageSize = 2
 	add(t, r, registrytest.Image{}, "team/app:1", "team/app:2", "team/app:3", "team/app:4", "team/app:5")
 	c := &validate.Checker{RoundTripper: r.RoundTripper()}
 	got, err := collect(c.Tags(t.Context(), image(t, "a.example.com/team/app"), as("ann", "right")))

@@ -72,10 +72,10 @@ type situation struct {
 	password  string
 }
 
-func isOpen(d registrytest.Dialect) bool { return d.Open }
+func isOpen(d registrytest.Dialect) bool { return d.Open() }
 
 // oneForAll tells the registries whose accounts may pull everything.
-func oneForAll(d registrytest.Dialect) bool { return d.Open || d.Name == "distribution-basic" }
+func oneForAll(d registrytest.Dialect) bool { return d.Open() || d.Name == "distribution-basic" }
 
 func may(pull ...string) func(*registrytest.Registry) {
 	return func(r *registrytest.Registry) { r.Accounts[0].Pull = pull }
@@ -91,7 +91,7 @@ var situations = []situation{
 		skip: func(d registrytest.Dialect) bool { return d.Name != "nexus-bearer" },
 		registry: func(r *registrytest.Registry) {
 			isToken := func(q registrytest.Request) bool { return q.Part == registrytest.PartRegistry && q.Scheme == "bearer" }
-			r.Inject(registrytest.Fault{Match: isToken, Answer: r.Dialect.Unauthorized})
+			r.Inject(registrytest.Fault{Match: isToken, Answer: r.Dialect.Unauthorized()})
 		}},
 	{name: "expired login", text: "the login has expired",
 		skip: isOpen, registry: func(r *registrytest.Registry) { r.Accounts[0].ExpiresAt = time.Now().Add(-time.Hour) }},
@@ -111,15 +111,11 @@ var situations = []situation{
 	{name: "schema 1", text: "the image is in Docker's schema 1 format",
 		image: registrytest.Image{Format: registrytest.DockerSchema1}},
 	{name: "blocked", text: "a rule of the registry blocks the image",
-		skip:     func(d registrytest.Dialect) bool { return d.Blocked.Status == 0 },
+		skip:     func(d registrytest.Dialect) bool { return !d.Blocks() },
 		registry: func(r *registrytest.Registry) { r.Blocked = []string{"team/app"} }},
 	{name: "rate limit", text: "the registry wants to be left alone for an hour",
 		registry: func(r *registrytest.Registry) {
-			answer := r.Dialect.RateLimited
-			if answer.Status == 0 {
-				answer = registrytest.Answer{Status: 429, Body: `{"errors":[{"code":"TOOMANYREQUESTS"}]}`}
-			}
-			instead(r, answer, "Retry-After", "3600")
+			instead(r, r.Dialect.RateLimited(), "Retry-After", "3600")
 		}},
 	{name: "firewall", text: "a firewall before the registry answers with a page",
 		registry: func(r *registrytest.Registry) {

@@ -5,13 +5,13 @@ import "net/http"
 // enter finds out who asks. If that alone is refused, it answers and returns false.
 func (c *call) enter() (login, bool) {
 	d := c.reg.Dialect
-	if d.Open {
+	if d.open {
 		return login{}, true
 	}
 	l := c.reg.basicOrBearer(c.req)
-	hasEndpoint := d.Token.Path != ""
-	if l.basic && hasEndpoint && !d.Basic {
-		c.answer(d.BasicRefused.or(c.unauthorized()))
+	hasEndpoint := d.token.path != ""
+	if l.basic && hasEndpoint && !d.basic {
+		c.answer(d.basicRefused.or(c.unauthorized()))
 		return l, false
 	}
 	c.note(l)
@@ -24,38 +24,38 @@ func (c *call) enter() (login, bool) {
 		c.answer(c.unauthorized())
 		return l, false
 	case l.state == loginExpired:
-		c.answer(d.ExpiredLogin.or(d.BadLogin, c.unauthorized()))
+		c.answer(d.expiredLogin.or(d.badLogin, c.unauthorized()))
 		return l, false
 	case l.state == loginBad && (l.basic || !hasEndpoint):
-		c.answer(d.BadLogin.or(c.unauthorized()))
+		c.answer(d.badLogin.or(c.unauthorized()))
 		return l, false
 	case l.state == loginBad:
-		c.answer(d.BadToken.or(unauthorized.with(c.genericChallenge() + `,error="invalid_token"`)))
+		c.answer(d.badToken.or(unauthorized.with(c.genericChallenge() + `,error="invalid_token"`)))
 		return l, false
 	}
 	return l, true
 }
 
 func (c *call) unauthorized() Answer {
-	a := c.reg.Dialect.Unauthorized.or(unauthorized.with(c.genericChallenge()))
+	a := c.reg.Dialect.unauthorized.or(unauthorized.with(c.genericChallenge()))
 	if c.gaps["scope"] == "" {
-		return c.reg.Dialect.Ping.or(a)
+		return c.reg.Dialect.ping.or(a)
 	}
 	return a
 }
 
 func (c *call) genericChallenge() string {
-	if c.reg.Dialect.Token.Path == "" {
+	if c.reg.Dialect.token.path == "" {
 		return `Basic realm="registry"`
 	}
-	return `Bearer realm="{scheme}://{tokenhost}` + c.reg.Dialect.Token.Path + `",service="{host}"[,scope="{scope}"]`
+	return `Bearer realm="{scheme}://{tokenhost}` + c.reg.Dialect.token.path + `",service="{host}"[,scope="{scope}"]`
 }
 
 func (c *call) denied(l login) Answer {
 	d := c.reg.Dialect
-	denied := d.Denied.or(oci(403, "DENIED", "requested access to the resource is denied", ""))
+	denied := d.denied.or(oci(403, "DENIED", "requested access to the resource is denied", ""))
 	if l.anonymous() {
-		return d.DeniedAnonymous.or(denied)
+		return d.deniedAnonymous.or(denied)
 	}
 	return denied
 }
@@ -70,22 +70,22 @@ func (c *call) allowed(l login, action string) bool {
 		switch {
 		case !may:
 			c.answer(c.denied(l))
-		case !exists && !d.PushMissing.isZero():
-			c.answer(d.PushMissing)
+		case !exists && !d.pushMissing.isZero():
+			c.answer(d.pushMissing)
 		default:
 			return true
 		}
 		return false
 	}
 	switch {
-	case !exists && !d.ProjectMissing.isZero() && !c.reg.projectExists(c.gaps["project"]):
-		c.answer(d.ProjectMissing)
-	case !may && (exists || d.Hides):
+	case !exists && !d.projectMissing.isZero() && !c.reg.projectExists(c.gaps["project"]):
+		c.answer(d.projectMissing)
+	case !may && (exists || d.hides):
 		c.answer(c.denied(l))
 	case !exists && c.gaps["reference"] == "":
-		c.answer(d.TagsMissing.or(d.RepositoryMissing, nameUnknown))
+		c.answer(d.tagsMissing.or(d.repositoryMissing, nameUnknown))
 	case !exists:
-		c.answer(d.RepositoryMissing.or(nameUnknown))
+		c.answer(d.repositoryMissing.or(nameUnknown))
 	default:
 		return true
 	}

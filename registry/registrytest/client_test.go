@@ -1,4 +1,4 @@
-package registrytest_test
+package registrytest
 
 import (
 	"encoding/json"
@@ -13,8 +13,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/regcred/regcred/registry/registrytest"
 )
 
 // A client asks as any Docker client does: once without a login, then with what the challenge asks for.
@@ -26,7 +24,7 @@ type client struct {
 	accept   string
 }
 
-func newClient(r *registrytest.Registry, username, password string) client {
+func newClient(r *Registry, username, password string) client {
 	return client{r.RoundTripper(), "https://registry.test", username, password, "application/vnd.oci.image.manifest.v1+json"}
 }
 

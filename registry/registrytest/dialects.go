@@ -47,58 +47,64 @@ func DockerHub() Dialect {
 		"You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit", "")
 	return Dialect{
 		Name:   "dockerhub",
-		Header: apiVersion(),
-		Token: TokenEndpoint{
-			Path:              "/token",
-			OtherHost:         true,
-			BadLogin:          Answer{Status: 401, Body: `{"details":"incorrect username or password"}`},
-			KnowsRepositories: true,
-			TTL:               300 * time.Second,
-			Body:              wholeAnswer,
+		header: apiVersion(),
+		token: tokenEndpoint{
+			path:              "/token",
+			otherHost:         true,
+			badLogin:          Answer{Status: 401, Body: `{"details":"incorrect username or password"}`},
+			knowsRepositories: true,
+			ttl:               300 * time.Second,
+			body:              wholeAnswer,
 		},
-		Unauthorized:      unauthorized.with(challenge),
-		BadToken:          unauthorized.with(challenge + `,error="invalid_token"`),
-		Hides:             true,
-		Denied:            hidden,
-		RepositoryMissing: hidden,
-		ManifestMissing:   manifestUnknown,
-		RateLimited:       limited,
-		RateHeaders:       true,
-		Tags:              Listing{Default: 100, Max: 1000},
-		Catalog:           Catalog{For: CatalogForNobody, No: hidden},
+		unauthorized:      unauthorized.with(challenge),
+		badToken:          unauthorized.with(challenge + `,error="invalid_token"`),
+		hides:             true,
+		denied:            hidden,
+		repositoryMissing: hidden,
+		manifestMissing:   manifestUnknown,
+		rateLimited:       limited,
+		rateHeaders:       true,
+		tags:              listing{pageSize: 100, maxSize: 1000},
+		catalog:           catalog{who: catalogForNobody, no: hidden},
 	}
 }
 
 // ECR is a private registry of AWS: https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html. Its
 // passwords come from AWS, for 12 hours: see [Registry.Authenticate].
 func ECR() Dialect {
-	denied := `User: arn:aws:iam::` + ecrAccount + `:user/{account} is not authorized to perform: ecr:BatchGetImage ` +
-		`on resource: arn:aws:ecr:` + ecrRegion + `:` + ecrAccount + `:repository/{repository} ` +
-		`because no identity-based policy allows the ecr:BatchGetImage action`
+	return ECRFor("arn:aws:iam::"+ecrAccount+":user/{account}", "arn:aws:ecr:"+ecrRegion+":"+ecrAccount)
+}
+
+// ECRFor is [ECR] with other names in what it says: user is the ARN of who asks, in which {account} stands for the user
+// name, and registry is the ARN of the registry, such as "arn:aws-cn:ecr:cn-north-1:123456789012".
+func ECRFor(user, registry string) Dialect {
+	denied := `User: ` + user + ` is not authorized to perform: ecr:BatchGetImage on resource: ` + registry +
+		`:repository/{repository} because no identity-based policy allows the ecr:BatchGetImage action`
 	challenge := `Basic realm="{scheme}://{host}/",service="ecr.amazonaws.com"`
 	invalid := func(parameter, value string) Answer {
 		return oci(405, "UNSUPPORTED", "Invalid parameter at '"+parameter+"' failed to satisfy constraint: '"+value+"'", "")
 	}
 	expired := oci(403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.", "")
-	missing := "The repository with name '{repository}' does not exist in the registry with id '" + ecrAccount + "'"
-	list := Listing{
-		Default: 100, Max: 1000, TooMany: invalid("maxResults", "Member must have value less than or equal to 1000"),
-		Cursor: "last", BadLast: invalid("nextToken", "Invalid token"),
+	missing := "The repository with name '{repository}' does not exist in the registry with id '" +
+		registry[strings.LastIndexByte(registry, ':')+1:] + "'"
+	list := listing{
+		pageSize: 100, maxSize: 1000, tooMany: invalid("maxResults", "Member must have value less than or equal to 1000"),
+		cursor: "last", badLast: invalid("nextToken", "Invalid token"),
 	}
 	return Dialect{
 		Name:              "ecr",
-		Header:            apiVersion(),
-		Unauthorized:      Answer{Status: 401, Challenge: challenge, Body: "Not Authorized\n"},
-		ExpiredLogin:      expired,
-		BasicRefused:      expired,
-		Denied:            oci(403, "DENIED", denied, ""),
-		RepositoryMissing: oci(404, "NAME_UNKNOWN", missing, ""),
-		ManifestMissing:   oci(404, "MANIFEST_UNKNOWN", "Requested image not found", ""),
-		PushMissing:       Answer{Cut: true},
-		RateLimited:       oci(429, "TOOMANYREQUESTS", "Rate exceeded", ""),
-		NoDigestOnGET:     true,
-		Tags:              list,
-		Catalog:           Catalog{Listing: list},
+		header:            apiVersion(),
+		unauthorized:      Answer{Status: 401, Challenge: challenge, Body: "Not Authorized\n"},
+		expiredLogin:      expired,
+		basicRefused:      expired,
+		denied:            oci(403, "DENIED", denied, ""),
+		repositoryMissing: oci(404, "NAME_UNKNOWN", missing, ""),
+		manifestMissing:   oci(404, "MANIFEST_UNKNOWN", "Requested image not found", ""),
+		pushMissing:       Answer{Cut: true},
+		rateLimited:       oci(429, "TOOMANYREQUESTS", "Rate exceeded", ""),
+		noDigestOnGET:     true,
+		tags:              list,
+		catalog:           catalog{listing: list},
 	}
 }
 
@@ -108,30 +114,30 @@ func ECRPublic() Dialect {
 	invalid := oci(400, "DENIED", "Your Authorization Token is invalid.", "")
 	expired := oci(403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.", "")
 	badPage := oci(405, "UNSUPPORTED", "Invalid parameter at 'nextToken' failed to satisfy constraint: 'Invalid token'", "")
-	list := Listing{Default: 1000, Max: 1000, TooMany: badPage, Cursor: "last", BadLast: badPage}
+	list := listing{pageSize: 1000, maxSize: 1000, tooMany: badPage, cursor: "last", badLast: badPage}
 	return Dialect{
 		Name:   "ecr-public",
-		Header: apiVersion(),
-		Token: TokenEndpoint{
-			Path:         "/token/",
-			Post:         Answer{Status: 405},
-			BadLogin:     expired,
-			ExpiredLogin: expired,
-			ByAccount:    true,
-			TTL:          time.Hour,
-			Body:         justToken,
+		header: apiVersion(),
+		token: tokenEndpoint{
+			path:         "/token/",
+			post:         Answer{Status: 405},
+			badLogin:     expired,
+			expiredLogin: expired,
+			byAccount:    true,
+			ttl:          time.Hour,
+			body:         justToken,
 		},
-		BearerLogin:       true,
-		Unauthorized:      oci(401, "DENIED", "Not Authorized", "").with(challenge),
-		BasicRefused:      invalid,
-		BadToken:          invalid,
-		Denied:            oci(403, "DENIED", "Not Authorized", ""),
-		RepositoryMissing: oci(404, "NAME_UNKNOWN", "The repository with name '{repository}' does not exist", ""),
-		ManifestMissing:   oci(404, "MANIFEST_UNKNOWN", "Requested image not found", ""),
-		PushMissing:       Answer{Cut: true},
-		RateLimited:       oci(429, "TOOMANYREQUESTS", "Rate exceeded", ""),
-		Tags:              list,
-		Catalog:           Catalog{For: CatalogForNobody, No: oci(401, "DENIED", "Not Authorized", "").with(challenge)},
+		bearerLogin:       true,
+		unauthorized:      oci(401, "DENIED", "Not Authorized", "").with(challenge),
+		basicRefused:      invalid,
+		badToken:          invalid,
+		denied:            oci(403, "DENIED", "Not Authorized", ""),
+		repositoryMissing: oci(404, "NAME_UNKNOWN", "The repository with name '{repository}' does not exist", ""),
+		manifestMissing:   oci(404, "MANIFEST_UNKNOWN", "Requested image not found", ""),
+		pushMissing:       Answer{Cut: true},
+		rateLimited:       oci(429, "TOOMANYREQUESTS", "Rate exceeded", ""),
+		tags:              list,
+		catalog:           catalog{who: catalogForNobody, no: oci(401, "DENIED", "Not Authorized", "").with(challenge)},
 	}
 }
 
@@ -143,23 +149,23 @@ func google(name string) Dialect {
 	)
 	return Dialect{
 		Name:   name,
-		Header: apiVersion(),
-		Token: TokenEndpoint{
-			Path:     "/v2/token",
-			BadLogin: oci(401, "UNAUTHORIZED", "authentication failed", ""),
-			TTL:      12 * time.Hour, // As seen for anonymous tokens: less for an access token, which ends after an hour.
-			Body:     expiresIn,
+		header: apiVersion(),
+		token: tokenEndpoint{
+			path:     "/v2/token",
+			badLogin: oci(401, "UNAUTHORIZED", "authentication failed", ""),
+			ttl:      12 * time.Hour, // As seen for anonymous tokens: less for an access token, which ends after an hour.
+			body:     expiresIn,
 		},
-		BasicRefused: oci(401, "UNAUTHORIZED", "No valid credential was supplied.", ""),
-		BadToken:     oci(401, "UNAUTHORIZED", "No valid credential was supplied.", ""),
-		Hides:        true,
-		Denied:       oci(403, "DENIED", "Permission "+permission+" denied on resource "+resource, ""),
-		DeniedAnonymous: oci(403, "DENIED", "Unauthenticated request. Unauthenticated requests do not have permission "+
+		basicRefused: oci(401, "UNAUTHORIZED", "No valid credential was supplied.", ""),
+		badToken:     oci(401, "UNAUTHORIZED", "No valid credential was supplied.", ""),
+		hides:        true,
+		denied:       oci(403, "DENIED", "Permission "+permission+" denied on resource "+resource, ""),
+		deniedAnonymous: oci(403, "DENIED", "Unauthenticated request. Unauthenticated requests do not have permission "+
 			permission+" on resource "+resource, ""),
-		RepositoryMissing: oci(404, "NAME_UNKNOWN", `Repository "{repository}" not found`, ""),
-		ManifestMissing:   oci(404, "MANIFEST_UNKNOWN", `Failed to fetch "{reference}"`, ""),
-		RateLimited:       oci(429, "TOOMANYREQUESTS", "Quota exceeded for quota metric 'Requests per project per region'.", ""),
-		Tags:              Listing{GoogleMaps: true},
+		repositoryMissing: oci(404, "NAME_UNKNOWN", `Repository "{repository}" not found`, ""),
+		manifestMissing:   oci(404, "MANIFEST_UNKNOWN", `Failed to fetch "{reference}"`, ""),
+		rateLimited:       oci(429, "TOOMANYREQUESTS", "Quota exceeded for quota metric 'Requests per project per region'.", ""),
+		tags:              listing{googleMaps: true},
 	}
 }
 
@@ -167,18 +173,18 @@ func google(name string) Dialect {
 // a challenge.
 func GCR() Dialect {
 	d := google("gcr")
-	d.Token.Post = Answer{Status: 404}
-	d.Unauthorized = oci(401, "UNAUTHORIZED", "not authenticated: No credential was supplied.", "").with(bearerSelf)
+	d.token.post = Answer{Status: 404}
+	d.unauthorized = oci(401, "UNAUTHORIZED", "not authenticated: No credential was supplied.", "").with(bearerSelf)
 	return d
 }
 
 // ArtifactRegistry is Google's pkg.dev: as [GCR], but the token endpoint denies already.
 func ArtifactRegistry() Dialect {
 	d := google("gar")
-	d.Token.Post = Answer{Status: 405}
-	d.Token.Denied = d.Denied
-	d.Unauthorized = oci(401, "UNAUTHORIZED", "not authenticated: No credential was supplied.", "").with(bearerSelf)
-	d.Ping = d.Unauthorized.with(`Bearer realm="{scheme}://{host}/v2/token"`)
+	d.token.post = Answer{Status: 405}
+	d.token.denied = d.denied
+	d.unauthorized = oci(401, "UNAUTHORIZED", "not authenticated: No credential was supplied.", "").with(bearerSelf)
+	d.ping = d.unauthorized.with(`Bearer realm="{scheme}://{host}/v2/token"`)
 	return d
 }
 
@@ -191,30 +197,30 @@ func ACR() Dialect {
 	missing := oci(404, "MANIFEST_UNKNOWN", `manifest tagged by "{reference}" is not found`, `{"Tag":"{reference}"}`)
 	return Dialect{
 		Name:   "acr",
-		Header: apiVersion(),
-		Token: TokenEndpoint{
-			Path:          "/oauth2/token",
-			Service:       "{host}",
-			PasswordGrant: oci(400, "UNSUPPORTED", "grant_type password is not supported", ""),
-			Exchange:      "/oauth2/exchange",
-			RefreshTTL:    3 * time.Hour,
-			Anonymous:     AnonymousWithRight,
-			BadLogin:      oci(401, "UNAUTHORIZED", visit, ""),
-			TTL:           75 * time.Minute,
-			Body:          `{"access_token":"{token}"}`,
+		header: apiVersion(),
+		token: tokenEndpoint{
+			path:          "/oauth2/token",
+			service:       "{host}",
+			passwordGrant: oci(400, "UNSUPPORTED", "grant_type password is not supported", ""),
+			exchange:      "/oauth2/exchange",
+			refreshTTL:    3 * time.Hour,
+			anonymous:     anonymousWithRight,
+			badLogin:      oci(401, "UNAUTHORIZED", visit, ""),
+			ttl:           75 * time.Minute,
+			body:          `{"access_token":"{token}"}`,
 		},
-		Unauthorized:      refused,
-		BadToken:          refused.with(challenge + `,error="invalid_token"`),
-		Hides:             true,
-		Denied:            refused,
-		RepositoryMissing: missing,
-		TagsMissing:       nameUnknown,
-		ManifestMissing:   missing,
-		Blocked: oci(403, "DENIED",
+		unauthorized:      refused,
+		badToken:          refused.with(challenge + `,error="invalid_token"`),
+		hides:             true,
+		denied:            refused,
+		repositoryMissing: missing,
+		tagsMissing:       nameUnknown,
+		manifestMissing:   missing,
+		blocked: oci(403, "DENIED",
 			"client with IP '{ip}' is not allowed access. Refer https://aka.ms/acr/firewall to grant access.", ""),
-		RateLimited: tooManyRequests,
-		Tags:        Listing{Default: 100},
-		Catalog:     Catalog{Listing: Listing{Default: 100}},
+		rateLimited: tooManyRequests,
+		tags:        listing{pageSize: 100},
+		catalog:     catalog{listing: listing{pageSize: 100}},
 	}
 }
 
@@ -223,16 +229,16 @@ func MCR() Dialect {
 	missing := oci(404, "MANIFEST_UNKNOWN", `manifest tagged by "{reference}" is not found`, `{"Tag":"{reference}"}`)
 	return Dialect{
 		Name:              "mcr",
-		Header:            apiVersion(),
-		Open:              true,
-		RepositoryMissing: missing,
-		TagsMissing: Answer{
+		header:            apiVersion(),
+		open:              true,
+		repositoryMissing: missing,
+		tagsMissing: Answer{
 			Status: 404, Header: map[string]string{"Content-Type": "application/xml"},
 			Body: `<?xml version="1.0" encoding="utf-8"?><Error><Code>BlobNotFound</Code>` +
 				`<Message>The specified blob does not exist.</Message></Error>`,
 		},
-		ManifestMissing: missing,
-		RateLimited:     Answer{Status: 429, Body: "Ref A: 0F1C Ref B: LON04 Ref C: 2026-01-01T00:00:00Z"},
+		manifestMissing: missing,
+		rateLimited:     Answer{Status: 429, Body: "Ref A: 0F1C Ref B: LON04 Ref C: 2026-01-01T00:00:00Z"},
 	}
 }
 
@@ -245,29 +251,29 @@ func GHCR() Dialect {
 	denied := oci(403, "DENIED", "denied", "")
 	return Dialect{
 		Name:   "ghcr",
-		Header: apiVersion(),
-		Token: TokenEndpoint{
-			Path:              "/token",
-			Post:              Answer{Status: 405},
-			Anonymous:         AnonymousWithRight,
-			NoLogin:           noLogin,
-			BadLogin:          denied,
-			Denied:            denied,
-			KnowsRepositories: true,
-			TTL:               300 * time.Second,
-			Body:              justToken,
+		header: apiVersion(),
+		token: tokenEndpoint{
+			path:              "/token",
+			post:              Answer{Status: 405},
+			anonymous:         anonymousWithRight,
+			noLogin:           noLogin,
+			badLogin:          denied,
+			denied:            denied,
+			knowsRepositories: true,
+			ttl:               300 * time.Second,
+			body:              justToken,
 		},
 		// Its ping asks for a repository that nobody has.
-		Ping:            noLogin.with(strings.Replace(challenge, "{scope}", "repository:user/image:pull", 1)),
-		Unauthorized:    noLogin.with(challenge),
-		BasicRefused:    denied,
-		BadToken:        denied,
-		Hides:           true,
-		Denied:          oci(403, "DENIED", "requested access to the resource is denied", ""),
-		ManifestMissing: oci(404, "MANIFEST_UNKNOWN", "manifest unknown", ""),
-		NotAcceptable:   oci(404, "MANIFEST_UNKNOWN", "OCI index found, but accept header does not support OCI indexes", ""),
-		RateLimited:     tooManyRequests,
-		Tags:            Listing{Default: 100, Max: 1000},
-		Catalog:         Catalog{For: CatalogForNobody, No: Answer{Status: 404, Body: "404 page not found\n"}},
+		ping:            noLogin.with(strings.Replace(challenge, "{scope}", "repository:user/image:pull", 1)),
+		unauthorized:    noLogin.with(challenge),
+		basicRefused:    denied,
+		badToken:        denied,
+		hides:           true,
+		denied:          oci(403, "DENIED", "requested access to the resource is denied", ""),
+		manifestMissing: oci(404, "MANIFEST_UNKNOWN", "manifest unknown", ""),
+		notAcceptable:   oci(404, "MANIFEST_UNKNOWN", "OCI index found, but accept header does not support OCI indexes", ""),
+		rateLimited:     tooManyRequests,
+		tags:            listing{pageSize: 100, maxSize: 1000},
+		catalog:         catalog{who: catalogForNobody, no: Answer{Status: 404, Body: "404 page not found\n"}},
 	}
 }

@@ -9,28 +9,28 @@ func Quay() Dialect {
 		`Bearer realm="{scheme}://{host}/v2/auth",service="{host}"[,scope="{scope}"]`)
 	return Dialect{
 		Name:   "quay",
-		Header: apiVersion(),
-		Token: TokenEndpoint{
-			Path:      "/v2/auth",
-			Post:      Answer{Status: 405},
-			Anonymous: AnonymousWithScope,
-			BadLogin:  oci(401, "UNAUTHORIZED", "Invalid Username or Password", "{}"),
-			Scope:     `^repository:([\w.-]+(:\d+)?/)?[\w./-]+:(pull|push|\*)(,(pull|push|\*))*$`,
-			BadScope:  oci(400, "INVALID_REQUEST", "Unable to decode repository and actions", "{}"),
-			TTL:       time.Hour,
-			Body:      justToken,
+		header: apiVersion(),
+		token: tokenEndpoint{
+			path:      "/v2/auth",
+			post:      Answer{Status: 405},
+			anonymous: anonymousWithScope,
+			badLogin:  oci(401, "UNAUTHORIZED", "Invalid Username or Password", "{}"),
+			scope:     `^repository:([\w.-]+(:\d+)?/)?[\w./-]+:(pull|push|\*)(,(pull|push|\*))*$`,
+			badScope:  oci(400, "INVALID_REQUEST", "Unable to decode repository and actions", "{}"),
+			ttl:       time.Hour,
+			body:      justToken,
 		},
-		Unauthorized:      refused,
-		BadToken:          refused,
-		Hides:             true,
-		Denied:            refused,
-		RepositoryMissing: oci(404, "NAME_UNKNOWN", "repository not found", "{}"),
-		ManifestMissing:   oci(404, "MANIFEST_UNKNOWN", "manifest unknown", "{}"),
-		Blocked:           oci(405, "DENIED", "Namespace {project} has been disabled. Please contact a system administrator.", "{}"),
-		RateLimited: Answer{Status: 429, Body: "<html>\r\n<head><title>429 Too Many Requests</title></head>\r\n" +
+		unauthorized:      refused,
+		badToken:          refused,
+		hides:             true,
+		denied:            refused,
+		repositoryMissing: oci(404, "NAME_UNKNOWN", "repository not found", "{}"),
+		manifestMissing:   oci(404, "MANIFEST_UNKNOWN", "manifest unknown", "{}"),
+		blocked:           oci(405, "DENIED", "Namespace {project} has been disabled. Please contact a system administrator.", "{}"),
+		rateLimited: Answer{Status: 429, Body: "<html>\r\n<head><title>429 Too Many Requests</title></head>\r\n" +
 			"<body>\r\n<center><h1>429 Too Many Requests</h1></center>\r\n</body>\r\n</html>\r\n"},
-		Tags:    Listing{Default: 50, Max: 100},
-		Catalog: Catalog{Listing: Listing{Default: 50, Max: 100, Cursor: "next_page"}},
+		tags:    listing{pageSize: 50, maxSize: 100},
+		catalog: catalog{listing: listing{pageSize: 50, maxSize: 100, cursor: "next_page"}},
 	}
 }
 
@@ -40,14 +40,14 @@ func NexusBasic() Dialect {
 	missing := oci(404, "MANIFEST_UNKNOWN", "manifest unknown", `[{"Name":"{repository}"},{"Revision":"{reference}"}]`)
 	return Dialect{
 		Name:   "nexus-basic",
-		Header: apiVersion(),
-		Unauthorized: oci(401, "UNAUTHORIZED", refused, "null").
+		header: apiVersion(),
+		unauthorized: oci(401, "UNAUTHORIZED", refused, "null").
 			with(`BASIC realm="Sonatype Nexus Repository Manager"`),
-		Denied:            oci(403, "UNAUTHORIZED", refused, "null"),
-		RepositoryMissing: missing,
-		TagsMissing:       nameUnknown,
-		ManifestMissing:   missing,
-		Blocked:           oci(403, "DENIED", "Requested item is quarantined", "null"),
+		denied:            oci(403, "UNAUTHORIZED", refused, "null"),
+		repositoryMissing: missing,
+		tagsMissing:       nameUnknown,
+		manifestMissing:   missing,
+		blocked:           oci(403, "DENIED", "Requested item is quarantined", "null"),
 	}
 }
 
@@ -55,18 +55,18 @@ func NexusBasic() Dialect {
 func NexusBearer() Dialect {
 	d := NexusBasic()
 	d.Name = "nexus-bearer"
-	d.Basic = true
+	d.basic = true
 	challenge := `Bearer realm="{scheme}://{host}/v2/token",service="{scheme}://{host}/v2/token"[,scope="repository:*:{actions}"]`
-	d.Unauthorized = d.Unauthorized.with(challenge)
-	d.BadToken = d.Unauthorized
-	d.Token = TokenEndpoint{
-		Path:      "/v2/token",
-		Post:      Answer{Status: 404},
-		Anonymous: AnonymousWithRight,
-		BadLogin:  oci(401, "UNAUTHORIZED", "access to the requested resource is not authorized", "null"),
-		ByAccount: true,
-		Prefix:    "DockerToken.",
-		Body:      justToken,
+	d.unauthorized = d.unauthorized.with(challenge)
+	d.badToken = d.unauthorized
+	d.token = tokenEndpoint{
+		path:      "/v2/token",
+		post:      Answer{Status: 404},
+		anonymous: anonymousWithRight,
+		badLogin:  oci(401, "UNAUTHORIZED", "access to the requested resource is not authorized", "null"),
+		byAccount: true,
+		prefix:    "DockerToken.",
+		body:      justToken,
 	}
 	return d
 }
@@ -77,26 +77,26 @@ func Artifactory() Dialect {
 	badLogin := Answer{Status: 401, Body: `{"errors":[{"status":401,"message":"Bad credentials"}]}`}
 	return Dialect{
 		Name:   "artifactory",
-		Header: apiVersion(),
-		Token: TokenEndpoint{
-			Path:      "/artifactory/api/docker/*/v2/token",
-			Post:      Answer{Status: 405},
-			Anonymous: AnonymousWithRight,
-			NoLogin:   oci(401, "UNAUTHORIZED", "authentication required", "null"),
-			BadLogin:  badLogin,
-			ByAccount: true,
-			TTL:       time.Hour,
-			Body:      expiresIn,
+		header: apiVersion(),
+		token: tokenEndpoint{
+			path:      "/artifactory/api/docker/*/v2/token",
+			post:      Answer{Status: 405},
+			anonymous: anonymousWithRight,
+			noLogin:   oci(401, "UNAUTHORIZED", "authentication required", "null"),
+			badLogin:  badLogin,
+			byAccount: true,
+			ttl:       time.Hour,
+			body:      expiresIn,
 		},
-		Basic:             true,
-		Unauthorized:      oci(401, "UNAUTHORIZED", "authentication required", "null").with(challenge),
-		BadLogin:          badLogin,
-		BadToken:          oci(401, "UNAUTHORIZED", "authentication required", "null").with(challenge),
-		Denied:            oci(403, "UNAUTHORIZED", "The client does not have permission for manifest", `{"manifest":"{rest}"}`),
-		RepositoryMissing: oci(404, "NAME_UNKNOWN", "Repository name not known to registry.", `{"name":"{repository}"}`),
-		ManifestMissing:   oci(404, "MANIFEST_UNKNOWN", "The named manifest is not known to the registry.", `{"manifest":"{repository}"}`),
-		Blocked:           oci(403, "DENIED", "Artifact download request rejected: the image was blocked by Xray", "null"),
-		RateLimited:       tooManyRequests,
+		basic:             true,
+		unauthorized:      oci(401, "UNAUTHORIZED", "authentication required", "null").with(challenge),
+		badLogin:          badLogin,
+		badToken:          oci(401, "UNAUTHORIZED", "authentication required", "null").with(challenge),
+		denied:            oci(403, "UNAUTHORIZED", "The client does not have permission for manifest", `{"manifest":"{rest}"}`),
+		repositoryMissing: oci(404, "NAME_UNKNOWN", "Repository name not known to registry.", `{"name":"{repository}"}`),
+		manifestMissing:   oci(404, "MANIFEST_UNKNOWN", "The named manifest is not known to the registry.", `{"manifest":"{repository}"}`),
+		blocked:           oci(403, "DENIED", "Artifact download request rejected: the image was blocked by Xray", "null"),
+		rateLimited:       tooManyRequests,
 	}
 }
 
@@ -109,33 +109,33 @@ func Harbor() Dialect {
 	missing := oci(404, "NOT_FOUND", "artifact {repository}:{reference} not found", "")
 	return Dialect{
 		Name:   "harbor",
-		Header: apiVersion(),
-		Token: TokenEndpoint{
-			Path:            "/service/token",
-			Service:         "harbor-registry",
-			BadService:      oci(400, "BAD_REQUEST", "Unable to handle service", ""),
-			Post:            Answer{Status: 405},
-			Anonymous:       AnonymousWithScope,
-			BadLogin:        Answer{Status: 401},
-			IgnoresBadLogin: true,
-			TTL:             30 * time.Minute,
-			Body:            `{"token":"{token}","access_token":"","expires_in":{expires_in},"issued_at":"{issued_at}"}`,
+		header: apiVersion(),
+		token: tokenEndpoint{
+			path:            "/service/token",
+			service:         "harbor-registry",
+			badService:      oci(400, "BAD_REQUEST", "Unable to handle service", ""),
+			post:            Answer{Status: 405},
+			anonymous:       anonymousWithScope,
+			badLogin:        Answer{Status: 401},
+			ignoresBadLogin: true,
+			ttl:             30 * time.Minute,
+			body:            `{"token":"{token}","access_token":"","expires_in":{expires_in},"issued_at":"{issued_at}"}`,
 		},
-		Basic:             true,
-		Unauthorized:      refused.with(challenge),
-		Ping:              oci(401, "UNAUTHORIZED", "unauthorized", "").with(challenge),
-		BadLogin:          oci(401, "UNAUTHORIZED", "unauthorized", "").with(basic),
-		BadToken:          refused,
-		Hides:             true,
-		Denied:            refused,
-		ProjectMissing:    oci(401, "UNAUTHORIZED", "project {project} not found", ""),
-		RepositoryMissing: missing,
-		TagsMissing:       oci(404, "NOT_FOUND", "repository {repository} not found", ""),
-		ManifestMissing:   missing,
-		Blocked: oci(412, "PROJECTPOLICYVIOLATION", "current image with 3 vulnerabilities cannot be pulled due to configured policy in "+
+		basic:             true,
+		unauthorized:      refused.with(challenge),
+		ping:              oci(401, "UNAUTHORIZED", "unauthorized", "").with(challenge),
+		badLogin:          oci(401, "UNAUTHORIZED", "unauthorized", "").with(basic),
+		badToken:          refused,
+		hides:             true,
+		denied:            refused,
+		projectMissing:    oci(401, "UNAUTHORIZED", "project {project} not found", ""),
+		repositoryMissing: missing,
+		tagsMissing:       oci(404, "NOT_FOUND", "repository {repository} not found", ""),
+		manifestMissing:   missing,
+		blocked: oci(412, "PROJECTPOLICYVIOLATION", "current image with 3 vulnerabilities cannot be pulled due to configured policy in "+
 			`'Prevent images with vulnerability severity of "High" or higher from running.'`, ""),
-		RateLimited: oci(429, "TOO_MANY_REQUEST", "too many requests", ""),
-		Catalog:     Catalog{For: CatalogForAdmins, No: oci(401, "UNAUTHORIZED", "unauthorized to list catalog", "").with(basic)},
+		rateLimited: oci(429, "TOO_MANY_REQUEST", "too many requests", ""),
+		catalog:     catalog{who: catalogForAdmins, no: oci(401, "UNAUTHORIZED", "unauthorized to list catalog", "").with(basic)},
 	}
 }
 
@@ -147,32 +147,32 @@ func GitLab() Dialect {
 	forbidden := oci(403, "DENIED", "access forbidden", "")
 	return Dialect{
 		Name:   "gitlab",
-		Header: apiVersion(),
-		Token: TokenEndpoint{
-			Path:       "/jwt/auth",
-			OtherHost:  true,
-			Service:    "container_registry",
-			BadService: Answer{Status: 404},
-			Post:       Answer{Status: 404},
-			Anonymous:  AnonymousWithScope,
-			NoLogin:    forbidden,
-			BadLogin: oci(401, "UNAUTHORIZED", "HTTP Basic: Access denied. If a password was provided for Git authentication, "+
+		header: apiVersion(),
+		token: tokenEndpoint{
+			path:       "/jwt/auth",
+			otherHost:  true,
+			service:    "container_registry",
+			badService: Answer{Status: 404},
+			post:       Answer{Status: 404},
+			anonymous:  anonymousWithScope,
+			noLogin:    forbidden,
+			badLogin: oci(401, "UNAUTHORIZED", "HTTP Basic: Access denied. If a password was provided for Git authentication, "+
 				"the password was incorrect or you're required to use a token instead of a password.", ""),
-			NoRights: forbidden,
-			TTL:      5 * time.Minute,
-			Body:     justToken,
+			noRights: forbidden,
+			ttl:      5 * time.Minute,
+			body:     justToken,
 		},
-		Unauthorized:      unauthorized.with(challenge),
-		BadToken:          unauthorized.with(challenge + `,error="invalid_token"`),
-		Hides:             true,
-		Denied:            unauthorized.with(challenge + `,error="insufficient_scope"`),
-		RepositoryMissing: manifestUnknown,
-		TagsMissing:       nameUnknown,
-		ManifestMissing:   manifestUnknown,
-		NotAcceptable:     ociNeedsAccept,
-		RateLimited:       tooManyRequests,
-		Tags:              Listing{Default: 100, Max: 1000},
-		Catalog:           Catalog{For: CatalogForAdmins, Listing: Listing{Default: 100, Max: 1000}},
+		unauthorized:      unauthorized.with(challenge),
+		badToken:          unauthorized.with(challenge + `,error="invalid_token"`),
+		hides:             true,
+		denied:            unauthorized.with(challenge + `,error="insufficient_scope"`),
+		repositoryMissing: manifestUnknown,
+		tagsMissing:       nameUnknown,
+		manifestMissing:   manifestUnknown,
+		notAcceptable:     ociNeedsAccept,
+		rateLimited:       tooManyRequests,
+		tags:              listing{pageSize: 100, maxSize: 1000},
+		catalog:           catalog{who: catalogForAdmins, listing: listing{pageSize: 100, maxSize: 1000}},
 	}
 }
 
@@ -182,14 +182,14 @@ func GitLab() Dialect {
 func DistributionBasic() Dialect {
 	return Dialect{
 		Name:              "distribution-basic",
-		Header:            apiVersion(),
-		Unauthorized:      unauthorized.with(`Basic realm="basic-realm"`),
-		RepositoryMissing: manifestUnknown,
-		TagsMissing:       nameUnknown,
-		ManifestMissing:   manifestUnknown,
-		NotAcceptable:     ociNeedsAccept,
-		Tags:              Listing{},
-		Catalog:           Catalog{Listing: Listing{Default: 100, Max: 1000, TooMany: tooManyN}},
+		header:            apiVersion(),
+		unauthorized:      unauthorized.with(`Basic realm="basic-realm"`),
+		repositoryMissing: manifestUnknown,
+		tagsMissing:       nameUnknown,
+		manifestMissing:   manifestUnknown,
+		notAcceptable:     ociNeedsAccept,
+		tags:              listing{},
+		catalog:           catalog{listing: listing{pageSize: 100, maxSize: 1000, tooMany: tooManyN}},
 	}
 }
 
@@ -199,18 +199,18 @@ func DistributionToken() Dialect {
 	d := DistributionBasic()
 	challenge := `Bearer realm="{scheme}://{host}/auth/token",service="registry"[,scope="{scope}"]`
 	d.Name = "distribution-token"
-	d.Token = TokenEndpoint{
-		Path:     "/auth/token",
-		BadLogin: oci(401, "UNAUTHORIZED", "authentication required", "null"),
-		TTL:      time.Minute,
-		Body:     wholeAnswer,
+	d.token = tokenEndpoint{
+		path:     "/auth/token",
+		badLogin: oci(401, "UNAUTHORIZED", "authentication required", "null"),
+		ttl:      time.Minute,
+		body:     wholeAnswer,
 	}
-	d.Unauthorized = unauthorized.with(challenge)
-	d.BadToken = unauthorized.with(challenge + `,error="invalid_token"`)
-	d.Hides = true
-	d.Denied = unauthorized.with(challenge + `,error="insufficient_scope"`)
-	d.Catalog.For = CatalogForAdmins
-	d.Catalog.No = d.Denied
+	d.unauthorized = unauthorized.with(challenge)
+	d.badToken = unauthorized.with(challenge + `,error="invalid_token"`)
+	d.hides = true
+	d.denied = unauthorized.with(challenge + `,error="insufficient_scope"`)
+	d.catalog.who = catalogForAdmins
+	d.catalog.no = d.denied
 	return d
 }
 
@@ -223,13 +223,13 @@ func Zot() Dialect {
 	}
 	return Dialect{
 		Name:              "zot",
-		Header:            apiVersion(),
-		Unauthorized:      unauthorized,
-		Denied:            oci(403, "DENIED", "requested access to the resource is denied", `{}`).with(`Basic realm="Authorization Required"`),
-		DeniedAnonymous:   unauthorized,
-		RepositoryMissing: oci(404, "NAME_UNKNOWN", "repository name not known to registry", `{"name":"{repository}"}`),
-		ManifestMissing:   oci(404, "MANIFEST_UNKNOWN", "manifest unknown", `{"reference":"{reference}"}`),
-		Tags:              Listing{BadLast: nameUnknown},
+		header:            apiVersion(),
+		unauthorized:      unauthorized,
+		denied:            oci(403, "DENIED", "requested access to the resource is denied", `{}`).with(`Basic realm="Authorization Required"`),
+		deniedAnonymous:   unauthorized,
+		repositoryMissing: oci(404, "NAME_UNKNOWN", "repository name not known to registry", `{"name":"{repository}"}`),
+		manifestMissing:   oci(404, "MANIFEST_UNKNOWN", "manifest unknown", `{"reference":"{reference}"}`),
+		tags:              listing{badLast: nameUnknown},
 	}
 }
 
@@ -240,23 +240,23 @@ func Gitea() Dialect {
 	badLogin := Answer{Status: 401, Body: "authGroup.Verify\n"}
 	return Dialect{
 		Name:   "gitea",
-		Header: apiVersion(),
-		Token: TokenEndpoint{
-			Path:      "/v2/token",
-			Post:      Answer{Status: 404},
-			BadLogin:  badLogin,
-			ByAccount: true,
-			TTL:       24 * time.Hour,
-			Body:      justToken,
+		header: apiVersion(),
+		token: tokenEndpoint{
+			path:      "/v2/token",
+			post:      Answer{Status: 404},
+			badLogin:  badLogin,
+			byAccount: true,
+			ttl:       24 * time.Hour,
+			body:      justToken,
 		},
-		Basic:             true,
-		Unauthorized:      oci(401, "UNAUTHORIZED", "authentication required", "").with(challenge),
-		BadLogin:          badLogin,
-		BadToken:          badLogin,
-		Hides:             true,
-		Denied:            Answer{Status: 401, Challenge: `Basic realm="Gitea Package API"`, Body: "reqPackageAccess\n"},
-		RepositoryMissing: oci(404, "MANIFEST_UNKNOWN", "manifest unknown", ""),
-		TagsMissing:       oci(404, "NAME_UNKNOWN", "repository name not known to registry", ""),
-		ManifestMissing:   oci(404, "MANIFEST_UNKNOWN", "manifest unknown", ""),
+		basic:             true,
+		unauthorized:      oci(401, "UNAUTHORIZED", "authentication required", "").with(challenge),
+		badLogin:          badLogin,
+		badToken:          badLogin,
+		hides:             true,
+		denied:            Answer{Status: 401, Challenge: `Basic realm="Gitea Package API"`, Body: "reqPackageAccess\n"},
+		repositoryMissing: oci(404, "MANIFEST_UNKNOWN", "manifest unknown", ""),
+		tagsMissing:       oci(404, "NAME_UNKNOWN", "repository name not known to registry", ""),
+		manifestMissing:   oci(404, "MANIFEST_UNKNOWN", "manifest unknown", ""),
 	}
 }

@@ -1,4 +1,4 @@
-package registrytest_test
+package registrytest
 
 import (
 	"testing"
@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
-	"github.com/regcred/regcred/registry/registrytest"
 )
 
 const (
@@ -150,15 +149,15 @@ const (
 )
 
 func TestDialects(t *testing.T) {
-	require.Len(t, registrytest.Dialects(), len(dialectTable))
-	for _, d := range registrytest.Dialects() {
+	require.Len(t, Dialects(), len(dialectTable))
+	for _, d := range Dialects() {
 		want, ok := dialectTable[d.Name]
 		require.True(t, ok, d.Name)
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRegistry(t, d)
 				r.Blocked = []string{"team/blocked"}
-				_, err := r.Add("team/blocked:1", registrytest.Image{})
+				_, err := r.Add("team/blocked:1", Image{})
 				require.NoError(t, err)
 				ann, bob := newClient(r, "ann", "right"), newClient(r, "bob", "right")
 				nobody := newClient(r, "", "")
@@ -195,7 +194,7 @@ func TestDialects(t *testing.T) {
 					}
 				}
 
-				r.SetAccounts(registrytest.Account{
+				r.SetAccounts(Account{
 					Username: "ann", Password: credentials.NewSecret("right"), Pull: []string{"*"}, ExpiresAt: time.Now().Add(24 * time.Hour),
 				})
 				require.Equal(t, good, ann.ask(t, "GET", image).String(), "the day before it expires")
@@ -207,8 +206,8 @@ func TestDialects(t *testing.T) {
 }
 
 func TestTokensExpire(t *testing.T) {
-	for _, d := range registrytest.Dialects() {
-		if d.Token.Path == "" {
+	for _, d := range Dialects() {
+		if d.token.path == "" {
 			continue
 		}
 		t.Run(d.Name, func(t *testing.T) {
@@ -223,8 +222,8 @@ func TestTokensExpire(t *testing.T) {
 				want := dialectTable[d.Name].oldToken
 
 				token := issue()
-				if d.Token.TTL > 0 {
-					time.Sleep(d.Token.TTL - time.Nanosecond)
+				if d.token.ttl > 0 {
+					time.Sleep(d.token.ttl - time.Nanosecond)
 					require.Equal(t, good, use(token), "before it ends")
 					time.Sleep(time.Nanosecond)
 					require.Equal(t, want, use(token), "at its end")
@@ -243,11 +242,11 @@ func TestTokensExpire(t *testing.T) {
 }
 
 func TestRateLimit(t *testing.T) {
-	for _, d := range registrytest.Dialects() {
+	for _, d := range Dialects() {
 		t.Run(d.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRegistry(t, d)
-				r.RateLimit = registrytest.RateLimit{Limit: 2, Window: time.Hour, RetryAfter: registrytest.RetryAfterSeconds}
+				r.RateLimit = RateLimit{Limit: 2, Window: time.Hour, RetryAfter: RetryAfterSeconds}
 				ann := newClient(r, "ann", "right")
 				require.Equal(t, good, ann.ask(t, "GET", image).String())
 				require.Equal(t, dialectTable[d.Name].noTag, ann.ask(t, "GET", missingTag).String(), "what is missing counts too")
@@ -255,7 +254,7 @@ func TestRateLimit(t *testing.T) {
 				got := ann.ask(t, "GET", image)
 				require.Equal(t, dialectTable[d.Name].limited, got.String())
 				require.Equal(t, "3000", got.Header.Get("Retry-After"))
-				if !d.Open {
+				if !d.open {
 					require.NotEqual(t, 429, newClient(r, "bob", "right").ask(t, "GET", image).StatusCode, "each account has its own")
 				}
 				time.Sleep(50 * time.Minute)

@@ -66,28 +66,6 @@ func ExampleDialects() {
 	// gitea
 }
 
-// A registry of one's own is a changed copy, or a row of one's own.
-func ExampleDialect() {
-	hiding := registrytest.Artifactory() // As with "Hide Existence of Unauthorized Resources".
-	hiding.Denied = hiding.ManifestMissing
-
-	short := registrytest.DockerHub() // A token that does not say how long it is good.
-	short.Token.Body = `{"access_token":"{token}"}`
-
-	own := registrytest.Dialect{
-		Name:         "own",
-		Unauthorized: registrytest.Answer{Status: 401, Challenge: `basic realm=registry`, Body: "who are you?"},
-	}
-	r := &registrytest.Registry{Dialect: own}
-	res, err := (&http.Client{Transport: r.RoundTripper()}).Get("https://registry.example.com/v2/")
-	if err != nil {
-		panic(err)
-	}
-	defer res.Body.Close()
-	fmt.Println(res.Status, res.Header.Get("WWW-Authenticate"))
-	// Output: 401 Unauthorized basic realm=registry
-}
-
 func ExampleRegistry_Inject() {
 	r := &registrytest.Registry{Dialect: registrytest.MCR()}
 	if _, err := r.Add("dotnet/runtime:10", registrytest.Image{}); err != nil {

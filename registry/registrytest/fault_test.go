@@ -1,4 +1,4 @@
-package registrytest_test
+package registrytest
 
 import (
 	"context"
@@ -11,12 +11,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/regcred/regcred/registry/registrytest"
 )
 
-func manifests(q registrytest.Request) bool {
-	return q.Part == registrytest.PartRegistry && strings.Contains(q.Path, "/manifests/")
+func manifests(q Request) bool {
+	return q.Part == PartRegistry && strings.Contains(q.Path, "/manifests/")
 }
 
 // An answered is what came of a request that may have failed on the way.
@@ -42,43 +40,43 @@ func ask(ctx context.Context, t *testing.T, rt http.RoundTripper, base string) a
 }
 
 type faultCase struct {
-	fault registrytest.Fault
+	fault Fault
 	check func(t *testing.T, got answered)
 }
 
 // faultTable is the faults and what a client sees of them, which it compares with the answer that was whole.
 func faultTable(whole answered) map[string]faultCase {
 	return map[string]faultCase{
-		"status": {registrytest.Fault{Answer: registrytest.Answer{Status: 503, Body: "try later"}}, func(t *testing.T, got answered) {
+		"status": {Fault{Answer: Answer{Status: 503, Body: "try later"}}, func(t *testing.T, got answered) {
 			require.Equal(t, 503, got.status)
 			require.Equal(t, "try later", got.body)
 			require.Equal(t, "text/plain; charset=utf-8", got.header.Get("Content-Type"))
 		}},
-		"html": {registrytest.Fault{Answer: registrytest.Answer{Status: 200, Body: "<html>Log in to the hotel's network</html>"}}, func(t *testing.T, got answered) {
+		"html": {Fault{Answer: Answer{Status: 200, Body: "<html>Log in to the hotel's network</html>"}}, func(t *testing.T, got answered) {
 			require.Equal(t, "text/html; charset=utf-8", got.header.Get("Content-Type"))
 		}},
-		"redirect": {registrytest.Fault{Answer: registrytest.Answer{Status: 302, Header: map[string]string{"Location": "https://login.test/?from={repository}"}}}, func(t *testing.T, got answered) {
+		"redirect": {Fault{Answer: Answer{Status: 302, Header: map[string]string{"Location": "https://login.test/?from={repository}"}}}, func(t *testing.T, got answered) {
 			require.Equal(t, "https://login.test/?from=team/app", got.header.Get("Location"))
 		}},
-		"cut": {registrytest.Fault{Cut: true}, func(t *testing.T, got answered) {
+		"cut": {Fault{Cut: true}, func(t *testing.T, got answered) {
 			require.Error(t, got.err)
 		}},
-		"cut in the body": {registrytest.Fault{CutAfter: 10}, func(t *testing.T, got answered) {
+		"cut in the body": {Fault{CutAfter: 10}, func(t *testing.T, got answered) {
 			require.NoError(t, got.err)
 			require.Error(t, got.cut)
 			require.Equal(t, whole.body[:10], got.body)
 		}},
-		"no digest": {registrytest.Fault{Header: map[string]string{"Docker-Content-Digest": ""}}, func(t *testing.T, got answered) {
+		"no digest": {Fault{Header: map[string]string{"Docker-Content-Digest": ""}}, func(t *testing.T, got answered) {
 			require.Empty(t, got.header.Values("Docker-Content-Digest"))
 			require.Equal(t, whole.body, got.body)
 		}},
-		"wrong type": {registrytest.Fault{Header: map[string]string{"Content-Type": "text/plain"}}, func(t *testing.T, got answered) {
+		"wrong type": {Fault{Header: map[string]string{"Content-Type": "text/plain"}}, func(t *testing.T, got answered) {
 			require.Equal(t, "text/plain", got.header.Get("Content-Type"))
 		}},
-		"large header": {registrytest.Fault{Header: map[string]string{"X-Large": strings.Repeat("x", 32<<10)}}, func(t *testing.T, got answered) {
+		"large header": {Fault{Header: map[string]string{"X-Large": strings.Repeat("x", 32<<10)}}, func(t *testing.T, got answered) {
 			require.Len(t, got.header.Get("X-Large"), 32<<10)
 		}},
-		"large body": {registrytest.Fault{Padding: 3 << 20}, func(t *testing.T, got answered) {
+		"large body": {Fault{Padding: 3 << 20}, func(t *testing.T, got answered) {
 			require.Len(t, got.body, len(whole.body)+3<<20)
 			require.Equal(t, whole.body, strings.TrimRight(got.body, " "))
 		}},
@@ -87,23 +85,23 @@ func faultTable(whole answered) map[string]faultCase {
 
 // The same faults over a socket, in both versions of HTTP, and in memory.
 func TestFaults(t *testing.T) {
-	for transport, open := range map[string]func(*testing.T, *registrytest.Registry) (http.RoundTripper, string){
-		"tls": func(t *testing.T, r *registrytest.Registry) (http.RoundTripper, string) {
-			s := start(t, r)
+	for transport, open := range map[string]func(*testing.T, *Registry) (http.RoundTripper, string){
+		"tls": func(t *testing.T, r *Registry) (http.RoundTripper, string) {
+			s := startServer(t, r)
 			return s.Client().Transport, s.URL
 		},
-		"plain http": func(t *testing.T, r *registrytest.Registry) (http.RoundTripper, string) {
-			s, err := registrytest.StartPlainHTTP(r)
+		"plain http": func(t *testing.T, r *Registry) (http.RoundTripper, string) {
+			s, err := StartPlainHTTP(r)
 			require.NoError(t, err)
 			t.Cleanup(s.Close)
 			return s.Client().Transport, s.URL
 		},
-		"memory": func(_ *testing.T, r *registrytest.Registry) (http.RoundTripper, string) {
+		"memory": func(_ *testing.T, r *Registry) (http.RoundTripper, string) {
 			return r.RoundTripper(), "https://registry.test"
 		},
 	} {
 		t.Run(transport, func(t *testing.T) {
-			r := newRegistry(t, registrytest.MCR())
+			r := newRegistry(t, MCR())
 			rt, base := open(t, r)
 			whole := ask(t.Context(), t, rt, base)
 			require.Equal(t, 200, whole.status)
@@ -117,7 +115,7 @@ func TestFaults(t *testing.T) {
 				})
 			}
 			t.Run("hang", func(t *testing.T) {
-				defer r.Inject(registrytest.Fault{Hang: true})()
+				defer r.Inject(Fault{Hang: true})()
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				defer cancel()
 				require.ErrorIs(t, ask(ctx, t, rt, base).err, context.DeadlineExceeded)
@@ -127,10 +125,10 @@ func TestFaults(t *testing.T) {
 }
 
 func TestFaultsAreCounted(t *testing.T) {
-	r := newRegistry(t, registrytest.ECR())
+	r := newRegistry(t, ECR())
 	ann := newClient(r, "ann", "right")
-	r.Inject(registrytest.Fault{Match: manifests, Times: 2, Answer: registrytest.Answer{Status: 500}})
-	r.Inject(registrytest.Fault{Match: manifests, Times: 1, Answer: registrytest.Answer{Status: 502}})
+	r.Inject(Fault{Match: manifests, Times: 2, Answer: Answer{Status: 500}})
+	r.Inject(Fault{Match: manifests, Times: 1, Answer: Answer{Status: 502}})
 	require.Equal(t, 200, ann.ask(t, "GET", "/v2/").StatusCode, "no match")
 	for i, want := range []int{500, 500, 502, 200} {
 		require.Equal(t, want, ann.ask(t, "GET", image).StatusCode, i)
@@ -139,8 +137,8 @@ func TestFaultsAreCounted(t *testing.T) {
 
 func TestDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRegistry(t, registrytest.MCR())
-		r.Inject(registrytest.Fault{Delay: time.Minute, Header: map[string]string{"X-Late": "yes"}})
+		r := newRegistry(t, MCR())
+		r.Inject(Fault{Delay: time.Minute, Header: map[string]string{"X-Late": "yes"}})
 		c := newClient(r, "", "")
 		start := time.Now()
 		got := c.ask(t, "GET", image)

@@ -1,4 +1,4 @@
-package registrytest_test
+package registrytest
 
 import (
 	"io"
@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
-	"github.com/regcred/regcred/registry/registrytest"
 )
 
 // Whatever is sent, there is an answer, and nothing is given to who has no right to it.
@@ -26,16 +25,16 @@ func FuzzRegistry(f *testing.F) {
 	f.Add(uint8(15), "POST", "/auth/token", "", "", "grant_type=password&username=ann&password=&scope=repository:team/app:*")
 	f.Add(uint8(16), "PUT", "/v2/team/app/manifests/1", "", "", `{"layers":[]}`)
 	f.Fuzz(func(t *testing.T, dialect uint8, method, path, query, authorization, body string) {
-		all := registrytest.Dialects()
+		all := Dialects()
 		d := all[int(dialect)%len(all)]
 		if !strings.HasPrefix(path, "/") || method == "" {
 			return
 		}
-		r := &registrytest.Registry{
+		r := &Registry{
 			Dialect:  d,
-			Accounts: []registrytest.Account{{Username: "ann", Password: credentials.NewSecret("not to be guessed: 6aTq0gE2"), Push: []string{"*"}}},
+			Accounts: []Account{{Username: "ann", Password: credentials.NewSecret("not to be guessed: 6aTq0gE2"), Push: []string{"*"}}},
 		}
-		_, err := r.Add("team/app:1", registrytest.Image{})
+		_, err := r.Add("team/app:1", Image{})
 		require.NoError(t, err)
 		req := (&http.Request{
 			Method: method, URL: &url.URL{Scheme: "https", Host: "registry.test", Path: path, RawQuery: query},
@@ -58,7 +57,7 @@ func FuzzRegistry(f *testing.F) {
 		seen := r.Requests()[0]
 		require.Equal(t, res.StatusCode, seen.Status)
 		require.Empty(t, seen.Account)
-		if seen.Repository != "" && !d.Open {
+		if seen.Repository != "" && !d.open {
 			require.GreaterOrEqual(t, res.StatusCode, 400)
 		}
 	})

@@ -1,4 +1,4 @@
-package registrytest_test
+package registrytest
 
 import (
 	"encoding/json"
@@ -9,23 +9,21 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/require"
-
-	"github.com/regcred/regcred/registry/registrytest"
 )
 
 const zeroDigest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 
 // What Add makes must hold up to a client that checks every byte.
 func TestImagesAreValid(t *testing.T) {
-	r := newRegistry(t, registrytest.MCR())
-	s := start(t, r)
-	for tag, image := range map[string]registrytest.Image{
+	r := newRegistry(t, MCR())
+	s := startServer(t, r)
+	for tag, image := range map[string]Image{
 		"oci":    {},
-		"docker": {Format: registrytest.DockerSchema2, Platforms: []string{"linux/arm64/v8"}},
+		"docker": {Format: DockerSchema2, Platforms: []string{"linux/arm64/v8"}},
 		"files":  {Files: map[string]string{"bin/app": "#!/bin/true\n", "etc/app.conf": ""}},
 		"empty":  {Files: map[string]string{}},
 		"index":  {Platforms: []string{"linux/amd64", "linux/arm64/v8", "windows/amd64"}},
-		"list":   {Format: registrytest.DockerSchema2, Platforms: []string{"linux/amd64"}, Index: true},
+		"list":   {Format: DockerSchema2, Platforms: []string{"linux/amd64"}, Index: true},
 	} {
 		t.Run(tag, func(t *testing.T) {
 			digest, err := r.Add("team/app:"+tag, image)
@@ -38,7 +36,7 @@ func TestImagesAreValid(t *testing.T) {
 			got, err := remote.Get(ref, remote.WithTransport(s.Client().Transport))
 			require.NoError(t, err)
 			require.Equal(t, digest, got.Digest.String())
-			require.Equal(t, image.Format == registrytest.DockerSchema2, strings.Contains(string(got.MediaType), "docker"))
+			require.Equal(t, image.Format == DockerSchema2, strings.Contains(string(got.MediaType), "docker"))
 			if got.MediaType.IsIndex() {
 				index, err := got.ImageIndex()
 				require.NoError(t, err)
@@ -85,8 +83,8 @@ func checkImage(t *testing.T, image v1.Image, platform string) {
 }
 
 func TestSchema1(t *testing.T) {
-	r := newRegistry(t, registrytest.Quay())
-	_, err := r.Add("team/app:old", registrytest.Image{Format: registrytest.DockerSchema1})
+	r := newRegistry(t, Quay())
+	_, err := r.Add("team/app:old", Image{Format: DockerSchema1})
 	require.NoError(t, err)
 	got := newClient(r, "ann", "right").ask(t, "GET", "/v2/team/app/manifests/old")
 	require.Equal(t, "application/vnd.docker.distribution.manifest.v1+prettyjws", got.Header.Get("Content-Type"))
@@ -95,19 +93,19 @@ func TestSchema1(t *testing.T) {
 
 func TestIncompleteImages(t *testing.T) {
 	for name, c := range map[string]struct {
-		without                 registrytest.ImageParts
+		without                 ImageParts
 		manifest, config, layer string
 	}{
 		"all there":   {0, good, good, good},
-		"no config":   {registrytest.Config, good, "registry 404 BLOB_UNKNOWN", good},
-		"no layers":   {registrytest.Layers, good, good, "registry 404 BLOB_UNKNOWN"},
-		"no child":    {registrytest.Manifests, noTag, "", ""},
-		"no contents": {registrytest.Config + registrytest.Layers, good, "registry 404 BLOB_UNKNOWN", "registry 404 BLOB_UNKNOWN"},
+		"no config":   {Config, good, "registry 404 BLOB_UNKNOWN", good},
+		"no layers":   {Layers, good, good, "registry 404 BLOB_UNKNOWN"},
+		"no child":    {Manifests, noTag, "", ""},
+		"no contents": {Config + Layers, good, "registry 404 BLOB_UNKNOWN", "registry 404 BLOB_UNKNOWN"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRegistry(t, registrytest.ECR())
+			r := newRegistry(t, ECR())
 			r.Remove("team/app")
-			_, err := r.Add("team/app:2", registrytest.Image{Index: true, Without: c.without})
+			_, err := r.Add("team/app:2", Image{Index: true, Without: c.without})
 			require.NoError(t, err)
 			ann := newClient(r, "ann", "right")
 			var index struct{ Manifests []struct{ Digest string } }
@@ -130,9 +128,9 @@ func TestIncompleteImages(t *testing.T) {
 }
 
 func TestRemove(t *testing.T) {
-	r := newRegistry(t, registrytest.ECR())
+	r := newRegistry(t, ECR())
 	ann := newClient(r, "ann", "right")
-	digest, err := r.Add("team/app:1", registrytest.Image{})
+	digest, err := r.Add("team/app:1", Image{})
 	require.NoError(t, err)
 	byDigest := "/v2/team/app/manifests/" + digest
 	r.Remove("team/app:1")
@@ -146,22 +144,22 @@ func TestRemove(t *testing.T) {
 }
 
 func TestAddRefuses(t *testing.T) {
-	var r registrytest.Registry
+	var r Registry
 	for _, name := range []string{"", "Team/app", "app:", "registry.test:5000/app", "a@b", "app:" + strings.Repeat("x", 129)} {
-		_, err := r.Add(name, registrytest.Image{})
+		_, err := r.Add(name, Image{})
 		require.Error(t, err, name)
 		_, err = r.AddManifest(name, "text/plain", nil)
 		require.Error(t, err, name)
 	}
 	for _, platform := range []string{"", "linux", "linux/", "linux/arm/v7/x"} {
-		_, err := r.Add("app", registrytest.Image{Platforms: []string{platform}})
+		_, err := r.Add("app", Image{Platforms: []string{platform}})
 		require.Error(t, err, platform)
 	}
 }
 
 // The right to the manifest is not the right to the layers.
 func TestNoBlobs(t *testing.T) {
-	r := newRegistry(t, registrytest.ECR())
+	r := newRegistry(t, ECR())
 	ann := newClient(r, "ann", "right")
 	var content struct{ Layers []struct{ Digest string } }
 	require.NoError(t, json.Unmarshal([]byte(ann.ask(t, "GET", image).body), &content))

@@ -49,7 +49,7 @@ func (c *call) limited(l login) bool {
 	if !l.anonymous() {
 		client = "account " + l.account.Username
 	}
-	free := c.reg.Dialect.RateHeaders && c.req.Method == http.MethodHead
+	free := c.reg.Dialect.rateHeaders && c.req.Method == http.MethodHead
 	over := false
 	var w window
 	c.reg.locked(func() {
@@ -67,7 +67,7 @@ func (c *call) limited(l login) bool {
 		w = *state
 	})
 	h := c.w.Header()
-	if c.reg.Dialect.RateHeaders {
+	if c.reg.Dialect.rateHeaders {
 		seconds := int(length / time.Second)
 		h.Set("Ratelimit-Limit", fmt.Sprintf("%d;w=%d", limit.Limit, seconds))
 		h.Set("Ratelimit-Remaining", fmt.Sprintf("%d;w=%d", limit.Limit-w.used, seconds))

@@ -15,13 +15,13 @@ func (c *call) serveTags() {
 		return
 	}
 	name := c.gaps["repository"]
-	list := c.reg.Dialect.Tags
+	list := c.reg.Dialect.tags
 	page, ok := c.page(c.reg.tagsOf(name), list)
 	if !ok {
 		return
 	}
 	body := map[string]any{"name": name, "tags": page}
-	if list.GoogleMaps {
+	if list.googleMaps {
 		body["child"], body["manifest"] = []string{}, map[string]any{}
 	}
 	c.sendList(body)
@@ -34,26 +34,26 @@ func (c *call) serveCatalog() {
 		return
 	}
 	allowed := c.reg.mayList(l)
-	if t := l.token; allowed && t != nil && !d.Token.ByAccount && d.Catalog.For == CatalogForAdmins {
+	if t := l.token; allowed && t != nil && !d.token.byAccount && d.catalog.who == catalogForAdmins {
 		allowed = slices.ContainsFunc(t.access, func(s scope) bool { return s.kind == "registry" && s.name == "catalog" })
 	}
 	if !allowed {
-		c.answer(d.Catalog.No.or(c.denied(l)))
+		c.answer(d.catalog.no.or(c.denied(l)))
 		return
 	}
 	names := c.reg.repositories()
-	if d.Catalog.For == CatalogForAll && !d.Open {
+	if d.catalog.who == catalogForAll && !d.open {
 		names = slices.DeleteFunc(names, func(name string) bool {
 			return !matches(c.reg.Public, name) && !l.account.may("pull", name)
 		})
 	}
-	if page, ok := c.page(names, d.Catalog.Listing); ok {
+	if page, ok := c.page(names, d.catalog.listing); ok {
 		c.sendList(map[string]any{"repositories": page})
 	}
 }
 
 // page cuts out of a sorted list what the client asked for, and links to what follows.
-func (c *call) page(all []string, list Listing) ([]string, bool) {
+func (c *call) page(all []string, list listing) ([]string, bool) {
 	n, ok := c.length(list)
 	if !ok {
 		return nil, false
@@ -71,7 +71,7 @@ func (c *call) page(all []string, list Listing) ([]string, bool) {
 		return page, true
 	}
 	next := page[n-1]
-	if list.Cursor != "" {
+	if list.cursor != "" {
 		next = c.reg.cursor(next)
 	}
 	link := url.URL{Path: c.req.URL.Path, RawQuery: url.Values{"n": {strconv.Itoa(n)}, list.parameter(): {next}}.Encode()}
@@ -80,52 +80,55 @@ func (c *call) page(all []string, list Listing) ([]string, bool) {
 }
 
 // length is that of the page; negative means all.
-func (c *call) length(list Listing) (n int, ok bool) {
+func (c *call) length(list listing) (n int, ok bool) {
+	if size := c.reg.PageSize; size > 0 {
+		list.pageSize, list.maxSize, list.tooMany = size, size, tooManyN
+	}
 	text := c.req.URL.Query().Get("n")
 	if text == "" {
-		if list.Default == 0 {
+		if list.pageSize == 0 {
 			return -1, true
 		}
-		return list.Default, true
+		return list.pageSize, true
 	}
 	n, err := strconv.Atoi(text)
 	switch {
 	case err != nil || n < 0:
 		c.answer(oci(400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested", ""))
 		return 0, false
-	case list.Max == 0 || n <= list.Max:
+	case list.maxSize == 0 || n <= list.maxSize:
 		return n, true
-	case !list.TooMany.isZero():
-		c.answer(list.TooMany)
+	case !list.tooMany.isZero():
+		c.answer(list.tooMany)
 		return 0, false
 	}
-	return list.Max, true
+	return list.maxSize, true
 }
 
-func (l Listing) parameter() string {
-	if l.Cursor == "" {
+func (l listing) parameter() string {
+	if l.cursor == "" {
 		return "last"
 	}
-	return l.Cursor
+	return l.cursor
 }
 
 // start is where the page starts in the list.
-func (c *call) start(all []string, list Listing) (start int, ok bool) {
+func (c *call) start(all []string, list listing) (start int, ok bool) {
 	last := c.req.URL.Query().Get(list.parameter())
 	if last == "" {
 		return 0, true
 	}
-	if list.Cursor != "" {
+	if list.cursor != "" {
 		last = c.reg.openCursor(last)
 	}
 	start, found := slices.BinarySearch(all, last)
 	switch {
 	case found:
 		return start + 1, true
-	case !list.BadLast.isZero():
-		c.answer(list.BadLast)
+	case !list.badLast.isZero():
+		c.answer(list.badLast)
 		return 0, false
-	case list.Cursor != "":
+	case list.cursor != "":
 		return 0, true
 	}
 	return start, true

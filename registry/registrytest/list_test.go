@@ -1,4 +1,4 @@
-package registrytest_test
+package registrytest
 
 import (
 	"encoding/json"
@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/regcred/regcred/registry/registrytest"
 )
 
 // follow asks for pages until there is no link to a next one.
@@ -32,7 +30,7 @@ func follow(t *testing.T, c client, path string) (all []string, pages int) {
 }
 
 func TestTags(t *testing.T) {
-	for _, d := range registrytest.Dialects() {
+	for _, d := range Dialects() {
 		t.Run(d.Name, func(t *testing.T) {
 			r := newRegistry(t, d)
 			want := []string{"1"}
@@ -45,10 +43,10 @@ func TestTags(t *testing.T) {
 			ann := newClient(r, "ann", "right")
 			got, pages := follow(t, ann, "/v2/team/app/tags/list")
 			require.Equal(t, want, got)
-			if d.Tags.Default == 0 {
+			if d.tags.pageSize == 0 {
 				require.Equal(t, 1, pages)
 			} else {
-				require.Equal(t, (len(want)+d.Tags.Default-1)/d.Tags.Default, pages)
+				require.Equal(t, (len(want)+d.tags.pageSize-1)/d.tags.pageSize, pages)
 			}
 			got, pages = follow(t, ann, "/v2/team/app/tags/list?n=60")
 			require.Equal(t, want, got)
@@ -60,16 +58,16 @@ func TestTags(t *testing.T) {
 
 func TestPages(t *testing.T) {
 	for name, c := range map[string]struct {
-		dialect registrytest.Dialect
+		dialect Dialect
 		query   string
 		want    string
 	}{
-		"ecr, too many":            {registrytest.ECR(), "n=1001", "registry 405 UNSUPPORTED"},
-		"ecr, a cursor made up":    {registrytest.ECR(), "n=1&last=1", "registry 405 UNSUPPORTED"},
-		"zot, unknown last":        {registrytest.Zot(), "n=1&last=zzz", "registry 404 NAME_UNKNOWN"},
-		"harbor, unknown last":     {registrytest.Harbor(), "n=1&last=zzz", good},
-		"quay, too many":           {registrytest.Quay(), "n=1000", good},
-		"distribution, not a page": {registrytest.DistributionBasic(), "n=-1", "registry 400 PAGINATION_NUMBER_INVALID"},
+		"ecr, too many":            {ECR(), "n=1001", "registry 405 UNSUPPORTED"},
+		"ecr, a cursor made up":    {ECR(), "n=1&last=1", "registry 405 UNSUPPORTED"},
+		"zot, unknown last":        {Zot(), "n=1&last=zzz", "registry 404 NAME_UNKNOWN"},
+		"harbor, unknown last":     {Harbor(), "n=1&last=zzz", good},
+		"quay, too many":           {Quay(), "n=1000", good},
+		"distribution, not a page": {DistributionBasic(), "n=-1", "registry 400 PAGINATION_NUMBER_INVALID"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ann := newClient(newRegistry(t, c.dialect), "ann", "right")
@@ -105,7 +103,7 @@ func TestCatalog(t *testing.T) {
 		"zot":                {mine, theirs},
 		"gitea":              {mine, theirs},
 	} {
-		for _, d := range registrytest.Dialects() {
+		for _, d := range Dialects() {
 			if d.Name != name {
 				continue
 			}
@@ -140,7 +138,7 @@ func TestCatalog(t *testing.T) {
 }
 
 func TestQuayCursor(t *testing.T) {
-	r := newRegistry(t, registrytest.Quay())
+	r := newRegistry(t, Quay())
 	ann := newClient(r, "ann", "right")
 	token := ann.token(t, ann.base+"/v2/auth", "registry.test").text(t)
 	got := ann.send(t, "", "GET", ann.base+"/v2/_catalog?n=1", bearer(token))

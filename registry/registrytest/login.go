@@ -81,7 +81,7 @@ func (r *Registry) basicOrBearer(req *http.Request) login {
 	case !strings.EqualFold(scheme, "bearer"):
 		return login{state: loginBad}
 	}
-	if r.Dialect.BearerLogin {
+	if r.Dialect.bearerLogin {
 		if pair, err := base64.StdEncoding.DecodeString(value); err == nil {
 			if username, password, ok := strings.Cut(string(pair), ":"); ok {
 				l := r.check(username, password)
@@ -117,17 +117,17 @@ func (r *Registry) issue(t *token, ttl time.Duration) (text string, seconds int)
 	if !t.expiresAt.IsZero() {
 		seconds = int(t.expiresAt.Sub(now) / time.Second)
 	}
-	text = r.Dialect.Token.Prefix + randomText()
+	text = r.Dialect.token.prefix + randomText()
 	r.locked(func() { r.tokens[text] = t })
 	return text, seconds
 }
 
 // may reports whether who asks has the right.
 func (r *Registry) may(l login, action, repository string) bool {
-	if r.Dialect.Open && action == "pull" {
+	if r.Dialect.open && action == "pull" {
 		return true
 	}
-	if t := l.token; t != nil && !r.Dialect.Token.ByAccount {
+	if t := l.token; t != nil && !r.Dialect.token.byAccount {
 		return slices.ContainsFunc(t.access, func(s scope) bool {
 			return s.kind == "repository" && s.name == repository && slices.Contains(s.actions, action)
 		})

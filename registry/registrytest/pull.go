@@ -20,29 +20,29 @@ func (c *call) serveManifest() {
 	repository, reference := c.gaps["repository"], c.gaps["reference"]
 	d := c.reg.Dialect
 	if c.limited(l) {
-		c.answer(d.RateLimited.or(oci(429, "TOOMANYREQUESTS", "too many requests", "")))
+		c.answer(d.rateLimited.or(oci(429, "TOOMANYREQUESTS", "too many requests", "")))
 		return
 	}
 	if !c.allowed(l, "pull") {
 		return
 	}
 	if matches(c.reg.Blocked, repository) {
-		c.answer(d.Blocked.or(oci(403, "DENIED", "the image is blocked by a policy", "")))
+		c.answer(d.blocked.or(oci(403, "DENIED", "the image is blocked by a policy", "")))
 		return
 	}
 	m, digest, ok := c.reg.findManifest(repository, reference)
 	if !ok {
-		c.answer(d.ManifestMissing.or(oci(404, "MANIFEST_UNKNOWN", "manifest unknown", "")))
+		c.answer(d.manifestMissing.or(oci(404, "MANIFEST_UNKNOWN", "manifest unknown", "")))
 		return
 	}
-	if !d.NotAcceptable.isZero() && !c.accepts(m.mediaType) {
-		c.answer(d.NotAcceptable)
+	if !d.notAcceptable.isZero() && !c.accepts(m.mediaType) {
+		c.answer(d.notAcceptable)
 		return
 	}
 	h := c.w.Header()
 	h.Set("Content-Type", m.mediaType)
 	h.Set("Etag", strconv.Quote(digest))
-	if c.req.Method == http.MethodHead || !d.NoDigestOnGET {
+	if c.req.Method == http.MethodHead || !d.noDigestOnGET {
 		h.Set("Docker-Content-Digest", digest)
 	}
 	c.dialectHeader()
@@ -50,7 +50,7 @@ func (c *call) serveManifest() {
 }
 
 func (c *call) dialectHeader() {
-	for key, value := range c.reg.Dialect.Header {
+	for key, value := range c.reg.Dialect.header {
 		c.w.Header().Set(key, value)
 	}
 }

@@ -1,4 +1,4 @@
-package registrytest_test
+package registrytest
 
 import (
 	"crypto/sha256"
@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/regcred/regcred/registry/registrytest"
 )
 
 const uploads = "/v2/new/app/blobs/uploads/"
@@ -23,10 +21,12 @@ func (c client) sending(body string) func(*http.Request) {
 	}
 }
 
-func digestOf(content string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(content))) }
+func digestOfBody(content string) string {
+	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(content)))
+}
 
 func TestUploadInChunks(t *testing.T) {
-	r := newRegistry(t, registrytest.NexusBasic())
+	r := newRegistry(t, NexusBasic())
 	ann := newClient(r, "ann", "right")
 	send := func(method, path, body string) outcome {
 		return ann.send(t, "registry", method, ann.base+path, ann.sending(body))
@@ -39,15 +39,15 @@ func TestUploadInChunks(t *testing.T) {
 	status := send("GET", upload, "")
 	require.Equal(t, 204, status.StatusCode)
 	require.Equal(t, "0-10", status.Header.Get("Range"))
-	done := send("PUT", upload+"?digest="+digestOf("hello world!"), "!")
+	done := send("PUT", upload+"?digest="+digestOfBody("hello world!"), "!")
 	require.Equal(t, 201, done.StatusCode)
-	require.Equal(t, digestOf("hello world!"), done.Header.Get("Docker-Content-Digest"))
+	require.Equal(t, digestOfBody("hello world!"), done.Header.Get("Docker-Content-Digest"))
 	require.Equal(t, "hello world!", send("GET", done.Header.Get("Location"), "").body)
 	require.Equal(t, "registry 404 BLOB_UPLOAD_UNKNOWN", send("PATCH", upload, "").String(), "it has ended")
 
 	upload = send("POST", uploads, "").Header.Get("Location")
 	require.Equal(t, 204, send("DELETE", upload, "").StatusCode)
-	require.Equal(t, "registry 404 BLOB_UPLOAD_UNKNOWN", send("PUT", upload+"?digest="+digestOf(""), "").String())
+	require.Equal(t, "registry 404 BLOB_UPLOAD_UNKNOWN", send("PUT", upload+"?digest="+digestOfBody(""), "").String())
 }
 
 func TestPush(t *testing.T) {
@@ -56,7 +56,7 @@ func TestPush(t *testing.T) {
 		method, path, body string
 		want               string
 	}{
-		"a whole blob":                    {"POST", uploads + "?digest=" + digestOf(content), content, "registry 201"},
+		"a whole blob":                    {"POST", uploads + "?digest=" + digestOfBody(content), content, "registry 201"},
 		"another digest":                  {"POST", uploads + "?digest=" + zeroDigest, content, "registry 400 DIGEST_INVALID"},
 		"unknown upload":                  {"PATCH", uploads + "none", content, "registry 404 BLOB_UPLOAD_UNKNOWN"},
 		"no right":                        {"POST", "/v2/team/app/blobs/uploads/", content, "registry 403 UNAUTHORIZED"},
@@ -66,7 +66,7 @@ func TestPush(t *testing.T) {
 		"a manifest without its blobs":    {"PUT", "/v2/new/app/manifests/1", `{"layers":[{"digest":"` + zeroDigest + `"}]}`, "registry 400 MANIFEST_BLOB_UNKNOWN"},
 		"an index without its manifests":  {"PUT", "/v2/new/app/manifests/1", `{"manifests":[{"digest":"` + zeroDigest + `"}]}`, "registry 400 MANIFEST_BLOB_UNKNOWN"},
 		"a manifest of another digest":    {"PUT", "/v2/new/app/manifests/" + zeroDigest, "{}", "registry 400 DIGEST_INVALID"},
-		"a manifest under its own digest": {"PUT", "/v2/new/app/manifests/" + digestOf("{}"), "{}", "registry 201"},
+		"a manifest under its own digest": {"PUT", "/v2/new/app/manifests/" + digestOfBody("{}"), "{}", "registry 201"},
 		"a tag that is none":              {"PUT", "/v2/new/app/manifests/-", "{}", "registry 400 TAG_INVALID"},
 		"a name that is none":             {"PUT", "/v2/new/App/manifests/1", "{}", "registry 400 NAME_INVALID"},
 		"a deletion":                      {"DELETE", "/v2/new/app/manifests/1", "", "registry 405 UNSUPPORTED"},
@@ -74,9 +74,9 @@ func TestPush(t *testing.T) {
 		"no such path":                    {"GET", "/v2/new/app/referrers/" + zeroDigest, "", "registry 404"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRegistry(t, registrytest.NexusBasic())
+			r := newRegistry(t, NexusBasic())
 			ann := newClient(r, "ann", "right")
-			_, err := r.Add("other/app:1", registrytest.Image{})
+			_, err := r.Add("other/app:1", Image{})
 			require.NoError(t, err)
 			layer := func(c client, image string) string {
 				manifest := c.ask(t, "GET", image).body
@@ -93,7 +93,7 @@ func TestPush(t *testing.T) {
 
 // ECR neither makes repositories nor says so.
 func TestPushToMissingRepository(t *testing.T) {
-	r := newRegistry(t, registrytest.ECR())
+	r := newRegistry(t, ECR())
 	ann := newClient(r, "ann", "right")
 	req, err := http.NewRequestWithContext(t.Context(), "POST", ann.base+"/v2/new/none/blobs/uploads/", nil)
 	require.NoError(t, err)

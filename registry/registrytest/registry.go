@@ -29,7 +29,7 @@ type Registry struct {
 
 	// Public are the repositories that anybody may pull from; see [Account.Pull] for how they are named.
 	Public []string
-	// Blocked are the repositories whose images a rule stops, such as a vulnerability policy; see [Dialect.Blocked].
+	// Blocked are the repositories whose images a rule stops, such as a vulnerability policy; see [Dialect.Blocks].
 	Blocked []string
 	// Repositories exist from the start, without an image.
 	Repositories []string
@@ -45,6 +45,13 @@ type Registry struct {
 
 	// RateLimit is how often manifests may be asked for. The zero RateLimit means without a limit.
 	RateLimit RateLimit
+	// TokenTTL is how long a token is good. Zero means as long as the dialect's.
+	TokenTTL time.Duration
+	// OneScope makes the token endpoint heed only the first of several scopes.
+	OneScope bool
+	// PageSize is the longest page of a list; a client that asks for more gets a 400. Zero means as long as the
+	// dialect's.
+	PageSize int
 
 	once   sync.Once
 	signed string // Proves that a URL of the blob host was made here.
@@ -143,7 +150,7 @@ func (r *Registry) ExpireTokens() {
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	at := place{part: PartRegistry, tokenHost: r.TokenHost, blobHost: r.BlobHost}
 	registryHost := req.Host
-	if r.Dialect.Token.OtherHost && isOther(&at.tokenHost, &registryHost, "auth.") {
+	if r.Dialect.token.otherHost && isOther(&at.tokenHost, &registryHost, "auth.") {
 		at.part = PartToken
 	}
 	if r.RedirectBlobs && isOther(&at.blobHost, &registryHost, "blobs.") {

@@ -1,4 +1,4 @@
-package registrytest_test
+package registrytest
 
 import (
 	"io"
@@ -12,38 +12,37 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
-	"github.com/regcred/regcred/registry/registrytest"
 )
 
 // newRegistry returns a registry with accounts for all situations, and an image at team/app:1.
-func newRegistry(t *testing.T, d registrytest.Dialect) *registrytest.Registry {
+func newRegistry(t *testing.T, d Dialect) *Registry {
 	t.Helper()
-	r := &registrytest.Registry{
+	r := &Registry{
 		Dialect: d,
-		Accounts: []registrytest.Account{
+		Accounts: []Account{
 			{Username: "ann", Password: credentials.NewSecret("right"), Pull: []string{"team/*"}, Push: []string{"new/*"}, Admin: true},
 			{Username: "bob", Password: credentials.NewSecret("right"), Pull: []string{"other/*"}},
 			{Username: "nobody", Password: credentials.NewSecret("right")},
 		},
 		Repositories: []string{"other/app", "new/app"},
 	}
-	_, err := r.Add("team/app:1", registrytest.Image{})
+	_, err := r.Add("team/app:1", Image{})
 	require.NoError(t, err)
 	return r
 }
 
-func start(t *testing.T, r *registrytest.Registry) *registrytest.Server {
+func startServer(t *testing.T, r *Registry) *Server {
 	t.Helper()
-	s, err := registrytest.Start(r)
+	s, err := Start(r)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	return s
 }
 
 func TestClientPullsFromEveryDialect(t *testing.T) {
-	for _, d := range registrytest.Dialects() {
+	for _, d := range Dialects() {
 		t.Run(d.Name, func(t *testing.T) {
-			s := start(t, newRegistry(t, d))
+			s := startServer(t, newRegistry(t, d))
 			ref, err := name.ParseReference(s.Host + "/team/app:1")
 			require.NoError(t, err)
 			opts := []remote.Option{
@@ -64,7 +63,7 @@ func TestClientPullsFromEveryDialect(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, []string{"1"}, tags)
 
-			if d.Open {
+			if d.open {
 				return // There is nobody who could push.
 			}
 			to, err := name.ParseReference(s.Host + "/new/app:2")

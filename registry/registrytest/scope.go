@@ -55,14 +55,14 @@ func (r *Registry) grants(l login, action, repository string) bool {
 	if !r.may(l, action, repository) {
 		return false
 	}
-	return !r.Dialect.Token.KnowsRepositories || r.exists(repository) || r.may(l, "push", repository)
+	return !r.Dialect.token.knowsRepositories || r.exists(repository) || r.may(l, "push", repository)
 }
 
 func (r *Registry) mayList(l login) bool {
-	switch r.Dialect.Catalog.For {
-	case CatalogForAll:
+	switch r.Dialect.catalog.who {
+	case catalogForAll:
 		return true
-	case CatalogForAdmins:
+	case catalogForAdmins:
 		return !l.anonymous() && l.account.Admin
 	}
 	return false

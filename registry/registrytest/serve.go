@@ -52,11 +52,11 @@ func (w *recorder) Write(b []byte) (int, error) {
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (r *Registry) serve(w http.ResponseWriter, req *http.Request, at place) {
-	if at.part == PartRegistry && !r.Dialect.Token.OtherHost && r.Dialect.Token.isToken(req.URL.Path) {
+	if at.part == PartRegistry && !r.Dialect.token.otherHost && r.Dialect.token.isToken(req.URL.Path) {
 		at.part = PartToken
 	}
 	tokenHost := at.tokenHost
-	if !r.Dialect.Token.OtherHost {
+	if !r.Dialect.token.otherHost {
 		tokenHost = req.Host
 	}
 	scheme := "http"
@@ -118,7 +118,7 @@ func (c *call) actions() []string {
 
 func (c *call) answer(a Answer) {
 	if c.at.part == PartRegistry {
-		for key, value := range c.reg.Dialect.Header {
+		for key, value := range c.reg.Dialect.header {
 			c.w.Header().Set(key, value)
 		}
 	}
@@ -147,7 +147,7 @@ func (c *call) route() func() {
 	p := c.req.URL.Path
 	switch c.at.part {
 	case PartToken:
-		if !c.reg.Dialect.Token.isToken(p) {
+		if !c.reg.Dialect.token.isToken(p) {
 			return c.notFound
 		}
 		return c.serveToken

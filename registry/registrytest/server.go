@@ -68,7 +68,7 @@ func start(r *Registry, secure bool) (*Server, error) {
 	// A host of its own for each part that has one. Its name differs, not just its port: some clients refuse to be sent
 	// to another address in digits.
 	parts := []Part{PartRegistry}
-	if r.Dialect.Token.OtherHost {
+	if r.Dialect.token.otherHost {
 		parts = append(parts, PartToken)
 	}
 	if r.RedirectBlobs {

@@ -1,4 +1,4 @@
-package registrytest_test
+package registrytest
 
 import (
 	"bytes"
@@ -13,14 +13,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/regcred/regcred/registry/registrytest"
 )
 
 func TestPartsHaveTheirHosts(t *testing.T) {
-	r := newRegistry(t, registrytest.DockerHub())
+	r := newRegistry(t, DockerHub())
 	r.RedirectBlobs = true
-	s := start(t, r)
+	s := startServer(t, r)
 	c := client{s.Client().Transport, s.URL, "ann", "right", ""}
 	challenge := c.send(t, "", "GET", s.URL+image, nil).Header.Get("WWW-Authenticate")
 	realm := challengeForm.FindStringSubmatch(challenge)[2]
@@ -43,7 +41,7 @@ func TestPartsHaveTheirHosts(t *testing.T) {
 }
 
 func TestNamedHosts(t *testing.T) {
-	r := newRegistry(t, registrytest.DockerHub())
+	r := newRegistry(t, DockerHub())
 	r.TokenHost = "auth.docker.io"
 	c := newClient(r, "ann", "right")
 	c.base = "https://registry-1.docker.io"
@@ -58,13 +56,13 @@ func TestNamedHosts(t *testing.T) {
 func TestCloseEndsEverything(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 3 {
-		r := newRegistry(t, registrytest.GitLab())
+		r := newRegistry(t, GitLab())
 		r.RedirectBlobs = true
-		s, err := registrytest.Start(r)
+		s, err := Start(r)
 		require.NoError(t, err)
-		r.Inject(registrytest.Fault{Match: manifests, Hang: true})
+		r.Inject(Fault{Match: manifests, Hang: true})
 		came := make(chan struct{})
-		r.Inject(registrytest.Fault{Match: func(registrytest.Request) bool { close(came); return false }, Times: 1})
+		r.Inject(Fault{Match: func(Request) bool { close(came); return false }, Times: 1})
 		failed := make(chan error, 1)
 		go func() {
 			_, err := s.Client().Get(s.URL + "/v2/")
@@ -90,9 +88,9 @@ func TestCloseEndsEverything(t *testing.T) {
 }
 
 func TestServeAgain(t *testing.T) {
-	r := newRegistry(t, registrytest.MCR())
+	r := newRegistry(t, MCR())
 	for range 2 {
-		s, err := registrytest.Start(r)
+		s, err := Start(r)
 		require.NoError(t, err)
 		res, _ := get(t, s.Client(), "GET", s.URL+image)
 		require.Equal(t, 200, res.StatusCode)
@@ -103,14 +101,14 @@ func TestServeAgain(t *testing.T) {
 }
 
 func TestOthersDoNotTrustIt(t *testing.T) {
-	s := start(t, newRegistry(t, registrytest.MCR()))
+	s := startServer(t, newRegistry(t, MCR()))
 	_, err := http.Get(s.URL + "/v2/")
 	require.ErrorContains(t, err, "unknown authority")
 }
 
 // The transport in memory must behave as one over a socket does.
 func TestTransport(t *testing.T) {
-	r := newRegistry(t, registrytest.ECR())
+	r := newRegistry(t, ECR())
 	c := newClient(r, "ann", "right")
 
 	content := bytes.Repeat([]byte("0123456789"), 10_000)
@@ -130,7 +128,7 @@ func TestTransport(t *testing.T) {
 	})
 	t.Run("a body may be left unread", func(t *testing.T) {
 		before := runtime.NumGoroutine()
-		defer r.Inject(registrytest.Fault{Padding: 1 << 40})()
+		defer r.Inject(Fault{Padding: 1 << 40})()
 		for range 10 {
 			req, err := http.NewRequestWithContext(t.Context(), "GET", c.base+image, nil)
 			require.NoError(t, err)
@@ -149,7 +147,7 @@ func TestTransport(t *testing.T) {
 }
 
 func TestRequests(t *testing.T) {
-	r := newRegistry(t, registrytest.Quay())
+	r := newRegistry(t, Quay())
 	newClient(r, "ann", "right").ask(t, "GET", image)
 	newClient(r, "ann", "canary-password").ask(t, "HEAD", image)
 	var lines []string
@@ -173,7 +171,7 @@ func TestRequests(t *testing.T) {
 }
 
 func TestRequestsHoldNoSecret(t *testing.T) {
-	r := newRegistry(t, registrytest.DockerHub())
+	r := newRegistry(t, DockerHub())
 	r.RedirectBlobs = true
 	ann := newClient(r, "ann", "right")
 	realm := "https://auth.registry.test/token"

@@ -1,4 +1,4 @@
-package registrytest_test
+package registrytest
 
 import (
 	"context"
@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/internal/testtool"
-	"github.com/regcred/regcred/registry/registrytest"
 )
 
 // refused is how skopeo tells that it was a matter of the login.
@@ -23,16 +22,16 @@ var refused = regexp.MustCompile(`(?i)denied|unauthorized|authentication require
 // A client that nobody here wrote pulls from every dialect over TLS, and pushes to it.
 func TestSkopeo(t *testing.T) {
 	testtool.Need(t, "skopeo")
-	for _, d := range registrytest.Dialects() {
+	for _, d := range Dialects() {
 		t.Run(d.Name, func(t *testing.T) {
 			t.Parallel()
 			r := newRegistry(t, d)
 			r.RedirectBlobs = true
-			index, err := r.Add("team/app:multi", registrytest.Image{Platforms: []string{"linux/amd64", "linux/arm64/v8"}})
+			index, err := r.Add("team/app:multi", Image{Platforms: []string{"linux/amd64", "linux/arm64/v8"}})
 			require.NoError(t, err)
-			_, err = r.Add("team/app:docker", registrytest.Image{Format: registrytest.DockerSchema2})
+			_, err = r.Add("team/app:docker", Image{Format: DockerSchema2})
 			require.NoError(t, err)
-			s := start(t, r)
+			s := startServer(t, r)
 			certs, dir := t.TempDir(), t.TempDir()
 			require.NoError(t, os.WriteFile(filepath.Join(certs, "ca.crt"), []byte(s.CA), 0o600))
 			skopeo := func(args ...string) (string, error) {
@@ -42,7 +41,7 @@ func TestSkopeo(t *testing.T) {
 				return string(out), err
 			}
 			login := []string{"--creds", "ann:right"}
-			if d.Open {
+			if d.open {
 				login = []string{"--no-creds"}
 			}
 			from := func(tag string) string { return "docker://" + s.Host + "/team/app:" + tag }
@@ -54,7 +53,7 @@ func TestSkopeo(t *testing.T) {
 			pulled, err := os.ReadFile(filepath.Join(dir, "multi", "manifest.json"))
 			require.NoError(t, err)
 			require.Equal(t, index, fmt.Sprintf("sha256:%x", sha256.Sum256(pulled)))
-			if d.Open {
+			if d.open {
 				return
 			}
 			push := []string{"copy", "--all", "--preserve-digests", "--dest-cert-dir", certs, "--dest-creds", "ann:right", "dir:" + filepath.Join(dir, "multi")}

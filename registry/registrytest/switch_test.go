@@ -1,4 +1,4 @@
-package registrytest_test
+package registrytest
 
 import (
 	"fmt"
@@ -11,19 +11,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
-	"github.com/regcred/regcred/registry/registrytest"
 )
 
 // The zero dialect, with and without a token endpoint, is the specification's registry.
 func TestZeroDialect(t *testing.T) {
 	for name, c := range map[string]struct {
-		dialect         registrytest.Dialect
+		dialect         Dialect
 		challenge       string
 		badLogin, other string
 	}{
-		"basic": {registrytest.Dialect{}, `Basic realm="registry"`, plain401, denied},
+		"basic": {Dialect{}, `Basic realm="registry"`, plain401, denied},
 		"bearer": {
-			registrytest.Dialect{Token: registrytest.TokenEndpoint{Path: "/token"}},
+			Dialect{token: tokenEndpoint{path: "/token"}},
 			`Bearer realm="https://registry.test/token",service="registry.test",scope="repository:team/app:pull"`, token401, denied,
 		},
 	} {
@@ -41,13 +40,13 @@ func TestZeroDialect(t *testing.T) {
 
 // What is public needs no login, and with tokens a token all the same.
 func TestPublic(t *testing.T) {
-	for _, d := range registrytest.Dialects() {
+	for _, d := range Dialects() {
 		t.Run(d.Name, func(t *testing.T) {
 			r := newRegistry(t, d)
 			r.Public = []string{"team/*"}
 			nobody := newClient(r, "", "")
 			require.Equal(t, good, nobody.ask(t, "GET", image).String())
-			if d.Token.Path != "" {
+			if d.token.path != "" {
 				require.Equal(t, 401, nobody.send(t, "", "GET", nobody.base+image, nil).StatusCode)
 			}
 			require.NotEqual(t, 200, nobody.ask(t, "GET", "/v2/other/app/manifests/1").StatusCode)
@@ -57,33 +56,33 @@ func TestPublic(t *testing.T) {
 
 func TestScopes(t *testing.T) {
 	const both = "repository:team/app:pull repository:new/app:push,pull"
-	narrow := registrytest.DistributionToken()
-	narrow.Token.OneScope = true
+	narrow := DistributionToken()
+	narrow.token.oneScope = true
 	for name, c := range map[string]struct {
-		dialect registrytest.Dialect
+		dialect Dialect
 		user    string
 		scopes  string
 		want    string // The scope of the answer.
 	}{
-		"several":             {registrytest.DistributionToken(), "ann", both, "repository:team/app:pull repository:new/app:pull,push"},
+		"several":             {DistributionToken(), "ann", both, "repository:team/app:pull repository:new/app:pull,push"},
 		"only the first":      {narrow, "ann", both, "repository:team/app:pull"},
-		"all actions":         {registrytest.DistributionToken(), "ann", "repository:new/app:*", "repository:new/app:pull,push"},
-		"what one may":        {registrytest.DistributionToken(), "ann", "repository:team/app:pull,push,delete", "repository:team/app:pull"},
-		"nothing":             {registrytest.DistributionToken(), "bob", both, ""},
-		"the catalog":         {registrytest.DistributionToken(), "ann", "registry:catalog:*", "registry:catalog:*"},
-		"not for everybody":   {registrytest.DistributionToken(), "bob", "registry:catalog:*", ""},
-		"a class, and a port": {registrytest.DistributionToken(), "ann", "repository(plugin):team/app:pull repository:host:5000/app:pull", "repository:team/app:pull"},
-		"no scope at all":     {registrytest.DistributionToken(), "ann", "nonsense whatever:x", ""},
-		"no such repository":  {registrytest.DockerHub(), "ann", "repository:team/none:pull", ""},
-		"one to be pushed":    {registrytest.DockerHub(), "ann", "repository:new/none:pull,push", "repository:new/none:pull,push"},
+		"all actions":         {DistributionToken(), "ann", "repository:new/app:*", "repository:new/app:pull,push"},
+		"what one may":        {DistributionToken(), "ann", "repository:team/app:pull,push,delete", "repository:team/app:pull"},
+		"nothing":             {DistributionToken(), "bob", both, ""},
+		"the catalog":         {DistributionToken(), "ann", "registry:catalog:*", "registry:catalog:*"},
+		"not for everybody":   {DistributionToken(), "bob", "registry:catalog:*", ""},
+		"a class, and a port": {DistributionToken(), "ann", "repository(plugin):team/app:pull repository:host:5000/app:pull", "repository:team/app:pull"},
+		"no scope at all":     {DistributionToken(), "ann", "nonsense whatever:x", ""},
+		"no such repository":  {DockerHub(), "ann", "repository:team/none:pull", ""},
+		"one to be pushed":    {DockerHub(), "ann", "repository:new/none:pull,push", "repository:new/none:pull,push"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.dialect.Token.Body = `{"token":"{token}","scope":"{scope}"}`
-			c.dialect.Token.OtherHost = false
+			c.dialect.token.body = `{"token":"{token}","scope":"{scope}"}`
+			c.dialect.token.otherHost = false
 			r := newRegistry(t, c.dialect)
 			user := newClient(r, c.user, "right")
 			for form, scopes := range map[string][]string{"repeated": strings.Fields(c.scopes), "parted by spaces": {c.scopes}} {
-				got := user.token(t, user.base+c.dialect.Token.Path, "registry", scopes...)
+				got := user.token(t, user.base+c.dialect.token.path, "registry", scopes...)
 				require.Contains(t, got.body, `"scope":"`+c.want+`"`, form)
 			}
 		})
@@ -92,7 +91,7 @@ func TestScopes(t *testing.T) {
 
 // A bad expression in a row of one's own is told, not hidden in a connection that breaks.
 func TestBadScopeExpression(t *testing.T) {
-	r := newRegistry(t, registrytest.Dialect{Token: registrytest.TokenEndpoint{Path: "/token", Scope: "("}})
+	r := newRegistry(t, Dialect{token: tokenEndpoint{path: "/token", scope: "("}})
 	ann := newClient(r, "ann", "right")
 	got := ann.token(t, ann.base+"/token", "", "repository:team/app:pull")
 	require.Equal(t, 500, got.StatusCode)
@@ -102,8 +101,8 @@ func TestBadScopeExpression(t *testing.T) {
 // A login that ends takes its tokens with it.
 func TestTokenEndsWithItsLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRegistry(t, registrytest.ArtifactRegistry())
-		r.SetAccounts(registrytest.Account{
+		r := newRegistry(t, ArtifactRegistry())
+		r.SetAccounts(Account{
 			Username: "oauth2accesstoken", Password: credentials.NewSecret("ya29"), Pull: []string{"*"}, ExpiresAt: time.Now().Add(time.Hour),
 		})
 		c := newClient(r, "oauth2accesstoken", "ya29")
@@ -116,18 +115,18 @@ func TestTokenEndsWithItsLogin(t *testing.T) {
 
 // All methods may be called while the registry is in use.
 func TestConcurrentUse(t *testing.T) {
-	r := newRegistry(t, registrytest.ArtifactRegistry())
+	r := newRegistry(t, ArtifactRegistry())
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
 			for j := range 20 {
 				ann := newClient(r, "ann", "right")
 				ann.ask(t, "GET", image)
-				_, err := r.Add(fmt.Sprintf("team/app:%d-%d", i, j), registrytest.Image{})
+				_, err := r.Add(fmt.Sprintf("team/app:%d-%d", i, j), Image{})
 				if err != nil {
 					t.Error(err)
 				}
-				remove := r.Inject(registrytest.Fault{Times: 1, Answer: registrytest.Answer{Status: 503}})
+				remove := r.Inject(Fault{Times: 1, Answer: Answer{Status: 503}})
 				ann.ask(t, "GET", "/v2/team/app/tags/list")
 				remove()
 				r.SetAccounts(r.Accounts...)

@@ -1,6 +1,7 @@
 package registrytest
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"path"
@@ -11,22 +12,22 @@ import (
 )
 
 // isToken reports whether the path is that of the token endpoint, or of the exchange beside it.
-func (t TokenEndpoint) isToken(p string) bool {
-	if t.Path == "" {
+func (t tokenEndpoint) isToken(p string) bool {
+	if t.path == "" {
 		return false
 	}
-	ok, _ := path.Match(strings.TrimSuffix(t.Path, "/"), strings.TrimSuffix(p, "/"))
+	ok, _ := path.Match(strings.TrimSuffix(t.path, "/"), strings.TrimSuffix(p, "/"))
 	return ok || t.isExchange(p)
 }
 
-func (t TokenEndpoint) isExchange(p string) bool { return t.Exchange != "" && p == t.Exchange }
+func (t tokenEndpoint) isExchange(p string) bool { return t.exchange != "" && p == t.exchange }
 
 func (c *call) serveToken() {
-	endpoint := c.reg.Dialect.Token
+	endpoint := c.reg.Dialect.token
 	params := c.req.URL.Query()
 	if c.req.Method == http.MethodPost {
-		if !endpoint.Post.isZero() && !endpoint.isExchange(c.req.URL.Path) {
-			c.answer(endpoint.Post)
+		if !endpoint.post.isZero() && !endpoint.isExchange(c.req.URL.Path) {
+			c.answer(endpoint.post)
 			return
 		}
 		if err := c.req.ParseForm(); err != nil {
@@ -47,21 +48,21 @@ func (c *call) serveToken() {
 		c.exchange(params)
 		return
 	}
-	service := c.gaps.fill(endpoint.Service, asItIs)
-	if !endpoint.BadService.isZero() && params.Get("service") != service {
-		c.answer(endpoint.BadService)
+	service := c.gaps.fill(endpoint.service, asItIs)
+	if !endpoint.badService.isZero() && params.Get("service") != service {
+		c.answer(endpoint.badService)
 		return
 	}
 	scopes := scopesOf(params)
-	if endpoint.Scope != "" {
-		pattern, err := regexp.Compile(endpoint.Scope)
+	if endpoint.scope != "" {
+		pattern, err := regexp.Compile(endpoint.scope)
 		if err != nil {
 			c.answer(Answer{Status: 500, Body: "registrytest: Dialect.Token.Scope: " + err.Error()})
 			return
 		}
 		for _, s := range scopes {
 			if !pattern.MatchString(s) {
-				c.answer(endpoint.BadScope.or(oci(400, "UNSUPPORTED", "invalid scope", "")))
+				c.answer(endpoint.badScope.or(oci(400, "UNSUPPORTED", "invalid scope", "")))
 				return
 			}
 		}
@@ -80,19 +81,19 @@ func scopesOf(params url.Values) []string {
 
 // loginOf returns who asks for a token: by the Authorization header, or in a form.
 func (c *call) loginOf(params url.Values) (l login, refused Answer) {
-	endpoint := c.reg.Dialect.Token
+	endpoint := c.reg.Dialect.token
 	if c.req.Method != http.MethodPost {
 		l = c.reg.basicOrBearer(c.req)
 		username, password, _ := c.req.BasicAuth()
-		if l.state == loginBad && endpoint.Exchange != "" && username == zeroUser {
+		if l.state == loginBad && endpoint.exchange != "" && username == zeroUser {
 			return c.reg.refreshed(password), Answer{} // The password of this user is a refresh token.
 		}
 		return l, Answer{}
 	}
 	switch params.Get("grant_type") {
 	case "password":
-		if !endpoint.PasswordGrant.isZero() {
-			return login{}, endpoint.PasswordGrant
+		if !endpoint.passwordGrant.isZero() {
+			return login{}, endpoint.passwordGrant
 		}
 		return c.reg.check(params.Get("username"), params.Get("password")), Answer{}
 	case "refresh_token":
@@ -116,11 +117,11 @@ func (r *Registry) refreshed(text string) login {
 }
 
 func (c *call) issueFor(params url.Values, scopes []string) {
-	endpoint := c.reg.Dialect.Token
-	bad := endpoint.BadLogin.or(oci(401, "UNAUTHORIZED", "authentication required", ""))
+	endpoint := c.reg.Dialect.token
+	bad := endpoint.badLogin.or(oci(401, "UNAUTHORIZED", "authentication required", ""))
 	l, refused := c.loginOf(params)
 	c.note(l)
-	if l.state != loginGood && l.state != loginNone && endpoint.IgnoresBadLogin && len(scopes) > 0 {
+	if l.state != loginGood && l.state != loginNone && endpoint.ignoresBadLogin && len(scopes) > 0 {
 		l = login{}
 	}
 	switch {
@@ -131,13 +132,13 @@ func (c *call) issueFor(params url.Values, scopes []string) {
 		c.answer(bad)
 		return
 	case l.state == loginExpired:
-		c.answer(endpoint.ExpiredLogin.or(bad))
+		c.answer(endpoint.expiredLogin.or(bad))
 		return
-	case l.state == loginGood && !l.account.hasRights() && !endpoint.NoRights.isZero():
-		c.answer(endpoint.NoRights)
+	case l.state == loginGood && !l.account.hasRights() && !endpoint.noRights.isZero():
+		c.answer(endpoint.noRights)
 		return
 	}
-	if endpoint.OneScope && len(scopes) > 1 {
+	if (endpoint.oneScope || c.reg.OneScope) && len(scopes) > 1 {
 		scopes = scopes[:1]
 	}
 	t := &token{account: l.account, anonymous: l.anonymous()}
@@ -152,22 +153,22 @@ func (c *call) issueFor(params url.Values, scopes []string) {
 	}
 	switch {
 	case t.anonymous && !c.reg.anonymousToken(t, len(scopes)):
-		c.answer(endpoint.NoLogin.or(bad))
-	case !t.anonymous && len(asked) > 0 && len(t.access) == 0 && !endpoint.Denied.isZero():
+		c.answer(endpoint.noLogin.or(bad))
+	case !t.anonymous && len(asked) > 0 && len(t.access) == 0 && !endpoint.denied.isZero():
 		c.about(asked[0].name, "")
-		c.answer(endpoint.Denied)
+		c.answer(endpoint.denied)
 	default:
-		text, seconds := c.reg.issue(t, endpoint.TTL)
-		c.sendToken(endpoint.Body, text, seconds, t.access)
+		text, seconds := c.reg.issue(t, cmp.Or(c.reg.TokenTTL, endpoint.ttl))
+		c.sendToken(endpoint.body, text, seconds, t.access)
 	}
 }
 
 // anonymousToken reports whether the dialect issues the token without a login.
 func (r *Registry) anonymousToken(t *token, asked int) bool {
-	switch r.Dialect.Token.Anonymous {
-	case AnonymousWithScope:
+	switch r.Dialect.token.anonymous {
+	case anonymousWithScope:
 		return asked > 0
-	case AnonymousWithRight:
+	case anonymousWithRight:
 		return len(t.access) > 0 || asked == 0 && len(r.Public) > 0
 	}
 	return true
@@ -192,7 +193,7 @@ const zeroUser = "00000000-0000-0000-0000-000000000000"
 
 // exchange makes a refresh token: the access token of the other issuer is the password of an account named [zeroUser].
 func (c *call) exchange(params url.Values) {
-	endpoint := c.reg.Dialect.Token
+	endpoint := c.reg.Dialect.token
 	if c.req.Method != http.MethodPost || params.Get("grant_type") != "access_token" {
 		c.answer(oci(400, "UNSUPPORTED", "unsupported grant_type", ""))
 		return
@@ -200,9 +201,9 @@ func (c *call) exchange(params url.Values) {
 	l := c.reg.check(zeroUser, params.Get("access_token"))
 	c.note(l)
 	if l.state != loginGood {
-		c.answer(endpoint.BadLogin)
+		c.answer(endpoint.badLogin)
 		return
 	}
-	text, seconds := c.reg.issue(&token{account: l.account, refresh: true}, endpoint.RefreshTTL)
+	text, seconds := c.reg.issue(&token{account: l.account, refresh: true}, endpoint.refreshTTL)
 	c.sendToken(`{"refresh_token":"{token}"}`, text, seconds, nil)
 }

@@ -1,4 +1,4 @@
-package registrytest_test
+package registrytest
 
 import (
 	"encoding/base64"
@@ -11,60 +11,59 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
-	"github.com/regcred/regcred/registry/registrytest"
 )
 
 // What clients read in the bodies, in the words of the registries.
 func TestWords(t *testing.T) {
 	for name, c := range map[string]struct {
-		dialect  registrytest.Dialect
+		dialect  Dialect
 		username string
 		password string
 		path     string
 		want     string
 	}{
-		"dockerhub, hidden": {registrytest.DockerHub(), "ann", "right", "/v2/team/none/manifests/1",
+		"dockerhub, hidden": {DockerHub(), "ann", "right", "/v2/team/none/manifests/1",
 			`{"errors":[{"code":"UNAUTHORIZED","message":"authentication required","detail":[{"Type":"repository","Class":"","Name":"team/none","Action":"pull"}]}]}`},
-		"dockerhub, no tag": {registrytest.DockerHub(), "ann", "right", missingTag,
+		"dockerhub, no tag": {DockerHub(), "ann", "right", missingTag,
 			`{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":"unknown tag=2"}]}`},
-		"dockerhub, wrong password": {registrytest.DockerHub(), "ann", "wrong", image,
+		"dockerhub, wrong password": {DockerHub(), "ann", "wrong", image,
 			`{"details":"incorrect username or password"}`},
-		"ecr, no login": {registrytest.ECR(), "", "", image, "Not Authorized\n"},
-		"ecr, no repository": {registrytest.ECR(), "ann", "right", "/v2/team/none/manifests/1",
+		"ecr, no login": {ECR(), "", "", image, "Not Authorized\n"},
+		"ecr, no repository": {ECR(), "ann", "right", "/v2/team/none/manifests/1",
 			`{"errors":[{"code":"NAME_UNKNOWN","message":"The repository with name 'team/none' does not exist in the registry with id '123456789012'"}]}`},
-		"ecr, forbidden": {registrytest.ECR(), "ann", "right", "/v2/other/app/manifests/1",
+		"ecr, forbidden": {ECR(), "ann", "right", "/v2/other/app/manifests/1",
 			`{"errors":[{"code":"DENIED","message":"User: arn:aws:iam::123456789012:user/ann is not authorized to perform: ecr:BatchGetImage on resource: ` +
 				`arn:aws:ecr:us-east-1:123456789012:repository/other/app because no identity-based policy allows the ecr:BatchGetImage action"}]}`},
-		"gar, forbidden": {registrytest.ArtifactRegistry(), "ann", "right", "/v2/other/app/manifests/1",
+		"gar, forbidden": {ArtifactRegistry(), "ann", "right", "/v2/other/app/manifests/1",
 			`{"errors":[{"code":"DENIED","message":"Permission \"artifactregistry.repositories.downloadArtifacts\" denied on resource ` +
 				`\"projects/other/locations/us/repositories/app\" (or it may not exist)"}]}`},
-		"gar, no tag": {registrytest.ArtifactRegistry(), "ann", "right", missingTag,
+		"gar, no tag": {ArtifactRegistry(), "ann", "right", missingTag,
 			`{"errors":[{"code":"MANIFEST_UNKNOWN","message":"Failed to fetch \"2\""}]}`},
-		"nexus, forbidden": {registrytest.NexusBasic(), "ann", "right", "/v2/other/app/manifests/1",
+		"nexus, forbidden": {NexusBasic(), "ann", "right", "/v2/other/app/manifests/1",
 			`{"errors":[{"code":"UNAUTHORIZED","message":"access to the requested resource is not authorized","detail":null}]}`},
-		"artifactory, wrong password": {registrytest.Artifactory(), "ann", "wrong", image,
+		"artifactory, wrong password": {Artifactory(), "ann", "wrong", image,
 			`{"errors":[{"status":401,"message":"Bad credentials"}]}`},
-		"artifactory, no repository": {registrytest.Artifactory(), "ann", "right", "/v2/team/none/manifests/1",
+		"artifactory, no repository": {Artifactory(), "ann", "right", "/v2/team/none/manifests/1",
 			`{"errors":[{"code":"NAME_UNKNOWN","message":"Repository name not known to registry.","detail":{"name":"team/none"}}]}`},
-		"acr, no tag": {registrytest.ACR(), "ann", "right", missingTag,
+		"acr, no tag": {ACR(), "ann", "right", missingTag,
 			`{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest tagged by \"2\" is not found","detail":{"Tag":"2"}}]}`},
-		"harbor, forbidden": {registrytest.Harbor(), "ann", "right", "/v2/other/app/manifests/1",
+		"harbor, forbidden": {Harbor(), "ann", "right", "/v2/other/app/manifests/1",
 			`{"errors":[{"code":"UNAUTHORIZED","message":"unauthorized to access repository: other/app, action: pull"}]}`},
-		"harbor, no project": {registrytest.Harbor(), "ann", "right", "/v2/none/app/manifests/1",
+		"harbor, no project": {Harbor(), "ann", "right", "/v2/none/app/manifests/1",
 			`{"errors":[{"code":"UNAUTHORIZED","message":"project none not found"}]}`},
-		"harbor, no tag": {registrytest.Harbor(), "ann", "right", missingTag,
+		"harbor, no tag": {Harbor(), "ann", "right", missingTag,
 			`{"errors":[{"code":"NOT_FOUND","message":"artifact team/app:2 not found"}]}`},
-		"gitea, forbidden":      {registrytest.Gitea(), "ann", "right", "/v2/other/app/manifests/1", "reqPackageAccess\n"},
-		"gitea, wrong password": {registrytest.Gitea(), "ann", "wrong", image, "authGroup.Verify\n"},
-		"gitlab, wrong password": {registrytest.GitLab(), "ann", "wrong", image,
+		"gitea, forbidden":      {Gitea(), "ann", "right", "/v2/other/app/manifests/1", "reqPackageAccess\n"},
+		"gitea, wrong password": {Gitea(), "ann", "wrong", image, "authGroup.Verify\n"},
+		"gitlab, wrong password": {GitLab(), "ann", "wrong", image,
 			`{"errors":[{"code":"UNAUTHORIZED","message":"HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password."}]}`},
-		"gitlab, no right to anything": {registrytest.GitLab(), "nobody", "right", image,
+		"gitlab, no right to anything": {GitLab(), "nobody", "right", image,
 			`{"errors":[{"code":"DENIED","message":"access forbidden"}]}`},
-		"quay, wrong password": {registrytest.Quay(), "ann", "wrong", image,
+		"quay, wrong password": {Quay(), "ann", "wrong", image,
 			`{"errors":[{"code":"UNAUTHORIZED","message":"Invalid Username or Password","detail":{}}]}`},
-		"zot, wrong password": {registrytest.Zot(), "ann", "wrong", image,
+		"zot, wrong password": {Zot(), "ann", "wrong", image,
 			`{"code":"UNAUTHORIZED","message":"authentication required","description":"The access controller was unable to authenticate the client."}`},
-		"a tag with a quote": {registrytest.ACR(), "ann", "right", `/v2/team/app/manifests/%22%3C`,
+		"a tag with a quote": {ACR(), "ann", "right", `/v2/team/app/manifests/%22%3C`,
 			`{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest tagged by \"\"<\" is not found","detail":{"Tag":"\"<"}}]}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -86,8 +85,8 @@ func TestTokenEndpoints(t *testing.T) {
 		"dockerhub": 200, "ecr-public": 405, "gcr": 404, "gar": 405, "quay": 405, "nexus-bearer": 404, "artifactory": 405, "acr": 400, "harbor": 405, "ghcr": 405,
 		"gitlab": 404, "distribution-token": 200, "gitea": 404,
 	}
-	for _, d := range registrytest.Dialects() {
-		if d.Token.Path == "" {
+	for _, d := range Dialects() {
+		if d.token.path == "" {
 			continue
 		}
 		t.Run(d.Name, func(t *testing.T) {
@@ -97,7 +96,7 @@ func TestTokenEndpoints(t *testing.T) {
 			got := ann.token(t, m[2], m[3], "repository:team/app:pull", "repository:other/app:pull")
 			require.Equal(t, 200, got.StatusCode)
 			require.Equal(t, fields[d.Name], fieldsOf(t, got.body))
-			require.True(t, strings.HasPrefix(got.text(t), d.Token.Prefix))
+			require.True(t, strings.HasPrefix(got.text(t), d.token.prefix))
 
 			post := ann.send(t, "token", "POST", m[2], func(req *http.Request) {
 				form(req, "grant_type=password&username=ann&password=right&client_id=test&service="+m[3]+"&scope=repository:team/app:pull%20repository:other/app:pull")
@@ -111,7 +110,7 @@ func TestTokenEndpoints(t *testing.T) {
 }
 
 func TestHarborIgnoresAWrongLogin(t *testing.T) {
-	r := newRegistry(t, registrytest.Harbor())
+	r := newRegistry(t, Harbor())
 	r.Public = []string{"team/app"}
 	mallory := newClient(r, "ann", "wrong")
 	realm := mallory.base + "/service/token"
@@ -135,7 +134,7 @@ func TestHarborIgnoresAWrongLogin(t *testing.T) {
 
 // Harbor asks whoever has shown something that is not enough for a password, and everybody else for a token.
 func TestHarborChallenges(t *testing.T) {
-	r := newRegistry(t, registrytest.Harbor())
+	r := newRegistry(t, Harbor())
 	ann := newClient(r, "ann", "right")
 	forbidden := "/v2/other/app/manifests/1"
 	got := ann.send(t, "registry", "GET", ann.base+forbidden, ann.basic)
@@ -147,8 +146,8 @@ func TestHarborChallenges(t *testing.T) {
 }
 
 func TestSeveralChallenges(t *testing.T) {
-	d := registrytest.Gitea()
-	d.Unauthorized.Challenge += "\nbasic realm=plain"
+	d := Gitea()
+	d.unauthorized.Challenge += "\nbasic realm=plain"
 	c := newClient(newRegistry(t, d), "", "")
 	require.Equal(t, []string{
 		`Bearer realm="https://registry.test/v2/token",service="container_registry",scope="*"`, "basic realm=plain",
@@ -156,7 +155,7 @@ func TestSeveralChallenges(t *testing.T) {
 }
 
 func TestQuayRefusesScopes(t *testing.T) {
-	r := newRegistry(t, registrytest.Quay())
+	r := newRegistry(t, Quay())
 	ann := newClient(r, "ann", "right")
 	for scope, want := range map[string]int{
 		"repository:team/app:pull":               200,
@@ -172,7 +171,7 @@ func TestQuayRefusesScopes(t *testing.T) {
 }
 
 func TestECRPublicTakesALoginAsToken(t *testing.T) {
-	r := newRegistry(t, registrytest.ECRPublic())
+	r := newRegistry(t, ECRPublic())
 	ann := newClient(r, "ann", "right")
 	pair := base64.StdEncoding.EncodeToString([]byte("ann:right"))
 	require.Equal(t, good, ann.send(t, "registry", "GET", ann.base+image, bearer(pair)).String())
@@ -181,10 +180,10 @@ func TestECRPublicTakesALoginAsToken(t *testing.T) {
 
 func TestACRRefreshTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRegistry(t, registrytest.ACR())
+		r := newRegistry(t, ACR())
 		const zero = "00000000-0000-0000-0000-000000000000"
-		r.Authenticate = func(username string, password credentials.Secret) (registrytest.Account, bool) {
-			return registrytest.Account{Username: username, Pull: []string{"*"}}, username == zero && password.Reveal() == "entra"
+		r.Authenticate = func(username string, password credentials.Secret) (Account, bool) {
+			return Account{Username: username, Pull: []string{"*"}}, username == zero && password.Reveal() == "entra"
 		}
 		c := newClient(r, zero, "")
 		exchange := func(token string) outcome {
@@ -212,7 +211,7 @@ func TestACRRefreshTokens(t *testing.T) {
 }
 
 func TestManifestHeaders(t *testing.T) {
-	for _, d := range registrytest.Dialects() {
+	for _, d := range Dialects() {
 		t.Run(d.Name, func(t *testing.T) {
 			r := newRegistry(t, d)
 			ann := newClient(r, "ann", "right")
@@ -240,8 +239,8 @@ func TestManifestHeaders(t *testing.T) {
 
 func TestDockerHubCountsPulls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRegistry(t, registrytest.DockerHub())
-		r.RateLimit = registrytest.RateLimit{Limit: 2, Window: 6 * time.Hour, RetryAfter: registrytest.RetryAfterDate}
+		r := newRegistry(t, DockerHub())
+		r.RateLimit = RateLimit{Limit: 2, Window: 6 * time.Hour, RetryAfter: RetryAfterDate}
 		ann := newClient(r, "ann", "right")
 		got := ann.ask(t, "HEAD", image)
 		require.Equal(t, "2;w=21600", got.Header.Get("Ratelimit-Limit"))

@@ -34,15 +34,8 @@ func (a *AWS) newRegistry(h ecr.Host) *registrytest.Registry {
 	if h.Public {
 		return &registrytest.Registry{Dialect: registrytest.ECRPublic(), Public: []string{"*"}, Authenticate: a.authenticator(h)}
 	}
-	d := registrytest.ECR()
-	d.Denied = ociError(http.StatusForbidden, "DENIED", "User: {account} is not authorized to perform: ecr:BatchGetImage on resource: arn:"+h.Partition+":ecr:"+h.Region+":"+
-		h.Account+":repository/{repository} because no "+reasonGap+" policy allows the ecr:BatchGetImage action")
-	d.RepositoryMissing = ociError(http.StatusNotFound, "NAME_UNKNOWN", "The repository with name '{repository}' does not exist in the registry with id '"+h.Account+"'")
+	d := registrytest.ECRFor("{account}", "arn:"+h.Partition+":ecr:"+h.Region+":"+h.Account)
 	return &registrytest.Registry{Dialect: d, Authenticate: a.authenticator(h)}
-}
-
-func ociError(status int, code, message string) registrytest.Answer {
-	return registrytest.Answer{Status: status, Body: `{"errors":[{"code":"` + code + `","message":"` + message + `"}]}`}
 }
 
 // authenticator knows the tokens that were issued. One of another region is answered as expired, as by AWS.
@@ -91,8 +84,8 @@ func (a *AWS) allow(account *registrytest.Account, p principal, h ecr.Host) {
 	}
 }
 
-// reasonGap stands in the registry's answer for which policy is missing.
-const reasonGap = "{missing}"
+// reasonGap is the part of the registry's answer that says which policy is missing.
+const reasonGap = "identity-based"
 
 func (a *AWS) serveRegistry(w http.ResponseWriter, r *http.Request, h ecr.Host) {
 	reason := "identity-based"
