@@ -121,7 +121,7 @@ func (b *Book) CreateRobot(ctx context.Context, a Account) (credentials.Secret, 
 
 // Delete removes the account, or fails with [ErrAccountNotFound]. Tokens that it has are worth nothing from then on.
 func (b *Book) Delete(ctx context.Context, name string) error {
-	err := b.Store.Delete(ctx, prefix+name)
+	err := b.Store.Delete(ctx, prefix+name, 0)
 	if errors.Is(err, store.ErrNoKey) {
 		return fmt.Errorf("%w: %s", ErrAccountNotFound, name)
 	}

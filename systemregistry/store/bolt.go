@@ -91,14 +91,18 @@ func (f *File) Put(ctx context.Context, key string, value []byte, version uint64
 }
 
 // Delete implements [Store].
-func (f *File) Delete(ctx context.Context, key string) error {
+func (f *File) Delete(ctx context.Context, key string, version uint64) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return f.db.Update(func(tx *bbolt.Tx) error {
 		bucket := tx.Bucket([]byte(entriesBucket))
-		if bucket.Get([]byte(key)) == nil {
+		stored := bucket.Get([]byte(key))
+		if stored == nil {
 			return ErrNoKey
+		}
+		if version != 0 && decode(nil, stored).Version != version {
+			return ErrKeyChanged
 		}
 		return bucket.Delete([]byte(key))
 	})

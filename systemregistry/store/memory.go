@@ -50,14 +50,18 @@ func (m *Memory) Put(ctx context.Context, key string, value []byte, version uint
 }
 
 // Delete implements [Store].
-func (m *Memory) Delete(ctx context.Context, key string) error {
+func (m *Memory) Delete(ctx context.Context, key string, version uint64) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.entries[key]; !ok {
+	e, ok := m.entries[key]
+	if !ok {
 		return ErrNoKey
+	}
+	if version != 0 && e.Version != version {
+		return ErrKeyChanged
 	}
 	delete(m.entries, key)
 	return nil

@@ -44,8 +44,8 @@ type Store interface {
 	// new version, or [ErrKeyChanged]. It does not keep value.
 	Put(ctx context.Context, key string, value []byte, version uint64) (uint64, error)
 
-	// Delete removes key, or returns [ErrNoKey].
-	Delete(ctx context.Context, key string) error
+	// Delete removes key if its version is still the one given, zero for any; or returns [ErrKeyChanged], or [ErrNoKey].
+	Delete(ctx context.Context, key string, version uint64) error
 
 	// List yields the entries whose keys start with prefix, in the order of their bytes. An error is the last thing
 	// that it yields. Entries that change meanwhile may be yielded as before or after the change. The caller may call

@@ -30,7 +30,7 @@ func TestFileSurvivesAndIsPrivate(t *testing.T) {
 	require.NoError(t, err)
 	first, err := f.Put(t.Context(), "a", []byte("1"), 0)
 	require.NoError(t, err)
-	require.NoError(t, f.Delete(t.Context(), "a"))
+	require.NoError(t, f.Delete(t.Context(), "a", 0))
 	require.NoError(t, f.Close())
 
 	f, err = store.Open(path)

@@ -100,7 +100,7 @@ func TestRememberedTokenEnds(t *testing.T) {
 func TestRememberedTokenOfARetiredKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, text := opened(t)
-		require.NoError(t, g.Ring.Store.Delete(t.Context(), "keys/ring"))
+		require.NoError(t, g.Ring.Store.Delete(t.Context(), "keys/ring", 0))
 		require.NoError(t, (&token.Ring{Store: g.Ring.Store, MaxLife: time.Hour}).Rotate(t.Context())) // At another replica.
 		time.Sleep(time.Minute)
 		require.Error(t, ask(g, text))

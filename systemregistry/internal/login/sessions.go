@@ -112,7 +112,7 @@ func (s Sessions) End(ctx context.Context, account, id string) error {
 }
 
 func (s Sessions) end(ctx context.Context, key string) error {
-	if err := s.Store.Delete(ctx, key); err != nil && !errors.Is(err, store.ErrNoKey) {
+	if err := s.Store.Delete(ctx, key, 0); err != nil && !errors.Is(err, store.ErrNoKey) {
 		return fmt.Errorf("end session: %w", err)
 	}
 	return nil

@@ -122,15 +122,20 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, version uint6
 }
 
 // Delete implements [store.Store].
-func (s *Store) Delete(ctx context.Context, key string) error {
-	tag, err := s.pool.Exec(ctx, "DELETE FROM regcred_entries WHERE key = $1", []byte(key))
+func (s *Store) Delete(ctx context.Context, key string, version uint64) error {
+	tag, err := s.pool.Exec(ctx, "DELETE FROM regcred_entries WHERE key = $1 AND ($2::bigint = 0 OR version = $2)", []byte(key), int64(version))
 	if err != nil {
 		return fmt.Errorf("delete from store: %w", cause(ctx, err))
 	}
-	if tag.RowsAffected() == 0 {
-		return store.ErrNoKey
+	if tag.RowsAffected() > 0 {
+		return nil
 	}
-	return nil
+	if version != 0 {
+		if _, err := s.Get(ctx, key); err == nil {
+			return store.ErrKeyChanged
+		}
+	}
+	return store.ErrNoKey
 }
 
 // batch is how many entries are read at once: no connection is held between two of them.

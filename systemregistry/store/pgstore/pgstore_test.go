@@ -100,7 +100,7 @@ func testCrash(t *testing.T, server *testtool.Database) {
 	s := open(t, schema(t, server.URL))
 	first, err := s.Put(t.Context(), "a", []byte("1"), 0)
 	require.NoError(t, err)
-	require.NoError(t, s.Delete(t.Context(), "a"))
+	require.NoError(t, s.Delete(t.Context(), "a", 0))
 	last, err := s.Put(t.Context(), "b", []byte("2"), 0)
 	require.NoError(t, err)
 	server.Crash()
@@ -142,5 +142,5 @@ func testRoles(t *testing.T, connection string) {
 	require.NoError(t, err)
 	_, err = s.Put(t.Context(), "a", nil, v)
 	require.NoError(t, err)
-	require.NoError(t, s.Delete(t.Context(), "a"))
+	require.NoError(t, s.Delete(t.Context(), "a", 0))
 }

@@ -29,6 +29,7 @@ func rules() map[string]func(context.Context, store.Store) error {
 		"a missing key is not found":                 missing,
 		"a value is read as it was put":              roundTrip,
 		"a put with an old version is a conflict":    conflict,
+		"a delete with an old version is a conflict": conflictingDelete,
 		"of many puts at once one wins":              race,
 		"versions grow, also after a delete":         versions,
 		"a list has all of the prefix, in order":     list,
@@ -51,7 +52,8 @@ func missing(ctx context.Context, s store.Store) error {
 	return errors.Join(
 		want(errors.Is(getErr, store.ErrNoKey), "Get: %v, want ErrNotFound", getErr),
 		want(errors.Is(putErr, store.ErrKeyChanged), "Put with a version: %v, want ErrConflict", putErr),
-		want(errors.Is(s.Delete(ctx, "a"), store.ErrNoKey), "Delete: want ErrNotFound"),
+		want(errors.Is(s.Delete(ctx, "a", 0), store.ErrNoKey), "Delete: want ErrNoKey"),
+		want(errors.Is(s.Delete(ctx, "a", 7), store.ErrNoKey), "Delete with a version: want ErrNoKey"),
 	)
 }
 
@@ -90,6 +92,25 @@ func conflict(ctx context.Context, s store.Store) error {
 	)
 }
 
+func conflictingDelete(ctx context.Context, s store.Store) error {
+	first, err := s.Put(ctx, "a", []byte("1"), 0)
+	if err != nil {
+		return err
+	}
+	second, err := s.Put(ctx, "a", []byte("2"), first)
+	if err != nil {
+		return err
+	}
+	old := s.Delete(ctx, "a", first)
+	e, err := s.Get(ctx, "a")
+	return errors.Join(err,
+		want(errors.Is(old, store.ErrKeyChanged), "Delete with the old version: %v, want ErrKeyChanged", old),
+		want(string(e.Value) == "2", "value is %q after the conflict, want 2", e.Value),
+		s.Delete(ctx, "a", second),
+		want(errors.Is(s.Delete(ctx, "a", second), store.ErrNoKey), "Delete again: want ErrNoKey"),
+	)
+}
+
 func race(ctx context.Context, s store.Store) error {
 	var wg sync.WaitGroup
 	errs := make([]error, 16)
@@ -121,7 +142,7 @@ func versions(ctx context.Context, s store.Store) error {
 			}
 			last = v
 		}
-		if err := errors.Join(s.Delete(ctx, "a"), s.Delete(ctx, "b")); err != nil {
+		if err := errors.Join(s.Delete(ctx, "a", 0), s.Delete(ctx, "b", 0)); err != nil {
 			return err
 		}
 	}
@@ -166,7 +187,7 @@ func listWhileChanging(ctx context.Context, s store.Store) error {
 		if err != nil {
 			return err
 		}
-		if err := s.Delete(ctx, e.Key); err != nil && !errors.Is(err, store.ErrNoKey) {
+		if err := s.Delete(ctx, e.Key, e.Version); err != nil && !errors.Is(err, store.ErrNoKey) {
 			return err
 		}
 	}
@@ -205,7 +226,7 @@ func ended(ctx context.Context, s store.Store) error {
 	for _, err := range s.List(ctx, "") {
 		listErr = err
 	}
-	for name, err := range map[string]error{"Get": getErr, "Put": putErr, "Delete": s.Delete(ctx, "a"), "List": listErr} {
+	for name, err := range map[string]error{"Get": getErr, "Put": putErr, "Delete": s.Delete(ctx, "a", 0), "List": listErr} {
 		if !errors.Is(err, reason) {
 			return fmt.Errorf("%s: %v, want the cause of the context", name, err)
 		}

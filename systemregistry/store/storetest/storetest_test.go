@@ -17,7 +17,7 @@ type broken struct {
 	store.Store
 	get  func(context.Context, string) (store.Entry, error)
 	put  func(context.Context, string, []byte, uint64) (uint64, error)
-	del  func(context.Context, string) error
+	del  func(context.Context, string, uint64) error
 	list func(context.Context, string) iter.Seq2[store.Entry, error]
 }
 
@@ -35,11 +35,11 @@ func (b *broken) Put(ctx context.Context, key string, value []byte, version uint
 	return b.Store.Put(ctx, key, value, version)
 }
 
-func (b *broken) Delete(ctx context.Context, key string) error {
+func (b *broken) Delete(ctx context.Context, key string, version uint64) error {
 	if b.del != nil {
-		return b.del(ctx, key)
+		return b.del(ctx, key, version)
 	}
-	return b.Store.Delete(ctx, key)
+	return b.Store.Delete(ctx, key, version)
 }
 
 func (b *broken) List(ctx context.Context, prefix string) iter.Seq2[store.Entry, error] {
@@ -73,7 +73,10 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 			}
 		},
 		"a put with an old version is a conflict": anyVersion,
-		"of many puts at once one wins":           anyVersion,
+		"a delete with an old version is a conflict": func(b *broken) {
+			b.del = func(ctx context.Context, key string, _ uint64) error { return b.Store.Delete(ctx, key, 0) }
+		},
+		"of many puts at once one wins": anyVersion,
 		"versions grow, also after a delete": func(b *broken) {
 			b.put = func(ctx context.Context, key string, value []byte, version uint64) (uint64, error) {
 				_, err := b.Store.Put(ctx, key, value, version)
@@ -97,12 +100,12 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 					}
 				}
 			}
-			b.del = func(ctx context.Context, key string) error {
+			b.del = func(ctx context.Context, key string, version uint64) error {
 				if !mu.TryLock() {
 					return context.DeadlineExceeded
 				}
 				defer mu.Unlock()
-				return b.Store.Delete(ctx, key)
+				return b.Store.Delete(ctx, key, version)
 			}
 		},
 		"values do not share memory with the caller": func(b *broken) {
