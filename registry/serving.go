@@ -32,3 +32,36 @@ func Serving(profiles []Profile, image Image) []Profile {
 	}
 	return serving
 }
+
+// ServingHost returns the profiles with an endpoint at the host, for clients that log in at a registry without naming a
+// repository: the one that serves the largest part of it first, that with the shortest path. Between equals, the order of
+// profiles stays. All names of Docker Hub are one host.
+func ServingHost(profiles []Profile, host string) []Profile {
+	at, err := ParseEndpoint(host)
+	if err != nil {
+		return nil
+	}
+	type match struct {
+		profile Profile
+		length  int
+	}
+	var matches []match
+	for _, p := range profiles {
+		endpoints, _ := p.Endpoints()
+		shortest := -1
+		for _, e := range endpoints {
+			if e.Host == at.Host && (shortest < 0 || len(e.Path) < shortest) {
+				shortest = len(e.Path)
+			}
+		}
+		if shortest >= 0 {
+			matches = append(matches, match{p, shortest})
+		}
+	}
+	slices.SortStableFunc(matches, func(a, b match) int { return cmp.Compare(a.length, b.length) })
+	serving := make([]Profile, len(matches))
+	for i, m := range matches {
+		serving[i] = m.profile
+	}
+	return serving
+}

@@ -28,6 +28,7 @@ const arrows = `
 	registry/internal/document     -> field credentials
 	registry                       -> field credentials registry/internal/document internal/panics
 	registry/profilestore          -> credentials registry registry/internal/document
+	registry/vendors               -> registry
 	registry/profilefile           -> field registry registry/internal/document                      go.yaml.in/yaml/v3
 
 	providers                      -> field credentials registry
@@ -45,11 +46,11 @@ const arrows = `
 	pullsecret                     -> field credentials registry
 	inject                         -> field credentials registry pullsecret internal/option internal/panics
 
-	.                              -> field credentials registry providers providers/dockerhub providers/custom validate pullsecret
+	.                              -> field credentials internal/option registry providers providers/dockerhub providers/custom validate pullsecret
 
 	credentials/credentialslog     -> credentials
 	credentials/dockerconfig       -> credentials
-	credentials/ggcr               -> credentials                         github.com/google/go-containerregistry
+	credentials/ggcr               -> credentials registry                         github.com/google/go-containerregistry
 	credentials/oauth2source       -> credentials                         golang.org/x/oauth2
 
 	credentials/credentialstest    -> credentials
@@ -74,7 +75,7 @@ const arrows = `
 // These compile nothing but the standard library and each other, however far one follows the imports.
 var standardLibraryOnly = []string{
 	"./field", "./credentials", "./credentials/credentialslog", "./credentials/credentialstest", "./registry",
-	"./registry/profilestore", "./providers", "./providers/dockerhub", "./providers/custom", "./providers/system",
+	"./registry/profilestore", "./registry/vendors", "./providers", "./providers/dockerhub", "./providers/custom", "./providers/system",
 	"./providers/federated", "./providers/subjects", "./providers/providerstest",
 }
 

@@ -6,3 +6,9 @@ package ecr
 const PullPolicy = `{"Version":"2012-10-17","Statement":[` +
 	`{"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"*"},` +
 	`{"Effect":"Allow","Action":["ecr:BatchCheckLayerAvailability","ecr:GetDownloadUrlForLayer","ecr:BatchGetImage"],"Resource":"*"}]}`
+
+// ListPolicy is [PullPolicy] with what a picker of repositories and tags needs: ecr:DescribeRepositories for the list of
+// repositories, and ecr:ListImages for that of tags. A program that only pulls does not need it.
+const ListPolicy = `{"Version":"2012-10-17","Statement":[` +
+	`{"Effect":"Allow","Action":["ecr:GetAuthorizationToken","ecr:DescribeRepositories"],"Resource":"*"},` +
+	`{"Effect":"Allow","Action":["ecr:BatchCheckLayerAvailability","ecr:GetDownloadUrlForLayer","ecr:BatchGetImage","ecr:ListImages"],"Resource":"*"}]}`

@@ -93,6 +93,11 @@ func PullActions() []string {
 	return []string{"ecr:GetAuthorizationToken", "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"}
 }
 
+// ListActions returns the actions of [ecr.ListPolicy].
+func ListActions() []string {
+	return append(PullActions(), "ecr:DescribeRepositories", "ecr:ListImages")
+}
+
 // Attach gives all hosts of AWS to the network.
 func (a *AWS) Attach(n *fakenet.Network) {
 	for _, domain := range domains() {

@@ -2,6 +2,7 @@ package ecrtest
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -94,7 +95,39 @@ func (a *AWS) serveRegistry(w http.ResponseWriter, r *http.Request, h ecr.Host) 
 			reason = "resource-based"
 		}
 	}
+	if action := a.missingForList(r, h); action != "" {
+		ociDenied(w, r, h, action)
+		return
+	}
 	a.Registry(strings.ToLower(r.Host)).ServeHTTP(&reasonWriter{w, reason}, r)
+}
+
+// missingForList returns the action that a list of repositories or tags takes, if the identity lacks it.
+func (a *AWS) missingForList(r *http.Request, h ecr.Host) string {
+	action := ""
+	switch {
+	case h.Public || r.Method != http.MethodGet:
+	case r.URL.Path == "/v2/_catalog":
+		action = "ecr:DescribeRepositories"
+	case strings.HasPrefix(r.URL.Path, "/v2/") && strings.HasSuffix(r.URL.Path, "/tags/list"):
+		action = "ecr:ListImages"
+	}
+	_, password, ok := r.BasicAuth()
+	if t, known := a.tokenOf(password); action != "" && ok && known && !t.principal.allows(action) {
+		return action
+	}
+	return ""
+}
+
+func ociDenied(w http.ResponseWriter, r *http.Request, h ecr.Host, action string) {
+	repository := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/v2/"), "/tags/list")
+	if repository == "_catalog" {
+		repository = "*"
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusForbidden)
+	_, _ = io.WriteString(w, ociError(http.StatusForbidden, "DENIED", "User is not authorized to perform: "+action+" on resource: arn:"+
+		h.Partition+":ecr:"+h.Region+":"+h.Account+":repository/"+repository+" because no identity-based policy allows the "+action+" action").Body)
 }
 
 // A reasonWriter fills [reasonGap].

@@ -1,0 +1,146 @@
+package regcred
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
+	"github.com/regcred/regcred/internal/option"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/validate"
+)
+
+// A Search says which names of a list are wanted.
+type Search struct {
+	// Text is a part of the names, in any case. Empty means all names.
+	Text string
+	// MaxNames is the most names that are returned. Zero means 100.
+	MaxNames int
+	// MaxRead is the most names that are read from the registry, because registries do not search. Zero means 10000.
+	MaxRead int
+}
+
+// Names is a part of a list of a registry.
+type Names struct {
+	// Names are in the order of the registry, most often that of the alphabet.
+	Names []string
+	// More reports that the registry has further names: narrow the search.
+	More bool
+}
+
+// Repositories returns the repositories that a profile can see at its endpoints, each with its host, as an image is
+// named: "harbor.example.com/team/app". Where the registry does not list repositories, such as Docker Hub and GHCR, or
+// lists them to administrators only, the error has [registry.ErrUnsupported] or [registry.ErrDenied], and a hint.
+//
+// The error is a [registry.Error]; for a profile that cannot be right it has [registry.ErrInvalid] and wraps a
+// [field.Errors].
+func (p *Pipeline) Repositories(ctx context.Context, profile registry.Profile, search Search) (Names, error) {
+	candidate, err := p.Candidate(profile)
+	if err != nil {
+		return Names{}, err
+	}
+	endpoints, err := profile.Endpoints()
+	if err != nil {
+		return Names{}, refused("list repositories", err)
+	}
+	return search.collect(func(yield func(string, error) bool) {
+		for _, e := range endpoints {
+			for name, err := range p.Checker.Repositories(ctx, e, candidate) {
+				if !yield(e.Host+"/"+name, err) || err != nil {
+					return
+				}
+			}
+		}
+	})
+}
+
+// Tags returns the tags of a repository that the profile serves. The repository is named as [Pipeline.Repositories]
+// returns it; a tag or digest behind it does not matter.
+//
+// The error is that of [Pipeline.Repositories]. For a repository that the profile does not serve it has
+// [registry.ErrInvalid], and no registry is asked.
+func (p *Pipeline) Tags(ctx context.Context, profile registry.Profile, repository string, search Search) (Names, error) {
+	candidate, err := p.Candidate(profile)
+	if err != nil {
+		return Names{}, err
+	}
+	var problems field.List
+	image, err := registry.ParseImage(repository)
+	problems.Under("repository", err)
+	if err == nil && len(registry.Serving([]registry.Profile{profile}, image)) == 0 {
+		problems.Add("repository", "is not one that the profile serves", "a repository at "+profile.Endpoint)
+	}
+	if err := refused("list tags", problems.Err("")); err != nil {
+		return Names{}, err
+	}
+	return search.collect(p.Checker.Tags(ctx, image, candidate))
+}
+
+// collect reads a list as far as the search needs.
+func (s Search) collect(list iter.Seq2[string, error]) (Names, error) {
+	wanted, left := option.OrDefault(s.MaxNames, 100), option.OrDefault(s.MaxRead, 10_000)
+	var found Names
+	text := strings.ToLower(s.Text)
+	for name, err := range list {
+		switch {
+		case err != nil:
+			return Names{}, err
+		case left == 0:
+			found.More = true
+			return found, nil
+		}
+		left--
+		if !strings.Contains(strings.ToLower(name), text) {
+			continue
+		}
+		if len(found.Names) == wanted {
+			found.More = true
+			return found, nil
+		}
+		found.Names = append(found.Names, name)
+	}
+	return found, nil
+}
+
+// Candidate returns the profile as one that may open its registry, for a [validate.Checker]: with its credential from
+// the cache, its transport, and a renewal if the registry rejects the credential. The error is that of a profile that
+// cannot be right, with [registry.ErrInvalid] or [registry.ErrNoProfile].
+func (p *Pipeline) Candidate(profile registry.Profile) (validate.Candidate, error) {
+	if err := providers.Validate(p.provider(), profile); err != nil {
+		return validate.Candidate{}, refused("read profile", err)
+	}
+	a := p.account(profile)
+	return validate.Candidate{
+		Name:      profile.Name,
+		Source:    &cachedSource{p, a},
+		Transport: profile.Transport,
+		Refused:   func(c credentials.Credential) { p.Cache.Invalidate(a.key, c) },
+	}, nil
+}
+
+// Source returns the credential of a profile from the cache, without a question to its registry: what a keychain or a
+// credential helper needs. See [Pipeline.Credential] for one that the registry has let in.
+func (p *Pipeline) Source(profile registry.Profile) credentials.Source {
+	candidate, err := p.Candidate(profile)
+	if err != nil {
+		return credentials.Func(func(context.Context) (credentials.Credential, error) {
+			return credentials.Credential{}, fmt.Errorf("profile %q: %w", profile.Name, err)
+		})
+	}
+	return candidate.Source
+}
+
+// A cachedSource is the credential of a profile in the cache.
+type cachedSource struct {
+	p *Pipeline
+	a *account
+}
+
+// Credential returns the credential from the cache.
+func (s *cachedSource) Credential(ctx context.Context) (credentials.Credential, error) {
+	return s.p.credential(ctx, s.a)
+}
