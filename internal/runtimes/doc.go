@@ -8,6 +8,9 @@
 //     containerd1, because both lines share dependencies that behave differently from version to version.
 //   - [CRIO] is the library that CRI-O pulls with, go.podman.io/image.
 //
+// The daemons themselves, Debian's containerd and Docker engine, the containerd that scripts/runtimes builds, and podman,
+// pull from the same registries, which shows that the code in process is that of the nodes.
+//
 // In place of disks there is memory: images are not unpacked to file systems, but each layer is read, decompressed and
 // compared to the config. The platform is linux/amd64, whatever the machine.
 package runtimes

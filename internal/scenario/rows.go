@@ -77,8 +77,8 @@ func Rows() []Row {
 	for _, t := range []string{"application/json", "application/octet-stream", "text/html"} {
 		add("27 manifest of type "+t, "-- - -", Scenario{Content: Content{Type: t}})
 	}
-	for _, d := range []string{"garbage", "upper", "other"} {
-		add("28 digest header: "+d, "-- + -", Scenario{Manifest: Manifest{Head: Reply{Digest: d}, Get: Reply{Digest: d}}})
+	for d, pulls := range map[string]string{"garbage": "-- + -", "upper": "-- + -", "other": "-- + +"} {
+		add("28 digest header: "+d, pulls, Scenario{Manifest: Manifest{Head: Reply{Digest: d}, Get: Reply{Digest: d}}})
 	}
 	add("29 no digest header", "++ + +", Scenario{Manifest: Manifest{Head: Reply{Digest: "none"}, Get: Reply{Digest: "none"}}})
 	for _, status := range []int{403, 404, 500} {
@@ -96,6 +96,10 @@ func Rows() []Row {
 	add("37 config octet-stream in a docker image", "-+ + +", Scenario{Content: Content{ConfigType: "application/octet-stream"}})
 	add("38 artifact, such as a Helm chart", "-+ + -", Scenario{Content: Content{
 		OCI: true, ConfigType: "application/vnd.cncf.helm.config.v1+json", LayerType: "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+	}})
+	add("38 Helm chart, whose config lists no layers", "++ + -", Scenario{Content: Content{
+		OCI: true, ConfigType: "application/vnd.cncf.helm.config.v1+json", LayerType: "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+		ConfigText: `{"name":"chart","version":"1.0.0","apiVersion":"v2"}`,
 	}})
 	add("39 docker's config type in an OCI manifest", "++ - +", Scenario{Content: Content{OCI: true, ConfigType: dockerConfig}})
 	add("40 401 invalid_token once", "-- - +", Scenario{Manifest: Manifest{Rejected: 1, RejectedError: "invalid_token"}})

@@ -83,3 +83,18 @@ func ControlPlane() (string, error) {
 	}
 	return filepath.Dir(found[len(found)-1]), nil
 }
+
+// Built returns the path of a program that a script of this repository builds into the cache: the newest that the pattern
+// finds there. Where there is none, the test is skipped or fails as with [Missing].
+func Built(t testing.TB, pattern, script string) string {
+	t.Helper()
+	folder, err := os.UserCacheDir()
+	if err != nil {
+		Missing(t, err.Error())
+	}
+	found, _ := filepath.Glob(filepath.Join(folder, "regcred", pattern))
+	if len(found) == 0 {
+		Missing(t, "there is no "+filepath.Base(pattern)+", so nothing was tried with it; "+script+" builds it")
+	}
+	return found[len(found)-1]
+}

@@ -1,0 +1,88 @@
+package runtimes
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/internal/scenario"
+	"github.com/regcred/regcred/internal/testtool"
+)
+
+var daemonScenarios = flag.Int("daemon-scenarios", 50, "how many generated scenarios each daemon pulls from")
+
+// TestDaemons has the runtimes' own programs pull from the rows, and from generated scenarios, where the code of the
+// runtimes in this process says what to expect.
+func TestDaemons(t *testing.T) {
+	t.Run("containerd 1.6", func(t *testing.T) {
+		t.Parallel()
+		d := startContainerd(t, testtool.Need(t, "containerd"), "containerd1.toml")
+		rows(t, d, func(r scenario.Row) bool {
+			return r.Containerd1 && r.Scenario.Content.ConfigText == "" // 1.6 counts layers of unknown types, and 1.7 does not.
+		})
+	})
+	t.Run("containerd 2.4", func(t *testing.T) {
+		t.Parallel()
+		d := startContainerd(t, testtool.Built(t, "runtimes/bin/containerd-2.*[0-9]", "scripts/runtimes"), "containerd2.toml")
+		rows(t, d, func(r scenario.Row) bool { return r.Containerd2 })
+		generated(t, d, func(ctx context.Context, s scenario.Scenario, salt string) Verdict { return Containerd2(ctx, s, salt) }, nil)
+	})
+	t.Run("Docker", func(t *testing.T) {
+		t.Parallel()
+		rows(t, startDocker(t), func(r scenario.Row) bool { return r.Docker })
+	})
+	t.Run("podman", func(t *testing.T) {
+		t.Parallel()
+		d := newPodman(t)
+		rows(t, d, func(r scenario.Row) bool { return r.CRIO && !artifact(r.Scenario) })
+		crio, err := NewCRIO()
+		require.NoError(t, err)
+		t.Cleanup(crio.Close)
+		generated(t, d, func(ctx context.Context, s scenario.Scenario, salt string) Verdict {
+			v := crio.Pull(ctx, s, salt)
+			v.Pulls = v.Pulls && !artifact(s)
+			return v
+		}, func(s scenario.Scenario) bool {
+			// podman repeats the whole pull after an error that may pass; CRI-O leaves that to the kubelet.
+			return len(s.Manifest.First) > 0 || len(s.Blob.First) > 0
+		})
+	})
+}
+
+// artifact reports whether CRI-O falls back to what it calls an OCI artifact, which podman does not have.
+func artifact(s scenario.Scenario) bool {
+	return s.Content.ConfigType == "application/vnd.cncf.helm.config.v1+json"
+}
+
+// daemonPatience is how long a pull of a daemon may take: longer than that only one waits that is told to try again later.
+const daemonPatience = 8 * time.Second
+
+func rows(t *testing.T, d *daemon, want func(scenario.Row) bool) {
+	t.Helper()
+	for i, row := range scenario.Rows() {
+		v := d.verdict(row.Scenario, fmt.Sprintf("%s row %d", t.Name(), i), daemonPatience)
+		if v.Pulls != want(row) {
+			t.Errorf("row %s: want pulls: %v\n%s\n%s", row.Name, want(row), row.Scenario, describe(v))
+		}
+	}
+}
+
+func generated(t *testing.T, d *daemon, oracle func(context.Context, scenario.Scenario, string) Verdict, skip func(scenario.Scenario) bool) {
+	t.Helper()
+	for seed := range uint64(*daemonScenarios) {
+		s, salt := scenario.Generate(seed), fmt.Sprintf("%s seed %d", t.Name(), seed)
+		if skip != nil && skip(s) {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), daemonPatience)
+		want := oracle(ctx, s, salt)
+		cancel()
+		if got := d.verdict(s, salt, daemonPatience); got.Pulls != want.Pulls {
+			t.Errorf("seed %d: %s\nthe code: %s\nthe daemon: %s", seed, s, describe(want), describe(got))
+		}
+	}
+}
