@@ -2,7 +2,7 @@ package ecrtest
 
 import (
 	"bytes"
-	"io"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -126,8 +126,9 @@ func ociDenied(w http.ResponseWriter, r *http.Request, h ecr.Host, action string
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusForbidden)
-	_, _ = io.WriteString(w, ociError(http.StatusForbidden, "DENIED", "User is not authorized to perform: "+action+" on resource: arn:"+
-		h.Partition+":ecr:"+h.Region+":"+h.Account+":repository/"+repository+" because no identity-based policy allows the "+action+" action").Body)
+	_, _ = fmt.Fprintf(w, `{"errors":[{"code":"DENIED","message":"User is not authorized to perform: %[1]s on resource: `+
+		`arn:%[2]s:ecr:%[3]s:%[4]s:repository/%[5]s because no identity-based policy allows the %[1]s action"}]}`,
+		action, h.Partition, h.Region, h.Account, repository)
 }
 
 // A reasonWriter fills [reasonGap].
