@@ -1,20 +1,25 @@
-// Package dockerconfig makes sources of credentials from what is there already: a Docker configuration file, the
+// Package dockerconfig makes sources of credentials from what docker and podman have already: a configuration file, the
 // .dockerconfigjson of a pull secret, or a credential helper.
 //
-// [File] reads a file each time it is asked, [Parse] takes the bytes, and [Helper] runs a program
-// docker-credential-NAME. The package matches the names of servers, and not those of images, which is for package
-// pullsecret; and it never makes anonymous access of a login that cannot be found or read.
+// [File] reads a file each time it is asked, or, without a path, those of the user. [Parse] takes the bytes, and [Helper]
+// runs a program docker-credential-NAME. The formats, names and the protocol of helpers are those of github.com/docker/cli
+// and github.com/docker/docker-credential-helpers. The package matches the names of servers, and not those of images, which
+// is for package pullsecret; and it never makes anonymous access of a login that cannot be found or read.
 package dockerconfig
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
+
+	"github.com/docker/cli/cli/config/configfile"
+	dockercredentials "github.com/docker/cli/cli/config/credentials"
+	"github.com/docker/cli/cli/config/types"
 
 	"github.com/regcred/regcred/credentials"
 )
@@ -30,30 +35,54 @@ type Config struct {
 	store   string
 }
 
+// An auth is a [types.AuthConfig] that prints no secret.
 type auth struct {
-	Auth          credentials.Secret `json:"auth"`
-	Username      string             `json:"username"`
-	Password      credentials.Secret `json:"password"`
-	IdentityToken credentials.Secret `json:"identitytoken"`
-	RegistryToken credentials.Secret `json:"registrytoken"`
+	username                                string
+	auth, password, identity, registryToken credentials.Secret
 }
 
-// Parse reads a config.json or .dockerconfigjson. What it does not know it leaves out.
+// Parse reads a config.json, an auth.json of podman, a .dockerconfigjson, or the older .dockercfg, which has just the
+// entries. What it does not know it leaves out.
 func Parse(data []byte) (Config, error) {
-	var file struct {
-		Auths   map[string]auth   `json:"auths"`
-		Helpers map[string]string `json:"credHelpers"`
-		Store   string            `json:"credsStore"`
-	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	file := configfile.ConfigFile{}
 	if err := json.Unmarshal(data, &file); err != nil {
 		return Config{}, fmt.Errorf("docker configuration: %w", ErrMalformed)
 	}
-	return Config{file.Auths, file.Helpers, file.Store}, nil
+	if !file.ContainsAuth() {
+		file.AuthConfigs = bareEntries(data)
+	}
+	c := Config{auths: make(map[string]auth, len(file.AuthConfigs)), helpers: file.CredentialHelpers, store: file.CredentialsStore}
+	for key, a := range file.AuthConfigs {
+		c.auths[key] = auth{
+			a.Username, credentials.NewSecret(a.Auth), credentials.NewSecret(a.Password),
+			credentials.NewSecret(a.IdentityToken), credentials.NewSecret(a.RegistryToken),
+		}
+	}
+	return c, nil
 }
 
-// Source returns the source for the server, which is a host with its port, if it has one, or the key as it stands in
-// the file. As Docker does, it asks the server's own helper; or else the helper for all servers; or else, or if that
-// helper has none, takes the login in the configuration. Whether there is one is found out when the source is asked.
+// bareEntries returns the entries of a .dockercfg: an object whose members are all logins. Nil if it is none.
+func bareEntries(data []byte) map[string]types.AuthConfig {
+	var entries map[string]types.AuthConfig
+	if json.Unmarshal(data, &entries) != nil {
+		return nil
+	}
+	for _, a := range entries {
+		if a == (types.AuthConfig{}) {
+			return nil
+		}
+	}
+	return entries
+}
+
+// empty reports whether the configuration names no login and no helper.
+func (c Config) empty() bool { return len(c.auths) == 0 && len(c.helpers) == 0 && c.store == "" }
+
+// Source returns the source for the server: a host with its port, if it has one, or the key as it is in the file, or, for
+// podman's logins for a part of a registry, a host with a path. As docker does, it runs the server's own helper; or else
+// the helper for all servers; or else, or if that helper has no login, takes the login in the configuration. Whether there
+// is one is found out when the source is called.
 func (c Config) Source(server string) credentials.Source {
 	return credentials.Func(func(ctx context.Context) (credentials.Credential, error) {
 		return c.credential(ctx, server)
@@ -65,15 +94,15 @@ func (c Config) credential(ctx context.Context, server string) (credentials.Cred
 		return credentials.Credential{}, context.Cause(ctx)
 	}
 	if key, name, ok := lookup(c.helpers, server); ok {
-		return Helper{Name: name, Server: key}.Credential(ctx)
+		return Helper{Name: name, Server: storeKey(key)}.Credential(ctx)
 	}
 	key, login, ok := lookup(c.auths, server)
 	if c.store != "" {
 		asked := server
 		if ok {
-			asked = key // An entry without login is how Docker notes under what name its store has it.
+			asked = key // An entry without login is how docker notes under what name its store has it.
 		}
-		found, err := Helper{Name: c.store, Server: asked}.Credential(ctx)
+		found, err := Helper{Name: c.store, Server: storeKey(asked)}.Credential(ctx)
 		if !errors.Is(err, credentials.ErrNoLogin) {
 			return found, err
 		}
@@ -88,43 +117,66 @@ func (c Config) credential(ctx context.Context, server string) (credentials.Cred
 	return found, nil
 }
 
-// lookup finds what is under the server's name, or else under a name that has the same host.
+// lookup finds what is under the server's name, or else under a name of the same host, or else, as podman does, under the
+// nearest path above the server's.
 func lookup[V any](all map[string]V, server string) (key string, value V, ok bool) {
 	if value, ok = all[server]; ok {
 		return server, value, true
 	}
-	for k, v := range all {
-		// The least key, for the order of a map is not one.
-		if host(k) == host(server) && (!ok || k < key) {
-			key, value, ok = k, v, true
+	for name := host(server); ; {
+		for k, v := range all {
+			// The least key, because the order of a map is not one.
+			if host(k) == name && (!ok || k < key) {
+				key, value, ok = k, v, true
+			}
 		}
+		i := strings.LastIndexByte(name, '/')
+		if ok || i < 0 {
+			return key, value, ok
+		}
+		name = name[:i]
 	}
-	return key, value, ok
 }
 
-// dockerHub is the key that Docker uses for its own registry, for historical reasons.
-const dockerHub = "index.docker.io"
+const (
+	// hubHost is Docker Hub's host in the key that docker uses, for historical reasons, and hubKey that key: getAuthConfigKey
+	// in the package configfile.
+	hubHost = "index.docker.io"
+	hubKey  = "https://index.docker.io/v1/"
+)
 
-// host returns the host of a key, which may be a URL with the path of an API version. A key with another path is for
-// that path only, and is left as it is.
+// host returns the host of a key. A key with a scheme is for its host, whatever path it has: docker wrote the version of an
+// API there. A key without scheme and with a path is podman's for that part of the registry, and is left as it is.
 func host(key string) string {
-	h := strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
+	h := key
+	if strings.Contains(key, "://") {
+		h = dockercredentials.ConvertToHostname(key)
+	}
 	h = strings.TrimSuffix(h, "/")
 	h = strings.TrimSuffix(strings.TrimSuffix(h, "/v1"), "/v2")
 	if h == "docker.io" || h == "registry-1.docker.io" {
-		return dockerHub
+		return hubHost
 	}
 	return h
 }
 
+// storeKey returns the name under which docker's stores have the login.
+func storeKey(key string) string {
+	if host(key) == hubHost {
+		return hubKey
+	}
+	return key
+}
+
 func (a auth) credential() (credentials.Credential, error) {
-	if !a.IdentityToken.IsZero() || !a.RegistryToken.IsZero() {
+	if !a.identity.IsZero() || !a.registryToken.IsZero() {
 		return credentials.Credential{}, credentials.ErrIdentityToken
 	}
-	c := credentials.Credential{Username: a.Username, Password: a.Password}
-	if !a.Auth.IsZero() {
-		// With and without padding: there are files of both kinds.
-		pair, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(a.Auth.Reveal(), "=\r\n "))
+	c := credentials.Credential{Username: a.username, Password: a.password}
+	if !a.auth.IsZero() {
+		// With and without padding: there are files of both kinds. Docker takes padded ones only, and for one bad entry
+		// refuses the whole file, which is why this is not left to its package.
+		pair, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(a.auth.Reveal(), "=\r\n "))
 		name, password, ok := strings.Cut(string(pair), ":")
 		if err != nil || !ok {
 			return credentials.Credential{}, fmt.Errorf("auth is %w: expected base64 of name:password", ErrMalformed)
@@ -136,37 +188,6 @@ func (a auth) credential() (credentials.Credential, error) {
 		return credentials.Credential{}, credentials.ErrNoLogin
 	}
 	return c, c.Validate(time.Now())
-}
-
-// A File is the login for one server in a Docker configuration file, which is read each time, so that a new login is
-// seen.
-type File struct {
-	// Path is where the file is. It has to be set.
-	Path string
-	// Server is the host, or the key as it stands in the file. It has to be set.
-	Server string
-	// GoodFor is how long an answer is taken to be good. Zero means for ever; then a cache does not ask again.
-	GoodFor time.Duration
-}
-
-// Credential reads the file.
-func (f File) Credential(ctx context.Context) (credentials.Credential, error) {
-	if ctx.Err() != nil {
-		return credentials.Credential{}, context.Cause(ctx)
-	}
-	data, err := os.ReadFile(f.Path)
-	if err != nil {
-		return credentials.Credential{}, err
-	}
-	config, err := Parse(data)
-	if err != nil {
-		return credentials.Credential{}, fmt.Errorf("%s: %w", f.Path, err)
-	}
-	c, err := config.credential(ctx, f.Server)
-	if err != nil {
-		return credentials.Credential{}, err
-	}
-	return goodFor(c, f.GoodFor), nil
 }
 
 // goodFor dates a credential whose expiry nobody told.

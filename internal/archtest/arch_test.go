@@ -49,8 +49,8 @@ const arrows = `
 	.                              -> field credentials internal/option registry providers providers/dockerhub providers/custom validate pullsecret
 
 	credentials/credentialslog     -> credentials
-	credentials/dockerconfig       -> credentials
-	credentials/ggcr               -> credentials registry                         github.com/google/go-containerregistry
+	credentials/dockerconfig       -> credentials registry                github.com/docker/cli github.com/docker/docker-credential-helpers
+	credentials/ggcr               -> credentials registry                github.com/google/go-containerregistry
 	credentials/oauth2source       -> credentials                         golang.org/x/oauth2
 
 	credentials/credentialstest    -> credentials
