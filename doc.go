@@ -23,6 +23,7 @@
 //     and what a program adds.
 //   - [github.com/regcred/regcred/credentials]: secrets that do not leak, logins, credentials, and the cache that keeps
 //     them fresh.
+//   - [github.com/regcred/regcred/egress]: which servers the program connects to for profiles of untrusted users.
 //   - [github.com/regcred/regcred/validate]: does the login work, can the image be pulled?
 //   - [github.com/regcred/regcred/pullsecret]: what a kubelet reads, what it does with it, and how to keep it in clusters.
 //   - [github.com/regcred/regcred/registry/registrytest]: a registry in memory that wants a login, for tests. The

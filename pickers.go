@@ -9,7 +9,6 @@ import (
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/internal/option"
-	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/validate"
 )
@@ -110,14 +109,14 @@ func (s Search) collect(list iter.Seq2[string, error]) (Names, error) {
 // the cache, its transport, and a renewal if the registry rejects the credential. The error is that of a profile that
 // cannot be right, with [registry.ErrInvalid] or [registry.ErrNoProfile].
 func (p *Pipeline) Candidate(profile registry.Profile) (validate.Candidate, error) {
-	if err := providers.Validate(p.provider(), profile); err != nil {
+	if err := p.validate(profile); err != nil {
 		return validate.Candidate{}, refused("read profile", err)
 	}
 	a := p.account(profile)
 	return validate.Candidate{
 		Name:      profile.Name,
 		Source:    &cachedSource{p, a},
-		Transport: profile.Transport,
+		Transport: a.profile.Transport,
 		Refused:   func(c credentials.Credential) { p.Cache.Invalidate(a.key, c) },
 	}, nil
 }

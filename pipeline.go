@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/egress"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/custom"
 	"github.com/regcred/regcred/providers/dockerhub"
@@ -27,6 +28,12 @@ type Pipeline struct {
 
 	// Checker asks the registries.
 	Checker validate.Checker
+
+	// Egress decides which servers the pipeline connects to, and what else a profile may ask for. Set it to a new
+	// [egress.Policy] where profiles come from untrusted users: then only public addresses are connected to, and no
+	// profile may bring a proxy, plain HTTP, the identity of the process or a file of the machine. It holds for all
+	// registries, token servers and issuers. Nil means that the profiles are trusted.
+	Egress *egress.Policy
 
 	proven proven
 }
@@ -115,6 +122,19 @@ func (p *Pipeline) CheckLogin(ctx context.Context, profile registry.Profile) (va
 		return validate.Result{Err: err}, err
 	}
 	return outcome.Logins[0], outcome.Logins[0].Err
+}
+
+// restrict returns the profile under the policy of the pipeline.
+func (p *Pipeline) restrict(profile registry.Profile) registry.Profile {
+	if p.Egress != nil {
+		profile.Transport.Egress = p.Egress
+	}
+	return profile
+}
+
+// validate reports every problem of the profile under the policy of the pipeline.
+func (p *Pipeline) validate(profile registry.Profile) error {
+	return providers.Validate(p.provider(), p.restrict(profile))
 }
 
 func (p *Pipeline) provider() providers.Provider {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
-	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/validate"
 )
@@ -20,7 +19,7 @@ import (
 // noticed. A registry that does not answer within ten seconds, or is down, proves nothing: then the credential is returned
 // all the same, because what is published in its place will soon be over, and the registry is asked again after a minute.
 func (p *Pipeline) Credential(ctx context.Context, profile registry.Profile) (credentials.Credential, error) {
-	if err := providers.Validate(p.provider(), profile); err != nil {
+	if err := p.validate(profile); err != nil {
 		return credentials.Credential{}, refused("get credential", err)
 	}
 	a := p.account(profile)

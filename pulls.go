@@ -25,8 +25,12 @@ func (p *Pipeline) CheckSecrets(ctx context.Context, images []string, secrets ..
 		image, err := registry.ParseImage(name)
 		problems.Under(fmt.Sprintf("images[%d]", i), err)
 		requests[i] = validate.Request{Image: image}
+		way := registry.TransportConfig{Egress: p.Egress}
 		for _, m := range pullsecret.MatchAll(image, secrets...) {
-			requests[i].Candidates = append(requests[i].Candidates, validate.Candidate{Name: m.Key, Source: one(entries, m)})
+			requests[i].Candidates = append(requests[i].Candidates, validate.Candidate{Name: m.Key, Source: one(entries, m), Transport: way})
+		}
+		if len(requests[i].Candidates) == 0 {
+			requests[i].Candidates = []validate.Candidate{{Transport: way}}
 		}
 	}
 	if err := refused("read request", problems.Err("")); err != nil {

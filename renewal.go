@@ -22,7 +22,7 @@ func (p *Pipeline) Lookup(profile registry.Profile) credentials.Entry {
 // whether it is better than what is there; see [credentials.Cache.Adopt]. It asks no registry: [Pipeline.Credential] has
 // an adopted credential proven like any other, and if the registry rejects it, has it issued again.
 func (p *Pipeline) Adopt(profile registry.Profile, c credentials.Credential) bool {
-	if providers.Validate(p.provider(), profile) != nil {
+	if p.validate(profile) != nil {
 		return false
 	}
 	a := p.account(profile)

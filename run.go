@@ -33,7 +33,7 @@ func (p *Pipeline) read(r Request) ([]registry.Image, error) {
 	names := make(map[string]bool)
 	for i, profile := range r.Profiles {
 		field := fmt.Sprintf("profiles[%d]", i)
-		problems.Under(field, providers.Validate(p.provider(), profile))
+		problems.Under(field, p.validate(profile))
 		if profile.Name != "" && names[profile.Name] {
 			problems.Add(field+".name", fmt.Sprintf("is %q as in a profile before it", profile.Name), "a name of its own")
 		}
@@ -71,8 +71,10 @@ func (p *Pipeline) accounts(ctx context.Context, profiles []registry.Profile) []
 	return accounts
 }
 
-// account returns that of a profile which passed providers.Validate, without its credential.
+// account returns that of a profile which passed validate, without its credential. It is under the policy of the
+// pipeline.
 func (p *Pipeline) account(profile registry.Profile) *account {
+	profile = p.restrict(profile)
 	endpoint, _ := profile.MainEndpoint() // Was read before.
 	return &account{
 		profile:  profile,
@@ -124,7 +126,7 @@ func (p *Pipeline) prove(ctx context.Context, accounts []*account, images []regi
 	outcome := Outcome{Logins: p.logins(ctx, accounts)}
 	requests := make([]validate.Request, len(images))
 	for i, image := range images {
-		requests[i] = validate.Request{Image: image, Candidates: candidates(config, held, accounts, image)}
+		requests[i] = validate.Request{Image: image, Candidates: p.candidates(config, held, accounts, image)}
 	}
 	outcome.Images, _ = p.Checker.Images(ctx, requests) // The errors are in the results.
 	for i, image := range images {
@@ -154,13 +156,13 @@ func (p *Pipeline) logins(ctx context.Context, accounts []*account) []validate.R
 
 // candidates are what a kubelet would try for the image, in its order. Where it has no login for the image it tries
 // without one, and then the profile says just how the registry is reached, also one whose credential cannot be had.
-func candidates(config pullsecret.Config, held, accounts []*account, image registry.Image) []validate.Candidate {
+func (p *Pipeline) candidates(config pullsecret.Config, held, accounts []*account, image registry.Image) []validate.Candidate {
 	matches := config.Match(image)
 	if len(matches) == 0 {
 		if serving := serving(accounts, image); serving != nil {
 			return []validate.Candidate{{Name: serving.profile.Name, Transport: serving.profile.Transport}}
 		}
-		return []validate.Candidate{{Transport: transport(accounts, image.Host)}}
+		return []validate.Candidate{{Transport: p.transport(accounts, image.Host)}}
 	}
 	found := make([]validate.Candidate, len(matches))
 	for i, m := range matches {
@@ -183,13 +185,13 @@ func serving(accounts []*account, image registry.Image) *account {
 }
 
 // transport returns how the host is reached, as far as a profile of another part of it tells.
-func transport(accounts []*account, host string) registry.TransportConfig {
+func (p *Pipeline) transport(accounts []*account, host string) registry.TransportConfig {
 	for _, a := range accounts {
 		if a.endpoint.Host == host {
 			return a.profile.Transport
 		}
 	}
-	return registry.TransportConfig{}
+	return registry.TransportConfig{Egress: p.Egress}
 }
 
 // explain says why the image was refused, where it is not for the login that was tried: there is no profile for it, or

@@ -94,6 +94,9 @@ const (
 	// ErrInsecure is a step that was refused because it would have sent the login where it does not belong: to plain
 	// HTTP, or to a host that is not the registry's.
 	ErrInsecure Code = "insecure"
+	// ErrEgressDenied is a connection that the program's [github.com/regcred/regcred/egress.Policy] does not allow. It is the same whether the host
+	// does not exist, or is at an address that may not be reached, and whatever is there.
+	ErrEgressDenied Code = "egress_denied"
 
 	// ErrCanceled is a caller that left, by its context, before the answer came.
 	ErrCanceled Code = "canceled"

@@ -112,6 +112,8 @@ func (c Code) Hint() string {
 		return "use the host name that the registry's certificate is for"
 	case ErrInsecure:
 		return "nothing was sent; use the registry's https address"
+	case ErrEgressDenied:
+		return "check the spelling of the host; whoever runs this program decides which addresses it connects to"
 	case ErrNoProfile:
 		return "add a profile for this registry"
 	case ErrProvider:

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+
+	"github.com/regcred/regcred/egress"
 )
 
 // NetworkCode returns the code of an error of package net/http: why there is no answer. It is "" for nil, and
@@ -20,13 +22,17 @@ func NetworkCode(err error) Code {
 	if code, ok := errors.AsType[Code](err); ok {
 		return code
 	}
+	if errors.Is(err, egress.ErrForbidden) {
+		return ErrEgressDenied
+	}
 	if code := tlsCode(err); code != "" {
 		return code
 	}
 	if errors.Is(err, context.Canceled) {
 		return ErrCanceled
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "proxyconnect" || op.Op == "socks connect") {
+	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "proxyconnect" || op.Op == "socks connect") ||
+		errors.Is(err, egress.ErrEnvironmentProxy) {
 		return ErrProxy
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {

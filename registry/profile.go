@@ -121,6 +121,7 @@ func (p Profile) Validate() error {
 		}
 	}
 	problems.Under("transport", p.Transport.Validate())
+	p.checkIdentity(&problems)
 	return problems.Err(p.subject())
 }
 

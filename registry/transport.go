@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/egress"
 	"github.com/regcred/regcred/field"
 )
 
@@ -41,12 +41,16 @@ type TransportConfig struct {
 	// PlainHTTP speaks to the registry without TLS: whoever is on the way reads the login. It is for tests and for
 	// closed networks.
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
+
+	// Egress decides which servers may be connected to for this profile, and what else the profile may ask for. It is
+	// set by the program, and has no JSON form, so that no profile can bring its own. If nil, the profile is trusted.
+	Egress *egress.Policy `json:"-"`
 }
 
 // Direct is the [TransportConfig.Proxy] that means none.
 const Direct = "direct"
 
-// IsZero reports whether the transport is the usual way.
+// IsZero reports whether the profile asks for nothing but the usual way. Egress does not count.
 func (t TransportConfig) IsZero() bool {
 	return t.CABundle == "" && t.ClientCertificate == "" && t.ClientKey.IsZero() &&
 		t.Proxy == "" && t.ProxyUsername == "" && t.ProxyPassword.IsZero() && !t.PlainHTTP
@@ -78,6 +82,12 @@ func (t TransportConfig) Validate() error {
 	}
 	if t.ProxyUsername != "" && (t.Proxy == "" || t.Proxy == Direct) {
 		p.Add("proxyUsername", "is set without a proxy", "the URL of the proxy in proxy")
+	}
+	if e := t.Egress; e != nil && !e.AllowProxy && t.Proxy != "" {
+		p.Add("proxy", "is not allowed here", "nothing: this program chooses the way to the registry")
+	}
+	if e := t.Egress; e != nil && !e.AllowPlainHTTP && t.PlainHTTP {
+		p.Add("plainHTTP", "is not allowed here", "a registry with https")
 	}
 	return p.Err("")
 }
@@ -131,7 +141,8 @@ func (t TransportConfig) proxyURL() (*url.URL, error) {
 	return u, nil
 }
 
-// Fingerprint stands for the transport in a [credentials.Key]. That of the zero Transport is zero.
+// Fingerprint stands for the transport in a [credentials.Key]. That of the zero Transport is zero. Egress does not
+// count, because it changes who may be asked for a credential and not which credential it is.
 func (t TransportConfig) Fingerprint() credentials.Fingerprint {
 	if t.IsZero() {
 		return credentials.Fingerprint{}
@@ -154,15 +165,14 @@ const (
 	maxIdleConnsPerHost   = 32
 )
 
-// HTTP returns a new [http.Transport] that goes the way t says, with limits on time and header size. It keeps idle
-// connections; close them, or use [Transports], which makes one for each way.
+// HTTP returns a new [http.Transport] that goes the way t says, within what Egress allows, and with limits on time and
+// header size. It keeps idle connections; close them, or use [Transports], which makes one for each way.
 func (t TransportConfig) HTTP() (*http.Transport, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
 	}
 	h := &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		DialContext:            (&egress.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    tlsHandshakeTimeout,
 		ResponseHeaderTimeout:  responseHeaderTimeout,
@@ -172,9 +182,13 @@ func (t TransportConfig) HTTP() (*http.Transport, error) {
 		ForceAttemptHTTP2:      true,
 		OnProxyConnectResponse: refusedByProxy,
 	}
-	if u, _ := t.proxyURL(); u != nil || t.Proxy == Direct {
-		h.Proxy = func(*http.Request) (*url.URL, error) { return u, nil }
+	switch u, _ := t.proxyURL(); {
+	case u != nil:
+		h.Proxy = http.ProxyURL(u)
+	case t.Proxy == "" && t.Egress == nil:
+		h.Proxy = egress.ProxyFromEnvironment
 	}
+	t.Egress.Apply(h)
 	if t.CABundle != "" {
 		pool, err := x509.SystemCertPool()
 		if err != nil {
@@ -211,7 +225,13 @@ type Transports struct {
 	MaxConnsPerHost int
 
 	mu sync.Mutex
-	m  map[credentials.Fingerprint]*http.Transport
+	m  map[transportKey]*http.Transport
+}
+
+// A transportKey identifies a way. Connections that were made under one policy are not used under another.
+type transportKey struct {
+	credentials.Fingerprint
+	egress *egress.Policy
 }
 
 // maxTransports bounds what is kept when logins rotate or profiles come and go; the bound is far above the number of
@@ -221,7 +241,7 @@ const maxTransports = 1024
 // For returns the transport that goes the way t says.
 func (ts *Transports) For(t TransportConfig) (*http.Transport, error) {
 	t.PlainHTTP = false // That is in the URL.
-	key := t.Fingerprint()
+	key := transportKey{t.Fingerprint(), t.Egress}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if h := ts.m[key]; h != nil {
@@ -234,7 +254,7 @@ func (ts *Transports) For(t TransportConfig) (*http.Transport, error) {
 	h.MaxConnsPerHost = ts.MaxConnsPerHost
 	if ts.m == nil || len(ts.m) >= maxTransports {
 		ts.closeIdle()
-		ts.m = make(map[credentials.Fingerprint]*http.Transport)
+		ts.m = make(map[transportKey]*http.Transport)
 	}
 	ts.m[key] = h
 	return h, nil

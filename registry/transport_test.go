@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/egress"
 	"github.com/regcred/regcred/internal/testcert"
 	"github.com/regcred/regcred/registry"
 )
@@ -209,7 +210,7 @@ func TestTransportUsesItsProxy(t *testing.T) {
 func TestTransportProxyOfTheEnvironment(t *testing.T) {
 	usual, err := registry.TransportConfig{}.HTTP()
 	require.NoError(t, err)
-	require.Equal(t, reflect.ValueOf(http.ProxyFromEnvironment).Pointer(), reflect.ValueOf(usual.Proxy).Pointer())
+	require.Equal(t, reflect.ValueOf(egress.ProxyFromEnvironment).Pointer(), reflect.ValueOf(usual.Proxy).Pointer())
 
 	direct, err := registry.TransportConfig{Proxy: registry.Direct}.HTTP()
 	require.NoError(t, err)

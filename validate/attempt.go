@@ -25,7 +25,7 @@ func (c *call) try(
 		return &named
 	}
 	h := c.keyOf(candidate)
-	o, err := c.origin(originKey{host, h.transport}, candidate.Transport)
+	o, err := c.origin(originKey{host, h.transport}, c.session.c.transportOf(candidate))
 	if err != nil {
 		return fail(netError(ctx, err))
 	}
@@ -138,7 +138,7 @@ func (c *call) probePublic(ctx context.Context, r *Result, candidate *Candidate)
 		return
 	}
 	h := c.keyOf(candidate)
-	o, err := c.origin(originKey{r.Image.Host, h.transport}, candidate.Transport)
+	o, err := c.origin(originKey{r.Image.Host, h.transport}, c.session.c.transportOf(candidate))
 	if err != nil || o.knownVendor() == ecr { // There, nothing is public.
 		return
 	}

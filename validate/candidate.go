@@ -23,7 +23,7 @@ type call struct {
 // candidateKey identifies a candidate. It is computed once because hashing dominates the cost of a check.
 type candidateKey struct {
 	*sourceCache
-	transport credentials.Fingerprint
+	transport transportKey
 }
 
 func (c *Checker) call() *call {
@@ -120,7 +120,8 @@ func (c *call) keyOf(candidate *Candidate) candidateKey {
 		h.lock <- struct{}{}
 		c.sources[key] = h
 	}
-	t := candidateKey{h, candidate.Transport.Fingerprint()}
+	way := c.session.c.transportOf(candidate)
+	t := candidateKey{h, transportKey{way.Fingerprint(), way.Egress}}
 	c.byPointer[candidate] = t
 	return t
 }

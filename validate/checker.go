@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/egress"
 	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/registry"
 )
@@ -53,6 +54,10 @@ type Checker struct {
 	// where the registry itself is not at one. A name may start with "*." for all hosts below it. Nil means none.
 	Realms []string
 
+	// Egress decides which servers may be connected to, for candidates whose transport has no policy of its own. Set it
+	// where profiles or images come from untrusted users. Nil means that they are trusted.
+	Egress *egress.Policy
+
 	// Progress is called after each image of [Checker.Images], never twice at once. Nil means that nobody wants to
 	// know.
 	Progress func(Progress)
@@ -64,8 +69,8 @@ type Checker struct {
 	// them itself, no more of them to a registry than PerRegistry.
 	Transports *registry.Transports
 	// RoundTripper carries all requests in place of Transports, for tests and for instrumentation. Of
-	// [Candidate.Transport], just PlainHTTP counts then, and where a name leads to is for the RoundTripper to care
-	// about. Nil means none.
+	// [Candidate.Transport], just PlainHTTP and Egress count then; of Egress, what a URL alone tells, because the
+	// RoundTripper makes the connections. Nil means none.
 	RoundTripper http.RoundTripper
 
 	hostSlots hostSlots

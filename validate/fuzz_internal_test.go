@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/egress"
 )
 
 // A challenge, as read and written anew in the strict form, reads the same.
@@ -139,7 +141,7 @@ func FuzzRealm(f *testing.F) {
 		require.Nil(t, u.User)
 		host := strings.ToLower(u.Hostname())
 		require.True(t, host == "example.com" || strings.HasSuffix(host, ".example.com"), host)
-		require.Equal(t, publicAddress, classOfHost(host))
+		require.Equal(t, egress.Public, egress.ZoneOfName(host))
 	})
 }
 

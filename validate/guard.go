@@ -1,16 +1,14 @@
 package validate
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
-	"syscall"
-	"time"
 
+	"github.com/regcred/regcred/egress"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -19,7 +17,7 @@ import (
 //   - It is spoken to over https, unless the registry itself is not. A realm with http at the registry's own host,
 //     which is what a registry says behind a proxy that does not tell it of TLS (Nexus does), is asked over https at
 //     the registry's own address; nothing is ever sent in the clear.
-//   - It is not at a place that only this program can reach; see addressClass.
+//   - It is not at a place that only this program can reach; see mayReach.
 //   - A login is sent only to the registry's own host or site, a known pair, or one of [Checker.Realms]: facts the
 //     registry's answer cannot change.
 func (o *origin) checkRealm(realm string, login bool) (u *url.URL, upgraded bool, err error) {
@@ -48,7 +46,7 @@ func (o *origin) checkRealm(realm string, login bool) (u *url.URL, upgraded bool
 	if err := o.checkAddress(u); err != nil {
 		return nil, false, err
 	}
-	sameMachine := o.addressClass() == loopbackAddress && classOfHost(host) == loopbackAddress
+	sameMachine := o.zone() == egress.Loopback && egress.ZoneOfName(host) == egress.Loopback
 	if login && !sameMachine && !sameSite(o.base.Hostname(), host) && !knownPair(o.host, host) {
 		host = cleanLine(host, 64)
 		e := errorf(registry.ErrInsecure, "the registry names a token server at another site, %s", host)
@@ -108,7 +106,7 @@ func sameOrigin(a, b *url.URL) bool {
 
 // checkAddress rejects a host by its name. The guarded transport checks the addresses that a name resolves to.
 func (o *origin) checkAddress(u *url.URL) error {
-	if to := classOfHost(u.Hostname()); !o.addressClass().mayReach(to) {
+	if to := egress.ZoneOfName(u.Hostname()); !mayReach(o.zone(), to) {
 		e := errorf(registry.ErrInsecure, "the registry names a server at an address that is private to this machine or "+
 			"network, %s", cleanLine(u.Host, 64))
 		e.Hint = "nothing was sent; if it belongs to the registry, add its host to Checker.Realms"
@@ -132,7 +130,7 @@ func (c *Checker) allowsRealm(host string) bool {
 // registry-1.docker.io and auth.docker.io, registry.gitlab.com and gitlab.com.
 func sameSite(a, b string) bool {
 	a, b = strings.ToLower(a), strings.ToLower(b)
-	if classOfHost(a) == invalidAddress || net.ParseIP(a) != nil || net.ParseIP(b) != nil {
+	if egress.ZoneOfName(a) == egress.Reserved || net.ParseIP(a) != nil || net.ParseIP(b) != nil {
 		return a == b
 	}
 	if a == b || strings.HasSuffix(b, "."+a) && isSite(a) {
@@ -172,9 +170,9 @@ func knownPair(registryHost, realmHost string) bool {
 	return false
 }
 
-// guardedTransport returns a copy of h that does not connect to addresses that a registry at the place from may not
-// name, whatever name leads to them. A proxy is where it is: what lies behind it is the proxy's to guard.
-func (c *Checker) guardedTransport(h *http.Transport, from addressClass) *http.Transport {
+// guardedTransport returns a copy of h, which is under the policy, that does not connect to addresses that a registry in
+// the zone from may not name, whatever name leads to them. A proxy is where it is: what lies behind it is the proxy's to guard.
+func (c *Checker) guardedTransport(h *http.Transport, policy *egress.Policy, from egress.Zone) *http.Transport {
 	key := guardKey{h, from}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -182,14 +180,13 @@ func (c *Checker) guardedTransport(h *http.Transport, from addressClass) *http.T
 		return g
 	}
 	g := h.Clone()
-	look := func(_ context.Context, _, address string, _ syscall.RawConn) error {
-		ap, err := netip.ParseAddrPort(address)
-		if err != nil || !from.mayReach(classOfAddr(ap.Addr())) {
+	check := func(to netip.AddrPort) error {
+		if !mayReach(from, egress.ZoneOf(to.Addr())) {
 			return errForbiddenAddress
 		}
 		return nil
 	}
-	g.DialContext = (&net.Dialer{Timeout: 10 * time.Second, ControlContext: look}).DialContext
+	g.DialContext = (&egress.Dialer{Policy: policy, Check: check}).DialContext
 	if c.guarded == nil || len(c.guarded) >= maxGuarded {
 		for _, old := range c.guarded {
 			old.CloseIdleConnections()
@@ -202,7 +199,7 @@ func (c *Checker) guardedTransport(h *http.Transport, from addressClass) *http.T
 
 type guardKey struct {
 	transport *http.Transport
-	from      addressClass
+	from      egress.Zone
 }
 
 // maxGuarded bounds what is kept when ways come and go.
@@ -211,79 +208,8 @@ const maxGuarded = 256
 var errForbiddenAddress = errors.New("the registry names a server whose name leads to an address that is private to this " +
 	"machine or network")
 
-// An addressClass is the kind of network that an address belongs to. A registry may name servers at its own class, or
-// on the internet, but never a server that only this program can reach.
-type addressClass int
-
-const (
-	publicAddress    addressClass = iota
-	privateAddress                // RFC 1918, RFC 6598, unique local IPv6.
-	loopbackAddress               // This machine.
-	linkLocalAddress              // Link-local: among them the metadata services of the clouds, which hand out this machine's keys.
-	invalidAddress                // Not the address of a server: unspecified, multicast, reserved.
-)
-
-// These networks have an IPv4 address inside, which is where a connection ends up.
-var (
-	nat64     = netip.MustParsePrefix("64:ff9b::/96")  // RFC 6052.
-	sixToFour = netip.MustParsePrefix("2002::/16")     // RFC 3056.
-	v4Compat  = netip.MustParsePrefix("::/96")         // RFC 4291, 2.5.5.1.
-	sharedNet = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598.
-	thisNet   = netip.MustParsePrefix("0.0.0.0/8")     // RFC 791: Linux takes all of it for this machine.
-	reserved  = netip.MustParsePrefix("240.0.0.0/4")
-	siteLocal = netip.MustParsePrefix("fec0::/10") // RFC 3879, deprecated.
-	// The metadata service of EC2 over IPv6, in the private range of unique local addresses.
-	ec2Metadata = netip.MustParsePrefix("fd00:ec2::/32")
-	// Alibaba Cloud's metadata service, and Azure's platform services, outside the link-local range.
-	aliMetadata, azureWire = netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("168.63.129.16")
-)
-
-func classOfAddr(addr netip.Addr) addressClass {
-	addr = addr.WithZone("").Unmap()
-	if addr.Is6() && !addr.IsLoopback() && !addr.IsUnspecified() {
-		b := addr.As16()
-		switch {
-		case nat64.Contains(addr), v4Compat.Contains(addr):
-			addr = netip.AddrFrom4([4]byte(b[12:16]))
-		case sixToFour.Contains(addr):
-			addr = netip.AddrFrom4([4]byte(b[2:6]))
-		}
-	}
-	switch {
-	case addr.IsLoopback():
-		return loopbackAddress
-	case addr.IsLinkLocalUnicast(), ec2Metadata.Contains(addr), addr == aliMetadata, addr == azureWire:
-		return linkLocalAddress
-	case addr.IsUnspecified(), thisNet.Contains(addr), addr.IsMulticast(), reserved.Contains(addr), !addr.IsValid():
-		return invalidAddress
-	case addr.IsPrivate(), sharedNet.Contains(addr), siteLocal.Contains(addr):
-		return privateAddress
-	}
-	return publicAddress
-}
-
-// classOfHost returns the class of a host by its name alone. Names that some resolvers take for an address and
-// others for a name lead nowhere: 127.1, 0x7f000001, 2130706433, 0177.0.0.1.
-func classOfHost(host string) addressClass {
-	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return classOfAddr(addr)
-	}
-	last := host[strings.LastIndexByte(host, '.')+1:]
-	switch {
-	case host == "" || strings.ContainsAny(host, ":%/@\\ "):
-		return invalidAddress
-	case strings.Trim(last, "0123456789") == "", strings.HasPrefix(last, "0x"):
-		return invalidAddress
-	case host == "localhost" || strings.HasSuffix(host, ".localhost"):
-		return loopbackAddress
-	case host == "metadata" || host == "instance-data" || strings.HasSuffix("."+host, ".metadata.google.internal"):
-		return linkLocalAddress
-	}
-	return publicAddress
-}
-
-// mayReach reports whether a registry at an address of one class may name a server at an address of another.
-func (from addressClass) mayReach(to addressClass) bool {
-	return to == publicAddress || to == from && (to == privateAddress || to == loopbackAddress)
+// mayReach reports whether a registry in one zone may name a server in another: on the internet or in its own zone, but
+// never a server that only this program can reach.
+func mayReach(from, to egress.Zone) bool {
+	return to == egress.Public || to == from && (to == egress.Private || to == egress.Loopback)
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/egress"
 )
 
 // A name that looks harmless and leads to this machine: where the connection would go to is what counts.
@@ -18,12 +20,12 @@ func TestGuardedTransport(t *testing.T) {
 	var c Checker
 	defer c.CloseIdleConnections()
 	way := &http.Transport{}
-	for from, want := range map[addressClass]int32{publicAddress: 0, privateAddress: 0, linkLocalAddress: 0, loopbackAddress: 1} {
+	for from, want := range map[egress.Zone]int32{egress.Public: 0, egress.Private: 0, egress.LinkLocal: 0, egress.Loopback: 1} {
 		asked.Store(0)
 		// localhost stands for any name here: the guard does not look at it.
 		req := httptest.NewRequest(http.MethodGet, strings.Replace(victim.URL, "127.0.0.1", "localhost", 1), nil)
 		req.RequestURI = ""
-		res, err := c.guardedTransport(way, from).RoundTrip(req)
+		res, err := c.guardedTransport(way, nil, from).RoundTrip(req)
 		if err == nil {
 			require.NoError(t, res.Body.Close())
 		} else {

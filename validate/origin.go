@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/egress"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -20,12 +21,13 @@ type origin struct {
 	prefix    string   // The same as text.
 	rt        http.RoundTripper
 	transport *http.Transport // Nil with Checker.RoundTripper.
+	egress    *egress.Policy
 
 	slots chan struct{} // Checker.PerRegistry.
 	ping  singleFlight[*pingResult]
 
 	mu          sync.Mutex
-	seenAs      addressClass // Where the registry was seen, apart from what its name tells.
+	seenAs      egress.Zone // Where the registry was seen, apart from what its name tells.
 	pause       time.Time
 	vendor      vendor
 	useGET      bool // HEAD was seen to lie.
@@ -34,7 +36,22 @@ type origin struct {
 
 type originKey struct {
 	host      string
-	transport credentials.Fingerprint
+	transport transportKey
+}
+
+// A transportKey identifies the way to a registry.
+type transportKey struct {
+	credentials.Fingerprint
+	egress *egress.Policy
+}
+
+// transportOf returns the way that the candidate goes.
+func (c *Checker) transportOf(candidate *Candidate) registry.TransportConfig {
+	t := candidate.Transport
+	if t.Egress == nil {
+		t.Egress = c.Egress
+	}
+	return t
 }
 
 // origin returns the registry at the host, as it stands in the names of images.
@@ -53,6 +70,7 @@ func (s *session) origin(key originKey, way registry.TransportConfig) (*origin, 
 		host:        endpoint.Host,
 		base:        &url.URL{Scheme: way.Scheme(), Host: endpoint.APIHost()},
 		rt:          s.c.RoundTripper,
+		egress:      way.Egress,
 		ping:        newSingleFlight[*pingResult](),
 		authorizers: make(map[credentials.Fingerprint]*authorizer),
 	}
@@ -69,9 +87,9 @@ func (s *session) origin(key originKey, way registry.TransportConfig) (*origin, 
 	return o, nil
 }
 
-// addressClass returns the class of the registry's address: by its name, or else by the address that was connected to.
-func (o *origin) addressClass() addressClass {
-	if p := classOfHost(o.base.Hostname()); p != publicAddress {
+// zone returns the zone of the registry's address: by its name, or else by the address that was connected to.
+func (o *origin) zone() egress.Zone {
+	if p := egress.ZoneOfName(o.base.Hostname()); p != egress.Public {
 		return p
 	}
 	o.mu.Lock()
@@ -93,7 +111,7 @@ func (o *origin) traceAddress(req *http.Request) *http.Request {
 		if ap, err := netip.ParseAddrPort(info.Conn.RemoteAddr().String()); err == nil {
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			o.seenAs = classOfAddr(ap.Addr())
+			o.seenAs = egress.ZoneOf(ap.Addr())
 		}
 	}
 	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: note}))
@@ -111,5 +129,5 @@ func (o *origin) roundTripper(req *http.Request) http.RoundTripper {
 			return o.rt
 		}
 	}
-	return o.s.c.guardedTransport(o.transport, o.addressClass())
+	return o.s.c.guardedTransport(o.transport, o.egress, o.zone())
 }

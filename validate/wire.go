@@ -309,6 +309,9 @@ func (o *origin) send(ctx context.Context, q apiRequest, u *url.URL) (*http.Resp
 		req.ContentLength = int64(len(body))
 		req.Body = io.NopCloser(strings.NewReader(body))
 	}
+	if err := o.egress.CheckURL(u); err != nil {
+		return nil, err // A RoundTripper knows nothing of the policy.
+	}
 	if q.step == StepPing {
 		req = o.traceAddress(req)
 	}

@@ -26,7 +26,8 @@ const arrows = `
 	field                          ->
 	credentials                    -> field internal/option internal/panics
 	registry/internal/document     -> field credentials
-	registry                       -> field credentials registry/internal/document internal/panics
+	egress                         -> internal/option
+	registry                       -> field credentials egress registry/internal/document internal/panics
 	registry/profilestore          -> credentials registry registry/internal/document
 	registry/vendors               -> registry
 	registry/profilefile           -> field registry registry/internal/document                      go.yaml.in/yaml/v3
@@ -41,12 +42,12 @@ const arrows = `
 	providers/subjects             -> credentials registry providers providers/internal/cloud
 	providers/federated            -> field credentials registry providers providers/internal/cloud providers/internal/subject
 	providers/system               -> field credentials registry providers internal/option
-	validate                       -> credentials registry internal/option                github.com/google/go-containerregistry
+	validate                       -> credentials egress registry internal/option                github.com/google/go-containerregistry
 	validate/workload              -> registry                            go.yaml.in/yaml/v3
 	pullsecret                     -> field credentials registry
 	inject                         -> field credentials registry pullsecret internal/option internal/panics
 
-	.                              -> field credentials internal/option registry providers providers/dockerhub providers/custom validate pullsecret
+	.                              -> field credentials egress internal/option registry providers providers/dockerhub providers/custom validate pullsecret
 
 	credentials/credentialslog     -> credentials
 	credentials/dockerconfig       -> credentials registry                github.com/docker/cli github.com/docker/docker-credential-helpers
@@ -69,12 +70,13 @@ const arrows = `
 	internal/panics                ->
 	internal/scenario              ->
 	internal/testcert              ->
+	internal/testdns               ->
 	internal/testtool              ->
 `
 
 // These compile nothing but the standard library and each other, however far one follows the imports.
 var standardLibraryOnly = []string{
-	"./field", "./credentials", "./credentials/credentialslog", "./credentials/credentialstest", "./registry",
+	"./field", "./credentials", "./credentials/credentialslog", "./credentials/credentialstest", "./egress", "./registry",
 	"./registry/profilestore", "./registry/vendors", "./providers", "./providers/dockerhub", "./providers/custom", "./providers/system",
 	"./providers/federated", "./providers/subjects", "./providers/providerstest",
 }

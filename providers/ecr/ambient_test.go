@@ -1,6 +1,8 @@
 package ecr_test
 
 import (
+	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/egress"
 	"github.com/regcred/regcred/providers/ecr"
 	"github.com/regcred/regcred/providers/ecr/ecrtest"
 	"github.com/regcred/regcred/registry"
@@ -165,16 +168,15 @@ func TestWebIdentity(t *testing.T) {
 	require.Equal(t, podSession+"platform", principal(cloud))
 
 	path := writeFile(t, cloud.WebIdentity(podSubject, 0).Reveal()+"\n")
-	_, err = ecr.Provider{}.Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: path}))
+	_, err = ecr.Provider{NoAmbient: true, SubjectTokens: []string{path}}.Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: path}))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, []byte(cloud.WebIdentity("somebody", 0).Reveal()), 0o600))
-	_, err = ecr.Provider{}.Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: path}))
+	_, err = ecr.Provider{NoAmbient: true, SubjectTokens: []string{path}}.Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: path}))
 	require.ErrorIs(t, err, registry.ErrDenied, "the file is read anew")
 	require.Contains(t, registry.HintOf(err), "trust policy")
 
-	_, err = ecr.Provider{NoAmbient: true}.Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: path}))
-	require.ErrorIs(t, err, registry.ErrInvalid, "a file of the process is the process's")
-	_, err = ecr.Provider{}.Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: "/nonexistent/token"}))
+	missing := "/nonexistent/token"
+	_, err = ecr.Provider{SubjectTokens: []string{missing}}.Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: missing}))
 	require.ErrorIs(t, err, registry.ErrNoIdentity)
 	_, err = ecr.Provider{}.Credential(t.Context(), web(credentials.AWSWebIdentity{Token: cloud.WebIdentity(podSubject, -time.Second)}))
 	require.ErrorIs(t, err, registry.ErrExpired)
@@ -183,6 +185,41 @@ func TestWebIdentity(t *testing.T) {
 	require.ErrorIs(t, err, registry.ErrUnauthorized)
 	require.NotContains(t, err.Error(), forged.Reveal())
 }
+
+// A profile with a proxy of its own would get the text of any file that it names.
+func TestProfileNamesNoFile(t *testing.T) {
+	noAmbient(t)
+	path := writeFile(t, "client-key-data: of the platform")
+	sent := 0
+	carry := roundTripper(func(*http.Request) (*http.Response, error) { sent++; return nil, errors.New("nobody there") })
+	p := registry.Profile{
+		Name: "evil", Kind: registry.ECR, Endpoint: home,
+		Login: awsLogin(credentials.AWSLogin{WebIdentity: &credentials.AWSWebIdentity{RoleARN: podARN, TokenFile: path}}),
+	}
+	for name, test := range map[string]struct {
+		provider ecr.Provider
+		egress   *egress.Policy
+		reads    bool
+	}{
+		"nothing is listed":      {provider: ecr.Provider{}},
+		"another file is listed": {provider: ecr.Provider{SubjectTokens: []string{path + "/", path + "x", "/var/run/secrets/token"}}},
+		"listed":                 {provider: ecr.Provider{SubjectTokens: []string{path}}, reads: true},
+		"listed, untrusted":      {provider: ecr.Provider{SubjectTokens: []string{path}}, egress: &egress.Policy{}},
+		"listed, allowed":        {provider: ecr.Provider{SubjectTokens: []string{path}}, egress: &egress.Policy{AllowFiles: true}, reads: true},
+	} {
+		sent = 0
+		test.provider.RoundTripper = carry
+		p.Transport.Egress = test.egress
+		_, err := test.provider.Credential(t.Context(), p)
+		require.Error(t, err, name)
+		require.Equal(t, test.reads, sent > 0, name)
+		require.Equal(t, !test.reads, errors.Is(err, registry.ErrInvalid), name)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // The pod's own endpoint may fail; that is no missing identity.
 func TestContainerCredentialsFail(t *testing.T) {

@@ -44,10 +44,15 @@ type Provider struct {
 	// without private DNS and for tests. Nil means AWS's own endpoints; so does the empty text.
 	Endpoint func(service, region string) string
 
-	// NoAmbient refuses profiles that use what belongs to the process: its own identity, or a file with a web identity
-	// token. Set it where profiles are written by people who must not act as the process: a profile can name a proxy
-	// and a certificate authority of its own, and see everything that goes there.
+	// NoAmbient refuses profiles that use the identity of the process. Set it where profiles are written by people who
+	// must not act as the process: a profile can name a proxy and a certificate authority of its own, and see
+	// everything that goes there. A profile with an egress policy is held to that as well.
 	NoAmbient bool
+
+	// SubjectTokens are the files from which a profile may take the token of a web identity, each spelled as in the
+	// profile. Nil means that there are none, because a profile names whatever file it likes, and this process reads it
+	// and sends its text on: list only what the authors of profiles may use.
+	SubjectTokens []string
 
 	// NoInstanceMetadata keeps ambient identities from asking the instance metadata service. A single profile says so
 	// in its login.

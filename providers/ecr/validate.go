@@ -6,6 +6,7 @@ import (
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/field"
+	"github.com/regcred/regcred/providers/internal/cloud"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -22,7 +23,7 @@ func (p Provider) Validate(profile registry.Profile) error {
 	if profile.Transport.PlainHTTP {
 		problems.Add("transport.plainHTTP", "is set", "nothing: ECR has https only")
 	}
-	p.validateLogin(&problems, profile.Login, main, ok)
+	p.validateLogin(&problems, profile, main, ok)
 	return problems.Err(fmt.Sprintf("profile %q", profile.Name))
 }
 
@@ -56,7 +57,8 @@ func (p Provider) validateHosts(problems *field.List, profile registry.Profile) 
 	return main, ok
 }
 
-func (p Provider) validateLogin(problems *field.List, login credentials.Login, main Host, hostKnown bool) {
+func (p Provider) validateLogin(problems *field.List, profile registry.Profile, main Host, hostKnown bool) {
+	login := profile.Login
 	const want = "an AWS access key, web identity or role in aws, or ambient: true for the identity of the process"
 	ambient := login.Ambient
 	switch {
@@ -67,8 +69,9 @@ func (p Provider) validateLogin(problems *field.List, login credentials.Login, m
 	case login.AWS != nil:
 		web := login.AWS.WebIdentity
 		ambient = web == nil && login.AWS.AccessKeyID == ""
-		if web != nil && web.TokenFile != "" && p.NoAmbient {
-			problems.Add("login.aws.webIdentity.tokenFile", "is not allowed here", "the token itself")
+		if web != nil && web.TokenFile != "" && !cloud.AllowsSubject(profile, p.SubjectTokens, web.TokenFile) {
+			problems.Add("login.aws.webIdentity.tokenFile", fmt.Sprintf("is %.120q, which is not allowed", web.TokenFile),
+				"the token itself in token, or one of the files that this program allows (SubjectTokens of its ecr.Provider)")
 		}
 		if hostKnown {
 			validateRoles(problems, login.AWS, main)

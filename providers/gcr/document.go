@@ -12,6 +12,8 @@ import (
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/field"
+	"github.com/regcred/regcred/providers/internal/cloud"
+	"github.com/regcred/regcred/registry"
 )
 
 // A document is the credentials JSON of a profile, as far as this package uses it: https://google.aip.dev/auth/4112 and
@@ -40,7 +42,7 @@ const maxDocument = 32 << 10
 
 // parseDocument reads and checks a credentials JSON. Its error is a [field.Errors], whose fields have the
 // names that they have in the JSON. It never quotes the private key.
-func (p Provider) parseDocument(secret credentials.Secret) (document, error) {
+func (p Provider) parseDocument(profile registry.Profile, secret credentials.Secret) (document, error) {
 	var problems field.List
 	data, problem := decodeDocument(secret)
 	var d document
@@ -55,7 +57,7 @@ func (p Provider) parseDocument(secret credentials.Secret) (document, error) {
 	case typeKey:
 		d.checkKey(&problems)
 	case typeExternal:
-		d.external.check(&problems, p.SubjectTokens)
+		d.external.check(&problems, func(name string) bool { return cloud.AllowsSubject(profile, p.SubjectTokens, name) })
 	default:
 		problems.Add("type", describeType(d.Type), "service_account or external_account")
 	}

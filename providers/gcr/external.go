@@ -3,7 +3,6 @@ package gcr
 import (
 	"fmt"
 	"regexp"
-	"slices"
 
 	"github.com/regcred/regcred/field"
 )
@@ -52,7 +51,7 @@ var (
 	impersonationURL = regexp.MustCompile(`^` + regexp.QuoteMeta(credentialsURL) + `[a-z0-9][a-z0-9.-]*@[a-z0-9][a-z0-9.-]*\.gserviceaccount\.com` + generateToken + `$`)
 )
 
-func (e *external) check(problems *field.List, allowed []string) {
+func (e *external) check(problems *field.List, allowed func(name string) bool) {
 	if !audience.MatchString(e.Audience) {
 		problems.Add("audience", missingOr(e.Audience), "//iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER")
 	}
@@ -71,7 +70,7 @@ func (e *external) check(problems *field.List, allowed []string) {
 	e.Source.check(problems, allowed)
 }
 
-func (s *tokenSource) check(problems *field.List, allowed []string) {
+func (s *tokenSource) check(problems *field.List, allowed func(name string) bool) {
 	const field = "credential_source"
 	const list = "one of those that this program allows (SubjectTokens of its gcr.Provider)"
 	switch {
@@ -85,9 +84,9 @@ func (s *tokenSource) check(problems *field.List, allowed []string) {
 		problems.Add(field+".environment_id", fmt.Sprintf("is %.40q", s.EnvironmentID), "a file or URL: an identity of the machine is not for profiles; where the process itself has one, use ambient")
 	case (s.File == "") == (s.URL == ""):
 		problems.Add(field, "has not exactly one of file and url", "one of them")
-	case s.File != "" && !slices.Contains(allowed, s.File):
+	case s.File != "" && !allowed(s.File):
 		problems.Add(field+".file", fmt.Sprintf("is %.120q", s.File), list)
-	case s.URL != "" && !slices.Contains(allowed, s.URL):
+	case s.URL != "" && !allowed(s.URL):
 		problems.Add(field+".url", "is not allowed", list) // Not quoted: a URL may hold a secret.
 	case s.Format != nil && s.Format.Type != "" && s.Format.Type != "text" && (s.Format.Type != "json" || s.Format.Field == ""):
 		problems.Add(field+".format", "cannot be used", "type text; or type json and subject_token_field_name")

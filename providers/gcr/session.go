@@ -34,7 +34,7 @@ func (s *session) credential(ctx context.Context) (credentials.Credential, error
 	login := googleLogin(s.profile.Login)
 	var d document
 	if !login.Credentials.IsZero() {
-		d, _ = s.provider.parseDocument(login.Credentials) // It was checked.
+		d, _ = s.provider.parseDocument(s.profile, login.Credentials) // It was checked.
 	}
 	if d.Type == typeKey && !login.AccessToken && login.Impersonate == "" {
 		return s.key(ctx, d, login.Credentials)

@@ -23,7 +23,7 @@ func (p Provider) Validate(profile registry.Profile) error {
 	if profile.Transport.PlainHTTP {
 		problems.Add("transport.plainHTTP", "is set", "https for Google's registries")
 	}
-	problems.Under("login", p.checkLogin(profile.Login))
+	problems.Under("login", p.checkLogin(profile))
 	return problems.Err(fmt.Sprintf("profile %q", profile.Name))
 }
 
@@ -48,13 +48,14 @@ func checkHosts(profile registry.Profile) error {
 	return problems.Err("")
 }
 
-func (p Provider) checkLogin(login credentials.Login) error {
+func (p Provider) checkLogin(profile registry.Profile) error {
+	login := profile.Login
 	const want = "google with the key of a service account, ambient, or anonymous for public images"
 	var problems field.List
 	google := googleLogin(login)
 	switch {
 	case isKeyPair(login):
-		_, err := p.parseDocument(login.Password)
+		_, err := p.parseDocument(profile, login.Password)
 		problems.Under("password", err)
 		return problems.Err("")
 	case login.Username == TokenUsername:
@@ -68,7 +69,7 @@ func (p Provider) checkLogin(login credentials.Login) error {
 		problems.Add("", "is the identity of this process", "an identity of its own: this program lends its identity to no profile")
 	}
 	if login.Google != nil {
-		problems.Under("google", p.checkGoogle(google))
+		problems.Under("google", p.checkGoogle(profile, google))
 	}
 	return problems.Err("")
 }
@@ -90,10 +91,10 @@ func googleLogin(login credentials.Login) credentials.GoogleLogin {
 	return credentials.GoogleLogin{}
 }
 
-func (p Provider) checkGoogle(login credentials.GoogleLogin) error {
+func (p Provider) checkGoogle(profile registry.Profile, login credentials.GoogleLogin) error {
 	var problems field.List
 	if !login.Credentials.IsZero() {
-		_, err := p.parseDocument(login.Credentials)
+		_, err := p.parseDocument(profile, login.Credentials)
 		problems.Under("credentials", err)
 	}
 	if login.Impersonate != "" && !serviceAccount.MatchString(login.Impersonate) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,6 +57,17 @@ func RetryAfter(h http.Header) (wait time.Duration) {
 		wait = time.Until(at)
 	}
 	return min(max(wait, 0), MaxWait)
+}
+
+// AllowsSubject reports whether a profile may use the file or URL with a token that it names: only one that the program
+// lists in its provider, letter by letter, and none where the profile's egress policy forbids all. Everything else would
+// let a profile read the files of the process: their text goes to wherever the profile's proxy and certificate authority
+// lead.
+func AllowsSubject(p registry.Profile, listed []string, name string) bool {
+	if e := p.Transport.Egress; e != nil && !e.AllowFiles {
+		return false
+	}
+	return slices.Contains(listed, name)
 }
 
 // maxToken is far above any token that a file holds: AWS takes 20,000 characters.
