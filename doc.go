@@ -15,22 +15,26 @@
 //	}
 //	manifest, err := outcome.Secret.YAML() // For kubectl apply.
 //
-// Each step is a package of its own, to be used without the others:
+// Each step is a package of its own, which can be used without the others:
 //
-//   - [github.com/regcred/regcred/registry]: profiles, names of registries and images, and the codes of all that can go
-//     wrong. Package registry/profilefile reads profiles from YAML, and registry/profilestore stores them.
-//   - [github.com/regcred/regcred/providers]: who issues credentials. Packages dockerhub, ecr, gcr, system and custom,
-//     and what a program adds.
+//   - [github.com/regcred/regcred/registry]: profiles, names of registries and images, and one list of codes for
+//     everything that can go wrong; its function Report makes a form's error messages of any error. Below it,
+//     registry/profilefile reads profiles from YAML, and registry/profilestore stores them.
+//   - [github.com/regcred/regcred/providers]: the issuers of credentials. Packages dockerhub, ecr, gcr, system and
+//     custom, and what a program adds.
 //   - [github.com/regcred/regcred/credentials]: secrets that do not leak, logins, credentials, and the cache that keeps
-//     them fresh.
-//   - [github.com/regcred/regcred/egress]: which servers the program connects to for profiles of untrusted users.
-//   - [github.com/regcred/regcred/validate]: does the login work, can the image be pulled?
-//   - [github.com/regcred/regcred/pullsecret]: what a kubelet reads, what it does with it, and how to keep it in clusters.
-//   - [github.com/regcred/regcred/registry/registrytest]: a registry in memory that wants a login, for tests. The
+//     them fresh. Below it, credentials/dockerconfig reads what docker and podman have.
+//   - [github.com/regcred/regcred/egress]: decides which servers the program connects to for profiles of untrusted users.
+//   - [github.com/regcred/regcred/validate]: checks that a login works and that an image can be pulled.
+//   - [github.com/regcred/regcred/pullsecret]: builds, merges, parses and lints pull secrets, and finds the entries that a
+//     kubelet uses for an image.
+//   - [github.com/regcred/regcred/inject]: keeps pull secrets in the namespaces and service accounts of clusters.
+//   - [github.com/regcred/regcred/field]: errors in the fields that a user filled in.
+//   - [github.com/regcred/regcred/registry/registrytest]: a registry in memory that requires a login, for tests. The
 //     providers of clouds have fakes beside them.
 //
-// Package inject/kube, for a real Kubernetes API, and systemregistry, a registry of one's own, are modules
-// of their own. Nothing of Kubernetes is compiled in here. The library does not run anything of its own accord: what is
-// to happen in the background, [credentials.Cache.Run], is called by the program. It returns nil when its context ends,
-// as do the servers and controllers of those modules: where a program waits for all of them, an error is one.
+// Package inject/kube, for a real Kubernetes API, and systemregistry, a registry to embed, are modules of their own. No
+// package of this module compiles Kubernetes code. The library starts nothing by itself: work in the background, such as
+// [credentials.Cache.Run], is started by the program. It returns nil when its context ends, as do the servers and
+// controllers of those modules: a program that waits for all of them needs to handle errors only.
 package regcred
