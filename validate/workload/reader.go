@@ -1,8 +1,11 @@
 package workload
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -40,17 +43,16 @@ func (r *reader) walk(n *yaml.Node, at Place, depth int) error {
 	case yaml.MappingNode:
 		if kind := text(field(n, "kind")); kind != "" && field(n, "apiVersion") != nil {
 			at = r.object(n, kind)
+			if path := podSpecPath(text(field(n, "apiVersion")), kind); path != nil {
+				return r.builtIn(n, at, path)
+			}
 		}
 		switch at.Kind {
 		case "Secret", "ConfigMap": // Text, whatever it looks like.
 			return nil
 		}
 		if isPodSpec(n) {
-			r.pods = append(r.pods, r.pod(n, at))
-			if r.images > maxImages {
-				return &Error{r.place(at, n), ErrManifestTooLarge}
-			}
-			return nil
+			return r.add(n, at, false)
 		}
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			if err := r.walk(n.Content[i+1], under(at, n.Content[i].Value), depth+1); err != nil {
@@ -71,22 +73,94 @@ func (r *reader) object(n *yaml.Node, kind string) Place {
 	return Place{Kind: kind, Namespace: text(field(metadata, "namespace")), Name: name}
 }
 
-// isPodSpec tells the spec of a pod by its containers. That of a custom resource definition is none: there, containers
-// is the name of a property.
-func isPodSpec(n *yaml.Node) bool {
-	list := sequence(field(n, "containers"))
-	if len(list) == 0 {
-		return false
+// podSpecPath returns where the spec of a pod is in an object of Kubernetes itself; nil for other objects.
+func podSpecPath(apiVersion, kind string) []string {
+	group, _, hasGroup := strings.Cut(apiVersion, "/")
+	switch {
+	case !hasGroup && kind == "Pod":
+		return []string{"spec"}
+	case !hasGroup && kind == "PodTemplate":
+		return []string{"template", "spec"}
+	case group == "batch" && kind == "CronJob":
+		return []string{"spec", "jobTemplate", "spec", "template", "spec"}
+	case group == "batch" && kind == "Job", !hasGroup && kind == "ReplicationController",
+		group == "apps" && slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"}, kind):
+		return []string{"spec", "template", "spec"}
 	}
-	for _, c := range list {
-		if text(field(c, "name")) == "" {
-			return false
-		}
-	}
-	return true
+	return nil
 }
 
-func (r *reader) pod(n *yaml.Node, at Place) Pod {
+// builtIn reads an object of Kubernetes itself, whose containers an API server wants to have names and images.
+func (r *reader) builtIn(n *yaml.Node, at Place, path []string) error {
+	spec := n
+	for _, name := range path {
+		at = under(at, name)
+		if spec = field(spec, name); spec == nil {
+			break
+		}
+	}
+	if len(sequence(field(spec, "containers"))) == 0 {
+		r.errs = append(r.errs, &Error{r.place(at, cmp.Or(spec, n)), errNoContainers})
+		if spec == nil {
+			return nil
+		}
+	}
+	return r.add(spec, at, true)
+}
+
+var (
+	errNoContainers = errors.New("has no containers")
+	errNoName       = errors.New("is a container without a name")
+	errNoImage      = errors.New("is a container without an image")
+	errNoReference  = errors.New("is a volume of an image without a reference")
+	errCompose      = errors.New("is a compose file: expected a manifest of Kubernetes objects")
+	errNoObject     = errors.New("is no Kubernetes object, because kind or apiVersion is missing")
+)
+
+// add reads the spec of a pod.
+func (r *reader) add(n *yaml.Node, at Place, strict bool) error {
+	r.pods = append(r.pods, r.pod(n, at, strict))
+	if r.images > maxImages {
+		return &Error{r.place(at, n), ErrManifestTooLarge}
+	}
+	return nil
+}
+
+// root reports a document that kubectl would reject, such as a compose file. An empty document is fine.
+func (r *reader) root(document *yaml.Node) {
+	if len(document.Content) == 0 {
+		return
+	}
+	n := resolve(document.Content[0])
+	switch {
+	case n == nil || n.Kind == yaml.SequenceNode || n.Kind == yaml.ScalarNode && n.Tag == "!!null":
+	case text(field(n, "kind")) != "" && text(field(n, "apiVersion")) != "":
+	case field(n, "services") != nil && field(n, "kind") == nil:
+		r.errs = append(r.errs, &Error{r.place(Place{}, n), errCompose})
+	default:
+		r.errs = append(r.errs, &Error{r.place(Place{}, n), errNoObject})
+	}
+}
+
+// isPodSpec tells the spec of a pod in a custom resource by its containers, all of which have a name, or one of which
+// has an image. That of a custom resource definition is none: there, containers is the name of a property.
+func isPodSpec(n *yaml.Node) bool {
+	named, withImage := 0, 0
+	list := sequence(field(n, "containers"))
+	for _, c := range list {
+		if text(field(c, "name")) != "" {
+			named++
+		}
+		if text(field(c, "image")) != "" {
+			withImage++
+		}
+	}
+	return len(list) > 0 && (named == len(list) || withImage > 0)
+}
+
+// pod reads the spec of a pod. If it is strict, a container without a name or an image is an error. In a custom
+// resource, an operator may set them.
+func (r *reader) pod(n *yaml.Node, at Place, strict bool) Pod {
 	p := Pod{Place: r.place(at, n), ServiceAccount: text(field(n, "serviceAccountName"))}
 	if p.ServiceAccount == "" {
 		p.ServiceAccount = text(field(n, "serviceAccount")) // Its name of old, which Kubernetes still takes.
@@ -98,33 +172,43 @@ func (r *reader) pod(n *yaml.Node, at Place) Pod {
 	}
 	for _, list := range []string{"initContainers", "containers", "ephemeralContainers"} {
 		for i, c := range sequence(field(n, list)) {
-			r.image(&p, field(c, "image"), under(r.index(under(at, list), i), "image"))
+			place := r.index(under(at, list), i)
+			if strict && text(field(c, "name")) == "" {
+				r.errs = append(r.errs, &Error{r.place(place, c), errNoName})
+			}
+			if !r.image(&p, field(c, "image"), under(place, "image")) && strict {
+				r.errs = append(r.errs, &Error{r.place(place, c), errNoImage})
+			}
 		}
 	}
 	for i, v := range sequence(field(n, "volumes")) {
+		source := field(v, "image")
 		place := under(under(r.index(under(at, "volumes"), i), "image"), "reference")
-		r.image(&p, field(field(v, "image"), "reference"), place)
+		if !r.image(&p, field(source, "reference"), place) && source != nil && strict {
+			r.errs = append(r.errs, &Error{r.place(place, v), errNoReference})
+		}
 	}
 	return p
 }
 
-// image takes the name of an image. None is none: an admission webhook, or a controller, may set it.
-func (r *reader) image(p *Pod, n *yaml.Node, at Place) {
+// image reads the name of an image, and reports whether there is one, be it right or wrong.
+func (r *reader) image(p *Pod, n *yaml.Node, at Place) bool {
 	r.images++
 	if n == nil || n.Kind == yaml.ScalarNode && (n.Value == "" || n.Tag == "!!null") {
-		return
+		return false
 	}
 	at = r.place(at, n)
 	if n.Kind != yaml.ScalarNode {
 		r.errs = append(r.errs, &Error{at, errors.New("is not the name of an image")})
-		return
+		return true
 	}
 	image, err := registry.ParseImage(n.Value)
 	if err != nil {
 		r.errs = append(r.errs, &Error{at, err})
-		return
+		return true
 	}
 	p.Images = append(p.Images, Image{n.Value, image, at})
+	return true
 }
 
 func (r *reader) place(at Place, n *yaml.Node) Place {

@@ -91,8 +91,12 @@ var ErrManifestTooLarge = errors.New("manifest is too large")
 // Images returns all images of a manifest, in the order in which they stand there; one that stands in several places is
 // there several times.
 //
-// The error joins an [Error] for each thing that is wrong: text that is not YAML, names that are not those of images.
-// What could be read is returned beside it.
+// The error joins an [Error] for each thing that is wrong: text that is not YAML, a document that is no object of
+// Kubernetes, such as a compose file, a workload of Kubernetes itself without containers, a container of it without a
+// name or an image, a name that is not that of an image. What could be read is returned beside it.
+//
+// A manifest without any image is no error: a program that checks what it was given should treat it as one, because it
+// is what a template that failed leaves.
 func Images(manifest []byte) ([]Image, error) {
 	pods, err := Pods(manifest)
 	var images []Image
@@ -114,6 +118,7 @@ func Pods(manifest []byte) ([]Pod, error) {
 			break
 		}
 		r.document, r.offset = d.number, d.offset
+		r.root(d.root)
 		if err := r.walk(d.root, Place{}, 0); err != nil {
 			r.errs = append(r.errs, err)
 			break
