@@ -1,18 +1,23 @@
-// Pipeline checks images with registry profiles, and prints the pull secret that they can be pulled with:
+// Pipeline checks images with registry profiles, as a gate in CI, and prints the pull secret that they can be pulled
+// with:
 //
+//	helm template shop | go run ./examples/pipeline -profiles profiles.yaml -workload - -o none
 //	go run ./examples/pipeline -profiles profiles.yaml -image ghcr.io/acme/shop:1.4 -namespace shop | kubectl apply -f -
 //
-// Run it with -h for all it can do.
+// It fails closed: input in which there is nothing to check is an error. Run it with -h for all it can do.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"github.com/regcred/regcred"
@@ -31,21 +36,21 @@ import (
 // The exit codes, for scripts.
 const (
 	proven    = 0 // All logins work, all images can be pulled; the secret was printed.
-	refuted   = 1 // At least one does not; nothing was printed.
-	badInput  = 2 // The flags or files are wrong; nobody was asked.
-	uncertain = 3 // A registry could not be asked, or wants to be left alone; try again later.
+	refuted   = 1 // At least one does not; no secret was printed.
+	badInput  = 2 // The flags or files are wrong, or there is nothing to check; no registry was asked.
+	uncertain = 3 // A registry could not be asked, or is rate limited; try again later.
 )
 
-const usage = `Usage: pipeline -profiles FILE [-image IMAGE]... [-workload FILE] [flags]
+const usage = `Usage: pipeline [-profiles FILE] [-docker-config FILE] [-image IMAGE]... [-workload FILE] [flags]
 
-Checks that the logins in FILE work and that the images can be pulled with them, and prints the pull secret for kubectl apply -f -.
-What was found out goes to the standard error, the secret to the standard output. Nothing is printed there unless all is well.
+Checks that the logins work and that the images can be pulled with them, and prints the pull secret for kubectl apply -f -.
+Results go to the standard error, the secret or the JSON report to the standard output. No secret is printed unless all is well.
 
 Flags:
 `
 
 const more = `
-A file of profiles, in YAML or JSON. Passwords may stand in it, or in an environment variable or a file that it names:
+A file of profiles, in YAML or JSON, may name variables and files in place of secrets (docs/profiles.md):
 
   - name: hub
     kind: dockerhub
@@ -60,24 +65,30 @@ A file of profiles, in YAML or JSON. Passwords may stand in it, or in an environ
     endpoint: 123456789012.dkr.ecr.eu-central-1.amazonaws.com
     login: {ambient: true}      # The identity of this process.
 
-Exit codes: 0 all is well; 1 a login does not work, or an image cannot be pulled; 2 the flags or files are wrong; 3 a registry could not be asked.
+Exit codes: 0 all is well; 1 a login does not work, or an image cannot be pulled; 2 the flags or files are wrong, or there is
+nothing to check; 3 a registry could not be asked.
 `
 
 // A command is what the flags say.
 type command struct {
-	profiles, workload string
-	images             []string
-	secret             pullsecret.Secret
-	format             string
-	timeout            time.Duration
-	stdin              io.Reader
-	stdout, stderr     io.Writer
+	profiles, dockerConfig, workload string
+	images                           []string
+	platforms                        []validate.Platform
+	deep, json, allowEmpty           bool
+	secret                           pullsecret.Secret
+	format                           string
+	timeout                          time.Duration
+
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	terminal       terminal
+	roundTripper   http.RoundTripper // Of tests.
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	c := command{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	c := command{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, terminal: terminalOf(os.Stderr)}
 	os.Exit(c.run(ctx, os.Args[1:]))
 }
 
@@ -90,25 +101,43 @@ func (c *command) parse(args []string) error {
 		fmt.Fprint(flags.Output(), more)
 	}
 	flags.StringVar(&c.profiles, "profiles", "", "the `file` of registry profiles, YAML or JSON")
+	flags.StringVar(&c.dockerConfig, "docker-config", "", "a docker config `file` with logins for images that no profile serves; "+
+		`"user" is that of the user`)
 	flags.Func("image", "an `image` to check, as it stands in a workload; may be repeated", func(s string) error {
 		c.images = append(c.images, s)
 		return nil
 	})
 	flags.StringVar(&c.workload, "workload", "", "a `file` of Kubernetes manifests whose images are checked; - is the standard input")
+	flags.Func("platform", "a `platform` of the nodes, such as linux/arm64; may be repeated", func(s string) error {
+		p, err := validate.ParsePlatform(s)
+		c.platforms = append(c.platforms, p)
+		return err
+	})
+	flags.BoolVar(&c.deep, "deep", false, "check that the config and every layer can be read, too")
+	flags.BoolVar(&c.json, "json", false, "print a report in JSON to the standard output, and no secret")
+	flags.BoolVar(&c.allowEmpty, "allow-empty", false, "pass if -workload has no images")
 	flags.StringVar(&c.secret.Name, "name", "regcred", "the name of the secret")
 	flags.StringVar(&c.secret.Namespace, "namespace", "", "the namespace of the secret; empty leaves it to kubectl")
-	flags.StringVar(&c.format, "o", "yaml", "the format of the secret: yaml or json")
+	flags.StringVar(&c.format, "o", "", "the `format` of the secret: yaml, json or none (default yaml, with -docker-config none)")
 	flags.DurationVar(&c.timeout, "timeout", 5*time.Minute, "how long it may take in all")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	if c.format == "" {
+		c.format = "yaml"
+		if c.dockerConfig != "" || c.json { // The logins of a person are not for the log of a job.
+			c.format = "none"
+		}
+	}
 	switch {
 	case flags.NArg() > 0:
 		return fmt.Errorf("unexpected argument %q: images are named with -image", flags.Arg(0))
-	case c.profiles == "":
-		return errors.New("-profiles is missing; -h tells what it holds")
-	case c.format != "yaml" && c.format != "json":
-		return fmt.Errorf("-o %s: the formats are yaml and json", c.format)
+	case c.profiles == "" && c.dockerConfig == "":
+		return errors.New("-profiles and -docker-config are missing; -h tells what they are")
+	case !slices.Contains([]string{"yaml", "json", "none"}, c.format):
+		return fmt.Errorf("-o %s: the formats are yaml, json and none", c.format)
+	case c.json && c.format != "none":
+		return errors.New("-json and -o: the report and the secret cannot both go to the standard output")
 	}
 	return nil
 }
@@ -117,16 +146,15 @@ func (c *command) run(ctx context.Context, args []string) int {
 	if err := c.parse(args); errors.Is(err, flag.ErrHelp) {
 		return proven
 	} else if err != nil {
-		fmt.Fprintln(c.stderr, "pipeline:", err)
-		return badInput
+		return c.fail(err)
 	}
-	request, err := c.request()
+	in, err := c.read()
 	if err != nil {
-		fmt.Fprintln(c.stderr, "pipeline:", err)
-		return badInput
+		return c.fail(err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("it took longer than -timeout %s", c.timeout))
 	defer cancel()
+	progress := c.progress(time.Now())
 	pipeline := regcred.Pipeline{
 		Provider: providers.Set{
 			registry.DockerHub: dockerhub.Provider{},
@@ -134,29 +162,58 @@ func (c *command) run(ctx context.Context, args []string) int {
 			registry.ECR:       ecr.Provider{},
 			registry.GCR:       gcr.Provider{},
 			registry.System:    system.Provider{},
+			dockerKind:         in.docker,
 		},
-		Checker: validate.Checker{Progress: c.progress(time.Now())},
+		Checker: validate.Checker{
+			Platforms: c.platforms, Deep: c.deep, Progress: progress.update, RoundTripper: c.roundTripper,
+		},
 	}
-	outcome, err := pipeline.Run(ctx, request)
-	c.report(request, outcome)
-	if err != nil {
-		return c.exitCode(outcome, err)
+	outcome, err := pipeline.Run(ctx, regcred.Request{
+		Name: c.secret.Name, Namespace: c.secret.Namespace, Profiles: in.profiles, Images: in.names(),
+	})
+	progress.clear()
+	if err != nil && len(outcome.Logins)+len(outcome.Images) == 0 { // No registry was asked.
+		return c.fail(err)
 	}
-	return c.print(outcome.Secret)
+	report := newReport(in, outcome, err)
+	if c.json {
+		err := report.writeJSON(c.stdout)
+		return cmp.Or(report.ExitCode, exitOf(err))
+	}
+	report.writeText(c.stderr, c.terminal)
+	if report.ExitCode != proven || c.format == "none" {
+		return report.ExitCode
+	}
+	return exitOf(c.print(outcome.Secret))
 }
 
-func (c *command) request() (regcred.Request, error) {
-	profiles, err := profilefile.Read(c.profiles)
+func (c *command) fail(err error) int {
+	fmt.Fprintln(c.stderr, "pipeline:", err)
+	return badInput
+}
+
+func exitOf(err error) int {
 	if err != nil {
-		return regcred.Request{}, err
+		fmt.Fprintln(os.Stderr, "pipeline:", err)
+		return refuted
 	}
-	images, err := c.workloadImages()
-	if err != nil {
-		return regcred.Request{}, err
+	return proven
+}
+
+func (c *command) print(secret pullsecret.Secret) error {
+	manifest, err := secret.YAML()
+	if c.format == "json" {
+		manifest, err = secret.JSON()
 	}
-	return regcred.Request{
-		Name: c.secret.Name, Namespace: c.secret.Namespace,
-		Profiles: profiles,
-		Images:   append(c.images, images...),
-	}, nil
+	if err == nil {
+		_, err = c.stdout.Write(append(manifest, '\n'))
+	}
+	return err
+}
+
+func (c *command) readProfiles() ([]registry.Profile, error) {
+	if c.profiles == "" {
+		return nil, nil
+	}
+	return profilefile.Read(c.profiles)
 }

@@ -1,73 +1,211 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
-	"time"
+	"io"
+	"slices"
+	"strings"
 
 	"github.com/regcred/regcred"
-	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
-	"github.com/regcred/regcred/validate"
 )
 
-// progress tells how far the checks have come, every few seconds once they take long.
-func (c *command) progress(last time.Time) func(validate.Progress) {
-	return func(p validate.Progress) {
-		if now := time.Now(); now.Sub(last) >= 3*time.Second {
-			last = now
-			fmt.Fprintf(c.stderr, "%d of %d images checked\n", p.Done, p.Total)
-		}
-	}
+// A report is what -json prints.
+type report struct {
+	OK       bool    `json:"ok"`
+	ExitCode int     `json:"exitCode"`
+	Logins   []entry `json:"logins"`
+	Images   []entry `json:"images"`
 }
 
-// report says of each login and image what came of it.
-func (c *command) report(request regcred.Request, outcome regcred.Outcome) {
+// An entry is a login or an image.
+type entry struct {
+	Profile  string           `json:"profile,omitempty"` // The one that was let in.
+	Image    string           `json:"image,omitempty"`
+	OK       bool             `json:"ok"`
+	Digest   string           `json:"digest,omitempty"`
+	Places   []place          `json:"places,omitempty"`
+	Issues   []registry.Issue `json:"issues,omitempty"`
+	Warnings []string         `json:"warnings,omitempty"`
+
+	host string
+}
+
+func newReport(in input, outcome regcred.Outcome, err error) report {
+	r := report{OK: err == nil, Logins: []entry{}, Images: []entry{}}
 	for i, result := range outcome.Logins {
-		c.line("login", request.Profiles[i].Name, "works", result)
+		r.Logins = append(r.Logins, entry{
+			Profile: in.profiles[i].Name, OK: result.Err == nil, Issues: registry.Report(result.Err), Warnings: result.Warnings,
+			host: in.profiles[i].Endpoint,
+		})
 	}
 	for i, result := range outcome.Images {
-		by := "with " + result.Candidate
+		by := result.Candidate
 		if result.Anonymous {
-			by = "without a login"
+			by = ""
 		}
-		c.line("image", request.Images[i], "can be pulled "+by+", "+result.Digest, result)
+		r.Images = append(r.Images, entry{
+			Profile: by, Image: in.images[i].name, OK: result.Err == nil, Digest: result.Digest,
+			Places: slices.DeleteFunc(slices.Clone(in.images[i].places), func(p place) bool { return p.File == "" }),
+			Issues: registry.Report(result.Err), Warnings: result.Warnings, host: result.Image.Host,
+		})
+	}
+	switch {
+	case err == nil:
+	case registry.Temporary(err):
+		r.ExitCode = uncertain
+	default:
+		r.ExitCode = refuted
+	}
+	return r
+}
+
+func (r report) writeJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(r)
+}
+
+// A line of the report: entries with one outcome.
+type line struct {
+	status, what string
+	entries      []entry
+	text, hint   string
+}
+
+// lines puts what failed alike into one line: an image in many containers, and many images for one reason, such as a
+// login that a registry rejects.
+func (r report) lines() []line {
+	var lines []line
+	add := func(what string, e entry) {
+		l := line{status: "ok", what: what, entries: []entry{e}}
+		if !e.OK {
+			l.status = "FAIL"
+			l.text, l.hint = "unknown", ""
+			if len(e.Issues) > 0 {
+				l.text, l.hint = e.Issues[0].Problem, e.Issues[0].Hint
+			}
+			for i, other := range lines {
+				first := other.entries[0]
+				if other.status == "FAIL" && other.what == what && first.host == e.host &&
+					len(first.Issues) > 0 && len(e.Issues) > 0 && first.Issues[0].Code == e.Issues[0].Code && other.hint == l.hint {
+					lines[i].entries = append(lines[i].entries, e)
+					return
+				}
+			}
+		}
+		lines = append(lines, l)
+	}
+	for _, e := range r.Logins {
+		add("login", e)
+	}
+	for _, e := range r.Images {
+		add("image", e)
+	}
+	return lines
+}
+
+func (l line) name() string {
+	first := l.entries[0]
+	name := first.Image
+	if l.what == "login" {
+		name = first.Profile
+	}
+	if more := len(l.entries) - 1; more > 0 {
+		name += fmt.Sprintf(" and %d more at %s", more, first.host)
+	}
+	return name
+}
+
+func (l line) where() string {
+	var places []place
+	for _, e := range l.entries {
+		places = append(places, e.Places...)
+	}
+	if len(places) == 0 {
+		return ""
+	}
+	where := places[0].String()
+	if more := len(places) - 1; more > 0 {
+		where += fmt.Sprintf(" (+%d)", more)
+	}
+	return where
+}
+
+func (l line) result() string {
+	switch first := l.entries[0]; {
+	case l.status == "FAIL":
+		return l.text
+	case l.what == "login":
+		return "works"
+	case first.Profile == "":
+		return "can be pulled without a login, " + first.Digest
+	default:
+		return "can be pulled with " + first.Profile + ", " + first.Digest
 	}
 }
 
-func (c *command) line(what, name, well string, result validate.Result) {
-	if result.Err == nil {
-		fmt.Fprintf(c.stderr, "ok    %s %s: %s\n", what, name, well)
-	} else {
-		fmt.Fprintf(c.stderr, "FAIL  %s %s: %v\n", what, name, result.Err)
+// writeText writes a table with colours to a terminal, and one line for each outcome elsewhere.
+func (r report) writeText(w io.Writer, t terminal) {
+	failed := 0
+	for _, l := range r.lines() {
+		if l.status == "FAIL" {
+			failed += len(l.entries)
+		}
+		if t.is {
+			l.writeTable(w, t)
+		} else {
+			l.writePlain(w)
+		}
 	}
-	for _, warning := range result.Warnings {
-		fmt.Fprintf(c.stderr, "      warning: %s\n", warning)
+	total := len(r.Logins) + len(r.Images)
+	fmt.Fprintf(w, "%d of %d checks failed\n", failed, total)
+}
+
+func (l line) writePlain(w io.Writer) {
+	text := fmt.Sprintf("%-5s %s %s", l.status, l.what, l.name())
+	if where := l.where(); where != "" {
+		text += " [" + where + "]"
+	}
+	text += ": " + l.result()
+	if l.hint != "" {
+		text += "; hint: " + l.hint
+	}
+	fmt.Fprintln(w, text)
+	for _, e := range l.entries {
+		for _, warning := range e.Warnings {
+			fmt.Fprintf(w, "warn  %s %s: %s\n", l.what, e.Image+map[bool]string{true: e.Profile}[l.what == "login"], warning)
+		}
 	}
 }
 
-// exitCode tells what is certain from what may be otherwise in a while.
-func (c *command) exitCode(outcome regcred.Outcome, err error) int {
-	if len(outcome.Logins)+len(outcome.Images) == 0 { // Nobody was asked.
-		fmt.Fprintln(c.stderr, "pipeline:", err)
-		return badInput
+func (l line) writeTable(w io.Writer, t terminal) {
+	color, mark := "32", "✓"
+	if l.status == "FAIL" {
+		color, mark = "31", "✗"
 	}
-	if registry.Temporary(err) {
-		return uncertain
+	fmt.Fprintf(w, "%s %-5s %s\n", t.color(color, mark), l.what, t.cut(l.name(), 8))
+	row := func(name, text string) {
+		for i, part := range t.wrap(text, 10) {
+			if i > 0 {
+				name = ""
+			}
+			fmt.Fprintf(w, "  %s%s\n", t.color("2", fmt.Sprintf("%-8s", name)), part)
+		}
 	}
-	return refuted
-}
-
-func (c *command) print(secret pullsecret.Secret) int {
-	manifest, err := secret.YAML()
-	if c.format == "json" {
-		manifest, err = secret.JSON()
+	row("where", l.where())
+	row("result", l.result())
+	row("hint", l.hint)
+	if len(l.entries) > 1 {
+		for _, e := range l.entries[1:] {
+			row("also", strings.TrimSpace(e.Image+" "+line{what: l.what, entries: []entry{e}}.where()))
+		}
 	}
-	if err == nil {
-		_, err = c.stdout.Write(append(manifest, '\n'))
+	for _, e := range l.entries {
+		for _, warning := range e.Warnings {
+			row("warning", warning)
+		}
 	}
-	if err != nil {
-		fmt.Fprintln(c.stderr, "pipeline:", err)
-		return refuted
-	}
-	return proven
 }
