@@ -1,7 +1,9 @@
 package systemregistry
 
 import (
+	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
@@ -16,15 +18,24 @@ type answer struct {
 	// refusal stands in for an answer of distribution that says that something failed. It is not read once the header
 	// is out.
 	refusal error
+	// hide returns what to say in place of an error of the server. Nil means that it is said as it is.
+	hide func(*answer) error
+	// tell is told what was not said.
+	tell func(error)
 	// body is the request's. Nil means that it has none.
 	body    *body
 	control *http.ResponseController
 	pace    pace
 
+	began    time.Time
 	status   int
 	sent     int64
 	replaced bool
+	hidden   bool
 }
+
+// maxTold is how much of an error is told that is not said.
+const maxTold = 1000
 
 // Unwrap is for [http.ResponseController].
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
@@ -37,6 +48,9 @@ func (a *answer) WriteHeader(status int) {
 		a.refusal = errcode.ErrorCodeUnavailable.WithMessage("accounts cannot be read")
 	}
 	a.leave()
+	if status >= 500 && a.refusal == nil && a.hide != nil {
+		a.refusal, a.hidden = a.hide(a), true
+	}
 	if status >= 400 && a.refusal != nil {
 		a.replaced = true
 		a.status = a.serve(a.refusal)
@@ -76,6 +90,9 @@ func (a *answer) Write(p []byte) (int, error) {
 		a.WriteHeader(http.StatusOK)
 	}
 	if a.replaced {
+		if a.hidden {
+			a.tell(errors.New("registry: " + strings.TrimSpace(string(p[:min(len(p), maxTold)]))))
+		}
 		return len(p), nil
 	}
 	began := time.Now()

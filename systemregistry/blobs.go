@@ -13,23 +13,95 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/gate"
 )
 
 // blobs are the layers of a repository, during one request. It sends them with less work than distribution, which looks
 // a layer up three times for that, and reads it through a buffer of 4 MiB however small it is.
 type blobs struct {
 	distribution.BlobStore
-	driver   storagedriver.StorageDriver
-	redirect bool
-	found    v1.Descriptor // By Stat, which distribution asks first: it knows what the repository has.
+	repository string
+	catalog    *images.Catalog
+	driver     storagedriver.StorageDriver
+	redirect   bool
+	found      v1.Descriptor // By Stat, which distribution asks first: it knows what the repository has.
 }
 
-func (b *blobs) Stat(ctx context.Context, d digest.Digest) (v1.Descriptor, error) {
-	found, err := b.BlobStore.Stat(ctx, d)
+func (b *blobs) Stat(ctx context.Context, d digest.Digest) (found v1.Descriptor, err error) {
+	done := func(string) {}
+	// A client that pushes asks for a layer to leave it out. Anybody may ask for what is public, and keeps nothing by it.
+	if method, _ := ctx.Value("http.request.method").(string); method == http.MethodHead && gate.NoteOf(ctx).Account != "" {
+		if done, err = b.catalog.Writing(ctx, b.repository, string(d)); err != nil {
+			return v1.Descriptor{}, err
+		}
+	}
+	found, err = b.BlobStore.Stat(ctx, d)
 	if err == nil {
 		b.found = found
 	}
+	done(string(found.Digest))
 	return found, err
+}
+
+// Create begins an upload, or mounts a layer.
+func (b *blobs) Create(ctx context.Context, options ...distribution.BlobCreateOption) (distribution.BlobWriter, error) {
+	var o distribution.CreateOptions
+	for _, option := range options {
+		if err := option.Apply(&o); err != nil {
+			return nil, err
+		}
+	}
+	layer := digest.Digest("")
+	if o.Mount.ShouldMount {
+		layer = o.Mount.From.Digest()
+		if layer.Algorithm() != digest.Canonical { // Distribution would link to what is not there. The client uploads it.
+			layer, options = "", nil
+		}
+	}
+	done, err := b.catalog.Writing(ctx, b.repository, string(layer))
+	if err != nil {
+		return nil, err
+	}
+	defer done("")
+	w, err := b.BlobStore.Create(ctx, options...)
+	if err != nil {
+		return nil, err
+	}
+	return &blobWriter{BlobWriter: w, to: b}, nil
+}
+
+// Resume goes on with an upload.
+func (b *blobs) Resume(ctx context.Context, id string) (distribution.BlobWriter, error) {
+	w, err := b.BlobStore.Resume(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &blobWriter{BlobWriter: w, to: b}, nil
+}
+
+type blobWriter struct {
+	distribution.BlobWriter
+	to *blobs
+}
+
+// Commit makes a layer of the upload. What it then says that it is there, a collection that goes on leaves alone.
+func (w *blobWriter) Commit(ctx context.Context, as v1.Descriptor) (v1.Descriptor, error) {
+	done, err := w.to.catalog.Writing(ctx, w.to.repository, string(as.Digest))
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	stored, err := w.BlobWriter.Commit(ctx, as)
+	done(string(stored.Digest))
+	return stored, err
+}
+
+// Cancel removes the upload. Distribution calls it after a failed Commit, too, finds the file closed already then, and
+// leaves it; and it keeps the state of the upload once more after it has removed it. So the guard removes it in the end.
+func (w *blobWriter) Cancel(ctx context.Context) error {
+	if all, ok := ctx.Value(writersKey{}).(*writers); ok {
+		all.cancelled = true
+	}
+	return w.BlobWriter.Cancel(ctx)
 }
 
 // ServeBlob answers as distribution does.

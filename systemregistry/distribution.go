@@ -12,6 +12,8 @@ import (
 	repositorymiddleware "github.com/distribution/distribution/v3/registry/middleware/repository"
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/factory"
+
+	"github.com/regcred/regcred/systemregistry/images"
 )
 
 // extension is the name under which distribution finds our driver, access controller and repositories: it makes them
@@ -48,12 +50,12 @@ func (driverFactory) Create(_ context.Context, parameters map[string]any) (stora
 // newApp returns distribution's handlers over the driver. There is no cache of blobs: one in memory goes wrong when
 // another replica, or a collection, removes a blob, and files are looked up as fast.
 func newApp(
-	ctx context.Context, driver storagedriver.StorageDriver, controller auth.AccessController, secret string, redirect bool,
+	ctx context.Context, driver storagedriver.StorageDriver, catalog *images.Catalog, controller auth.AccessController, secret string, redirect bool,
 ) (*handlers.App, error) {
 	if err := register(); err != nil {
 		return nil, err
 	}
-	ours := []configuration.Middleware{{Name: extension, Options: map[string]any{extension: &repositories{driver: driver, redirect: redirect}}}}
+	ours := []configuration.Middleware{{Name: extension, Options: map[string]any{extension: &repositories{driver: driver, catalog: catalog, redirect: redirect}}}}
 	config := &configuration.Configuration{
 		Middleware: map[string][]configuration.Middleware{"registry": ours, "repository": ours},
 		Storage: configuration.Storage{

@@ -55,6 +55,7 @@ func (g *guard) serve(a *answer, r *http.Request) {
 	// Distribution logs these. Queries hold the state of uploads, which lets others go on with them, and tokens.
 	r.RequestURI = r.URL.EscapedPath()
 	r.Header.Del("Referer")
+	a.hide = g.hide
 	var match mux.RouteMatch
 	if r.Method == http.MethodGet || r.Method == http.MethodHead || !g.routes.Match(r, &match) || match.Route == nil {
 		g.registry.app.ServeHTTP(a, r)
@@ -69,7 +70,7 @@ func (g *guard) serve(a *answer, r *http.Request) {
 	case route == v2.RouteNameBlob && r.Method == http.MethodDelete:
 		g.delete(a, r, name, match.Vars["digest"])
 	case route == v2.RouteNameBlobUpload || route == v2.RouteNameBlobUploadChunk:
-		g.upload(a, r, name)
+		g.upload(a, r, name, match.Vars["uuid"])
 	default:
 		g.registry.app.ServeHTTP(a, r)
 	}
@@ -104,8 +105,8 @@ func (g *guard) put(a *answer, r *http.Request, name, reference string) {
 	}
 	defer done()
 	r = r.WithContext(ctx)
-	g.change(a, r, EventPush, name, reference, func(ctx context.Context) error {
-		return g.registry.catalog.MayPut(ctx, name, reference, string(digest.FromBytes(body)))
+	g.change(a, r, EventPush, name, reference, g.registry.catalog.Changing, func(ctx context.Context) (func(bool), error) {
+		return g.registry.catalog.MayPut(ctx, name, reference, string(digest.FromBytes(body)), int64(len(body)))
 	})
 }
 
@@ -148,24 +149,30 @@ func (g *guard) delete(a *answer, r *http.Request, name, reference string) {
 		g.registry.app.ServeHTTP(a, r)
 		return
 	}
-	g.change(a, r, EventDelete, name, reference, func(ctx context.Context) error {
-		return g.registry.catalog.MayDelete(ctx, name, reference)
+	g.change(a, r, EventDelete, name, reference, g.registry.catalog.Deleting, func(ctx context.Context) (func(bool), error) {
+		return func(bool) {}, g.registry.catalog.MayDelete(ctx, name, reference)
 	})
 }
 
-func (g *guard) change(a *answer, r *http.Request, kind EventKind, name, reference string, allowed func(context.Context) error) {
+// change has distribution change something, where the policies allow it. Allowed returns what is told whether it did.
+func (g *guard) change(
+	a *answer, r *http.Request, kind EventKind, name, reference string,
+	turn func(ctx context.Context, repository, reference string) (func(), error), allowed func(context.Context) (func(bool), error),
+) {
 	ctx, cancel := context.WithTimeout(r.Context(), waitToPut)
 	defer cancel()
-	done, err := g.registry.catalog.Changing(ctx, name, reference)
+	done, err := turn(ctx, name, reference)
 	if err != nil {
 		refuse(a, errcode.ErrorCodeUnavailable.WithMessage("images are being collected: try again in a minute"))
 		return
 	}
 	defer done()
-	if err = allowed(ctx); err != nil {
+	changed, err := allowed(ctx)
+	if err != nil {
 		refuse(a, refusal(err))
 	} else {
 		g.registry.app.ServeHTTP(a, r)
+		changed(a.status < 300)
 		if a.status >= 300 {
 			return // Distribution said why.
 		}
@@ -180,25 +187,78 @@ func subject(name, reference string) string {
 	return name + ":" + reference
 }
 
-// upload lets the body of an upload through. A POST begins one, and has no body that distribution would take.
-func (g *guard) upload(a *answer, r *http.Request, name string) {
-	if r.Method != http.MethodPatch && r.Method != http.MethodPut || !g.may(r, name, "pull", "push") {
+// upload begins an upload with a POST, which has no body that distribution would take, and goes on with the one of the ID.
+func (g *guard) upload(a *answer, r *http.Request, name, id string) {
+	catalog := g.registry.catalog
+	actions := []string{"pull", "push"}
+	if r.Method == http.MethodDelete {
+		actions = []string{"delete"}
+	}
+	switch {
+	case !g.may(r, name, actions...), id != "" && !images.ValidUpload(id):
 		g.registry.app.ServeHTTP(a, r)
 		return
+	case id == "":
+		g.mount(a, r, name)
+		return
 	}
-	unseal(r, -1, 0)
-	// Distribution takes no other type, and many clients send what their HTTP library sends.
-	r.Header.Set("Content-Type", "application/octet-stream")
-	if g.registry.catalog.Limited(name) {
-		body, err := g.registry.catalog.Upload(name, r.ContentLength, r.Body)
-		if err != nil {
+	began := time.Now()
+	layer := r.Form.Get("digest")
+	had := r.Method == http.MethodPut && catalog.Limited(name) && catalog.Has(r.Context(), name, layer)
+	size := r.ContentLength
+	if r.Method == http.MethodDelete {
+		size = 0
+	}
+	upload, err := catalog.Upload(r.Context(), name, id, size)
+	if err != nil {
+		refuse(a, refusal(err))
+		return
+	}
+	if r.Method == http.MethodPatch || r.Method == http.MethodPut {
+		unseal(r, -1, 0)
+		// Distribution takes no other type, and many clients send what their HTTP library sends.
+		r.Header.Set("Content-Type", "application/octet-stream")
+		r.Body = &watchedBody{upload.Body(r.Context(), r.Body), a}
+	}
+	ctx, written := withWriters(r.Context())
+	g.registry.app.ServeHTTP(a, r.WithContext(ctx))
+	written.close()
+	outcome := images.UploadGoesOn
+	switch {
+	case a.status == http.StatusCreated && !had:
+		outcome = images.UploadStored
+	case written.cancelled, a.status >= 500, a.status >= 400 && g.registry.disk.fullSince(began.Add(-fullMemory)):
+		outcome = images.UploadFailed
+	}
+	g.registry.config.failed(upload.End(r.Context(), outcome))
+}
+
+// fullMemory is how long after a write to a full disk an upload that fails is taken to have failed by it: distribution
+// leaves out some errors, and then says that the upload has another length.
+const fullMemory = time.Minute
+
+// mount begins an upload, or has a repository share a layer of another one, for which there must be room.
+func (g *guard) mount(a *answer, r *http.Request, name string) {
+	done := func(bool) {}
+	if layer, from := r.Form.Get("mount"), r.Form.Get("from"); layer != "" && from != "" && g.may(r, from, "pull") {
+		var err error
+		if done, err = g.registry.catalog.MayMount(r.Context(), name, from, layer); err != nil {
 			refuse(a, refusal(err))
 			return
 		}
-		r.Body = body
 	}
-	r.Body = &watchedBody{r.Body, a}
-	g.registry.app.ServeHTTP(a, r)
+	ctx, written := withWriters(r.Context())
+	g.registry.app.ServeHTTP(a, r.WithContext(ctx))
+	written.close()
+	done(a.status == http.StatusCreated)
+}
+
+// hide puts an error of the storage into words that say nothing of it: distribution tells it to the client, with paths.
+func (g *guard) hide(a *answer) error {
+	if g.registry.disk.fullSince(a.began) {
+		return errcode.ErrorCodeUnavailable.WithMessage("the storage is full")
+	}
+	return errcode.ErrorCodeUnknown.WithMessage("the storage failed")
 }
 
 // watchedBody notes why a body ended early: distribution says only that it did.
@@ -212,7 +272,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	switch {
 	case errors.Is(err, images.ErrFull):
 		b.answer.refusal = refusal(err)
-	case err != nil && !errors.Is(err, io.EOF):
+	case err != nil && !errors.Is(err, io.EOF) && b.answer.refusal == nil:
 		b.answer.refusal = errcode.ErrorCodeSizeInvalid.WithMessage("the body ended early, or was sent too slowly")
 	}
 	return n, err

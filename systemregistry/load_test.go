@@ -146,7 +146,8 @@ func TestDiskFull(t *testing.T) {
 	require.Positive(t, refused)
 	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
 	resp, body := r.upload(t, token, "team/app", strings.Repeat("x", 100_000))
-	require.Equal(t, http.StatusInternalServerError, resp.StatusCode, body)
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode, body)
+	require.Contains(t, body, "the storage is full")
 	for tag, layer := range kept {
 		require.Equal(t, http.StatusOK, r.pull(t, "ann", password("ann"), "team/app", tag))
 		_, body := r.do(t, "GET", "/v2/team/app/blobs/"+digestOf(layer), "", bearer(token))

@@ -36,11 +36,20 @@ func (r *Registry) Maintain(ctx context.Context) {
 			r.config.failed(r.ring.Rotate(ctx))
 			r.config.failed(r.sessions.Purge(ctx))
 		case <-measure.C:
+			r.purge(ctx, false)
 			r.config.failed(r.catalog.Measure(ctx))
+		case <-r.disk.signal:
+			r.purge(ctx, true)
 		case <-collect:
 			r.collect(ctx)
 		}
 	}
+}
+
+// purge removes unfinished uploads that clients have given up.
+func (r *Registry) purge(ctx context.Context, full bool) {
+	_, err := r.catalog.PurgeUploads(ctx, full)
+	r.config.failed(err)
 }
 
 func (r *Registry) collect(ctx context.Context) {

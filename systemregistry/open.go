@@ -33,6 +33,7 @@ type Registry struct {
 	store     store.Store
 	closer    func() error // Of the store, if it was opened here.
 	book      *accounts.Book
+	disk      *diskDriver
 	catalog   *images.Catalog
 	ring      *token.Ring
 	login     *login.Authenticator
@@ -84,11 +85,12 @@ func (r *Registry) open(ctx context.Context) error {
 	if err := r.openStore(); err != nil {
 		return err
 	}
-	driver, err := r.driver()
+	inner, err := r.driver()
 	if err != nil {
 		return err
 	}
-	if r.catalog, err = images.Open(ctx, driver, r.config.Policies); err != nil {
+	r.disk = newDiskDriver(inner)
+	if r.catalog, err = images.Open(ctx, r.disk, r.config.Policies); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
 	r.book = &accounts.Book{Store: r.store, PasswordCost: r.config.PasswordCost}
@@ -116,7 +118,7 @@ func (r *Registry) open(ctx context.Context) error {
 		BaseURL: r.baseURL, Address: r.client, Audit: r.loggedIn,
 	}
 	// Distribution's own work goes on until Close, not until ctx ends, which may be that of one call.
-	if r.app, err = newApp(context.WithoutCancel(ctx), driver, r.gate, secret, r.config.Redirect); err != nil {
+	if r.app, err = newApp(context.WithoutCancel(ctx), r.disk, r.catalog, r.gate, secret, r.config.Redirect); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
 	r.handler = r.routes()

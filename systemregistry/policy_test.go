@@ -1,6 +1,8 @@
 package systemregistry_test
 
 import (
+	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -100,4 +102,94 @@ func TestQuota(t *testing.T) {
 		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
 	}
 	r.push(t, "ann", password("ann"), "team/app", "2", strings.Repeat("z", 5000))
+}
+
+// No way of pushing holds more than the limit, whatever a client says of the length, and none takes room for what it does
+// not bring.
+func TestQuotaAttacks(t *testing.T) {
+	const limit = 100_000
+	r := open(t, systemregistry.Server{Policies: []images.Policy{{Repositories: "team/**", MaxBytes: limit}}})
+	push := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
+	begin := func() string {
+		resp, _ := r.do(t, "POST", "/v2/team/app/blobs/uploads/", "", bearer(push))
+		require.Equal(t, http.StatusAccepted, resp.StatusCode)
+		return resp.Header.Get("Location")
+	}
+	used := func() int64 {
+		used, err := r.Images().Usage(t.Context(), func(string) bool { return true })
+		require.NoError(t, err)
+		return used
+	}
+	announce := func(length int64) func(*http.Request) { return func(r *http.Request) { r.ContentLength = length } }
+
+	t.Run("lengths that do not come", func(t *testing.T) {
+		for _, length := range []int64{limit - 1, limit, limit + 1, 1<<62 + 1, math.MaxInt64} {
+			for range 3 {
+				r.do(t, "PATCH", begin(), "x", bearer(push), announce(length))
+			}
+		}
+		for range 3 {
+			resp, _ := r.do(t, "PATCH", begin(), strings.Repeat("x", limit/2), bearer(push), announce(math.MaxInt64))
+			require.Equal(t, http.StatusForbidden, resp.StatusCode)
+		}
+		r.push(t, "ann", password("ann"), "team/app", "1", strings.Repeat("y", limit/2))
+	})
+	t.Run("manifests", func(t *testing.T) {
+		refused := 0
+		for i := range 20 {
+			manifest, _ := manifestOf(strings.Repeat("y", limit/2))
+			manifest = strings.TrimSuffix(manifest, "}") + `,"annotations":{"a":"` + strings.Repeat("z", 20_000+i) + `"}}`
+			if resp, _ := r.put(t, push, "team/app", fmt.Sprint("m", i), manifest); resp.StatusCode != http.StatusCreated {
+				require.Equal(t, http.StatusForbidden, resp.StatusCode)
+				refused++
+			}
+			require.NoError(t, r.Images().Measure(t.Context()))
+			require.LessOrEqual(t, used(), int64(limit))
+		}
+		require.Greater(t, refused, 15)
+	})
+	t.Run("unfinished uploads and measurements", func(t *testing.T) {
+		for range 20 {
+			r.do(t, "PATCH", begin(), strings.Repeat("x", 10_000), bearer(push))
+			require.NoError(t, r.Images().Measure(t.Context()))
+			require.LessOrEqual(t, used(), int64(limit))
+		}
+	})
+}
+
+// Who pushes again and again what fails, or is cancelled, does not use up the room of others.
+func TestQuotaIsReleased(t *testing.T) {
+	r := open(t, systemregistry.Server{Policies: []images.Policy{{Repositories: "**", MaxBytes: 100_000}}})
+	evil := r.token(t, "mallory", password("mallory"), "repository:evil/app:pull,push,delete")
+	layer := strings.Repeat("x", 60_000)
+	for range 3 {
+		resp, _ := r.do(t, "POST", "/v2/evil/app/blobs/uploads/", "", bearer(evil))
+		resp, _ = r.do(t, "PATCH", resp.Header.Get("Location"), layer, bearer(evil))
+		require.Equal(t, http.StatusAccepted, resp.StatusCode)
+		resp, _ = r.do(t, "DELETE", resp.Header.Get("Location"), "", bearer(evil))
+		require.Equal(t, http.StatusNoContent, resp.StatusCode)
+
+		resp, _ = r.do(t, "POST", "/v2/evil/app/blobs/uploads/", "", bearer(evil))
+		resp, body := r.do(t, "PUT", resp.Header.Get("Location")+"&digest="+digestOf("wrong"), layer, bearer(evil))
+		require.Equal(t, http.StatusBadRequest, resp.StatusCode, body)
+
+		resp, _ = r.do(t, "POST", "/v2/evil/app/blobs/uploads/", "", bearer(evil))
+		resp, _ = r.do(t, "PATCH", resp.Header.Get("Location"), strings.Repeat("x", 200_000), bearer(evil))
+		require.Equal(t, http.StatusForbidden, resp.StatusCode)
+	}
+	r.push(t, "ann", password("ann"), "team/app", "1", strings.Repeat("y", 60_000))
+}
+
+// An ID of an upload becomes part of a path.
+func TestUploadsThatClimb(t *testing.T) {
+	r := open(t, systemregistry.Server{})
+	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
+	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push,delete")
+	for _, id := range []string{"..", "%2e%2e", ".", "..%2f..", "a.b", "=", strings.Repeat("a", 300)} {
+		for _, method := range []string{"PATCH", "PUT", "DELETE"} {
+			resp, _ := r.do(t, method, "/v2/team/app/blobs/uploads/"+id+"?_state=x&digest=x", "x", bearer(token))
+			require.GreaterOrEqual(t, resp.StatusCode, 300, "%s %s", method, id)
+		}
+	}
+	require.Equal(t, http.StatusOK, r.pull(t, "ann", password("ann"), "team/app", "1"))
 }

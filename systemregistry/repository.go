@@ -5,12 +5,15 @@ import (
 
 	"github.com/distribution/distribution/v3"
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+
+	"github.com/regcred/regcred/systemregistry/images"
 )
 
 // repositories opens them for distribution's handlers, in place of those that the handlers come with: these put together
 // an event for each pull, and look a layer up once more for it, to tell endpoints of which there are none here.
 type repositories struct {
 	driver    storagedriver.StorageDriver
+	catalog   *images.Catalog
 	redirect  bool
 	namespace distribution.Namespace // Distribution's own.
 }
@@ -43,5 +46,8 @@ type repository struct {
 }
 
 func (r *repository) Blobs(ctx context.Context) distribution.BlobStore {
-	return &blobs{BlobStore: r.Repository.Blobs(ctx), driver: r.of.driver, redirect: r.of.redirect}
+	return &blobs{
+		BlobStore: r.Repository.Blobs(ctx), repository: r.Named().Name(), catalog: r.of.catalog,
+		driver: r.of.driver, redirect: r.of.redirect,
+	}
 }

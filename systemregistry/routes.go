@@ -84,7 +84,7 @@ func operationOf(pattern string) string {
 func (r *Registry) watch(serve func(*answer, *http.Request) string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		began := time.Now()
-		a := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
+		a := &answer{ResponseWriter: w, control: http.NewResponseController(w), began: began, tell: r.config.failed}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		inner := req.WithContext(gate.WithNote(req.Context(), &a.note))
 		a.body = seal(w, inner)

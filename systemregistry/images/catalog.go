@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"io/fs"
 	"iter"
 	"math"
 	"slices"
@@ -29,13 +30,19 @@ type Catalog struct {
 	namespace distribution.Namespace
 	policies  []Policy
 	quotas    *quotas
+	uploads   uploads
+	pins      pins
 
 	// door lets in all who change manifests at once, or one who collects.
 	door *semaphore.Weighted
-	// tags serializes changes of the same tag, by a hash of its name.
-	tags [64]chan struct{}
-	seed maphash.Seed
+	// inside lets in all who change a repository at once, or one who deletes by digest; tags serializes changes of the
+	// same tag. Both are by a hash of the name.
+	inside [slots]*semaphore.Weighted
+	tags   [slots]chan struct{}
+	seed   maphash.Seed
 }
+
+const slots = 64
 
 // Open returns the catalog of what the driver holds.
 func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []Policy) (*Catalog, error) {
@@ -54,7 +61,7 @@ func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []Po
 		quotas: newQuotas(policies), door: semaphore.NewWeighted(math.MaxInt64), seed: maphash.MakeSeed(),
 	}
 	for i := range c.tags {
-		c.tags[i] = make(chan struct{}, 1)
+		c.tags[i], c.inside[i] = make(chan struct{}, 1), semaphore.NewWeighted(math.MaxInt64)
 	}
 	return c, nil
 }
@@ -180,8 +187,12 @@ func validTag(tag string) bool {
 }
 
 func notFound(err error) bool {
-	_, ok := errors.AsType[storagedriver.PathNotFoundError](err)
-	return ok
+	if _, ok := errors.AsType[storagedriver.PathNotFoundError](err); ok {
+		return true
+	}
+	// The driver for files returns this for a folder that goes while it lists it.
+	wrapped, ok := errors.AsType[storagedriver.Error](err)
+	return ok && errors.Is(wrapped.Detail, fs.ErrNotExist)
 }
 
 // root is where distribution keeps what is known of repositories; its layout is the same since version 2.0 of it, and

@@ -112,6 +112,15 @@ func (f fixture) has(t *testing.T, repository string, d digest.Digest) bool {
 	return err == nil
 }
 
+func (f fixture) mayPut(t *testing.T, repository, reference, manifest string) error {
+	t.Helper()
+	done, err := f.MayPut(t.Context(), repository, reference, manifest, 10)
+	if err == nil {
+		done(false)
+	}
+	return err
+}
+
 func (f fixture) tags(t *testing.T, repository string) string {
 	t.Helper()
 	tags, err := f.Tags(t.Context(), repository)
@@ -204,10 +213,10 @@ func TestImmutable(t *testing.T) {
 	d := f.push(t, "team/app", "1", "layer", "amd64")
 	free := f.push(t, "other/app", "1", "layer", "amd64")
 	ctx := t.Context()
-	require.ErrorIs(t, f.MayPut(ctx, "team/app", "1", string(digest.FromString("x"))), images.ErrImmutable)
-	require.NoError(t, f.MayPut(ctx, "team/app", "1", string(d.Digest)), "the same again")
-	require.NoError(t, f.MayPut(ctx, "team/app", "2", string(digest.FromString("x"))), "a new tag")
-	require.NoError(t, f.MayPut(ctx, "other/app", "1", string(digest.FromString("x"))))
+	require.ErrorIs(t, f.mayPut(t, "team/app", "1", string(digest.FromString("x"))), images.ErrImmutable)
+	require.NoError(t, f.mayPut(t, "team/app", "1", string(d.Digest)), "the same again")
+	require.NoError(t, f.mayPut(t, "team/app", "2", string(digest.FromString("x"))), "a new tag")
+	require.NoError(t, f.mayPut(t, "other/app", "1", string(digest.FromString("x"))))
 	require.ErrorIs(t, f.Delete(ctx, "team/app", "1"), images.ErrImmutable)
 	require.ErrorIs(t, f.Delete(ctx, "team/app", string(d.Digest)), images.ErrImmutable)
 	require.NoError(t, f.Delete(ctx, "other/app", string(free.Digest)))
@@ -242,6 +251,33 @@ func TestChangingWaitsForTheSameTag(t *testing.T) {
 		done()
 		_, err = f.Collect(t.Context())
 		require.NoError(t, err)
+	})
+}
+
+// A tag that is set while its image is deleted by digest would be lost, and free to mean another image.
+func TestDeletingKeepsOutWhoPuts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t)
+		d := string(digest.FromString("x"))
+		waits := func(turn func(context.Context, string, string) (func(), error), reference string) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := turn(ctx, "team/app", reference)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+		done, err := f.Deleting(t.Context(), "team/app", d)
+		require.NoError(t, err)
+		waits(f.Changing, "1")
+		waits(f.Changing, string(digest.FromString("y")))
+		waits(f.Deleting, "1")
+		done()
+		done, err = f.Changing(t.Context(), "team/app", "1")
+		require.NoError(t, err)
+		waits(f.Deleting, d)
+		other, err := f.Changing(t.Context(), "team/app", "2")
+		require.NoError(t, err, "another tag")
+		other()
+		done()
 	})
 }
 

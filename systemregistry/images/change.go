@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"slices"
 
 	"github.com/distribution/distribution/v3"
@@ -12,44 +13,72 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Changing waits until nobody collects and nobody else changes the same tag, and keeps both out until done is called.
-// The server holds it around what clients do to manifests. Reference is a tag or digest. An error means that ctx ended
-// first.
+// Changing waits until nobody collects, nobody else changes the same tag, and nobody deletes by digest in the
+// repository, and keeps them out until done is called. The server holds it around what clients do to manifests.
+// Reference is a tag or digest. An error means that ctx ended first.
 func (c *Catalog) Changing(ctx context.Context, repository, reference string) (done func(), err error) {
 	if err := c.door.Acquire(ctx, 1); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	turn := c.tags[maphash.String(c.seed, repository+":"+reference)%uint64(len(c.tags))]
+	in := c.inside[c.slot(repository)]
+	if err := in.Acquire(ctx, 1); err != nil {
+		c.door.Release(1)
+		return nil, context.Cause(ctx)
+	}
+	turn := c.tags[c.slot(repository+":"+reference)]
 	select {
 	case turn <- struct{}{}:
-		return func() { <-turn; c.door.Release(1) }, nil
+		return func() { <-turn; in.Release(1); c.door.Release(1) }, nil
 	case <-ctx.Done():
+		in.Release(1)
 		c.door.Release(1)
 		return nil, context.Cause(ctx)
 	}
 }
 
-// MayPut reports whether the policies let the tag mean the manifest with the digest: [ErrImmutable] or [ErrFull] if
-// not. Call it between Changing and done.
-func (c *Catalog) MayPut(ctx context.Context, repository, tag, digest string) error {
-	if err := c.quotas.full(repository); err != nil {
-		return err
+// Deleting is Changing for a deletion. By a digest, it keeps out all who change anything in the repository: a tag that
+// is set to the digest meanwhile would be lost, and a manifest that refers to it would be broken.
+func (c *Catalog) Deleting(ctx context.Context, repository, reference string) (done func(), err error) {
+	if _, err := digest.Parse(reference); err != nil {
+		return c.Changing(ctx, repository, reference)
 	}
-	if !c.Immutable(repository) {
-		return nil
+	if err := c.door.Acquire(ctx, 1); err != nil {
+		return nil, context.Cause(ctx)
 	}
-	have, err := c.Resolve(ctx, repository, tag)
-	if errors.Is(err, ErrNoImage) || err == nil && have == digest {
-		return nil
+	in := c.inside[c.slot(repository)]
+	if err := in.Acquire(ctx, math.MaxInt64); err != nil {
+		c.door.Release(1)
+		return nil, context.Cause(ctx)
 	}
-	if err != nil {
-		return err
+	return func() { in.Release(math.MaxInt64); c.door.Release(1) }, nil
+}
+
+func (c *Catalog) slot(name string) int { return int(maphash.String(c.seed, name) % slots) }
+
+// MayPut reports whether the policies let the tag mean the manifest with the digest and size: [ErrImmutable] or
+// [ErrFull] if not. The manifest counts until done is told that it was not put. Call it between Changing and done.
+func (c *Catalog) MayPut(ctx context.Context, repository, reference, manifest string, size int64) (done func(put bool), err error) {
+	if _, err := digest.Parse(reference); err != nil && c.Immutable(repository) {
+		have, err := c.Resolve(ctx, repository, reference)
+		switch {
+		case errors.Is(err, ErrNoImage) || err == nil && have == manifest:
+		case err != nil:
+			return nil, err
+		default:
+			return nil, fmt.Errorf("%w: %s:%s", ErrImmutable, repository, reference)
+		}
 	}
-	return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, tag)
+	if !c.Limited(repository) {
+		return func(bool) {}, nil
+	}
+	if _, err := c.resolve(ctx, repository, manifest); err == nil {
+		return func(bool) {}, c.fits(ctx, repository, 0)
+	}
+	return c.reserve(ctx, repository, "", size)
 }
 
 // MayDelete reports whether the policies let a client delete the tag, or the image or layer with the digest:
-// [ErrImmutable] if not. Call it between Changing and done.
+// [ErrImmutable] if not. Call it between Deleting and done.
 func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) error {
 	if !c.Immutable(repository) {
 		return nil
@@ -88,7 +117,7 @@ func (c *Catalog) tagsOf(ctx context.Context, repository string, d digest.Digest
 // Delete removes a tag, or with a digest the image and all its tags; the data goes when it is collected. It fails with
 // [ErrNoImage], or [ErrImmutable].
 func (c *Catalog) Delete(ctx context.Context, repository, reference string) error {
-	done, err := c.Changing(ctx, repository, reference)
+	done, err := c.Deleting(ctx, repository, reference)
 	if err != nil {
 		return fmt.Errorf("delete %s:%s: %w", repository, reference, err)
 	}

@@ -2,15 +2,14 @@ package images
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/registry/storage"
-	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -29,8 +28,9 @@ type Collection struct {
 	Uploads int
 }
 
-// Collect removes what the policies keep no longer, uploads that were never finished, and what no image uses. Data and
-// uploads are left alone for a day, for they may belong to a push that goes on.
+// Collect removes what the policies keep no longer, uploads that were never finished, and what no image uses. Data is
+// left alone for a day, because it may belong to a push that goes on, and an upload for an hour after it was last
+// written to.
 //
 // Meanwhile images are pulled, and layers pushed; manifests wait for it, and so does what deletes. That holds within
 // one process only: where several replicas share a storage, collect in one while the others take no pushes.
@@ -40,7 +40,12 @@ func (c *Catalog) Collect(ctx context.Context) (Collection, error) {
 		return Collection{}, fmt.Errorf("collect: %w", context.Cause(ctx))
 	}
 	defer c.door.Release(math.MaxInt64)
-	c.quotas.begin()
+	began := time.Now()
+	if err := c.quotas.begin(ctx); err != nil {
+		return Collection{}, fmt.Errorf("collect: %w", err)
+	}
+	var measured *inventory
+	defer func() { c.quotas.end(measured, began) }()
 	inv, err := c.inventory(ctx)
 	if err != nil {
 		return Collection{}, err
@@ -49,7 +54,7 @@ func (c *Catalog) Collect(ctx context.Context) (Collection, error) {
 	if err := g.run(ctx); err != nil {
 		return g.done, fmt.Errorf("collect: %w", err)
 	}
-	c.quotas.measured(inv)
+	measured = inv
 	return g.done, nil
 }
 
@@ -82,19 +87,18 @@ func (g *collector) run(ctx context.Context) error {
 	return g.sweepBlobs()
 }
 
-func (g *collector) purgeUploads(ctx context.Context) error {
-	for _, dir := range g.inv.uploads {
-		info, err := g.catalog.driver.Stat(ctx, dir+"/startedat")
-		if notFound(err) || err == nil && g.now.Sub(info.ModTime()) < grace {
-			continue // It ended meanwhile, begins just now, or is young.
+func (g *collector) purgeUploads(ctx context.Context) (err error) {
+	g.done.Uploads, err = g.catalog.purge(ctx, g.inv, uploadIdle)
+	if err != nil {
+		return err
+	}
+	for path, at := range g.inv.leftovers {
+		if g.now.Sub(at) < uploadIdle {
+			continue
 		}
-		if err == nil {
-			err = g.catalog.driver.Delete(ctx, dir)
+		if err := g.catalog.remove(ctx, path); err != nil {
+			return fmt.Errorf("remove temporary file: %w", err)
 		}
-		if err != nil && !notFound(err) {
-			return fmt.Errorf("remove unfinished upload: %w", err)
-		}
-		g.done.Uploads++
 	}
 	return nil
 }
@@ -199,37 +203,40 @@ func (g *collector) sweepLinks(ctx context.Context, name string, r *holdings) er
 		if !at.IsZero() {
 			continue
 		}
-		if err := g.vacuum.RemoveLayer(name, d); err != nil && !notFound(err) {
+		done, err := g.catalog.pins.remove(layerKey(d), func() error { return g.vacuum.RemoveLayer(name, d) })
+		if err != nil && !notFound(err) {
 			return fmt.Errorf("remove link of %s in %s: %w", d, name, err)
 		}
-		delete(r.layers, d)
+		if done {
+			delete(r.layers, d)
+			continue
+		}
+		kept, err := g.catalog.storedAs(ctx, name, d)
+		if err != nil {
+			return err
+		}
+		g.used[d], g.used[kept] = true, true
 	}
 	if len(r.layers)+len(r.manifests)+len(r.tags) > 0 || r.uploading || g.now.Sub(r.changed) < grace {
 		return nil
 	}
-	repository, err := g.catalog.repository(ctx, name)
-	if err != nil {
-		return err
-	}
-	remover, ok := g.catalog.namespace.(distribution.RepositoryRemover)
-	if !ok || g.nested(name) {
+	// Its own folders, and not the one around them, in which repositories below it may be: also such that were not there
+	// when the list was made.
+	done, err := g.catalog.pins.remove(repositoryKey(name), func() error {
+		for _, part := range []string{"_manifests", "_uploads", "_layers"} { // The last one makes it a repository.
+			if err := g.catalog.remove(ctx, strings.Join([]string{root, name, part}, "/")); err != nil {
+				return err
+			}
+		}
 		return nil
-	}
-	if err := remover.Remove(ctx, repository.Named()); err != nil && !notFound(err) {
+	})
+	if err != nil {
 		return fmt.Errorf("remove repository %s: %w", name, err)
 	}
-	delete(g.inv.repositories, name)
-	return nil
-}
-
-// nested reports whether there are repositories below the name, whose files are in its folder.
-func (g *collector) nested(name string) bool {
-	for other := range g.inv.repositories {
-		if len(other) > len(name) && other[:len(name)+1] == name+"/" {
-			return true
-		}
+	if done {
+		delete(g.inv.repositories, name)
 	}
-	return false
+	return nil
 }
 
 func (g *collector) sweepBlobs() error {
@@ -237,10 +244,12 @@ func (g *collector) sweepBlobs() error {
 		if g.used[d] || g.now.Sub(b.changed) < grace {
 			continue
 		}
-		if err := g.vacuum.RemoveBlob(string(d)); err != nil {
-			if _, ok := errors.AsType[storagedriver.PathNotFoundError](err); !ok {
-				return fmt.Errorf("remove blob %s: %w", d, err)
-			}
+		done, err := g.catalog.pins.remove(layerKey(d), func() error { return g.vacuum.RemoveBlob(string(d)) })
+		if err != nil && !notFound(err) {
+			return fmt.Errorf("remove blob %s: %w", d, err)
+		}
+		if !done {
+			continue
 		}
 		g.done.Blobs++
 		g.done.Bytes += b.size

@@ -14,7 +14,20 @@ import (
 type inventory struct {
 	repositories map[string]*holdings
 	blobs        map[digest.Digest]blob
-	uploads      []string // Folders, one for each upload that was begun.
+	uploads      map[string]*unfinished // By folder.
+	leftovers    map[string]time.Time   // Temporary files of the storage, by path.
+}
+
+func newInventory() *inventory {
+	return &inventory{make(map[string]*holdings), make(map[digest.Digest]blob), make(map[string]*unfinished), make(map[string]time.Time)}
+}
+
+// unfinished is an upload that was begun.
+type unfinished struct {
+	repository string
+	size       int64
+	data       bool      // Some of the data can be seen.
+	changed    time.Time // When anything of it did.
 }
 
 type blob struct {
@@ -32,12 +45,15 @@ type holdings struct {
 
 // inventory walks the blobs first: a link that is made meanwhile is found then.
 func (c *Catalog) inventory(ctx context.Context) (*inventory, error) {
-	inv := &inventory{make(map[string]*holdings), make(map[digest.Digest]blob), nil}
+	inv := newInventory()
 	if err := c.walk(ctx, blobsRoot, inv.blob); err != nil {
 		return nil, fmt.Errorf("walk storage: %w", err)
 	}
 	if err := c.walk(ctx, root, inv.link); err != nil {
 		return nil, fmt.Errorf("walk storage: %w", err)
+	}
+	for folder, u := range inv.uploads { // Not every storage shows what is not complete.
+		u.size = max(u.size, c.uploads.bytes(folder))
 	}
 	return inv, nil
 }
@@ -71,7 +87,7 @@ func (c *Catalog) walk(ctx context.Context, from string, visit func(path string,
 }
 
 // link reads "team/app/_layers/sha256/HEX/link", "team/app/_manifests/revisions/sha256/HEX/link",
-// "team/app/_manifests/tags/TAG/current/link" and "team/app/_uploads/ID".
+// "team/app/_manifests/tags/TAG/current/link" and "team/app/_uploads/ID/data".
 func (inv *inventory) link(path string, info storagedriver.FileInfo) bool {
 	i := strings.Index(path, "/_") // No part of a repository's name starts with an underscore.
 	if i < 0 {
@@ -87,10 +103,10 @@ func (inv *inventory) link(path string, info storagedriver.FileInfo) bool {
 		r.changed = info.ModTime()
 	}
 	switch {
-	case parts[0] == "_uploads" && len(parts) > 1:
-		r.uploading = true
-		inv.uploads = append(inv.uploads, info.Path())
-		return false
+	case parts[0] == "_uploads":
+		r.uploading = r.uploading || len(parts) > 1
+		return inv.upload(path, info)
+	case inv.leftover(info):
 	case len(parts) > 3 && parts[1] == "tags" && parts[3] == "index":
 		return false // Which images a tag meant before.
 	case info.IsDir() || parts[len(parts)-1] != "link":
@@ -104,8 +120,49 @@ func (inv *inventory) link(path string, info storagedriver.FileInfo) bool {
 	return true
 }
 
+// upload reads "team/app/_uploads/ID/data", and enters no other folders than those on the way there.
+func (inv *inventory) upload(path string, info storagedriver.FileInfo) bool {
+	name, rest, ok := strings.Cut(path, "/_")
+	if !ok {
+		return true
+	}
+	parts := strings.Split(rest, "/")
+	if parts[0] != "uploads" {
+		return false
+	}
+	if len(parts) < 2 {
+		return true
+	}
+	folder := uploadFolder(name, parts[1])
+	u := inv.uploads[folder]
+	if u == nil {
+		u = &unfinished{repository: name}
+		inv.uploads[folder] = u
+	}
+	if info.ModTime().After(u.changed) {
+		u.changed = info.ModTime()
+	}
+	if !info.IsDir() && len(parts) == 3 {
+		u.size += info.Size()
+		u.data = u.data || parts[2] == "data"
+	}
+	return len(parts) == 2
+}
+
+// leftover notes a temporary file of the driver for files, which it leaves behind when the disk is full.
+func (inv *inventory) leftover(info storagedriver.FileInfo) bool {
+	if info.IsDir() || !strings.HasSuffix(info.Path(), ".tmp") {
+		return false
+	}
+	inv.leftovers[info.Path()] = info.ModTime()
+	return true
+}
+
 // blob reads "sha256/ab/HEX/data".
 func (inv *inventory) blob(path string, info storagedriver.FileInfo) bool {
+	if inv.leftover(info) {
+		return true
+	}
 	parts := strings.Split(path, "/")
 	if !info.IsDir() && len(parts) == 4 && parts[3] == "data" {
 		inv.blobs[digest.Digest(parts[0]+":"+parts[2])] = blob{info.Size(), info.ModTime()}

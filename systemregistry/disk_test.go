@@ -1,0 +1,87 @@
+package systemregistry_test
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/systemregistry"
+)
+
+// A disk that is full: what failed is gone at once, so that pushes succeed again without a restart. Ten times.
+func TestSmallDisk(t *testing.T) {
+	dir := smallDisk(t, 6)
+	r := start(t, systemregistry.Server{Dir: dir})
+	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push,delete")
+	random := func(size int) string {
+		b := make([]byte, size)
+		_, _ = rand.Read(b)
+		return string(b)
+	}
+	kept := random(512 << 10)
+	r.push(t, "ann", password("ann"), "team/app", "kept", kept)
+	for i := range 10 {
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		full := 0
+		for range 5 { // Each fits, and all together do not.
+			wg.Go(func() {
+				for _, chunks := range []bool{true, false} {
+					resp, body := r.fill(t, token, random(4<<20), chunks)
+					if resp.StatusCode == http.StatusCreated {
+						t.Error("it fits")
+					}
+					mu.Lock()
+					if resp.StatusCode == http.StatusServiceUnavailable {
+						full++
+					}
+					mu.Unlock()
+					require.NotContains(t, body, dir, "a path of the server")
+					require.NotContains(t, body, "_uploads/")
+				}
+			})
+		}
+		wg.Wait()
+		require.Positive(t, full)
+		r.push(t, "ann", password("ann"), "team/app", fmt.Sprint("t", i), random(100<<10))
+		uploads, err := filepath.Glob(filepath.Join(dir, "images/docker/registry/v2/repositories/team/app/_uploads/*/data"))
+		require.NoError(t, err)
+		require.Empty(t, uploads, "what failed is there still")
+	}
+	_, body := r.do(t, "GET", "/v2/team/app/blobs/"+digestOf(kept), "", bearer(token))
+	require.Equal(t, digestOf(kept), digestOf(body))
+}
+
+// fill uploads a layer in one request, or in chunks, up to the one that is refused. Its digest is wrong, so that it does
+// not stay if it fits.
+func (r *running) fill(t *testing.T, token, content string, chunks bool) (*http.Response, string) {
+	t.Helper()
+	resp, body := r.do(t, "POST", "/v2/team/app/blobs/uploads/", "", bearer(token))
+	const chunk = 512 << 10
+	for chunks && len(content) > chunk && resp.StatusCode == http.StatusAccepted {
+		resp, body = r.do(t, "PATCH", resp.Header.Get("Location"), content[:chunk], bearer(token))
+		content = content[chunk:]
+	}
+	if resp.StatusCode != http.StatusAccepted {
+		return resp, body
+	}
+	return r.do(t, "PUT", resp.Header.Get("Location")+"&digest="+digestOf("wrong"), content, bearer(token))
+}
+
+// smallDisk returns a folder on a disk of so many MiB.
+func smallDisk(t *testing.T, size int) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := mount(dir, size); err != nil {
+		t.Skipf("a small disk cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() { require.NoError(t, unmount(dir)) })
+	require.NoError(t, os.Chmod(dir, 0o700))
+	return dir
+}

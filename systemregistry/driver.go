@@ -1,0 +1,109 @@
+package systemregistry
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+)
+
+// diskDriver is a storage that notes when it is full: distribution turns the error into text before we see it.
+type diskDriver struct {
+	storagedriver.StorageDriver
+	// signal has one place: that the storage is full, for who makes room.
+	signal chan struct{}
+	last   atomic.Int64 // When it was last full, in nanoseconds since 1970.
+}
+
+func newDiskDriver(inner storagedriver.StorageDriver) *diskDriver {
+	return &diskDriver{StorageDriver: inner, signal: make(chan struct{}, 1)}
+}
+
+func (d *diskDriver) note(err error) error {
+	cause := err
+	if wrapped, ok := errors.AsType[storagedriver.Error](err); ok { // Which has no Unwrap.
+		cause = wrapped.Detail
+	}
+	if errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, syscall.EDQUOT) {
+		d.last.Store(time.Now().UnixNano())
+		select {
+		case d.signal <- struct{}{}:
+		default:
+		}
+	}
+	return err
+}
+
+// fullSince reports whether the storage was full at the instant or after it.
+func (d *diskDriver) fullSince(t time.Time) bool { return d.last.Load() >= t.UnixNano() }
+
+func (d *diskDriver) PutContent(ctx context.Context, path string, content []byte) error {
+	return d.note(d.StorageDriver.PutContent(ctx, path, content))
+}
+
+func (d *diskDriver) Move(ctx context.Context, from, to string) error {
+	return d.note(d.StorageDriver.Move(ctx, from, to))
+}
+
+func (d *diskDriver) Writer(ctx context.Context, path string, more bool) (storagedriver.FileWriter, error) {
+	w, err := d.StorageDriver.Writer(ctx, path, more)
+	if err != nil {
+		return nil, d.note(err)
+	}
+	own := &diskWriter{FileWriter: w, driver: d}
+	if all, ok := ctx.Value(writersKey{}).(*writers); ok {
+		all.open = append(all.open, own)
+	}
+	return own, nil
+}
+
+type diskWriter struct {
+	storagedriver.FileWriter
+	driver *diskDriver
+	closed bool
+}
+
+func (w *diskWriter) Write(p []byte) (int, error) {
+	n, err := w.FileWriter.Write(p)
+	return n, w.driver.note(err)
+}
+
+func (w *diskWriter) Commit(ctx context.Context) error {
+	return w.driver.note(w.FileWriter.Commit(ctx))
+}
+
+func (w *diskWriter) Close() error {
+	w.closed = true
+	return w.driver.note(w.FileWriter.Close())
+}
+
+func (w *diskWriter) Cancel(ctx context.Context) error {
+	w.closed = true
+	return w.FileWriter.Cancel(ctx)
+}
+
+// writers are what one request writes to. Distribution leaves a file open when it cannot keep the state of an upload, as
+// happens on a full disk; as long as it is open, the disk has no room for others, even if the file is removed.
+type writers struct {
+	open      []*diskWriter
+	cancelled bool // The upload was to be removed.
+}
+
+type writersKey struct{}
+
+// withWriters returns a context that notes what is written to.
+func withWriters(ctx context.Context) (context.Context, *writers) {
+	all := new(writers)
+	return context.WithValue(ctx, writersKey{}, all), all
+}
+
+func (all *writers) close() {
+	for _, w := range all.open {
+		if !w.closed {
+			_ = w.Close() // Who wrote to it has had the error.
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package images
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// pins keeps a collection from removing what a client was just told that it is there: a layer that it pushed, mounted
+// or asked for, and a repository that it writes to. A collection sweeps by a list that it made before, which does not
+// show them. The zero pins is ready to use.
+type pins struct {
+	mu       sync.Mutex
+	held     map[string]int           // By key: how many requests write it now.
+	any      int                      // How many write a layer whose key is not known yet.
+	removing map[string]chan struct{} // By key: closed once it is removed.
+	at       map[string]time.Time     // By key: when it was last pinned.
+	floor    time.Time                // Everything counts as pinned at that time.
+}
+
+// maxPins bounds the memory, at some 10 MB. Where it is reached, nothing is removed for a while.
+const maxPins = 1 << 16
+
+func layerKey(d digest.Digest) string        { return "layer " + string(d) }
+func repositoryKey(repository string) string { return "repository " + repository }
+
+// hold pins the keys, and waits for those that are being removed. Until release is called, they are not removed; after
+// it, neither they nor those that release is given are removed for the time of grace. Any says that a layer is written
+// whose key release will tell.
+func (p *pins) hold(ctx context.Context, any bool, keys ...string) (release func(more ...string), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for busy := p.busy(any, keys); busy != nil; busy = p.busy(any, keys) {
+		p.mu.Unlock()
+		select {
+		case <-busy:
+		case <-ctx.Done():
+		}
+		p.mu.Lock()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+	}
+	if p.held == nil {
+		p.held, p.at = make(map[string]int), make(map[string]time.Time)
+	}
+	for _, key := range keys {
+		p.held[key]++
+	}
+	if any {
+		p.any++
+	}
+	return func(more ...string) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, key := range keys {
+			if p.held[key]--; p.held[key] == 0 {
+				delete(p.held, key)
+			}
+			p.pin(key)
+		}
+		for _, key := range more {
+			p.pin(key)
+		}
+		if any {
+			p.any--
+		}
+	}, nil
+}
+
+func (p *pins) busy(any bool, keys []string) chan struct{} {
+	for _, key := range keys {
+		if c := p.removing[key]; c != nil {
+			return c
+		}
+	}
+	if any {
+		for _, c := range p.removing {
+			return c
+		}
+	}
+	return nil
+}
+
+func (p *pins) pin(key string) {
+	now := time.Now()
+	if _, ok := p.at[key]; !ok && len(p.at) >= maxPins {
+		for k, at := range p.at {
+			if now.Sub(at) >= grace {
+				delete(p.at, k)
+			}
+		}
+		if len(p.at) >= maxPins {
+			p.floor = now
+			clear(p.at)
+		}
+	}
+	p.at[key] = now
+}
+
+// remove calls do, unless the key is pinned, and reports whether it did.
+func (p *pins) remove(key string, do func() error) (done bool, err error) {
+	p.mu.Lock()
+	now := time.Now()
+	at, pinned := p.at[key]
+	if p.held[key] > 0 || p.any > 0 || pinned && now.Sub(at) < grace || now.Sub(p.floor) < grace {
+		p.mu.Unlock()
+		return false, nil
+	}
+	if p.removing == nil {
+		p.removing = make(map[string]chan struct{})
+	}
+	gone := make(chan struct{})
+	p.removing[key] = gone
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.removing, key)
+		p.mu.Unlock()
+		close(gone)
+	}()
+	return true, do()
+}
+
+// Writing keeps a collection from removing the repository and, where it is not empty, the layer with the digest, until
+// done is called and for a day after that. The server holds it around what clients do to layers, and around telling
+// them that a layer is there. Stored is the digest by which the storage keeps the layer, where it was written. An error
+// means that ctx ended first.
+func (c *Catalog) Writing(ctx context.Context, repository, layer string) (done func(stored string), err error) {
+	keys := []string{repositoryKey(repository)}
+	d := digest.Digest(layer)
+	if layer != "" {
+		keys = append(keys, layerKey(d))
+	}
+	// By which digest the storage keeps a layer is known only once it is written.
+	release, err := c.pins.hold(ctx, layer != "" && (d.Validate() != nil || d.Algorithm() != digest.Canonical), keys...)
+	if err != nil {
+		return nil, err
+	}
+	return func(stored string) {
+		if stored == "" {
+			release()
+			return
+		}
+		release(layerKey(digest.Digest(stored)))
+	}, nil
+}

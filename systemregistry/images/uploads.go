@@ -1,0 +1,268 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// uploadIdle is how long an unfinished upload is kept that nobody writes to. Clients go on with an upload at once, or
+	// never.
+	uploadIdle = time.Hour
+	// uploadIdleFull is how long it is kept when the storage is full.
+	uploadIdleFull = time.Minute
+)
+
+// uploads are the unfinished uploads that this process knows of.
+type uploads struct {
+	mu   sync.Mutex
+	open map[string]*openUpload // By folder.
+}
+
+type openUpload struct {
+	bytes int64 // Of it, in the quotas.
+	busy  int   // How many requests write to it.
+}
+
+func uploadFolder(repository, id string) string {
+	return strings.Join([]string{root, repository, "_uploads", id}, "/")
+}
+
+// An Upload is one request to an unfinished upload. One goroutine uses it. Call End.
+type Upload struct {
+	catalog            *Catalog
+	repository, folder string
+	full               bool
+}
+
+// ValidUpload reports whether the text can be the ID of an upload, which becomes part of a path.
+func ValidUpload(id string) bool {
+	return id != "" && len(id) <= maxUploadID && strings.Trim(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == ""
+}
+
+// maxUploadID is above the length of a UUID.
+const maxUploadID = 64
+
+// Upload begins a request to the upload with the ID, which must be valid. Size is the length that was announced,
+// or -1: an upload that cannot fit is refused with [ErrFull].
+func (c *Catalog) Upload(ctx context.Context, repository, id string, size int64) (*Upload, error) {
+	if !ValidUpload(id) {
+		return nil, fmt.Errorf("%w: upload %q", ErrNoImage, id)
+	}
+	u := &Upload{catalog: c, repository: repository, folder: uploadFolder(repository, id)}
+	c.uploads.begin(u.folder)
+	if size == 0 {
+		return u, nil // It ends an upload, whose bytes count already.
+	}
+	// Nothing is counted yet: what was announced need not come.
+	if err := c.fits(ctx, repository, max(size, 0)); err != nil {
+		return nil, errors.Join(err, u.End(ctx, UploadFailed))
+	}
+	return u, nil
+}
+
+// Body returns the body of the request. It fails with [ErrFull] once more is read of it than there is room for.
+func (u *Upload) Body(ctx context.Context, body io.ReadCloser) io.ReadCloser {
+	return &countedBody{body, ctx, u}
+}
+
+type countedBody struct {
+	io.ReadCloser
+	ctx context.Context //nolint:containedctx // It is that of the one request.
+	of  *Upload
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		if full := b.of.add(b.ctx, int64(n)); full != nil {
+			return 0, full
+		}
+	}
+	return n, err
+}
+
+// add counts in the upload first: a measurement between the two steps counts the bytes twice, and not never.
+func (u *Upload) add(ctx context.Context, n int64) error {
+	u.catalog.uploads.add(u.folder, n)
+	err := u.catalog.add(ctx, u.repository, n)
+	if err != nil {
+		u.catalog.uploads.add(u.folder, -n)
+		u.full = u.full || errors.Is(err, ErrFull)
+	}
+	return err
+}
+
+// An Outcome is what became of an unfinished upload at the end of a request.
+type Outcome int
+
+const (
+	// UploadGoesOn says that a client may go on with it, if it is there still.
+	UploadGoesOn Outcome = iota
+	// UploadStored says that it became a layer, which counts from then on.
+	UploadStored
+	// UploadFailed says that it failed at the server: nobody can go on with it, so its data is removed.
+	UploadFailed
+)
+
+// End ends the request.
+func (u *Upload) End(ctx context.Context, outcome Outcome) error {
+	c := u.catalog
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
+	defer cancel()
+	if u.full {
+		outcome = UploadFailed
+	}
+	gone := outcome != UploadGoesOn
+	if !gone {
+		_, err := c.driver.Stat(ctx, u.folder)
+		gone = notFound(err)
+	}
+	bytes, last := c.uploads.end(u.folder, gone)
+	switch {
+	case outcome == UploadStored:
+		c.quotas.stored(u.repository, bytes)
+		return nil
+	case !last || !gone:
+		return nil
+	}
+	if outcome == UploadFailed {
+		if err := c.remove(ctx, u.folder); err != nil {
+			return fmt.Errorf("remove failed upload: %w", err) // It still counts, until it is purged and measured.
+		}
+	}
+	c.quotas.release(u.repository, "", bytes)
+	return nil
+}
+
+func (u *uploads) begin(folder string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.open == nil {
+		u.open = make(map[string]*openUpload)
+	}
+	open := u.open[folder]
+	if open == nil {
+		open = new(openUpload)
+		u.open[folder] = open
+	}
+	open.busy++
+}
+
+func (u *uploads) add(folder string, n int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.open[folder].bytes += n
+}
+
+// end ends a request to the upload, and reports whether no other one is under way, and what it has in the quotas. If it
+// is gone, it is forgotten then.
+func (u *uploads) end(folder string, gone bool) (bytes int64, last bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	open := u.open[folder]
+	open.busy--
+	if open.busy == 0 && gone {
+		delete(u.open, folder)
+	}
+	return open.bytes, open.busy == 0
+}
+
+// take forgets an upload that nobody writes to. It reports false for one that somebody does.
+func (u *uploads) take(folder string) (bytes int64, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	open := u.open[folder]
+	if open == nil {
+		return 0, true
+	}
+	if open.busy > 0 {
+		return 0, false
+	}
+	delete(u.open, folder)
+	return open.bytes, true
+}
+
+func (u *uploads) bytes(folder string) int64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if open := u.open[folder]; open != nil {
+		return open.bytes
+	}
+	return 0
+}
+
+// cleanUp is how long the data of a failed upload may take to be removed.
+const cleanUp = 10 * time.Second
+
+// remove deletes a file or folder that may be gone already: not every driver says so in the same way.
+func (c *Catalog) remove(ctx context.Context, path string) error {
+	_, err := c.driver.Stat(ctx, path)
+	if err == nil {
+		err = c.driver.Delete(ctx, path)
+	}
+	if notFound(err) {
+		return nil
+	}
+	return err
+}
+
+// Has reports whether the repository has the layer with the digest.
+func (c *Catalog) Has(ctx context.Context, repository, layer string) bool {
+	_, ok := c.layer(ctx, repository, layer)
+	return ok
+}
+
+// PurgeUploads removes unfinished uploads that nobody has written to for an hour, or for a minute where the storage is
+// full, and returns how many. The server calls it now and then.
+func (c *Catalog) PurgeUploads(ctx context.Context, full bool) (int, error) {
+	inv := newInventory()
+	err := c.walk(ctx, root, inv.upload)
+	if err != nil {
+		return 0, fmt.Errorf("walk storage: %w", err)
+	}
+	idle := uploadIdle
+	if full {
+		idle = uploadIdleFull
+	}
+	return c.purge(ctx, inv, idle)
+}
+
+func (c *Catalog) purge(ctx context.Context, inv *inventory, idle time.Duration) (int, error) {
+	removed := 0
+	for folder, found := range inv.uploads {
+		limit := idle
+		if !found.data {
+			limit = grace // Some storages show no data before it is complete, so it may be written to elsewhere.
+		}
+		if time.Since(found.changed) < limit {
+			continue
+		}
+		done, err := c.purgeOne(ctx, folder, found.repository)
+		if err != nil {
+			return removed, fmt.Errorf("remove unfinished upload: %w", err)
+		}
+		if done {
+			removed++
+			delete(inv.uploads, folder)
+		}
+	}
+	return removed, nil
+}
+
+func (c *Catalog) purgeOne(ctx context.Context, folder, repository string) (bool, error) {
+	bytes, ok := c.uploads.take(folder)
+	if !ok {
+		return false, nil
+	}
+	if err := c.remove(ctx, folder); err != nil {
+		return false, err
+	}
+	c.quotas.release(repository, "", bytes)
+	return true, nil
+}
