@@ -13,8 +13,7 @@ const (
 	ECR Kind = "ecr"
 	// GCR is Google Artifact Registry, and Container Registry before it.
 	GCR Kind = "gcr"
-	// ACR is Azure Container Registry, with an identity of Microsoft Entra ID. With a user name and password, such as a
-	// repository-scoped token, it is Custom.
+	// ACR is Azure Container Registry.
 	ACR Kind = "acr"
 	// System is the integrated registry of a platform.
 	System Kind = "system"
@@ -37,6 +36,9 @@ const awsRegion = `[a-z]{2,4}(-[a-z]+)+-[0-9]+`
 var googleHost = regexp.MustCompile(
 	`^(([a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev|docker\.[a-z0-9-]+\.rep\.pkg\.dev)$`)
 
+// The clouds of Azure: public, US government, China. Package acr knows the forms of names.
+var azureHost = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9]+\.geo)?\.azurecr\.(io|us|cn)$`)
+
 // KindOf returns the kind of the registry at host, as far as the name tells: Custom if it tells nothing. It is a
 // convenience for forms; a profile says its kind. A host with a port is never that of a cloud.
 func KindOf(host string) Kind {
@@ -50,6 +52,8 @@ func KindOf(host string) Kind {
 		return ECR
 	case googleHost.MatchString(host):
 		return GCR
+	case azureHost.MatchString(host):
+		return ACR
 	}
 	return Custom
 }

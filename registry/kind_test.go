@@ -41,7 +41,7 @@ var hostsOfKind = map[registry.Kind][]string{
 	registry.DockerHub: {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com", "Docker.io"},
 	// Others, and look-alikes: hosts that somebody else can own, or that do not exist.
 	registry.Custom: {
-		"", "ghcr.io", "quay.io", "mcr.microsoft.com", "acme.azurecr.io", "registry.gitlab.com", "localhost:5000", "[::1]:5000", "10.0.0.1",
+		"", "ghcr.io", "quay.io", "mcr.microsoft.com", "mcr.azure.cn", "azurecr.io", "registry.gitlab.com", "localhost:5000", "[::1]:5000", "10.0.0.1",
 		"123456789012.dkr.ecr.us-east-1.amazonaws.com.example.com",
 		"123456789012.dkr.ecr.us-east-1.amazonaws.com.evil",
 		"123456789012.dkr.ecr.us-east-1.amazonaws.comx",
@@ -95,7 +95,7 @@ func FuzzKindOf(f *testing.F) {
 	}
 	owned := []string{ // Who can make names below these is the cloud itself.
 		".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".on.aws", ".on.amazonwebservices.com.cn", ".sc2s.sgov.gov", ".c2s.ic.gov", ".cloud.adc-e.uk",
-		".csp.hci.ic.gov", "public.ecr.aws", "ecr-public.aws.com", "gcr.io", ".pkg.dev", "docker.io", "hub.docker.com",
+		".csp.hci.ic.gov", "public.ecr.aws", "ecr-public.aws.com", "gcr.io", ".pkg.dev", ".azurecr.io", ".azurecr.us", ".azurecr.cn", "docker.io", "hub.docker.com",
 	}
 	f.Fuzz(func(t *testing.T, host string) {
 		if registry.KindOf(host) == registry.Custom {

@@ -41,6 +41,7 @@ const arrows = `
 	providers/internal/subject     -> field credentials registry providers internal/option
 	providers/subjects             -> credentials registry providers providers/internal/cloud
 	providers/federated            -> field credentials registry providers providers/internal/cloud providers/internal/subject
+	providers/acr                  -> field credentials registry providers providers/internal/cloud providers/internal/subject golang.org/x/oauth2
 	providers/system               -> field credentials registry providers internal/option
 	validate                       -> credentials egress registry internal/option                github.com/google/go-containerregistry
 	validate/workload              -> registry                            go.yaml.in/yaml/v3
@@ -60,6 +61,7 @@ const arrows = `
 	providers/providerstest        -> field credentials registry providers
 	providers/issuertest           ->                                     github.com/go-jose/go-jose/v4
 	providers/federated/federatedtest -> providers/issuertest registry/registrytest
+	providers/acr/acrtest          -> credentials providers/issuertest registry/registrytest
 	providers/ecr/ecrtest          -> credentials internal/option providers/ecr registry/registrytest registry/registrytest/fakenet
 	providers/gcr/gcrtest          -> credentials registry registry/registrytest registry/registrytest/fakenet
 	inject/injecttest              -> credentials registry pullsecret inject internal/option

@@ -71,7 +71,7 @@ func formsOf(kind registry.Kind) []form {
 	case registry.System:
 		return []form{basicForm, fieldsForm, anonymousForm, federatedForm}
 	case registry.ACR:
-		return []form{azureForm, ambientForm, anonymousForm}
+		return []form{azureForm, ambientForm, anonymousForm, basicForm}
 	}
 	all := []form{basicForm, anonymousForm, ambientForm, awsForm, googleForm, azureForm, federatedForm, fieldsForm}
 	for i := range all {

@@ -42,12 +42,14 @@ func basic(name string) Login {
 }
 
 var (
-	noLogin = Login{Name: "Without a login", Fields: []string{"login.anonymous"}}
-	ambient = Login{Name: "Identity of this program", Fields: []string{"login.ambient"}}
-	awsKey  = Login{Name: "Access key", Fields: []string{"login.aws.accessKeyID", "login.aws.secretAccessKey"}}
-	awsRole = Login{Name: "Role", Fields: []string{"login.aws.roles"}}
-	webRole = Login{Name: "Web identity", Fields: []string{"login.aws.webIdentity.roleARN"}}
-	google  = Login{Name: "Service-account key or external account", Fields: []string{"login.google.credentials"}}
+	noLogin       = Login{Name: "Without a login", Fields: []string{"login.anonymous"}}
+	ambient       = Login{Name: "Identity of this program", Fields: []string{"login.ambient"}}
+	awsKey        = Login{Name: "Access key", Fields: []string{"login.aws.accessKeyID", "login.aws.secretAccessKey"}}
+	awsRole       = Login{Name: "Role", Fields: []string{"login.aws.roles"}}
+	webRole       = Login{Name: "Web identity", Fields: []string{"login.aws.webIdentity.roleARN"}}
+	azureWorkload = Login{Name: "Workload identity", Fields: []string{"login.azure.tenant", "login.azure.client", "login.azure.subject"}}
+	azureSecret   = Login{Name: "Client secret", Fields: []string{"login.azure.tenant", "login.azure.client", "login.azure.clientSecret"}}
+	google        = Login{Name: "Service-account key or external account", Fields: []string{"login.google.credentials"}}
 )
 
 // All returns the vendors, in the order in which a form may show them: the platform's own registry, clouds, hosted
@@ -80,8 +82,8 @@ func All() []Vendor {
 			Logins: []Login{ambient, google}, Anonymous: true, Guide: guides + "gcr.md",
 		},
 		{
-			ID: "acr", Name: "Azure Container Registry", Kind: registry.Custom, Format: "NAME.azurecr.io[/PATH]", Example: "acme.azurecr.io",
-			Logins: []Login{basic("Token of the registry"), basic("Service principal")}, Guide: guides + "custom.md#azure-acr",
+			ID: "acr", Name: "Azure Container Registry", Kind: registry.ACR, Format: "NAME.azurecr.io[/PATH]", Example: "acme.azurecr.io",
+			Logins: []Login{azureWorkload, ambient, azureSecret, basic("Token of the registry")}, Guide: guides + "acr.md",
 		},
 		{
 			ID: "ghcr", Name: "GitHub Container Registry", Kind: registry.Custom, Endpoint: "ghcr.io", Format: "ghcr.io/OWNER", Example: "ghcr.io/acme",
