@@ -8,16 +8,23 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/acr"
 	"github.com/regcred/regcred/providers/custom"
 	"github.com/regcred/regcred/providers/dockerhub"
+	"github.com/regcred/regcred/providers/federated"
+	"github.com/regcred/regcred/providers/subjects"
 	"github.com/regcred/regcred/registry"
 )
 
-// TestGuides issues a credential for each profile that stands in a guide.
+// TestGuides validates each profile in a guide.
 func TestGuides(t *testing.T) {
-	set := providers.Set{registry.DockerHub: dockerhub.Provider{}, registry.Custom: custom.Provider{}}
+	var tokens subjects.Set // No token is requested: the profiles are validated.
+	set := providers.Set{
+		registry.DockerHub: dockerhub.Provider{}, registry.ACR: acr.Provider{Subjects: tokens},
+		registry.Custom: federated.Provider{Subjects: tokens, Otherwise: custom.Provider{}},
+	}
 	block := regexp.MustCompile("(?s)```json\n(.*?)```")
-	for guide, want := range map[string]int{"../docs/dockerhub.md": 3, "../docs/custom.md": 9} {
+	for guide, want := range map[string]int{"../docs/dockerhub.md": 3, "../docs/custom.md": 8, "../docs/acr.md": 1, "../docs/keyless.md": 1} {
 		text, err := os.ReadFile(guide)
 		require.NoError(t, err)
 		blocks := block.FindAllSubmatch(text, -1)

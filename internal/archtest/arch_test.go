@@ -36,8 +36,8 @@ const arrows = `
 	providers/dockerhub            -> field credentials registry providers
 	providers/custom               -> field credentials registry providers
 	providers/internal/cloud       -> registry internal/option
-	providers/ecr                  -> field credentials registry providers providers/internal/cloud      github.com/aws
-	providers/gcr                  -> field credentials registry providers providers/internal/cloud      golang.org/x/oauth2
+	providers/ecr                  -> field credentials registry providers providers/internal/cloud providers/internal/subject      github.com/aws
+	providers/gcr                  -> field credentials registry providers providers/internal/cloud providers/internal/subject      golang.org/x/oauth2
 	providers/internal/subject     -> field credentials registry providers internal/option
 	providers/subjects             -> credentials registry providers providers/internal/cloud
 	providers/federated            -> field credentials registry providers providers/internal/cloud providers/internal/subject
@@ -62,8 +62,8 @@ const arrows = `
 	providers/issuertest           ->                                     github.com/go-jose/go-jose/v4
 	providers/federated/federatedtest -> providers/issuertest registry/registrytest
 	providers/acr/acrtest          -> credentials providers/issuertest registry/registrytest
-	providers/ecr/ecrtest          -> credentials internal/option providers/ecr registry/registrytest registry/registrytest/fakenet
-	providers/gcr/gcrtest          -> credentials registry registry/registrytest registry/registrytest/fakenet
+	providers/ecr/ecrtest          -> credentials providers/issuertest internal/option providers/ecr registry/registrytest registry/registrytest/fakenet
+	providers/gcr/gcrtest          -> credentials providers/issuertest registry registry/registrytest registry/registrytest/fakenet
 	inject/injecttest              -> credentials registry pullsecret inject internal/option
 
 	examples/*                     -> . * */* */*/*

@@ -45,7 +45,7 @@ func (s session) ambient(ctx context.Context) (identity, error) {
 	if err != nil {
 		return id, s.failAmbient(ctx, id, err)
 	}
-	return identity{fmt.Sprintf("%s (access key %s, from %s)", id.name, creds.AccessKeyID, creds.Source), creds}, nil
+	return identity{name: fmt.Sprintf("%s (access key %s, from %s)", id.name, creds.AccessKeyID, creds.Source), creds: creds}, nil
 }
 
 // maxProcess bounds a credential_process of the shared files, which AWS's chain does not end with its caller's context.

@@ -63,7 +63,11 @@ func (s session) fail(ctx context.Context, st step, id identity, err error) erro
 	} else if wait == 0 {
 		wait = throttleWait
 	}
-	return cloud.Error(s.profile, code, s.hint(code, st), wait, cause)
+	hint := s.hint(code, st)
+	if hint != "" && id.presented != "" {
+		hint += "; presented: " + id.presented
+	}
+	return cloud.Error(s.profile, code, hint, wait, cause)
 }
 
 // notOfAWS is what AWS's clients call an answer that has no code: a proxy's, or that of a network's login page.

@@ -54,6 +54,9 @@ type Provider struct {
 	// and sends its text on: list only what the authors of profiles may use.
 	SubjectTokens []string
 
+	// Subjects returns the tokens of workloads for web identities that name a subject. If nil, they are rejected.
+	Subjects providers.Subjects
+
 	// NoInstanceMetadata keeps ambient identities from asking the instance metadata service. A single profile says so
 	// in its login.
 	NoInstanceMetadata bool

@@ -15,6 +15,7 @@ import (
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/providers/internal/cloud"
+	"github.com/regcred/regcred/providers/internal/subject"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -29,8 +30,9 @@ type session struct {
 
 // An identity is who asks AWS. Its name is for people and holds no secret.
 type identity struct {
-	name  string
-	creds aws.Credentials
+	name      string
+	presented string // What the token of a web identity says, for hints.
+	creds     aws.Credentials
 }
 
 // Retrieve makes the identity an [aws.CredentialsProvider].
@@ -60,7 +62,7 @@ func (s session) start(ctx context.Context) (identity, error) {
 	case login.WebIdentity != nil:
 		return s.webIdentity(ctx, login.WebIdentity)
 	}
-	return identity{"access key " + login.AccessKeyID, aws.Credentials{
+	return identity{name: "access key " + login.AccessKeyID, creds: aws.Credentials{
 		AccessKeyID:     login.AccessKeyID,
 		SecretAccessKey: login.SecretAccessKey.Reveal(),
 		SessionToken:    login.SessionToken.Reveal(),
@@ -71,18 +73,32 @@ const defaultSessionName = "regcred"
 
 func (s session) webIdentity(ctx context.Context, web *credentials.AWSWebIdentity) (identity, error) {
 	id := identity{name: "a web identity for role " + web.RoleARN}
-	token := web.Token
-	if web.TokenFile != "" {
+	token, name := web.Token, sessionName(web.SessionName)
+	switch {
+	case web.Subject != nil:
+		got, err := subject.Get(ctx, s.provider.Subjects, s.profile, *web.Subject, destination(*web.Subject, s.host), nil)
+		if err != nil {
+			return id, s.error(registry.CodeOf(err), registry.HintOf(err), err)
+		}
+		token, id.presented = got.Secret, got.Claims.Presented()
+		if k := web.Subject.Kubernetes; k != nil && web.SessionName == "" {
+			name = accountSession(*k)
+		}
+	case web.TokenFile != "":
 		var err error
 		if token, err = readToken(web.TokenFile); err != nil {
 			return id, s.error(registry.ErrNoIdentity, "mount the token where the profile says it is", err)
 		}
 	}
-	out, err := s.sts(id).AssumeRoleWithWebIdentity(ctx, &sts.AssumeRoleWithWebIdentityInput{
+	in := &sts.AssumeRoleWithWebIdentityInput{
 		RoleArn:          aws.String(web.RoleARN),
-		RoleSessionName:  aws.String(sessionName(web.SessionName)),
+		RoleSessionName:  aws.String(name),
 		WebIdentityToken: aws.String(token.Reveal()),
-	})
+	}
+	if web.SessionPolicy != "" {
+		in.Policy = aws.String(web.SessionPolicy)
+	}
+	out, err := s.sts(id).AssumeRoleWithWebIdentity(ctx, in)
 	if err != nil {
 		return id, s.fail(ctx, stepWebIdentity, id, err)
 	}
@@ -120,11 +136,21 @@ func sessionName(s string) string {
 	return s
 }
 
+// maxSession is the longest name of a session:
+// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html.
+const maxSession = 64
+
+// accountSession names a session so that AWS's logs show who pulled.
+func accountSession(k credentials.ServiceAccount) string {
+	name := defaultSessionName + "." + k.Namespace + "." + k.Name
+	return name[:min(len(name), maxSession)]
+}
+
 func (s session) roleIdentity(arn string, c *ststypes.Credentials) (identity, error) {
 	if c == nil || c.AccessKeyId == nil || c.SecretAccessKey == nil || c.SessionToken == nil {
 		return identity{}, s.error(registry.ErrUnavailable, "", fmt.Errorf("assume role %s: the answer holds no key", arn))
 	}
-	return identity{"role " + arn, aws.Credentials{
+	return identity{name: "role " + arn, creds: aws.Credentials{
 		AccessKeyID: *c.AccessKeyId, SecretAccessKey: *c.SecretAccessKey, SessionToken: *c.SessionToken,
 	}}, nil
 }

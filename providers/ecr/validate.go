@@ -7,6 +7,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/providers/internal/cloud"
+	"github.com/regcred/regcred/providers/internal/subject"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -73,6 +74,9 @@ func (p Provider) validateLogin(problems *field.List, profile registry.Profile, 
 			problems.Add("login.aws.webIdentity.tokenFile", fmt.Sprintf("is %.120q, which is not allowed", web.TokenFile),
 				"the token itself in token, or one of the files that this program allows (SubjectTokens of its ecr.Provider)")
 		}
+		if web != nil && web.Subject != nil {
+			subject.Validate(problems, "login.aws.webIdentity.subject", p.Subjects, profile, *web.Subject, destination(*web.Subject, main), nil)
+		}
 		if hostKnown {
 			validateRoles(problems, login.AWS, main)
 		}
@@ -84,6 +88,16 @@ func (p Provider) validateLogin(problems *field.List, profile registry.Profile, 
 	if ambient && p.NoAmbient {
 		problems.Add("login", "is the identity of the process, which is not allowed here", "an AWS access key, or a web identity with its token, in aws")
 	}
+}
+
+// destination is AWS's Security Token Service. Its audience is the same in all partitions; in China's, the owner of the
+// identity provider may have entered the other one.
+func destination(s credentials.Subject, main Host) subject.Destination {
+	to := subject.Destination{Host: "sts." + main.Region + ".amazonaws.com", Audience: subject.AudienceAWS, Fixed: true}
+	if main.Partition == "aws-cn" && s.Audience == subject.AudienceAWS+".cn" {
+		to.Audience = s.Audience
+	}
+	return to
 }
 
 // validateRoles refuses roles of another partition, which no token of this one reaches.

@@ -57,7 +57,11 @@ func (s *session) fail(ctx context.Context, st step, id identity, err error) err
 				wait = throttleWait
 			}
 		}
-		return s.error(code, refused.hint(code, st, id), wait, fmt.Errorf("%s: %w", what, refused))
+		hint := refused.hint(code, st, id)
+		if hint != "" && id.presented != "" {
+			hint += "; presented: " + id.presented
+		}
+		return s.error(code, hint, wait, fmt.Errorf("%s: %w", what, refused))
 	}
 	switch {
 	case s.wire.failure != nil:

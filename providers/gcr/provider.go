@@ -49,6 +49,9 @@ type Provider struct {
 	// NoAmbient.
 	SubjectTokens []string
 
+	// Subjects returns the tokens of workloads for a federation that names a subject. If nil, they are rejected.
+	Subjects providers.Subjects
+
 	// UncheckedKeys hands out a long-lived key without asking Google whether it is still good. False means that the key
 	// is exchanged once, for a token that is thrown away: a key that was deleted or disabled is then an error that says
 	// so, instead of a refusal by the registry that does not.

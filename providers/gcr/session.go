@@ -25,8 +25,9 @@ type session struct {
 
 // An identity is who asks Google. Its name is for people and holds no secret.
 type identity struct {
-	name  string
-	token credentials.Credential
+	name      string
+	presented string // What the token of a subject says, for hints.
+	token     credentials.Credential
 }
 
 func (s *session) credential(ctx context.Context) (credentials.Credential, error) {
@@ -82,6 +83,9 @@ func (s *session) key(ctx context.Context, d document, secret credentials.Secret
 
 // start returns the identity that the login starts from, with a token.
 func (s *session) start(ctx context.Context, d document, scope string) (identity, error) {
+	if f := googleLogin(s.profile.Login).Federation; f != nil {
+		return s.fromFederation(ctx, f, scope)
+	}
 	switch d.Type {
 	case typeKey:
 		return s.fromKey(ctx, d, scope)
@@ -101,13 +105,13 @@ func (s *session) fromKey(ctx context.Context, d document, scope string) (identi
 
 func (s *session) fromExternal(ctx context.Context, e external, scope string) (identity, error) {
 	id := identity{name: "a federated identity of " + e.Audience}
-	subject, err := s.subjectToken(ctx, e.Source)
+	text, err := s.subjectToken(ctx, e.Source)
 	if err != nil {
 		return id, s.fail(ctx, step{stepSubject, ""}, id, err)
 	}
 	source, err := externalaccount.NewTokenSource(s.wire.context(ctx), externalaccount.Config{
 		Audience: e.Audience, SubjectTokenType: e.SubjectTokenType, TokenURL: e.TokenURL, Scopes: []string{scope},
-		WorkforcePoolUserProject: e.WorkforcePoolUserProject, SubjectTokenSupplier: subject,
+		WorkforcePoolUserProject: e.WorkforcePoolUserProject, SubjectTokenSupplier: text,
 	})
 	if err != nil {
 		return id, s.fail(ctx, step{stepFederate, ""}, id, err)

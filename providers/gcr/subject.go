@@ -14,17 +14,17 @@ import (
 	"github.com/regcred/regcred/providers/internal/cloud"
 )
 
-// A subject is a token of another issuer, which Google's STS takes. It is read once: package oauth2 would read it
+// A subjectText is a token of another issuer, which Google's STS takes. It is read once: package oauth2 would read it
 // without the profile's limits.
-type subject string
+type subjectText string
 
-// SubjectToken makes the subject an [externalaccount.SubjectTokenSupplier].
-func (t subject) SubjectToken(context.Context, externalaccount.SupplierOptions) (string, error) {
+// SubjectToken makes the text an [externalaccount.SubjectTokenSupplier].
+func (t subjectText) SubjectToken(context.Context, externalaccount.SupplierOptions) (string, error) {
 	return string(t), nil
 }
 
 // subjectToken reads the token anew for each call: who writes it renews it.
-func (s *session) subjectToken(ctx context.Context, from *tokenSource) (subject, error) {
+func (s *session) subjectToken(ctx context.Context, from *tokenSource) (subjectText, error) {
 	var text []byte
 	var err error
 	where := from.File
@@ -48,7 +48,7 @@ func (s *session) subjectToken(ctx context.Context, from *tokenSource) (subject,
 	if token = strings.TrimSpace(token); token == "" {
 		return "", fmt.Errorf("%s holds no token", where)
 	}
-	return subject(token), nil
+	return subjectText(token), nil
 }
 
 // fetchSubject asks a service of the machine, which no proxy of the profile's reaches, nor has anything to do with.

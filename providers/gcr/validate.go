@@ -65,7 +65,7 @@ func (p Provider) checkLogin(profile registry.Profile) error {
 	case login.Form() != "" && !login.Anonymous && !login.Ambient && login.Google == nil:
 		problems.Add("", "has the form "+login.Form(), want)
 	}
-	if p.NoAmbient && (login.Ambient || login.Google != nil && google.Credentials.IsZero()) {
+	if p.NoAmbient && (login.Ambient || login.Google != nil && google.Credentials.IsZero() && google.Federation == nil) {
 		problems.Add("", "is the identity of this process", "an identity of its own: this program lends its identity to no profile")
 	}
 	if login.Google != nil {
@@ -96,6 +96,9 @@ func (p Provider) checkGoogle(profile registry.Profile, login credentials.Google
 	if !login.Credentials.IsZero() {
 		_, err := p.parseDocument(profile, login.Credentials)
 		problems.Under("credentials", err)
+	}
+	if login.Federation != nil {
+		p.checkFederation(&problems, profile, login.Federation)
 	}
 	if login.Impersonate != "" && !serviceAccount.MatchString(login.Impersonate) {
 		problems.Add("impersonate", fmt.Sprintf("is %q", login.Impersonate), wantAccount)

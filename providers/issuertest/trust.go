@@ -23,7 +23,7 @@ type Trust struct {
 	Keys   Keys
 	// Audiences are those of which a token must have one.
 	Audiences []string
-	// Subject is the claim sub, or a pattern of package path.
+	// Subject is the claim sub, or a pattern of package path. Empty means any.
 	Subject string
 	// Algorithms are the accepted ones. None means all that this package knows.
 	Algorithms []Algorithm
@@ -85,7 +85,7 @@ func (t Trust) Verify(text string) (Token, error) {
 	if !slices.ContainsFunc(token.Audience, func(a string) bool { return slices.Contains(t.Audiences, a) }) {
 		return token, fmt.Errorf("%w: %q", ErrAudience, token.Audience)
 	}
-	if ok, err := path.Match(t.Subject, c.Subject); err != nil || !ok && t.Subject != c.Subject {
+	if ok, err := path.Match(t.Subject, c.Subject); t.Subject != "" && (err != nil || !ok && t.Subject != c.Subject) {
 		return token, fmt.Errorf("%w: %q", ErrSubjectName, c.Subject)
 	}
 	return token, nil

@@ -33,7 +33,7 @@ func fill(v reflect.Value, next func() string) (secrets int) {
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
+			if f := v.Type().Field(i); f.IsExported() && f.Tag.Get("json") != "-" { // What the program sets is not stored.
 				secrets += fill(v.Field(i), next)
 			}
 		}

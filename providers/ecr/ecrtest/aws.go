@@ -19,6 +19,7 @@ import (
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/providers/ecr"
+	"github.com/regcred/regcred/providers/issuertest"
 	"github.com/regcred/regcred/registry/registrytest"
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
 )
@@ -28,6 +29,10 @@ import (
 type AWS struct {
 	Users []User
 	Roles []Role
+
+	// Issuers are the OpenID Connect providers of all accounts: the issuers of web identities whose tokens AWS verifies.
+	// Their Audiences are the client IDs; none means sts.amazonaws.com. See [Role.Subjects] for the subjects.
+	Issuers []issuertest.Trust
 
 	// Policies says who of other accounts may pull from a repository: the repository by its name
 	// ("123456789012.dkr.ecr.us-east-1.amazonaws.com/team/app"), and the ARNs of users and roles. An ARN that ends in
@@ -82,7 +87,7 @@ type Role struct {
 	TrustedBy []string
 	// ExternalID is what they must know. Empty means nothing.
 	ExternalID string
-	// Subjects are those of web identities that may assume it; see [AWS.WebIdentity].
+	// Subjects are those of web identities that may assume it; see [AWS.WebIdentity] and [AWS.Issuers].
 	Subjects []string
 	// Allow are the actions that it may do; see [User.Allow].
 	Allow []string

@@ -1,11 +1,15 @@
 package ecrtest
 
 import (
+	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/regcred/regcred/providers/issuertest"
 )
 
 func (a *AWS) assumeRole(p principal, form url.Values) (*reply, *failure) {
@@ -43,12 +47,15 @@ func (a *AWS) assumeRoleWithWebIdentity(e endpoint, form url.Values) (*reply, *f
 	if slices.Contains(a.DisabledRegions, e.region) {
 		return nil, &failure{http.StatusForbidden, "RegionDisabledException", "STS is not activated in this region for account."}
 	}
-	var token webToken
-	a.locked(func() { token = a.webTokens[form.Get("WebIdentityToken")] })
+	token, failed := a.webIdentity(form.Get("WebIdentityToken"))
+	if failed != nil {
+		return nil, failed
+	}
+	if policy := form.Get("Policy"); policy != "" && !json.Valid([]byte(policy)) {
+		return nil, &failure{http.StatusBadRequest, "MalformedPolicyDocument", "The policy is not in the valid JSON format."}
+	}
 	role, ok := a.roleOf(form.Get("RoleArn"))
 	switch {
-	case token.subject == "":
-		return nil, &failure{http.StatusBadRequest, "InvalidIdentityToken", "Couldn't retrieve verification key from your identity provider, please reference AssumeRoleWithWebIdentity documentation for requirements"}
 	case !a.now().Before(token.expiresAt):
 		return nil, &failure{http.StatusBadRequest, "ExpiredTokenException", "Token expired: current date/time must be before the expiration date/time"}
 	case !ok || !slices.Contains(role.Subjects, token.subject):
@@ -59,6 +66,45 @@ func (a *AWS) assumeRoleWithWebIdentity(e endpoint, form url.Values) (*reply, *f
 		return nil, failed
 	}
 	return sessionReply("AssumeRoleWithWebIdentity", a.startSession(role, form.Get("RoleSessionName"), ttl)), nil
+}
+
+// webIdentity returns what a token says, after it verified the token. A text that [AWS.WebIdentity] returned is good as
+// it is. The codes and texts of rejections were captured: aws-load-balancer-controller#2315,
+// amazon-eks-pod-identity-webhook#232, external-secrets#6648.
+func (a *AWS) webIdentity(text string) (token webToken, failed *failure) {
+	known := false
+	a.locked(func() { token, known = a.webTokens[text] })
+	if known {
+		return token, nil
+	}
+	invalid := func(message string) (webToken, *failure) {
+		return webToken{}, &failure{http.StatusBadRequest, "InvalidIdentityToken", message}
+	}
+	const noKeys = "Couldn't retrieve verification key from your identity provider, please reference AssumeRoleWithWebIdentity documentation for requirements"
+	if len(a.Issuers) == 0 {
+		return invalid(noKeys)
+	}
+	issuer := ""
+	for _, trust := range a.Issuers {
+		if len(trust.Audiences) == 0 {
+			trust.Audiences = []string{"sts.amazonaws.com"}
+		}
+		read, err := trust.Verify(text)
+		switch issuer = read.Issuer; {
+		case errors.Is(err, issuertest.ErrIssuer):
+			continue
+		case errors.Is(err, issuertest.ErrKeys):
+			return invalid(noKeys)
+		case errors.Is(err, issuertest.ErrAudience):
+			return invalid("Incorrect token audience")
+		case errors.Is(err, issuertest.ErrOutOfTime):
+			return webToken{}, &failure{http.StatusBadRequest, "ExpiredTokenException", "Token expired: current date/time must be before the expiration date/time"}
+		case err != nil:
+			return invalid("The web identity token provided could not be validated")
+		}
+		return webToken{subject: read.Subject, expiresAt: read.ExpiresAt}, nil
+	}
+	return invalid("No OpenIDConnect provider found in your account for " + issuer)
 }
 
 func sessionReply(action string, k issuedKey) *reply {

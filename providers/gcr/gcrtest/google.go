@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/regcred/regcred/providers/issuertest"
 	"github.com/regcred/regcred/registry/registrytest"
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
 )
@@ -30,6 +31,11 @@ type Google struct {
 	// Providers are those of workload identity pools, by the audience of their tokens:
 	// "//iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/pool/providers/ci".
 	Providers []string
+
+	// Trusts are the issuers whose tokens Google verifies, by the audience of the exchange: one of Providers, or
+	// "identitynamespace:PROJECT.svc.id.goog:https://container.googleapis.com/v1/projects/PROJECT/..." of a GKE cluster.
+	// Without Audiences, a provider accepts its own name, and a cluster its pool.
+	Trusts map[string]issuertest.Trust
 
 	// Public are the repositories that anybody may pull from, as in [Account.Pull].
 	Public []string
