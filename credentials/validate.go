@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/regcred/regcred/field"
+	"github.com/regcred/regcred/internal/stray"
 )
 
 // Validate reports every problem at once, as an [field.Errors]. The paths of the fields start at the login. Whether a
@@ -181,6 +182,10 @@ func checkLine(p *field.List, path, text string) {
 	if hasControl(text) {
 		p.Add(path, "has a line break or another control character",
 			"printable text (was it read from a file with its line end?)")
+	} else if found := stray.AtEnd(text); found != "" {
+		// Docker cuts white space off before it sends a password, and a kubelet does not.
+		p.Add(path, "has "+strings.Replace(found, "a line break or white space", "white space", 1)+" at an end",
+			"the text alone (was it copied or saved with more than itself?)")
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/regcred/regcred/internal/stray"
 )
 
 // A Rule is what [Config.Lint] looks for.
@@ -17,11 +19,15 @@ const (
 	NeverMatches Rule = "never-matches"
 	// DockerHubKey is a key that is meant for Docker Hub and is not the one that all clients look for.
 	DockerHubKey Rule = "docker-hub-key"
+	// NoLogins is a config that has something in it, and nothing that a kubelet takes for a login: the entries without the
+	// object around them, or a manifest.
+	NoLogins Rule = "no-logins"
 	// NoPassword is an entry without a user name or without a password.
 	NoPassword Rule = "no-password"
 	// IdentityToken is an entry with a token in a field that a kubelet does not read.
 	IdentityToken Rule = "identity-token"
-	// LineBreak is a password with white space at an end, as "echo user:password | base64" leaves it.
+	// LineBreak is a user name or password with white space, a byte order mark or a NUL at an end, as
+	// "echo user:password | base64" leaves it.
 	LineBreak Rule = "line-break"
 	// Expired is a credential that is expired.
 	Expired Rule = "expired"
@@ -31,6 +37,8 @@ const (
 	PrefixOverlap Rule = "prefix-overlap"
 	// SameKey is a key that is another spelling of one with a different login.
 	SameKey Rule = "same-key"
+	// PartialStar is a key with a star beside letters, which stands for letters of that part of the host only.
+	PartialStar Rule = "partial-star"
 	// DefaultPort is a key with port 443, which serves just the images that name the port too.
 	DefaultPort Rule = "default-port"
 	// AuthWins is an entry whose "auth" says something else than its "username" and "password".
@@ -129,7 +137,11 @@ func (l *linter) helpers() {
 	if l.config.p.text.IsZero() {
 		return
 	}
-	for name, raw := range l.config.document().other {
+	doc := l.config.document()
+	if len(doc.auths) == 0 && len(doc.other) > 0 {
+		l.noLogins(doc.other)
+	}
+	for name, raw := range doc.other {
 		isHelper := strings.EqualFold(name, "credsStore") || strings.EqualFold(name, "credHelpers")
 		if isHelper && !slices.Contains([]string{`""`, "{}", "null"}, string(raw)) {
 			l.add("", CredentialHelper, len(l.config.p.members) == 0,
@@ -137,6 +149,31 @@ func (l *linter) helpers() {
 				"put the login itself in, or set up a credential provider on the nodes")
 		}
 	}
+}
+
+// noLogins looks at what is in a config without entries.
+func (l *linter) noLogins(other map[string]json.RawMessage) {
+	add := func(message, hint string) { l.add("", NoLogins, true, message, hint) }
+	switch {
+	case other["apiVersion"] != nil && other["kind"] != nil:
+		add("is a whole manifest, in which a kubelet finds no login", "put in what is under .dockerconfigjson in the manifest, decoded once")
+	case other[SecretKey] != nil || other[".dockercfg"] != nil:
+		add("is the data of a secret, in which a kubelet finds no login", "put in what is under "+SecretKey+", decoded once")
+	case bareEntries(other):
+		add("has the entries of the older type kubernetes.io/dockercfg, which a kubelet does not read in this type",
+			`put them into an object: {"auths": {...}}`)
+	}
+}
+
+// bareEntries reports whether all members are entries of a pull secret.
+func bareEntries(other map[string]json.RawMessage) bool {
+	for _, raw := range other {
+		var e entryText
+		if json.Unmarshal(raw, &e) != nil || !(isText(e.Auth) || isText(e.Username) || isText(e.Password) || isText(e.IdentityToken)) {
+			return false
+		}
+	}
+	return true
 }
 
 func (l *linter) login(m *member, text entryText) {
@@ -149,8 +186,11 @@ func (l *linter) login(m *member, text entryText) {
 	case empty:
 		l.add(m.key, NoPassword, true, "has no user name or no password",
 			"put both into auth, or remove the entry to pull without a login")
-	case strings.TrimSpace(password) != password:
-		l.add(m.key, LineBreak, true, "has a password with a line break or white space at an end",
+	case stray.AtEnd(password) != "":
+		l.add(m.key, LineBreak, true, "has a password with "+stray.AtEnd(password)+" at an end",
+			"encode it again without (printf instead of echo)")
+	case stray.AtEnd(c.Username) != "":
+		l.add(m.key, LineBreak, true, "has a user name with "+stray.AtEnd(c.Username)+" at an end",
 			"encode it again without (printf instead of echo)")
 	case c.Expired(l.now):
 		l.add(m.key, Expired, true, "has a credential that expired at "+c.ExpiresAt.UTC().Format(time.RFC3339),
@@ -165,7 +205,7 @@ func (l *linter) login(m *member, text entryText) {
 			"has a username or password that differs from what is in auth, and auth is what is used",
 			"remove username and password")
 	}
-	if len(strings.TrimSpace(auth))%4 != 0 {
+	if len(strings.Join(strings.Fields(auth), ""))%4 != 0 { // Decoders skip line breaks.
 		l.add(m.key, Unpadded, false,
 			"has an auth without the = at its end: a kubelet reads it, docker refuses the whole file",
 			"encode it again with padding")

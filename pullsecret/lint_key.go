@@ -19,7 +19,7 @@ func (l *linter) key(m *indexed, host string, ok bool) {
 		never("cannot be read as a host with a path", "write the key as host, host:port or host/path")
 	case hubHost(m, host) && isPathPrefix(m.path):
 		l.hub(m, host)
-	case slices.Contains([]string{"v1", "v2", "v1/", "v2/"}, m.path):
+	case isVersion(m.path):
 		never("has the version of the API as its path: a kubelet cuts that off once, and only with a slash behind it",
 			"write "+host)
 	case !isPathPrefix(m.path):
@@ -38,6 +38,12 @@ func (l *linter) key(m *indexed, host string, ok bool) {
 		never("has upper-case letters in the host, "+
 			"and a kubelet compares it with the host in the name of an image as it is written",
 			"write the host in lower case")
+	case !isHost(m, host):
+		never("has a host that no image can have: names of hosts are letters, digits, hyphens and dots, and start and end with a letter or digit",
+			"write the host as it is in the names of images")
+	case slices.ContainsFunc(m.labels, func(label string) bool { return strings.Contains(label, "*") && label != "*" }):
+		l.add(key, PartialStar, false, "has a star beside letters, which stands for letters of that part of the host, and for no dot",
+			"write *.example.com for all hosts one level below example.com, and example.com itself as a key of its own")
 	case strings.HasSuffix(host, ":443"):
 		l.add(key, DefaultPort, false, "serves only images that are named with the port :443",
 			"write "+strings.TrimSuffix(host, ":443")+", if that is how images are named")
@@ -56,7 +62,7 @@ func hubHost(m *indexed, host string) bool {
 func (l *linter) hub(m *indexed, host string) {
 	add := func(breaks bool, message string) {
 		hint := "write " + hubKey
-		if m.path != "" && host != "hub.docker.com" {
+		if m.path != "" && host != "hub.docker.com" && !isVersion(m.path) {
 			hint += ", or docker.io/" + m.path + " for a part of it"
 		}
 		l.add(m.member.key, DockerHubKey, breaks, message, hint)
@@ -74,6 +80,23 @@ func (l *linter) hub(m *indexed, host string) {
 	default:
 		add(true, "is a name of Docker Hub that no image is named after")
 	}
+}
+
+// isVersion reports whether the path is that of a version of the API.
+func isVersion(path string) bool {
+	return slices.Contains([]string{"v1", "v2"}, strings.TrimSuffix(path, "/"))
+}
+
+// isHost reports whether an image can be named after the host, or after one that matches the pattern.
+func isHost(m *indexed, host string) bool {
+	if m.labels != nil {
+		host = strings.NewReplacer("*", "a", "?", "a").Replace(host)
+		if strings.ContainsAny(host, `[\`) {
+			return true // A class of characters, which is left to the kubelet.
+		}
+	}
+	_, err := registry.ParseImage(host + "/a")
+	return err == nil
 }
 
 // isPathPrefix reports whether the name of a repository may start with s.

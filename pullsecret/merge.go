@@ -9,11 +9,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/registry"
 )
 
-// Merge puts our entries into a config that others write too. The entries of ours are there afterwards, as they are in
-// ours; those of the owned keys that ours no longer has are gone; and all else in existing means what it meant, unknown
+// Merge puts our entries into a config that others write too. The entries of ours are there afterwards, with the logins
+// that they have in ours; those of the owned keys that ours no longer has are gone; and all else in existing means what it meant, unknown
 // fields and long numbers included. Owned are the keys that were put there before, as [Config.Keys] of what was merged
 // last returns them.
 //
@@ -21,7 +22,9 @@ import (
 // that two writers who format differently do not rewrite each other's secret for ever.
 //
 // An entry that ours has, that existing has with another login and that is not owned is somebody else's: that is a
-// [ConflictError] for each, joined. To take an entry over, name it in owned.
+// [ConflictError] for each, joined. An entry of existing under another spelling of the key, such as https://ghcr.io for
+// ghcr.io, is one too, because a kubelet tries both. To take an entry over, name it in owned. An entry with the same login
+// stays as it is, however it is written: kubectl writes the user name and the password beside auth.
 func Merge(existing, ours Config, owned ...string) (Config, error) {
 	if existing.p == nil {
 		return ours, nil
@@ -35,15 +38,22 @@ func Merge(existing, ours Config, owned ...string) (Config, error) {
 		}
 	}
 	var conflicts []error
+	conflict := func(key string) {
+		conflicts = append(conflicts, &registry.Error{
+			Op: "merge pull secret", Code: registry.ErrInvalid, Err: &ConflictError{Key: key},
+			Hint: "give the profile a path, use a secret of one's own, or take the entry over",
+		})
+	}
 	for key, value := range ours.document().auths {
 		switch old, there := doc.auths[key]; {
-		case there && sameJSON(old, value):
+		case there && sameEntry(old, value):
 			continue
 		case there && !slices.Contains(owned, key):
-			conflicts = append(conflicts, &registry.Error{
-				Op: "merge pull secret", Code: registry.ErrInvalid, Err: &ConflictError{Key: key},
-				Hint: "give the profile a path, use a secret of one's own, or take the entry over",
-			})
+			conflict(key)
+		case !there:
+			if other, found := existing.otherSpelling(key, ours, owned); found {
+				conflict(other)
+			}
 		}
 		doc.auths[key] = value
 		changed = true
@@ -128,8 +138,51 @@ func (d document) render() []byte {
 	return text
 }
 
-// sameJSON reports whether both are the same text but for white space.
-func sameJSON(a, b json.RawMessage) bool {
+// sameEntry reports whether both entries are the same login for every client: they are the same text but for white space,
+// or have the same user name and password, in whatever fields, and no token.
+func sameEntry(a, b json.RawMessage) bool {
 	var x, y bytes.Buffer
-	return json.Compact(&x, a) == nil && json.Compact(&y, b) == nil && bytes.Equal(x.Bytes(), y.Bytes())
+	if json.Compact(&x, a) == nil && json.Compact(&y, b) == nil && bytes.Equal(x.Bytes(), y.Bytes()) {
+		return true
+	}
+	p, okP := loginOf(a)
+	q, okQ := loginOf(b)
+	return okP && okQ && sameLogin(p, q)
+}
+
+// loginOf returns the login of an entry, if all its fields agree on one.
+func loginOf(raw json.RawMessage) (credentials.Credential, bool) {
+	var e wireEntry
+	var text entryText
+	if e.UnmarshalJSON(raw) != nil || json.Unmarshal(raw, &text) != nil {
+		return credentials.Credential{}, false
+	}
+	agrees := func(field any, value string) bool { return !isText(field) || field == value }
+	c := e.credential
+	ok := agrees(text.Username, c.Username) && agrees(text.Password, c.Password.Reveal()) &&
+		!isText(text.IdentityToken) && !isText(text.RegistryToken) && !c.Password.IsZero()
+	return c, ok
+}
+
+// otherSpelling returns the key of an entry with another login that a kubelet takes for the same place as key, and that is
+// neither owned nor one of ours.
+func (c Config) otherSpelling(key string, ours Config, owned []string) (string, bool) {
+	mine, ok := ours.find(key)
+	if !ok {
+		return "", false
+	}
+	m := &indexed{member: &mine}
+	if _, ok := m.file(); !ok {
+		return "", false
+	}
+	for _, other := range c.members() {
+		o := &indexed{member: &other}
+		if _, ok := o.file(); !ok || o.key != m.key || slices.Contains(owned, other.key) || ours.has(other.key) {
+			continue
+		}
+		if !sameLogin(mine.credential, other.credential) {
+			return other.key, true
+		}
+	}
+	return "", false
 }

@@ -43,10 +43,14 @@ func TestMerge(t *testing.T) {
 		"unknown fields and long numbers": {
 			`{"x":12345678901234567890.10,"auths":{"f.io":{"auth":"Zjpm","n":1e400,"deep":[{"a":null}]}},"HttpHeaders":{"A":"b"}}`, nil,
 			`{"HttpHeaders":{"A":"b"},"auths":{"f.io":{"auth":"Zjpm","n":1e400,"deep":[{"a":null}]},"h.io":{"auth":"dTpw"}},"x":12345678901234567890.10}`},
-		"auths in any case":         {`{"Auths":{"f.io":{"auth":"Zjpm"}}}`, nil, `{"auths":{"f.io":{"auth":"Zjpm"},"h.io":{"auth":"dTpw"}}}`},
-		"auths twice":               {`{"auths":{"a.io":{}},"auths":{"b.io":{}}}`, nil, `{"auths":{"a.io":{},"b.io":{},"h.io":{"auth":"dTpw"}}}`},
-		"auths and then null":       {`{"auths":{"a.io":{}},"AUTHS":null}`, nil, ours},
-		"another spelling is other": {`{"auths":{"https://h.io":{"auth":"Zjpm"}}}`, nil, `{"auths":{"h.io":{"auth":"dTpw"},"https://h.io":{"auth":"Zjpm"}}}`},
+		"auths in any case":                  {`{"Auths":{"f.io":{"auth":"Zjpm"}}}`, nil, `{"auths":{"f.io":{"auth":"Zjpm"},"h.io":{"auth":"dTpw"}}}`},
+		"auths twice":                        {`{"auths":{"a.io":{}},"auths":{"b.io":{}}}`, nil, `{"auths":{"a.io":{},"b.io":{},"h.io":{"auth":"dTpw"}}}`},
+		"auths and then null":                {`{"auths":{"a.io":{}},"AUTHS":null}`, nil, ours},
+		"another spelling, same login":       {`{"auths":{"https://h.io":{"auth":"dTpw"}}}`, nil, `{"auths":{"h.io":{"auth":"dTpw"},"https://h.io":{"auth":"dTpw"}}}`},
+		"another spelling that we owned":     {`{"auths":{"https://h.io":{"auth":"Zjpm"}}}`, []string{"https://h.io"}, ours},
+		"as kubectl writes it":               {`{"auths":{"h.io":{"username":"u","password":"p","email":"x","auth":"dTpw"}}}`, nil, `{"auths":{"h.io":{"username":"u","password":"p","email":"x","auth":"dTpw"}}}`},
+		"as kubectl writes it, without auth": {`{"auths":{"h.io":{"username":"u","password":"p"}}}`, nil, `{"auths":{"h.io":{"username":"u","password":"p"}}}`},
+		"fields that disagree":               {`{"auths":{"h.io":{"password":"old","auth":"dTpw"}}}`, []string{"h.io"}, ours},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -77,6 +81,16 @@ func TestMergeDoesNotReplaceForeignEntries(t *testing.T) {
 	taken, err := pullsecret.Merge(existing, ours, "h.io", "i.io")
 	require.NoError(t, err)
 	require.True(t, taken.Equal(ours))
+}
+
+func TestMergeSeesOtherSpellings(t *testing.T) {
+	for _, theirs := range []string{"https://h.io", "http://h.io", "https://h.io/v2/", "h.io/"} {
+		existing := parse(t, `{"auths":{"`+theirs+`":{"auth":"Zjpm"}}}`)
+		_, err := pullsecret.Merge(existing, build(t, entry("u", "p", "h.io")))
+		var conflict *pullsecret.ConflictError
+		require.ErrorAs(t, err, &conflict, theirs)
+		require.Equal(t, theirs, conflict.Key)
+	}
 }
 
 func TestMergeOfOtherOrigins(t *testing.T) {

@@ -26,7 +26,7 @@ func Parse(data []byte) (Config, error) {
 			Auths map[string]json.RawMessage `json:"auths"`
 		}
 		topErr := json.Unmarshal(data, &top)
-		return Config{}, refused(err, topErr, top.Auths)
+		return Config{}, refused(data, err, topErr, top.Auths)
 	}
 	return parsed(data, wire.Auths, false), nil
 }
@@ -38,7 +38,7 @@ func ParseDockercfg(data []byte) (Config, error) {
 	if err := json.Unmarshal(data, &entries); err != nil {
 		var top map[string]json.RawMessage
 		topErr := json.Unmarshal(data, &top)
-		return Config{}, refused(err, topErr, top)
+		return Config{}, refused(data, err, topErr, top)
 	}
 	return parsed(data, entries, true), nil
 }
@@ -107,9 +107,12 @@ func decodeAuth(auth string) (string, credentials.Secret, error) {
 
 // refused says what encoding/json refused, and where, in words that quote no value. The second error is that of the
 // attempt to take the object apart.
-func refused(err, topErr error, entries map[string]json.RawMessage) error {
-	return &registry.Error{Op: "read pull secret", Code: registry.ErrInvalid, Err: explain(err, topErr, entries),
-		Hint: "a kubelet refuses the whole secret, and with it the pull"}
+func refused(data []byte, err, topErr error, entries map[string]json.RawMessage) error {
+	e := &registry.Error{Op: "read pull secret", Code: registry.ErrInvalid}
+	if e.Err, e.Hint = mistaken(data); e.Err == nil {
+		e.Err, e.Hint = explain(err, topErr, entries), "correct it: a kubelet refuses the whole secret, and with it the pull"
+	}
+	return e
 }
 
 func explain(err, topErr error, entries map[string]json.RawMessage) error {

@@ -62,7 +62,7 @@ func TestParseReturnsWhatItWasGiven(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
-		"nothing":              {``, "not JSON, at byte 0"},
+		"nothing":              {``, "is empty"},
 		"not JSON":             {`{"auths":{"canary":x}}`, "not JSON, at byte 20"},
 		"more than one value":  {`{}{}`, "not JSON, at byte 3"},
 		"not an object":        {`["canary"]`, "not a JSON object of entries"},

@@ -24,13 +24,13 @@ const module = "github.com/regcred/regcred"
 // of a path.
 const arrows = `
 	field                          ->
-	credentials                    -> field internal/option internal/panics
+	credentials                    -> field internal/option internal/panics internal/stray
 	registry/internal/document     -> field credentials
 	egress                         -> internal/option
 	registry                       -> field credentials egress registry/internal/document internal/panics
 	registry/profilestore          -> credentials registry registry/internal/document
 	registry/vendors               -> registry
-	registry/profilefile           -> field registry registry/internal/document                      go.yaml.in/yaml/v3
+	registry/profilefile           -> field internal/stray registry registry/internal/document                      go.yaml.in/yaml/v3
 
 	providers                      -> field credentials registry
 	providers/dockerhub            -> field credentials registry providers
@@ -45,7 +45,7 @@ const arrows = `
 	providers/system               -> field credentials registry providers internal/option
 	validate                       -> credentials egress registry internal/option                github.com/google/go-containerregistry
 	validate/workload              -> registry                            go.yaml.in/yaml/v3
-	pullsecret                     -> field credentials registry
+	pullsecret                     -> field credentials registry internal/stray
 	inject                         -> field credentials registry pullsecret internal/option internal/panics
 
 	.                              -> field credentials egress internal/option registry providers providers/dockerhub providers/custom validate pullsecret
@@ -70,6 +70,7 @@ const arrows = `
 	internal/archtest              ->
 	internal/option                ->
 	internal/panics                ->
+	internal/stray                 ->
 	internal/scenario              ->
 	internal/testcert              ->
 	internal/testdns               ->

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/regcred/regcred/field"
+	"github.com/regcred/regcred/internal/stray"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/internal/document"
 )
@@ -128,7 +129,8 @@ func (r *reader) lookUp(where, name string) (text string, err error) {
 	case where == "file" && r.File != nil:
 		var data []byte
 		data, err = r.File(name)
-		text = strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+		// A file that was written on Windows has a byte order mark.
+		text = strings.TrimSuffix(strings.TrimSuffix(stray.WithoutMark(string(data)), "\n"), "\r")
 	default:
 		return "", fmt.Errorf("is {%s: ...}, which this program does not look up: expected the text itself", where)
 	}

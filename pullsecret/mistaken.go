@@ -1,0 +1,49 @@
+package pullsecret
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+)
+
+// mistaken recognises what people put in place of the JSON of a pull secret, and says what to do about it; nil if it is
+// none of that. It quotes nothing of the data.
+func mistaken(data []byte) (problem error, hint string) {
+	text := bytes.TrimSpace(data)
+	switch {
+	case len(text) == 0:
+		return errors.New("is empty"), "put the JSON object with the logins in"
+	case bytes.HasPrefix(data, []byte("\ufeff")):
+		return errors.New("starts with a byte order mark"), "save it as UTF-8 without a byte order mark"
+	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")), looksLikeUTF16(data):
+		return errors.New("is UTF-16"), "save it as UTF-8 (PowerShell: Set-Content -Encoding utf8NoBOM)"
+	case quotedObject(text):
+		return errors.New("is JSON in quotes: a text that holds the object, in place of the object"),
+			"encode it once (Terraform: jsonencode, or stringData, but not both)"
+	case base64OfObject(text):
+		return errors.New("is the base64 of JSON: it was encoded twice"), "put the JSON into stringData, or its base64 into data, but encode it once"
+	case bytes.HasPrefix(text, []byte("apiVersion:")), bytes.HasPrefix(text, []byte("kind:")), bytes.HasPrefix(text, []byte("auths:")), bytes.HasPrefix(text, []byte("---")):
+		return errors.New("is YAML"), "put the JSON object with the logins in: a kubelet reads no YAML there"
+	case bytes.HasPrefix(text, []byte("'")) && json.Valid(bytes.Trim(text, "'")):
+		return errors.New("is JSON in single quotes"), "leave the quotes out: the shell that should have removed them did not see them"
+	}
+	return nil, ""
+}
+
+// looksLikeUTF16 recognises UTF-16 without a mark by the zero beside the first brace.
+func looksLikeUTF16(data []byte) bool {
+	return bytes.HasPrefix(data, []byte("{\x00")) || bytes.HasPrefix(data, []byte("\x00{"))
+}
+
+func quotedObject(text []byte) bool {
+	var inner string
+	return text[0] == '"' && json.Unmarshal(text, &inner) == nil && strings.HasPrefix(strings.TrimSpace(inner), "{")
+}
+
+func base64OfObject(text []byte) bool {
+	compact := strings.TrimRight(strings.Join(strings.Fields(string(text)), ""), "=")
+	inner, err := base64.RawStdEncoding.DecodeString(compact)
+	return err == nil && bytes.HasPrefix(bytes.TrimSpace(inner), []byte("{"))
+}
