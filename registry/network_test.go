@@ -35,13 +35,25 @@ func TestNetworkCode(t *testing.T) {
 	noProxy := registry.TransportConfig{Proxy: "http://" + closed.Addr().String()}
 	noSocks := registry.TransportConfig{Proxy: "socks5://" + closed.Addr().String()}
 
+	refusing := func(squid string) registry.TransportConfig {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Squid-Error", squid)
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}))
+		t.Cleanup(proxy.Close)
+		return registry.TransportConfig{Proxy: proxy.URL}
+	}
+
 	tests := map[string]struct {
 		transport registry.TransportConfig
 		url       string
 		want      registry.Code
 	}{
 		"unknown issuer":           {untrusting, "https://registry.example.com/", registry.ErrTLSUnknownIssuer},
-		"proxy refuses":            {network.TransportConfig(), "https://elsewhere.example.com/", registry.ErrProxy},
+		"proxy refuses":            {refusing(""), "https://elsewhere.example.com/", registry.ErrProxy},
+		"proxy finds no name":      {network.TransportConfig(), "https://elsewhere.example.com/", registry.ErrHostNotFound},
+		"Squid finds no name":      {refusing("ERR_DNS_FAIL 0"), "https://elsewhere.example.com/", registry.ErrHostNotFound},
+		"Squid refuses":            {refusing("ERR_ACCESS_DENIED 0"), "https://elsewhere.example.com/", registry.ErrProxy},
 		"proxy is not there":       {noProxy, "https://registry.example.com/", registry.ErrProxy},
 		"socks proxy is not there": {noSocks, "https://registry.example.com/", registry.ErrProxy},
 		"plain http":               {direct, "https" + plain.URL[len("http"):], registry.ErrTLS},

@@ -209,12 +209,18 @@ func (t TransportConfig) HTTP() (*http.Transport, error) {
 	return h, nil
 }
 
-// refusedByProxy gives a proxy's refusal its code; net/http itself says no more than "Forbidden".
+// refusedByProxy gives a proxy's refusal its code; net/http itself says no more than "Forbidden". A proxy that resolves
+// names itself says in a header that there is none: Squid in X-Squid-Error, others, by RFC 9209, in Proxy-Status.
 func refusedByProxy(_ context.Context, _ *url.URL, req *http.Request, res *http.Response) error {
 	if res.StatusCode == http.StatusOK {
 		return nil
 	}
-	return fmt.Errorf("%w: CONNECT %s: %s", ErrProxy, req.Host, res.Status)
+	code := ErrProxy
+	if strings.HasPrefix(res.Header.Get("X-Squid-Error"), "ERR_DNS_FAIL") ||
+		strings.Contains(res.Header.Get("Proxy-Status"), "error=dns_error") {
+		code = ErrHostNotFound
+	}
+	return fmt.Errorf("%w: CONNECT %s: %s", code, req.Host, res.Status)
 }
 
 // Transports keeps one [http.Transport] for each way, so that connections are used again. The zero Transports is ready

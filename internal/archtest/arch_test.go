@@ -57,7 +57,7 @@ const arrows = `
 
 	credentials/credentialstest    -> credentials
 	registry/registrytest          -> credentials registry internal/option internal/testcert
-	registry/registrytest/fakenet  -> registry internal/testcert
+	registry/registrytest/fakenet  -> registry registry/registrytest internal/testcert
 	providers/providerstest        -> field credentials registry providers
 	providers/issuertest           ->                                     github.com/go-jose/go-jose/v4
 	providers/federated/federatedtest -> providers/issuertest registry/registrytest

@@ -190,6 +190,11 @@ func ArtifactRegistry() Dialect {
 
 // ACR is Azure's azurecr.io: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md. It has no 403; its refresh
 // tokens are the passwords of a user that is all zeros.
+//
+// POST /oauth2/exchange with the form fields grant_type=access_token, service, which is the host, and access_token makes
+// a refresh token that is good for three hours. The access token of Microsoft Entra ID that it takes is the password of
+// an account with the user name 00000000-0000-0000-0000-000000000000, so that a test chooses it. The refresh token is a
+// password for that user name, and for POST /oauth2/token with grant_type=refresh_token.
 func ACR() Dialect {
 	challenge := `Bearer realm="{scheme}://{host}/oauth2/token",service="{host}"[,scope="{scope}"]`
 	const visit = "authentication required, visit https://aka.ms/acr/authorization for more information."

@@ -4,15 +4,18 @@
 //
 // [New] starts it, [Network.Handle] gives a host its handler, and [Network.TransportConfig] is what a profile needs to get
 // there: a proxy and a certificate authority. A program that is not Go gets there by the environment variable
-// HTTPS_PROXY and the authority's certificate. A host that has no handler does not exist.
+// HTTPS_PROXY and the authority's certificate. A host that has no handler does not exist: package registry has
+// [registry.ErrHostNotFound] for it. [Network.HandleRegistry] knows which hosts belong to Docker Hub and others.
 //
 // It is for tests and examples: it does not limit what its clients send.
 package fakenet
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -23,6 +26,7 @@ import (
 	"sync"
 
 	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
 )
 
 // A Network is a proxy on loopback with all the hosts behind it. Make one with [New]; it is safe for concurrent use.
@@ -88,6 +92,37 @@ func (n *Network) Handle(host string, h http.Handler) {
 	n.hosts[strings.ToLower(host)] = h
 }
 
+// HandleRegistry gives a registry the host of an endpoint, as it is in the names of images, and the hosts that belong to
+// it: for "docker.io" those of Docker Hub's API, token server and blobs, for "registry.gitlab.com" the token server at
+// gitlab.com. It sets the TokenHost and the BlobHost of the registry where they are empty. For the clouds, see the method
+// Attach of their fakes. It panics for what is no endpoint.
+func (n *Network) HandleRegistry(endpoint string, r *registrytest.Registry) {
+	e, err := registry.ParseEndpoint(endpoint)
+	if err != nil {
+		panic(fmt.Sprintf("fakenet: endpoint %q %v", endpoint, err))
+	}
+	others := partners[e.Host]
+	r.TokenHost = cmp.Or(r.TokenHost, others.token, "auth."+e.Host)
+	r.BlobHost = cmp.Or(r.BlobHost, others.blobs, "blobs."+e.Host)
+	for _, host := range append([]string{e.Host, e.APIHost(), r.TokenHost, r.BlobHost}, others.aliases...) {
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		n.Handle(host, r)
+	}
+}
+
+// partners are the real hosts of registries whose parts are at several.
+var partners = map[string]struct {
+	token, blobs string
+	aliases      []string
+}{
+	"docker.io":           {"auth.docker.io", "production.cloudflare.docker.com", []string{"index.docker.io"}},
+	"registry.gitlab.com": {"gitlab.com", "storage.googleapis.com", nil},
+	"quay.io":             {"quay.io", "cdn01.quay.io", nil},
+	"ghcr.io":             {"ghcr.io", "pkg-containers.githubusercontent.com", nil},
+}
+
 // TransportConfig is how a profile reaches the network.
 func (n *Network) TransportConfig() registry.TransportConfig {
 	return registry.TransportConfig{CABundle: n.CA, Proxy: n.URL}
@@ -150,7 +185,7 @@ func (n *Network) note(hostport string) {
 func (n *Network) serveProxy(w http.ResponseWriter, r *http.Request) {
 	n.note(r.Host)
 	if n.find(r.Host) == nil {
-		http.Error(w, "fakenet: no such host", http.StatusBadGateway)
+		noSuchHost(w)
 		return
 	}
 	if r.Method != http.MethodConnect {
@@ -170,10 +205,16 @@ func (n *Network) serveProxy(w http.ResponseWriter, r *http.Request) {
 	n.conns.deliver(&hostConn{Conn: conn, r: buffered.Reader, host: host})
 }
 
+// noSuchHost answers as a proxy does that cannot resolve the name (RFC 9209, 2.3.2).
+func noSuchHost(w http.ResponseWriter) {
+	w.Header().Set("Proxy-Status", `fakenet; error=dns_error; rcode="NXDOMAIN"`)
+	http.Error(w, "fakenet: no such host", http.StatusBadGateway)
+}
+
 func (n *Network) serveHost(w http.ResponseWriter, r *http.Request) {
 	h := n.find(r.Host)
 	if h == nil {
-		http.Error(w, "fakenet: no such host", http.StatusBadGateway)
+		noSuchHost(w)
 		return
 	}
 	r.URL = &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery} // As a server sees it, not a proxy.

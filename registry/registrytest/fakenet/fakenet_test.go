@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,9 +14,54 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
+	"github.com/regcred/regcred/validate"
 )
+
+// A host that nobody handles is not there, as in the world.
+func TestHostNotFound(t *testing.T) {
+	n := newNetwork(t)
+	c := n.Client()
+	defer c.CloseIdleConnections()
+	_, err := c.Get("https://gone.example.com/v2/")
+	require.Equal(t, registry.ErrHostNotFound, registry.NetworkCode(err))
+	require.False(t, registry.Temporary(registry.NetworkCode(err)))
+	n.Handle("gone.example.com", says("here"))
+	require.Contains(t, body(t, c, "https://gone.example.com/v2/"), "here")
+}
+
+// A client that knows Docker Hub and GitLab by their real names pulls from a fake that was attached with one call.
+func TestHandleRegistry(t *testing.T) {
+	for endpoint, d := range map[string]registrytest.Dialect{
+		"docker.io": registrytest.DockerHub(), "registry.gitlab.com/acme": registrytest.GitLab(), "quay.io": registrytest.Quay(),
+		"ghcr.io": registrytest.GHCR(), "harbor.example.com:5000": registrytest.Harbor(), "mcr.microsoft.com": registrytest.MCR(),
+	} {
+		n := newNetwork(t)
+		r := &registrytest.Registry{
+			Dialect: d, RedirectBlobs: true,
+			Accounts: []registrytest.Account{{Username: "ann", Password: credentials.NewSecret("right"), Pull: []string{"*"}}},
+		}
+		_, err := r.Add("acme/app:1", registrytest.Image{})
+		require.NoError(t, err)
+		n.HandleRegistry(endpoint, r)
+		host, _, _ := strings.Cut(endpoint, "/")
+		image, err := registry.ParseImage(host + "/acme/app:1")
+		require.NoError(t, err)
+		checker := validate.Checker{Deep: true}
+		_, err = checker.Image(t.Context(), image, validate.Candidate{
+			Source:    credentials.Static(credentials.Credential{Username: "ann", Password: credentials.NewSecret("right")}),
+			Transport: n.TransportConfig(),
+		})
+		require.NoError(t, err, endpoint)
+		if endpoint == "docker.io" {
+			require.Equal(t, []string{"registry-1.docker.io:443", "auth.docker.io:443", "production.cloudflare.docker.com:443"}, slices.Compact(n.Dialed()))
+		}
+	}
+	require.Panics(t, func() { newNetwork(t).HandleRegistry("registry", new(registrytest.Registry)) })
+}
 
 func newNetwork(t *testing.T) *fakenet.Network {
 	n, err := fakenet.New()
@@ -56,7 +103,7 @@ func TestHosts(t *testing.T) {
 	require.Equal(t, "one: registry.example.com /plain HTTP/1.1", body(t, c, "http://registry.example.com/plain"))
 
 	_, err := c.Get("https://example.org/")
-	require.ErrorContains(t, err, "Bad Gateway", "a host without handler does not exist")
+	require.ErrorIs(t, err, registry.ErrHostNotFound, "a host without handler does not exist")
 	require.Equal(t, []string{
 		"registry.example.com:443", "registry.example.com:8443", "other.example.com:443", "other.eu.example.com:443", "192.0.2.1:443", "registry.example.com", "example.org:443",
 	}, n.Dialed())
