@@ -1,6 +1,10 @@
 # What one types most often. scripts/test is the whole truth; make is not needed for it.
 
-.PHONY: test short fuzz bench golden node demo
+.DEFAULT_GOAL := help
+.PHONY: help test short fuzz bench golden node demo
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\): ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
 test: ## every check and test
 	scripts/test

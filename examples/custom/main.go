@@ -32,8 +32,18 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "custom:", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// A usageError is a mistake in the flags.
+type usageError struct{ error }
+
+func exitCode(err error) int {
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
 }
 
 func run(ctx context.Context, args []string, env func(string) string, out io.Writer) error {
@@ -42,8 +52,13 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	endpoint := flags.String("registry", "", "a real registry's `HOST`, with a port or a path if need be; empty means those in memory")
 	user := flags.String("user", "", "with -registry, the user or robot `NAME`; the password is in REGISTRY_PASSWORD; empty means without a login")
 	image := flags.String("image", "", "with -registry, the `IMAGE` to check")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return err
+	} else if err != nil {
+		return usageError{err}
+	}
+	if flags.NArg() > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q: there are flags only", flags.Arg(0))}
 	}
 	if *endpoint == "" {
 		return showAll(ctx, out)

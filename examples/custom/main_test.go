@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,4 +38,12 @@ func TestCustomAsksARealOne(t *testing.T) {
 	err = run(t.Context(), []string{"-registry", server.Host, "-user", "robot", "-image", server.Host + "/app:1"}, password, &out)
 	require.Error(t, err, "its certificate is not trusted")
 	require.Contains(t, out.String(), "no, code ")
+}
+
+// Bad usage is told from a check that failed.
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{"unexpected"}, {"-unknown"}} {
+		require.Equal(t, 2, exitCode(run(t.Context(), args, func(string) string { return "" }, io.Discard)), args)
+	}
+	require.Equal(t, 1, exitCode(errors.New("denied")))
 }

@@ -33,8 +33,18 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "dockerhub:", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// A usageError is a mistake in the flags.
+type usageError struct{ error }
+
+func exitCode(err error) int {
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
 }
 
 func run(ctx context.Context, args []string, env func(string) string, out io.Writer) error {
@@ -44,8 +54,13 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	user := flags.String("user", "", "with -cloud, the Docker ID or organisation `NAME`; its token is in DOCKERHUB_TOKEN")
 	var images []string
 	flags.Func("image", "with -cloud, an `IMAGE` to check", func(s string) error { images = append(images, s); return nil })
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return err
+	} else if err != nil {
+		return usageError{err}
+	}
+	if flags.NArg() > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q: there are flags only", flags.Arg(0))}
 	}
 	if *cloud {
 		return check(ctx, out, profile("hub", *user, env("DOCKERHUB_TOKEN")), images...)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,4 +20,12 @@ func TestDockerHub(t *testing.T) {
 		require.Contains(t, out.String(), want)
 	}
 	require.NotContains(t, out.String(), "dckr_pat")
+}
+
+// Bad usage is told from a check that failed.
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{"unexpected"}, {"-unknown"}} {
+		require.Equal(t, 2, exitCode(run(t.Context(), args, func(string) string { return "" }, io.Discard)), args)
+	}
+	require.Equal(t, 1, exitCode(errors.New("denied")))
 }

@@ -49,8 +49,18 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ecr:", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// A usageError is a mistake in the flags.
+type usageError struct{ error }
+
+func exitCode(err error) int {
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
 }
 
 type options struct {
@@ -88,6 +98,9 @@ func parse(args []string, out io.Writer) (options, error) {
 		err = errors.New("-cloud needs an -image to check; -h says more")
 	case !o.cloud && len(o.images)+len(o.roles) > 0:
 		err = errors.New("-image and -role are for -cloud: the AWS in memory has its own")
+	}
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		err = usageError{err}
 	}
 	return o, err
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -44,4 +46,12 @@ func TestFlags(t *testing.T) {
 	for _, args := range [][]string{{"-cloud"}, {"image"}, {"-image", "x"}, {"-cloud", "-image", "ghcr.io/a/b:1"}, {"-cloud", "-image", "UPPER/x"}} {
 		require.Error(t, run(t.Context(), args, new(bytes.Buffer)), "%q", args)
 	}
+}
+
+// Bad usage is told from a check that failed.
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{"unexpected"}, {"-unknown"}} {
+		require.Equal(t, 2, exitCode(run(t.Context(), args, io.Discard)), args)
+	}
+	require.Equal(t, 1, exitCode(errors.New("denied")))
 }

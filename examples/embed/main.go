@@ -23,7 +23,11 @@ import (
 
 func main() {
 	path := flag.String("profiles", "profiles.json", "the `file` with the registry profiles")
-	flag.Parse()
+	flag.Parse() // Exits with 2 if the flags are wrong.
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "embed: unexpected argument %q: there are flags only\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	data, err := os.ReadFile(*path)
 	if err == nil {
 		var profiles []registry.Profile

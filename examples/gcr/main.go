@@ -50,8 +50,18 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gcr:", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// A usageError is a mistake in the flags.
+type usageError struct{ error }
+
+func exitCode(err error) int {
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
 }
 
 type options struct {
@@ -89,6 +99,9 @@ func parse(args []string, out io.Writer) (options, error) {
 		err = errors.New("-cloud needs an -image to check; -h says more")
 	case !o.cloud && (len(o.images) > 0 || o.key != "" || o.impersonate != ""):
 		err = errors.New("-image, -key and -impersonate are for -cloud: the Google Cloud in memory has its own")
+	}
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		err = usageError{err}
 	}
 	return o, err
 }

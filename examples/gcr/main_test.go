@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,4 +45,12 @@ func TestFlags(t *testing.T) {
 	} {
 		require.Error(t, run(t.Context(), args, new(bytes.Buffer)), "%q", args)
 	}
+}
+
+// Bad usage is told from a check that failed.
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{"unexpected"}, {"-unknown"}} {
+		require.Equal(t, 2, exitCode(run(t.Context(), args, io.Discard)), args)
+	}
+	require.Equal(t, 1, exitCode(errors.New("denied")))
 }

@@ -34,7 +34,11 @@ var (
 )
 
 func main() {
-	flag.Parse()
+	flag.Parse() // Exits with 2 if the flags are wrong.
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "operator: unexpected argument %q: there are flags only\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	if *printVersion {
 		fmt.Println(version)
 		return
@@ -46,9 +50,6 @@ func main() {
 }
 
 func run() error {
-	if flag.NArg() > 0 {
-		return fmt.Errorf("there are flags only, and no argument %q", flag.Arg(0))
-	}
 	log := zap.New()
 	ctrl.SetLogger(log)
 	klog.SetLogger(log) // What client-go says.

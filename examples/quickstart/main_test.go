@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -36,4 +38,12 @@ func TestQuickstartReveals(t *testing.T) {
 	config, err := base64.StdEncoding.DecodeString(data)
 	require.NoError(t, err)
 	require.Contains(t, string(config), base64.StdEncoding.EncodeToString([]byte("robot$shop:s3cret")))
+}
+
+// Bad usage is told from a check that failed.
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{"unexpected"}, {"-unknown"}} {
+		require.Equal(t, 2, exitCode(run(t.Context(), args, io.Discard)), args)
+	}
+	require.Equal(t, 1, exitCode(errors.New("denied")))
 }

@@ -39,8 +39,18 @@ func main() {
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "system-registry:", err)
 		stop()
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// A usageError is a mistake in the flags.
+type usageError struct{ error }
+
+func exitCode(err error) int {
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -51,8 +61,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	url := flags.String("url", "", "how clients reach it, where that is not the address: https://registry.example.com")
 	pull := flags.String("pull", "", "print a pull secret for this `image` of the registry that runs: team/app:1")
 	namespace := flags.String("namespace", "", "the namespace of that secret")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return err
+	} else if err != nil {
+		return usageError{err}
+	}
+	if flags.NArg() > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q: there are flags only", flags.Arg(0))}
 	}
 	if *pull != "" {
 		if *url == "" {
