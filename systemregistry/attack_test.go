@@ -1,11 +1,17 @@
 package systemregistry_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
@@ -209,4 +215,83 @@ func TestTimesThatCannotBeEncoded(t *testing.T) {
 	for _, tag := range []string{"1", "a", "b", "c"} {
 		require.Contains(t, body, `"tag":"`+tag+`"`)
 	}
+}
+
+// What can be no name is kept nowhere, and repeated nowhere: not in tables, in logs or in events.
+func TestNamesThatAreNone(t *testing.T) {
+	var mu sync.Mutex
+	var paths, known []string
+	r := open(t, systemregistry.Server{OnRequest: func(q systemregistry.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		paths, known = append(paths, q.Path), append(known, q.Account)
+	}})
+	long := strings.Repeat("a", 60_000)
+	for _, name := range []string{long, "ann\nlogin root accepted", "Ann", "ann ", "password of ann!", strings.Repeat("a", 65), "a+b+c", "../ann"} {
+		resp, _ := r.do(t, "GET", "/token", "", basic(name, password("ann")))
+		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
+		resp, _ = r.do(t, "GET", "/api/v1/me", "", basic(name, password("ann")))
+		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
+		body, err := json.Marshal(map[string]string{"username": name, "password": "x"})
+		require.NoError(t, err)
+		resp, _ = r.do(t, "POST", "/api/v1/session", string(body), asJSON)
+		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
+	}
+	r.do(t, "GET", "/v2/a%0alogin%20root/tags/list?token=secret", "")
+	for _, e := range r.Events() {
+		require.Contains(t, []string{"(not a name)", "ann"}, e.Account)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for i := range paths {
+		require.NotContains(t, paths[i], "\n")
+		require.NotContains(t, paths[i], "secret")
+		require.Empty(t, known[i], "an account that nobody proved to be")
+	}
+}
+
+// Distribution writes a line for each request into the log of the process.
+func TestLogHoldsNoSecret(t *testing.T) {
+	var log bytes.Buffer
+	logrus.SetOutput(&log)
+	logrus.SetLevel(logrus.DebugLevel)
+	defer func() { logrus.SetLevel(logrus.PanicLevel); logrus.SetOutput(os.Stderr) }()
+	r := open(t, systemregistry.Server{})
+	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
+	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
+	resp, _ := r.do(t, "POST", "/v2/team/app/blobs/uploads/", "", bearer(token))
+	location := resp.Header.Get("Location")
+	r.do(t, "PATCH", location, "x", bearer(token), header("Referer", "https://example.com/?token=secret"))
+	_, state, ok := strings.Cut(location, "_state=")
+	require.True(t, ok)
+	require.NotEmpty(t, log.String())
+	for _, secret := range []string{state, "_state", token, "token=secret", "\nlogin"} {
+		require.NotContains(t, log.String(), secret)
+	}
+}
+
+func TestUntrustedProxyIsTold(t *testing.T) {
+	r := open(t, systemregistry.Server{})
+	for range 3 {
+		r.do(t, "GET", "/token", "", header("X-Forwarded-For", "203.0.113.1"))
+	}
+	require.Len(t, r.errs, 1)
+	require.ErrorContains(t, r.errs[0], "TrustedProxies")
+}
+
+// A backup that was restored without its mode.
+func TestFileOfAccountsIsProtected(t *testing.T) {
+	dir := t.TempDir()
+	_, stop := startStop(t, systemregistry.Server{Dir: dir})
+	stop()
+	path := filepath.Join(dir, "accounts.db")
+	require.NoError(t, os.Chmod(path, 0o644))
+	r := start(t, systemregistry.Server{Dir: dir})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	require.Len(t, r.errs, 1)
+	require.ErrorContains(t, r.errs[0], "0644")
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 }

@@ -15,8 +15,8 @@ import (
 type Event struct {
 	Time time.Time
 	Kind EventKind
-	// Account is who did it, by the name that was given: for a login that was refused, whatever was typed there. Empty
-	// means nobody that is known.
+	// Account is who did it. For a login that was refused, it is the name that was given, if it can be the name of an
+	// account at all, and "(not a name)" otherwise. Empty means nobody that is known.
 	Account string
 	// Client is the address of who did it. Empty means the registry itself.
 	Client string
@@ -46,7 +46,7 @@ type Request struct {
 	Time     time.Time
 	Duration time.Duration
 	Method   string
-	// Path has no query, for a query can hold what is not meant for logs.
+	// Path has no query, because a query can hold what is not meant for logs. It is escaped as in a URL.
 	Path   string
 	Status int
 	// Sent is how many bytes of body were sent.
@@ -69,28 +69,42 @@ func (r *Registry) event(e Event) {
 // loggedIn is told of each login.
 func (r *Registry) loggedIn(req *http.Request, account string, err error) {
 	r.metrics.login(err)
-	if len(account) > maxLoggedName {
-		account = account[:maxLoggedName]
+	if err != nil && !accounts.ValidName(account) {
+		account = invalidName
 	}
 	r.event(Event{Kind: EventLogin, Account: account, Client: r.client(req), Err: err})
 }
 
-// maxLoggedName keeps those who guess from filling logs. It is longer than any account's name.
-const maxLoggedName = 100
+// invalidName is logged in place of what can be no name, such as a password in the wrong field, or a line that looks like
+// another event.
+const invalidName = "(not a name)"
 
 // client returns the address of who sent the request: that of the connection, or what the last proxy that is trusted
 // saw.
 func (r *Registry) client(req *http.Request) string {
 	addr := req.RemoteAddr
+	header := req.Header["X-Forwarded-For"]
 	if len(r.config.TrustedProxies) == 0 {
+		if len(header) > 0 || len(req.Header["Forwarded"]) > 0 {
+			r.warnProxy.Do(func() { r.config.failed(errUntrustedProxy) })
+		}
 		return addr
 	}
-	forwarded := strings.Split(strings.Join(req.Header["X-Forwarded-For"], ","), ",")
-	for i := len(forwarded) - 1; i >= 0 && r.trusted(addr) && strings.TrimSpace(forwarded[i]) != ""; i-- {
-		addr = strings.TrimSpace(forwarded[i])
+	forwarded := strings.Split(strings.Join(header, ","), ",")
+	for i := len(forwarded) - 1; i >= 0 && r.trusted(addr); i-- {
+		before := strings.TrimSpace(forwarded[i])
+		if _, err := netip.ParseAddr(before); err != nil {
+			if _, err := netip.ParseAddrPort(before); err != nil {
+				break // A client can write anything there.
+			}
+		}
+		addr = before
 	}
 	return addr
 }
+
+var errUntrustedProxy = errors.New("a request says that a proxy forwarded it, and Server.TrustedProxies is empty: " +
+	"if there is a proxy, set it, because all clients behind it share one allowance of wrong passwords otherwise")
 
 func (r *Registry) trusted(addr string) bool {
 	if ap, err := netip.ParseAddrPort(addr); err == nil {

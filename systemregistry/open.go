@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/distribution/distribution/v3/registry/handlers"
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
@@ -43,6 +46,7 @@ type Registry struct {
 	app       *handlers.App
 	handler   http.Handler
 	metrics   *metrics
+	warnProxy sync.Once
 }
 
 // Open opens the registry without serving it: the storage, the accounts, and the keys, which it makes at the first
@@ -132,11 +136,29 @@ func (r *Registry) openStore() error {
 	case r.config.Dir == "":
 		r.store = new(store.Memory)
 	default:
-		file, err := store.Open(filepath.Join(r.config.Dir, "accounts.db"))
+		path := filepath.Join(r.config.Dir, "accounts.db")
+		file, err := store.Open(path)
 		if err != nil {
 			return fmt.Errorf("open registry: %w", err)
 		}
 		r.store, r.closer = file, file.Close
+		return r.protect(path)
+	}
+	return nil
+}
+
+// protect takes the rights of others from the file of accounts and keys, which a restored backup may have given to them.
+func (r *Registry) protect(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("open registry: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
+		r.config.failed(fmt.Errorf("%s has mode %#o, so others on this machine may have read the registry's keys: it has 0600 now; "+
+			"if they may have, change passwords and delete %q from the store", path, mode, "keys/"))
+		if err := os.Chmod(path, 0o600); err != nil {
+			return fmt.Errorf("open registry: %w", err)
+		}
 	}
 	return nil
 }

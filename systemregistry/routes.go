@@ -93,12 +93,15 @@ func (r *Registry) watch(serve func(*answer, *http.Request) string) http.Handler
 			a.leave()
 			a.status = http.StatusOK
 		}
+		if a.note.Account != "" {
+			loggedInOn(inner)
+		}
 		if a.body.unread() {
 			// The server would read some of it still, to find out whether it ends.
 			_ = a.control.SetReadDeadline(began)
 		}
 		done := Request{
-			Time: began, Duration: time.Since(began), Method: req.Method, Path: req.URL.Path,
+			Time: began, Duration: time.Since(began), Method: req.Method, Path: req.URL.EscapedPath(),
 			Status: a.status, Sent: a.sent, Account: a.note.Account, Client: r.client(req),
 		}
 		r.metrics.request(operation, done)

@@ -59,6 +59,7 @@ func (r *Registry) httpServer() *http.Server {
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnContext:       connContext,
 		ErrorLog:          log.New(errorWriter(r.config.failed), "", 0),
 	}
 }
@@ -85,6 +86,8 @@ func (r *Registry) listen(ctx context.Context) (net.Listener, error) {
 			return nil, fmt.Errorf("serve registry: %w", err)
 		}
 	}
+	anonymous := &strangers{most: option.OrDefault(r.config.MaxAnonymous, defaultAnonymous), exempt: r.trusted}
+	listener = anonymous.listener(listener)
 	switch {
 	case r.config.PlainHTTP:
 		return listener, nil

@@ -84,6 +84,9 @@ type Server struct {
 	// PlainHTTP has Run serve without TLS: whoever is on the way reads passwords. It is for a proxy on the same machine
 	// that ends TLS.
 	PlainHTTP bool
+	// MaxAnonymous is how many connections of clients that have not logged in Run has open at once. For one more, the
+	// oldest one is closed of the address with most of them. Those of TrustedProxies do not count. Zero means 1000.
+	MaxAnonymous int
 	// Grace is how long Run waits for requests under way when its context ends. Zero means 30 seconds.
 	Grace time.Duration
 

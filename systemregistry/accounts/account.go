@@ -11,7 +11,8 @@ import (
 // An Account is a person or a robot. It is plain data and holds no password.
 type Account struct {
 	// Name is what one logs in with: lower-case letters and digits, with dots, hyphens and underscores between them, at
-	// most 64. That of a robot is its tenant, or "robot" where it has none, a plus, and a name of its own: "team+ci".
+	// most 64. Names of persons are unique among all tenants, so whoever may make accounts finds out which exist: the
+	// admin of a tenant is told that a name is taken. That of a robot is its tenant, or "robot" where it has none, a plus, and a name of its own: "team+ci".
 	Name string `json:"name"`
 	// Description is for people.
 	Description string `json:"description,omitempty"`
@@ -93,8 +94,8 @@ func (a Account) Validate() error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	owner, own, robot := strings.Cut(a.Name, "+")
-	if !validPart(owner) || robot && !validPart(own) || len(a.Name) > maxName {
+	_, own, robot := strings.Cut(a.Name, "+")
+	if !ValidName(a.Name) {
 		add("name %q is not lower-case letters and digits with . - _ between them, at most %d", a.Name, maxName)
 	}
 	if a.Tenant != "" && (!validPart(a.Tenant) || len(a.Tenant) > maxName) {
@@ -130,6 +131,13 @@ func (a Account) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ValidName reports whether an account can have the name. What is no name is not worth a look into a store, or a line in
+// a log.
+func ValidName(name string) bool {
+	owner, own, robot := strings.Cut(name, "+")
+	return len(name) <= maxName && validPart(owner) && (!robot || validPart(own))
 }
 
 // RobotName returns the full name of a robot.

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
@@ -37,6 +38,11 @@ type Book struct {
 	PasswordCost int
 
 	decoded decoded
+	costs   struct {
+		mu      sync.Mutex
+		known   bool
+		highest int
+	}
 }
 
 // Account returns the account, or [ErrAccountNotFound].
@@ -209,6 +215,9 @@ func (b *Book) RotateSecret(ctx context.Context, name string, oldEndsAt time.Tim
 // kept: it goes into a profile's login. Service is the name of the registry that tokens are meant for. The key stays
 // good until it is removed from the account's Keys.
 func (b *Book) AddKey(ctx context.Context, name, service string) (credentials.Secret, error) {
+	if name == service { // Tokens say who signed them, the registry or an account, by the name.
+		return credentials.Secret{}, fmt.Errorf("%w: %s is the name of the registry itself, so it can have no keys", ErrInvalidAccount, name)
+	}
 	key := system.NewKey(name, service)
 	err := b.update(ctx, name, func(r *record) error {
 		r.Keys = append(slices.Clone(r.Keys), Key{ID: key.ID, Public: key.Public(), CreatedAt: time.Now().UTC()})
@@ -228,12 +237,9 @@ func (b *Book) Verify(ctx context.Context, name string, password credentials.Sec
 	if err != nil && !errors.Is(err, ErrAccountNotFound) {
 		return Account{}, err
 	}
-	robot := strings.Contains(name, "+")
-	if err != nil {
-		r.Hash = b.dummyHash()
-	}
 	now := time.Now()
-	if robot && now.Before(r.OldSecretEndsAt) && matches(robot, r.OldHash, password) && err == nil && r.Active(now) {
+	robot := strings.Contains(name, "+")
+	if robot && err == nil && now.Before(r.OldSecretEndsAt) && robotMatches(r.OldHash, password) && r.Active(now) {
 		// What is issued for the old secret ends with it.
 		r.Epoch = r.OldEpoch
 		if r.ExpiresAt.IsZero() || r.OldSecretEndsAt.Before(r.ExpiresAt) {
@@ -241,7 +247,13 @@ func (b *Book) Verify(ctx context.Context, name string, password credentials.Sec
 		}
 		return r.Account, nil
 	}
-	if !matches(robot, r.Hash, password) || err != nil || !r.Active(now) {
+	ok := false
+	if robot {
+		ok = robotMatches(r.Hash, password)
+	} else {
+		ok = b.personMatches(ctx, r.Hash, password)
+	}
+	if !ok || err != nil || !r.Active(now) {
 		return Account{}, ErrWrongLogin
 	}
 	return r.Account, nil

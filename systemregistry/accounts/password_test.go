@@ -2,18 +2,75 @@ package accounts
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// A hash that cannot be read, or of another cost, would make names that do not exist answer faster.
+// A hash that cannot be read would make names that do not exist answer faster.
 func TestDummyHashTakesAsLongAsOthers(t *testing.T) {
-	for configured, want := range map[int]int{0: 10, 4: 4, 11: 11} {
-		hash := (&Book{PasswordCost: configured}).dummyHash()
-		cost, err := bcrypt.Cost(hash)
+	for _, want := range []int{4, 10, 11} {
+		cost, err := bcrypt.Cost(dummyHash(want))
 		require.NoError(t, err)
 		require.Equal(t, want, cost)
 	}
-	require.ErrorIs(t, bcrypt.CompareHashAndPassword((&Book{PasswordCost: 4}).dummyHash(), []byte("any")), bcrypt.ErrMismatchedHashAndPassword)
+	require.ErrorIs(t, bcrypt.CompareHashAndPassword(dummyHash(4), []byte("any")), bcrypt.ErrMismatchedHashAndPassword)
+}
+
+// After the cost was changed, names of before, of after and of nobody take the same time.
+func TestTimeTellsNoNames(t *testing.T) {
+	for _, costs := range [][2]int{{4, 9}, {9, 4}} {
+		s := new(store.Memory)
+		right := credentials.NewSecret("right password")
+		before := &Book{Store: s, PasswordCost: costs[0]}
+		require.NoError(t, before.Create(t.Context(), Account{Name: "before"}, right))
+		b := &Book{Store: s, PasswordCost: costs[1]}
+		require.NoError(t, b.Create(t.Context(), Account{Name: "after"}, right))
+		_, err := b.Verify(t.Context(), "before", right)
+		require.NoError(t, err)
+		shortest := make(map[string]time.Duration)
+		for range 5 {
+			for _, name := range []string{"before", "after", "nobody"} {
+				began := time.Now()
+				_, err := b.Verify(t.Context(), name, credentials.NewSecret("wrong password"))
+				took := time.Since(began)
+				require.ErrorIs(t, err, ErrWrongLogin)
+				if best, ok := shortest[name]; !ok || took < best {
+					shortest[name] = took
+				}
+			}
+		}
+		for name, took := range shortest {
+			require.Less(t, took, 3*shortest["nobody"], "%s, from %d to %d: %v", name, costs[0], costs[1], shortest)
+			require.Less(t, shortest["nobody"], 3*took, "%s, from %d to %d: %v", name, costs[0], costs[1], shortest)
+		}
+	}
+}
+
+func TestPasswordsAsTheyAreTyped(t *testing.T) {
+	b := &Book{Store: new(store.Memory), PasswordCost: 4}
+	composed, decomposed := "caf\u00e9 au lait", "cafe\u0301 au lait"
+	require.NoError(t, b.Create(t.Context(), Account{Name: "ann"}, credentials.NewSecret(decomposed)))
+	for _, text := range []string{composed, decomposed} {
+		_, err := b.Verify(t.Context(), "ann", credentials.NewSecret(text))
+		require.NoError(t, err, "%q", text)
+	}
+	// To bcrypt, these are the same.
+	require.ErrorIs(t, b.Create(t.Context(), Account{Name: "bob"}, credentials.NewSecret("secret\x00secret")), ErrInvalidAccount)
+	require.NoError(t, b.Create(t.Context(), Account{Name: "bob"}, credentials.NewSecret("password")))
+	for _, text := range []string{"password\x00password", "password\x00", "password\x00password\x00"} {
+		_, err := b.Verify(t.Context(), "bob", credentials.NewSecret(text))
+		require.ErrorIs(t, err, ErrWrongLogin, "%q", text)
+	}
+}
+
+func TestNoKeysForTheNameOfTheRegistry(t *testing.T) {
+	b := &Book{Store: new(store.Memory), PasswordCost: 4}
+	require.NoError(t, b.Create(t.Context(), Account{Name: "regcred"}, credentials.NewSecret("long enough")))
+	_, err := b.AddKey(t.Context(), "regcred", "regcred")
+	require.ErrorIs(t, err, ErrInvalidAccount)
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -303,9 +302,6 @@ func (a *API) newKey(r *http.Request, who login.Identity) (any, error) {
 		}
 	}
 	key, err := a.Book.AddKey(r.Context(), got.Name, a.Service)
-	if errors.Is(err, accounts.ErrInvalidAccount) {
-		err = invalid("the account has too many keys: remove one first")
-	}
 	a.Changed(r, Change{AccountChange, who.Account.Name, got.Name, err})
 	if err != nil {
 		return nil, err

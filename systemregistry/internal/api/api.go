@@ -173,6 +173,9 @@ func (a *API) refuse(w http.ResponseWriter, err error) {
 func (a *API) who(r *http.Request) (login.Identity, error) {
 	if name, password, ok := r.BasicAuth(); ok {
 		who, err := a.Authenticator.Login(r.Context(), a.Address(r), name, credentials.NewSecret(password))
+		if err == nil {
+			name = who.Account.Name // A token says it by itself.
+		}
 		a.LoggedIn(r, name, err)
 		return who, err
 	}

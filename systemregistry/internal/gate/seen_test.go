@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,8 +25,18 @@ func TestSeenEndsWithTheToken(t *testing.T) {
 	require.False(t, ok, "after its end")
 	_, ok = s.get("texT", now)
 	require.False(t, ok, "another text")
-	for i := range 3 * maxSeen {
-		s.put(fmt.Sprint(i), c)
+	for i := range 3 * maxSeenBytes / 1000 {
+		s.put(fmt.Sprint(strings.Repeat("x", 1000), i), c)
 	}
-	require.LessOrEqual(t, len(s.claims), maxSeen)
+	require.LessOrEqual(t, len(s.claims), maxSeenBytes/1000)
+	require.Len(t, s.sizes, len(s.claims))
+	sum := 0
+	for _, n := range s.sizes {
+		sum += n
+	}
+	require.Equal(t, sum, s.bytes)
+	long := strings.Repeat("x", maxSeenToken+1)
+	s.put(long, c)
+	_, ok = s.get(long, now)
+	require.False(t, ok, "one that is longer than honest ones")
 }

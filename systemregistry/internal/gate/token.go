@@ -21,6 +21,8 @@ import (
 const (
 	// Clients ask for two or three repositories at once, when a layer is mounted from another one.
 	maxScopes = 50
+	// maxRepository is the longest name of a repository that clients take, host included.
+	maxRepository = 255
 )
 
 // ServeToken gives out access tokens: for a GET with the login in the Authorization header, and for an OAuth2 POST with
@@ -72,8 +74,8 @@ func (g *Gate) ServeToken(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil {
 		name = who.Account.Name // A login token says it by itself.
+		NoteOf(r.Context()).Account = name
 	}
-	NoteOf(r.Context()).Account = name
 	if given {
 		g.Audit(r, name, err)
 	}
@@ -158,7 +160,7 @@ func (g *Gate) opens(who login.Identity, scopes []string) []token.Resource {
 func parseScope(s string) (name string, actions []string, ok bool) {
 	kind, rest, _ := strings.Cut(s, ":")
 	i := strings.LastIndexByte(rest, ':')
-	if kind != "repository" || i <= 0 {
+	if kind != "repository" || i <= 0 || i > maxRepository {
 		return "", nil, false
 	}
 	for action := range strings.SplitSeq(rest[i+1:], ",") {

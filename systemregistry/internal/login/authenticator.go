@@ -56,6 +56,9 @@ func (a *Authenticator) Login(ctx context.Context, address, name string, passwor
 		}
 		return a.byToken(ctx, name, text)
 	}
+	if !accounts.ValidName(name) { // Nothing is kept by it, and nobody looks for it.
+		return Identity{}, accounts.ErrWrongLogin
+	}
 	if strings.Contains(name, "+") { // A robot: its secret cannot be guessed, and is cheap to check.
 		account, err := a.Book.Verify(ctx, name, password)
 		return Identity{Account: account, ExpiresAt: account.ExpiresAt}, err

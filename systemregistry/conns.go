@@ -1,0 +1,119 @@
+package systemregistry
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+)
+
+// defaultAnonymous connections take some 50 MB, with TLS.
+const defaultAnonymous = 1000
+
+// strangers are the connections of clients that have not logged in, by address. Where there are too many, the oldest
+// one of the address with most of them is closed: who opens many loses them, and others get in.
+type strangers struct {
+	most int
+	// exempt reports whether the address is that of a proxy, behind which there are many clients.
+	exempt func(addr string) bool
+
+	mu    sync.Mutex
+	count int
+	by    map[string][]*stranger // By address without port; the oldest first.
+}
+
+type stranger struct {
+	net.Conn
+	of   *strangers
+	host string
+}
+
+type strangerKey struct{}
+
+// listener returns a listener whose connections count until they are closed, or known.
+func (s *strangers) listener(inner net.Listener) net.Listener { return &strangerListener{inner, s} }
+
+type strangerListener struct {
+	net.Listener
+	of *strangers
+}
+
+func (l *strangerListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil || l.of.exempt(conn.RemoteAddr().String()) {
+		return conn, err
+	}
+	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	if err != nil {
+		host = conn.RemoteAddr().String()
+	}
+	c := &stranger{conn, l.of, host}
+	if over := l.of.add(c); over != nil {
+		_ = over.Close() // It had its time.
+	}
+	return c, nil
+}
+
+// add returns the connection that has to go for this one, if any.
+func (s *strangers) add(c *stranger) (over *stranger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.by == nil {
+		s.by = make(map[string][]*stranger)
+	}
+	if s.count >= s.most {
+		var worst string
+		for host, conns := range s.by {
+			if len(conns) > len(s.by[worst]) {
+				worst = host
+			}
+		}
+		over = s.by[worst][0]
+		s.drop(over)
+	}
+	s.by[c.host] = append(s.by[c.host], c)
+	s.count++
+	return over
+}
+
+func (s *strangers) drop(c *stranger) {
+	i := slices.Index(s.by[c.host], c)
+	if i < 0 {
+		return
+	}
+	s.count--
+	if s.by[c.host] = slices.Delete(s.by[c.host], i, i+1); len(s.by[c.host]) == 0 {
+		delete(s.by, c.host)
+	}
+}
+
+func (c *stranger) known() {
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	c.of.drop(c)
+}
+
+func (c *stranger) Close() error {
+	c.known() // It counts no longer.
+	return c.Conn.Close()
+}
+
+// connContext is for [http.Server.ConnContext].
+func connContext(ctx context.Context, conn net.Conn) context.Context {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	if c, ok := conn.(*stranger); ok {
+		return context.WithValue(ctx, strangerKey{}, c)
+	}
+	return ctx
+}
+
+// loggedInOn notes that the request's connection is that of somebody who logged in.
+func loggedInOn(r *http.Request) {
+	if c, ok := r.Context().Value(strangerKey{}).(*stranger); ok {
+		c.known()
+	}
+}

@@ -1,0 +1,102 @@
+package systemregistry_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/systemregistry"
+)
+
+// Whoever opens many connections without a login loses the oldest of them, and others get in.
+func TestConnectionsOfStrangers(t *testing.T) {
+	r := start(t, systemregistry.Server{PlainHTTP: true, MaxAnonymous: 10})
+	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
+	r.do(t, "GET", "/v2/", "", bearer(token))
+	var conns []net.Conn
+	for range 30 {
+		conn, err := net.Dial("tcp", r.Host)
+		require.NoError(t, err)
+		defer conn.Close() //nolint:errcheck // It may be closed already.
+		conns = append(conns, conn)
+	}
+	r.Client.CloseIdleConnections()
+	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
+	for _, conn := range conns[:15] {
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+		_, err := conn.Read(make([]byte, 1))
+		require.Error(t, err)
+		var timeout net.Error
+		require.NotErrorAs(t, err, &timeout, "it is open still")
+	}
+}
+
+// 200 connections that send what they like take less than 64 MB, and a pull is not held up by them.
+func TestMemoryUnderAttack(t *testing.T) {
+	r := start(t, systemregistry.Server{PlainHTTP: true, Dir: t.TempDir()})
+	layer := strings.Repeat("0123456789abcdef", 1<<19)
+	r.push(t, "ann", password("ann"), "team/app", "1", layer)
+	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
+	resp, _ := r.do(t, "POST", "/v2/team/app/blobs/uploads/", "", bearer(token))
+	upload := resp.Header.Get("Location")
+	pull := func() time.Duration {
+		best := time.Hour
+		for range 3 {
+			began := time.Now()
+			req, err := http.NewRequestWithContext(t.Context(), "GET", r.URL+"/v2/team/app/blobs/"+digestOf(layer), nil)
+			require.NoError(t, err)
+			bearer(token)(req)
+			resp, err := r.Client.Do(req)
+			require.NoError(t, err)
+			n, err := io.Copy(io.Discard, resp.Body)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			require.EqualValues(t, len(layer), n)
+			best = min(best, time.Since(began))
+		}
+		return best
+	}
+	memory := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapInuse + m.StackInuse
+	}
+	quiet, idle := pull(), memory()
+
+	head := " HTTP/1.1\r\nHost: x\r\nContent-Length: 104857600\r\n"
+	form, authorized := "Content-Type: multipart/form-data; boundary=b\r\n\r\n"+multipartBody, "Authorization: Bearer "+token+"\r\n"
+	chunk := []byte(strings.Repeat("x", 64<<10))
+	for i := range 200 {
+		conn, err := net.Dial("tcp", r.Host)
+		require.NoError(t, err)
+		defer conn.Close() //nolint:errcheck // It may be closed already.
+		request := []string{
+			"POST /v2/team/app/blobs/uploads/" + head + form,
+			"POST /token" + head + form,
+			"POST /api/v1/session" + head + "Content-Type: application/json\r\n\r\n{\"username\":\"",
+			"PUT " + upload + "&digest=x" + head + form,
+			"PUT /v2/team/app/manifests/1 HTTP/1.1\r\nHost: x\r\n" + authorized + "Transfer-Encoding: chunked\r\n\r\n10000\r\n",
+			"PUT /v2/team/app/manifests/1 HTTP/1.1\r\nHost: x\r\n" + authorized + "Content-Length: 4194304\r\n\r\n",
+			"GET /v2/" + strings.Repeat("a", 60<<10) + " HTTP/1.1\r\n",
+			"GET /v2/ HTTP/1.1\r\nAuthorization: Basic " + strings.Repeat("a", 60<<10),
+		}[i%8]
+		require.NoError(t, conn.SetWriteDeadline(time.Now().Add(200*time.Millisecond)))
+		_, _ = io.WriteString(conn, request)
+		for range 16 { // As much as it takes.
+			if _, err := conn.Write(chunk); err != nil {
+				break
+			}
+		}
+	}
+	attacked, used := pull(), memory()
+	t.Logf("idle %d MB, under attack %d MB; a pull takes %v, %v", idle>>20, used>>20, quiet, attacked)
+	require.Less(t, int64(used)-int64(idle), int64(64<<20))
+	require.Less(t, attacked, 2*quiet+50*time.Millisecond)
+}
