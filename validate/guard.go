@@ -6,7 +6,11 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
+
+	"golang.org/x/net/publicsuffix"
 
 	"github.com/regcred/regcred/egress"
 	"github.com/regcred/regcred/registry"
@@ -126,36 +130,45 @@ func (c *Checker) allowsRealm(host string) bool {
 	return false
 }
 
-// sameSite reports whether two hosts are under one name that is not a public suffix, as far as the names tell:
+// sameSite reports whether two hosts are below one name that belongs to one owner, as far as the names tell:
 // registry-1.docker.io and auth.docker.io, registry.gitlab.com and gitlab.com.
 func sameSite(a, b string) bool {
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	if egress.ZoneOfName(a) == egress.Reserved || net.ParseIP(a) != nil || net.ParseIP(b) != nil {
 		return a == b
 	}
-	if a == b || strings.HasSuffix(b, "."+a) && isSite(a) {
+	if a == b || strings.HasSuffix(b, "."+a) && hasOwner(a) {
 		return true
 	}
 	_, parent, _ := strings.Cut(a, ".")
-	return isSite(parent) && (b == parent || strings.HasSuffix(b, "."+parent))
+	return hasOwner(parent) && (b == parent || strings.HasSuffix(b, "."+parent))
 }
 
-// isSite tells a name that somebody owns from a public suffix such as com and co.uk. It does not know them all: below
-// those, what it takes for one site still is what the registry itself named, over https.
-func isSite(name string) bool {
-	label := strings.Split(name, ".")
-	if len(label) != 2 {
-		return len(label) > 2
-	}
-	if len(label[1]) != 2 {
-		return true
-	}
-	switch label[0] {
-	case "co", "com", "org", "net", "ac", "gov", "edu", "or", "ne", "go", "gob", "gouv", "mil", "ltd", "plc":
+// hasOwner reports whether everything below the name belongs to one owner: it is neither a public suffix, such as com,
+// co.uk and github.io, nor a name of a registry service whose customers are below it.
+func hasOwner(name string) bool {
+	if _, err := publicsuffix.EffectiveTLDPlusOne(name); err != nil {
 		return false
 	}
-	return true
+	return !slices.ContainsFunc(customerSuffixes, func(p string) bool { return p == name || strings.HasPrefix(p, "*.") && hostBelow(name, p[2:]) }) &&
+		!customerRegions.MatchString(name)
 }
+
+func hostBelow(name, suffix string) bool {
+	return name == suffix || strings.HasSuffix(name, "."+suffix)
+}
+
+// customerSuffixes are names of registry services, not in the list of public suffixes, below which each customer has a
+// host. "*." stands for all names below it too. Their token servers are at the registry's own host.
+var customerSuffixes = []string{
+	"azurecr.io", "azurecr.cn", "azurecr.us", // https://learn.microsoft.com/azure/container-registry
+	"jfrog.io", "*.cr.aliyuncs.com", "*.tencentcloudcr.com",
+	"*.container-registry.ovh.net",
+	"nip.io", "sslip.io", // Names for addresses of anybody.
+}
+
+// customerRegions are the parts of ECR's names below which each account has a host.
+var customerRegions = regexp.MustCompile(`(^|\.)(dkr[.-]ecr(-fips)?\.[a-z0-9-]+\.|ecr\.[a-z0-9-]+\.)(amazonaws\.|on\.(aws|amazonwebservices)|sc2s\.|c2s\.|cloud\.adc-e\.|csp\.hci\.)`)
 
 // knownPair knows token servers at another site than their registry. Source: the challenges of these registries.
 func knownPair(registryHost, realmHost string) bool {

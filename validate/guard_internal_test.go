@@ -48,6 +48,22 @@ func TestSameSite(t *testing.T) {
 		"10.0.0.1 11.0.0.1":                   false,
 		"10.0.0.1 10.0.0.1":                   true,
 		"registry.example.com notexample.com": false,
+		"a.k12.ca.us b.k12.ca.us":             false,
+		"ann.github.io eve.github.io":         false,
+		"ann.azurecr.io eve.azurecr.io":       false,
+		"ann.jfrog.io eve.jfrog.io":           false,
+		"ann.azurecr.io azurecr.io":           false,
+		"a.ann.jfrog.io b.ann.jfrog.io":       true,
+		"111111111111.dkr.ecr.us-east-1.amazonaws.com 222222222222.dkr.ecr.us-east-1.amazonaws.com": false,
+		"111111111111.dkr.ecr.us-east-1.amazonaws.com api.ecr.us-east-1.amazonaws.com":              false,
+		"111111111111.dkr-ecr.us-east-1.on.aws 222222222222.dkr-ecr.us-east-1.on.aws":               false,
+		"ann.gra7.container-registry.ovh.net eve.gra7.container-registry.ovh.net":                   false,
+		"ann-registry.cn-hangzhou.cr.aliyuncs.com eve-registry.cn-hangzhou.cr.aliyuncs.com":         false,
+		"r.10.0.0.1.nip.io evil.nip.io":                   false,
+		"registry.example.co.uk auth.example.co.uk":       true,
+		"registry.company.internal auth.company.internal": true,
+		"registry.internal evil.internal":                 false,
+		"registry.corp auth.corp":                         false,
 	} {
 		a, b, _ := strings.Cut(pair, " ")
 		require.Equal(t, want, sameSite(a, b), pair)
