@@ -174,7 +174,7 @@ func problemOf(value string) string {
 	if value == "" {
 		return "is missing"
 	}
-	return fmt.Sprintf("is %q", value)
+	return "is " + field.Quote(value)
 }
 
 // checkLine refuses what a login that is read from a file or pasted from a terminal so often ends with.

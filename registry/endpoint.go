@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/regcred/regcred/field"
 )
 
 // An Endpoint is where a registry is, or a part of one: all repositories under a path. It is comparable; the zero
@@ -68,11 +70,11 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	switch {
 	case looksLikeHost(host):
 	case looksLikeHost(written):
-		return Endpoint{}, fmt.Errorf("%q has no dot and no port: in the name of an image only its upper-case letters make it "+
-			"a host; write the full name of the host, or docker.io/%s for that part of Docker Hub", written, host)
+		return Endpoint{}, fmt.Errorf("%s has no dot and no port: in the name of an image only its upper-case letters make it "+
+			"a host; write the full name of the host, or docker.io/%s for that part of Docker Hub", field.Quote(written), host)
 	default:
 		return Endpoint{}, fmt.Errorf(
-			"%q has no dot and no port: images named after it would be looked for on Docker Hub", host)
+			"%s has no dot and no port: images named after it would be looked for on Docker Hub", field.Quote(host))
 	}
 	e.Host, e.Path = host, path
 	return e, nil

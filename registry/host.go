@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/regcred/regcred/field"
 )
 
 // dockerHubHost is the host by which images of Docker Hub are named.
@@ -49,7 +51,7 @@ func cleanHost(s string) (string, error) {
 func cleanIPv6(s string) (string, error) {
 	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 	if err != nil || !addr.Is6() || addr.Zone() != "" || !strings.HasSuffix(s, "]") {
-		return "", fmt.Errorf("%q is not an IPv6 address in brackets", s)
+		return "", fmt.Errorf("%s is not an IPv6 address in brackets", field.Quote(s))
 	}
 	return "[" + addr.String() + "]", nil
 }
@@ -71,7 +73,7 @@ func splitPort(s string) (name, port string, err error) {
 // cleanName lower-cases a host name and checks it against the grammar of image references, which is that of DNS names.
 func cleanName(s string) (string, error) {
 	if strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) {
-		return "", fmt.Errorf("host %q has a letter that is not ASCII: write it in punycode (xn--...)", s)
+		return "", fmt.Errorf("host %s has a letter that is not ASCII: write it in punycode (xn--...)", field.Quote(s))
 	}
 	s = strings.ToLower(s)
 	if len(s) > 253 {
@@ -79,7 +81,7 @@ func cleanName(s string) (string, error) {
 	}
 	for label := range strings.SplitSeq(s, ".") {
 		if !isLabel(label) {
-			return "", fmt.Errorf("%q is not a host name", s)
+			return "", fmt.Errorf("%s is not a host name", field.Quote(s))
 		}
 	}
 	return s, nil

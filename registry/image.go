@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/regcred/regcred/field"
 )
 
 // An Image is the name of an image. It is comparable; the zero Image is none.
@@ -25,7 +27,7 @@ type Image struct {
 func ParseImage(s string) (Image, error) {
 	image, err := parseImage(s)
 	if err != nil {
-		return Image{}, &Error{Op: "read image name", Ref: fmt.Sprintf("%q", s), Code: ErrInvalid, Err: err}
+		return Image{}, &Error{Op: "read image name", Ref: field.Quote(s), Code: ErrInvalid, Err: err}
 	}
 	return image, nil
 }
@@ -37,6 +39,9 @@ func parseImage(s string) (Image, error) {
 	var image Image
 	name, digest, hasDigest := strings.Cut(s, "@")
 	if hasDigest {
+		if digest != "" && !strings.HasPrefix(digest, "sha") && !strings.HasPrefix(digest, "md5:") {
+			return Image{}, errors.New("has an @ that starts no digest: a login does not belong into the name of an image")
+		}
 		if err := checkDigest(digest); err != nil {
 			return Image{}, err
 		}
@@ -56,7 +61,7 @@ func parseImage(s string) (Image, error) {
 			return Image{}, err
 		}
 		if !strings.EqualFold(clean, host) && !strings.HasPrefix(host, "[") {
-			return Image{}, fmt.Errorf("%q is not a host", host)
+			return Image{}, fmt.Errorf("%s is not a host", field.Quote(host))
 		}
 		image.Host, image.Repository = host, rest
 	} else {
@@ -109,7 +114,7 @@ func (i Image) String() string {
 func checkRepository(s string) error {
 	for part := range strings.SplitSeq(s, "/") {
 		if err := checkPart(part); err != nil {
-			return fmt.Errorf("%q %w", s, err)
+			return fmt.Errorf("%s %w", field.Quote(s), err)
 		}
 	}
 	return nil
@@ -158,7 +163,7 @@ func checkTag(tag string) error {
 	for i, r := range tag {
 		word := isLower(r) || isDigit(r) || 'A' <= r && r <= 'Z' || r == '_'
 		if !word && (i == 0 || r != '.' && r != '-') {
-			return fmt.Errorf("tag %q has %q", tag, r)
+			return fmt.Errorf("tag %s has %q", field.Quote(tag), r)
 		}
 	}
 	return nil
@@ -169,7 +174,7 @@ func checkDigest(digest string) error {
 	algorithm, hex, _ := strings.Cut(digest, ":")
 	digits := map[string]int{"sha256": 64, "sha384": 96, "sha512": 128}[algorithm]
 	if digits == 0 || !isHex(hex, digits) {
-		return fmt.Errorf("digest %q is not sha256: and 64 hexadecimal digits in lower case", digest)
+		return fmt.Errorf("digest %s is not sha256: and 64 hexadecimal digits in lower case", field.Quote(digest))
 	}
 	return nil
 }

@@ -165,3 +165,33 @@ func TestParseImageIsAnError(t *testing.T) {
 	require.Equal(t, `"UPPER"`, e.Ref)
 	require.Equal(t, registry.ErrInvalid, registry.CodeOf(err))
 }
+
+// The name of an image, or an endpoint, may hold a login by mistake. No error quotes it.
+func TestNoLoginInErrors(t *testing.T) {
+	for _, text := range []string{
+		"https://ann:c4n4ry@ghcr.io/app", "ann:c4n4ry@ghcr.io/app", "ann:c4n4ry@ghcr.io/app:1", "ghcr.io/ann:c4n4ry@app", "ann:p@c4n4ry@ghcr.io/app",
+		"ann:c4n4ry@ghcr.io/app@sha256:" + strings.Repeat("0", 64), "c4n4ry@ghcr.io", "https://ghcr.io/app?token=c4n4ry", "ghcr.io/app?c4n4ry",
+		"ann:c4n4ry/x@ghcr.io/App", "ann:sha256:c4n4ry@ghcr.io/app", "oauth2accesstoken:c4n4ry@gcr.io", "https://c4n4ry:@ghcr.io/v2/",
+		"ghcr.io/app#c4n4ry", "ann:é@c4n4ry@ghcr.io/app",
+	} {
+		_, err := registry.ParseImage(text)
+		require.Error(t, err, text)
+		require.NotContains(t, err.Error(), "c4n4ry", text)
+		require.NotContains(t, registry.HintOf(err), "c4n4ry", text)
+		p := registry.Profile{Name: "a", Kind: registry.Custom, Endpoint: text, Hosts: []string{text}}
+		if !strings.Contains(text, "?") && !strings.Contains(text, "#") {
+			p.Transport.Proxy = text
+		}
+		err = p.Validate()
+		require.Error(t, err, text)
+		require.NotContains(t, err.Error(), "c4n4ry", text)
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+			require.NotContains(t, fmt.Sprintf(verb, p), "c4n4ry", verb)
+			require.NotContains(t, fmt.Sprintf(verb, &p), "c4n4ry", verb)
+			require.NotContains(t, fmt.Sprintf(verb, []registry.Profile{p}), "c4n4ry", verb)
+			require.NotContains(t, fmt.Sprintf(verb, p.Transport), "c4n4ry", verb)
+		}
+		require.Equal(t, text, p.Endpoint)
+	}
+	require.Equal(t, "{a  custom ghcr.io []", fmt.Sprint(registry.Profile{Name: "a", Kind: registry.Custom, Endpoint: "ghcr.io"})[:21])
+}

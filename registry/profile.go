@@ -137,7 +137,7 @@ func checkName(s string) string {
 	}
 	for label := range strings.SplitSeq(s, ".") {
 		if !isLabel(label) {
-			return fmt.Sprintf("is %q", s)
+			return "is " + field.Quote(s)
 		}
 	}
 	return ""

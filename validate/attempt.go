@@ -121,6 +121,9 @@ func (c *call) image(ctx context.Context, image registry.Image, candidates []Can
 		}
 	}
 	if verdict != nil {
+		if host := image.Host; host != "docker.io" && registry.KindOf(host) == registry.DockerHub && ctx.Err() == nil {
+			verdict.Hint = "write docker.io/" + image.Repository + ": to container runtimes, " + host + " is not Docker Hub"
+		}
 		r.Err = verdict
 		if verdict.Code.Is(registry.ErrUnauthorized) && ctx.Err() == nil {
 			c.probePublic(ctx, &r, &candidates[len(candidates)-1])

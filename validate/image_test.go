@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -275,6 +276,29 @@ func TestClockSkew(t *testing.T) {
 		got, err := c.Login(t.Context(), endpoint(t, "a.example.com"), as("ann", "right"))
 		require.Equal(t, tc.want, registry.CodeOf(err), name)
 		require.Equal(t, tc.ago > time.Minute, len(got.Warnings) > 0, "%s: %v", name, got.Warnings)
+	}
+}
+
+// The image that is checked is the one that a node pulls: under these names, its requests do not go to Docker Hub's API.
+func TestOtherNamesOfDockerHub(t *testing.T) {
+	for name, host := range map[string]string{
+		"ann/app": "registry-1.docker.io", "docker.io/ann/app": "registry-1.docker.io", "index.docker.io/ann/app": "registry-1.docker.io",
+		"registry-1.docker.io/ann/app": "registry-1.docker.io", "hub.docker.com/ann/app": "hub.docker.com",
+		"registry.hub.docker.com/ann/app": "registry.hub.docker.com", "DOCKER.IO/ann/app": "docker.io", "INDEX.docker.io/ann/app": "index.docker.io",
+	} {
+		var asked []string
+		c := &validate.Checker{RoundTripper: roundTripper(func(req *http.Request) (*http.Response, error) {
+			asked = append(asked, req.URL.Host)
+			w := httptest.NewRecorder()
+			w.WriteHeader(http.StatusNotFound)
+			return w.Result(), nil
+		})}
+		_, err := c.Image(t.Context(), image(t, name))
+		require.Error(t, err)
+		require.Equal(t, []string{host}, slices.Compact(asked), name)
+		if host != "registry-1.docker.io" {
+			require.Contains(t, registry.HintOf(err), "write docker.io/ann/app", name)
+		}
 	}
 }
 

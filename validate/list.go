@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"net/http"
 	"net/url"
@@ -19,7 +20,13 @@ const (
 	pageSize = 1000
 	maxPage  = 8 << 20
 	maxPages = 10_000
+	// maxEmptyPages is how many pages without a name may follow each other: a registry that filters what a login may see
+	// sends some.
+	maxEmptyPages = 100
 )
+
+// linkSeed is for hashes of links, which are kept in place of the links because those can be long.
+var linkSeed = maphash.MakeSeed()
 
 // Repositories lists the names of the repositories at the endpoint, page by page as they are asked for. Some registries
 // list what this login may see; some, all there are, to their administrators; and some have no such list: that is
@@ -81,6 +88,7 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 			return err
 		}
 		err := c.call().try(ctx, &Result{}, candidate, l.host, l.op, l.ref, start)
+		seen, empty := make(map[uint64]bool), 0
 		for pages := 1; ; pages++ {
 			for _, name := range p.names { // Those that came before an error, too.
 				if l.valid(name) && !yield(name, nil) {
@@ -93,10 +101,15 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 			if p.next == "" {
 				return
 			}
-			if p.next == next || pages == maxPages {
+			link := maphash.String(linkSeed, p.next)
+			if empty++; len(p.names) > 0 {
+				empty = 0
+			}
+			if p.next == next || seen[link] || pages == maxPages || empty == maxEmptyPages {
 				err = errorf(registry.ErrUnavailable, "the list has no end")
 				break
 			}
+			seen[link] = true
 			next = p.next
 			p, err = l.page(ctx, a, &trace{}, next)
 		}

@@ -3,6 +3,8 @@ package validate_test
 import (
 	"fmt"
 	"iter"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -147,6 +149,31 @@ func TestListHostile(t *testing.T) {
 			require.Equal(t, []string{"1", "2"}, got[:min(len(got), 2)])
 			require.LessOrEqual(t, len(r.Requests()), 3)
 			require.Empty(t, got[min(len(got), 4):])
+		})
+	}
+}
+
+// Pages that link to each other, new pages without a name, and pages that go on for ever with the same names.
+func TestListWithoutEnd(t *testing.T) {
+	for name, page := range map[string]func(n int) (link, body string){
+		"a ring":          func(n int) (string, string) { return fmt.Sprint(n % 5), `{"tags":["1"]}` },
+		"nothing but new": func(n int) (string, string) { return fmt.Sprint(n), `{"tags":[]}` },
+	} {
+		t.Run(name, func(t *testing.T) {
+			requests := 0
+			c := &validate.Checker{RoundTripper: roundTripper(func(req *http.Request) (*http.Response, error) {
+				w := httptest.NewRecorder()
+				if req.URL.Path != "/v2/" {
+					requests++
+					link, body := page(requests)
+					w.Header().Set("Link", "</v2/team/app/tags/list?last="+link+`>; rel="next"`)
+					_, _ = w.WriteString(body)
+				}
+				return w.Result(), nil
+			})}
+			_, err := collect(c.Tags(t.Context(), image(t, "a.example.com/team/app"), validate.Candidate{}))
+			require.ErrorIs(t, err, registry.ErrUnavailable)
+			require.LessOrEqual(t, requests, 100)
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,14 +62,16 @@ func (s *session) origin(key originKey, way registry.TransportConfig) (*origin, 
 	if o := s.origins[key]; o != nil {
 		return o, nil
 	}
-	endpoint, err := registry.ParseEndpoint(key.host)
-	if err != nil {
+	if _, err := registry.ParseEndpoint(key.host); err != nil {
 		return nil, &registry.Error{Code: registry.ErrInvalid, Err: err}
 	}
+	// Not what ParseEndpoint returns: a node sends the requests for registry.hub.docker.com/app or DOCKER.IO/app to that
+	// host, not to Docker Hub's API.
+	endpoint := registry.Endpoint{Host: key.host}
 	o := &origin{
 		s:           s,
-		host:        endpoint.Host,
-		base:        &url.URL{Scheme: way.Scheme(), Host: endpoint.APIHost()},
+		host:        strings.ToLower(endpoint.Host),
+		base:        &url.URL{Scheme: way.Scheme(), Host: strings.ToLower(endpoint.APIHost())},
 		rt:          s.c.RoundTripper,
 		egress:      way.Egress,
 		ping:        newSingleFlight[*pingResult](),
@@ -76,8 +79,9 @@ func (s *session) origin(key originKey, way registry.TransportConfig) (*origin, 
 	}
 	o.slots = s.c.hostSlots.slots(o.base.Host, s.c.perRegistry())
 	o.prefix = o.base.String()
-	o.vendor = vendorOfHost(endpoint.Host)
+	o.vendor = vendorOfHost(o.host)
 	if o.rt == nil {
+		var err error
 		if o.transport, err = s.transports.For(way); err != nil {
 			return nil, &registry.Error{Code: registry.ErrInvalid, Err: err}
 		}

@@ -1,7 +1,6 @@
 package gcr
 
 import (
-	"fmt"
 	"regexp"
 
 	"github.com/regcred/regcred/field"
@@ -62,7 +61,7 @@ func (e *external) check(problems *field.List, allowed func(name string) bool) {
 		problems.Add("token_url", missingOr(e.TokenURL), stsURL+": this process gives its tokens to nobody else")
 	}
 	if e.ImpersonationURL != "" && !impersonationURL.MatchString(e.ImpersonationURL) {
-		problems.Add("service_account_impersonation_url", fmt.Sprintf("is %.120q", e.ImpersonationURL), credentialsURL+"ADDRESS"+generateToken)
+		problems.Add("service_account_impersonation_url", "is " + field.Quote(e.ImpersonationURL), credentialsURL+"ADDRESS"+generateToken)
 	}
 	if e.Impersonation != nil && e.Impersonation.LifetimeSeconds < 0 {
 		problems.Add("service_account_impersonation.token_lifetime_seconds", "is negative", "the seconds that a token is good for")
@@ -71,24 +70,24 @@ func (e *external) check(problems *field.List, allowed func(name string) bool) {
 }
 
 func (s *tokenSource) check(problems *field.List, allowed func(name string) bool) {
-	const field = "credential_source"
+	const path = "credential_source"
 	const list = "one of those that this program allows (SubjectTokens of its gcr.Provider)"
 	switch {
 	case s == nil:
-		problems.Add(field, "is missing", "the file or URL that the token of the other issuer comes from")
+		problems.Add(path, "is missing", "the file or URL that the token of the other issuer comes from")
 	case s.Executable != nil:
-		problems.Add(field+".executable", "is set", "a file or URL: no profile starts a program")
+		problems.Add(path+".executable", "is set", "a file or URL: no profile starts a program")
 	case s.Certificate != nil:
-		problems.Add(field+".certificate", "is set", "a file or URL: certificates of the machine are not for profiles")
+		problems.Add(path+".certificate", "is set", "a file or URL: certificates of the machine are not for profiles")
 	case s.EnvironmentID != "":
-		problems.Add(field+".environment_id", fmt.Sprintf("is %.40q", s.EnvironmentID), "a file or URL: an identity of the machine is not for profiles; where the process itself has one, use ambient")
+		problems.Add(path+".environment_id", "is " + field.Quote(s.EnvironmentID), "a file or URL: an identity of the machine is not for profiles; where the process itself has one, use ambient")
 	case (s.File == "") == (s.URL == ""):
-		problems.Add(field, "has not exactly one of file and url", "one of them")
+		problems.Add(path, "has not exactly one of file and url", "one of them")
 	case s.File != "" && !allowed(s.File):
-		problems.Add(field+".file", fmt.Sprintf("is %.120q", s.File), list)
+		problems.Add(path+".file", "is " + field.Quote(s.File), list)
 	case s.URL != "" && !allowed(s.URL):
-		problems.Add(field+".url", "is not allowed", list) // Not quoted: a URL may hold a secret.
+		problems.Add(path+".url", "is not allowed", list) // Not quoted: a URL may hold a secret.
 	case s.Format != nil && s.Format.Type != "" && s.Format.Type != "text" && (s.Format.Type != "json" || s.Format.Field == ""):
-		problems.Add(field+".format", "cannot be used", "type text; or type json and subject_token_field_name")
+		problems.Add(path+".format", "cannot be used", "type text; or type json and subject_token_field_name")
 	}
 }

@@ -101,11 +101,11 @@ func (p Provider) checkGoogle(profile registry.Profile, login credentials.Google
 		p.checkFederation(&problems, profile, login.Federation)
 	}
 	if login.Impersonate != "" && !serviceAccount.MatchString(login.Impersonate) {
-		problems.Add("impersonate", fmt.Sprintf("is %q", login.Impersonate), wantAccount)
+		problems.Add("impersonate", fmt.Sprintf("is %.120q", login.Impersonate), wantAccount)
 	}
 	for i, email := range login.Delegates {
 		if !serviceAccount.MatchString(email) {
-			problems.Add(fmt.Sprintf("delegates[%d]", i), fmt.Sprintf("is %q", email), wantAccount)
+			problems.Add(fmt.Sprintf("delegates[%d]", i), fmt.Sprintf("is %.120q", email), wantAccount)
 		}
 	}
 	return problems.Err("")
