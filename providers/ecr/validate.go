@@ -71,7 +71,7 @@ func (p Provider) validateLogin(problems *field.List, profile registry.Profile, 
 		web := login.AWS.WebIdentity
 		ambient = web == nil && login.AWS.AccessKeyID == ""
 		if web != nil && web.TokenFile != "" && !cloud.AllowsSubject(profile, p.SubjectTokens, web.TokenFile) {
-			problems.Add("login.aws.webIdentity.tokenFile", "is " + field.Quote(web.TokenFile) + ", which is not allowed",
+			problems.Add("login.aws.webIdentity.tokenFile", "is "+field.Quote(web.TokenFile)+", which is not allowed",
 				"the token itself in token, or one of the files that this program allows (SubjectTokens of its ecr.Provider)")
 		}
 		if web != nil && web.Subject != nil {

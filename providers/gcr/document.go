@@ -62,7 +62,7 @@ func (p Provider) parseDocument(profile registry.Profile, secret credentials.Sec
 		problems.Add("type", describeType(d.Type), "service_account or external_account")
 	}
 	if d.UniverseDomain != "" && d.UniverseDomain != "googleapis.com" {
-		problems.Add("universe_domain", "is " + field.Quote(d.UniverseDomain), "googleapis.com: other clouds of Google's making have other registries")
+		problems.Add("universe_domain", "is "+field.Quote(d.UniverseDomain), "googleapis.com: other clouds of Google's making have other registries")
 	}
 	return d, problems.Err("")
 }
@@ -129,7 +129,7 @@ func (d *document) checkKey(problems *field.List) {
 	case "", tokenURL, "https://accounts.google.com/o/oauth2/token", "https://www.googleapis.com/oauth2/v3/token", "https://www.googleapis.com/oauth2/v4/token":
 		d.TokenURI = tokenURL // The others are what older files have. All are the same service, which takes its present name as the audience of a signature.
 	default:
-		problems.Add("token_uri", "is " + field.Quote(d.TokenURI), tokenURL+": this process calls nobody else with a key")
+		problems.Add("token_uri", "is "+field.Quote(d.TokenURI), tokenURL+": this process calls nobody else with a key")
 	}
 }
 

@@ -61,7 +61,7 @@ func (e *external) check(problems *field.List, allowed func(name string) bool) {
 		problems.Add("token_url", missingOr(e.TokenURL), stsURL+": this process gives its tokens to nobody else")
 	}
 	if e.ImpersonationURL != "" && !impersonationURL.MatchString(e.ImpersonationURL) {
-		problems.Add("service_account_impersonation_url", "is " + field.Quote(e.ImpersonationURL), credentialsURL+"ADDRESS"+generateToken)
+		problems.Add("service_account_impersonation_url", "is "+field.Quote(e.ImpersonationURL), credentialsURL+"ADDRESS"+generateToken)
 	}
 	if e.Impersonation != nil && e.Impersonation.LifetimeSeconds < 0 {
 		problems.Add("service_account_impersonation.token_lifetime_seconds", "is negative", "the seconds that a token is good for")
@@ -80,11 +80,11 @@ func (s *tokenSource) check(problems *field.List, allowed func(name string) bool
 	case s.Certificate != nil:
 		problems.Add(path+".certificate", "is set", "a file or URL: certificates of the machine are not for profiles")
 	case s.EnvironmentID != "":
-		problems.Add(path+".environment_id", "is " + field.Quote(s.EnvironmentID), "a file or URL: an identity of the machine is not for profiles; where the process itself has one, use ambient")
+		problems.Add(path+".environment_id", "is "+field.Quote(s.EnvironmentID), "a file or URL: an identity of the machine is not for profiles; where the process itself has one, use ambient")
 	case (s.File == "") == (s.URL == ""):
 		problems.Add(path, "has not exactly one of file and url", "one of them")
 	case s.File != "" && !allowed(s.File):
-		problems.Add(path+".file", "is " + field.Quote(s.File), list)
+		problems.Add(path+".file", "is "+field.Quote(s.File), list)
 	case s.URL != "" && !allowed(s.URL):
 		problems.Add(path+".url", "is not allowed", list) // Not quoted: a URL may hold a secret.
 	case s.Format != nil && s.Format.Type != "" && s.Format.Type != "text" && (s.Format.Type != "json" || s.Format.Field == ""):
