@@ -44,9 +44,14 @@ func ParseEndpoint(s string) (Endpoint, error) {
 		s = rest
 	}
 	written, path, _ := strings.Cut(s, "/")
+	if problem := site(written, path); problem != "" {
+		return Endpoint{}, errors.New(problem)
+	}
 	switch {
 	case strings.Contains(s, "@"):
 		return Endpoint{}, errors.New("has an @: a login does not belong into it, nor does a digest")
+	case strings.Contains(path, "/-/"):
+		return Endpoint{}, errors.New("is a page of GitLab's web site: write the host of its registry, such as registry.gitlab.com/GROUP")
 	case strings.ContainsAny(s, "?#"):
 		return Endpoint{}, errors.New("has a query or a fragment")
 	}

@@ -3,6 +3,7 @@ package registry
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/field"
@@ -155,17 +156,46 @@ func (p Profile) Warnings() []string {
 		warn("the registry's certificate authority is trusted by this program only: " +
 			"every node that pulls must be told to trust it too")
 	}
+	warnings = append(warnings, outOfTime(p.Transport.CABundle, time.Now())...)
+	if until := time.Until(p.Login.ExpiresAt); !p.Login.ExpiresAt.IsZero() && until < expiresSoon {
+		state := "expires in " + inWords(until)
+		if until <= 0 {
+			state = "has expired"
+		}
+		warn("the login %s, at %s, and nobody renews it: put a new one in before, or use a login that lasts", state, p.Login.ExpiresAt.UTC().Format(time.RFC3339))
+	}
 	endpoints, _ := p.Endpoints()
 	for _, e := range endpoints {
 		kind := KindOf(e.Host)
+		if page := e.page(); page != "" {
+			warnings = append(warnings, page)
+		}
+		if name, ok := vpcRegistry(e.Host); ok {
+			warn("%s is the name of a VPC endpoint, for which the registry has no certificate: turn on private DNS for the endpoint, "+
+				"and write the registry's own name, %s", e.Host, name)
+		}
 		if account, _, _ := strings.Cut(e.Host, "."); kind == ECR && len(account) == 13 {
 			warn("the AWS account number %s of %s has 13 digits; account numbers have 12", account, e.Host)
 		}
 		if p.Kind == Custom && (kind == ECR || kind == GCR) && !p.Login.Anonymous {
 			warn("%s is a registry of kind %s: as custom, its token is not renewed when it expires", e.Host, kind)
+		} else if p.Kind == Custom && p.Login.Username == "AWS" && p.Login.ExpiresAt.IsZero() {
+			warn("the user name AWS goes with a token that is good for twelve hours, and as custom nobody renews it: "+
+				"use kind ecr, or a login of %s itself", e.Host)
 		}
 	}
 	return warnings
+}
+
+// expiresSoon is how long before the end of a login its user is warned. A person needs days to get a new one.
+const expiresSoon = 14 * 24 * time.Hour
+
+// inWords returns a duration in days, or in hours if it is short.
+func inWords(d time.Duration) string {
+	if d >= 48*time.Hour {
+		return fmt.Sprintf("%d days", int(d/(24*time.Hour)))
+	}
+	return fmt.Sprintf("%d hours", int(d/time.Hour))
 }
 
 // Fingerprint stands for the whole profile: it changes whenever anything in it does.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -93,27 +92,11 @@ func (t TransportConfig) Validate() error {
 }
 
 func addCertificates(pool *x509.CertPool, bundle string) error {
-	rest := []byte(bundle)
-	for n := 0; ; n++ {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			if n == 0 {
-				return errors.New("holds no certificate")
-			}
-			if strings.TrimSpace(string(rest)) != "" {
-				return errors.New("has something behind the last certificate that is not one")
-			}
-			return nil
-		}
-		if block.Type != "CERTIFICATE" {
-			return errors.New("holds a " + block.Type)
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return errors.New("holds a certificate that cannot be read")
-		}
+	list, err := certificates(bundle)
+	for _, cert := range list {
 		pool.AddCert(cert)
 	}
+	return err
 }
 
 func (t TransportConfig) keyPair() (tls.Certificate, error) {

@@ -47,6 +47,7 @@ var hostSigns = []struct {
 	{".azurecr.us", acr},
 	{".azurecr.de", acr},
 	{"ghcr.io", ghcr},
+	{".ghe.com", ghcr}, // containers.NAME.ghe.com, of GitHub Enterprise with data residency.
 	{"registry.gitlab.com", gitlab},
 	{".jfrog.io", artifactory},
 	{"registry.redhat.io", redHat},
@@ -217,6 +218,11 @@ func hintFor(v vendor, code registry.Code, c credentials.Credential) string {
 			"say which of the two it is"
 	case v == dockerHub && code == registry.ErrUnauthorized && strings.Contains(c.Username, "@"):
 		return "the user name is the Docker ID: Docker Hub does not take an e-mail address here"
+	case v == ghcr && code != registry.ErrUnauthorized && strings.HasPrefix(c.Password.Reveal(), "ghs_") && hints[v][code] != "":
+		// It is let in, and then denied: https://docs.github.com/en/packages/learn-github-packages/introduction-to-github-packages
+		return "use a classic personal access token with the scope read:packages: this one (ghs_...) is the installation " +
+			"token of a GitHub App, which logs in and then reads no private package; a workflow's GITHUB_TOKEN reads those " +
+			"that the package's Actions access names"
 	}
 	return hints[v][code]
 }

@@ -36,7 +36,9 @@ func shortLived(username string, hosts []string) string {
 	case "oauth2accesstoken":
 		return "a token of Google, which is good for an hour"
 	case "AWS":
-		isECR := func(host string) bool { return registry.KindOf(host) == registry.ECR }
+		isECR := func(host string) bool {
+			return registry.KindOf(host) == registry.ECR || strings.Contains(host, ".ecr.") && strings.Contains(host, ".vpce.")
+		}
 		if slices.ContainsFunc(hosts, isECR) {
 			return "a token of AWS, which is good for twelve hours"
 		}

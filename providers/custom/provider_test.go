@@ -118,3 +118,11 @@ func TestContract(t *testing.T) {
 		},
 	})
 }
+
+func TestTokenOfAWSAtAVPCEndpoint(t *testing.T) {
+	p := registry.Profile{
+		Name: "a", Kind: registry.Custom, Endpoint: "vpce-0a1b-2c.dkr.ecr.eu-west-1.vpce.amazonaws.com",
+		Login: credentials.Login{Username: "AWS", Password: credentials.NewSecret("token")},
+	}
+	require.ErrorContains(t, providers.Validate(custom.Provider{}, p), "good for twelve hours")
+}

@@ -30,11 +30,27 @@ func (p Provider) Validate(profile registry.Profile) error {
 
 const wantHost = "the host of a registry, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com, or public.ecr.aws"
 
+// addHost records that the host is not one of ECR.
+func addHost(problems *field.List, path, host string) {
+	if isVPCEndpoint(host) {
+		problems.Add(path, fmt.Sprintf("is %s, the name of a VPC endpoint, for which the registry has no certificate", host),
+			"the registry's own name, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com: turn on private DNS for the endpoint, and it leads there")
+		return
+	}
+	problems.Add(path, fmt.Sprintf("is %s, which is no registry of ECR", host), wantHost)
+}
+
+// isVPCEndpoint recognises vpce-....dkr.ecr.REGION.vpce.amazonaws.com:
+// https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html.
+func isVPCEndpoint(host string) bool {
+	return strings.HasPrefix(host, "vpce-") && strings.Contains(host, ".ecr.") && strings.Contains(host, ".vpce.")
+}
+
 // validateHosts returns what the main endpoint says, and whether it says anything.
 func (p Provider) validateHosts(problems *field.List, profile registry.Profile) (main Host, ok bool) {
 	if endpoint, err := registry.ParseEndpoint(profile.Endpoint); err == nil { // Else the profile's own validation says so.
 		if main, err = ParseHost(endpoint.Host); err != nil {
-			problems.Add("endpoint", fmt.Sprintf("is %s, which is no registry of ECR", endpoint.Host), wantHost)
+			addHost(problems, "endpoint", endpoint.Host)
 		}
 		ok = err == nil
 	}
@@ -47,7 +63,7 @@ func (p Provider) validateHosts(problems *field.List, profile registry.Profile) 
 		host, err := ParseHost(endpoint.Host)
 		switch {
 		case err != nil:
-			problems.Add(field, fmt.Sprintf("is %s, which is no registry of ECR", endpoint.Host), wantHost)
+			addHost(problems, field, endpoint.Host)
 		case !ok:
 		case host.Public != main.Public:
 			problems.Add(field, "and the endpoint are not both of ECR Public", "a profile of its own: their tokens differ")

@@ -106,6 +106,10 @@ func unmarshal(data []byte, d *document) (problem string) {
 	case nil:
 		return ""
 	case *json.SyntaxError:
+		if at := int(e.Offset) - 1; at >= 0 && at < len(data) && (data[at] == '\n' || data[at] == '\r') {
+			return fmt.Sprintf(`has a real line break within a text at byte %d, where the file from Google has \n as two characters `+
+				"(a shell, YAML or Terraform wrote it out)", e.Offset)
+		}
 		return fmt.Sprintf("is not JSON at byte %d (was it cut when it was copied?)", e.Offset)
 	case *json.UnmarshalTypeError:
 		kind, _, _ := strings.Cut(e.Value, " ")

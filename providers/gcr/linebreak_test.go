@@ -1,0 +1,23 @@
+package gcr_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/gcr"
+	"github.com/regcred/regcred/registry"
+)
+
+// The line breaks of the private key were written out (a shell, YAML, Terraform): the file is whole, and was not cut.
+// Threads: GoogleCloudPlatform/kubernetes-engine-samples#40, velero-io/velero#1942.
+func TestLineBreaksWrittenOut(t *testing.T) {
+	key := strings.ReplaceAll(newGoogle().NewKey(puller).Reveal(), `\n`, "\n")
+	err := providers.Validate(gcr.Provider{}, registry.Profile{Name: "a", Kind: registry.GCR, Endpoint: home,
+		Login: googleLogin(credentials.GoogleLogin{Credentials: credentials.NewSecret(key)})})
+	require.ErrorContains(t, err, "line break")
+	require.NotContains(t, err.Error(), "was it cut")
+}

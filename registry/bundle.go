@@ -1,0 +1,100 @@
+package registry
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// pemBegin starts each block of PEM.
+const pemBegin = "-----BEGIN "
+
+// certificates returns the certificates of a bundle in PEM. Text between them is a comment, as in many bundles of
+// distributions. It takes a byte order mark, and files that were joined without a line break; a certificate that is cut
+// off or damaged is an error wherever it is, and pem.Decode would skip it.
+func certificates(bundle string) ([]*x509.Certificate, error) {
+	text := strings.TrimPrefix(bundle, "\ufeff")
+	text = strings.ReplaceAll(text, "-----"+pemBegin, "-----\n"+pemBegin)
+	begun := strings.Count(text, pemBegin)
+	if begun == 0 {
+		return nil, notPEM(text)
+	}
+	if strings.Contains(text, `-----\n`) {
+		return nil, errors.New(`has \n as two characters where line breaks belong`)
+	}
+	var list []*x509.Certificate
+	rest := []byte(text)
+	for {
+		before := rest
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		// What pem.Decode skipped is a comment, unless a block begins in it.
+		if strings.Count(string(before), pemBegin)-strings.Count(string(rest), pemBegin) > 1 {
+			return nil, fmt.Errorf("holds a certificate that is cut off or damaged, as number %d", len(list)+1)
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, errors.New("holds a " + block.Type)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("holds a certificate that cannot be read, as number %d", len(list)+1)
+		}
+		list = append(list, cert)
+	}
+	switch {
+	case bytes.Contains(rest, []byte(pemBegin)):
+		return nil, fmt.Errorf("holds a certificate that is cut off or damaged, as number %d", len(list)+1)
+	case strings.TrimSpace(string(rest)) != "":
+		return nil, errors.New("has something behind the last certificate that is not one")
+	}
+	return list, nil
+}
+
+// notPEM says what a text without a block of PEM is.
+func notPEM(text string) error {
+	compact := strings.TrimRight(strings.Join(strings.Fields(text), ""), "=")
+	data, err := base64.RawStdEncoding.DecodeString(compact)
+	switch {
+	case err == nil && bytes.Contains(data, []byte(pemBegin)):
+		return errors.New("is the base64 of certificates in PEM, and not the certificates")
+	case err == nil && isCertificate(data):
+		return errors.New("is a certificate without the lines -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----")
+	case isCertificate([]byte(text)):
+		return errors.New("is a certificate in DER, and not in PEM")
+	case strings.HasPrefix(text, "/") && !strings.ContainsAny(text, "\n"):
+		return errors.New("is the path of a file, and not its content")
+	}
+	return errors.New("holds no certificate")
+}
+
+func isCertificate(data []byte) bool {
+	_, err := x509.ParseCertificate(data)
+	return err == nil
+}
+
+// outOfTime returns a warning for each authority of the bundle that is not valid at the instant now.
+func outOfTime(bundle string, now time.Time) []string {
+	list, _ := certificates(bundle) // What cannot be read is a problem.
+	var warnings []string
+	for _, cert := range list {
+		switch {
+		case now.After(cert.NotAfter):
+			warnings = append(warnings, fmt.Sprintf("the certificate %s in transport.caBundle expired at %s: "+
+				"put the one that replaced it in", nameOf(cert), cert.NotAfter.UTC().Format(time.RFC3339)))
+		case now.Before(cert.NotBefore):
+			warnings = append(warnings, fmt.Sprintf("the certificate %s in transport.caBundle is not valid before %s: "+
+				"check the clock of this machine", nameOf(cert), cert.NotBefore.UTC().Format(time.RFC3339)))
+		}
+	}
+	return warnings
+}
+
+// nameOf returns the subject of a certificate, bounded: it is text from outside.
+func nameOf(cert *x509.Certificate) string { return fmt.Sprintf("%.80q", cert.Subject.String()) }
