@@ -325,7 +325,7 @@ func (w *world) adopt(k, kind int) {
 	w.mu.Lock()
 	key, src := w.key(k), w.source(k, w.logins[k])
 	token := w.last[k]
-	age := time.Hour
+	age := 1000 * time.Hour // Unknown.
 	if kind < 3 {
 		age = []time.Duration{0, 20 * time.Minute, 55 * time.Minute}[kind]
 		token = w.newToken(key, time.Hour, age)
