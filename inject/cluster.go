@@ -29,6 +29,10 @@ type Cluster interface {
 
 	// Apply makes one change, whole or not at all; see [Change].
 	Apply(ctx context.Context, change Change) error
+
+	// Read returns what is under .dockerconfigjson in a secret that State has shown; nil if nothing is. A secret that is
+	// gone is a [registry.ErrConflict]. It is called once for each credential that a Syncer adopts.
+	Read(ctx context.Context, namespace, name string) ([]byte, error)
 }
 
 // A Scope says what [Cluster.State] is asked for.
@@ -63,6 +67,8 @@ type PublishedSecret struct {
 	// Type is "kubernetes.io/dockerconfigjson" where all is well.
 	Type                string
 	Labels, Annotations map[string]string
+	// Immutable says that its content cannot be changed.
+	Immutable bool
 	// Deleting says that it is being deleted, and waits for somebody's finalizer.
 	Deleting bool
 	// Content is the [Fingerprint] of what stands under .dockerconfigjson; zero if nothing does.
@@ -134,6 +140,11 @@ type Change struct {
 	Link, Unlink []string
 	// Reason says why, for people.
 	Reason string
+
+	// renamed says that the secret to delete has the old name of a target, and renewal is what keeps it fresh if it turns
+	// out to be in use; see Syncer.InUse.
+	renamed bool
+	renewal []Change
 }
 
 // What marks a secret and a service account in a cluster.

@@ -2,46 +2,128 @@ package inject
 
 import (
 	"cmp"
+	"errors"
 	"path"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
 )
 
-// wants are what all targets want. They are found by namespace, for a platform may have a target for each of thousands.
-type wants struct {
-	named map[string][]*want // Those that select by names alone.
-	other []*want            // Those that have a pattern, or whose selection cannot be relied on.
+// An index finds targets by their name, by a namespace that they may select, and by a credential that they hold, so that
+// no pass over a part looks at all of them. It takes no lock of its own.
+type index struct {
+	byName   map[string]*record
+	named    map[string][]*record // Those that select by names alone, by namespace, in the order of the targets.
+	patterns []*record            // Those that have a pattern, or are invalid, in the order of the targets.
+	holders  map[credentials.Key]map[*record]bool
+	last     int // The order of the last one.
+	// duplicates are the names of targets that were left out because there is one of that name.
+	duplicates []string
 }
 
-// add puts one in. It must be called in the order of the targets.
-func (w *wants) add(one *want) {
-	if one.invalid || slices.ContainsFunc(one.Namespaces.Names, isPattern) {
-		w.other = append(w.other, one)
+// A record is a target, and what is known of it between passes. All but the Target, order and err is guarded by the
+// mutex of the Syncer.
+type record struct {
+	Target
+	order int
+	err   error // Why the target is invalid. Nil means that it is not.
+
+	status status
+}
+
+func newIndex(targets []Target) *index {
+	x := &index{
+		byName: make(map[string]*record, len(targets)),
+		named:  make(map[string][]*record, len(targets)),
+	}
+	for _, t := range targets {
+		if x.byName[t.Name] != nil {
+			x.duplicates = append(x.duplicates, t.Name)
+			continue
+		}
+		x.last++
+		x.add(&record{Target: t, order: x.last, err: t.Validate()})
+	}
+	return x
+}
+
+var errDuplicate = errors.New("two targets have that name; the first one counts")
+
+// add puts in a record whose name is not there.
+func (x *index) add(r *record) {
+	x.byName[r.Name] = r
+	byOrder := func(a, b *record) int { return cmp.Compare(a.order, b.order) }
+	insert := func(list []*record) []*record {
+		at, _ := slices.BinarySearchFunc(list, r, byOrder)
+		return slices.Insert(list, at, r)
+	}
+	if r.byPattern() {
+		x.patterns = insert(x.patterns)
 		return
 	}
-	if w.named == nil {
-		w.named = make(map[string][]*want)
-	}
-	for _, name := range one.Namespaces.Names {
-		if have := w.named[name]; len(have) == 0 || have[len(have)-1] != one { // A name may stand twice.
-			w.named[name] = append(have, one)
+	for _, name := range r.Namespaces.Names {
+		if !slices.Contains(x.named[name], r) { // A name may stand twice.
+			x.named[name] = insert(x.named[name])
 		}
 	}
 }
 
-// in returns those that select the namespace, in the order of the targets, and those whose selection cannot be relied on.
-func (w *wants) in(ns Namespace) []*want {
-	named := w.named[ns.Name]
-	found := make([]*want, 0, len(named)+len(w.other))
-	for _, list := range [][]*want{named, w.other} {
-		for _, one := range list {
-			if one.invalid || one.Namespaces.Selects(ns.Name, ns.Labels) {
-				found = append(found, one)
+// remove takes out a record.
+func (x *index) remove(r *record) {
+	delete(x.byName, r.Name)
+	same := func(other *record) bool { return other == r }
+	if r.byPattern() {
+		x.patterns = slices.DeleteFunc(x.patterns, same)
+	} else {
+		for _, name := range r.Namespaces.Names {
+			if x.named[name] = slices.DeleteFunc(x.named[name], same); len(x.named[name]) == 0 {
+				delete(x.named, name)
 			}
 		}
 	}
-	if len(named) > 0 && len(w.other) > 0 {
-		slices.SortFunc(found, func(a, b *want) int { return cmp.Compare(a.order, b.order) })
+	x.hold(r, nil)
+}
+
+// hold notes which credentials a record holds, and when they were issued.
+func (x *index) hold(r *record, held map[credentials.Key]time.Time) {
+	for key := range r.status.held {
+		if _, still := held[key]; !still {
+			if delete(x.holders[key], r); len(x.holders[key]) == 0 {
+				delete(x.holders, key)
+			}
+		}
+	}
+	for key := range held {
+		if x.holders == nil {
+			x.holders = make(map[credentials.Key]map[*record]bool)
+		}
+		if x.holders[key] == nil {
+			x.holders[key] = make(map[*record]bool, 1)
+		}
+		x.holders[key][r] = true
+	}
+	r.status.held = held
+}
+
+func (r *record) byPattern() bool {
+	return r.err != nil || slices.ContainsFunc(r.Namespaces.Names, isPattern)
+}
+
+// in returns the records that select the namespace, in the order of the targets. An invalid one is taken to select all.
+func (x *index) in(ns Namespace) []*record {
+	named := x.named[ns.Name]
+	found := make([]*record, 0, len(named)+min(len(x.patterns), 8))
+	for _, list := range [][]*record{named, x.patterns} {
+		for _, r := range list {
+			if r.err != nil || r.Namespaces.Selects(ns.Name, ns.Labels) {
+				found = append(found, r)
+			}
+		}
+	}
+	if len(named) > 0 && len(x.patterns) > 0 {
+		slices.SortFunc(found, func(a, b *record) int { return cmp.Compare(a.order, b.order) })
 	}
 	return found
 }

@@ -3,7 +3,6 @@ package inject
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,13 +14,13 @@ import (
 // rarely. The zero pace is ready to use.
 type pace struct {
 	mu       sync.Mutex
-	efforts  map[object]*effort
-	failures int // How often in a row the whole cluster did not answer.
+	efforts  map[string]map[object]*effort // By namespace.
+	failures int                           // How often in a row the whole cluster did not answer.
 }
 
 type object struct {
-	namespace, name string
-	account         bool
+	name    string
+	account bool
 }
 
 // An effort is what is known of the last tries to have an object as it should be.
@@ -42,7 +41,7 @@ const (
 	quiet                     = time.Hour
 )
 
-func objectOf(c Change) object { return object{c.Namespace, c.Name, c.Action == LinkAccount} }
+func objectOf(c Change) object { return object{c.Name, c.Action == LinkAccount} }
 
 // goalOf tells changes that bring about the same apart from others. It is compared and never shown.
 func goalOf(c Change) string {
@@ -59,7 +58,7 @@ func goalOf(c Change) string {
 // effort returns what is known of the object of a change in the namespace of that UID; nil if nothing is. The mutex is
 // held.
 func (p *pace) effort(c Change, uid string) *effort {
-	if e := p.efforts[objectOf(c)]; e != nil && e.uid == uid {
+	if e := p.efforts[c.Namespace][objectOf(c)]; e != nil && e.uid == uid {
 		return e
 	}
 	return nil
@@ -83,13 +82,16 @@ func (p *pace) wait(c Change, uid string, now time.Time) (time.Time, error) {
 func (p *pace) done(c Change, uid string, err error, now time.Time) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.efforts == nil {
-		p.efforts = make(map[object]*effort)
-	}
 	e := p.effort(c, uid)
 	if e == nil {
 		e = &effort{uid: uid}
-		p.efforts[objectOf(c)] = e
+		if p.efforts == nil {
+			p.efforts = make(map[string]map[object]*effort)
+		}
+		if p.efforts[c.Namespace] == nil {
+			p.efforts[c.Namespace] = make(map[object]*effort, 2)
+		}
+		p.efforts[c.Namespace][objectOf(c)] = e
 	}
 	if err != nil {
 		e.until, e.err = now.Add(doubled(firstRetry, lastRetry, e.failed)), err
@@ -119,17 +121,19 @@ func (p *pace) unavailable(now time.Time) time.Time {
 
 // forget drops what is known of namespaces that are gone, of those that were looked at: all, if none are named.
 func (p *pace) forget(state []Namespace, looked []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(looked) > 0 {
+		for _, name := range gone(state, looked) {
+			delete(p.efforts, name)
+		}
+		return
+	}
 	there := make(map[string]bool, len(state))
 	for _, ns := range state {
 		there[ns.Name] = true
 	}
-	gone := func(name string) bool { return !there[name] && (len(looked) == 0 || slices.Contains(looked, name)) }
-	if len(looked) > 0 && !slices.ContainsFunc(looked, gone) {
-		return // As nearly always.
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	maps.DeleteFunc(p.efforts, func(o object, _ *effort) bool { return gone(o.namespace) })
+	maps.DeleteFunc(p.efforts, func(name string, _ map[object]*effort) bool { return !there[name] })
 }
 
 func doubled(first, last time.Duration, times int) time.Duration {

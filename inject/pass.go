@@ -3,6 +3,7 @@ package inject
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,8 +21,9 @@ type pass struct {
 
 	unanswered atomic.Int32 // How many changes in a row the cluster did not answer.
 
-	mu     sync.Mutex // Guards result.
+	mu     sync.Mutex // Guards result and again.
 	result Result
+	again  map[string]time.Time // When to look again at a namespace.
 }
 
 // unansweredMax is after how many changes in a row that a cluster did not answer a pass gives up. One alone says nothing of
@@ -39,6 +41,7 @@ func (s *Syncer) applyAll(ctx context.Context, p *planner, state []Namespace) (R
 	for _, problem := range p.problems {
 		w.problem(problem)
 	}
+	w.result.Warnings = p.warnings
 
 	var working sync.WaitGroup
 	places := make(chan struct{}, s.concurrency())
@@ -122,6 +125,17 @@ func (w *pass) apply(ctx context.Context, uid string, changes []Change) (failed 
 		if c.Action == DeleteSecret && !unlinked {
 			continue
 		}
+		if used, err := w.inUse(ctx, c); used {
+			w.later(c.Namespace)
+			if err != nil && ctx.Err() == nil {
+				failed = append(failed, Problem{Namespace: c.Namespace, Name: c.Name, Target: c.Name, RetryAt: time.Now().Add(inUseRetry),
+					Err: fmt.Errorf("find out whether the secret is in use under its old name: %w", err)})
+			}
+			if len(c.renewal) == 0 {
+				continue
+			}
+			c = c.renewal[0]
+		}
 		problem := w.change(ctx, uid, c)
 		if problem == nil {
 			continue
@@ -183,27 +197,55 @@ func (w *pass) change(ctx context.Context, uid string, c Change) *Problem {
 // record notes how the namespace is now, as far as the pass could bring it, and when to come back to it.
 func (w *pass) record(ns Namespace, problems []Problem) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	for _, p := range problems {
 		w.add(p)
 	}
-	stays := func(name string) bool { // What is there could not be changed.
-		return slices.ContainsFunc(problems, func(p Problem) bool { return p.Target != "" && p.Name == name })
-	}
-	for _, want := range w.planner.wants.in(ns) {
-		if want.invalid && !want.Namespaces.Selects(ns.Name, ns.Labels) {
-			continue
-		}
-		w.result.NextAt = earlier(w.result.NextAt, want.renewAt)
-		expires := want.config.ExpiresAt()
-		if want.contentUnknown || stays(want.Name) {
-			expires = time.Time{}
-			if i := slices.IndexFunc(ns.Secrets, func(have PublishedSecret) bool { return have.Name == want.Name }); i >= 0 {
-				expires = instant(ns.Secrets[i].Annotations[AnnotationExpiresAt])
+	again := w.again[ns.Name]
+	w.mu.Unlock()
+	found := make(map[*record]place)
+	if !ns.Terminating {
+		for _, want := range w.planner.wants.in(ns) {
+			if want.invalid && !want.Namespaces.Selects(ns.Name, ns.Labels) {
+				continue
 			}
+			p := place{content: want.content, expiresAt: want.config.ExpiresAt()}
+			var others []Problem
+			for _, problem := range problems {
+				if problem.Target == want.Name || problem.Target != "" && problem.Name == want.Name {
+					p.problems = append(p.problems, problem)
+				} else {
+					others = append(others, problem)
+				}
+			}
+			problems = others
+			if want.contentUnknown || len(p.problems) > 0 { // What is there could not be changed.
+				p.content, p.expiresAt = noContent, time.Time{}
+				if i := slices.IndexFunc(ns.Secrets, func(have PublishedSecret) bool { return have.Name == want.Name }); i >= 0 {
+					p.content, p.expiresAt = ns.Secrets[i].Content, instant(ns.Secrets[i].Annotations[AnnotationExpiresAt])
+				}
+			}
+			found[want.record] = p
+			w.mu.Lock()
+			w.result.NextAt = earlier(w.result.NextAt, want.renewAt)
+			w.result.ExpiresAt = earlier(w.result.ExpiresAt, p.expiresAt)
+			w.mu.Unlock()
 		}
-		w.result.ExpiresAt = earlier(w.result.ExpiresAt, expires)
 	}
+	if w.planner.work.own {
+		w.notePlace(w.planner.work, ns, found, problems, again)
+	}
+}
+
+// later has the namespace looked at again when the old name of a target may be out of use.
+func (w *pass) later(namespace string) {
+	at := time.Now().Add(inUseRetry)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.result.NextAt = earlier(w.result.NextAt, at)
+	if w.again == nil {
+		w.again = make(map[string]time.Time)
+	}
+	w.again[namespace] = at
 }
 
 func (w *pass) problem(p Problem) {

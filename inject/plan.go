@@ -57,11 +57,13 @@ func (c Change) String() string {
 
 // A planner compares what is there with what is wanted. It asks nobody.
 type planner struct {
-	owner            string
-	replaceWrongType bool
-	wants            wants
-	problems         []Problem // Those of the targets, and that of the state.
-	stale            error     // Why the state may be old. Nil means that it is not.
+	*Syncer
+	owner    string
+	work     work
+	wants    wants
+	problems []Problem // Those of the targets, and that of the state.
+	warnings []Problem // Those of the targets.
+	stale    error     // Why the state may be old. Nil means that it is not.
 }
 
 // namespace returns what is to be done in a namespace, in the order of [Action].
@@ -78,10 +80,16 @@ func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 	wants := p.wants.in(ns)
 	linkable := make([]*want, 0, len(wants)) // Those whose secret is there, or will be before accounts are changed.
 	kept := make(map[string]bool, len(wants))
+	var unneeded map[string]bool
+	removable := func(name string) bool { return unneeded[name] || !kept[name] && p.mayRemove(p.work, name, ns) }
 	for _, w := range wants {
 		have := there[w.Name]
 		if w.content == noContent && !w.contentUnknown {
-			continue // Nothing but anonymous access: there is no need for a secret.
+			if unneeded == nil {
+				unneeded = make(map[string]bool)
+			}
+			unneeded[w.Name] = true // Nothing but anonymous access: there is no need for a secret.
+			continue
 		}
 		kept[w.Name] = true
 		change, err := p.secret(w, have)
@@ -98,15 +106,25 @@ func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 		}
 	}
 	for _, account := range ns.Accounts {
-		if change := p.links(account, linkable, kept); change != nil {
+		if change := p.links(account, linkable, removable); change != nil {
 			change.Namespace = ns.Name
 			changes = append(changes, *change)
 		}
 	}
-	for _, have := range ns.Secrets {
-		if !kept[have.Name] && !have.Deleting {
-			changes = append(changes, Change{Action: DeleteSecret, Owner: p.owner, Namespace: ns.Name, Name: have.Name, Version: have.Version, Reason: "no target wants it here"})
+	for i := range ns.Secrets {
+		have := &ns.Secrets[i]
+		if have.Deleting || !removable(have.Name) {
+			continue
 		}
+		heir := heir(wants, have)
+		if heir != nil && namedByOthers(ns, have.Name) {
+			changes = append(changes, p.renewForOldName(heir, have, ns.Name)...)
+			continue
+		}
+		changes = append(changes, Change{
+			Action: DeleteSecret, Owner: p.owner, Namespace: ns.Name, Name: have.Name, Version: have.Version, Reason: "no target wants it here",
+			renewal: p.renewForOldName(heir, have, ns.Name), renamed: heir != nil,
+		})
 	}
 	return changes, problems
 }
@@ -123,7 +141,7 @@ func (p *planner) secret(w *want, have *PublishedSecret) (*Change, error) {
 	}
 	change.Version = have.Version
 	if have.Type != pullsecret.SecretType {
-		if !p.replaceWrongType {
+		if !p.ReplaceWrongType {
 			return nil, fmt.Errorf("%w: it is %s", registry.ErrWrongType, have.Type)
 		}
 		change.Action, change.Reason = ReplaceSecret, "its type is "+have.Type+"; "+w.contents()
@@ -145,6 +163,13 @@ func (p *planner) secret(w *want, have *PublishedSecret) (*Change, error) {
 	}
 	if reasons == nil {
 		return nil, nil
+	}
+	if have.Immutable && have.Content != w.content {
+		if !p.ReplaceImmutable {
+			return nil, fmt.Errorf("%w: the published credential expires at %s", registry.ErrImmutable, cmp.Or(have.Annotations[AnnotationExpiresAt], "an unknown time"))
+		}
+		change.Action, change.Reason = ReplaceSecret, "it is immutable; "+strings.Join(reasons, "; ")
+		return change, nil
 	}
 	change.Action, change.Reason = UpdateSecret, strings.Join(reasons, "; ")
 	return change, nil
@@ -194,7 +219,7 @@ func missing(what string, want, have map[string]string) []string {
 
 // links returns what is to be done so that the account names the secrets that it should, and none of the owner's that
 // it should not. Secrets that are kept, but are not linkable now, are left as they are.
-func (p *planner) links(account Account, linkable []*want, kept map[string]bool) *Change {
+func (p *planner) links(account Account, linkable []*want, removable func(name string) bool) *Change {
 	change := &Change{Action: LinkAccount, Owner: p.owner, Name: account.Name, Version: account.Version}
 	wanted := make(map[string]bool, len(linkable))
 	for _, w := range linkable {
@@ -210,7 +235,7 @@ func (p *planner) links(account Account, linkable []*want, kept map[string]bool)
 		return slices.ContainsFunc(linkable, func(w *want) bool { return w.Name == name && !w.invalid })
 	}
 	for _, name := range account.Linked {
-		if !wanted[name] && (!kept[name] || isLinkable(name)) {
+		if !wanted[name] && (isLinkable(name) || removable(name)) {
 			change.Unlink = append(change.Unlink, name)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,6 +50,29 @@ type Syncer struct {
 	// CredentialTimeout is how long a pass waits for a credential before it goes on without. Zero means 30 seconds.
 	CredentialTimeout time.Duration
 
+	// Lookup returns what a cache has of a profile's credential: the Lookup of a regcred.Pipeline does. By it, a pass for
+	// a renewal comes when the cache renews, and [Syncer.Renewed] finds the targets. If nil, a pass comes when a cache
+	// with the zero [credentials.Policy] has renewed at the latest.
+	Lookup func(p registry.Profile) credentials.Entry
+
+	// WarnBefore is how long before a login expires by itself (Login.ExpiresAt) it is reported in [Result.Warnings].
+	// Zero means 14 days. If negative, it is not reported.
+	WarnBefore time.Duration
+
+	// CompleteLists declares that each list of targets that [Syncer.Sync] gets is complete, so that even one that is empty
+	// or much shorter than the one before has the secrets of all others removed. If false, such a list removes nothing,
+	// and is reported as [registry.ErrRemovalWithheld].
+	CompleteLists bool
+
+	// ReplaceImmutable allows to delete a secret of the owner and create it again if somebody has set it to immutable and
+	// it is to be renewed. Otherwise that is reported as [registry.ErrImmutable].
+	ReplaceImmutable bool
+
+	// InUse reports whether something other than a service account, such as a pod, names a secret. A target that was
+	// renamed keeps the secret under its old name while something does. If nil, only service accounts are looked at. A
+	// kube.Controller sets it.
+	InUse func(ctx context.Context, namespace, secret string) (bool, error)
+
 	// ReplaceWrongType allows to delete a secret of the owner and create it anew if somebody made it with a type that
 	// no kubelet reads. Otherwise that is reported as [registry.ErrWrongType].
 	ReplaceWrongType bool
@@ -64,6 +88,16 @@ type Syncer struct {
 
 	pace pace
 	busy busy
+
+	mu       sync.RWMutex
+	index    *index // Nil before the first list of targets.
+	agenda   agenda
+	places   map[string]*placeStatus // By namespace.
+	general  []Problem               // Those of the cluster.
+	removal  removal
+	passes   int
+	complete bool      // A pass over all namespaces has come to its end.
+	fullAt   time.Time // When another one is due, because the last one did not, or the cluster was not watched.
 }
 
 // A Problem is one thing that could not be made as it should be.
@@ -104,9 +138,12 @@ type Result struct {
 	Changed []Change
 	// Problems are what could not be made as it should be.
 	Problems []Problem
+	// Warnings are what will become a problem unless somebody acts: [registry.ErrLoginExpires].
+	Warnings []Problem
 	// ExpiresAt is when the first of the secrets that are now published expires. Zero means never, or that none is.
 	ExpiresAt time.Time
-	// NextAt is when the next pass is due if nothing happens before: to renew, or to try again. Zero means never.
+	// NextAt is when the next pass is due if nothing happens before: to renew, or to try again. Zero means never. After a
+	// pass over all namespaces, or over what was due, it is that of everything that the Syncer keeps.
 	NextAt time.Time
 }
 
@@ -135,37 +172,118 @@ func (s *Syncer) owner() string {
 }
 
 // Sync makes one pass over the targets: all that the Owner should have in the cluster. What the Owner has and no target
-// wants is removed; no targets at all means that everything is. Names of namespaces limit the pass to those.
+// wants is removed, unless the list is empty or names less than half of what is published; see [Syncer.CompleteLists].
+//
+// The list replaces the targets that the Syncer keeps for [Syncer.SyncDue], [Syncer.SyncNamespaces], [Syncer.SetTarget]
+// and [Syncer.RemoveTarget], whose cost does not grow with the number of targets. Names of namespaces limit the pass to
+// those, and then the list is for this pass only.
 //
 // The error is not nil if the pass was not made or not finished, because the cluster does not answer or ctx ended; the
 // result holds what was done until then. All else that is wrong is in [Result.Problems], and holds up nothing but what
 // it is about.
 func (s *Syncer) Sync(ctx context.Context, targets []Target, namespaces ...string) (Result, error) {
-	if s.OnSync == nil {
-		return s.sync(ctx, targets, namespaces)
+	x := newIndex(targets)
+	if len(namespaces) > 0 {
+		return s.run(ctx, work{index: x, namespaces: namespaces})
 	}
-	ctx, done := s.OnSync(ctx, namespaces)
-	result, err := s.sync(ctx, targets, namespaces)
+	s.mu.Lock()
+	s.setTargets(x)
+	all := s.newWork(nil, nil)
+	s.mu.Unlock()
+	return s.run(ctx, all)
+}
+
+// SyncNamespaces makes a pass over these namespaces, because something happened in them, with the targets that the Syncer
+// keeps. The errors are those of [Syncer.Sync]; it is also one if no targets were set yet.
+func (s *Syncer) SyncNamespaces(ctx context.Context, namespaces ...string) (Result, error) {
+	if len(namespaces) == 0 {
+		return Result{NextAt: s.NextAt()}, nil
+	}
+	s.mu.Lock()
+	if s.index == nil {
+		s.mu.Unlock()
+		return Result{}, errNoTargets
+	}
+	some := s.newWork(nil, namespaces)
+	s.mu.Unlock()
+	return s.run(ctx, some)
+}
+
+// HasTargets reports whether targets were set, by [Syncer.Sync] or [Syncer.SetTarget].
+func (s *Syncer) HasTargets() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.index != nil
+}
+
+// SyncDue makes the passes that are due: over the targets whose credentials are renewed, that were set one by one, or that
+// are to be tried again, in their namespaces; or over all, if the last such pass did not come to its end. If nothing is
+// due, it does nothing. The errors are those of [Syncer.SyncNamespaces].
+func (s *Syncer) SyncDue(ctx context.Context) (Result, error) {
+	if !s.HasTargets() {
+		return Result{}, errNoTargets
+	}
+	var all Result
+	for _, w := range s.due(time.Now()) {
+		result, err := s.run(ctx, w)
+		all.Changed = append(all.Changed, result.Changed...)
+		all.Problems = append(all.Problems, result.Problems...)
+		all.Warnings = append(all.Warnings, result.Warnings...)
+		all.ExpiresAt = earlier(all.ExpiresAt, result.ExpiresAt)
+		if err != nil {
+			all.NextAt = result.NextAt
+			return all, err
+		}
+	}
+	all.NextAt = s.NextAt()
+	return all, nil
+}
+
+var errNoTargets = fmt.Errorf("%w: no targets were set: call Syncer.Sync or SetTarget first", registry.ErrInvalid)
+
+// run makes a pass.
+func (s *Syncer) run(ctx context.Context, w work) (Result, error) {
+	if s.OnSync == nil {
+		return s.pass(ctx, w)
+	}
+	ctx, done := s.OnSync(ctx, w.namespaces)
+	result, err := s.pass(ctx, w)
 	done(result, err)
 	return result, err
 }
 
-func (s *Syncer) sync(ctx context.Context, targets []Target, namespaces []string) (Result, error) {
-	p, state, err := s.plan(ctx, targets, namespaces)
+func (s *Syncer) pass(ctx context.Context, w work) (result Result, err error) {
+	p, state, err := s.plan(ctx, w)
 	if err != nil {
-		return Result{NextAt: s.pace.unavailable(time.Now())}, fmt.Errorf("sync pull secrets: %w", err)
+		result.NextAt = s.pace.unavailable(time.Now())
+	} else {
+		s.pace.forget(state, w.namespaces)
+		result, err = s.applyAll(ctx, p, state)
 	}
-	s.pace.forget(state, namespaces)
-	result, err := s.applyAll(ctx, p, state)
+	if w.own {
+		s.noteEnd(w, gone(state, w.namespaces), &result, err)
+	}
 	if err != nil {
 		return result, fmt.Errorf("sync pull secrets: %w", err)
 	}
 	return result, nil
 }
 
+// gone returns those of the namespaces that do not exist.
+func gone(state []Namespace, namespaces []string) []string {
+	if len(state) == len(namespaces) {
+		return nil
+	}
+	there := make(map[string]bool, len(state))
+	for _, ns := range state {
+		there[ns.Name] = true
+	}
+	return slices.DeleteFunc(slices.Clone(namespaces), func(name string) bool { return there[name] })
+}
+
 // Plan is [Syncer.Sync] without the changes: what it would do now.
 func (s *Syncer) Plan(ctx context.Context, targets []Target, namespaces ...string) (Plan, error) {
-	p, state, err := s.plan(ctx, targets, namespaces)
+	p, state, err := s.plan(ctx, work{index: newIndex(targets), namespaces: namespaces})
 	if err != nil {
 		return Plan{}, fmt.Errorf("plan pull secrets: %w", err)
 	}
@@ -183,7 +301,7 @@ func (s *Syncer) Plan(ctx context.Context, targets []Target, namespaces ...strin
 var ownerName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$`)
 
 // plan reads the cluster and gathers the credentials that are needed there.
-func (s *Syncer) plan(ctx context.Context, targets []Target, namespaces []string) (*planner, []Namespace, error) {
+func (s *Syncer) plan(ctx context.Context, w work) (*planner, []Namespace, error) {
 	switch {
 	case s.Cluster == nil:
 		return nil, nil, fmt.Errorf("%w: Syncer.Cluster is not set", registry.ErrInvalid)
@@ -194,12 +312,17 @@ func (s *Syncer) plan(ctx context.Context, targets []Target, namespaces []string
 	if !ownerName.MatchString(owner) {
 		return nil, nil, fmt.Errorf("%w: owner is %q: expected lower-case letters, digits and hyphens, at most 40", registry.ErrInvalid, owner)
 	}
-	state, stale := s.Cluster.State(ctx, Scope{owner, namespaces})
+	state, stale := s.Cluster.State(ctx, Scope{owner, w.namespaces})
 	if stale != nil && !errors.Is(stale, registry.ErrStale) {
 		return nil, nil, stale
 	}
-	p := &planner{owner: owner, replaceWrongType: s.ReplaceWrongType, stale: stale}
-	p.wants, p.problems = s.want(ctx, targets, state)
+	p := &planner{Syncer: s, owner: owner, work: w, stale: stale}
+	p.wants, p.problems, p.warnings = s.want(ctx, w, state)
+	if len(w.namespaces) == 0 && w.names == nil {
+		if withheld := s.judge(w, state); withheld != nil {
+			p.problems = append(p.problems, *withheld)
+		}
+	}
 	if stale != nil {
 		p.problems = append(p.problems, Problem{Err: stale, RetryAt: time.Now().Add(staleRetry)})
 	}

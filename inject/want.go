@@ -17,18 +17,19 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A want is what a target wants in every namespace that it selects.
+// A want is what a target wants in every namespace that it selects, as one pass has found it.
 type want struct {
-	Target
-	order int // Of the target among all.
+	*record
 
 	config  pullsecret.Config
 	content credentials.Fingerprint
 	// labels and annotations are those of the target and our own.
 	labels, annotations map[string]string
 
-	// needed says that there is a namespace for it.
-	needed bool
+	// issuedAt is when the newest credential in it was issued, and held when each was, by its key in the cache.
+	issuedAt time.Time
+	held     map[credentials.Key]time.Time
+
 	// contentUnknown says that a credential is missing. The published secrets stay as they are.
 	contentUnknown bool
 	// invalid says that the target did not pass Validate. Because its selection is unknown, its published secrets stay in
@@ -38,46 +39,80 @@ type want struct {
 	renewAt time.Time
 }
 
-// want returns what the targets want in the state, and what is wrong with them. Credentials are asked for only where
-// they are needed there.
-func (s *Syncer) want(ctx context.Context, targets []Target, state []Namespace) (wants, []Problem) {
-	var chosen wants
-	var problems []Problem
-	names := make(map[string]bool, len(targets))
-	for i, t := range targets {
-		switch err := t.Validate(); {
-		case names[t.Name]:
-			problems = append(problems, Problem{Target: t.Name, Err: fmt.Errorf("%w: two targets have that name; the first one counts", registry.ErrInvalid)})
-		case err != nil:
-			problems = append(problems, Problem{Target: t.Name, Err: err})
-			chosen.add(&want{Target: t, order: i, contentUnknown: true, invalid: true})
-		default:
-			chosen.add(&want{Target: t, order: i})
+// wants are those of a pass.
+type wants struct {
+	mu   *sync.RWMutex // Guards the index of the work.
+	work work
+	made map[*record]*want
+}
+
+// in returns those that select the namespace, in the order of the targets, and those whose selection is unknown.
+func (w *wants) in(ns Namespace) []*want {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	records := w.work.index.in(ns)
+	found := make([]*want, 0, len(records))
+	for _, r := range records {
+		if one := w.made[r]; one != nil { // Else the pass is not about it, or it came later.
+			found = append(found, one)
 		}
-		names[t.Name] = true
+	}
+	return found
+}
+
+// want returns what the targets want in the state, what is wrong with them, and what soon will be. Credentials are asked
+// for only where they are needed there.
+func (s *Syncer) want(ctx context.Context, w work, state []Namespace) (chosen wants, problems, warnings []Problem) {
+	chosen = wants{mu: &s.mu, work: w, made: make(map[*record]*want)}
+	if w.names == nil {
+		for _, name := range w.index.duplicates {
+			problems = append(problems, Problem{Target: name, Err: errDuplicate})
+		}
+	}
+	for _, ns := range state {
+		s.mu.RLock()
+		records := w.index.in(ns)
+		s.mu.RUnlock()
+		for _, r := range records {
+			if chosen.made[r] == nil && w.about(r.Name) {
+				chosen.made[r] = &want{record: r, contentUnknown: r.err != nil, invalid: r.err != nil}
+			}
+		}
+	}
+	if len(w.namespaces) == 0 { // An invalid target is reported also where there is no namespace.
+		s.mu.RLock()
+		for _, r := range w.index.patterns {
+			if r.err != nil && chosen.made[r] == nil && w.about(r.Name) {
+				chosen.made[r] = &want{record: r, contentUnknown: true, invalid: true}
+			}
+		}
+		s.mu.RUnlock()
 	}
 
-	var mu sync.Mutex // Guards problems.
+	var mu sync.Mutex // Guards problems and warnings.
 	var asking sync.WaitGroup
 	places := make(chan struct{}, maxAsked)
-	for _, ns := range state {
-		for _, w := range chosen.in(ns) {
-			if w.needed || w.contentUnknown {
-				continue
+	for _, one := range chosen.made {
+		places <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-places }()
+			var found []Problem
+			if one.invalid {
+				found = []Problem{{Target: one.Name, Err: one.err}}
+			} else {
+				found = s.fill(ctx, one)
 			}
-			w.needed = true
-			places <- struct{}{}
-			asking.Go(func() {
-				defer func() { <-places }()
-				found := s.fill(ctx, w)
-				mu.Lock()
-				defer mu.Unlock()
-				problems = append(problems, found...)
-			})
-		}
+			warned := s.warn(one.Target)
+			if w.own && ctx.Err() == nil {
+				s.noteContent(one, found, warned)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			problems, warnings = append(problems, found...), append(warnings, warned...)
+		})
 	}
 	asking.Wait()
-	return chosen, problems
+	return chosen, problems, warnings
 }
 
 const (
@@ -116,7 +151,7 @@ func (s *Syncer) fill(ctx context.Context, w *want) []Problem {
 		w.contentUnknown = true
 		return problems
 	}
-	w.mark(s.owner(), entries)
+	w.mark(s, entries)
 	return nil
 }
 
@@ -148,7 +183,7 @@ func retryAt(err error) time.Time {
 }
 
 // mark works out all that goes with the content.
-func (w *want) mark(owner string, entries []pullsecret.Entry) {
+func (w *want) mark(s *Syncer, entries []pullsecret.Entry) {
 	if len(w.config.Keys()) > 0 {
 		w.content = Fingerprint(w.config.Reveal())
 	}
@@ -157,44 +192,86 @@ func (w *want) mark(owner string, entries []pullsecret.Entry) {
 		w.labels = make(map[string]string, 2)
 	}
 	w.labels[LabelManagedBy] = "regcred"
-	w.labels[LabelOwner] = owner
+	w.labels[LabelOwner] = s.owner()
 
 	w.annotations = maps.Clone(w.Annotations)
 	if w.annotations == nil {
 		w.annotations = make(map[string]string, 3)
 	}
 	names := make([]string, len(entries))
-	var issued time.Time
 	for i, e := range entries {
 		names[i] = e.Profile.Name
-		if e.Credential.IssuedAt.After(issued) {
-			issued = e.Credential.IssuedAt
+		if e.Credential.IssuedAt.After(w.issuedAt) {
+			w.issuedAt = e.Credential.IssuedAt
 		}
-		if at := askAgain(e.Credential, time.Now()); !at.IsZero() {
-			w.renewAt = earlier(w.renewAt, at)
-		}
+		w.renewAt = earlier(w.renewAt, s.renewAt(w, e))
 	}
 	slices.Sort(names)
 	w.annotations[AnnotationProfiles] = strings.Join(names, ",")
-	for key, at := range map[string]time.Time{AnnotationIssuedAt: issued, AnnotationExpiresAt: w.config.ExpiresAt()} {
+	for key, at := range map[string]time.Time{AnnotationIssuedAt: w.issuedAt, AnnotationExpiresAt: w.config.ExpiresAt()} {
 		if !at.IsZero() {
 			w.annotations[key] = at.UTC().Format(time.RFC3339)
 		}
 	}
 }
 
-// askAgain returns when a newer credential may be had: after four fifths of its life, when most renew, and from then on
-// each time a tenth of what is left has passed. Zero means never.
-func askAgain(c credentials.Credential, now time.Time) time.Time {
+// whileCalling is when a pass looks again for a credential that the cache is renewing right now.
+const whileCalling = 5 * time.Second
+
+// renewAt returns when a newer credential may be had: when the cache says. Zero means never.
+func (s *Syncer) renewAt(w *want, e pullsecret.Entry) time.Time {
+	now := time.Now()
+	if s.Lookup == nil {
+		return renewalWithout(e.Credential, now)
+	}
+	entry := s.Lookup(e.Profile)
+	if w.held == nil {
+		w.held = make(map[credentials.Key]time.Time, 1)
+	}
+	w.held[entry.Key] = e.Credential.IssuedAt
+	switch at := entry.NextCall; {
+	case at.IsZero():
+		return at
+	case entry.Calling:
+		return earlier(at, now.Add(whileCalling))
+	case at.Before(now.Add(time.Second)):
+		return now.Add(time.Second)
+	default:
+		return at
+	}
+}
+
+// renewalWithout returns when to ask for a newer credential where no cache says it: when the zero Policy has one renewed
+// at the latest, and after that each time that a third of what is left has passed, as a cache tries again.
+func renewalWithout(c credentials.Credential, now time.Time) time.Time {
 	if c.ExpiresAt.IsZero() {
 		return time.Time{}
 	}
-	if !c.IssuedAt.IsZero() {
-		if at := c.IssuedAt.Add(c.ExpiresAt.Sub(c.IssuedAt) / 5 * 4); at.After(now) {
-			return at
+	issued := c.IssuedAt
+	if issued.IsZero() {
+		issued = now
+	}
+	if at := (credentials.Policy{}).RenewAt(issued, c.ExpiresAt, 1); at.After(now) {
+		return at
+	}
+	return now.Add(min(max(c.ExpiresAt.Sub(now)/3, time.Second), 30*time.Minute))
+}
+
+// defaultWarnBefore leaves two working weeks to renew a login by hand.
+const defaultWarnBefore = 14 * 24 * time.Hour
+
+// warn returns a warning for each login that expires soon by itself.
+func (s *Syncer) warn(t Target) []Problem {
+	before := option.OrOff(s.WarnBefore, defaultWarnBefore)
+	var warnings []Problem
+	for _, p := range t.Profiles {
+		at := p.Login.ExpiresAt
+		if left := time.Until(at); !at.IsZero() && left < before {
+			warnings = append(warnings, Problem{Target: t.Name, Profile: p.Name,
+				Err: fmt.Errorf("%w: on %s, in %s", registry.ErrLoginExpires, at.UTC().Format(time.RFC3339), left.Round(time.Minute))})
 		}
 	}
-	return now.Add(min(max(c.ExpiresAt.Sub(now)/10, 5*time.Second), 5*time.Minute))
+	return warnings
 }
 
 // earlier returns the earlier of two instants, of which zero is never.

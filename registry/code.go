@@ -112,6 +112,13 @@ const (
 	ErrNameTaken Code = "name_taken"
 	// ErrWrongType is a secret in a cluster that has another type than a pull secret's. A type cannot be changed.
 	ErrWrongType Code = "wrong_type"
+	// ErrImmutable is a secret in a cluster that somebody has set to immutable, so that it cannot be renewed.
+	ErrImmutable Code = "immutable"
+	// ErrRemovalWithheld reports that published secrets that no target wants were kept, because the list of targets is
+	// empty or much shorter than what is published, as that of a lister that has not synced yet.
+	ErrRemovalWithheld Code = "removal_withheld"
+	// ErrLoginExpires is a login that expires soon by itself. Only a person can renew it.
+	ErrLoginExpires Code = "login_expires"
 	// ErrContested is a change in a cluster that another client undoes again and again.
 	ErrContested Code = "contested"
 	// ErrOlderCredential is a credential that is older than the one that is published.

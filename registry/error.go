@@ -124,6 +124,13 @@ func (c Code) Hint() string {
 		return "choose another name for the pull secret, or delete the object that has this one"
 	case ErrWrongType:
 		return "delete the secret, or allow to replace it: the type of a secret cannot be changed"
+	case ErrImmutable:
+		return "delete the secret, or allow to replace it (ReplaceImmutable): an immutable secret cannot be renewed; " +
+			"find out who sets it to immutable"
+	case ErrRemovalWithheld:
+		return "if the targets are complete, declare it: set CompleteLists, or remove them one by one with RemoveTarget"
+	case ErrLoginExpires:
+		return "create a new password, token or robot account at the registry, and put it into the profile"
 	case ErrContested:
 		return "find the other client that writes this object, and let only one of the two do so"
 	case ErrOlderCredential:

@@ -73,7 +73,7 @@ func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.
 	}
 	controller := &kube.Controller{
 		Cluster: &kube.Cluster{Client: client},
-		Syncer:  &inject.Syncer{Credential: pipeline.Credential, Check: pipeline.Check},
+		Syncer:  &inject.Syncer{Credential: pipeline.Credential, Check: pipeline.Check, Lookup: pipeline.Lookup},
 		Targets: func(context.Context) ([]inject.Target, error) { return []inject.Target{target}, nil },
 		OnPass: func(p kube.Pass) {
 			if err := errors.Join(p.Err, p.Result.Err()); err != nil {
@@ -81,6 +81,7 @@ func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.
 			}
 		},
 	}
+	pipeline.Cache.Hooks.Issued = controller.Renewed
 	renew := manager.RunnableFunc(pipeline.Cache.Run) // Ahead of time, so that no pass waits.
 	return controller, errors.Join(target.Validate(), mgr.Add(renew), mgr.Add(controller))
 }

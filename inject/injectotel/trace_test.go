@@ -290,6 +290,7 @@ func TestClearing(t *testing.T) {
 		w := newWorld(t, "a")
 		require.NoError(t, w.sync(target()))
 		w.trees()
+		w.syncer.CompleteLists = true
 		require.NoError(t, w.sync(nil))
 		require.Equal(t, `
 sync pull secrets k8s.cluster.name=eu regcred.pass.changes=2 regcred.pass.problems=0

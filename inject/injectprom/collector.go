@@ -22,20 +22,22 @@ import (
 //
 //	regcred_pullsecret_passes_total{result}                       passes; result is "finished", or "cut_short" if there was an error
 //	regcred_pullsecret_changes_total{action,result}               changes that were tried: "made", "conflict" or "failed"
-//	regcred_pullsecret_problems{reason}                           what the last pass over all could not mend: alert on it
+//	regcred_pullsecret_secrets{state}                             published secrets that hold the "newest" credentials, or "older" ones, and "missing" ones
+//	regcred_pullsecret_problems{reason}                           what is not as it should be, in all places: alert on it
 //	regcred_pullsecret_expiry_seconds                             when the first published secret expires: alert on it
 //	regcred_pullsecret_credential_expiry_seconds{kind,profile}    when the credential of a profile expires
+//	regcred_pullsecret_login_expiry_seconds{kind,profile}         when the login of a profile expires, and a person has to renew it: alert on it
 //	regcred_pullsecret_credentials_total{kind,profile,result}     credentials that were handed out: "new" or "failed"
 //
 // Instants are in seconds since 1970. What never expires has no series.
 type Collector struct {
-	passes, changes                              *prometheus.CounterVec
-	problems, first, credentialExpiry, handedOut *prometheus.Desc
+	passes, changes                                                    *prometheus.CounterVec
+	secrets, problems, first, credentialExpiry, loginExpiry, handedOut *prometheus.Desc
+
+	syncer *inject.Syncer
 
 	mu       sync.Mutex
 	profiles map[profile]*handouts
-	reasons  map[string]int
-	expires  time.Time
 }
 
 type profile struct{ kind, name string }
@@ -44,21 +46,25 @@ type profile struct{ kind, name string }
 type handouts struct {
 	last           credentials.Credential // Without its secret.
 	issued, failed int                    // How many new ones, and how often none.
+	login          time.Time              // When the login expires.
 	asked          bool                   // Since the last pass over all.
 }
 
 // New returns a collector for the Syncer, and joins it to its Credential, OnChange and OnSync. Call it once they are set
 // and before the Syncer is used. A hook that was there is called too.
 //
-// It counts each pass, also one of a kube.Controller or of EnsureReady. One that is limited to some namespaces says
-// nothing of the rest, so only one over all sets problems and expiries; a profile that it did not ask for has no series
-// anymore.
+// It counts each pass, also one of a kube.Controller or of EnsureReady. Secrets, problems and their expiry are those that
+// the Syncer knows of all places when the metrics are collected; see [inject.Syncer.Rollout]. A profile that a pass over
+// all namespaces did not ask for has no series anymore.
 func New(syncer *inject.Syncer) *Collector {
 	labels := []string{"kind", "profile"}
 	c := &Collector{
 		passes:           prometheus.NewCounterVec(prometheus.CounterOpts{Name: "regcred_pullsecret_passes_total", Help: "Passes over a cluster."}, []string{"result"}),
 		changes:          prometheus.NewCounterVec(prometheus.CounterOpts{Name: "regcred_pullsecret_changes_total", Help: "Changes that were tried."}, []string{"action", "result"}),
-		problems:         prometheus.NewDesc("regcred_pullsecret_problems", "What the last pass over all namespaces could not mend.", []string{"reason"}, nil),
+		problems:         prometheus.NewDesc("regcred_pullsecret_problems", "What is not as it should be, in all places.", []string{"reason"}, nil),
+		secrets:          prometheus.NewDesc("regcred_pullsecret_secrets", "Published secrets by the age of their credentials.", []string{"state"}, nil),
+		loginExpiry:      prometheus.NewDesc("regcred_pullsecret_login_expiry_seconds", "When the login of a profile expires by itself.", labels, nil),
+		syncer:           syncer,
 		first:            prometheus.NewDesc("regcred_pullsecret_expiry_seconds", "When the first of the published secrets expires.", nil, nil),
 		credentialExpiry: prometheus.NewDesc("regcred_pullsecret_credential_expiry_seconds", "When the credential of a profile expires.", labels, nil),
 		handedOut:        prometheus.NewDesc("regcred_pullsecret_credentials_total", "New credentials, and failures to have one.", append(labels, "result"), nil),
@@ -67,7 +73,7 @@ func New(syncer *inject.Syncer) *Collector {
 	if ask := syncer.Credential; ask != nil { // Else Sync says that it is missing.
 		syncer.Credential = func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 			got, err := ask(ctx, p)
-			c.handed(profile{string(p.Kind), p.Name}, got, err)
+			c.handed(p, got, err)
 			return got, err
 		}
 	}
@@ -86,7 +92,7 @@ func New(syncer *inject.Syncer) *Collector {
 		}
 		return ctx, func(result inject.Result, err error) {
 			done(result, err)
-			c.passed(result, err, len(namespaces) > 0)
+			c.passed(err, len(namespaces) > 0)
 		}
 	}
 	return c
@@ -102,7 +108,8 @@ func result(err error) string {
 	return "failed"
 }
 
-func (c *Collector) handed(p profile, got credentials.Credential, err error) {
+func (c *Collector) handed(asked registry.Profile, got credentials.Credential, err error) {
+	p := profile{string(asked.Kind), asked.Name}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.profiles[p]
@@ -110,7 +117,7 @@ func (c *Collector) handed(p profile, got credentials.Credential, err error) {
 		h = &handouts{}
 		c.profiles[p] = h
 	}
-	h.asked = true
+	h.asked, h.login = true, asked.Login.ExpiresAt
 	if err != nil {
 		h.failed++
 		return
@@ -121,7 +128,7 @@ func (c *Collector) handed(p profile, got credentials.Credential, err error) {
 	h.last = credentials.Credential{IssuedAt: got.IssuedAt, ExpiresAt: got.ExpiresAt}
 }
 
-func (c *Collector) passed(result inject.Result, err error, limited bool) {
+func (c *Collector) passed(err error, limited bool) {
 	if err != nil {
 		c.passes.WithLabelValues("cut_short").Inc()
 		return
@@ -132,10 +139,6 @@ func (c *Collector) passed(result inject.Result, err error, limited bool) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.reasons, c.expires = make(map[string]int), result.ExpiresAt
-	for _, p := range result.Problems {
-		c.reasons[p.Reason()]++
-	}
 	for p, h := range c.profiles {
 		if !h.asked {
 			delete(c.profiles, p)
@@ -148,7 +151,7 @@ func (c *Collector) passed(result inject.Result, err error, limited bool) {
 func (c *Collector) Describe(descs chan<- *prometheus.Desc) {
 	c.passes.Describe(descs)
 	c.changes.Describe(descs)
-	for _, desc := range []*prometheus.Desc{c.problems, c.first, c.credentialExpiry, c.handedOut} {
+	for _, desc := range []*prometheus.Desc{c.secrets, c.problems, c.first, c.credentialExpiry, c.loginExpiry, c.handedOut} {
 		descs <- desc
 	}
 }
@@ -162,13 +165,22 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 			metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(at.UnixMilli())/1e3, labels...)
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for reason, n := range c.reasons {
+	rollout := c.syncer.Rollout(nil)
+	for state, n := range map[string]int{"newest": rollout.Newest, "older": len(rollout.Older), "missing": len(rollout.Missing)} {
+		metrics <- prometheus.MustNewConstMetric(c.secrets, prometheus.GaugeValue, float64(n), state)
+	}
+	reasons := make(map[string]int)
+	for _, p := range rollout.Problems {
+		reasons[p.Reason()]++
+	}
+	for reason, n := range reasons {
 		metrics <- prometheus.MustNewConstMetric(c.problems, prometheus.GaugeValue, float64(n), reason)
 	}
-	instant(c.first, c.expires)
+	instant(c.first, rollout.ExpiresAt)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for p, h := range c.profiles {
+		instant(c.loginExpiry, h.login, p.kind, p.name)
 		instant(c.credentialExpiry, h.last.ExpiresAt, p.kind, p.name)
 		for result, n := range map[string]int{"new": h.issued, "failed": h.failed} {
 			metrics <- prometheus.MustNewConstMetric(c.handedOut, prometheus.CounterValue, float64(n), p.kind, p.name, result)

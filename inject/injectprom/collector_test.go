@@ -45,6 +45,9 @@ func TestCollector(t *testing.T) {
 
 		target := func(name string) inject.Target {
 			login := credentials.Login{Username: "u", Password: credentials.NewSecret("p")}
+			if name == "good" {
+				login.ExpiresAt = time.Now().Add(90 * 24 * time.Hour).Truncate(24 * time.Hour)
+			}
 			return inject.Target{
 				Name: name, Namespaces: inject.Selection{Names: []string{"*"}},
 				Profiles: []registry.Profile{{Name: name, Kind: registry.Custom, Endpoint: "registry.example.com", Login: login}},
@@ -61,7 +64,7 @@ func TestCollector(t *testing.T) {
 		require.NoError(t, err, "and it says nothing of the rest")
 		cancelled, cancel := context.WithCancel(ctx)
 		cancel()
-		_, err = syncer.Sync(cancelled, nil)
+		_, err = syncer.Sync(cancelled, []inject.Target{target("good"), target("bad")})
 		require.ErrorIs(t, err, context.Canceled)
 		require.Equal(t, 2, changes, "the hook that was there is called too")
 		require.Equal(t, 4, passes, "that one too")
@@ -82,13 +85,21 @@ regcred_pullsecret_credentials_total{kind="custom",profile="good",result="new"} 
 # HELP regcred_pullsecret_expiry_seconds When the first of the published secrets expires.
 # TYPE regcred_pullsecret_expiry_seconds gauge
 regcred_pullsecret_expiry_seconds 9.4668846e+08
+# HELP regcred_pullsecret_login_expiry_seconds When the login of a profile expires by itself.
+# TYPE regcred_pullsecret_login_expiry_seconds gauge
+regcred_pullsecret_login_expiry_seconds{kind="custom",profile="good"} 9.5446080e+08
 # HELP regcred_pullsecret_passes_total Passes over a cluster.
 # TYPE regcred_pullsecret_passes_total counter
 regcred_pullsecret_passes_total{result="cut_short"} 1
 regcred_pullsecret_passes_total{result="finished"} 3
-# HELP regcred_pullsecret_problems What the last pass over all namespaces could not mend.
+# HELP regcred_pullsecret_problems What is not as it should be, in all places.
 # TYPE regcred_pullsecret_problems gauge
 regcred_pullsecret_problems{reason="Unauthorized"} 1
+# HELP regcred_pullsecret_secrets Published secrets by the age of their credentials.
+# TYPE regcred_pullsecret_secrets gauge
+regcred_pullsecret_secrets{state="missing"} 1
+regcred_pullsecret_secrets{state="newest"} 1
+regcred_pullsecret_secrets{state="older"} 0
 `)))
 		problems, err := testutil.GatherAndLint(metrics)
 		require.NoError(t, err)

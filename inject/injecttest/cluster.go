@@ -1,6 +1,7 @@
 package injecttest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type Cluster struct {
 	namespaces map[string]*space
 	version    int
 	writes     int
+	reads      int
 }
 
 type space struct {
@@ -85,6 +87,27 @@ func (c *Cluster) State(ctx context.Context, scope inject.Scope) ([]inject.Names
 	return state, nil
 }
 
+// Read returns the content of a secret.
+func (c *Cluster) Read(ctx context.Context, namespace, name string) ([]byte, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reads++
+	if ns := c.namespaces[namespace]; ns != nil && ns.secrets[name] != nil {
+		return slices.Clone(ns.secrets[name].Data[pullsecret.SecretKey]), nil
+	}
+	return nil, fmt.Errorf("read secret %s/%s: %w", namespace, name, registry.ErrConflict)
+}
+
+// Reads returns how many secrets Read was asked for.
+func (c *Cluster) Reads() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reads
+}
+
 func (ns *space) state(name, owner string) inject.Namespace {
 	state := inject.Namespace{Name: name, UID: ns.uid, Labels: maps.Clone(ns.labels), Terminating: ns.terminating}
 	for _, name := range slices.Sorted(maps.Keys(ns.secrets)) {
@@ -95,7 +118,7 @@ func (ns *space) state(name, owner string) inject.Namespace {
 		state.Secrets = append(state.Secrets, inject.PublishedSecret{
 			Name: name, Version: s.version, Type: s.Type,
 			Labels: maps.Clone(s.Labels), Annotations: maps.Clone(s.Annotations),
-			Content: s.fingerprint(),
+			Content: s.fingerprint(), Immutable: s.Immutable,
 		})
 	}
 	for _, name := range slices.Sorted(maps.Keys(ns.accounts)) {
@@ -164,9 +187,13 @@ func (c *Cluster) apply(ns *space, change inject.Change) error {
 		if stale {
 			return registry.ErrConflict
 		}
+		content := change.Secret.Config.Reveal()
+		if have.Immutable && !bytes.Equal(have.Data[pullsecret.SecretKey], content) {
+			return registry.ErrImmutable
+		}
 		have.Labels = merged(have.Labels, change.Secret.Labels)
 		have.Annotations = merged(have.Annotations, change.Secret.Annotations)
-		have.Data = merged(have.Data, map[string][]byte{pullsecret.SecretKey: change.Secret.Config.Reveal()})
+		have.Data = merged(have.Data, map[string][]byte{pullsecret.SecretKey: content})
 		have.version = c.next()
 	case inject.ReplaceSecret:
 		switch {

@@ -155,6 +155,55 @@ func updateConflicts(ctx context.Context, sc *scene) error {
 	return nil
 }
 
+func keepsImmutable(ctx context.Context, sc *scene) error {
+	if _, err := sc.create(ctx, password); err != nil {
+		return err
+	}
+	if err := sc.tamper(ctx, func(s *SecretObject) { s.Immutable = true }); err != nil {
+		return err
+	}
+	if err := sc.eventually(ctx, "an immutable secret as such", func(ns inject.Namespace) bool {
+		return len(ns.Secrets) == 1 && ns.Secrets[0].Immutable
+	}); err != nil {
+		return err
+	}
+	have, err := sc.secret(ctx)
+	if err != nil {
+		return err
+	}
+	if err := sc.Cluster.Apply(ctx, sc.change(inject.UpdateSecret, have.Version, "another-password")); !errors.Is(err, registry.ErrImmutable) {
+		return fmt.Errorf("the secret is immutable, and the error is %w", orNone(err))
+	}
+	if err := sc.Cluster.Apply(ctx, sc.change(inject.ReplaceSecret, have.Version, "another-password")); err != nil {
+		return fmt.Errorf("replace an immutable secret: %w", err)
+	}
+	s, err := sc.object(ctx)
+	if err != nil {
+		return err
+	}
+	return sc.holds(s, "another-password")
+}
+
+func readsContent(ctx context.Context, sc *scene) error {
+	if _, err := sc.create(ctx, password); err != nil {
+		return err
+	}
+	data, err := sc.Cluster.Read(ctx, sc.ns, secretName)
+	if err != nil {
+		return err
+	}
+	if want := sc.build(password).Config.Reveal(); !bytes.Equal(data, want) {
+		return errors.New("what is read is not what was written")
+	}
+	if err := sc.World.DeleteSecret(ctx, sc.ns, secretName); err != nil {
+		return err
+	}
+	if _, err := sc.Cluster.Read(ctx, sc.ns, secretName); !errors.Is(err, registry.ErrConflict) {
+		return fmt.Errorf("the secret is gone, and the error is %w", orNone(err))
+	}
+	return nil
+}
+
 // wrongType makes a secret of the owner that has a wrong type.
 func (sc *scene) wrongType(ctx context.Context) (*inject.PublishedSecret, error) {
 	s := SecretObject{Name: secretName, Type: "Opaque", Labels: sc.build(password).Labels, Data: map[string][]byte{"key": []byte("value")}}

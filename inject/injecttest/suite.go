@@ -85,6 +85,8 @@ var rules = []rule{
 	{name: "CreateSecret: one that is there is a conflict", test: createConflicts},
 	{name: "UpdateSecret: it happens in place, and what others have put there stays", test: updatesInPlace},
 	{name: "UpdateSecret: what has changed since is a conflict", test: updateConflicts},
+	{name: "UpdateSecret: the content of an immutable secret stays", test: keepsImmutable},
+	{name: "Read: it returns the content, and a conflict if the secret is gone", test: readsContent},
 	{name: "ReplaceSecret: the secret gets the right type", test: replacesSecret},
 	{name: "ReplaceSecret: what has changed since is a conflict", test: replaceConflicts},
 	{name: "DeleteSecret: the secret goes, and going twice is fine", test: deletesSecret},

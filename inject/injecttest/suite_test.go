@@ -23,6 +23,14 @@ type broken struct {
 	*injecttest.Cluster
 	state func(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error)
 	apply func(ctx context.Context, c inject.Change) error
+	read  func(ctx context.Context, namespace, name string) ([]byte, error)
+}
+
+func (b broken) Read(ctx context.Context, namespace, name string) ([]byte, error) {
+	if b.read != nil {
+		return b.read(ctx, namespace, name)
+	}
+	return b.Cluster.Read(ctx, namespace, name)
 }
 
 func (b broken) State(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error) {
@@ -185,6 +193,19 @@ var breaks = map[string]func(c *memory) broken{
 		return on(c, inject.UpdateSecret, func(ctx context.Context, change inject.Change) error { return write(ctx, c, change, nil) })
 	},
 	"UpdateSecret: what has changed since is a conflict": func(c *memory) broken { return blind(c, inject.UpdateSecret) },
+	"UpdateSecret: the content of an immutable secret stays": func(c *memory) broken {
+		return showing(c, func(ns *inject.Namespace) {
+			for i := range ns.Secrets {
+				ns.Secrets[i].Immutable = false
+			}
+		})
+	},
+	"Read: it returns the content, and a conflict if the secret is gone": func(c *memory) broken {
+		return broken{Cluster: c, read: func(ctx context.Context, namespace, name string) ([]byte, error) {
+			data, _ := c.Read(ctx, namespace, name)
+			return data, nil
+		}}
+	},
 	"ReplaceSecret: the secret gets the right type": func(c *memory) broken {
 		return on(c, inject.ReplaceSecret, func(ctx context.Context, change inject.Change) error {
 			change.Action = inject.UpdateSecret

@@ -37,6 +37,8 @@ type SecretObject struct {
 	Type                string
 	Labels, Annotations map[string]string
 	Data                map[string][]byte
+	// Immutable says that Data cannot be changed.
+	Immutable bool
 }
 
 // An AccountObject is a service account as it is stored.

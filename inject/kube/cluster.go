@@ -10,10 +10,12 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -142,6 +144,29 @@ func (a *account) linked(owner string) []string {
 		return nil
 	}
 	return strings.Split(list, ",")
+}
+
+// Read returns the content of a secret; see [inject.Cluster]. It sends one request.
+func (c *Cluster) Read(ctx context.Context, namespace, name string) ([]byte, error) {
+	s, err := c.Client.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read secret %s/%s: %w", namespace, name, classify(ctx, inject.Change{}, err))
+	}
+	return s.Data[pullsecret.SecretKey], nil
+}
+
+// InUse reports whether a pod in the namespace names the secret in imagePullSecrets; see [inject.Syncer.InUse]. It lists
+// the pods of the namespace, from the cache of the API server.
+func (c *Cluster) InUse(ctx context.Context, namespace, secret string) (bool, error) {
+	options := metav1.ListOptions{ResourceVersion: "0"}
+	pods, err := c.Client.CoreV1().Pods(namespace).List(ctx, options)
+	if err != nil {
+		return false, fmt.Errorf("list pods in namespace %s: %w", namespace, err)
+	}
+	return slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool {
+		over := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+		return !over && slices.Contains(p.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: secret})
+	}), nil
 }
 
 // AddPullSecrets adds pull secrets to a pod template, behind those that it has, and reports whether any was missing. A

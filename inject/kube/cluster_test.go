@@ -46,6 +46,9 @@ func (w world) DeleteNamespace(ctx context.Context, name string) error {
 
 func (w world) WriteSecret(ctx context.Context, namespace string, s injecttest.SecretObject) error {
 	object := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: s.Name, Labels: s.Labels, Annotations: s.Annotations}, Type: corev1.SecretType(s.Type), Data: s.Data}
+	if s.Immutable {
+		object.Immutable = &s.Immutable
+	}
 	_, err := w.CoreV1().Secrets(namespace).Create(ctx, object, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		_, err = w.CoreV1().Secrets(namespace).Update(ctx, object, metav1.UpdateOptions{})
@@ -61,7 +64,7 @@ func (w world) Secret(ctx context.Context, namespace, name string) (*injecttest.
 	if err != nil {
 		return nil, err
 	}
-	return &injecttest.SecretObject{Name: name, UID: string(s.UID), Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data}, nil
+	return &injecttest.SecretObject{Name: name, UID: string(s.UID), Type: string(s.Type), Labels: s.Labels, Annotations: s.Annotations, Data: s.Data, Immutable: s.Immutable != nil && *s.Immutable}, nil
 }
 
 func (w world) DeleteSecret(ctx context.Context, namespace, name string) error {

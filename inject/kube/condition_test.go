@@ -53,3 +53,9 @@ func TestReady(t *testing.T) {
 	require.LessOrEqual(t, len(message), 32768)
 	require.True(t, strings.HasSuffix(message, "..."))
 }
+
+func TestLoginExpiring(t *testing.T) {
+	pass := kube.Pass{Result: inject.Result{Warnings: []inject.Problem{{Target: "a", Profile: "harbor", Err: registry.ErrLoginExpires}}}}
+	require.Equal(t, metav1.Condition{Type: "LoginExpiring", Status: metav1.ConditionTrue, Reason: "LoginExpires", Message: "profile harbor: login expires"}, pass.LoginExpiring("a"))
+	require.Equal(t, metav1.Condition{Type: "LoginExpiring", Status: metav1.ConditionFalse, Reason: "NotSoon"}, pass.LoginExpiring("b"))
+}

@@ -12,8 +12,8 @@ import (
 )
 
 // Events tells of problems by events of Kubernetes, on the secrets and the service accounts that they are about. The
-// same problem is told once an hour, which is how long a cluster keeps an event. Problems of a target in all places have
-// no such object: [Pass.Ready] says them.
+// same problem is told once an hour, which is how long a cluster keeps an event. Problems of a target in all places, and
+// warnings, are on the object of the program that describes the target; see Object.
 //
 // Set the fields before the first use; it is safe for concurrent use and must not be copied.
 type Events struct {
@@ -28,6 +28,10 @@ type Events struct {
 	//		recorder.Eventf(object, nil, eventType, reason, "Sync", "%s", message)
 	//	}
 	Record func(object runtime.Object, eventType, reason, message string)
+	// Object returns the object of the program that describes a target, such as a custom resource, for what concerns the
+	// target in all places: a credential that cannot be had, a login that expires soon. If nil, or where it returns nil,
+	// there is no event of it.
+	Object func(target string) runtime.Object
 	// Cluster is where the objects are: by it, an event says which service account of that name it is about, and kubectl
 	// describe shows only such events. Nil means that it does not say.
 	Cluster *Cluster
@@ -36,7 +40,7 @@ type Events struct {
 	sent map[eventKey]time.Time
 }
 
-// An eventKey identifies the event of a problem.
+// An eventKey identifies the event of a problem. Its kind is empty where the name is that of a target.
 type eventKey struct{ kind, namespace, name, reason string }
 
 const repeatAfter = time.Hour
@@ -51,11 +55,12 @@ func (e *Events) Report(p Pass) {
 	defer e.mu.Unlock()
 	now := time.Now()
 	there := make(map[eventKey]bool, len(p.Result.Problems))
-	for _, problem := range p.Result.Problems {
-		if problem.Namespace == "" {
+	for _, problem := range slices.Concat(p.Result.Problems, p.Result.Warnings) {
+		key := eventKeyOf(problem)
+		object := e.object(key)
+		if object == nil {
 			continue
 		}
-		key := eventKeyOf(problem)
 		there[key] = true
 		if at, ok := e.sent[key]; ok && now.Sub(at) < repeatAfter {
 			continue
@@ -64,19 +69,29 @@ func (e *Events) Report(p Pass) {
 			e.sent = make(map[eventKey]time.Time)
 		}
 		e.sent[key] = now
-		e.Record(e.object(key), corev1.EventTypeWarning, key.reason, shorten(problem.Err.Error(), maxNote))
+		e.Record(object, corev1.EventTypeWarning, key.reason, shorten(problem.Err.Error(), maxNote))
 	}
-	if p.Err != nil {
+	if p.Err != nil || p.Due {
 		return // What was not looked at may still be wrong.
 	}
 	for key := range e.sent {
+		if key.kind == "" && len(p.Namespaces) > 0 {
+			continue // A pass over some namespaces does not look at all targets.
+		}
 		if !there[key] && (len(p.Namespaces) == 0 || slices.Contains(p.Namespaces, key.namespace)) {
 			delete(e.sent, key)
 		}
 	}
 }
 
-func (e *Events) object(key eventKey) *corev1.ObjectReference {
+// object returns what the event is about; nil if there is no such object.
+func (e *Events) object(key eventKey) runtime.Object {
+	if key.kind == "" {
+		if key.name == "" || e.Object == nil {
+			return nil
+		}
+		return e.Object(key.name)
+	}
 	object := &corev1.ObjectReference{APIVersion: "v1", Kind: key.kind, Namespace: key.namespace, Name: key.name}
 	if e.Cluster == nil || key.kind != serviceAccount {
 		return object
@@ -91,6 +106,9 @@ func (e *Events) object(key eventKey) *corev1.ObjectReference {
 const serviceAccount = "ServiceAccount"
 
 func eventKeyOf(p inject.Problem) eventKey {
+	if p.Namespace == "" {
+		return eventKey{name: p.Target, reason: p.Reason()}
+	}
 	kind := "Secret"
 	if p.Target == "" { // A service account may name the secrets of several targets.
 		kind = serviceAccount

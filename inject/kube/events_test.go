@@ -53,6 +53,32 @@ func TestEventsAreToldOnce(t *testing.T) {
 	})
 }
 
+func TestEventsOfTargetsAreOnTheProgramsObject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		recorder := record.NewFakeRecorder(10)
+		recorder.IncludeObject = true
+		events := &kube.Events{Record: recorder.Event, Object: func(target string) runtime.Object {
+			if target != "shop" {
+				return nil
+			}
+			return &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{Kind: "ConfigMap", APIVersion: "v1"}}
+		}}
+		expiring := inject.Problem{Target: "shop", Profile: "harbor", Err: registry.ErrLoginExpires}
+		failing := inject.Problem{Target: "shop", Profile: "harbor", Err: registry.ErrUnauthorized}
+		pass := kube.Pass{Result: inject.Result{Warnings: []inject.Problem{expiring}, Problems: []inject.Problem{failing, {Target: "other", Err: registry.ErrUnauthorized}}}}
+		events.Report(pass)
+		require.Equal(t, "Warning Unauthorized unauthorized involvedObject{kind=ConfigMap,apiVersion=v1}", <-recorder.Events)
+		require.Equal(t, "Warning LoginExpires login expires involvedObject{kind=ConfigMap,apiVersion=v1}", <-recorder.Events)
+		events.Report(kube.Pass{Namespaces: []string{"a"}})
+		events.Report(kube.Pass{Due: true})
+		events.Report(pass)
+		require.Empty(t, recorder.Events, "once an hour")
+		events.Report(kube.Pass{})
+		events.Report(pass)
+		require.Len(t, recorder.Events, 2, "they came back")
+	})
+}
+
 func TestEventsAreWritten(t *testing.T) {
 	r := start(t, "events")
 	require.NoError(t, r.CreateNamespace(t.Context(), "loud", nil))

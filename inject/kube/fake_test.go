@@ -28,6 +28,7 @@ func TestClusterOnFake(t *testing.T) {
 		"State: what others change is shown":                                      noVersions,
 		"UpdateSecret: it happens in place, and what others have put there stays": noVersions,
 		"UpdateSecret: what has changed since is a conflict":                      noVersions,
+		"UpdateSecret: the content of an immutable secret stays":                  noVersions,
 		"ReplaceSecret: the secret gets the right type":                           noVersions,
 		"ReplaceSecret: what has changed since is a conflict":                     noVersions,
 		"DeleteSecret: what has changed since is a conflict":                      noVersions,

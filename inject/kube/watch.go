@@ -199,7 +199,8 @@ func keepSecret(object any) any {
 		published: inject.PublishedSecret{
 			Name: s.Name, Version: s.ResourceVersion, Type: string(s.Type),
 			Labels: s.Labels, Annotations: s.Annotations, Deleting: s.DeletionTimestamp != nil,
-			Content: inject.Fingerprint(s.Data[pullsecret.SecretKey]),
+			Immutable: s.Immutable != nil && *s.Immutable,
+			Content:   inject.Fingerprint(s.Data[pullsecret.SecretKey]),
 		},
 		more: len(s.Data) > 1 || !content || s.Immutable != nil ||
 			s.GenerateName != "" || s.OwnerReferences != nil || s.Finalizers != nil || s.DeletionTimestamp != nil,

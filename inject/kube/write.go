@@ -93,6 +93,10 @@ func (c *Cluster) update(ctx context.Context, change inject.Change) error {
 	if have == nil || have.ResourceVersion != change.Version {
 		return registry.ErrConflict
 	}
+	content := change.Secret.Config.Reveal()
+	if have.published.Immutable && have.published.Content != inject.Fingerprint(content) {
+		return registry.ErrImmutable
+	}
 	object := have.whole()
 	if have.more {
 		var err error
@@ -105,7 +109,7 @@ func (c *Cluster) update(ctx context.Context, change inject.Change) error {
 	}
 	object.Labels = with(object.Labels, change.Secret.Labels)
 	object.Annotations = with(object.Annotations, change.Secret.Annotations)
-	object.Data = with(object.Data, map[string][]byte{pullsecret.SecretKey: change.Secret.Config.Reveal()})
+	object.Data = with(object.Data, map[string][]byte{pullsecret.SecretKey: content})
 	return c.writeSecret(change, change.Version, func(client typedv1.SecretInterface) (*corev1.Secret, error) {
 		return client.Update(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
 	})
@@ -180,7 +184,7 @@ func classify(ctx context.Context, change inject.Change, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-	case errors.Is(err, registry.ErrConflict), errors.Is(err, registry.ErrNameTaken):
+	case errors.Is(err, registry.ErrConflict), errors.Is(err, registry.ErrImmutable), errors.Is(err, registry.ErrNameTaken):
 		return err
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return fmt.Errorf("%w: %w", registry.ErrNamespaceGone, err)

@@ -128,9 +128,13 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 	}
 	o.controller = &kube.Controller{
 		Cluster: o.cluster,
-		Syncer:  &inject.Syncer{Owner: owner, Credential: pipeline.Credential, Check: pipeline.Check},
+		Syncer: &inject.Syncer{
+			Owner: owner, Credential: pipeline.Credential, Check: pipeline.Check, Lookup: pipeline.Lookup,
+			CompleteLists: true, // The client reads from a cache that waits until it is synced.
+		},
 		Targets: o.targets,
 	}
+	pipeline.Cache.Hooks.Issued = o.controller.Renewed
 	passes := injectprom.New(o.controller.Syncer)
 	events := &kube.Events{Cluster: o.cluster, Record: o.events.Event}
 	o.controller.OnPass = func(p kube.Pass) {
@@ -224,7 +228,8 @@ func (o *operator) targets(ctx context.Context) ([]inject.Target, error) {
 	}
 	o.logins.keep(used)
 	if len(targets) > 0 {
-		o.asked.Store(&targets[0], profiles) // Until report.
+		o.asked.Clear() // Of the list before. A pass that still is about that one reports nothing.
+		o.asked.Store(&targets[0], profiles)
 	}
 	return targets, nil
 }

@@ -35,7 +35,7 @@ func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
 	if len(pass.Targets) == 0 {
 		return nil
 	}
-	found, _ := o.asked.LoadAndDelete(&pass.Targets[0])
+	found, _ := o.asked.Load(&pass.Targets[0])
 	profiles, _ := found.(map[string]asked) // See targets.
 	var list v1alpha1.RegistryProfileList
 	if err := o.client.List(ctx, &list); err != nil {
@@ -55,10 +55,7 @@ func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
 		p := &list.Items[i]
 		before := p.DeepCopy()
 		if profile, ok := profiles[p.Name]; ok {
-			// A pass over a few namespaces says nothing about the rest.
-			if len(pass.Namespaces) == 0 {
-				meta.SetStatusCondition(&p.Status.Conditions, ready(p.Name, profile, pass))
-			}
+			meta.SetStatusCondition(&p.Status.Conditions, ready(p.Name, profile, pass))
 			// While the issuer is asked, it is not known when the next time will be.
 			if entry := cached[profile.key]; !entry.Calling {
 				p.Status.RenewAt = seconds(entry.NextCall)

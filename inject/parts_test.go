@@ -1,0 +1,438 @@
+package inject_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/inject/injecttest"
+	"github.com/regcred/regcred/registry"
+)
+
+// A scoped cluster notes which namespaces a Syncer asks for.
+type scoped struct {
+	*injecttest.Cluster
+	asked []string // "*" is all of them.
+}
+
+func (c *scoped) State(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error) {
+	if len(scope.Namespaces) == 0 {
+		c.asked = append(c.asked, "*")
+	}
+	c.asked = append(c.asked, scope.Namespaces...)
+	return c.Cluster.State(ctx, scope)
+}
+
+func (c *scoped) takeAsked() []string {
+	asked := slices.Compact(slices.Sorted(slices.Values(c.asked)))
+	c.asked = nil
+	return asked
+}
+
+// in is a target with a profile of its own, in namespaces of these names.
+func in(name string, namespaces ...string) inject.Target {
+	t := target(name, profile(name))
+	t.Namespaces.Names = namespaces
+	return t
+}
+
+// cached returns a world whose Syncer goes through a cache, as with a Pipeline, and what counts calls for credentials.
+func cached(t *testing.T, namespaces ...string) (w *world, cluster *scoped, cache *credentials.Cache, issued, fetched *atomic.Int64) {
+	w = newWorld(t, namespaces...)
+	cluster, cache = &scoped{Cluster: w.Cluster}, &credentials.Cache{}
+	issued, fetched = &atomic.Int64{}, &atomic.Int64{}
+	w.syncer.Cluster = cluster
+	w.syncer.Credential = func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+		fetched.Add(1)
+		return cache.Credential(ctx, credentials.Key{Issuer: p.Name}, credentials.Func(func(context.Context) (credentials.Credential, error) {
+			now := time.Now()
+			return credentials.Credential{Username: "u", Password: credentials.NewSecret(fmt.Sprint(p.Name, issued.Add(1))), IssuedAt: now, ExpiresAt: now.Add(12 * time.Hour)}, nil
+		}))
+	}
+	w.syncer.Lookup = func(p registry.Profile) credentials.Entry {
+		key := credentials.Key{Issuer: p.Name}
+		entry, _ := cache.Lookup(key)
+		entry.Key = key
+		return entry
+	}
+	cache.Hooks.Issued = w.syncer.Renewed
+	return w, cluster, cache, issued, fetched
+}
+
+// A renewal costs a pass over the targets that hold the credential, and nothing before it.
+func TestSyncDueFollowsTheCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, cluster, cache, _, fetched := cached(t, "a", "b", "c")
+		ctx, stop := context.WithCancel(t.Context())
+		go func() { _ = cache.Run(ctx) }()
+		targets := []inject.Target{in("one", "a"), in("two", "b"), in("three", "c")}
+		first := w.clean(targets...)
+		cluster.takeAsked()
+		renewal := w.syncer.Lookup(profile("one")).NextCall
+		for _, p := range []string{"two", "three"} {
+			if at := w.syncer.Lookup(profile(p)).NextCall; at.Before(renewal) {
+				renewal = at
+			}
+		}
+		require.Equal(t, renewal, first.NextAt, "the cache decides")
+
+		fetched.Store(0)
+		_, err := w.syncer.SyncDue(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, cluster.takeAsked(), "nothing is due")
+		require.Zero(t, fetched.Load())
+
+		passes, writes, names := 0, w.Writes(), []string(nil)
+		for time.Since(renewal) < 24*time.Hour {
+			time.Sleep(time.Until(w.syncer.NextAt()))
+			synctest.Wait()
+			result, err := w.syncer.SyncDue(t.Context())
+			require.NoError(t, err)
+			passes++
+			names = append(names, cluster.takeAsked()...)
+			_ = result
+		}
+		require.NotContains(t, names, "*")
+		written := w.Writes() - writes
+		require.InDelta(t, 3*24/10.2, written, 3, "each credential is renewed after 9.6 to 10.8 hours")
+		require.LessOrEqual(t, passes, 2*written+2, "there are no passes without effect, but one that waits for the call")
+		stop()
+		synctest.Wait()
+	})
+}
+
+func TestRenewedMakesTheHoldersDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, cluster, cache, _, fetched := cached(t, "a", "b")
+		shared := in("shared", "b")
+		shared.Profiles = append(shared.Profiles, profile("one"))
+		w.clean(in("one", "a"), in("two", "a"), shared)
+		require.Empty(t, due(t, w), "what a pass had issued itself makes nothing due")
+		cluster.takeAsked()
+
+		c, err := w.syncer.Credential(t.Context(), profile("one"))
+		require.NoError(t, err)
+		cache.Invalidate(credentials.Key{Issuer: "one"}, c) // As by a check of an image, elsewhere in the program.
+		time.Sleep(time.Second)
+		_, err = w.syncer.Credential(t.Context(), profile("one"))
+		require.NoError(t, err)
+		fetched.Store(0)
+		require.ElementsMatch(t, []string{"a/one", "b/shared"}, due(t, w))
+		require.Equal(t, []string{"a", "b"}, cluster.takeAsked())
+		require.EqualValues(t, 3, fetched.Load(), "the profiles of the two targets that hold it")
+		require.Empty(t, due(t, w))
+	})
+}
+
+// due makes the passes that are due, and returns the secrets that were changed.
+func due(t *testing.T, w *world) []string {
+	t.Helper()
+	result, err := w.syncer.SyncDue(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, result.Err())
+	var changed []string
+	for _, c := range result.Changed {
+		if c.Action != inject.LinkAccount {
+			changed = append(changed, c.Namespace+"/"+c.Name)
+		}
+	}
+	return changed
+}
+
+func TestTargetsAreSetOneByOne(t *testing.T) {
+	w, cluster, _, _, fetched := cached(t, "a", "b", "c", "d")
+	_, err := w.syncer.SyncDue(t.Context())
+	require.ErrorIs(t, err, registry.ErrInvalid, "there are no targets yet")
+	_, err = w.syncer.SyncNamespaces(t.Context(), "a")
+	require.ErrorIs(t, err, registry.ErrInvalid)
+
+	w.clean(in("one", "a"), in("two", "a", "b"))
+	cluster.takeAsked()
+	fetched.Store(0)
+
+	w.syncer.SetTarget(in("three", "c"))
+	require.Equal(t, []string{"c/three"}, due(t, w))
+	require.Equal(t, []string{"c"}, cluster.takeAsked())
+	require.EqualValues(t, 1, fetched.Load())
+
+	w.syncer.SetTarget(in("two", "b", "c")) // It moves from a to c.
+	require.ElementsMatch(t, []string{"a/two", "c/two"}, due(t, w))
+	require.Equal(t, []string{"a", "b", "c"}, cluster.takeAsked())
+	require.Nil(t, w.secret("a", "two"))
+	require.Equal(t, []string{"one"}, w.pullSecrets("a"))
+	require.Equal(t, []string{"three", "two"}, w.pullSecrets("c"))
+
+	w.syncer.SetTarget(in("two", "[bd]")) // A pattern has all namespaces looked at.
+	require.ElementsMatch(t, []string{"c/two", "d/two"}, due(t, w))
+	require.Equal(t, "*", cluster.takeAsked()[0])
+
+	w.syncer.RemoveTarget("two")
+	require.ElementsMatch(t, []string{"b/two", "d/two"}, due(t, w))
+	require.Equal(t, []string{"b", "d"}, cluster.takeAsked())
+	require.Empty(t, w.pullSecrets("d"))
+	require.Empty(t, due(t, w))
+
+	invalid := in("one", "a")
+	invalid.Profiles = nil
+	w.syncer.SetTarget(invalid)
+	result, err := w.syncer.SyncDue(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "Invalid", result.Problems[0].Reason())
+	require.NotNil(t, w.secret("a", "one"), "what an invalid target has published stays")
+	w.syncer.SetTarget(in("one", "a"))
+	require.Empty(t, due(t, w))
+}
+
+func TestSyncNamespaces(t *testing.T) {
+	w, cluster, _, _, fetched := cached(t, "a", "b")
+	w.clean(in("one", "a"), in("two", "b", "new"))
+	cluster.takeAsked()
+	fetched.Store(0)
+	require.NoError(t, w.CreateNamespace(t.Context(), "new", nil))
+	require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
+	result, err := w.syncer.SyncNamespaces(t.Context(), "new", "gone")
+	require.NoError(t, err)
+	require.Equal(t, map[inject.Action]int{inject.CreateSecret: 1, inject.LinkAccount: 1}, actions(result))
+	require.Equal(t, []string{"gone", "new"}, cluster.takeAsked())
+	require.EqualValues(t, 1, fetched.Load())
+	require.Nil(t, w.secret("a", "one"), "nobody said that something happened there")
+	_, err = w.syncer.SyncNamespaces(t.Context(), "a")
+	require.NoError(t, err)
+	require.NotNil(t, w.secret("a", "one"))
+}
+
+// A lister that has not synced yet returns nothing, or little.
+func TestShortListRemovesNothing(t *testing.T) {
+	w := newWorld(t, "a", "b")
+	targets := []inject.Target{in("one", "a"), in("two", "a"), in("three", "b"), in("four", "b"), in("five", "b")}
+	w.clean(targets...)
+	for _, restarted := range []bool{false, true} {
+		if restarted {
+			w.syncer = &inject.Syncer{Cluster: w.Cluster, Credential: w.issuer.Credential}
+		}
+		before := w.Writes()
+		for _, list := range [][]inject.Target{nil, targets[:2]} {
+			result := w.sync(list...)
+			require.ErrorIs(t, result.Err(), registry.ErrRemovalWithheld)
+			require.Equal(t, "RemovalWithheld", result.Problems[0].Reason())
+			require.NotEmpty(t, registry.HintOf(result.Problems[0].Err))
+			_, err := w.syncer.SyncNamespaces(t.Context(), "a", "b")
+			require.NoError(t, err)
+			_, err = w.syncer.Sync(t.Context(), list, "a", "b")
+			require.NoError(t, err)
+		}
+		require.Equal(t, before, w.Writes(), "neither secrets nor links have gone")
+	}
+	w.clean(targets[:4]...)
+	require.Nil(t, w.secret("b", "five"), "one of five is no such loss")
+
+	w.syncer.RemoveTarget("three") // Each declared on its own.
+	w.syncer.RemoveTarget("four")
+	w.syncer.RemoveTarget("two")
+	w.clean(targets[:1]...)
+	require.Nil(t, w.secret("b", "three"))
+	require.NotNil(t, w.secret("a", "one"))
+
+	w.syncer.CompleteLists = true
+	w.clean()
+	require.Nil(t, w.secret("a", "one"))
+}
+
+// A removal that was declared before a restart's first pass counts in it.
+func TestRemovalDeclaredAfterARestart(t *testing.T) {
+	w := newWorld(t, "a")
+	w.clean(in("one", "a"))
+	w.syncer = &inject.Syncer{Cluster: w.Cluster, Credential: w.issuer.Credential}
+	w.syncer.RemoveTarget("one")
+	w.clean()
+	require.Nil(t, w.secret("a", "one"))
+}
+
+// What goes wrong in one place is retried there, and is remembered while passes are about others.
+func TestProblemsOfAllPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, cluster, _, _, _ := cached(t, "a", "b", "c")
+		_, complete := w.syncer.Problems("one")
+		require.False(t, complete)
+		broken := errors.New("webhook refuses")
+		w.Before = func(_ context.Context, c inject.Change) error {
+			if c.Namespace == "b" {
+				return broken
+			}
+			return nil
+		}
+		w.sync(in("one", "a", "b"), in("two", "c"))
+		problems := func(target string) []inject.Problem {
+			p, complete := w.syncer.Problems(target)
+			require.True(t, complete)
+			return p
+		}
+		require.Len(t, problems("one"), 1)
+		require.Empty(t, problems("two"))
+		_, err := w.syncer.SyncNamespaces(t.Context(), "a", "c")
+		require.NoError(t, err)
+		require.Len(t, problems("one"), 1, "a pass over other namespaces says nothing of b")
+		cluster.takeAsked()
+
+		require.Equal(t, time.Now().Add(time.Second), w.syncer.NextAt())
+		time.Sleep(time.Second)
+		_, err = w.syncer.SyncDue(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []string{"b"}, cluster.takeAsked())
+		require.Len(t, problems("one"), 1)
+		w.Before = nil
+		time.Sleep(time.Until(w.syncer.NextAt()))
+		require.Equal(t, []string{"b/one"}, due(t, w))
+		require.Empty(t, problems("one"))
+
+		// A foreign secret is not watched. It is looked at again all the same.
+		require.NoError(t, w.WriteSecret(t.Context(), "c", injecttest.SecretObject{Name: "three", Type: "Opaque"}))
+		w.syncer.SetTarget(in("three", "c"))
+		_, err = w.syncer.SyncDue(t.Context())
+		require.NoError(t, err)
+		require.ErrorIs(t, problems("three")[0].Err, registry.ErrNameTaken)
+		require.NoError(t, w.DeleteSecret(t.Context(), "c", "three"))
+		require.LessOrEqual(t, time.Until(w.syncer.NextAt()), 5*time.Minute)
+		time.Sleep(time.Until(w.syncer.NextAt()))
+		require.Equal(t, []string{"c/three"}, due(t, w))
+		require.Empty(t, problems("three"))
+
+		// The end of a namespace ends its problems.
+		w.Before = func(context.Context, inject.Change) error { return broken }
+		require.NoError(t, w.DeleteSecret(t.Context(), "b", "one"))
+		_, err = w.syncer.SyncNamespaces(t.Context(), "b")
+		require.NoError(t, err)
+		require.Len(t, problems("one"), 1)
+		require.NoError(t, w.DeleteNamespace(t.Context(), "b"))
+		_, err = w.syncer.SyncNamespaces(t.Context(), "b")
+		require.NoError(t, err)
+		require.Empty(t, problems("one"))
+	})
+}
+
+// A cluster that does not answer a part is asked for all once it does.
+func TestPartThatWasCutShortIsMadeUpFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, cluster, _, _, _ := cached(t, "a")
+		w.clean(in("one", "a"))
+		down := &flaky{Cluster: cluster, err: registry.ErrClusterUnavailable}
+		w.syncer.Cluster = down
+		result, err := w.syncer.SyncNamespaces(t.Context(), "a")
+		require.ErrorIs(t, err, registry.ErrClusterUnavailable)
+		require.Equal(t, result.NextAt, w.syncer.NextAt())
+		down.err = nil
+		cluster.takeAsked()
+		time.Sleep(time.Until(w.syncer.NextAt()))
+		require.Empty(t, due(t, w))
+		require.Equal(t, []string{"*"}, cluster.takeAsked())
+		require.True(t, w.syncer.NextAt().After(time.Now().Add(time.Hour)))
+	})
+}
+
+type flaky struct {
+	inject.Cluster
+	err error
+}
+
+func (f *flaky) State(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	return f.Cluster.State(ctx, scope)
+}
+
+func TestLoginThatExpiresIsReportedInAdvance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a")
+		tg := in("one", "a")
+		tg.Profiles[0].Login.ExpiresAt = time.Now().Add(30 * 24 * time.Hour)
+		require.Empty(t, w.clean(tg).Warnings)
+		time.Sleep(17 * 24 * time.Hour)
+		result := w.clean(tg)
+		require.Len(t, result.Warnings, 1)
+		require.Equal(t, "LoginExpires", result.Warnings[0].Reason())
+		require.Contains(t, result.Warnings[0].Error(), "target one: profile one: login expires: on ")
+		require.Equal(t, result.Warnings, w.syncer.Warnings("one"))
+		require.Empty(t, w.syncer.Warnings("two"))
+		w.syncer.WarnBefore = 24 * time.Hour
+		require.Empty(t, w.clean(tg).Warnings)
+		w.syncer.WarnBefore = -1
+		time.Sleep(13 * 24 * time.Hour)
+		require.Empty(t, w.clean(tg).Warnings)
+	})
+}
+
+// A target that is renamed keeps its old secret, and keeps it fresh, until nothing refers to it.
+func TestRenamedTargetKeepsItsSecretWhileInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a", "b")
+		w.issuer.issued, w.issuer.life = time.Now(), 12*time.Hour
+		used := map[string]bool{"a": true}
+		w.syncer.InUse = func(_ context.Context, namespace, secret string) (bool, error) {
+			require.Equal(t, "old", secret)
+			return used[namespace], nil
+		}
+		old := target("old", profile("hub"))
+		w.clean(old, target("other", profile("other")))
+		renamed := old
+		renamed.Name = "new"
+		list := []inject.Target{renamed, target("other", profile("other"))}
+		w.clean(list...)
+		require.NotNil(t, w.secret("a", "old"), "a pod names it")
+		require.Nil(t, w.secret("b", "old"))
+		require.Equal(t, []string{"other", "new"}, w.pullSecrets("a"), "new pods get the new one")
+
+		w.issuer.rotate("second", time.Now().Add(time.Second))
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, time.Now(), w.syncer.NextAt())
+		_, err := w.syncer.SyncDue(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, w.secret("a", "new").Data, w.secret("a", "old").Data, "it is kept fresh")
+
+		used["a"] = false
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, []string{"a/old"}, due(t, w))
+		require.Nil(t, w.secret("a", "old"))
+
+		w.syncer.InUse = nil
+		// Where somebody else has put the name into a service account, it is in use too.
+		require.NoError(t, w.WriteAccount(t.Context(), "b", injecttest.AccountObject{Name: "default", PullSecrets: []string{"other"}}))
+		w.clean(list...)
+		require.NoError(t, w.WriteAccount(t.Context(), "b", injecttest.AccountObject{Name: "theirs", PullSecrets: []string{"new"}}))
+		list[0].Name = "newest"
+		w.clean(list...)
+		require.Nil(t, w.secret("a", "new"))
+		require.NotNil(t, w.secret("b", "new"))
+	})
+}
+
+func TestImmutableSecret(t *testing.T) {
+	w := newWorld(t, "a")
+	tg := target("one", profile("ecr"))
+	w.clean(tg)
+	s := *w.secret("a", "one")
+	s.Immutable = true
+	require.NoError(t, w.WriteSecret(t.Context(), "a", s))
+	require.Empty(t, w.clean(tg).Changed, "what is immutable and right stays")
+	w.issuer.password = "second"
+	result := w.sync(tg)
+	require.Len(t, result.Problems, 1)
+	require.ErrorIs(t, result.Problems[0].Err, registry.ErrImmutable)
+	require.Equal(t, "Immutable", result.Problems[0].Reason())
+	require.Contains(t, registry.HintOf(result.Problems[0].Err), "ReplaceImmutable")
+	require.Equal(t, s.UID, w.secret("a", "one").UID)
+
+	w.syncer.ReplaceImmutable = true
+	require.Equal(t, map[inject.Action]int{inject.ReplaceSecret: 1}, actions(w.clean(tg)))
+	require.NotEqual(t, s.UID, w.secret("a", "one").UID)
+	require.False(t, w.secret("a", "one").Immutable)
+}

@@ -1,0 +1,67 @@
+package inject
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// A removal says which secrets may go that no target wants. The zero removal lets none go.
+type removal struct {
+	// declared are the names that a program has declared to be removed.
+	declared map[string]bool
+	// allowed says that a pass over all namespaces has found the list of targets plausible.
+	allowed bool
+}
+
+func (r *removal) declare(name string) {
+	if r.declared == nil {
+		r.declared = make(map[string]bool)
+	}
+	r.declared[name] = true
+}
+
+// judge decides, in a pass over all namespaces, whether what no target wants may go: no more than half of the names that
+// are published. The problem says that it may not.
+func (s *Syncer) judge(w work, state []Namespace) *Problem {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	published := make(map[string]bool)
+	unwanted := 0
+	for _, ns := range state {
+		for _, have := range ns.Secrets {
+			if published[have.Name] {
+				continue
+			}
+			published[have.Name] = true
+			if w.index.byName[have.Name] == nil && !s.removal.declared[have.Name] {
+				unwanted++
+			}
+		}
+	}
+	s.removal.allowed = s.CompleteLists || unwanted == 0 || len(w.index.byName) > 0 && unwanted <= len(published)/2
+	if s.removal.allowed {
+		return nil
+	}
+	return &Problem{Err: fmt.Errorf("%w: %d targets are listed, and %d of %d published secrets belong to none; they are kept", registry.ErrRemovalWithheld, len(w.index.byName), unwanted, len(published)),
+		RetryAt: time.Now().Add(unsolvedRetry)}
+}
+
+// mayRemove reports whether the secret of that name may be removed from a namespace in which the pass has found no target
+// that wants it.
+func (s *Syncer) mayRemove(w work, name string, ns Namespace) bool {
+	if !w.about(name) {
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if r := w.index.byName[name]; r != nil { // Unless it came while the pass was under way, it does not select the namespace.
+		return r.err == nil && !r.Namespaces.Selects(ns.Name, ns.Labels)
+	}
+	if s.removal.declared[name] || s.CompleteLists {
+		return true
+	}
+	// A list that is given for a few namespaces may be a part of the whole one.
+	return s.removal.allowed && len(w.index.byName) > 0 && (w.own || s.index == nil || s.index.byName[name] == nil)
+}

@@ -1,0 +1,156 @@
+package inject
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+)
+
+// A Rollout is how far the newest credentials of some targets have come, over namespaces and clusters. It holds no
+// secret. It prints as a short text.
+type Rollout struct {
+	// Newest is how many secrets hold the newest credentials.
+	Newest int
+	// Older are the secrets that hold others, those that expire first at the beginning. Whether there is a problem, its
+	// Err says.
+	Older []Place
+	// Missing are the places where there should be a secret and is none.
+	Missing []Place
+	// Problems are all that is not as it should be with the targets, and with the clusters that have them.
+	Problems []Problem
+	// ExpiresAt is when the first of the secrets expires. Zero means never, or that there is none.
+	ExpiresAt time.Time
+	// Complete says that each cluster was looked at as a whole at least once.
+	Complete bool
+}
+
+// A Place is a secret of a target in a namespace of a cluster.
+type Place struct {
+	// Cluster is the name of the Syncer in the map of [RolloutOf].
+	Cluster           string
+	Namespace, Target string
+	// ExpiresAt is when what is published expires. Zero means never, or that it is not known.
+	ExpiresAt time.Time
+	// Err is why the place does not hold the newest credentials. Nil means that a pass is about to change it.
+	Err error
+}
+
+// RolloutOf returns the rollout of the targets that which chooses, in the clusters of these Syncers: what their last
+// passes have found. The names of the clusters are for the report. If which is nil, it is that of all targets. Which
+// credentials are the newest is judged over all clusters, so that a cluster that was cut off shows as older.
+func RolloutOf(syncers map[string]*Syncer, which func(Target) bool) Rollout {
+	type newest struct {
+		content  credentials.Fingerprint
+		issuedAt time.Time
+	}
+	best := make(map[string]newest)
+	for _, s := range syncers {
+		s.each(which, func(r *record) {
+			if have, is := best[r.Name]; r.status.content != noContent && (!is || r.status.issuedAt.After(have.issuedAt)) {
+				best[r.Name] = newest{r.status.content, r.status.issuedAt}
+			}
+		})
+	}
+	out := Rollout{Complete: true}
+	for cluster, s := range syncers {
+		s.each(which, func(r *record) {
+			out.Problems = append(out.Problems, r.status.problems...)
+			for namespace, p := range r.status.places {
+				out.Problems = append(out.Problems, p.problems...)
+				out.ExpiresAt = earlier(out.ExpiresAt, p.expiresAt)
+				place := Place{Cluster: cluster, Namespace: namespace, Target: r.Name, ExpiresAt: p.expiresAt}
+				if all := slices.Concat(p.problems, r.status.problems); len(all) > 0 {
+					place.Err = all[0].Err
+				}
+				switch {
+				case p.content == best[r.Name].content && p.content != noContent:
+					out.Newest++
+				case p.content != noContent:
+					out.Older = append(out.Older, place)
+				case place.Err != nil || r.status.content != noContent: // Else access is anonymous, which takes no secret.
+					out.Missing = append(out.Missing, place)
+				}
+			}
+		})
+		s.mu.RLock()
+		out.Complete = out.Complete && s.complete
+		out.Problems = append(out.Problems, s.general...)
+		for _, have := range s.places {
+			out.Problems = append(out.Problems, have.problems...)
+		}
+		s.mu.RUnlock()
+	}
+	sort := func(places []Place) {
+		slices.SortFunc(places, func(a, b Place) int {
+			if never := cmp.Compare(zeroOne(a.ExpiresAt), zeroOne(b.ExpiresAt)); never != 0 {
+				return never
+			}
+			return cmp.Or(a.ExpiresAt.Compare(b.ExpiresAt), cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Target, b.Target))
+		})
+	}
+	sort(out.Older)
+	sort(out.Missing)
+	return out
+}
+
+// zeroOne has what never expires sort last.
+func zeroOne(t time.Time) int {
+	if t.IsZero() {
+		return 1
+	}
+	return 0
+}
+
+// Rollout is [RolloutOf] for the one cluster.
+func (s *Syncer) Rollout(which func(Target) bool) Rollout {
+	return RolloutOf(map[string]*Syncer{"": s}, which)
+}
+
+// each calls f for the records of the targets that which chooses.
+func (s *Syncer) each(which func(Target) bool, f func(r *record)) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.index == nil {
+		return
+	}
+	for _, r := range s.index.byName {
+		if which == nil || which(r.Target) {
+			f(r)
+		}
+	}
+}
+
+// String says how many secrets hold the newest credentials, which do not, until when those are good, and why.
+func (r Rollout) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d of %d secrets hold the newest credentials", r.Newest, r.Newest+len(r.Older)+len(r.Missing))
+	if !r.Complete {
+		b.WriteString(", as far as is known yet")
+	}
+	b.WriteString("\n")
+	line := func(p Place, text string) {
+		name := p.Namespace + "/" + p.Target
+		if p.Cluster != "" {
+			name = p.Cluster + ": " + name
+		}
+		if p.Err != nil {
+			text += ": " + p.Err.Error()
+		}
+		fmt.Fprintf(&b, "  %s %s\n", name, text)
+	}
+	for _, p := range r.Older {
+		until := "holds older ones"
+		if !p.ExpiresAt.IsZero() {
+			until += " until " + p.ExpiresAt.UTC().Format(time.RFC3339)
+		}
+		line(p, until)
+	}
+	for _, p := range r.Missing {
+		line(p, "holds none")
+	}
+	return b.String()
+}

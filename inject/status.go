@@ -1,0 +1,354 @@
+package inject
+
+import (
+	"slices"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+)
+
+// A status is what passes have found of a target, in all its places.
+type status struct {
+	// problems are those of the target in all places, and warnings what will become one.
+	problems, warnings []Problem
+	// places are the namespaces in which the target was last seen to have a secret, or to need one.
+	places map[string]place
+	// retries are when to come back to the places that are not as they should be.
+	retries map[string]time.Time
+	// content is what the secret should hold, and issuedAt when the newest credential in it was issued. Zero if no
+	// credential was had yet.
+	content  credentials.Fingerprint
+	issuedAt time.Time
+	// held are the keys of the credentials in there, and when each was issued.
+	held map[credentials.Key]time.Time
+	// renewAt is when to ask for the credentials again.
+	renewAt time.Time
+	// edited says that the selection may be another one than that of the places.
+	edited bool
+
+	appointment *appointment
+}
+
+// A place is what is published of a target in a namespace.
+type place struct {
+	content   credentials.Fingerprint // Zero if nothing is.
+	expiresAt time.Time
+	problems  []Problem
+	pass      int // Which pass noted it last.
+}
+
+// Between two looks at what cannot be made as it should be, and does not say when to try again. What is in the way, such
+// as a foreign secret, is not watched.
+const unsolvedRetry = 5 * time.Minute
+
+// A placeStatus is what concerns a namespace and no target in it.
+type placeStatus struct {
+	problems    []Problem
+	appointment *appointment
+}
+
+// noteContent notes what a pass has found of the content of a target.
+func (s *Syncer) noteContent(w *want, problems, warnings []Problem) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := w.record
+	if !s.current(r) {
+		return
+	}
+	r.status.problems, r.status.warnings, r.status.renewAt = problems, warnings, w.renewAt
+	for _, p := range problems {
+		r.status.renewAt = earlier(r.status.renewAt, p.RetryAt)
+	}
+	if !w.contentUnknown {
+		r.status.content, r.status.issuedAt = w.content, w.issuedAt
+		s.index.hold(r, w.held)
+	}
+	s.reschedule(r)
+}
+
+// current reports whether the record is that of a target now. The mutex is held.
+func (s *Syncer) current(r *record) bool { return s.index != nil && s.index.byName[r.Name] == r }
+
+// reschedule sets when to look at the target next. The mutex is held.
+func (s *Syncer) reschedule(r *record) {
+	at := r.status.renewAt
+	for _, retry := range r.status.retries {
+		at = earlier(at, retry)
+	}
+	if r.status.appointment == nil {
+		r.status.appointment = &appointment{record: r}
+	}
+	s.agenda.set(r.status.appointment, at)
+}
+
+// notePlace notes how a namespace is after a pass: what is published in it of the targets that the pass was about, and
+// the problems there. Those that select it no longer leave it.
+func (s *Syncer) notePlace(w work, ns Namespace, found map[*record]place, problems []Problem, again time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range w.records(ns.Name) {
+		if !s.current(r) {
+			continue
+		}
+		p, is := found[r]
+		if !is {
+			if _, was := r.status.places[ns.Name]; was {
+				delete(r.status.places, ns.Name)
+				s.retry(r, ns.Name, time.Time{})
+			}
+			continue
+		}
+		p.pass = w.pass
+		retry := time.Time{}
+		for _, problem := range p.problems {
+			retry = earlier(retry, retryOf(problem))
+		}
+		if r.status.places == nil {
+			r.status.places = make(map[string]place, 1)
+		}
+		r.status.places[ns.Name] = p
+		s.retry(r, ns.Name, retry)
+	}
+	if w.names == nil {
+		s.notePlaceProblems(ns.Name, problems, again)
+	}
+}
+
+func retryOf(p Problem) time.Time {
+	if p.RetryAt.IsZero() {
+		return time.Now().Add(unsolvedRetry)
+	}
+	return p.RetryAt
+}
+
+// retry sets when to come back to a place of the target; never if at is zero. The mutex is held.
+func (s *Syncer) retry(r *record, namespace string, at time.Time) {
+	if at.IsZero() {
+		if _, is := r.status.retries[namespace]; !is {
+			return
+		}
+		delete(r.status.retries, namespace)
+	} else {
+		if r.status.retries == nil {
+			r.status.retries = make(map[string]time.Time, 1)
+		}
+		r.status.retries[namespace] = at
+	}
+	s.reschedule(r)
+}
+
+// notePlaceProblems notes problems that are of no target, and when to look again at the namespace whether or not there
+// are any. The mutex is held.
+func (s *Syncer) notePlaceProblems(namespace string, problems []Problem, again time.Time) {
+	for _, p := range problems {
+		again = earlier(again, retryOf(p))
+	}
+	if s.places[namespace] == nil && again.IsZero() {
+		return
+	}
+	s.visit(namespace, again)
+	if s.places[namespace].problems = problems; again.IsZero() {
+		delete(s.places, namespace)
+	}
+}
+
+// visit sets when to look at the whole namespace next. The mutex is held.
+func (s *Syncer) visit(namespace string, at time.Time) {
+	have := s.places[namespace]
+	if have == nil {
+		have = &placeStatus{appointment: &appointment{namespace: namespace}}
+		if s.places == nil {
+			s.places = make(map[string]*placeStatus)
+		}
+		s.places[namespace] = have
+	}
+	s.agenda.set(have.appointment, at)
+}
+
+// noteEnd notes that a pass came to its end, or why it did not.
+func (s *Syncer) noteEnd(w work, gone []string, result *Result, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, namespace := range gone {
+		for _, r := range w.records(namespace) {
+			if _, was := r.status.places[namespace]; was && s.current(r) {
+				delete(r.status.places, namespace)
+				s.retry(r, namespace, time.Time{})
+			}
+		}
+		s.notePlaceProblems(namespace, nil, time.Time{})
+	}
+	switch {
+	case err != nil && w.full():
+		s.fullAt = result.NextAt
+		return
+	case err != nil:
+		s.fullAt = earlier(s.fullAt, result.NextAt)
+		return
+	case w.full():
+		s.complete, s.fullAt, s.general = true, time.Time{}, nil
+		for _, p := range result.Problems {
+			if p.Target == "" && p.Namespace == "" { // Of the cluster.
+				s.general = append(s.general, p)
+				s.fullAt = earlier(s.fullAt, p.RetryAt)
+			}
+		}
+		s.sweep(w)
+	}
+	result.NextAt = s.nextAt()
+}
+
+// sweep drops the places that a full pass did not find. The mutex is held.
+func (s *Syncer) sweep(w work) {
+	for _, r := range w.index.byName {
+		for namespace, p := range r.status.places {
+			if p.pass < w.pass {
+				delete(r.status.places, namespace)
+				s.retry(r, namespace, time.Time{})
+			}
+		}
+	}
+}
+
+// NextAt returns when [Syncer.SyncDue] has something to do if nothing happens before; zero if never.
+func (s *Syncer) NextAt() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nextAt()
+}
+
+// nextAt returns when a pass is due. The mutex is held.
+func (s *Syncer) nextAt() time.Time {
+	if !s.complete && !s.fullAt.IsZero() {
+		return s.fullAt // Until that has succeeded, there is no other.
+	}
+	return earlier(s.fullAt, s.agenda.next())
+}
+
+// due returns the passes that are due, and takes their appointments off the agenda: those of targets and namespaces
+// whose instant has come, or else one over all.
+func (s *Syncer) due(now time.Time) []work {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.complete || !s.fullAt.IsZero() && !now.Before(s.fullAt) {
+		return []work{s.newWork(nil, nil)}
+	}
+	names, namespaces := make(map[string]bool), make(map[string]bool)
+	searched := make(map[string]bool) // Edited targets that may select any namespace.
+	whole := make(map[string]bool)
+	var edited []*record
+	for at := s.agenda.next(); !at.IsZero() && !now.Before(at); at = s.agenda.next() {
+		a := s.agenda[0]
+		s.agenda.set(a, time.Time{})
+		if a.record == nil {
+			whole[a.namespace] = true
+			continue
+		}
+		r := a.record
+		if r.status.edited {
+			edited = append(edited, r)
+			if r.byPattern() {
+				searched[r.Name], r.status.edited = true, false
+				continue
+			}
+		}
+		names[r.Name] = true
+		due := !r.status.renewAt.IsZero() && !now.Before(r.status.renewAt)
+		for namespace := range r.status.places {
+			if retry, is := r.status.retries[namespace]; due || is && !now.Before(retry) {
+				namespaces[namespace] = true
+			}
+		}
+		if r.status.edited {
+			r.status.edited = false
+			for _, namespace := range r.Namespaces.Names {
+				namespaces[namespace] = true
+			}
+		}
+	}
+	var works []work
+	if len(namespaces) > 0 {
+		works = append(works, s.newWork(names, sortedKeys(namespaces)))
+	}
+	if len(searched) > 0 {
+		works = append(works, s.newWork(searched, nil))
+	}
+	for i := range works {
+		works[i].edited = edited
+	}
+	if len(whole) > 0 {
+		works = append(works, s.newWork(nil, sortedKeys(whole)))
+	}
+	return works
+}
+
+func sortedKeys(set map[string]bool) []string {
+	keys := make([]string, 0, len(set))
+	for key := range set {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// newWork returns a pass over the Syncer's own targets. The mutex is held.
+func (s *Syncer) newWork(names map[string]bool, namespaces []string) work {
+	s.passes++
+	return work{index: s.index, names: names, namespaces: namespaces, own: true, pass: s.passes}
+}
+
+// Renewed notes that a cache has issued a credential, so that the targets that hold it are due at once:
+//
+//	cache.Hooks.Issued = syncer.Renewed
+//
+// It needs [Syncer.Lookup]. It returns at once; [Syncer.SyncDue] makes the pass. Without it, a pass finds a new
+// credential some seconds after it was issued.
+func (s *Syncer) Renewed(e credentials.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.index == nil {
+		return
+	}
+	for r := range s.index.holders[e.Key] {
+		if r.status.held[e.Key].Equal(e.IssuedAt) && !e.IssuedAt.IsZero() {
+			continue // A pass had it already.
+		}
+		r.status.renewAt = time.Now()
+		s.reschedule(r)
+	}
+}
+
+// Problems returns what is not as it should be with a target, in all its places, whichever of them the last passes were
+// about: the problems of the target and, as any of them may be about its secret, those of service accounts in its
+// namespaces and of the cluster. It reports complete once a pass over all namespaces has come to its end.
+func (s *Syncer) Problems(target string) (problems []Problem, complete bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	problems = slices.Clone(s.general)
+	if s.index == nil || s.index.byName[target] == nil {
+		return problems, s.complete
+	}
+	r := s.index.byName[target]
+	problems = append(problems, r.status.problems...)
+	for namespace := range r.status.retries {
+		problems = append(problems, r.status.places[namespace].problems...)
+	}
+	if len(s.places) > 0 {
+		for namespace := range r.status.places {
+			if have := s.places[namespace]; have != nil {
+				problems = append(problems, have.problems...)
+			}
+		}
+	}
+	return problems, s.complete
+}
+
+// Warnings returns what will become a problem of the target unless somebody acts; see [Syncer.WarnBefore].
+func (s *Syncer) Warnings(target string) []Problem {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.index == nil || s.index.byName[target] == nil {
+		return nil
+	}
+	return slices.Clone(s.index.byName[target].status.warnings)
+}
