@@ -426,8 +426,8 @@ func TestImmutableSecret(t *testing.T) {
 	w.issuer.password = "second"
 	result := w.sync(tg)
 	require.Len(t, result.Problems, 1)
-	require.ErrorIs(t, result.Problems[0].Err, registry.ErrImmutable)
-	require.Equal(t, "Immutable", result.Problems[0].Reason())
+	require.ErrorIs(t, result.Problems[0].Err, registry.ErrSecretImmutable)
+	require.Equal(t, "SecretImmutable", result.Problems[0].Reason())
 	require.Contains(t, registry.HintOf(result.Problems[0].Err), "ReplaceImmutable")
 	require.Equal(t, s.UID, w.secret("a", "one").UID)
 

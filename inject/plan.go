@@ -166,7 +166,7 @@ func (p *planner) secret(w *want, have *PublishedSecret) (*Change, error) {
 	}
 	if have.Immutable && have.Content != w.content {
 		if !p.ReplaceImmutable {
-			return nil, fmt.Errorf("%w: the published credential expires at %s", registry.ErrImmutable, cmp.Or(have.Annotations[AnnotationExpiresAt], "an unknown time"))
+			return nil, fmt.Errorf("%w: the published credential expires at %s", registry.ErrSecretImmutable, cmp.Or(have.Annotations[AnnotationExpiresAt], "an unknown time"))
 		}
 		change.Action, change.Reason = ReplaceSecret, "it is immutable; "+strings.Join(reasons, "; ")
 		return change, nil

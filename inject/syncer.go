@@ -65,7 +65,7 @@ type Syncer struct {
 	CompleteLists bool
 
 	// ReplaceImmutable allows to delete a secret of the owner and create it again if somebody has set it to immutable and
-	// it is to be renewed. Otherwise that is reported as [registry.ErrImmutable].
+	// it is to be renewed. Otherwise that is reported as [registry.ErrSecretImmutable].
 	ReplaceImmutable bool
 
 	// InUse reports whether something other than a service account, such as a pod, names a secret. A target that was

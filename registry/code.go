@@ -112,8 +112,8 @@ const (
 	ErrNameTaken Code = "name_taken"
 	// ErrWrongType is a secret in a cluster that has another type than a pull secret's. A type cannot be changed.
 	ErrWrongType Code = "wrong_type"
-	// ErrImmutable is a secret in a cluster that somebody has set to immutable, so that it cannot be renewed.
-	ErrImmutable Code = "immutable"
+	// ErrSecretImmutable is a secret in a cluster that somebody has set to immutable, so that it cannot be renewed.
+	ErrSecretImmutable Code = "secret_immutable"
 	// ErrRemovalWithheld reports that published secrets that no target wants were kept, because the list of targets is
 	// empty or much shorter than what is published, as that of a lister that has not synced yet.
 	ErrRemovalWithheld Code = "removal_withheld"

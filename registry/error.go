@@ -124,7 +124,7 @@ func (c Code) Hint() string {
 		return "choose another name for the pull secret, or delete the object that has this one"
 	case ErrWrongType:
 		return "delete the secret, or allow to replace it: the type of a secret cannot be changed"
-	case ErrImmutable:
+	case ErrSecretImmutable:
 		return "delete the secret, or allow to replace it (ReplaceImmutable): an immutable secret cannot be renewed; " +
 			"find out who sets it to immutable"
 	case ErrRemovalWithheld:

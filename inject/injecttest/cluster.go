@@ -189,7 +189,7 @@ func (c *Cluster) apply(ns *space, change inject.Change) error {
 		}
 		content := change.Secret.Config.Reveal()
 		if have.Immutable && !bytes.Equal(have.Data[pullsecret.SecretKey], content) {
-			return registry.ErrImmutable
+			return registry.ErrSecretImmutable
 		}
 		have.Labels = merged(have.Labels, change.Secret.Labels)
 		have.Annotations = merged(have.Annotations, change.Secret.Annotations)

@@ -171,7 +171,7 @@ func keepsImmutable(ctx context.Context, sc *scene) error {
 	if err != nil {
 		return err
 	}
-	if err := sc.Cluster.Apply(ctx, sc.change(inject.UpdateSecret, have.Version, "another-password")); !errors.Is(err, registry.ErrImmutable) {
+	if err := sc.Cluster.Apply(ctx, sc.change(inject.UpdateSecret, have.Version, "another-password")); !errors.Is(err, registry.ErrSecretImmutable) {
 		return fmt.Errorf("the secret is immutable, and the error is %w", orNone(err))
 	}
 	if err := sc.Cluster.Apply(ctx, sc.change(inject.ReplaceSecret, have.Version, "another-password")); err != nil {

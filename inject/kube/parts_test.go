@@ -94,12 +94,12 @@ func TestControllerKeepsParts(t *testing.T) {
 	require.NoError(t, err)
 	cache.Invalidate(credentials.Key{Issuer: "two"}, c)
 	reason := func(p kube.Pass) string { return p.Ready("two").Reason }
-	require.Eventually(t, func() bool { return reason(<-passes) == "Immutable" }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return reason(<-passes) == "SecretImmutable" }, time.Minute, time.Millisecond)
 	_, err = admin.CoreV1().ServiceAccounts("parts-a").Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		p := <-passes
-		require.Equal(t, "Immutable", reason(p))
+		require.Equal(t, "SecretImmutable", reason(p))
 		require.Equal(t, "Published", p.Ready("one").Reason)
 		return slices.Contains(p.Namespaces, "parts-a")
 	}, time.Minute, time.Millisecond)

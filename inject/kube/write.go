@@ -95,7 +95,7 @@ func (c *Cluster) update(ctx context.Context, change inject.Change) error {
 	}
 	content := change.Secret.Config.Reveal()
 	if have.published.Immutable && have.published.Content != inject.Fingerprint(content) {
-		return registry.ErrImmutable
+		return registry.ErrSecretImmutable
 	}
 	object := have.whole()
 	if have.more {
@@ -184,7 +184,7 @@ func classify(ctx context.Context, change inject.Change, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-	case errors.Is(err, registry.ErrConflict), errors.Is(err, registry.ErrImmutable), errors.Is(err, registry.ErrNameTaken):
+	case errors.Is(err, registry.ErrConflict), errors.Is(err, registry.ErrSecretImmutable), errors.Is(err, registry.ErrNameTaken):
 		return err
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return fmt.Errorf("%w: %w", registry.ErrNamespaceGone, err)
