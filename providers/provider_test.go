@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -15,6 +16,40 @@ import (
 	"github.com/regcred/regcred/providers/providerstest"
 	"github.com/regcred/regcred/registry"
 )
+
+// A function is a provider. This one asks a service for a token of an hour; docs/provider.md has all that a provider in
+// production needs.
+func ExampleFunc() {
+	tokens := providers.Func(func(_ context.Context, p registry.Profile) (credentials.Credential, error) {
+		if p.Login.Fields["key"].Reveal() != "key-of-the-"+p.Login.Settings["team"] { // What the service would say.
+			return credentials.Credential{}, &registry.Error{
+				Op: "get credential", Ref: fmt.Sprintf("for profile %q", p.Name), Code: registry.ErrUnauthorized,
+				Hint: "make a new key in the developer portal",
+			}
+		}
+		now := time.Now()
+		return credentials.Credential{
+			Username: p.Login.Settings["team"], Password: credentials.NewSecret("token"), IssuedAt: now, ExpiresAt: now.Add(time.Hour),
+		}, nil
+	})
+	provider := providers.Set{"acme": tokens}
+	profile := registry.Profile{
+		Name: "shop", Kind: "acme", Endpoint: "registry.example.com",
+		Login: credentials.Login{
+			Fields:   map[string]credentials.Secret{"key": credentials.NewSecret("key-of-the-shop")}, // Never printed.
+			Settings: map[string]string{"team": "shop"},                                              // May be printed.
+		},
+	}
+	credential, err := provider.Credential(context.Background(), profile)
+	fmt.Println(credential.Username, credential.Password, err)
+
+	profile.Login.Settings = map[string]string{"team": "blog"}
+	_, err = provider.Credential(context.Background(), profile)
+	fmt.Println(err)
+	// Output:
+	// shop [redacted] <nil>
+	// get credential for profile "shop": unauthorized; hint: make a new key in the developer portal
+}
 
 func ExampleSet() {
 	vault := providers.Func(func(_ context.Context, p registry.Profile) (credentials.Credential, error) {

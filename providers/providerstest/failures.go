@@ -119,8 +119,8 @@ func errorsHoldNoSecret(ctx context.Context, s Subject) error {
 	return s.eachFailure(ctx, func(f failure) error {
 		for err := range tree(f.err) {
 			for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
-				if holdsSecret(text, f.profile) {
-					return fmt.Errorf("an error of type %T holds a secret of the profile", err)
+				if found := secretIn(text, f.profile); found != "" {
+					return fmt.Errorf("profile %q: an error of type %T holds the secret in %s", f.profile.Name, err, found)
 				}
 			}
 		}

@@ -273,6 +273,26 @@ func TestBrokenIssuers(t *testing.T) {
 	})
 }
 
+// The suite names the field whose secret it found, and not the secret.
+func TestSecretIsNamedByField(t *testing.T) {
+	profile := registry.Profile{
+		Name: "own", Kind: "own", Endpoint: "registry.example.com",
+		Login: credentials.Login{Fields: map[string]credentials.Secret{"apiKey": credentials.NewSecret("hunter2hunter2")}},
+	}
+	leak := providers.Func(func(_ context.Context, p registry.Profile) (credentials.Credential, error) {
+		err := fmt.Errorf("POST /token: %s", p.Login.Fields["apiKey"].Reveal())
+		return credentials.Credential{}, &registry.Error{Op: "get credential", Code: registry.ErrUnauthorized, Err: err}
+	})
+	found := providerstest.Broken(t.Context(), providerstest.Subject{Provider: leak, Profiles: []registry.Profile{profile}, Failing: leak})
+	err := found["its errors hold no secret"]
+	require.ErrorContains(t, err, "holds the secret in login.fields.apiKey")
+	require.NotContains(t, err.Error(), "hunter2")
+
+	profile.Login.Fields["apiKey"] = credentials.NewSecret("short")
+	found = providerstest.Broken(t.Context(), providerstest.Subject{Provider: leak, Profiles: []registry.Profile{profile}})
+	require.ErrorContains(t, found["subject"], "login.fields.apiKey has 5 bytes")
+}
+
 func TestUselessSubjects(t *testing.T) {
 	short := subject(newGood())
 	short.Profiles[0].Login.Password = credentials.NewSecret("p")

@@ -1,8 +1,10 @@
 package providerstest
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"iter"
 	"maps"
 	"net/url"
@@ -17,44 +19,52 @@ import (
 // minSecret is how many bytes a secret has at least that does not stand in a text by chance.
 const minSecret = 8
 
-// secretsIn returns the secrets of a profile, wherever they stand: also in fields that are added one day.
-func secretsIn(p registry.Profile) []credentials.Secret {
-	var secrets []credentials.Secret
-	var walk func(v reflect.Value)
-	walk = func(v reflect.Value) {
+// A namedSecret is a secret of a profile, with the path of its field.
+type namedSecret struct {
+	field string
+	credentials.Secret
+}
+
+// secretsIn returns the secrets of a profile, wherever they are: also in fields that are added one day.
+func secretsIn(p registry.Profile) []namedSecret {
+	var secrets []namedSecret
+	var walk func(path string, v reflect.Value)
+	walk = func(path string, v reflect.Value) {
 		if s, ok := reflect.TypeAssert[credentials.Secret](v); ok {
 			if !s.IsZero() {
-				secrets = append(secrets, s)
+				secrets = append(secrets, namedSecret{path, s})
 			}
 			return
 		}
 		switch v.Kind() {
 		case reflect.Pointer:
 			if !v.IsNil() {
-				walk(v.Elem())
+				walk(path, v.Elem())
 			}
 		case reflect.Slice:
 			for i := range v.Len() {
-				walk(v.Index(i))
+				walk(fmt.Sprintf("%s[%d]", path, i), v.Index(i))
 			}
 		case reflect.Map:
 			for _, key := range v.MapKeys() {
-				walk(v.MapIndex(key))
+				walk(fmt.Sprintf("%s.%v", path, key), v.MapIndex(key))
 			}
 		case reflect.Struct:
 			for i := range v.NumField() {
-				if v.Type().Field(i).IsExported() {
-					walk(v.Field(i))
+				if f := v.Type().Field(i); f.IsExported() {
+					name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+					walk(strings.TrimPrefix(path+"."+cmp.Or(name, f.Name), "."), v.Field(i))
 				}
 			}
 		}
 	}
-	walk(reflect.ValueOf(p))
+	walk("", reflect.ValueOf(p))
 	return secrets
 }
 
-// holdsSecret reports whether a secret of p stands in text, in one of the forms in which secrets travel.
-func holdsSecret(text string, p registry.Profile) bool {
+// secretIn returns the field of the secret of p that is in the text, in one of the forms in which secrets travel; "" if
+// there is none.
+func secretIn(text string, p registry.Profile) string {
 	for _, s := range secretsIn(p) {
 		plain := s.Reveal()
 		for _, form := range []string{
@@ -67,11 +77,11 @@ func holdsSecret(text string, p registry.Profile) bool {
 			url.PathEscape(plain),
 		} {
 			if strings.Contains(text, form) {
-				return true
+				return s.field
 			}
 		}
 	}
-	return false
+	return ""
 }
 
 // tree returns err and all that it wraps.
@@ -103,6 +113,7 @@ func walkTree(err error, yield func(error) bool) bool {
 func clone(p registry.Profile) registry.Profile {
 	p.Hosts = slices.Clone(p.Hosts)
 	p.Login.Fields = maps.Clone(p.Login.Fields)
+	p.Login.Settings = maps.Clone(p.Login.Settings)
 	if aws := p.Login.AWS; aws != nil {
 		c := *aws
 		c.Roles = slices.Clone(aws.Roles)
