@@ -52,6 +52,7 @@ func (r *Registry) api() *api.API {
 		Public: func(repository string) bool {
 			return slices.ContainsFunc(r.config.Public, func(pattern string) bool { return accounts.Match(pattern, repository) })
 		},
+		PublicPatterns: r.config.Public,
 		Host: func(req *http.Request) string {
 			_, host, _ := strings.Cut(r.baseURL(req), "://")
 			return host

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
 	"io/fs"
 	"iter"
 	"math"
@@ -64,34 +63,6 @@ func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []Po
 		c.tags[i], c.inside[i] = make(chan struct{}, 1), semaphore.NewWeighted(math.MaxInt64)
 	}
 	return c, nil
-}
-
-// page is how many names are read at once.
-const page = 100
-
-// Repositories yields the names of all repositories that have or had an image and come after a name, in the order in
-// which a storage walks; an error is the last thing that it yields. An empty name means from the start.
-func (c *Catalog) Repositories(ctx context.Context, after string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		last, names := after, make([]string, page)
-		for {
-			n, err := c.namespace.Repositories(ctx, names, last)
-			end := errors.Is(err, io.EOF) || notFound(err) // Nothing was ever pushed.
-			if err != nil && !end {
-				yield("", fmt.Errorf("list repositories: %w", err))
-				return
-			}
-			for _, name := range names[:n] {
-				if !yield(name, nil) {
-					return
-				}
-			}
-			if end || n == 0 {
-				return
-			}
-			last = names[n-1]
-		}
-	}
 }
 
 // Tags returns the tags of the repository, sorted. A repository that does not exist has none.

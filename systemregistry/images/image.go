@@ -49,21 +49,27 @@ func (c *Catalog) Image(ctx context.Context, repository, reference string) (Imag
 	if err != nil {
 		return Image{}, err
 	}
-	image := Image{Repository: repository, Digest: string(d)}
-	if string(d) != reference {
+	image, _, err := c.summarize(ctx, repository, d)
+	if err == nil && string(d) != reference {
 		image.Tag, image.PushedAt = reference, c.pushedAt(ctx, repository, reference)
 	}
+	return image, err
+}
+
+// summarize returns the image of the digest, and how much it had to read for that.
+func (c *Catalog) summarize(ctx context.Context, repository string, d digest.Digest) (Image, int, error) {
+	image := Image{Repository: repository, Digest: string(d)}
 	r, err := c.repository(ctx, repository)
 	if err != nil {
-		return Image{}, err
+		return Image{}, 0, err
 	}
 	s := summary{image: &image, repository: r, seen: make(map[digest.Digest]bool)}
 	if err := s.add(ctx, d, nil); err != nil {
-		return Image{}, err
+		return Image{}, s.reads, err
 	}
 	slices.Sort(image.Platforms)
 	image.Platforms = slices.Compact(image.Platforms)
-	return image, nil
+	return image, s.reads, nil
 }
 
 // summary adds up an image.
@@ -71,11 +77,13 @@ type summary struct {
 	image      *Image
 	repository distribution.Repository
 	seen       map[digest.Digest]bool
+	reads      int
 }
 
 // add adds the manifest and what is below it. Platform is what the index above says of it.
 func (s *summary) add(ctx context.Context, d digest.Digest, platform *v1.Platform) error {
 	s.seen[d] = true
+	s.reads++
 	manifests, err := s.repository.Manifests(ctx)
 	if err != nil {
 		return fmt.Errorf("open repository %s: %w", s.image.Repository, err)
@@ -117,7 +125,7 @@ func (s *summary) child(ctx context.Context, child v1.Descriptor) error {
 	if s.seen[child.Digest] {
 		return nil
 	}
-	if child.Digest.Validate() == nil {
+	if child.Digest.Validate() == nil && s.reads < childReads {
 		if err := s.add(ctx, child.Digest, child.Platform); !errors.Is(err, ErrNoImage) {
 			return err
 		}
@@ -154,6 +162,7 @@ func (s *summary) config(ctx context.Context, d v1.Descriptor, platform *v1.Plat
 		s.platform(platform)
 		return
 	}
+	s.reads++
 	var config struct {
 		v1.Platform
 		Created time.Time `json:"created"`

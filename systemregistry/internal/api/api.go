@@ -15,6 +15,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
@@ -35,8 +36,9 @@ type API struct {
 	Service string
 	// MaxLoginLife is how long a login may live.
 	MaxLoginLife time.Duration
-	// Public reports whether anybody may pull from the repository.
-	Public func(repository string) bool
+	// Public reports whether anybody may pull from the repository: one of PublicPatterns matches it.
+	Public         func(repository string) bool
+	PublicPatterns []string
 	// Host returns the host that stands in the names of images.
 	Host func(*http.Request) string
 	// Address returns where a client is.
@@ -48,6 +50,9 @@ type API struct {
 	// LoggedIn is told of each password that was checked, Changed of each change.
 	LoggedIn func(r *http.Request, account string, err error)
 	Changed  func(r *http.Request, c Change)
+
+	listsOnce sync.Once
+	lists     chan struct{} // One for each list that may be made at once for clients without a login.
 }
 
 // A Change is what was done, or refused, for the audit log.

@@ -1,9 +1,9 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -17,7 +17,7 @@ const (
 	maxPage     = 1000
 )
 
-func pageSize(r *http.Request) (int, error) {
+func pageSize(r *http.Request, who login.Identity) (int, error) {
 	text := r.URL.Query().Get("n")
 	if text == "" {
 		return defaultPage, nil
@@ -25,6 +25,9 @@ func pageSize(r *http.Request) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > maxPage {
 		return 0, invalid("n is not a number from 1 to " + strconv.Itoa(maxPage))
+	}
+	if who.Anonymous() {
+		n = min(n, defaultPage)
 	}
 	return n, nil
 }
@@ -39,27 +42,66 @@ type repositoryPage struct {
 	Next string `json:"next,omitempty"`
 }
 
-// repositories lists those that one may pull from.
+// repositories lists those that one may pull from, and whose names have a text in them.
 func (a *API) repositories(r *http.Request, who login.Identity) (any, error) {
-	n, err := pageSize(r)
+	n, err := pageSize(r, who)
 	if err != nil {
 		return nil, err
 	}
-	p := repositoryPage{Repositories: []string{}}
-	for name, err := range a.Catalog.Repositories(r.Context(), r.URL.Query().Get("after")) {
-		if err != nil {
-			return nil, err
-		}
-		if !a.sees(who, name) {
-			continue
-		}
-		if len(p.Repositories) == n {
-			p.Next = p.Repositories[n-1]
-			break
-		}
-		p.Repositories = append(p.Repositories, name)
+	done, err := a.turn(r, who)
+	if err != nil {
+		return nil, err
 	}
-	return p, nil
+	defer done()
+	q := r.URL.Query()
+	names, next, err := a.Catalog.RepositoryPage(r.Context(), a.folders(who), q.Get("after"), n, func(name string) bool {
+		return strings.Contains(name, q.Get("q")) && a.sees(who, name)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return repositoryPage{append([]string{}, names...), next}, nil
+}
+
+// folders are where there may be something that one may pull from: the parts of patterns before the first wildcard.
+func (a *API) folders(who login.Identity) []string {
+	var folders []string
+	add := func(pattern string) {
+		if i := strings.IndexByte(pattern, '*'); i >= 0 {
+			pattern = strings.TrimSuffix(pattern[:i], "/")
+			if pattern == "" {
+				pattern = who.Account.Tenant
+			}
+		}
+		folders = append(folders, pattern)
+	}
+	for _, rule := range who.Account.Rules {
+		add(rule.Repositories)
+	}
+	for _, pattern := range a.PublicPatterns {
+		if i := strings.IndexByte(pattern, '*'); i >= 0 {
+			pattern = strings.TrimSuffix(pattern[:i], "/")
+		}
+		folders = append(folders, pattern)
+	}
+	return folders
+}
+
+// anonymousLists is how many lists are made at once for clients without a login. Others wait.
+const anonymousLists = 4
+
+// turn waits for leave to make a list.
+func (a *API) turn(r *http.Request, who login.Identity) (done func(), err error) {
+	if !who.Anonymous() {
+		return func() {}, nil
+	}
+	a.listsOnce.Do(func() { a.lists = make(chan struct{}, anonymousLists) })
+	select {
+	case a.lists <- struct{}{}:
+		return func() { <-a.lists }, nil
+	case <-r.Context().Done():
+		return nil, context.Cause(r.Context())
+	}
 }
 
 type imagePage struct {
@@ -72,7 +114,7 @@ type imagePage struct {
 
 // images lists the tagged images of a repository.
 func (a *API) images(r *http.Request, who login.Identity) (any, error) {
-	n, err := pageSize(r)
+	n, err := pageSize(r, who)
 	if err != nil {
 		return nil, err
 	}
@@ -81,33 +123,16 @@ func (a *API) images(r *http.Request, who login.Identity) (any, error) {
 	if !a.sees(who, repository) {
 		return nil, errMissing
 	}
-	tags, err := a.Catalog.Tags(r.Context(), repository)
+	done, err := a.turn(r, who)
 	if err != nil {
 		return nil, err
 	}
-	if after := q.Get("after"); after != "" {
-		i, found := slices.BinarySearch(tags, after)
-		if found {
-			i++
-		}
-		tags = tags[i:]
+	defer done()
+	page, next, err := a.Catalog.ImagePage(r.Context(), repository, q.Get("after"), n)
+	if err != nil {
+		return nil, err
 	}
-	p := imagePage{Images: []images.Image{}, MayDelete: who.Allows(accounts.Delete, repository)}
-	if len(tags) > n {
-		tags = tags[:n]
-		p.Next = tags[n-1]
-	}
-	for _, tag := range tags {
-		image, err := a.Catalog.Image(r.Context(), repository, tag)
-		if errors.Is(err, images.ErrNoImage) {
-			continue // Deleted meanwhile.
-		}
-		if err != nil {
-			return nil, err
-		}
-		p.Images = append(p.Images, image)
-	}
-	return p, nil
+	return imagePage{append([]images.Image{}, page...), next, who.Allows(accounts.Delete, repository)}, nil
 }
 
 // deleteImage deletes a tag, or with a digest an image and all its tags.
