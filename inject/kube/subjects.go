@@ -1,0 +1,100 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/registry"
+)
+
+// A Subjects requests the tokens of service accounts from the Kubernetes API (TokenRequest), so that each tenant pulls
+// as itself. It is a [providers.Subjects]. Set the fields before the first use; it is then safe for concurrent use.
+//
+// The right to create serviceaccounts/token is the right to act as the account. Give it by [SubjectRole], which names
+// the accounts, and not by a ClusterRole for all of them.
+type Subjects struct {
+	// Client is the cluster of subjects that name none, usually the one that the program runs in. If nil, they are
+	// rejected.
+	Client kubernetes.Interface
+	// Clusters are further clusters, by the name in [credentials.ServiceAccount.Cluster].
+	Clusters map[string]kubernetes.Interface
+
+	// Allow reports whether a profile of the tenant may use the account. If nil, only profiles without a tenant may,
+	// because the program's right covers the accounts of all tenants. With tenants, compare the account's cluster and
+	// namespace with those that belong to the tenant.
+	Allow func(tenant string, account credentials.ServiceAccount) bool
+}
+
+var _ providers.Subjects = (*Subjects)(nil)
+
+// minTokenLife is the least that an API server issues: pkg/apis/authentication/validation of Kubernetes.
+const minTokenLife = 10 * time.Minute
+
+// SubjectToken requests a token of the account for exactly the audience of r. The API server may shorten the lifetime;
+// what counts is the token's own expiry.
+//
+// The error is a [registry.Error]: [registry.ErrNoIdentity] if the account or the cluster does not exist or the subject
+// is not a service account, [registry.ErrDenied] if the tenant may not use it or the program has no right to request
+// its tokens, else that of the API. Its wrapped cause is the API's error. It holds no token.
+func (s *Subjects) SubjectToken(ctx context.Context, r providers.SubjectRequest) (credentials.Secret, error) {
+	fail := func(code registry.Code, hint string, err error) (credentials.Secret, error) {
+		return credentials.Secret{}, &registry.Error{Op: "request token", Ref: "of " + r.Subject.String(), Code: code, Hint: hint, Err: err}
+	}
+	account := r.Subject.Kubernetes
+	client := s.Client
+	switch {
+	case account == nil:
+		return fail(registry.ErrNoIdentity, "use a service account", errors.New("it is not a service account"))
+	case account.Namespace == "":
+		return fail(registry.ErrInvalid, "put the namespace of the account into the profile, or fill it in with Profile.In", errors.New("the namespace is missing"))
+	case r.Audience == "": // The API server would issue a login to itself.
+		return fail(registry.ErrInvalid, "", errors.New("the audience is missing"))
+	case s.Allow == nil && r.Profile.Tenant != "", s.Allow != nil && !s.Allow(r.Profile.Tenant, *account):
+		return fail(registry.ErrDenied, "use a service account of your own namespace", fmt.Errorf("tenant %q may not use this account", r.Profile.Tenant))
+	case account.Cluster != "":
+		client = s.Clusters[account.Cluster]
+	}
+	if client == nil {
+		return fail(registry.ErrNoIdentity, "use a cluster that this program knows", errors.New("the cluster is not known"))
+	}
+	seconds := int64(max(r.Lifetime, minTokenLife) / time.Second)
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{r.Audience}, ExpirationSeconds: &seconds}}
+	response, err := client.CoreV1().ServiceAccounts(account.Namespace).CreateToken(ctx, account.Name, request, metav1.CreateOptions{})
+	switch {
+	case err == nil:
+		return credentials.NewSecret(response.Status.Token), nil
+	case ctx.Err() != nil:
+		return credentials.Secret{}, context.Cause(ctx)
+	case apierrors.IsNotFound(err):
+		return fail(registry.ErrNoIdentity, "create the service account", err)
+	case apierrors.IsForbidden(err):
+		return fail(registry.ErrDenied, "let this program create serviceaccounts/token for this account, with the role that kube.SubjectRole returns", err)
+	case apierrors.IsTooManyRequests(err):
+		return fail(registry.ErrRateLimited, "", err)
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return fail(registry.ErrInvalid, "", err)
+	}
+	return fail(registry.ErrUnavailable, "", err)
+}
+
+// SubjectRole returns the role, in the namespace of the accounts, that lets a program request the tokens of these
+// accounts and of no others. Bind it to the program's own account.
+func SubjectRole(namespace, name string, accounts ...string) *rbacv1.Role {
+	return &rbacv1.Role{
+		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Rules: []rbacv1.PolicyRule{{
+			APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}, ResourceNames: accounts,
+		}},
+	}
+}
