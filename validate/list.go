@@ -172,7 +172,8 @@ func (l list) page(ctx context.Context, a *authorizer, t *trace, path string) (p
 }
 
 // nextPage reads the header Link, which is how a registry names the next page (OCI distribution specification, "Listing
-// Tags"). It may name another page, not another server or list.
+// Tags"). It may name another page, not another server or list. Where the request was redirected, as to the new name of a
+// repository's owner, the link has the path that responded.
 func (o *origin) nextPage(ans *response, path string) (string, *registry.Error) {
 	target := linkTo(ans.header.Values("Link"), "next")
 	if target == "" {
@@ -183,7 +184,7 @@ func (o *origin) nextPage(ans *response, path string) (string, *registry.Error) 
 	switch {
 	case err != nil || u.RawQuery == "":
 		return "", errorf(registry.ErrUnavailable, "the registry names a next page that is not a URL")
-	case !strings.EqualFold(u.Hostname(), o.base.Hostname()) || u.Path != list:
+	case !strings.EqualFold(u.Hostname(), o.base.Hostname()) || u.Path != list && (u.Path != ans.path || ans.host != o.base.Hostname()):
 		where := cleanLine(u.Host, 64)
 		return "", errorf(registry.ErrInsecure, "the registry names a next page at another place, %s", where)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -176,4 +177,34 @@ func TestListWithoutEnd(t *testing.T) {
 			require.LessOrEqual(t, requests, 100)
 		})
 	}
+}
+
+// TestTagsOfRenamedOwner lists as with Gitea, which redirects to the new name and links to the next page under it.
+func TestTagsOfRenamedOwner(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		switch req.URL.Path {
+		case "/v2/":
+		case "/v2/old/app/tags/list":
+			http.Redirect(w, req, "/v2/new/app/tags/list?"+req.URL.RawQuery, http.StatusTemporaryRedirect)
+		case "/v2/new/app/tags/list":
+			if req.URL.Query().Get("last") != "" {
+				_, _ = w.Write([]byte(`{"name":"new/app","tags":[]}`))
+				return
+			}
+			w.Header().Set("Link", `</v2/new/app/tags/list?last=1&n=1000>; rel="next"`)
+			_, _ = w.Write([]byte(`{"name":"new/app","tags":["1"]}`))
+		default:
+			http.NotFound(w, req)
+		}
+	}))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	image, err := registry.ParseImage(host + "/old/app")
+	require.NoError(t, err)
+	var tags []string
+	for tag, err := range (&validate.Checker{}).Tags(t.Context(), image, validate.Candidate{Transport: registry.TransportConfig{PlainHTTP: true, Proxy: registry.Direct}}) {
+		require.NoError(t, err)
+		tags = append(tags, tag)
+	}
+	require.Equal(t, []string{"1"}, tags)
 }

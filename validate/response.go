@@ -26,9 +26,9 @@ type response struct {
 	html bool
 	// body is that of a good answer.
 	body []byte
-	// host is who answered, after redirects.
-	host string
-	ex   Exchange
+	// host and path are what responded, after redirects.
+	host, path string
+	ex         Exchange
 }
 
 func (a *response) ok() bool { return a != nil && 200 <= a.status && a.status < 300 }

@@ -50,8 +50,10 @@ var homes = map[string]home{
 	"distribution-token": {"CNCF distribution, token server", "registry.example.com", "",
 		"https://distribution.github.io/distribution/spec/auth/token/"},
 	"zot": {"zot", "zot.example.com", "", "https://zotregistry.dev/latest/articles/authn-authz/"},
-	"gitea": {"Gitea and Forgejo", "gitea.example.com", "",
+	"gitea": {"Gitea", "gitea.example.com", "",
 		"https://docs.gitea.com/usage/packages/container"},
+	"forgejo": {"Forgejo, and Gitea before 1.25.3", "forgejo.example.com", "",
+		"https://forgejo.org/docs/latest/user/packages/container/"},
 }
 
 // A situation is something that a registry, an image and a login can be in. Where it does not say otherwise, there is

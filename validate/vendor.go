@@ -195,6 +195,10 @@ var hints = map[vendor]map[registry.Code]string{
 		registry.ErrHidden: "give the token's owner read access to the package, and check the name: GitHub does not " +
 			"say which it is; a GITHUB_TOKEN must be allowed under the package's Actions access",
 	},
+	gitea: {
+		registry.ErrUnauthorized: "use an access token with the scope read:package; Gitea accepts no password of an account with " +
+			"two-factor authentication",
+	},
 	gitlab: {
 		registry.ErrUnauthorized: "use a deploy token or access token with the scope read_registry; a password does " +
 			"not work with two-factor authentication, and tokens expire",

@@ -268,7 +268,7 @@ func (o *origin) follow(ctx context.Context, q apiRequest, a *response) error {
 			u = next
 			continue
 		}
-		a.status, a.header, a.host = res.StatusCode, res.Header, u.Hostname()
+		a.status, a.header, a.host, a.path = res.StatusCode, res.Header, u.Hostname(), u.Path
 		a.ex.Status = res.StatusCode
 		return a.read(res, q)
 	}

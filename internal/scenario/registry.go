@@ -337,7 +337,7 @@ func (r *Registry) manifest(w http.ResponseWriter, req *http.Request, host, refe
 			return
 		}
 	}
-	if n := r.count("manifest"); n < len(m.First) && m.First[n] != http.StatusOK {
+	if n := r.count("manifest"); n < len(m.First) && m.First[n] >= 300 {
 		r.fail(w, req, m.First[n])
 		return
 	}
@@ -385,7 +385,7 @@ func (r *Registry) serveBlob(w http.ResponseWriter, req *http.Request, host, d s
 	if (!s.Blob.Open || r.rejected(req)) && !r.letIn(w, req, host, status, false) {
 		return
 	}
-	if n := r.count("blob"); n < len(s.Blob.First) && s.Blob.First[n] != http.StatusOK {
+	if n := r.count("blob"); n < len(s.Blob.First) && s.Blob.First[n] >= 300 {
 		r.fail(w, req, s.Blob.First[n])
 		return
 	}

@@ -76,7 +76,8 @@ func drop(v reflect.Value, n *int) bool {
 				}
 				*n--
 			}
-			if drop(v.Index(i), n) {
+			// A number in a list has no meaning as zero: it is there or not.
+			if v.Type().Elem().Kind() != reflect.Int && drop(v.Index(i), n) {
 				return true
 			}
 		}

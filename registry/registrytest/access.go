@@ -94,6 +94,6 @@ func (c *call) allowed(l login, action string) bool {
 
 func (c *call) servePing() {
 	if _, ok := c.enter(); ok {
-		c.answer(Answer{Status: http.StatusOK, Body: "{}"})
+		c.answer(c.reg.Dialect.pong.or(Answer{Status: http.StatusOK, Body: "{}"}))
 	}
 }

@@ -30,7 +30,7 @@ type Answer struct {
 	// Challenge is the header WWW-Authenticate. Several lines are as many headers. Empty means none.
 	Challenge string
 	// Header is further headers, with keys in their canonical form. The Content-Type is made from Body if it is not
-	// here: JSON, HTML or plain text.
+	// here: JSON, HTML or plain text. An empty value leaves out a header that the dialect sends with each response.
 	Header map[string]string
 	// Body is the body.
 	Body string
@@ -148,7 +148,9 @@ func (a Answer) send(w http.ResponseWriter, r *http.Request, g gaps) {
 		}
 	}
 	for key, value := range a.Header {
-		h.Set(key, g.header(value))
+		if h.Set(key, g.header(value)); value == "" {
+			h.Del(key)
+		}
 	}
 	writeBody(w, r, a.Status, []byte(body))
 }

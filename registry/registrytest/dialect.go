@@ -26,6 +26,8 @@ type Dialect struct {
 
 	// ping answers GET /v2/ without a login. Zero means unauthorized.
 	ping Answer
+	// pong answers GET /v2/ with a login. Zero means 200 with an empty JSON object.
+	pong Answer
 	// unauthorized answers a request without a login. Zero means 401 with a challenge: Bearer if there is a token
 	// endpoint, else Basic.
 	unauthorized Answer
@@ -51,6 +53,11 @@ type Dialect struct {
 	repositoryMissing Answer
 	// tagsMissing answers for the tags of a repository that does not exist. Zero means repositoryMissing.
 	tagsMissing Answer
+	// blobMissing answers for a blob that does not exist. Zero means 404 BLOB_UNKNOWN.
+	blobMissing Answer
+	// nameInvalid answers for a name that is not one of a repository, to who has logged in. Zero means 400 NAME_INVALID to
+	// everybody.
+	nameInvalid Answer
 	// manifestMissing answers for a tag or digest that does not exist. Zero means 404 MANIFEST_UNKNOWN.
 	manifestMissing Answer
 	// notAcceptable answers for an OCI image that the Accept header does not ask for. Zero means that it is sent all
@@ -171,9 +178,20 @@ type listing struct {
 	// badLast answers a "last" or mark that is not one of the list. Zero means that a name is taken as a place in the
 	// order, and a mark for the start.
 	badLast Answer
+	// trailing says when the last page links to a next one, which is empty.
+	trailing trailingLink
 	// googleMaps adds the empty "child" and "manifest" that Google's registries list.
 	googleMaps bool
 }
+
+// trailingLink says when the last page of a list links to a next one.
+type trailingLink int
+
+const (
+	trailingNever    trailingLink = iota
+	trailingIfFull                // If the page is as long as the client, or the registry, limits it.
+	trailingIfAnyone              // If there is anything in it.
+)
 
 // A catalog is the list of the repositories, /v2/_catalog.
 type catalog struct {

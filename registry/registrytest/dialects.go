@@ -9,7 +9,7 @@ import (
 func Dialects() []Dialect {
 	return []Dialect{
 		DockerHub(), ECR(), ECRPublic(), GCR(), ArtifactRegistry(), Quay(), NexusBasic(), NexusBearer(), Artifactory(),
-		MCR(), ACR(), Harbor(), GHCR(), GitLab(), DistributionBasic(), DistributionToken(), Zot(), Gitea(),
+		MCR(), ACR(), Harbor(), GHCR(), GitLab(), DistributionBasic(), DistributionToken(), Zot(), Gitea(), Forgejo(),
 	}
 }
 

@@ -233,30 +233,51 @@ func Zot() Dialect {
 	}
 }
 
-// Gitea is Gitea and Forgejo, as their source reads and as a sample of what else speaks the protocol: the challenge
-// names the service that GitLab names and a scope that is none, and what is refused is refused in plain text.
+// Gitea is Gitea since 1.25.3, compared with version 1.26.0 response by response: the challenge names the service that
+// GitLab names and a scope that is none, and what is refused by the owner of a repository is refused in plain text. Owners
+// are private or not, not repositories.
 func Gitea() Dialect {
-	challenge := `Bearer realm="{scheme}://{host}/v2/token",service="container_registry",scope="*"`
-	badLogin := Answer{Status: 401, Body: "authGroup.Verify\n"}
+	unversioned := map[string]string{"Docker-Distribution-Api-Version": ""}
+	refused := oci(401, "UNAUTHORIZED", "", "").with(
+		"Bearer realm=\"{scheme}://{host}/v2/token\",service=\"container_registry\",scope=\"*\"\nBasic realm=\"Gitea Container Registry\"")
 	return Dialect{
 		Name:   "gitea",
 		header: apiVersion(),
 		token: tokenEndpoint{
 			path:      "/v2/token",
 			post:      Answer{Status: 404},
-			badLogin:  badLogin,
+			badLogin:  refused,
 			byAccount: true,
 			ttl:       24 * time.Hour,
 			body:      justToken,
 		},
-		basic:             true,
-		unauthorized:      oci(401, "UNAUTHORIZED", "authentication required", "").with(challenge),
-		badLogin:          badLogin,
-		badToken:          badLogin,
-		hides:             true,
-		denied:            Answer{Status: 401, Challenge: `Basic realm="Gitea Package API"`, Body: "reqPackageAccess\n"},
-		repositoryMissing: oci(404, "MANIFEST_UNKNOWN", "manifest unknown", ""),
-		tagsMissing:       oci(404, "NAME_UNKNOWN", "repository name not known to registry", ""),
-		manifestMissing:   oci(404, "MANIFEST_UNKNOWN", "manifest unknown", ""),
+		basic:        true,
+		pong:         Answer{Status: 200},
+		unauthorized: refused,
+		badLogin:     refused,
+		badToken:     refused,
+		hides:        true,
+		denied: Answer{
+			Status: 401, Challenge: `Basic realm="Gitea Package API"`, Body: "reqPackageAccess\n", Header: unversioned,
+		},
+		projectMissing:    Answer{Status: 404, Body: "Not found.\n", Header: unversioned},
+		repositoryMissing: oci(404, "MANIFEST_UNKNOWN", "", ""),
+		tagsMissing:       oci(404, "NAME_UNKNOWN", "", ""),
+		manifestMissing:   oci(404, "MANIFEST_UNKNOWN", "", ""),
+		blobMissing:       oci(404, "BLOB_UNKNOWN", "", ""),
+		nameInvalid:       oci(400, "NAME_INVALID", "", ""),
+		tags:              listing{trailing: trailingIfAnyone},
+		catalog:           catalog{listing: listing{pageSize: 100, maxSize: 100, trailing: trailingIfFull}},
 	}
+}
+
+// Forgejo is Forgejo, and Gitea before 1.25.3, as their source reads: a wrong login is refused in plain text, without a
+// challenge, and there is no Basic challenge.
+func Forgejo() Dialect {
+	d := Gitea()
+	d.Name = "forgejo"
+	badLogin := Answer{Status: 401, Body: "authGroup.Verify\n"}
+	d.token.badLogin, d.badLogin, d.badToken = badLogin, badLogin, badLogin
+	d.unauthorized = oci(401, "UNAUTHORIZED", "", "").with(`Bearer realm="{scheme}://{host}/v2/token",service="container_registry",scope="*"`)
+	return d
 }

@@ -138,6 +138,12 @@ var dialectTable = map[string]struct {
 	"gitea": {
 		ping:      `Bearer realm="https://registry.test/v2/token",service="container_registry",scope="*"`,
 		challenge: `Bearer realm="https://registry.test/v2/token",service="container_registry",scope="*"`,
+		anonymous: "registry 401", badLogin: token401, expired: token401, forbidden: "registry 401", hidden: "registry 401", noRepository: noTag,
+		noTags: noName, noTag: noTag, oldToken: plain401, limited: "registry 429 TOOMANYREQUESTS", blocked: denied,
+	},
+	"forgejo": {
+		ping:      `Bearer realm="https://registry.test/v2/token",service="container_registry",scope="*"`,
+		challenge: `Bearer realm="https://registry.test/v2/token",service="container_registry",scope="*"`,
 		anonymous: "registry 401", badLogin: "token 401", expired: "token 401", forbidden: "registry 401", hidden: "registry 401", noRepository: noTag,
 		noTags: noName, noTag: noTag, oldToken: "registry 401", limited: "registry 429 TOOMANYREQUESTS", blocked: denied,
 	},

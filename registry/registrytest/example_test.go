@@ -64,6 +64,7 @@ func ExampleDialects() {
 	// distribution-token
 	// zot
 	// gitea
+	// forgejo
 }
 
 func ExampleRegistry_Inject() {

@@ -63,18 +63,25 @@ func (c *call) page(all []string, list listing) ([]string, bool) {
 		return nil, false
 	}
 	page := append([]string{}, all[start:]...) // An empty list is [], not null.
-	if n < 0 || len(page) <= n {
+	more := n >= 0 && len(page) > n
+	if more {
+		page = page[:n]
+	}
+	switch {
+	case len(page) == 0:
+		return page, true
+	case !more && (list.trailing == trailingNever || list.trailing == trailingIfFull && len(page) != n):
 		return page, true
 	}
-	page = page[:n]
-	if n == 0 {
-		return page, true
-	}
-	next := page[n-1]
+	next := page[len(page)-1]
 	if list.cursor != "" {
 		next = c.reg.cursor(next)
 	}
-	link := url.URL{Path: c.req.URL.Path, RawQuery: url.Values{"n": {strconv.Itoa(n)}, list.parameter(): {next}}.Encode()}
+	query := url.Values{list.parameter(): {next}}
+	if n >= 0 {
+		query.Set("n", strconv.Itoa(n))
+	}
+	link := url.URL{Path: c.req.URL.Path, RawQuery: query.Encode()}
 	c.w.Header().Set("Link", "<"+link.String()+`>; rel="next"`)
 	return page, true
 }

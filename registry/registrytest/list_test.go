@@ -43,6 +43,9 @@ func TestTags(t *testing.T) {
 			ann := newClient(r, "ann", "right")
 			got, pages := follow(t, ann, "/v2/team/app/tags/list")
 			require.Equal(t, want, got)
+			if d.tags.trailing == trailingIfAnyone {
+				pages-- // The last one is empty.
+			}
 			if d.tags.pageSize == 0 {
 				require.Equal(t, 1, pages)
 			} else {
@@ -50,6 +53,9 @@ func TestTags(t *testing.T) {
 			}
 			got, pages = follow(t, ann, "/v2/team/app/tags/list?n=60")
 			require.Equal(t, want, got)
+			if d.tags.trailing == trailingIfAnyone {
+				pages--
+			}
 			require.Equal(t, 5, pages)
 			require.Contains(t, ann.ask(t, "GET", "/v2/team/app/tags/list?n=0").body, `"tags":[]`)
 		})
@@ -102,6 +108,7 @@ func TestCatalog(t *testing.T) {
 		"distribution-token": {every, "401"},
 		"zot":                {mine, theirs},
 		"gitea":              {mine, theirs},
+		"forgejo":            {mine, theirs},
 	} {
 		for _, d := range Dialects() {
 			if d.Name != name {

@@ -90,7 +90,7 @@ func (c *call) serveBlob() {
 	}
 	content, ok := c.reg.findBlob(repository, digest)
 	if !ok {
-		c.answer(blobUnknown)
+		c.answer(c.reg.Dialect.blobMissing.or(blobUnknown))
 		return
 	}
 	if c.reg.RedirectBlobs {

@@ -59,9 +59,11 @@ func TestClientPullsFromEveryDialect(t *testing.T) {
 			_, err = io.Copy(io.Discard, content)
 			require.NoError(t, err)
 			require.NoError(t, content.Close())
-			tags, err := remote.List(ref.Context(), opts...)
-			require.NoError(t, err)
-			require.Equal(t, []string{"1"}, tags)
+			if d.tags.trailing == trailingNever { // At a loopback address, this client follows no link to https.
+				tags, err := remote.List(ref.Context(), opts...)
+				require.NoError(t, err)
+				require.Equal(t, []string{"1"}, tags)
+			}
 
 			if d.open {
 				return // There is nobody who could push.

@@ -176,7 +176,7 @@ func (c *call) route() func() {
 	c.seen.Repository, c.seen.Reference = repository, reference
 	switch {
 	case !nameForm.MatchString(repository):
-		return func() { c.answer(oci(400, "NAME_INVALID", "invalid repository name", "")) }
+		return c.serveInvalidName
 	case kind == "tags" && rest == "list":
 		return c.serveTags
 	case kind == "manifests":
@@ -187,6 +187,16 @@ func (c *call) route() func() {
 		return c.serveBlob
 	}
 	return c.notFound
+}
+
+func (c *call) serveInvalidName() {
+	invalid := c.reg.Dialect.nameInvalid
+	if !invalid.isZero() {
+		if _, ok := c.enter(); !ok {
+			return
+		}
+	}
+	c.answer(invalid.or(oci(400, "NAME_INVALID", "invalid repository name", "")))
 }
 
 func (c *call) notFound() { c.answer(Answer{Status: 404, Body: "404 page not found\n"}) }

@@ -53,8 +53,8 @@ func TestWords(t *testing.T) {
 			`{"errors":[{"code":"UNAUTHORIZED","message":"project none not found"}]}`},
 		"harbor, no tag": {Harbor(), "ann", "right", missingTag,
 			`{"errors":[{"code":"NOT_FOUND","message":"artifact team/app:2 not found"}]}`},
-		"gitea, forbidden":      {Gitea(), "ann", "right", "/v2/other/app/manifests/1", "reqPackageAccess\n"},
-		"gitea, wrong password": {Gitea(), "ann", "wrong", image, "authGroup.Verify\n"},
+		"gitea, forbidden":        {Gitea(), "ann", "right", "/v2/other/app/manifests/1", "reqPackageAccess\n"},
+		"forgejo, wrong password": {Forgejo(), "ann", "wrong", image, "authGroup.Verify\n"},
 		"gitlab, wrong password": {GitLab(), "ann", "wrong", image,
 			`{"errors":[{"code":"UNAUTHORIZED","message":"HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password."}]}`},
 		"gitlab, no right to anything": {GitLab(), "nobody", "right", image,
@@ -79,11 +79,11 @@ func TestTokenEndpoints(t *testing.T) {
 	fields := map[string]string{
 		"dockerhub": "access_token,expires_in=300,issued_at,token", "ecr-public": "token", "gcr": "expires_in=43200,token", "gar": "expires_in=43200,token", "quay": "token",
 		"nexus-bearer": "token", "artifactory": "expires_in=3600,token", "acr": "access_token", "harbor": "access_token,expires_in=1800,issued_at,token", "ghcr": "token",
-		"gitlab": "token", "distribution-token": "access_token,expires_in=60,issued_at,token", "gitea": "token",
+		"gitlab": "token", "distribution-token": "access_token,expires_in=60,issued_at,token", "gitea": "token", "forgejo": "token",
 	}
 	posts := map[string]int{
 		"dockerhub": 200, "ecr-public": 405, "gcr": 404, "gar": 405, "quay": 405, "nexus-bearer": 404, "artifactory": 405, "acr": 400, "harbor": 405, "ghcr": 405,
-		"gitlab": 404, "distribution-token": 200, "gitea": 404,
+		"gitlab": 404, "distribution-token": 200, "gitea": 404, "forgejo": 404,
 	}
 	for _, d := range Dialects() {
 		if d.token.path == "" {
@@ -146,7 +146,7 @@ func TestHarborChallenges(t *testing.T) {
 }
 
 func TestSeveralChallenges(t *testing.T) {
-	d := Gitea()
+	d := Forgejo()
 	d.unauthorized.Challenge += "\nbasic realm=plain"
 	c := newClient(newRegistry(t, d), "", "")
 	require.Equal(t, []string{
