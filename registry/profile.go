@@ -61,7 +61,11 @@ func (p Profile) parse(problems *field.List, each func(field string, e Endpoint)
 	read := func(field, s string) {
 		e, err := ParseEndpoint(s)
 		if err != nil {
-			problems.Add(field, err.Error(), "a host such as registry.example.com, with a port or a path if need be")
+			problem, want, ok := strings.Cut(err.Error(), ": write ")
+			if !ok {
+				want = "a host such as registry.example.com, with a port or a path if need be"
+			}
+			problems.Add(field, problem, want)
 			return
 		}
 		each(field, e)
@@ -175,7 +179,7 @@ func (p Profile) Warnings() []string {
 				"and write the registry's own name, %s", e.Host, name)
 		}
 		if account, _, _ := strings.Cut(e.Host, "."); kind == ECR && len(account) == 13 {
-			warn("the AWS account number %s of %s has 13 digits; account numbers have 12", account, e.Host)
+			warn("the AWS account number %s of %s has 13 digits: check it, because account numbers have 12", account, e.Host)
 		}
 		if p.Kind == Custom && (kind == ECR || kind == GCR) && !p.Login.Anonymous {
 			warn("%s is a registry of kind %s: as custom, its token is not renewed when it expires", e.Host, kind)

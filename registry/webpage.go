@@ -71,7 +71,7 @@ var pages = []struct {
 	{regexp.MustCompile(`^api/v[0-9.]+(?:/|$)`), "an API", "HOST"},
 	{regexp.MustCompile(`^artifactory/api/docker/([^/]+)`), "Artifactory's API", "HOST/$, or $.HOST, as in the names of images"},
 	{regexp.MustCompile(`^(?:artifactory/webapp|ui/(?:repos|native|packages))(?:/|$)`), "Artifactory's web console", "HOST/REPOSITORY, or REPOSITORY.HOST, as in the names of images"},
-	{regexp.MustCompile(`^(?:nexus/)?repository/([^/]+)$`), "an address of Nexus's web server",
+	{regexp.MustCompile(`^(?:nexus/)?repository/([^/]+)$`), "Nexus's web server",
 		"the host and port of the repository's Docker connector, or HOST/$ if Nexus routes by path"},
 	{regexp.MustCompile(`^(?:admin/)?(?:dashboard|explore)(?:/|$)`), "a web console", "HOST"},
 }

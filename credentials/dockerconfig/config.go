@@ -22,10 +22,17 @@ import (
 	"github.com/docker/cli/cli/config/types"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
 )
 
-// ErrMalformed is something that cannot be read. It is not quoted, because it may hold a secret.
-var ErrMalformed = errors.New("malformed")
+// ErrMalformed is something that cannot be read, and a [registry.ErrInvalid]. It is not quoted, because it may hold a
+// secret.
+var ErrMalformed error = malformed{}
+
+type malformed struct{}
+
+func (malformed) Error() string { return "malformed" }
+func (malformed) Unwrap() error { return registry.ErrInvalid }
 
 // A Config is a Docker configuration: logins by server, and the helpers that know more. The zero Config has none.
 // It never changes, and is safe for concurrent use.

@@ -16,6 +16,7 @@ import (
 	dockercredentials "github.com/docker/cli/cli/config/credentials"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
 )
 
 // A File is the login for one server in a configuration file of docker or podman. It is read each time, so that a new
@@ -144,7 +145,9 @@ func read(path string) (Config, error) {
 	}
 	c, err := Parse(data)
 	if err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
+		return Config{}, &registry.Error{
+			Op: "read", Ref: path, Code: registry.ErrInvalid, Err: ErrMalformed, Hint: "correct the file: docker reads it as a JSON object",
+		}
 	}
 	return c, nil
 }
