@@ -25,6 +25,11 @@ func (a *authorizer) open(ctx context.Context, t *trace, scope string, q apiRequ
 	if s := ping.answer.status; s == http.StatusTooManyRequests || s >= 500 {
 		return ping.answer, nil
 	}
+	if ping.answer.status == http.StatusUnauthorized {
+		if err := unsupportedScheme(ping.answer.challenges); err != nil {
+			return nil, err
+		}
+	}
 	c := a.challengeOf(scope, ping)
 	var refused *token
 	var narrow bool
@@ -44,6 +49,11 @@ func (a *authorizer) open(ctx context.Context, t *trace, scope string, q apiRequ
 			}
 			a.markProven(pass.group, scope)
 			return ans, nil
+		}
+		if ans.status == http.StatusUnauthorized && c.scheme == "" {
+			if err := unsupportedScheme(ans.challenges); err != nil {
+				return nil, err
+			}
 		}
 		next := choose(ans.challenges)
 		switch {

@@ -68,7 +68,8 @@ func insecureRealm(format string, args ...any) error {
 
 // checkRedirect decides whether a redirect may be followed.
 //
-//   - A token server is followed within its own host only, for the login goes along.
+//   - A token server is followed within its own host only, and not at all with a body: a form with a password is sent
+//     once, to the server that it was written for.
 //   - https never becomes http.
 //   - The registry may send on to storage, or a mirror, anywhere on the internet or at its own kind of place; the login
 //     stays behind.
@@ -86,9 +87,11 @@ func (o *origin) checkRedirect(from *url.URL, location string, q apiRequest) (*u
 		return nil, insecureRedirect("a redirect to a URL with a login in it, at %s", where)
 	case from.Scheme == "https" && next.Scheme == "http":
 		return nil, insecureRedirect("a redirect from https to plain HTTP, at %s", where)
+	case q.form != nil:
+		return nil, insecureRedirect("a redirect of a request whose body holds the password, to %s", where)
 	case strings.EqualFold(next.Hostname(), from.Hostname()):
 		return next, nil
-	case q.step == StepToken || q.step == StepLogin || q.form != nil:
+	case q.step == StepToken || q.step == StepLogin:
 		return nil, insecureRedirect("a redirect of the token server to another host, %s", where)
 	case strings.EqualFold(next.Hostname(), o.base.Hostname()) || o.s.c.allowsRealm(strings.ToLower(next.Hostname())):
 		return next, nil
@@ -99,6 +102,37 @@ func (o *origin) checkRedirect(from *url.URL, location string, q apiRequest) (*u
 func insecureRedirect(format string, args ...any) error {
 	e := errorf(registry.ErrInsecure, format, args...)
 	e.Hint = "the redirect was not followed; it is set in the registry's configuration, or that of a proxy before it"
+	return e
+}
+
+// leftBehind is the verdict of a request that was redirected to where its login is not sent, and failed there for the
+// lack of it. The login was not judged.
+func leftBehind(to *url.URL, status int) *registry.Error {
+	where := cleanLine(to.Scheme+"://"+to.Host, 64)
+	e := errorf(registry.ErrInsecure, "the registry redirects to %s, which wants a login (%d); logins are not sent along with a redirect", where, status)
+	e.Hint = "if " + where + " is the registry, use that host in the profile and the names of images; else correct the redirect in the " +
+		"registry's configuration, or that of a proxy before it"
+	return e
+}
+
+// unsupportedScheme is the verdict of a registry that offers only ways to log in that container runtimes do not have; nil
+// if it offers one that they have, or none at all. No login is sent there: nobody asked for one in that form.
+func unsupportedScheme(challenges []challenge) *registry.Error {
+	if len(challenges) == 0 || choose(challenges).scheme != "" {
+		return nil
+	}
+	var offered []string
+	for _, c := range challenges {
+		name := cleanLine(c.scheme, 32)
+		if c.scheme == schemeBearer {
+			name = "Bearer without a realm"
+		}
+		if !slices.Contains(offered, name) && len(offered) < 8 {
+			offered = append(offered, name)
+		}
+	}
+	e := errorf(registry.ErrUnsupported, "the registry asks for a login by %s, which container runtimes do not support", strings.Join(offered, ", "))
+	e.Hint = "let the registry, or the proxy before it, offer Basic or Bearer with a realm; nothing was sent"
 	return e
 }
 

@@ -123,6 +123,12 @@ func (a *authorizer) tryLogin(ctx context.Context, t *trace, ping *pingResult) *
 	case everybody && (a.credential.Anonymous || a.o.knownVendor() == mcr), a.credential.Anonymous && c.scheme == schemeBearer:
 		return &loginResult{unverified: true} // What is public, only a request for it tells.
 	}
+	if err := unsupportedScheme(ping.answer.challenges); err != nil {
+		return &loginResult{failed: err}
+	}
+	if c.scheme == "" {
+		return &loginResult{unverified: true} // Nobody asked for the login.
+	}
 	root := apiRequest{step: StepLogin, method: http.MethodGet, path: "/v2/", auth: a.basicAuth()}
 	if c.scheme == schemeBearer {
 		tok := a.fetch(ctx, c, nil)
@@ -142,5 +148,5 @@ func (a *authorizer) tryLogin(ctx context.Context, t *trace, ping *pingResult) *
 	case !ans.ok():
 		return &loginResult{refused: ans}
 	}
-	return &loginResult{unverified: ping.answer.ok() && c.scheme == ""}
+	return &loginResult{}
 }

@@ -29,6 +29,23 @@ type trace struct {
 	warnings  []string
 	limit     RateLimit
 	shared    []any // Whose exchanges are in it.
+	requests  int
+}
+
+// maxRequests is how many requests a check of one image, or a page of a list, may send with one candidate. The largest
+// honest images have some dozens of platforms with some dozens of layers.
+const maxRequests = 4096
+
+// spend takes one request from the budget.
+func (t *trace) spend() *registry.Error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.requests++; t.requests <= maxRequests {
+		return nil
+	}
+	e := errorf(registry.ErrTooLarge, "the image consists of more than a check requests: it would take over %d requests", maxRequests)
+	e.Hint = "check fewer platforms (Checker.Platforms) or not every layer (Checker.Deep); an image of this size is hardly an honest one"
+	return e
 }
 
 func (t *trace) add(list ...Exchange) {
@@ -121,6 +138,9 @@ const (
 // for a free slot, honours Retry-After, and retries where that may help.
 func (o *origin) do(ctx context.Context, t *trace, q apiRequest) (*response, *registry.Error) {
 	for try := 0; ; try++ {
+		if err := t.spend(); err != nil {
+			return nil, err
+		}
 		if err := o.acquire(ctx); err != nil {
 			return nil, err
 		}
@@ -246,7 +266,7 @@ func (o *origin) doOnce(outer context.Context, t *trace, q apiRequest) (*respons
 // follow sends the request, and again to where it is redirected. The login goes along only within the registry's own
 // host.
 func (o *origin) follow(ctx context.Context, q apiRequest, a *response) error {
-	u := q.url
+	u, dropped := q.url, false
 	for hop := 0; ; hop++ {
 		res, err := o.send(ctx, q, u)
 		if err != nil {
@@ -261,12 +281,16 @@ func (o *origin) follow(ctx context.Context, q apiRequest, a *response) error {
 			if err != nil {
 				return err
 			}
-			if !sameOrigin(u, next) {
-				q.auth = authorization{}
+			if !sameOrigin(u, next) && q.auth.scheme != "" {
+				q.auth, dropped = authorization{}, true
 			}
 			a.ex.URL = q.auth.without(showURL(next))
 			u = next
 			continue
+		}
+		if dropped && res.StatusCode == http.StatusUnauthorized {
+			drain(res.Body)
+			return leftBehind(u, res.StatusCode)
 		}
 		a.status, a.header, a.host, a.path = res.StatusCode, res.Header, u.Hostname(), u.Path
 		a.ex.Status = res.StatusCode
