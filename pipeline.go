@@ -59,8 +59,9 @@ type Outcome struct {
 	// published.
 	Secret pullsecret.Secret
 
-	// Logins says for each profile, in the order of the request, whether its login works. Logins and Images are whole
-	// also where something failed, and both nil where no registry was asked.
+	// Logins says for each profile, in the order of the request, whether its login works. The warnings of the profile, such
+	// as that its login expires soon, are among those of the result. Logins and Images are whole also where something
+	// failed, and both nil where no registry was asked.
 	Logins []validate.Result
 	// Images says for each image, in the order of the request, whether it can be pulled with the secret. One that is
 	// refused because the credential of its profile could not be had has the code and hint of that failure, and wraps it.

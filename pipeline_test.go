@@ -392,3 +392,19 @@ func TestRenewAtOfALoginThatExpires(t *testing.T) {
 		}
 	})
 }
+
+// A person who runs a check learns that the login, which works, soon does not, and that nobody renews it.
+func TestRunWarnsOfExpiry(t *testing.T) {
+	p := newPipeline(hosts{"harbor.test": harbor(t)})
+	soon := profile("a", "harbor.test/team-a", "robot-a", "pw-a")
+	soon.Login.ExpiresAt = time.Now().Add(26 * time.Hour)
+	result, err := p.CheckLogin(t.Context(), soon)
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(result.Warnings, "\n"), "expires in ")
+
+	later := soon
+	later.Login.ExpiresAt = time.Now().AddDate(1, 0, 0)
+	result, err = p.CheckLogin(t.Context(), later)
+	require.NoError(t, err)
+	require.Empty(t, result.Warnings)
+}

@@ -148,7 +148,10 @@ func (p *Pipeline) logins(ctx context.Context, accounts []*account) []validate.R
 			results[i] = validate.Result{Err: a.err}
 			continue
 		}
-		group.Go(func() { results[i], _ = p.Checker.Login(ctx, a.endpoint, a.candidate()) })
+		group.Go(func() {
+			results[i], _ = p.Checker.Login(ctx, a.endpoint, a.candidate())
+			results[i].Warnings = append(results[i].Warnings, a.profile.Warnings()...)
+		})
 	}
 	group.Wait()
 	return results
