@@ -26,9 +26,9 @@ type Search struct {
 // Names is a part of a list of a registry.
 type Names struct {
 	// Names are in the order of the registry, most often that of the alphabet.
-	Names []string
+	Names []string `json:"names"`
 	// More reports that the registry has further names: narrow the search.
-	More bool
+	More bool `json:"more"`
 }
 
 // Repositories returns the repositories that a profile can see at its endpoints, each with its host, as an image is
