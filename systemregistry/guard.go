@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/regcred/regcred/systemregistry/images"
-	"github.com/regcred/regcred/systemregistry/internal/lease"
 )
 
 const (
@@ -62,6 +61,7 @@ func (g *guard) serve(a *answer, r *http.Request) {
 		return
 	}
 	name, reference := match.Vars["name"], match.Vars["reference"]
+	r = r.WithContext(images.OnConflict(r.Context(), func(err error) { a.refusal = refusal(err) }))
 	switch route := match.Route.GetName(); {
 	case route == v2.RouteNameManifest && r.Method == http.MethodPut:
 		g.put(a, r, name, reference)
@@ -98,13 +98,6 @@ func (g *guard) put(a *answer, r *http.Request, name, reference string) {
 		return
 	}
 	defer release()
-	ctx, done, err := g.alone(r.Context(), name, reference)
-	if err != nil {
-		refuse(a, refusal(err))
-		return
-	}
-	defer done()
-	r = r.WithContext(ctx)
 	g.change(a, r, EventPush, name, reference, g.registry.catalog.Changing, func(ctx context.Context) (func(bool), error) {
 		return g.registry.catalog.MayPut(ctx, name, reference, string(digest.FromBytes(body)), int64(len(body)))
 	})
@@ -134,21 +127,17 @@ func (g *guard) manifest(r *http.Request) (body []byte, release func(), err erro
 	return body, release, nil
 }
 
-// alone keeps other replicas from a tag that may not change: between the look whether it is there and the write, theirs
-// could be written. Within this process, [images.Catalog.Changing] does.
-func (g *guard) alone(ctx context.Context, name, reference string) (context.Context, func(), error) {
-	_, err := digest.Parse(reference)
-	if err == nil || g.registry.config.Store == nil || !g.registry.catalog.Immutable(name) {
-		return ctx, func() {}, nil
-	}
-	return lease.Hold(ctx, g.registry.store, name+":"+reference, waitToPut)
-}
-
 func (g *guard) delete(a *answer, r *http.Request, name, reference string) {
 	if !g.may(r, name, "delete") {
 		g.registry.app.ServeHTTP(a, r)
 		return
 	}
+	ctx, err := g.registry.catalog.Condemn(r.Context(), name, reference)
+	if err != nil {
+		refuse(a, refusal(err))
+		return
+	}
+	r = r.WithContext(ctx)
 	g.change(a, r, EventDelete, name, reference, g.registry.catalog.Deleting, func(ctx context.Context) (func(bool), error) {
 		return func(bool) {}, g.registry.catalog.MayDelete(ctx, name, reference)
 	})
@@ -283,8 +272,10 @@ func refusal(err error) error {
 	switch {
 	case errors.Is(err, images.ErrImmutable), errors.Is(err, images.ErrFull):
 		return errcode.ErrorCodeDenied.WithMessage(err.Error())
-	case errors.Is(err, lease.ErrBusy):
-		return errcode.ErrorCodeUnavailable.WithMessage("others push the same tag: try again in a minute")
+	case errors.Is(err, images.ErrChanging):
+		return errcode.ErrorCodeUnavailable.WithMessage("others push or delete the same: try again in a minute")
+	case errors.Is(err, images.ErrCollected):
+		return errcode.ErrorCodeUnavailable.WithMessage("a layer was collected meanwhile, because no image used it: push again")
 	default:
 		return errcode.ErrorCodeUnavailable.WithMessage("the policy cannot be checked")
 	}

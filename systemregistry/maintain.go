@@ -2,10 +2,13 @@ package systemregistry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/regcred/regcred/internal/option"
+
+	"github.com/regcred/regcred/systemregistry/images"
 )
 
 const (
@@ -54,6 +57,9 @@ func (r *Registry) purge(ctx context.Context, full bool) {
 
 func (r *Registry) collect(ctx context.Context) {
 	done, err := r.catalog.Collect(ctx)
+	if errors.Is(err, images.ErrCollecting) {
+		return
+	}
 	r.config.failed(err)
 	r.event(Event{
 		Kind: EventCollect, Err: err,

@@ -25,6 +25,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/ca"
 	"github.com/regcred/regcred/systemregistry/internal/gate"
 	"github.com/regcred/regcred/systemregistry/internal/login"
+	"github.com/regcred/regcred/systemregistry/internal/shared"
 	"github.com/regcred/regcred/systemregistry/internal/token"
 	"github.com/regcred/regcred/systemregistry/store"
 )
@@ -94,7 +95,13 @@ func (r *Registry) open(ctx context.Context) error {
 		return err
 	}
 	r.disk = newDiskDriver(inner)
-	if r.catalog, err = images.Open(ctx, r.disk, r.config.Policies); err != nil {
+	driver := storagedriver.StorageDriver(r.disk)
+	if r.config.Store != nil { // Which replicas may share, and so the storage.
+		if driver, err = shared.New(ctx, r.disk, r.store, images.MayReplace(r.config.Policies)); err != nil {
+			return fmt.Errorf("open registry: %w", err)
+		}
+	}
+	if r.catalog, err = images.Open(ctx, driver, r.config.Policies); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
 	r.book = &accounts.Book{Store: r.store, PasswordCost: r.config.PasswordCost}
@@ -122,7 +129,7 @@ func (r *Registry) open(ctx context.Context) error {
 		BaseURL: r.baseURL, Address: r.client, Audit: r.loggedIn,
 	}
 	// Distribution's own work goes on until Close, not until ctx ends, which may be that of one call.
-	if r.app, err = newApp(context.WithoutCancel(ctx), r.disk, r.catalog, r.gate, secret, r.config.Redirect); err != nil {
+	if r.app, err = newApp(context.WithoutCancel(ctx), driver, r.catalog, r.gate, secret, r.config.Redirect); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
 	r.handler = r.routes()

@@ -18,6 +18,8 @@ import (
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/regcred/regcred/systemregistry/internal/shared"
 )
 
 // ErrNoImage is a repository, tag or image that is not there.
@@ -27,6 +29,7 @@ var ErrNoImage = errors.New("image not found")
 type Catalog struct {
 	driver    storagedriver.StorageDriver
 	namespace distribution.Namespace
+	shared    *shared.Driver // The driver, if several replicas share the storage. Nil means that they do not.
 	policies  []Policy
 	quotas    *quotas
 	uploads   uploads
@@ -59,6 +62,7 @@ func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []Po
 		driver: driver, namespace: namespace, policies: policies,
 		quotas: newQuotas(policies), door: semaphore.NewWeighted(math.MaxInt64), seed: maphash.MakeSeed(),
 	}
+	c.shared, _ = driver.(*shared.Driver)
 	for i := range c.tags {
 		c.tags[i], c.inside[i] = make(chan struct{}, 1), semaphore.NewWeighted(math.MaxInt64)
 	}

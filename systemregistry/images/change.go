@@ -83,6 +83,15 @@ func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) e
 	if !c.Immutable(repository) {
 		return nil
 	}
+	if c.shared != nil {
+		pending, err := c.shared.Pending(ctx, repository)
+		if err == nil && len(pending) > 0 {
+			err = fmt.Errorf("delete %s:%s: %w", repository, reference, ErrChanging) // It may be what the tag is about to mean.
+		}
+		if err != nil {
+			return err
+		}
+	}
 	d, err := digest.Parse(reference)
 	if err != nil {
 		return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, reference)
@@ -126,6 +135,9 @@ func (c *Catalog) Delete(ctx context.Context, repository, reference string) erro
 	if err != nil {
 		return err
 	}
+	if ctx, err = c.Condemn(ctx, repository, reference); err != nil {
+		return fmt.Errorf("delete %s@%s: %w", repository, reference, err)
+	}
 	if err := c.MayDelete(ctx, repository, reference); err != nil {
 		return err
 	}
@@ -142,8 +154,22 @@ func (c *Catalog) Delete(ctx context.Context, repository, reference string) erro
 	return c.deleteManifest(ctx, r, d)
 }
 
-// deleteManifest removes the tags first: a tag that means nothing would be worse than an image without one.
+// deleteManifest removes the tags first: a tag that means nothing would be worse than an image without one. Where several
+// replicas share the storage, it removes the manifest first, so that none of them can set another tag to it.
 func (c *Catalog) deleteManifest(ctx context.Context, r distribution.Repository, d digest.Digest) error {
+	if c.shared != nil {
+		if err := c.deleteRevision(ctx, r, d); err != nil {
+			return err
+		}
+		return c.deleteTags(ctx, r, d)
+	}
+	if err := c.deleteTags(ctx, r, d); err != nil {
+		return err
+	}
+	return c.deleteRevision(ctx, r, d)
+}
+
+func (c *Catalog) deleteTags(ctx context.Context, r distribution.Repository, d digest.Digest) error {
 	name := r.Named().Name()
 	tags, err := c.tagsOf(ctx, name, d)
 	if err != nil {
@@ -154,12 +180,16 @@ func (c *Catalog) deleteManifest(ctx context.Context, r distribution.Repository,
 			return fmt.Errorf("delete %s:%s: %w", name, tag, err)
 		}
 	}
+	return nil
+}
+
+func (c *Catalog) deleteRevision(ctx context.Context, r distribution.Repository, d digest.Digest) error {
 	manifests, err := r.Manifests(ctx)
 	if err == nil {
 		err = manifests.Delete(ctx, d)
 	}
 	if err != nil {
-		return fmt.Errorf("delete %s@%s: %w", name, d, err)
+		return fmt.Errorf("delete %s@%s: %w", r.Named().Name(), d, err)
 	}
 	return nil
 }

@@ -32,9 +32,13 @@ type Collection struct {
 // left alone for a day, because it may belong to a push that goes on, and an upload for an hour after it was last
 // written to.
 //
-// Meanwhile images are pulled, and layers pushed; manifests wait for it, and so does what deletes. That holds within
-// one process only: where several replicas share a storage, collect in one while the others take no pushes.
+// Meanwhile images are pulled, and layers pushed; manifests wait for it, and so does what deletes. Where several replicas
+// share the storage, nobody waits: a collection condemns what is unused, and the next one removes it if nothing has used
+// it since. It returns an error that wraps [ErrCollecting] if another replica collects.
 func (c *Catalog) Collect(ctx context.Context) (Collection, error) {
+	if c.shared != nil {
+		return c.collectShared(ctx)
+	}
 	// All of it, so that nobody is between the check of a manifest and its link.
 	if err := c.door.Acquire(ctx, math.MaxInt64); err != nil {
 		return Collection{}, fmt.Errorf("collect: %w", context.Cause(ctx))

@@ -43,8 +43,15 @@ type holdings struct {
 	changed           time.Time // When anything in it did, as far as the storage tells.
 }
 
+func newHoldings() *holdings {
+	return &holdings{make(map[digest.Digest]time.Time), make(map[digest.Digest]time.Time), make(map[string]time.Time), false, time.Time{}}
+}
+
 // inventory walks the blobs first: a link that is made meanwhile is found then.
 func (c *Catalog) inventory(ctx context.Context) (*inventory, error) {
+	if c.shared != nil {
+		return c.sharedInventory(ctx)
+	}
 	inv := newInventory()
 	if err := c.walk(ctx, blobsRoot, inv.blob); err != nil {
 		return nil, fmt.Errorf("walk storage: %w", err)
@@ -96,7 +103,7 @@ func (inv *inventory) link(path string, info storagedriver.FileInfo) bool {
 	name, parts := path[:i], strings.Split(path[i+1:], "/")
 	r := inv.repositories[name]
 	if r == nil {
-		r = &holdings{make(map[digest.Digest]time.Time), make(map[digest.Digest]time.Time), make(map[string]time.Time), false, time.Time{}}
+		r = newHoldings()
 		inv.repositories[name] = r
 	}
 	if info.ModTime().After(r.changed) {

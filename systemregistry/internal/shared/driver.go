@@ -1,0 +1,580 @@
+// Package shared lets several replicas use one storage as if they were one process.
+//
+// A [Driver] stands between distribution and a storage that cannot write on a condition. It keeps what changes in a store
+// with compare-and-set, namely tags and which repository has which manifest and layer, and leaves data in the storage, in
+// a file of its own for each upload, whose name is never used again. So a replica that stalls in the middle of anything,
+// and resumes after others went on without it, fails to change the store, or changes a file that nobody reads.
+//
+// Whoever writes something that refers to data writes the reference first, then makes sure that the data stays, and only
+// then reports success. Whoever removes data condemns it first, then looks for references, and removes it only if nobody
+// has used it since. Of the two, one always sees the other; no clock is compared.
+package shared
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/regcred/regcred/systemregistry/store"
+)
+
+var (
+	// ErrDataGone reports that what is referred to was removed meanwhile: it must be pushed again.
+	ErrDataGone = errors.New("it was removed meanwhile")
+	// ErrContended reports that others changed the same thing all the time.
+	ErrContended = errors.New("others change the same thing")
+)
+
+// A Driver is a storage whose links are in a store. Make it with [New]; it is safe for concurrent use.
+type Driver struct {
+	storagedriver.StorageDriver // Data, and unfinished uploads.
+
+	store      store.Store
+	mayReplace func(repository, tag string) error
+}
+
+// New returns a driver over the storage and the store. mayReplace returns an error if a tag that is set must not name
+// another manifest. It fails if the storage holds images that are not in the store; see [Import].
+func New(ctx context.Context, storage storagedriver.StorageDriver, s store.Store, mayReplace func(repository, tag string) error) (*Driver, error) {
+	d := &Driver{storage, s, mayReplace}
+	_, err := s.Get(ctx, readyKey)
+	if err == nil || !errors.Is(err, store.ErrNoKey) {
+		return d, err
+	}
+	if _, err := storage.List(ctx, repositories); !notFound(err) {
+		if err != nil {
+			return nil, err
+		}
+		return nil, errors.New("the storage has images that are not in the store: stop all replicas, and call systemregistry.Import once")
+	}
+	return d, d.ready(ctx)
+}
+
+func (d *Driver) ready(ctx context.Context) error {
+	_, err := d.put(ctx, Record{Key: readyKey, At: time.Now().UTC()})
+	if errors.Is(err, store.ErrKeyChanged) {
+		return nil // Another replica did it.
+	}
+	return err
+}
+
+// Paths of distribution's layout.
+const (
+	repositories = "/docker/registry/v2/repositories"
+	blobs        = "/docker/registry/v2/blobs"
+)
+
+func blobFolder(d digest.Digest) string {
+	hex := d.Encoded()
+	return strings.Join([]string{blobs, string(d.Algorithm()), hex[:2], hex}, "/")
+}
+
+func blobPath(d digest.Digest) string { return blobFolder(d) + "/data" }
+
+func notFound(err error) bool {
+	_, ok := errors.AsType[storagedriver.PathNotFoundError](err)
+	return ok
+}
+
+func (d *Driver) missing(path string) error {
+	return storagedriver.PathNotFoundError{Path: path, DriverName: d.Name()}
+}
+
+// A place is what a path means. The zero place is a file of the storage.
+type place struct {
+	kind       string // Blobs, Tags, Manifests, Layers, or one of the following.
+	key        string // Of the record.
+	repository string
+	reference  string // The tag or digest.
+}
+
+const (
+	tagFolder  = "the folder of a tag"
+	tagsFolder = "the folder of all tags"
+	history    = "what a tag named before"
+)
+
+func placeOf(path string) place {
+	if rest, ok := strings.CutPrefix(path, blobs+"/"); ok {
+		parts := strings.Split(rest, "/")
+		if len(parts) == 4 && parts[3] == "data" {
+			d := parts[0] + ":" + parts[2]
+			return place{Blobs, blobKey(d), "", d}
+		}
+		return place{}
+	}
+	rest, ok := strings.CutPrefix(path, repositories+"/")
+	i := strings.Index(rest, "/_") // No part of a repository's name starts with an underscore.
+	if !ok || i < 0 {
+		return place{}
+	}
+	name, parts := rest[:i], strings.Split(rest[i+1:], "/")
+	at := func(i int) string {
+		if i < len(parts) {
+			return parts[i]
+		}
+		return ""
+	}
+	switch {
+	case at(0) == "_layers" && len(parts) == 4 && at(3) == "link":
+		d := at(1) + ":" + at(2)
+		return place{Layers, layerKey(name, d), name, d}
+	case at(0) != "_manifests":
+	case at(1) == "revisions" && len(parts) == 5 && at(4) == "link":
+		d := at(2) + ":" + at(3)
+		return place{Manifests, manifestKey(name, d), name, d}
+	case at(1) != "tags":
+	case len(parts) == 2:
+		return place{tagsFolder, "", name, ""}
+	case len(parts) == 3:
+		return place{tagFolder, tagKey(name, at(2)), name, at(2)}
+	case len(parts) == 5 && at(3) == "current":
+		return place{Tags, tagKey(name, at(2)), name, at(2)}
+	case at(3) == "index":
+		return place{kind: history}
+	}
+	return place{}
+}
+
+// read returns the record of a path, as if the path were a file.
+func (d *Driver) read(ctx context.Context, path string, p place) (Record, error) {
+	r, err := d.get(ctx, p.key)
+	if errors.Is(err, store.ErrNoKey) || err == nil && r.Value == "" {
+		return r, d.missing(path)
+	}
+	return r, err
+}
+
+// file returns where the storage has the data of a blob.
+func (d *Driver) file(ctx context.Context, path string, p place) (string, error) {
+	r, err := d.read(ctx, path, p)
+	return blobFolder(digest.Digest(p.reference)) + "/" + r.Value, err
+}
+
+// GetContent implements [storagedriver.StorageDriver], as do the following.
+func (d *Driver) GetContent(ctx context.Context, path string) ([]byte, error) {
+	switch p := placeOf(path); p.kind {
+	case Blobs:
+		file, err := d.file(ctx, path, p)
+		if err != nil {
+			return nil, err
+		}
+		return d.StorageDriver.GetContent(ctx, file)
+	case Tags, Manifests, Layers:
+		r, err := d.read(ctx, path, p)
+		return []byte(r.Value), err
+	case history:
+		return nil, d.missing(path)
+	default:
+		return d.StorageDriver.GetContent(ctx, path)
+	}
+}
+
+func (d *Driver) Reader(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {
+	if p := placeOf(path); p.kind == Blobs {
+		file, err := d.file(ctx, path, p)
+		if err != nil {
+			return nil, err
+		}
+		return d.StorageDriver.Reader(ctx, file, offset)
+	}
+	return d.StorageDriver.Reader(ctx, path, offset)
+}
+
+func (d *Driver) RedirectURL(r *http.Request, path string) (string, error) {
+	if p := placeOf(path); p.kind == Blobs {
+		file, err := d.file(r.Context(), path, p)
+		if err != nil {
+			return "", err
+		}
+		return d.StorageDriver.RedirectURL(r, file)
+	}
+	return d.StorageDriver.RedirectURL(r, path)
+}
+
+func info(path string, r Record) storagedriver.FileInfo {
+	size := r.Size
+	if !strings.HasPrefix(r.Key, Blobs) {
+		size = int64(len(r.Value))
+	}
+	return storagedriver.FileInfoInternal{FileInfoFields: storagedriver.FileInfoFields{Path: path, Size: size, ModTime: r.At}}
+}
+
+func (d *Driver) Stat(ctx context.Context, path string) (storagedriver.FileInfo, error) {
+	switch p := placeOf(path); p.kind {
+	case Blobs, Tags, Manifests, Layers:
+		r, err := d.read(ctx, path, p)
+		if err != nil {
+			return nil, err
+		}
+		return info(path, r), nil
+	case history:
+		return nil, d.missing(path)
+	default:
+		return d.StorageDriver.Stat(ctx, path)
+	}
+}
+
+func (d *Driver) List(ctx context.Context, path string) ([]string, error) {
+	p := placeOf(path)
+	if rest, ok := strings.CutPrefix(path+"/", repositories+"/"); ok && !strings.Contains("/"+rest, "/_") {
+		return d.folder(ctx, path, rest)
+	}
+	if p.kind != tagsFolder {
+		return d.StorageDriver.List(ctx, path)
+	}
+	var names []string
+	for e, err := range d.store.List(ctx, tagKey(p.repository, "")) {
+		if err != nil {
+			return nil, err
+		}
+		r, err := decode(e)
+		if err != nil {
+			return nil, err
+		}
+		if _, tag := r.Split(); r.Value != "" {
+			names = append(names, path+"/"+tag)
+		}
+	}
+	if len(names) > 0 {
+		return names, nil
+	}
+	if _, err := d.store.Get(ctx, Repositories+p.repository); errors.Is(err, store.ErrNoKey) {
+		return nil, d.missing(path)
+	} else if err != nil {
+		return nil, err
+	}
+	return nil, nil
+}
+
+// folder lists a folder of repositories: those in the store, and the folders of unfinished uploads. Prefix is its path
+// below that of all repositories, with a slash at the end, or empty.
+func (d *Driver) folder(ctx context.Context, path, prefix string) ([]string, error) {
+	children, err := d.StorageDriver.List(ctx, path)
+	if err != nil && !notFound(err) {
+		return nil, err
+	}
+	gone := err // If the store has nothing either.
+	found := make(map[string]bool)
+	for _, child := range children {
+		if name := child[len(path)+1:]; name[0] != '_' || name == "_uploads" { // Others were there before Import.
+			found[name] = true
+		}
+	}
+	if _, err := d.store.Get(ctx, Repositories+strings.TrimSuffix(prefix, "/")); err == nil {
+		found["_layers"] = true // By which a repository is known.
+	} else if !errors.Is(err, store.ErrNoKey) {
+		return nil, err
+	}
+	for e, err := range d.store.List(ctx, Repositories+prefix) {
+		if err != nil {
+			return nil, err
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(e.Key, Repositories+prefix), "/")
+		found[name] = true
+	}
+	if len(found) == 0 && gone != nil {
+		return nil, gone
+	}
+	names := make([]string, 0, len(found))
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		names = append(names, path+"/"+name)
+	}
+	return names, nil
+}
+
+// Walk walks tags as folders, which is what distribution pages through.
+func (d *Driver) Walk(ctx context.Context, path string, f storagedriver.WalkFn, options ...func(*storagedriver.WalkOptions)) error {
+	if placeOf(path).kind != tagsFolder {
+		return d.StorageDriver.Walk(ctx, path, f, options...)
+	}
+	tags, err := d.List(ctx, path)
+	if err != nil {
+		return err
+	}
+	for _, tag := range tags {
+		err := f(storagedriver.FileInfoInternal{FileInfoFields: storagedriver.FileInfoFields{Path: tag, IsDir: true}})
+		if errors.Is(err, storagedriver.ErrFilledBuffer) {
+			return nil
+		}
+		if err != nil && !errors.Is(err, storagedriver.ErrSkipDir) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Driver) PutContent(ctx context.Context, path string, content []byte) error {
+	p := placeOf(path)
+	var err error
+	switch p.kind {
+	case Blobs:
+		err = d.putBlob(ctx, p, func(file string) error { return d.StorageDriver.PutContent(ctx, file, content) })
+	case Tags:
+		err = d.putTag(ctx, p, string(content))
+	case Manifests:
+		err = d.putLink(ctx, p, string(content), func() error {
+			return d.useManifest(ctx, p.repository, p.reference, make(map[string]bool))
+		})
+	case Layers:
+		err = d.putLink(ctx, p, string(content), func() error { return d.useLayer(ctx, p.repository, p.reference) })
+	case history:
+		return nil
+	default:
+		return d.StorageDriver.PutContent(ctx, path, content)
+	}
+	return report(ctx, err)
+}
+
+func (d *Driver) Move(ctx context.Context, from, to string) error {
+	p := placeOf(to)
+	if p.kind != Blobs {
+		return d.StorageDriver.Move(ctx, from, to)
+	}
+	return report(ctx, d.putBlob(ctx, p, func(file string) error { return d.StorageDriver.Move(ctx, from, file) }))
+}
+
+// putBlob has the data written to a file of its own, and then names the file. If others were faster, theirs stays.
+func (d *Driver) putBlob(ctx context.Context, p place, write func(file string) error) error {
+	name := "data." + strings.ToLower(rand.Text())
+	file := blobFolder(digest.Digest(p.reference)) + "/" + name
+	if err := write(file); err != nil {
+		return err
+	}
+	written, err := d.StorageDriver.Stat(ctx, file)
+	if err != nil {
+		return err
+	}
+	r, err := d.put(ctx, Record{Key: p.key, Value: name, Size: written.Size(), At: time.Now().UTC()})
+	if errors.Is(err, store.ErrKeyChanged) {
+		return d.StorageDriver.Delete(ctx, file)
+	}
+	if err != nil {
+		return err // Whether it was written is not known. If not, a collection removes the file.
+	}
+	// A collection may have found the file before it was named.
+	_, err = d.store.Get(ctx, orphans+name)
+	if errors.Is(err, store.ErrNoKey) {
+		if _, err = d.StorageDriver.Stat(ctx, file); err == nil {
+			return nil
+		}
+	}
+	if err == nil || notFound(err) {
+		err = errors.Join(ErrDataGone, d.remove(ctx, r))
+	}
+	return err
+}
+
+// putLink writes the link, and then makes sure that what it refers to stays.
+func (d *Driver) putLink(ctx context.Context, p place, value string, use func() error) error {
+	r, err := d.update(ctx, p.key, func(r *Record) error {
+		r.Value, r.At, r.Condemned = value, time.Now().UTC(), false
+		return nil
+	})
+	if err == nil {
+		err = d.addRepository(ctx, p.repository)
+	}
+	if err != nil {
+		return err
+	}
+	if err = use(); errors.Is(err, ErrDataGone) {
+		_ = d.remove(ctx, r) // It names nothing. If this fails, a collection removes it.
+	}
+	return err
+}
+
+func (d *Driver) addRepository(ctx context.Context, name string) error {
+	key := Repositories + name
+	if _, err := d.store.Get(ctx, key); !errors.Is(err, store.ErrNoKey) {
+		return err
+	}
+	_, err := d.put(ctx, Record{Key: key, At: time.Now().UTC()})
+	if errors.Is(err, store.ErrKeyChanged) {
+		return nil
+	}
+	return err
+}
+
+// putTag sets a tag in two steps: after the first one, a collection and a deletion know that the manifest is in use, and
+// readers still get what the tag named before.
+func (d *Driver) putTag(ctx context.Context, p place, manifest string) error {
+	for n := range tries {
+		announced, err := d.update(ctx, p.key, func(r *Record) error {
+			if r.Value != "" && r.Value != manifest {
+				if err := d.mayReplace(p.repository, p.reference); err != nil {
+					return err
+				}
+			}
+			r.Next = manifest
+			return nil
+		})
+		if err == nil {
+			err = d.addRepository(ctx, p.repository)
+		}
+		if err != nil {
+			return err
+		}
+		if err := d.useManifest(ctx, p.repository, manifest, make(map[string]bool)); err != nil {
+			announced.Next = ""
+			_ = d.settle(ctx, announced)
+			return err
+		}
+		announced.Value, announced.Next, announced.At = manifest, "", time.Now().UTC()
+		if _, err = d.put(ctx, announced); err == nil || !errors.Is(err, store.ErrKeyChanged) && !errors.Is(err, store.ErrNoKey) {
+			return err
+		}
+		if err := pause(ctx, n); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("set %s:%s: %w", p.repository, p.reference, ErrContended)
+}
+
+// settle writes a tag that is not about to change any more. One that was never set is removed.
+func (d *Driver) settle(ctx context.Context, r Record) error {
+	if r.Value == "" {
+		return d.remove(ctx, r)
+	}
+	_, err := d.put(ctx, r)
+	return err
+}
+
+func (d *Driver) Delete(ctx context.Context, path string) error {
+	switch p := placeOf(path); p.kind {
+	case Tags, tagFolder:
+		return d.deleteRecord(ctx, path, p, nil)
+	case Layers:
+		return d.deleteRecord(ctx, path, p, nil)
+	case Manifests:
+		if err := d.deleteRecord(ctx, path, p, condemnedBy(ctx)); err != nil {
+			return report(ctx, err)
+		}
+		return d.forget(ctx, p)
+	case Blobs, tagsFolder:
+		return storagedriver.ErrUnsupportedMethod{DriverName: d.Name()} // Only a collection removes data.
+	case history:
+		return nil
+	default:
+		return d.StorageDriver.Delete(ctx, path)
+	}
+}
+
+// deleteRecord deletes the record; if it was condemned first, only if nobody has used it since.
+func (d *Driver) deleteRecord(ctx context.Context, path string, p place, condemned *Record) error {
+	if condemned != nil && condemned.Key == p.key {
+		err := d.remove(ctx, *condemned)
+		if errors.Is(err, store.ErrKeyChanged) {
+			return fmt.Errorf("delete %s@%s: %w", p.repository, p.reference, ErrContended)
+		}
+		return d.orMissing(path, err)
+	}
+	for n := range tries {
+		r, err := d.read(ctx, path, p)
+		if err != nil {
+			return err
+		}
+		if err = d.remove(ctx, r); !errors.Is(err, store.ErrKeyChanged) {
+			return d.orMissing(path, err)
+		}
+		if err := pause(ctx, n); err != nil {
+			return err
+		}
+	}
+	return ErrContended
+}
+
+func (d *Driver) orMissing(path string, err error) error {
+	if errors.Is(err, store.ErrNoKey) {
+		return d.missing(path)
+	}
+	return err
+}
+
+// forget has those fail who are about to set a tag to the manifest, which is deleted; distribution removes the tags that
+// are set.
+func (d *Driver) forget(ctx context.Context, p place) error {
+	pending, err := d.Pending(ctx, p.repository)
+	if err != nil {
+		return err
+	}
+	for _, r := range pending {
+		if r.Next == p.reference {
+			r.Next = ""
+			if err := d.settle(ctx, r); err != nil && !errors.Is(err, store.ErrKeyChanged) && !errors.Is(err, store.ErrNoKey) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Pending returns the tags of the repository that are being set.
+func (d *Driver) Pending(ctx context.Context, repository string) ([]Record, error) {
+	var pending []Record
+	for e, err := range d.store.List(ctx, tagKey(repository, "")) {
+		if err != nil {
+			return nil, err
+		}
+		r, err := decode(e)
+		if err != nil {
+			return nil, err
+		}
+		if r.Next != "" {
+			pending = append(pending, r)
+		}
+	}
+	return pending, nil
+}
+
+type condemnedKey struct{}
+
+// Condemn has a deletion of the manifest within the returned context fail if the manifest is used after this call.
+func (d *Driver) Condemn(ctx context.Context, repository, manifest string) (context.Context, error) {
+	r, err := d.get(ctx, manifestKey(repository, manifest))
+	if errors.Is(err, store.ErrNoKey) {
+		return ctx, nil
+	}
+	if err == nil {
+		r.Condemned = true
+		r, err = d.put(ctx, r)
+	}
+	if errors.Is(err, store.ErrKeyChanged) {
+		err = ErrContended
+	}
+	if err != nil {
+		return ctx, err
+	}
+	return context.WithValue(ctx, condemnedKey{}, &r), nil
+}
+
+func condemnedBy(ctx context.Context) *Record {
+	r, _ := ctx.Value(condemnedKey{}).(*Record)
+	return r
+}
+
+type problemKey struct{}
+
+// OnProblem has f called when a request of the context fails because of others, or of mayReplace: distribution does not
+// say why.
+func OnProblem(ctx context.Context, f func(error)) context.Context {
+	return context.WithValue(ctx, problemKey{}, f)
+}
+
+func report(ctx context.Context, err error) error {
+	if f, ok := ctx.Value(problemKey{}).(func(error)); ok && err != nil {
+		f(err)
+	}
+	return err
+}
+
+var _ storagedriver.StorageDriver = (*Driver)(nil)
