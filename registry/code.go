@@ -65,6 +65,37 @@ const (
 	ErrRateLimited Code = "rate_limited"
 )
 
+// What a container runtime cannot use, though other clients can. The hint names the runtime, and what to change on the
+// registry.
+const (
+	// ErrIncompatible is a registry or image with which a container runtime of the nodes cannot pull.
+	ErrIncompatible Code = "incompatible"
+	// ErrPing is a response to GET /v2/ with which a runtime ends the pull. It is an ErrIncompatible.
+	ErrPing Code = "unusable_ping"
+	// ErrChallenge is a WWW-Authenticate header that a runtime cannot read, or one where the runtime does not look for
+	// it. It is an ErrIncompatible.
+	ErrChallenge Code = "unusable_challenge"
+	// ErrTokenMethod is a token server that rejects the method by which a runtime requests a token. It is an
+	// ErrIncompatible.
+	ErrTokenMethod Code = "unusable_token_method"
+	// ErrTokenResponse is a response of a token server that a runtime cannot decode, or in which it does not find the
+	// token. It is an ErrIncompatible.
+	ErrTokenResponse Code = "unusable_token_response"
+	// ErrHEAD is a HEAD request for a manifest that fails where GET succeeds. It is an ErrIncompatible.
+	ErrHEAD Code = "unusable_head"
+	// ErrMediaType is a manifest that is sent with a Content-Type that a runtime does not know. It is an
+	// ErrIncompatible.
+	ErrMediaType Code = "unusable_media_type"
+	// ErrDigestHeader is a header Docker-Content-Digest that is not the digest of the manifest. It is an
+	// ErrIncompatible.
+	ErrDigestHeader Code = "unusable_digest_header"
+	// ErrManifest is a manifest or index whose content or size a runtime rejects. It is an ErrIncompatible.
+	ErrManifest Code = "unusable_manifest"
+	// ErrContentType is an image whose config or layers have a media type that a runtime cannot unpack. It is an
+	// ErrIncompatible.
+	ErrContentType Code = "unusable_content_type"
+)
+
 // What keeps one from learning anything.
 const (
 	// ErrUnavailable is a registry or issuer that failed, or answered nonsense.
@@ -148,6 +179,9 @@ func (c Code) Parent() Code {
 		return ErrUnreachable
 	case ErrTooLarge:
 		return ErrNotRegistry
+	case ErrPing, ErrChallenge, ErrTokenMethod, ErrTokenResponse, ErrHEAD, ErrMediaType, ErrDigestHeader, ErrManifest,
+		ErrContentType:
+		return ErrIncompatible
 	case ErrTLSUnknownIssuer, ErrTLSExpired, ErrTLSWrongName:
 		return ErrTLS
 	}

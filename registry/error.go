@@ -91,6 +91,9 @@ func (c Code) Hint() string {
 		return "push the image again: a part of it is gone"
 	case ErrObsolete:
 		return "push the image again with a current client: it is in Docker's schema 1 format"
+	case ErrIncompatible, ErrPing, ErrChallenge, ErrTokenMethod, ErrTokenResponse, ErrHEAD, ErrMediaType, ErrDigestHeader,
+		ErrManifest, ErrContentType:
+		return "check the registry, and proxies in front of it: the container runtime of the nodes cannot use this response"
 	case ErrBlocked:
 		return "ask the owner of the registry: one of its rules blocks this"
 	case ErrRateLimited:

@@ -2,8 +2,10 @@ package validate
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
@@ -16,7 +18,7 @@ type operation func(ctx context.Context, a *authorizer, t *trace) *registry.Erro
 // try runs the operation with the candidate's credential, and again with a new credential if the registry rejects the
 // first. Each run is an Attempt in the result.
 func (c *call) try(
-	ctx context.Context, r *Result, candidate *Candidate, host, op, ref string, do operation,
+	ctx context.Context, r *Result, candidate *Candidate, rules *runtimeRules, host, op, ref string, do operation,
 ) *registry.Error {
 	fail := func(err *registry.Error) *registry.Error {
 		named := *err // It may be shared: one ping answers for many images.
@@ -34,7 +36,7 @@ func (c *call) try(
 		return fail(sourceError(ctx, err))
 	}
 	for renewed := false; ; renewed = true {
-		a := h.authorizer(o, credential)
+		a := h.authorizer(o, credential, rules)
 		c.applyPlan(a, h, host)
 		t := &trace{exchanges: make([]Exchange, 0, 3)} // As a rule: the ping, a token, the image.
 		err := do(ctx, a, t)
@@ -88,32 +90,55 @@ func (c *call) login(ctx context.Context, endpoint registry.Endpoint, candidate 
 		}
 		return nil
 	}
-	if err := c.try(ctx, &r, candidate, endpoint.Host, "check login", endpoint.Host, login); err != nil {
+	if err := c.try(ctx, &r, candidate, ownRules, endpoint.Host, "check login", endpoint.Host, login); err != nil {
 		r.Err = err
 	}
 	r.Duration = time.Since(start)
 	return r
 }
 
-// image tries the candidates one after the other, as a kubelet does:
-// https://kubernetes.io/docs/concepts/containers/images/#using-imagepullsecrets.
+// image checks the image for each of the runtimes.
 func (c *call) image(ctx context.Context, image registry.Image, candidates []Candidate) Result {
 	start := time.Now()
 	r := Result{Image: image}
 	if len(candidates) == 0 {
 		candidates = make([]Candidate, 1) // Anonymous.
 	}
+	runtimes, err := c.c.runtimes()
+	if err != nil {
+		r.Err = err
+	}
+	for i, rules := range runtimes {
+		one := c.imageOn(ctx, rules, image, candidates)
+		if i == 0 {
+			r = one
+			continue
+		}
+		r.add(one)
+	}
+	r.decide(c.c)
+	r.Duration = time.Since(start)
+	return r
+}
+
+// imageOn tries the candidates one after the other, as a kubelet does with this runtime:
+// https://kubernetes.io/docs/concepts/containers/images/#using-imagepullsecrets.
+func (c *call) imageOn(ctx context.Context, rules *runtimeRules, image registry.Image, candidates []Candidate) Result {
+	r := Result{Image: image}
 	var verdict *registry.Error
+	var lines []lineState
+	var seen *observation
 	for i := range candidates {
 		var f imageInfo
 		look := func(ctx context.Context, a *authorizer, t *trace) (err *registry.Error) {
-			f, err = (&check{a, t, image}).run(ctx)
+			seen = &t.seen
+			f, err = newCheck(a, t, image).run(ctx)
 			return err
 		}
-		err := c.try(ctx, &r, &candidates[i], image.Host, "check image", image.String(), look)
+		err := c.try(ctx, &r, &candidates[i], rules, image.Host, "check image", image.String(), look)
 		if err == nil || verdict == nil || rank(err.Code) > rank(verdict.Code) {
-			r.Digest, r.MediaType, r.Platforms, r.Size = f.digest, f.mediaType, f.platforms, f.size
-			verdict = err
+			r.Digest, r.MediaType, r.Platforms, r.Size, r.Basis = f.digest, f.mediaType, f.platforms, f.size, f.basis
+			verdict, lines = err, f.lines
 		}
 		if err == nil || ctx.Err() != nil {
 			verdict = err
@@ -126,16 +151,99 @@ func (c *call) image(ctx context.Context, image registry.Image, candidates []Can
 		}
 		r.Err = verdict
 		if verdict.Code.Is(registry.ErrUnauthorized) && ctx.Err() == nil {
-			c.probePublic(ctx, &r, &candidates[len(candidates)-1])
+			c.probePublic(ctx, &r, rules, &candidates[len(candidates)-1])
 		}
 	}
-	r.Duration = time.Since(start)
+	r.Runtimes = rules.results(lines, verdict)
+	if len(c.c.Runtimes) == 0 && verdict == nil && seen != nil {
+		r.warnOthers(rules, seen, c.c.Platforms)
+	}
 	return r
 }
 
+// results returns the verdicts of the lines. Without a verdict for each, that on all of them counts.
+func (r *runtimeRules) results(lines []lineState, verdict *registry.Error) []RuntimeResult {
+	all := make([]RuntimeResult, len(r.lines))
+	for i, l := range r.lines {
+		one := RuntimeResult{Runtime: r.runtime, Version: l.version}
+		switch {
+		case i < len(lines):
+			one.Pulls, one.Runs = lines[i].pulls, lines[i].runs
+			if err := lines[i].err; err != nil {
+				one.Err = err
+			}
+		case verdict != nil && verdict.Code.Temporary():
+			one.Err = verdict // It says nothing about the image.
+		case verdict != nil:
+			one.Pulls, one.Runs, one.Err = No, No, verdict
+		}
+		all[i] = one
+	}
+	return all
+}
+
+// add adds the result for another runtime.
+func (r *Result) add(other Result) {
+	if r.Err == nil {
+		r.Err = other.Err
+	}
+	r.Attempts = append(r.Attempts, other.Attempts...)
+	r.Runtimes = append(r.Runtimes, other.Runtimes...)
+	for _, w := range other.Warnings {
+		if !slices.Contains(r.Warnings, w) {
+			r.Warnings = append(r.Warnings, w)
+		}
+	}
+	if other.RateLimit.Limit > 0 {
+		r.RateLimit = other.RateLimit
+	}
+}
+
+// decide fills in what holds for all runtimes together, and warns where they differ.
+func (r *Result) decide(c *Checker) {
+	all := func(answer func(RuntimeResult) Answer) Answer {
+		sum := Yes
+		for _, one := range r.Runtimes {
+			switch a := answer(one); {
+			case a == No && registry.Temporary(one.Err):
+				// It went away.
+			case a == No:
+				return No
+			case a == Unknown:
+				sum = Unknown
+			}
+		}
+		return sum
+	}
+	if len(r.Runtimes) == 0 {
+		return
+	}
+	r.Pulls = all(func(one RuntimeResult) Answer { return one.Pulls })
+	r.Runs = all(func(one RuntimeResult) Answer { return one.Runs })
+	for _, one := range r.Runtimes {
+		if one.Err == nil || r.Pulls == No && one.Pulls == No && !slices.ContainsFunc(r.Runtimes, pulls) {
+			continue
+		}
+		name := strings.TrimSuffix(string(one.Runtime)+" "+one.Version, " ")
+		cause := one.Err.Error()
+		if e, ok := errors.AsType[*registry.Error](one.Err); ok && e.Err != nil {
+			cause = e.Err.Error()
+		}
+		text := name + " does not pull this image: " + cause
+		if one.Pulls == Yes {
+			text = name + " reports a successful pull of this image, and no container can start from it: " + cause
+		}
+		if !slices.Contains(r.Warnings, text) {
+			r.Warnings = append(r.Warnings, text)
+		}
+	}
+}
+
+func pulls(r RuntimeResult) bool { return r.Pulls == Yes }
+
 // probePublic asks without a login where all logins were refused as such. It changes no verdict, for a kubelet that has
 // a credential for an image does not pull without one; but a login that nobody needs may be left out.
-func (c *call) probePublic(ctx context.Context, r *Result, candidate *Candidate) {
+func (c *call) probePublic(ctx context.Context, r *Result, rules *runtimeRules, candidate *Candidate) {
 	last := &r.Attempts[len(r.Attempts)-1]
 	if last.Anonymous || len(last.Exchanges) == 0 { // It is the source that has no credential.
 		return
@@ -145,9 +253,9 @@ func (c *call) probePublic(ctx context.Context, r *Result, candidate *Candidate)
 	if err != nil || o.knownVendor() == ecr { // There, nothing is public.
 		return
 	}
-	a, t := o.authorizer(credentials.Credential{Anonymous: true}), &trace{}
+	a, t := o.authorizer(credentials.Credential{Anonymous: true}, rules), &trace{}
 	c.applyPlan(a, h, r.Image.Host)
-	k := &check{a, t, r.Image}
+	k := newCheck(a, t, r.Image)
 	ans, failed := k.open(ctx, k.manifest(StepProbe, http.MethodHead, r.Image.Reference()))
 	last.Exchanges = append(last.Exchanges, t.exchanges...)
 	if failed == nil && ans.ok() && ans.step == StepProbe && isManifest(ans.mediaType()) {
@@ -162,7 +270,7 @@ func rank(code registry.Code) int {
 		registry.ErrUnknown, registry.ErrUnreachable, registry.ErrUnavailable, registry.ErrTLS, registry.ErrInsecure,
 		registry.ErrNotRegistry, registry.ErrRateLimited, registry.ErrUnauthorized, registry.ErrExpired,
 		registry.ErrHidden, registry.ErrDenied, registry.ErrBlocked, registry.ErrNotFound,
-		registry.ErrRepositoryNotFound, registry.ErrImageNotFound, registry.ErrObsolete, registry.ErrPlatformNotFound,
+		registry.ErrRepositoryNotFound, registry.ErrImageNotFound, registry.ErrIncompatible, registry.ErrObsolete, registry.ErrPlatformNotFound,
 		registry.ErrContentNotFound,
 	}
 	for ; code != ""; code = code.Parent() {

@@ -2,78 +2,256 @@ package validate
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/registry"
 )
 
-// maxLogins bounds how often one request is made again with another proof of who asks: for a challenge of its own, a
-// token of its own, and a token that is new.
+// maxLogins bounds how often one request is repeated with another authorization: for a challenge of its own, a token of
+// its own, and a token that is new.
 const maxLogins = 4
 
-// open asks the registry for something that the scope covers, logged in the way the registry wants. Where it goes no
-// further than the ping or the token server, the answer is theirs; its step tells.
+// A login is how the requests for one scope are authorized.
+type login struct {
+	choice
+	extra []string // Scopes beside that of the repository.
+	own   bool     // The challenge is from the response to this very request, sent without a login.
+}
+
+// open sends a request that needs the scope, and logs in as the runtime does. If it gets no further than the ping or the
+// token server, the response is theirs, as its step tells.
 //
-// Nothing is sent along before it is asked for: a registry whose ping needs no login is asked without one, as container
-// runtimes do, until it asks for one.
+// No login is sent before a challenge. Challenges are taken from the ping alone, or from each 401: see runtimeRules.
 func (a *authorizer) open(ctx context.Context, t *trace, scope string, q apiRequest) (*response, *registry.Error) {
 	ping, err := a.o.pingOnce(ctx, t)
+	switch {
+	case err != nil:
+		return nil, err
+	case a.rules == ownRules && ping.answer.busy(), !a.rules.allowsPing(ping.answer) && ping.answer.busy():
+		return ping.answer, nil
+	case !a.rules.allowsPing(ping.answer):
+		return nil, a.rules.incompatible(registry.ErrPing, ping.answer.ex,
+			fmt.Sprintf("GET /v2/ is answered with %d", ping.answer.status), "answer GET /v2/ with 200, or with 401 and a challenge")
+	}
+	l, ans, err := a.firstLogin(ctx, t, scope, q, ping)
 	if err != nil {
 		return nil, err
 	}
-	if s := ping.answer.status; s == http.StatusTooManyRequests || s >= 500 {
-		return ping.answer, nil
-	}
-	if ping.answer.status == http.StatusUnauthorized {
+	if a.rules == ownRules && ping.answer.status == http.StatusUnauthorized {
 		if err := unsupportedScheme(ping.answer.challenges); err != nil {
 			return nil, err
 		}
 	}
-	c := a.challengeOf(scope, ping)
 	var refused *token
 	var narrow bool
 	for try := 0; ; try++ {
-		pass, bad, err := a.authorize(ctx, t, c, scope, refused)
-		if err != nil || bad != nil {
-			return bad, err
-		}
-		q.auth = pass.auth
-		ans, err := a.o.do(ctx, t, q)
-		if err != nil {
-			return nil, err
+		var pass grant
+		if ans == nil {
+			var bad *response
+			if pass, bad, err = a.authorize(ctx, t, l, scope, refused); err != nil || bad != nil {
+				return bad, err
+			}
+			q.auth = pass.auth
+			if ans, err = a.o.do(ctx, t, q); err != nil {
+				return nil, err
+			}
 		}
 		if ans.ok() {
 			if narrow {
 				a.splitAll() // A token for many scopes was not good for this one, and one for it alone is.
 			}
 			a.markProven(pass.group, scope)
+			t.sawLogin(ping.answer, l, pass.token)
 			return ans, nil
 		}
-		if ans.status == http.StatusUnauthorized && c.scheme == "" {
+		if ans.status == http.StatusUnauthorized && l.scheme == "" {
 			if err := unsupportedScheme(ans.challenges); err != nil {
 				return nil, err
 			}
 		}
-		next := choose(ans.challenges)
+		next, failed := a.nextLogin(l, scope, q.step, ans)
 		switch {
 		case try == maxLogins:
 			return ans, nil
-		case ans.status == http.StatusUnauthorized && a.o.isNewChallenge(q.step, c, next):
-			c, refused = next, nil
-			a.rememberChallenge(scope, c)
+		case next != nil:
+			l, refused = *next, nil
+			if !a.rules.pingFirst {
+				a.rememberChallenge(scope, l)
+			}
+		case failed != nil:
+			return nil, failed
 		case a.mayLackScope(pass.group, scope, ans):
 			narrow = true
 			a.isolate(pass.group, scope)
-		case pass.token != refused && tokenExpired(pass.token, ans):
+		case pass.token != refused && a.tokenExpired(pass.token, ans):
 			refused = pass.token
 		case !ping.isRegistry() && len(ans.challenges) == 0:
 			return ping.answer, nil // It was no registry from the start.
+		case pass.auth.scheme == "" && a.rules != ownRules:
+			return a.explainNoLogin(ctx, t, scope, q, ping, ans)
 		default:
 			return ans, nil
 		}
+		ans = nil
 	}
 }
+
+// A firstResponse is the response to the first request of an authorizer, which was sent without a login.
+type firstResponse struct {
+	method, path string
+	answer       *response // Nil if the challenge of the ping is used.
+	failed       *registry.Error
+	choice       choice
+	exchanges    []Exchange
+	retried      []int
+	validUntil   time.Time
+}
+
+func (f *firstResponse) fresh() bool { return f != nil && time.Now().Before(f.validUntil) }
+
+// firstLogin returns how the first request for the scope is authorized. If the request was sent to find that out, it
+// returns the response too.
+func (a *authorizer) firstLogin(
+	ctx context.Context, t *trace, scope string, q apiRequest, ping *pingResult,
+) (login, *response, *registry.Error) {
+	if l, ok := a.knownLogin(scope); ok {
+		return l, nil, nil
+	}
+	switch {
+	case a.rules == ownRules && ping.answer.status != http.StatusUnauthorized:
+		return login{}, nil, nil
+	case a.rules == ownRules || a.rules.pingFirst:
+		picked, err := a.rules.choose(ping.answer)
+		if a.rules.order == basicWins && ping.answer.status != http.StatusUnauthorized {
+			picked, err = choice{}, nil // Docker looks for challenges in a 401 only.
+		}
+		return login{choice: picked}, nil, err
+	case ping.answer.ok():
+		return login{own: true}, nil, nil // As a rule, a registry that needs no login.
+	}
+	f, left := a.first.get(ctx, func() *firstResponse {
+		f := &firstResponse{method: q.method, path: q.path, validUntil: time.Now().Add(pingLife)}
+		if a.o.challengesAlike(ping) {
+			f.choice, f.failed = a.rules.choose(ping.answer)
+			return f
+		}
+		own := &trace{}
+		f.answer, f.failed = a.o.do(ctx, own, q)
+		f.exchanges, f.retried = own.exchanges, own.retried
+		switch {
+		case f.failed != nil && f.failed.Code == registry.ErrCanceled:
+			f.validUntil = time.Time{}
+		case f.failed != nil || f.answer.busy():
+			f.validUntil = time.Now().Add(failureLife)
+		case f.answer.status == http.StatusUnauthorized:
+			f.choice, f.failed = a.rules.choose(f.answer)
+		}
+		return f
+	})
+	if left != nil {
+		return login{}, nil, canceled(ctx)
+	}
+	t.share(f, f.exchanges, nil)
+	if f.failed != nil {
+		return login{}, nil, f.failed
+	}
+	switch {
+	case f.answer == nil:
+		return login{choice: f.choice, extra: a.rules.extraScopesOfPing(f.choice.challenge, scope)}, nil, nil
+	case f.method == q.method && f.path == q.path:
+		t.retry(f.retried...)
+		return login{own: true}, f.answer, nil
+	}
+	return login{choice: f.choice, extra: a.rules.extraScopes(f.choice.challenge, scope)}, nil, nil
+}
+
+// nextLogin returns another way to log in, after the response to a request that was sent with l; nil if there is none.
+// The error is for a challenge with which the runtime gives up.
+func (a *authorizer) nextLogin(l login, scope string, step Step, ans *response) (*login, *registry.Error) {
+	if ans.status != http.StatusUnauthorized {
+		return nil, nil
+	}
+	switch {
+	case a.rules == ownRules:
+		if next := choose(ans.challenges); a.isNewChallenge(step, l.challenge, next) {
+			return &login{choice: choice{challenge: next}, own: true}, nil
+		}
+	case a.rules.challengeScope == scopeOnDemand:
+		c, _ := find(ans.challenges, schemeBearer)
+		if extra := c.params["scope"]; len(l.extra) == 0 && c.params["error"] == "insufficient_scope" && extra != "" {
+			next := l
+			next.extra = []string{extra}
+			return &next, nil
+		}
+	case !a.rules.pingFirst && (!l.own || l.scheme == ""):
+		next, err := a.rules.choose(ans)
+		if err != nil {
+			return nil, err
+		}
+		extra := a.rules.extraScopes(next.challenge, scope)
+		if next.scheme == schemeBasic && a.credential.Anonymous {
+			return nil, nil // There is no login to send.
+		}
+		if next.scheme != "" && (a.isNewChallenge(step, l.challenge, next.challenge) || !slices.Equal(extra, l.extra)) {
+			return &login{next, extra, true}, nil
+		}
+	}
+	return nil, nil
+}
+
+// explainNoLogin returns the verdict on a response to a request that the runtime sent without a login: whether the
+// registry would serve it with one.
+func (a *authorizer) explainNoLogin(
+	ctx context.Context, t *trace, scope string, q apiRequest, ping *pingResult, ans *response,
+) (*response, *registry.Error) {
+	source := ping.answer // Where there is a challenge that the runtime does not use.
+	if a.rules.pingFirst {
+		source = ans
+	}
+	other := choose(source.challenges)
+	if err := a.rules.unread(source); err != nil {
+		return nil, err
+	}
+	if other.scheme == "" || other.scheme == schemeBasic && a.credential.Anonymous || ans.busy() {
+		return ans, nil
+	}
+	own := a.o.authorizer(a.credential, ownRules)
+	pass, bad, err := own.authorize(ctx, t, login{choice: choice{challenge: other}}, scope, nil)
+	if err != nil || bad != nil {
+		return bad, err
+	}
+	q.auth = pass.auth
+	with, err := a.o.do(ctx, t, q)
+	switch {
+	case err != nil:
+		return nil, err
+	case !with.ok():
+		return with, nil
+	case a.rules.pingFirst:
+		return nil, a.rules.incompatible(registry.ErrChallenge, ans.ex,
+			"the registry asks for a login here, and did not do so at GET /v2/",
+			"answer GET /v2/ with 401 and the same challenge")
+	}
+	return nil, a.rules.incompatible(registry.ErrChallenge, ans.ex,
+		fmt.Sprintf("the registry sends a challenge at GET /v2/, and %d without one here", ans.status),
+		"answer requests for manifests without a login with 401 and the challenge of GET /v2/")
+}
+
+// challengesAlike reports whether the ping of this registry is known to carry the challenge that its manifests carry, so
+// that a request without a login can be saved. That holds for the registries that [vendorOfResponse] knows, and for the
+// distribution project, which all of them but a few derive from; a proxy that answers in place of one of them does not
+// send its headers.
+func (o *origin) challengesAlike(ping *pingResult) bool {
+	return ping.answer.status == http.StatusUnauthorized && choose(ping.answer.challenges).scheme != "" &&
+		(o.knownVendor() != anyVendor || ping.answer.header.Get("Docker-Distribution-Api-Version") == "registry/2.0")
+}
+
+// busy reports whether the response says nothing about the request: rate limited, or a failure of the server.
+func (r *response) busy() bool { return r.status == http.StatusTooManyRequests || r.status >= 500 }
 
 // A grant is the authorization of one request, and the token behind it.
 type grant struct {
@@ -82,22 +260,32 @@ type grant struct {
 	group *scopeGroup
 }
 
-// authorize makes what the challenge asks for. The answer is that of a token server which refuses.
+// authorize fetches what the login needs. The response is that of a token server which issues no token.
 func (a *authorizer) authorize(
-	ctx context.Context, t *trace, c challenge, scope string, refused *token,
+	ctx context.Context, t *trace, l login, scope string, refused *token,
 ) (grant, *response, *registry.Error) {
-	switch c.scheme {
+	switch l.scheme {
 	case schemeBearer:
-		tok, g, err := a.tokenFor(ctx, t, c, scope, refused)
+		tok, g, err := a.tokenFor(ctx, t, l.challenge, scope, refused, l.extra)
 		if err != nil {
 			return grant{}, nil, err
 		}
-		return grant{authorization{"Bearer", tok.value, a.credential.Password}, tok, g}, tok.bad, nil
+		pass := grant{authorization{"Bearer", tok.value, a.credential.Password}, tok, g}
+		if l.basic && !a.credential.Anonymous {
+			pass.auth = a.basicAuth()
+		}
+		return pass, tok.bad, nil
 	case schemeBasic:
+		if a.credential.Anonymous && a.rules.emptyLogin {
+			return grant{auth: authorization{scheme: "Basic", value: emptyBasic}}, nil, nil
+		}
 		return grant{auth: a.basicAuth()}, nil, nil
 	}
 	return grant{}, nil, nil
 }
+
+// emptyBasic is the base64 of an empty user name and password.
+var emptyBasic = credentials.NewSecret("Og==")
 
 // choose returns the challenge that is taken up; the zero challenge if there is none. A token, if there is a choice:
 // the password then goes to fewer places.
@@ -111,39 +299,33 @@ func choose(all []challenge) challenge {
 
 // isNewChallenge reports whether the next challenge asks for something other than what was sent. Harbor sends a Basic
 // challenge when it rejects a token; that is worth a request for its list of repositories only.
-func (o *origin) isNewChallenge(step Step, sent, next challenge) bool {
+func (a *authorizer) isNewChallenge(step Step, sent, next challenge) bool {
 	switch {
 	case next.scheme == "":
 		return false
 	case sent.scheme == schemeBearer && next.scheme == schemeBearer:
-		return next.params["realm"] != sent.params["realm"] || o.service(next) != o.service(sent)
+		return next.params["realm"] != sent.params["realm"] || a.service(next) != a.service(sent)
 	case sent.scheme == schemeBearer:
 		return step == StepRepositories
 	}
 	return next.scheme != sent.scheme
 }
 
-// challengeOf returns how the registry wants to be logged in at for the scope: as it said when it was last asked for
-// it, or else to the ping.
-func (a *authorizer) challengeOf(scope string, ping *pingResult) challenge {
+// knownLogin returns how the registry wanted requests for the scope to be authorized when it was last asked.
+func (a *authorizer) knownLogin(scope string) (login, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if c, ok := a.challenges[scope]; ok {
-		return c
-	}
-	if ping.answer.status != http.StatusUnauthorized {
-		return challenge{}
-	}
-	return choose(ping.answer.challenges)
+	l, ok := a.challenges[scope]
+	return l, ok
 }
 
-func (a *authorizer) rememberChallenge(scope string, c challenge) {
+func (a *authorizer) rememberChallenge(scope string, l login) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.challenges == nil {
-		a.challenges = make(map[string]challenge)
+		a.challenges = make(map[string]login)
 	}
-	a.challenges[scope] = c
+	a.challenges[scope] = l
 }
 
 // markProven records that the registry accepted the group's token for the scope.
@@ -184,12 +366,12 @@ func (a *authorizer) isolate(g *scopeGroup, scope string) {
 
 // tokenExpired reports whether the token was good once and is refused now, so that a new one may do. A younger token
 // than every registry must let live is refused for what it is.
-func tokenExpired(t *token, ans *response) bool {
+func (a *authorizer) tokenExpired(t *token, ans *response) bool {
 	switch {
 	case t == nil:
 		return false
 	case ans.bearerError() == "invalid_token":
-		return true
+		return a.rules == ownRules || time.Since(t.asked) >= minTokenLife
 	case ans.status == http.StatusUnauthorized && ans.bearerError() == "",
 		ans.status == http.StatusBadRequest: // ECR Public's.
 		return time.Since(t.asked) >= minTokenLife

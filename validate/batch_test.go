@@ -278,7 +278,7 @@ func TestCacheFor(t *testing.T) {
 			{"all anew: ping, token, HEAD, GET, config, layer", ":1", "right", 0, 6, ""},
 			{"a tag is always asked for, and nothing else", ":1", "right", time.Minute, 1, ""},
 			{"a digest is not", "@" + digest, "right", time.Minute, 0, ""},
-			{"what one login learned is not another's: token, login, and is it public", "@" + digest, "wrong", 0, 4, registry.ErrUnauthorized},
+			{"what one login learned is not another's: token (POST, GET), login, and is it public", "@" + digest, "wrong", 0, 5, registry.ErrUnauthorized},
 			{"the token has expired", ":1", "right", 10 * time.Minute, 2, ""},
 			{"the time is over", "@" + digest, "right", time.Hour, 6, ""},
 		} {

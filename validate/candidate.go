@@ -126,13 +126,13 @@ func (c *call) keyOf(candidate *Candidate) candidateKey {
 	return t
 }
 
-// authorizer returns that of the credential at the origin. It remembers the last one, for making the key of an
-// authorizer costs more than all else here.
-func (h *sourceCache) authorizer(o *origin, credential credentials.Credential) *authorizer {
+// authorizer returns the authorizer of the credential at the origin. It remembers the last one, because making the key of
+// an authorizer dominates the cost of a check.
+func (h *sourceCache) authorizer(o *origin, credential credentials.Credential, rules *runtimeRules) *authorizer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.last == nil || h.last.o != o || !h.last.credential.Equal(credential) {
-		h.last = o.authorizer(credential)
+	if h.last == nil || h.last.o != o || h.last.rules != rules || !h.last.credential.Equal(credential) {
+		h.last = o.authorizer(credential, rules)
 	}
 	return h.last
 }

@@ -124,3 +124,49 @@ func find(all []challenge, scheme string) (challenge, bool) {
 	}
 	return challenge{}, false
 }
+
+// strictChallenges parses challenges as container runtimes do: one in each header line, and all after it is lost. A
+// parameter is name=value without spaces, and a value is a token of RFC 2616, which has neither slash nor colon, or a
+// quoted string. Source: core/remotes/docker/auth/parse.go of containerd, docker/wwwauthenticate.go of
+// go.podman.io/image, registry/client/auth/challenge of distribution.
+func strictChallenges(header http.Header) []challenge {
+	var all []challenge
+	for _, line := range header.Values("Www-Authenticate") {
+		scheme, rest := cutStrictToken(line)
+		if scheme == "" || len(line) > maxChallengeBytes {
+			continue
+		}
+		c := challenge{scheme: strings.ToLower(scheme), params: make(map[string]string)}
+		for {
+			name, value, ok := "", "", false
+			name, rest = cutStrictToken(strings.TrimLeft(rest, " \t"))
+			if rest, ok = strings.CutPrefix(rest, "="); name == "" || !ok {
+				break
+			}
+			if strings.HasPrefix(rest, `"`) {
+				value, rest, _ = cutValue(rest)
+			} else {
+				value, rest = cutStrictToken(rest)
+			}
+			if value == "" {
+				break
+			}
+			c.params[strings.ToLower(name)] = value
+			if rest, ok = strings.CutPrefix(strings.TrimLeft(rest, " \t"), ","); !ok {
+				break
+			}
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+func cutStrictToken(s string) (token, rest string) {
+	i := strings.IndexFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"(),/:;<=>?@[]\\{}", r)
+	})
+	if i < 0 {
+		i = len(s)
+	}
+	return s[:i], s[i:]
+}

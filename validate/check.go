@@ -1,13 +1,18 @@
 package validate
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -22,9 +27,9 @@ const accept = string(types.OCIImageIndex) + ", " + string(types.OCIManifestSche
 	string(types.DockerManifestList) + ", " + string(types.DockerManifestSchema2) + ", " +
 	string(types.DockerManifestSchema1Signed) + ", " + string(types.DockerManifestSchema1)
 
-// maxManifest is the size that the OCI distribution specification asks registries to take at least ("Pushing
-// Manifests").
-const maxManifest = 4 << 20
+// maxManifest is above the largest manifest that a container runtime is known to accept. What each of them accepts is in
+// runtimeTable.
+const maxManifest = 8 << 20
 
 // imageInfo describes an image that can be pulled.
 type imageInfo struct {
@@ -32,95 +37,266 @@ type imageInfo struct {
 	mediaType string
 	platforms []Platform
 	size      int64
-	complete  bool // Everything was looked at that the Checker asks for.
+	length    int64 // Of the manifest, as HEAD said; less than zero if it did not.
+	basis     Basis
+	lines     []lineState
 }
 
-// A check is the check of one image with one credential.
+// A lineState is the verdict for a release line of the runtime.
+type lineState struct {
+	pulls, runs Answer
+	err         *registry.Error
+	passing     bool // The failure went away when the request was repeated.
+}
+
+// A check is the check of one image with one credential, as one runtime pulls it.
 type check struct {
 	a     *authorizer
 	t     *trace
 	image registry.Image
+
+	mu      sync.Mutex
+	lines   []lineState           // By the lines of the runtime.
+	members map[string]*manifests // The entries of indexes that were read.
+}
+
+func newCheck(a *authorizer, t *trace, image registry.Image) *check {
+	return &check{a: a, t: t, image: image, lines: make([]lineState, len(a.rules.lines))}
 }
 
 // run returns what is known of the image, or why it cannot be pulled.
 func (k *check) run(ctx context.Context) (imageInfo, *registry.Error) {
 	s := k.a.o.s
-	deep := s.c.Deep || len(s.c.Platforms) > 0
 	if f, ok := k.lookup(k.image.Digest); ok {
 		return f, nil
 	}
 	if err := k.a.rateLimited(); err != nil {
 		return imageInfo{}, err
 	}
-	var f imageInfo
-	var body []byte
-	var err *registry.Error
-	// A HEAD is free of Docker Hub's limit of pulls. Where the manifest will be read, it is of use only if it can save
-	// that.
-	if !deep || s.c.CacheFor > 0 || k.a.o.knownVendor() == dockerHub {
-		f, err = k.head(ctx)
-	}
-	if err == nil && f.digest != "" && deep {
-		if known, ok := k.lookup(f.digest); ok {
-			return known, nil
-		}
-	}
-	if err == nil && (f.digest == "" || deep) {
-		f, body, err = k.get(ctx, k.image.Reference())
-	}
+	f, body, err := k.resolve(ctx)
 	if err != nil {
 		return imageInfo{}, err
 	}
-	if deep {
-		if err = k.inspect(ctx, &f, body); err != nil {
+	deep := s.c.Deep || len(s.c.Platforms) > 0
+	if deep && body == nil {
+		if known, ok := k.lookup(f.digest); ok {
+			return known, nil
+		}
+		if f, body, err = k.fetch(ctx, f); err != nil {
 			return f, err
 		}
 	}
-	f.complete = true
+	k.checkSchema1(&f)
+	switch {
+	case deep:
+		f.basis = BasisManifest
+		if err = k.inspect(ctx, &f, body); err != nil {
+			return f, k.finish(&f, err)
+		}
+	case body != nil:
+		f.basis = BasisManifest
+	default:
+		f.basis = BasisHeaders
+	}
+	if err := k.finish(&f, nil); err != nil {
+		return f, err
+	}
 	k.store(f)
 	return f, nil
 }
 
-// head asks for the image without its manifest. A zero digest without an error means that HEAD is of no use here.
-func (k *check) head(ctx context.Context) (imageInfo, *registry.Error) {
-	o := k.a.o
-	if o.headUnreliable() {
-		return imageInfo{}, nil
+// finish fills in the verdict of each line, and returns the verdict on all of them.
+func (k *check) finish(f *imageInfo, common *registry.Error) *registry.Error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var verdict *registry.Error
+	for i := range k.lines {
+		l := &k.lines[i]
+		if common == nil && l.err == nil {
+			k.checkRetries(i)
+		}
+		if l.err == nil && common != nil {
+			l.err = common
+			if !common.Is(registry.ErrPlatformNotFound) || l.pulls == "" {
+				l.pulls = No
+			}
+			l.runs = No
+		}
+		if l.err == nil {
+			l.pulls = Yes
+			if len(k.a.o.s.c.Platforms) > 0 && !isObsolete(f.mediaType) {
+				l.runs = Yes
+			}
+		}
+		if verdict == nil && l.err != nil && !l.passing && (l.pulls == No || len(k.a.o.s.c.Platforms) > 0) {
+			verdict = l.err
+		}
 	}
-	a, err := k.open(ctx, k.manifest(StepManifest, http.MethodHead, k.image.Reference()))
+	f.lines = k.lines
+	if common != nil {
+		return common
+	}
+	return verdict
+}
+
+// checkRetries fails a line that would not have repeated a request which succeeded when it was repeated. That is no
+// verdict on the image, because a kubelet tries again, too.
+func (k *check) checkRetries(i int) {
+	rules, l := k.a.rules, k.a.rules.lines[i]
+	for _, status := range k.t.retried {
+		if status < 500 || slices.Contains(l.retryOnce, status) || rules.head == headHint {
+			continue
+		}
+		k.lines[i] = lineState{pulls: No, passing: true, err: errorf(registry.ErrUnavailable,
+			"the registry answered %d, and only then with the manifest; %s does not repeat the request", status, l.name(rules))}
+	}
+}
+
+// failLine records why a line does not pull the image, or only does not run it.
+func (k *check) failLine(i int, pulls Answer, err *registry.Error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l := &k.lines[i]; l.err == nil {
+		l.pulls, l.runs, l.err = pulls, No, err
+	}
+}
+
+// resolve finds the manifest that the image's tag or digest names, as the runtime does. The body is nil if HEAD was
+// enough.
+func (k *check) resolve(ctx context.Context) (imageInfo, []byte, *registry.Error) {
+	o, rules := k.a.o, k.a.rules
+	reference := k.image.Reference()
+	if rules.head == headNever && (o.headUnreliable() || o.s.c.Deep || len(o.s.c.Platforms) > 0) {
+		return k.get(ctx, reference)
+	}
+	a, err := k.open(ctx, k.manifest(StepManifest, http.MethodHead, reference))
 	switch {
 	case err != nil:
-		return imageInfo{}, err
+		return imageInfo{}, nil, err
 	case a.ok():
-		f := imageInfo{digest: a.header.Get("Docker-Content-Digest"), mediaType: a.mediaType()}
-		if isObsolete(f.mediaType) {
-			return imageInfo{}, k.obsolete(a)
+		k.t.seen.head = a
+		f, enough, err := k.readHEAD(a)
+		if err != nil || enough {
+			return f, nil, err
 		}
-		if !isManifest(f.mediaType) || !isDigest(f.digest) || k.image.Digest != "" && k.image.Digest != f.digest {
-			return imageInfo{}, nil // Something is missing or odd: the GET will tell.
-		}
-		return f, nil
-	case a.step != StepManifest, a.status == http.StatusTooManyRequests, a.status >= 500,
+		return k.get(ctx, reference)
+	case a.step != StepManifest, a.status == http.StatusTooManyRequests,
+		a.status >= 500 && rules.head == headDecides,
 		o.knownVendor() == dockerHub && a.status == http.StatusUnauthorized:
 		if v := o.knownVendor(); a.status == http.StatusInternalServerError && (v == harbor || v == ecr) {
 			// These fail so for what an upstream or a key service denies them. Only a body tells.
-			reason, err := k.open(ctx, k.manifest(StepManifest, http.MethodGet, k.image.Reference()))
+			reason, err := k.open(ctx, k.manifest(StepManifest, http.MethodGet, reference))
 			if err == nil && reason.step == StepManifest && !reason.ok() {
 				a = reason
 			}
 		}
-		return imageInfo{}, k.classify(ctx, a) // All is said.
+		return imageInfo{}, nil, k.classify(ctx, a) // GET would not say more.
 	}
-	// The answer to a HEAD has no body, so no reason; and some registries answer it wrongly.
-	f, _, failed := k.get(ctx, k.image.Reference())
-	if failed == nil {
+	// The response to a HEAD has no body, so no reason; and some registries answer HEAD wrongly.
+	f, body, failed := k.get(ctx, reference)
+	if failed != nil {
+		return f, body, failed
+	}
+	if rules.head == headDecides && a.status != http.StatusMethodNotAllowed {
+		return f, nil, rules.incompatible(registry.ErrHEAD, a.ex,
+			fmt.Sprintf("HEAD of the manifest is answered with %d, and GET with the manifest", a.status),
+			"answer HEAD like GET, or with 405 so that GET follows")
+	}
+	if rules.head == headNever {
 		o.markHEADUnreliable()
 	}
-	return f, failed
+	return f, body, nil
 }
 
-// get asks for the manifest itself.
+// readHEAD takes the manifest's digest and type from the response to HEAD. It reports whether that is enough; otherwise
+// GET decides.
+func (k *check) readHEAD(a *response) (f imageInfo, enough bool, err *registry.Error) {
+	rules := k.a.rules
+	f = imageInfo{digest: k.image.Digest, mediaType: rules.mediaType(a)}
+	header := a.header.Get("Docker-Content-Digest")
+	switch {
+	case rules.head == headNever:
+		f.digest = cmp.Or(k.image.Digest, header)
+		usable := isManifest(f.mediaType) && isDigest(f.digest) && (k.image.Digest == "" || header == f.digest)
+		return f, usable, k.budget(a)
+	case rules.headType && a.header.Get("Content-Type") == "":
+		return f, false, rules.incompatible(registry.ErrMediaType, a.ex, "the response to HEAD has no Content-Type",
+			"send the manifest's media type in the response to HEAD, too")
+	case rules.headLength && a.length < 0:
+		return f, false, rules.incompatible(registry.ErrHEAD, a.ex, "the response to HEAD has no Content-Length",
+			"send the manifest's length in the response to HEAD, too")
+	case rules.head == headHint && !isManifest(f.mediaType):
+		return f, false, nil
+	case k.image.Digest == "" && (header == "" || a.length < 0):
+		return f, false, nil
+	case k.image.Digest == "" && !isDigest(header):
+		return f, false, rules.incompatible(registry.ErrDigestHeader, a.ex, "the header Docker-Content-Digest is not a digest",
+			"send Docker-Content-Digest: sha256:... in lower case and without quotes, or leave it out")
+	case !isManifest(f.mediaType):
+		return f, false, rules.incompatible(registry.ErrMediaType, a.ex,
+			fmt.Sprintf("the response to HEAD has the Content-Type %q, which is not that of a manifest", cleanLine(f.mediaType, 100)),
+			"send the manifest's own media type, in lower case, in the response to HEAD, too")
+	case rules.manifestLimit > 0 && a.length > rules.manifestLimit:
+		return f, false, rules.tooLarge(a.ex)
+	}
+	f.digest, f.length = cmp.Or(k.image.Digest, header), a.length
+	return f, true, k.budget(a)
+}
+
+// budget returns the verdict on a HEAD that succeeds although no pull is left, which a GET would say.
+func (k *check) budget(a *response) *registry.Error {
+	limit := readRateLimit(a.header)
+	if limit.Limit == 0 || limit.Remaining > 0 || k.a.o.s.c.Deep || len(k.a.o.s.c.Platforms) > 0 {
+		return nil
+	}
+	hint := hintFor(k.a.o.knownVendor(), registry.ErrRateLimited, k.a.credential)
+	return &registry.Error{Code: registry.ErrRateLimited, Hint: hint, Err: &exchangeError{a.ex, errors.New(limit.String())}}
+}
+
+func (r *runtimeRules) tooLarge(ex Exchange) *registry.Error {
+	return r.incompatible(registry.ErrManifest, ex, fmt.Sprintf("the manifest is larger than %d bytes", r.manifestLimit),
+		"make the manifest smaller: fewer layers, annotations or platforms")
+}
+
+// mediaType returns the media type of a manifest as the runtime reads the header.
+func (r *runtimeRules) mediaType(a *response) string {
+	if !r.exactType {
+		return a.mediaType()
+	}
+	t, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
+	if t == "text/plain" { // What registry.access.redhat.com sent.
+		t = string(types.DockerManifestSchema1Signed)
+	}
+	return t
+}
+
+// fetch reads the manifest that HEAD found: by its digest, as the runtimes that send HEAD do.
+func (k *check) fetch(ctx context.Context, head imageInfo) (imageInfo, []byte, *registry.Error) {
+	rules := k.a.rules
+	f, body, err := k.getAs(ctx, head.digest, head.mediaType)
+	switch {
+	case err != nil && err.Is(registry.ErrNotFound) && k.image.Digest == "":
+		gone := rules.incompatible(registry.ErrDigestHeader, Exchange{}, "HEAD names the digest "+head.digest+
+			", under which the registry has no manifest", "send the digest of the manifest in Docker-Content-Digest")
+		gone.Err = fmt.Errorf("HEAD names the digest %s: %w", head.digest, err.Err)
+		return f, nil, gone
+	case err == nil && rules.sizes && head.length >= 0 && int64(len(body)) != head.length:
+		return f, nil, rules.incompatible(registry.ErrManifest, Exchange{Step: StepManifest, Method: http.MethodGet},
+			fmt.Sprintf("the manifest has %d bytes, and HEAD said %d", len(body), head.length),
+			"send the manifest's length in the response to HEAD")
+	}
+	return f, body, err
+}
+
+// get requests the manifest by a tag or digest.
 func (k *check) get(ctx context.Context, reference string) (imageInfo, []byte, *registry.Error) {
+	return k.getAs(ctx, reference, "")
+}
+
+// getAs requests the manifest. If the media type is known already, runtimes that trust HEAD or an index do not look at
+// the one of the response.
+func (k *check) getAs(ctx context.Context, reference, known string) (imageInfo, []byte, *registry.Error) {
+	rules := k.a.rules
 	a, err := k.open(ctx, k.manifest(StepManifest, http.MethodGet, reference))
 	if err != nil {
 		return imageInfo{}, nil, err
@@ -128,37 +304,89 @@ func (k *check) get(ctx context.Context, reference string) (imageInfo, []byte, *
 	if !a.ok() {
 		return imageInfo{}, nil, k.classify(ctx, a)
 	}
-	f := imageInfo{mediaType: a.mediaType(), digest: a.header.Get("Docker-Content-Digest")}
-	if !isManifest(f.mediaType) {
-		if f.mediaType = sniff(a.body); f.mediaType == "" {
-			return imageInfo{}, nil, k.invalidResponse(a, registry.ErrNotRegistry, "what was sent is not a manifest")
-		}
+	f := imageInfo{mediaType: rules.mediaType(a), length: -1}
+	if known != "" && rules.head == headDecides {
+		f.mediaType = known
+	}
+	switch what := sniff(a.body); {
+	case what == "" && (!isManifest(f.mediaType) || !isObject(a.body)):
+		return imageInfo{}, nil, k.invalidResponse(a, registry.ErrNotRegistry, "what was sent is not a manifest")
+	case !isManifest(f.mediaType):
+		return imageInfo{}, nil, rules.incompatible(registry.ErrMediaType, a.ex,
+			fmt.Sprintf("the manifest is sent with the Content-Type %q", cleanLine(f.mediaType, 100)), "send it as "+what)
+	}
+	digest := a.header.Get("Docker-Content-Digest")
+	if strings.Contains(reference, ":") {
+		digest = reference
+	}
+	algorithm := "sha256"
+	if isDigest(digest) {
+		algorithm, _, _ = strings.Cut(digest, ":")
+	}
+	switch f.digest = digestOf(algorithm, a.body); {
+	case strings.Contains(reference, ":") && f.digest != digest:
+		return imageInfo{}, nil, k.invalidResponse(a, registry.ErrUnavailable,
+			"the manifest that was sent does not have the digest "+digest)
+	case rules.head == headHint && digest != "" && f.digest != digest:
+		return imageInfo{}, nil, rules.incompatible(registry.ErrDigestHeader, a.ex,
+			"the header Docker-Content-Digest is not the digest of the manifest", "send the digest of the manifest, or none")
 	}
 	if isObsolete(f.mediaType) {
-		return imageInfo{}, nil, k.obsolete(a)
-	}
-	want := f.digest
-	if strings.Contains(reference, ":") {
-		want = reference
-	}
-	if !isDigest(want) {
-		f.digest = digestOf("sha256", a.body)
 		return f, a.body, nil
 	}
-	algorithm, _, _ := strings.Cut(want, ":")
-	if f.digest = digestOf(algorithm, a.body); f.digest != want {
-		text := "the manifest that was sent does not have the digest " + want
-		return imageInfo{}, nil, k.invalidResponse(a, registry.ErrUnavailable, text)
+	if known == "" || k.t.seen.manifest == nil {
+		k.t.seen.manifest, k.t.seen.mediaType = a, f.mediaType
 	}
-	return f, a.body, nil
+	return f, a.body, rules.checkManifest(a, f.mediaType)
+}
+
+// isObject reports whether the body is a JSON object.
+func isObject(body []byte) bool {
+	var object map[string]json.RawMessage
+	return json.Unmarshal(body, &object) == nil
+}
+
+// checkManifest checks the parts of a manifest by which runtimes tell an image from an index.
+func (r *runtimeRules) checkManifest(a *response, mediaType string) *registry.Error {
+	var m struct {
+		MediaType                           string `json:"mediaType"`
+		Config, Layers, Manifests, FSLayers json.RawMessage
+	}
+	if r.manifestLimit > 0 && int64(len(a.body)) > r.manifestLimit {
+		return r.tooLarge(a.ex)
+	}
+	if json.Unmarshal(a.body, &m) != nil {
+		return &registry.Error{Code: registry.ErrUnavailable, Err: &exchangeError{a.ex, errors.New("the manifest is not JSON")}}
+	}
+	index, said := types.MediaType(mediaType).IsIndex(), types.MediaType(m.MediaType)
+	switch {
+	case index && (len(m.Config) > 0 || len(m.Layers) > 0 || said.IsImage()), !index && (len(m.Manifests) > 0 || said.IsIndex()),
+		len(m.FSLayers) > 0:
+		return r.incompatible(registry.ErrManifest, a.ex, "the manifest says that it is an image, and an index too",
+			"push the image again with a client that writes manifests by the OCI image specification")
+	case r.bodyType && m.MediaType != "" && m.MediaType != mediaType:
+		return r.incompatible(registry.ErrManifest, a.ex,
+			fmt.Sprintf("the manifest names another media type, %s, than its Content-Type", cleanLine(m.MediaType, 100)),
+			"send the media type that the manifest names as its Content-Type")
+	}
+	return nil
+}
+
+// checkSchema1 fails the lines that do not pull Docker schema 1.
+func (k *check) checkSchema1(f *imageInfo) {
+	if !isObsolete(f.mediaType) {
+		return
+	}
+	for i, l := range k.a.rules.lines {
+		if !slices.Contains(l.schema1, types.MediaType(f.mediaType)) {
+			k.failLine(i, No, &registry.Error{Code: registry.ErrObsolete,
+				Err: fmt.Errorf("%s does not pull the format %s", l.name(k.a.rules), f.mediaType)})
+		}
+	}
 }
 
 func (k *check) invalidResponse(a *response, code registry.Code, text string) *registry.Error {
 	return &registry.Error{Code: code, Err: &exchangeError{a.ex, errors.New(text)}}
-}
-
-func (k *check) obsolete(a *response) *registry.Error {
-	return &registry.Error{Code: registry.ErrObsolete, Err: &exchangeError{a.ex, nil}}
 }
 
 // manifest asks for the manifest of the reference.

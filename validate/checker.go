@@ -3,6 +3,7 @@ package validate
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,10 @@ type Checker struct {
 	// means that an image of any platform will do. To know the platforms, the manifest is read, which Docker Hub counts
 	// as a pull.
 	Platforms []Platform
+
+	// Runtimes are the container runtimes of the nodes: an image has to pull on each of them. If nil, it has to pull on
+	// [Containerd], and a warning names the other runtimes that would behave differently, as far as the responses show.
+	Runtimes []Runtime
 
 	// Deep checks that the config and every layer of the image can be read too, by a HEAD request each: with some
 	// registries the right to a manifest is not the right to its layers. Of an index, all of the wanted platforms are
@@ -126,6 +131,24 @@ func (c *Checker) concurrency() int {
 
 func (c *Checker) perRegistry() int {
 	return min(option.OrDefault(c.PerRegistry, defaultPerRegistry), c.concurrency())
+}
+
+// runtimes returns the rules of the runtimes.
+func (c *Checker) runtimes() ([]*runtimeRules, error) {
+	if len(c.Runtimes) == 0 {
+		return []*runtimeRules{Containerd.rules()}, nil
+	}
+	var all []*runtimeRules
+	for _, r := range c.Runtimes {
+		rules := r.rules()
+		if rules == nil {
+			return nil, errorf(registry.ErrInvalid, "the runtime %q is not one of containerd, CRI-O and Docker", string(r))
+		}
+		if !slices.Contains(all, rules) {
+			all = append(all, rules)
+		}
+	}
+	return all, nil
 }
 
 func (c *Checker) timeout() time.Duration {

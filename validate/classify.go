@@ -23,7 +23,7 @@ func (a *authorizer) classify(ctx context.Context, t *trace, ans *response, repo
 	}
 	switch {
 	case r.followUp == probeLogin && !a.credential.Anonymous:
-		if l, err := a.login(ctx, t); err != nil && err.Code == registry.ErrCanceled {
+		if l, err := a.o.authorizer(a.credential, ownRules).login(ctx, t); err != nil && err.Code == registry.ErrCanceled {
 			return err
 		} else if err == nil && l.refused != nil {
 			// Only a refusal of the login itself changes the verdict.

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,18 +18,22 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Limits for what an image may make a check ask for. The largest honest ones have some dozens of platforms, and 127
+// Limits for what an image may make a check request. The largest honest ones have some dozens of platforms, and 127
 // layers, which is the most that a container runtime can stack.
 const (
-	maxConfig       = 4 << 20
+	maxConfig       = 16 << 20
 	maxManifests    = 256
+	maxNesting      = 8
 	maxBlobs        = 512
 	blobConcurrency = 8
 )
 
 // inspect checks the content that a manifest names: the platforms, and with [Checker.Deep] the config and the layers.
 func (k *check) inspect(ctx context.Context, f *imageInfo, body []byte) *registry.Error {
-	if types.MediaType(f.mediaType).IsIndex() {
+	switch {
+	case isObsolete(f.mediaType):
+		return nil // What is in schema 1 is not read.
+	case types.MediaType(f.mediaType).IsIndex():
 		return k.inspectIndex(ctx, f, body)
 	}
 	m, err := parseManifest(body)
@@ -36,124 +41,408 @@ func (k *check) inspect(ctx context.Context, f *imageInfo, body []byte) *registr
 		return &registry.Error{Code: registry.ErrUnavailable, Err: err}
 	}
 	f.size = sizeOf(m)
+	k.checkTypes(m, types.MediaType(f.mediaType))
 	if len(k.a.o.s.c.Platforms) > 0 {
 		if err := k.inspectConfig(ctx, f, m); err != nil {
 			return err
 		}
 	}
-	if k.a.o.s.c.Deep {
-		return k.checkBlobs(ctx, m)
-	}
-	return nil
+	return k.deep(ctx, f, m)
 }
 
-func (k *check) inspectIndex(ctx context.Context, f *imageInfo, body []byte) *registry.Error {
-	index, err := v1.ParseIndexManifest(bytes.NewReader(body))
-	if err != nil || len(index.Manifests) > maxManifests {
-		return errorf(registry.ErrUnavailable, "the index that was sent cannot be read")
-	}
-	var images []v1.Descriptor
-	for _, d := range index.Manifests {
-		// What has an unknown platform is an attestation or signature, not an image.
-		if d.Platform != nil && d.MediaType.IsImage() && d.Platform.OS != "unknown" {
-			images = append(images, d)
-			f.platforms = append(f.platforms, platformOf(d.Platform.OS, d.Platform.Architecture, d.Platform.Variant))
-		}
-	}
-	wanted := images
-	if want := k.a.o.s.c.Platforms; len(want) > 0 {
-		wanted = nil
-		var missing []string
-		for _, p := range want {
-			switch i := p.best(f.platforms); {
-			case i < 0:
-				missing = append(missing, p.String())
-			case !slices.ContainsFunc(wanted, func(d v1.Descriptor) bool { return d.Digest == images[i].Digest }):
-				wanted = append(wanted, images[i])
-			}
-		}
-		if missing != nil {
-			return platformNotFound(missing, f.platforms)
-		}
-	}
+func (k *check) deep(ctx context.Context, f *imageInfo, m *v1.Manifest) *registry.Error {
 	if !k.a.o.s.c.Deep {
 		return nil
 	}
-	for _, d := range wanted {
-		m, err := k.memberManifest(ctx, d)
-		if err != nil {
-			return err
+	f.basis = BasisLayers
+	return k.checkBlobs(ctx, m)
+}
+
+// checkTypes checks the media types of the config and the layers.
+func (k *check) checkTypes(m *v1.Manifest, manifest types.MediaType) {
+	k.t.seen.images = append(k.t.seen.images, typedManifest{m, manifest})
+	for i, l := range k.a.rules.lines {
+		if pulls, err := k.a.rules.typesOf(l, m, manifest); err != nil {
+			k.failLine(i, pulls, err)
 		}
-		f.size = max(f.size, sizeOf(m))
-		if err := k.checkBlobs(ctx, m); err != nil {
+	}
+}
+
+// typesOf says whether the line pulls an image with these media types, and why it does not run it.
+func (r *runtimeRules) typesOf(l line, m *v1.Manifest, manifest types.MediaType) (pulls Answer, err *registry.Error) {
+	const fix = "if this is an image of a container, push it again with a current client; if it is a chart or another artifact, " +
+		"no node runs it"
+	pulls = No
+	if l.lazy {
+		pulls = Yes // It reports success, and cannot start a container.
+	}
+	config := m.Config.MediaType
+	unknown := slices.IndexFunc(m.Layers, isUnknownLayer)
+	switch {
+	case r.pureOCI && manifest == types.OCIManifestSchema1 && config == types.DockerConfigJSON,
+		r.pure && manifest == types.DockerManifestSchema2 && slices.ContainsFunc(m.Layers, isOCILayer),
+		r.pure && manifest == types.DockerManifestSchema2 && config == types.OCIConfigJSON,
+		r.pureOCI && config == "":
+		return No, r.incompatible(registry.ErrContentType, Exchange{},
+			fmt.Sprintf("a manifest of type %s names a config of type %q", manifest, cleanLine(string(config), 100)),
+			"push the image again with one format, Docker's or OCI's, throughout")
+	case !slices.Contains(l.configTypes[manifest], config):
+		return pulls, r.incompatible(registry.ErrContentType, Exchange{}, fmt.Sprintf(
+			"the config has the type %q, which is not that of a container image", cleanLine(string(config), 100)), fix)
+	case l.layerTypes && unknown >= 0:
+		return pulls, r.incompatible(registry.ErrContentType, Exchange{}, fmt.Sprintf(
+			"a layer has the type %q, which cannot be unpacked", cleanLine(string(m.Layers[unknown].MediaType), 100)), fix)
+	}
+	return Yes, nil
+}
+
+func isOCILayer(d v1.Descriptor) bool {
+	return strings.HasPrefix(string(d.MediaType), "application/vnd.oci.image.layer.")
+}
+
+func isUnknownLayer(d v1.Descriptor) bool {
+	return !isOCILayer(d) && !strings.HasPrefix(string(d.MediaType), "application/vnd.docker.image.rootfs.")
+}
+
+// An indexEntry is an entry of an index with its platform as it is written there.
+type indexEntry struct {
+	Digest    v1.Hash         `json:"digest"`
+	Size      int64           `json:"size"`
+	MediaType types.MediaType `json:"mediaType"`
+	Platform  *struct {
+		OS           string   `json:"os"`
+		Architecture string   `json:"architecture"`
+		Variant      string   `json:"variant"`
+		OSVersion    string   `json:"os.version"`
+		OSFeatures   []string `json:"os.features"`
+	} `json:"platform"`
+}
+
+func (e indexEntry) platform() Platform {
+	if e.Platform == nil {
+		return Platform{}
+	}
+	return platformOf(e.Platform.OS, e.Platform.Architecture, e.Platform.Variant, e.Platform.OSVersion)
+}
+
+func parseIndex(body []byte) ([]indexEntry, *registry.Error) {
+	var index struct {
+		Manifests []indexEntry `json:"manifests"`
+	}
+	if json.Unmarshal(body, &index) != nil || len(index.Manifests) > maxManifests {
+		return nil, errorf(registry.ErrUnavailable, "the index that was sent cannot be read")
+	}
+	for _, e := range index.Manifests {
+		if !isDigest(e.Digest.String()) || e.Size < 0 {
+			return nil, errorf(registry.ErrUnavailable, "the index that was sent names a manifest without a digest or a size")
+		}
+	}
+	return index.Manifests, nil
+}
+
+// An entryKey identifies an entry that was checked for a platform.
+type entryKey struct {
+	digest   v1.Hash
+	platform Platform
+}
+
+func (k *check) inspectIndex(ctx context.Context, f *imageInfo, body []byte) *registry.Error {
+	entries, err := parseIndex(body)
+	if err != nil {
+		return err
+	}
+	k.t.seen.entries = entries
+	for _, e := range entries {
+		// What has an unknown platform is an attestation or signature, not an image.
+		if e.Platform != nil && e.MediaType.IsImage() && e.Platform.OS != "unknown" {
+			f.platforms = append(f.platforms, e.platform())
+		}
+	}
+	wanted := k.a.o.s.c.Platforms
+	if len(wanted) == 0 {
+		return k.inspectAll(ctx, f, entries, 0)
+	}
+	done := make(map[entryKey]bool)
+	missing := make([][]string, len(k.a.rules.lines))
+	for _, p := range wanted {
+		for i, l := range k.a.rules.lines {
+			candidates := k.a.rules.selectEntries(l, p, f.mediaType, entries)
+			if len(candidates) == 0 {
+				missing[i] = append(missing[i], p.String())
+				continue
+			}
+			found, err := k.inspectEntries(ctx, f, i, p, candidates, done, 0)
+			if err != nil {
+				return err
+			}
+			if !found {
+				missing[i] = append(missing[i], p.String())
+			}
+		}
+	}
+	for i, list := range missing {
+		if list != nil {
+			k.failLine(i, No, k.a.rules.platformMissing(k.a.rules.lines[i], wanted, entries, list, f.platforms))
+		}
+	}
+	return nil
+}
+
+// inspectAll checks all images of an index, for a check without platforms.
+func (k *check) inspectAll(ctx context.Context, f *imageInfo, entries []indexEntry, depth int) *registry.Error {
+	for _, e := range entries {
+		if e.Platform != nil && e.Platform.OS == "unknown" {
+			continue
+		}
+		m, nested, err := k.member(ctx, e)
+		switch {
+		case err != nil:
+			return err
+		case nested != nil && (depth == maxNesting || !k.a.rules.nested):
+			return k.a.rules.noNesting()
+		case nested != nil:
+			err = k.inspectAll(ctx, f, nested, depth+1)
+		default:
+			f.size = max(f.size, sizeOf(m))
+			err = k.deep(ctx, f, m)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// memberManifest reads a manifest that an index names.
-func (k *check) memberManifest(ctx context.Context, d v1.Descriptor) (*v1.Manifest, *registry.Error) {
-	f, body, err := k.get(ctx, d.Digest.String())
+func (r *runtimeRules) noNesting() *registry.Error {
+	return r.incompatible(registry.ErrManifest, Exchange{}, "the index names another index", "name the images in one index")
+}
+
+// inspectEntries checks the entries that a line tries for the platform, in their order, until one of them is for it. It
+// reports whether one is.
+func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platform, candidates []indexEntry,
+	done map[entryKey]bool, depth int) (bool, *registry.Error) {
+	rules, l := k.a.rules, k.a.rules.lines[i]
+	for _, e := range candidates {
+		m, nested, err := k.member(ctx, e)
+		switch {
+		case err != nil:
+			return false, err
+		case nested != nil && (depth == maxNesting || !rules.nested):
+			k.failLine(i, No, rules.noNesting())
+			return true, nil
+		case nested != nil:
+			inner := rules.selectEntries(l, p, string(types.OCIImageIndex), nested)
+			found, err := k.inspectEntries(ctx, f, i, p, inner, done, depth+1)
+			if err != nil || found {
+				return found, err
+			}
+			continue
+		}
+		unnamed := e.Platform == nil || rules.unnamed == unnamedAny && e.Platform.Architecture == ""
+		if unnamed {
+			config, err := k.config(ctx, m)
+			if err != nil {
+				return false, err
+			}
+			if q := config.platform(); p.rank(q, l.bits32, rules.cpuVariants) < 0 {
+				if rules.unnamed != unnamedFirst {
+					continue
+				}
+				k.failLine(i, Yes, platformNotFound([]string{p.String()}, []Platform{q}))
+			} else if !slices.Contains(f.platforms, q) {
+				f.platforms = append(f.platforms, q)
+			}
+		}
+		key := entryKey{e.Digest, p}
+		if done[key] {
+			return true, nil
+		}
+		done[key] = true
+		f.size = max(f.size, sizeOf(m))
+		k.checkTypes(m, e.MediaType)
+		return true, k.deep(ctx, f, m)
+	}
+	return false, nil
+}
+
+// selectEntries returns the entries of an index that a line tries for the platform, the best first. All but
+// [unnamedAny] try one.
+func (r *runtimeRules) selectEntries(l line, p Platform, mediaType string, entries []indexEntry) []indexEntry {
+	rankOf := func(e indexEntry) int {
+		last := maxManifests
+		switch {
+		case e.Platform == nil && !r.normalizes && types.MediaType(mediaType) == types.DockerManifestList:
+			return -1
+		case e.Platform == nil, r.unnamed == unnamedAny && e.Platform.Architecture == "":
+			return last
+		case l.osFeatures && len(e.Platform.OSFeatures) > 0:
+			return -1
+		case !r.normalizes:
+			q := Platform{OS: e.Platform.OS, Architecture: e.Platform.Architecture, Variant: e.Platform.Variant}
+			return slices.Index(p.exact(), q)
+		}
+		return p.rank(e.platform(), l.bits32, r.cpuVariants)
+	}
+	var chosen []indexEntry
+	for _, e := range entries {
+		if rankOf(e) >= 0 {
+			chosen = append(chosen, e)
+		}
+	}
+	slices.SortStableFunc(chosen, func(a, b indexEntry) int { return cmp.Compare(rankOf(a), rankOf(b)) })
+	if r.unnamed != unnamedAny {
+		chosen = chosen[:min(len(chosen), 1)]
+	}
+	return chosen
+}
+
+// platformMissing is the verdict on an index without an image for the platforms: either there is none, or the runtime
+// does not recognize it.
+func (r *runtimeRules) platformMissing(
+	l line, wanted []Platform, entries []indexEntry, missing []string, have []Platform,
+) *registry.Error {
+	for _, p := range wanted {
+		for _, e := range entries {
+			if slices.Contains(missing, p.String()) && e.Platform != nil && p.rank(e.platform(), true, false) >= 0 {
+				name := *e.Platform
+				return r.incompatible(registry.ErrManifest, Exchange{},
+					fmt.Sprintf("the index has %s as %q %q %q, in which %s does not recognize it", p, cleanLine(name.OS, 32),
+						cleanLine(name.Architecture, 32), cleanLine(name.Variant, 32), l.name(r)),
+					fmt.Sprintf("name the platform %s in the index, without os.features, in the words of Go", p))
+			}
+		}
+	}
+	return platformNotFound(missing, have)
+}
+
+// manifests is what an entry of an index names: an image, or other entries.
+type manifests struct {
+	image  *v1.Manifest
+	nested []indexEntry
+}
+
+// member reads an entry of an index, once: an image, or another index.
+func (k *check) member(ctx context.Context, e indexEntry) (*v1.Manifest, []indexEntry, *registry.Error) {
+	key := e.Digest.String()
+	if m := k.members[key]; m != nil {
+		return m.image, m.nested, nil
+	}
+	image, nested, err := k.readMember(ctx, e)
+	if err == nil {
+		if k.members == nil {
+			k.members = make(map[string]*manifests)
+		}
+		k.members[key] = &manifests{image, nested}
+	}
+	return image, nested, err
+}
+
+func (k *check) readMember(ctx context.Context, e indexEntry) (*v1.Manifest, []indexEntry, *registry.Error) {
+	rules := k.a.rules
+	f, body, err := k.getAs(ctx, e.Digest.String(), string(e.MediaType))
 	switch {
 	case err != nil && err.Is(registry.ErrNotFound):
 		gone := *err
 		gone.Code = registry.ErrContentNotFound
 		gone.Hint = "push the image again: its index names the manifest of a platform that is gone"
-		return nil, &gone
+		return nil, nil, &gone
 	case err != nil:
-		return nil, err
+		return nil, nil, err
+	case rules.sizes && int64(len(body)) != e.Size:
+		return nil, nil, rules.incompatible(registry.ErrManifest, Exchange{},
+			fmt.Sprintf("the index gives the manifest %s a size of %d bytes, and it has %d", e.Digest, e.Size, len(body)),
+			"push the index again")
+	case types.MediaType(f.mediaType).IsIndex():
+		nested, err := parseIndex(body)
+		return nil, nested, err
 	case !types.MediaType(f.mediaType).IsImage():
-		return nil, errorf(registry.ErrUnavailable, "the index names a manifest that is not an image")
+		return nil, nil, errorf(registry.ErrUnavailable, "the index names a manifest that is not an image")
 	}
 	m, failed := parseManifest(body)
 	if failed != nil {
-		return nil, &registry.Error{Code: registry.ErrUnavailable, Err: failed}
+		return nil, nil, &registry.Error{Code: registry.ErrUnavailable, Err: failed}
 	}
-	return m, nil
+	return m, nil, nil
 }
 
-// inspectConfig reads the platform of an image that is not in an index from its config.
-func (k *check) inspectConfig(ctx context.Context, f *imageInfo, m *v1.Manifest) *registry.Error {
-	want := k.a.o.s.c.Platforms
-	if !m.Config.MediaType.IsConfig() {
-		return &registry.Error{
-			Code: registry.ErrPlatformNotFound,
-			Hint: "this is not an image of a container, which a node could run",
-			Err:  fmt.Errorf("what is stored there has a config of the type %s", cleanLine(string(m.Config.MediaType), 100)),
-		}
+// An imageConfig has the fields of a config that decide where the image runs.
+type imageConfig struct {
+	OS           string `json:"os"`
+	Architecture string `json:"architecture"`
+	Variant      string `json:"variant"`
+	OSVersion    string `json:"os.version"`
+	RootFS       struct {
+		DiffIDs []string `json:"diff_ids"`
+	} `json:"rootfs"`
+}
+
+func (c imageConfig) platform() Platform {
+	return platformOf(c.OS, c.Architecture, c.Variant, c.OSVersion)
+}
+
+// config reads the config of an image.
+func (k *check) config(ctx context.Context, m *v1.Manifest) (imageConfig, *registry.Error) {
+	var config imageConfig
+	if limit := k.a.rules.configLimit; limit > 0 && m.Config.Size > limit {
+		return config, k.a.rules.incompatible(registry.ErrManifest, Exchange{},
+			fmt.Sprintf("the config is larger than %d bytes", limit), "make the config smaller: fewer labels or less history")
 	}
 	q := apiRequest{step: StepConfig, method: http.MethodGet, path: k.blobPath(m.Config.Digest), limit: maxConfig}
 	a, err := k.open(ctx, q)
+	switch {
+	case err != nil:
+		return config, err
+	case !a.ok():
+		return config, k.classify(ctx, a)
+	case digestOf(m.Config.Digest.Algorithm, a.body) != m.Config.Digest.String() || json.Unmarshal(a.body, &config) != nil:
+		return config, k.invalidResponse(a, registry.ErrUnavailable, "the config that was sent is not the one that the manifest names")
+	}
+	return config, nil
+}
+
+// inspectConfig reads the platform of an image that is not in an index. Such an image pulls on every platform.
+func (k *check) inspectConfig(ctx context.Context, f *imageInfo, m *v1.Manifest) *registry.Error {
+	if t := m.Config.MediaType; !slices.Contains(dockerConfigs, t) && !t.IsConfig() {
+		return nil // Not a container image, as checkTypes says.
+	}
+	config, err := k.config(ctx, m)
 	if err != nil {
 		return err
 	}
-	if !a.ok() {
-		return k.classify(ctx, a)
-	}
-	var config struct {
-		OS           string `json:"os"`
-		Architecture string `json:"architecture"`
-		Variant      string `json:"variant"`
-	}
-	if digestOf(m.Config.Digest.Algorithm, a.body) != m.Config.Digest.String() || json.Unmarshal(a.body, &config) != nil {
-		return k.invalidResponse(a, registry.ErrUnavailable, "the config that was sent is not the one that the manifest names")
-	}
-	p := platformOf(config.OS, config.Architecture, config.Variant)
-	f.platforms = []Platform{p}
-	var missing []string
-	for _, w := range want {
-		if !w.Runs(p) {
-			missing = append(missing, w.String())
+	for i, l := range k.a.rules.lines {
+		if len(config.RootFS.DiffIDs) != len(m.Layers) && l.layerTypes {
+			fails := No
+			if l.lazy {
+				fails = Yes
+			}
+			k.failLine(i, fails, k.a.rules.incompatible(registry.ErrManifest, Exchange{}, fmt.Sprintf(
+				"the manifest has %d layers, and the config %d", len(m.Layers), len(config.RootFS.DiffIDs)), "push the image again"))
 		}
 	}
-	if missing != nil {
-		return platformNotFound(missing, f.platforms)
+	if config.OS == "" && config.Architecture == "" {
+		return nil
+	}
+	p := config.platform()
+	f.platforms = []Platform{p}
+	for i, l := range k.a.rules.lines {
+		var missing []string
+		for _, w := range k.a.o.s.c.Platforms {
+			if w.rank(p, l.bits32, k.a.rules.cpuVariants) < 0 {
+				missing = append(missing, w.String())
+			}
+		}
+		if missing != nil {
+			k.failLine(i, Yes, platformNotFound(missing, f.platforms))
+		}
 	}
 	return nil
 }
 
+// platformNotFound is the verdict on an image that is not for the platforms.
 func platformNotFound(missing []string, have []Platform) *registry.Error {
+	if len(have) == 0 {
+		return errorf(registry.ErrPlatformNotFound, "the image is not for %s; it names no platform", strings.Join(missing, ", "))
+	}
 	var names []string
 	for _, p := range have[:min(len(have), 16)] {
 		names = append(names, p.String())
@@ -163,8 +452,8 @@ func platformNotFound(missing []string, have []Platform) *registry.Error {
 }
 
 // platformOf makes what an image says of itself fit for a log.
-func platformOf(os, architecture, variant string) Platform {
-	return Platform{cleanLine(os, 32), cleanLine(architecture, 32), cleanLine(variant, 32)}
+func platformOf(os, architecture, variant, version string) Platform {
+	return Platform{cleanLine(os, 32), cleanLine(architecture, 32), cleanLine(variant, 32), cleanLine(version, 32)}
 }
 
 // checkBlobs checks that the config and the layers of an image can be read too. The verdict is that of the first that

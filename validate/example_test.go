@@ -71,8 +71,11 @@ func ExampleChecker_Image() {
 	// Output:
 	// <nil> [linux/amd64 linux/arm64]
 	// GET https://registry.example.com/v2/: 401 UNAUTHORIZED "unauthorized"
+	// POST https://registry.example.com/service/token: 405
 	// GET https://registry.example.com/service/token?service=harbor-registry&scope=repository:team/app:pull: 200
-	// GET https://registry.example.com/v2/team/app/manifests/1.0: 200
+	// HEAD https://registry.example.com/v2/team/app/manifests/1.0: 200
+	// GET https://registry.example.com/v2/team/app/manifests/sha256:fd37fcb9fbe82c0eb466059924d1690a1345a14082f7655e39645a2daa7dfecf: 200
+	// GET https://registry.example.com/v2/team/app/manifests/sha256:1cab9cd35807a76ff5f1f2045353451f524757b15a5dc69fe6a1b7688be846b5: 200
 }
 
 // Would a kubelet pull these images with the pull secret that is there, whoever made it?

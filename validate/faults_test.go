@@ -35,6 +35,9 @@ func answerWith(status int, body string, headers ...string) func(http.ResponseWr
 
 const manifestType = "application/vnd.oci.image.manifest.v1+json"
 
+// noPing is what comes of a fault at the ping, which containerd does not send.
+var noPing = map[string]registry.Code{"ping": ""}
+
 var everywhere = []string{"ping", "token", "manifest"}
 
 var faults = map[string]fault{
@@ -78,28 +81,31 @@ var faults = map[string]fault{
 		},
 		want: registry.ErrTimeout, requests: 1, timeout: 300 * time.Millisecond,
 	},
-	"500":      {do: answerWith(500, "sorry"), want: registry.ErrUnavailable, requests: 3},
+	// Of token requests, POST and GET are tried, each three times. containerd does not send the ping.
+	"500":      {do: answerWith(500, "sorry"), want: registry.ErrUnavailable, requests: 6, wantAt: noPing},
 	"500 once": {do: answerWith(500, "sorry"), once: true, requests: 2},
-	"502 page": {do: answerWith(502, "<html>", "Content-Type", "text/html"), want: registry.ErrUnavailable, requests: 3},
-	"429":      {do: answerWith(429, "slow down"), want: registry.ErrRateLimited, requests: 1},
+	"502 page": {
+		do: answerWith(502, "<html>", "Content-Type", "text/html"), want: registry.ErrUnavailable, requests: 6, wantAt: noPing,
+	},
+	"429": {do: answerWith(429, "slow down"), want: registry.ErrRateLimited, requests: 1, wantAt: noPing},
 	"429 for a second, once": {
 		do:   answerWith(429, "slow down", "Retry-After", "1"),
 		once: true, requests: 2, atLeast: time.Second,
 	},
 	"429 for an hour": {
 		do:   answerWith(429, "slow down", "Retry-After", "3600"),
-		want: registry.ErrRateLimited, wait: 59 * time.Minute, requests: 1,
+		want: registry.ErrRateLimited, wait: 59 * time.Minute, requests: 1, wantAt: noPing,
 	},
 	"429 until a date": {
 		do: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 			w.Header().Set("Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
 			w.WriteHeader(429)
 		},
-		want: registry.ErrRateLimited, wait: 59 * time.Minute, requests: 1,
+		want: registry.ErrRateLimited, wait: 59 * time.Minute, requests: 1, wantAt: noPing,
 	},
 	"429 until the end of days": {
 		do:   answerWith(429, "slow down", "Retry-After", "99999999999999999"),
-		want: registry.ErrRateLimited, wait: time.Hour, requests: 1,
+		want: registry.ErrRateLimited, wait: time.Hour, requests: 1, wantAt: noPing,
 	},
 	"1 GiB of body": {
 		do:   func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { pour(w, 1<<30) },
@@ -111,7 +117,7 @@ var faults = map[string]fault{
 			w.WriteHeader(404)
 			pour(w, 1<<30)
 		},
-		want: registry.ErrImageNotFound, requests: 1,
+		want: registry.ErrDigestHeader, requests: 2,
 		wantAt: map[string]registry.Code{"ping": "", "token": registry.ErrUnavailable},
 	},
 	"10 MiB of header": {
@@ -127,12 +133,12 @@ var faults = map[string]fault{
 	"garbage": {
 		do:   answerWith(200, `{"tok`, "Content-Type", "application/json"),
 		want: registry.ErrNotRegistry, requests: 1,
-		wantAt: map[string]registry.Code{"ping": "", "token": registry.ErrUnavailable},
+		wantAt: map[string]registry.Code{"ping": "", "token": registry.ErrTokenResponse},
 	},
 	"a page": {
 		do:   answerWith(200, "<!DOCTYPE html><html><title>Sign in</title>", "Content-Type", "text/html"),
 		want: registry.ErrNotRegistry, requests: 1,
-		wantAt: map[string]registry.Code{"ping": "", "token": registry.ErrUnavailable},
+		wantAt: map[string]registry.Code{"ping": "", "token": registry.ErrTokenResponse},
 	},
 	"wrong content type": {
 		do: func(w http.ResponseWriter, req *http.Request, next http.Handler) {
@@ -150,7 +156,7 @@ var faults = map[string]fault{
 		do: answerWith(200, `{"schemaVersion":2}`,
 			"Content-Type", manifestType, "Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64)),
 		want: registry.ErrUnavailable, requests: 1,
-		wantAt: map[string]registry.Code{"ping": "", "token": registry.ErrUnavailable},
+		wantAt: map[string]registry.Code{"ping": "", "token": registry.ErrTokenResponse},
 	},
 	"401 without end": {
 		do:   challenging(func() string { return "registry" }),

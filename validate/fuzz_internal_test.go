@@ -84,16 +84,18 @@ func FuzzToken(f *testing.F) {
 	}
 	asked := time.Now()
 	f.Fuzz(func(t *testing.T, body []byte) {
-		value, good, err := readToken(body, asked)
-		life := good.Sub(asked)
-		if err != nil {
-			require.True(t, value.IsZero())
-			require.Equal(t, failureLife, life)
-			return
+		for _, rules := range append([]*runtimeRules{ownRules}, runtimeTable...) {
+			value, good, err := rules.readToken(&response{body: body}, false, asked)
+			life := good.Sub(asked)
+			if err != nil {
+				require.True(t, value.IsZero())
+				require.Equal(t, failureLife, life)
+				continue
+			}
+			require.False(t, value.IsZero())
+			require.False(t, strings.ContainsAny(value.Reveal(), " \r\n\x00"))
+			require.True(t, life >= minTokenLife*9/10 && life <= maxTokenLife, "%s", life)
 		}
-		require.False(t, value.IsZero())
-		require.False(t, strings.ContainsAny(value.Reveal(), " \r\n\x00"))
-		require.True(t, life >= minTokenLife*9/10 && life <= maxTokenLife, "%s", life)
 	})
 }
 

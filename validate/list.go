@@ -87,7 +87,7 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 			}
 			return err
 		}
-		err := c.call().try(ctx, &Result{}, candidate, l.host, l.op, l.ref, start)
+		err := c.call().try(ctx, &Result{}, candidate, ownRules, l.host, l.op, l.ref, start)
 		seen, empty := make(map[uint64]bool), 0
 		for pages := 1; ; pages++ {
 			for _, name := range p.names { // Those that came before an error, too.

@@ -131,7 +131,7 @@ func (a *authorizer) tryLogin(ctx context.Context, t *trace, ping *pingResult) *
 	}
 	root := apiRequest{step: StepLogin, method: http.MethodGet, path: "/v2/", auth: a.basicAuth()}
 	if c.scheme == schemeBearer {
-		tok := a.fetch(ctx, c, nil)
+		tok := a.fetch(ctx, c, nil, nil)
 		t.add(tok.exchanges...)
 		for _, w := range tok.warnings {
 			t.warn(w)

@@ -32,7 +32,8 @@ type origin struct {
 	pause       time.Time
 	vendor      vendor
 	useGET      bool // HEAD was seen to lie.
-	authorizers map[credentials.Fingerprint]*authorizer
+	authorizers map[authorizerKey]*authorizer
+	getOnly     map[string]bool // Token servers that reject POST, by realm.
 }
 
 type originKey struct {
@@ -75,7 +76,7 @@ func (s *session) origin(key originKey, way registry.TransportConfig) (*origin, 
 		rt:          s.c.RoundTripper,
 		egress:      way.Egress,
 		ping:        newSingleFlight[*pingResult](),
-		authorizers: make(map[credentials.Fingerprint]*authorizer),
+		authorizers: make(map[authorizerKey]*authorizer),
 	}
 	o.slots = s.c.hostSlots.slots(o.base.Host, s.c.perRegistry())
 	o.prefix = o.base.String()

@@ -88,12 +88,13 @@ func TestDockerRegistry(t *testing.T) {
 				return
 			}
 
-			// A token that has expired before its time is replaced; one that is expired whenever it is asked for says
-			// that the clocks of the two servers differ.
+			// No runtime but Docker requests another token after one that has expired before its time. One that is expired
+			// whenever it is requested says that the clocks of the two servers differ.
 			issuer.stale.Store(1)
 			_, err = (&validate.Checker{}).Image(t.Context(), image(t, host+"/team/app:1"), ann)
+			require.ErrorIs(t, err, registry.ErrUnauthorized)
+			_, err = (&validate.Checker{}).Image(t.Context(), image(t, host+"/team/app:1"), ann)
 			require.NoError(t, err)
-			require.Negative(t, issuer.stale.Load(), "no other token was asked for")
 			issuer.stale.Store(1000)
 			_, err = (&validate.Checker{}).Image(t.Context(), image(t, host+"/team/app:1"), ann)
 			require.ErrorIs(t, err, registry.ErrUnauthorized)
@@ -137,6 +138,10 @@ func (s *tokenServer) config(t *testing.T) string {
 }
 
 func (s *tokenServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if req.Method == http.MethodPost {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
 	username, password, sent := req.BasicAuth()
 	if sent && password != "right" {
 		w.WriteHeader(http.StatusUnauthorized)

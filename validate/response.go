@@ -26,6 +26,10 @@ type response struct {
 	html bool
 	// body is that of a good answer.
 	body []byte
+	// length is the Content-Length; -1 if there is none.
+	length int64
+	// received is when the response came.
+	received time.Time
 	// host and path are what responded, after redirects.
 	host, path string
 	ex         Exchange

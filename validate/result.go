@@ -30,6 +30,15 @@ type Result struct {
 	// largest platform that was looked at. Zero if they were not asked for.
 	Size int64
 
+	// Pulls says whether the image pulls on all of the [Checker.Runtimes], and Runs whether a container can start from it
+	// on the [Checker.Platforms]. Some runtimes report a successful pull of what they cannot run, such as a Helm chart;
+	// and an image for another platform that is not in an index pulls everywhere.
+	Pulls, Runs Answer
+	// Runtimes are the verdicts for each release line of the runtimes. Nil for a login.
+	Runtimes []RuntimeResult
+	// Basis is what the verdict is based on. Empty if the manifest was not found.
+	Basis Basis
+
 	// Attempts are the candidates that were tried, in their order. A candidate whose credential was refused and renewed
 	// is in it twice.
 	Attempts []Attempt
@@ -43,6 +52,39 @@ type Result struct {
 
 	// Duration is how long it took.
 	Duration time.Duration
+}
+
+// An Answer is the answer to a question about an image: [Yes], [No], or [Unknown].
+type Answer string
+
+// The answers.
+const (
+	Unknown Answer = ""
+	Yes     Answer = "yes"
+	No      Answer = "no"
+)
+
+// A Basis is what was read of an image. What was not read may still fail: docs/validate.md says what each request
+// proves.
+type Basis string
+
+// The bases, each of which includes the ones before.
+const (
+	BasisHeaders  Basis = "headers"  // The headers of the response to HEAD, which does not count as a pull on Docker Hub.
+	BasisManifest Basis = "manifest" // The manifest, and what it takes to find the platforms.
+	BasisLayers   Basis = "layers"   // The manifest, and a HEAD or the first byte of the config and of every layer.
+)
+
+// A RuntimeResult is the verdict for one release line of a container runtime.
+type RuntimeResult struct {
+	// Runtime and Version are the line: containerd 1.7. An empty Version stands for all supported ones.
+	Runtime Runtime
+	Version string
+	// Pulls says whether the runtime reports a successful pull, and Runs whether a container can start from what it
+	// pulled on the [Checker.Platforms]. Runs is Unknown without Platforms.
+	Pulls, Runs Answer
+	// Err says why not; nil if there is no reason.
+	Err error
 }
 
 // An Attempt is one candidate that was tried.

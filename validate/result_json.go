@@ -14,6 +14,10 @@ type jsonResult struct {
 	Candidate  string           `json:"candidate,omitempty"`
 	Anonymous  bool             `json:"anonymous,omitempty"`
 	Issues     []registry.Issue `json:"issues,omitempty"`
+	Pulls      Answer           `json:"pulls,omitempty"`
+	Runs       Answer           `json:"runs,omitempty"`
+	Basis      Basis            `json:"basis,omitempty"`
+	Runtimes   []jsonRuntime    `json:"runtimes,omitempty"`
 	Digest     string           `json:"digest,omitempty"`
 	MediaType  string           `json:"mediaType,omitempty"`
 	Platforms  []string         `json:"platforms,omitempty"`
@@ -22,6 +26,14 @@ type jsonResult struct {
 	Warnings   []string         `json:"warnings,omitempty"`
 	DurationMS int64            `json:"durationMs"`
 	Attempts   []jsonAttempt    `json:"attempts,omitempty"`
+}
+
+type jsonRuntime struct {
+	Runtime Runtime          `json:"runtime"`
+	Version string           `json:"version,omitempty"`
+	Pulls   Answer           `json:"pulls,omitempty"`
+	Runs    Answer           `json:"runs,omitempty"`
+	Issues  []registry.Issue `json:"issues,omitempty"`
 }
 
 type jsonRateLimit struct {
@@ -59,10 +71,14 @@ type jsonExchange struct {
 func (r Result) MarshalJSON() ([]byte, error) {
 	out := jsonResult{
 		OK: r.Err == nil, Candidate: r.Candidate, Anonymous: r.Anonymous, Issues: registry.Report(r.Err),
+		Pulls: r.Pulls, Runs: r.Runs, Basis: r.Basis,
 		Digest: r.Digest, MediaType: r.MediaType, Size: r.Size, Warnings: r.Warnings, DurationMS: r.Duration.Milliseconds(),
 	}
 	if r.Image != (registry.Image{}) {
 		out.Image = r.Image.String()
+	}
+	for _, one := range r.Runtimes {
+		out.Runtimes = append(out.Runtimes, jsonRuntime{one.Runtime, one.Version, one.Pulls, one.Runs, registry.Report(one.Err)})
 	}
 	for _, p := range r.Platforms {
 		out.Platforms = append(out.Platforms, p.String())

@@ -78,6 +78,7 @@ func TestResultJSONHasEveryField(t *testing.T) {
 	fill(reflect.ValueOf(&all).Elem())
 	all.Err = registry.ErrDenied
 	all.Attempts[0].Err = registry.ErrDenied
+	all.Runtimes[0].Err = registry.ErrDenied
 	full := encoded(t, all)
 
 	var paths []string

@@ -54,9 +54,9 @@ var (
 
 func of(v ...vendor) []vendor { return v }
 
-// rules is how answers are read: the first that fits is the verdict. What differs between registries stands before what
+// verdictRules is how answers are read: the first that fits is the verdict. What differs between registries stands before what
 // is common to them.
-var rules = []rule{
+var verdictRules = []rule{
 	// Whoever asks, and whatever for.
 	{status: []int{http.StatusTooManyRequests}, code: registry.ErrRateLimited},
 	{codes: []string{"TOOMANYREQUESTS", "TOO_MANY_REQUEST"}, code: registry.ErrRateLimited},
@@ -206,7 +206,7 @@ const (
 // matchRule returns the first rule that matches the response.
 func matchRule(v vendor, a *response, of sender) rule {
 	bearer := a.bearerError()
-	for _, r := range rules {
+	for _, r := range verdictRules {
 		if matchesAny(r.vendors, v) && matchesAny(r.steps, a.step) && matchesAny(r.status, a.status) &&
 			(r.codes == nil || a.says(r.codes...)) &&
 			(r.says == nil || slices.ContainsFunc(r.says, func(s string) bool { return containsInOrder(a.text, s) })) &&

@@ -7,8 +7,8 @@ import (
 
 // The order of the rules decides. A rule that matches nothing because an earlier rule matches all of it is a mistake.
 func TestNoRuleIsShadowed(t *testing.T) {
-	for i, r := range rules {
-		for j, earlier := range rules[:i] {
+	for i, r := range verdictRules {
+		for j, earlier := range verdictRules[:i] {
 			if earlier.covers(r) {
 				t.Errorf("rule %d (%+v) never applies: rule %d (%+v) matches first", i, r, j, earlier)
 			}
@@ -18,7 +18,7 @@ func TestNoRuleIsShadowed(t *testing.T) {
 
 func TestCovers(t *testing.T) {
 	every := rule{}
-	for _, r := range rules[:len(rules)-1] {
+	for _, r := range verdictRules[:len(verdictRules)-1] {
 		if !every.covers(r) || !r.covers(r) || r.covers(every) {
 			t.Errorf("%+v", r)
 		}

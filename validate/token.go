@@ -3,12 +3,10 @@ package validate
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
-	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,32 +18,43 @@ import (
 // An authorizer sends requests to one origin with one credential, and keeps its tokens.
 type authorizer struct {
 	o          *origin
+	rules      *runtimeRules
 	credential credentials.Credential
 	basic      credentials.Secret // What follows "Basic" in the header.
 
 	loginCheck singleFlight[*loginResult]
+	first      singleFlight[*firstResponse]
 
 	mu           sync.Mutex
 	groups       map[string]*scopeGroup // By scope.
-	challenges   map[string]challenge   // By scope, where it is not that of the ping.
+	challenges   map[string]login       // By scope, where a response named it.
 	singleScope  bool                   // This registry wants one scope at a time.
 	rateLimit    *registry.Error        // The registry has asked to be left alone for long.
 	rateLimitEnd time.Time
 }
 
-// authorizer returns the authorizer of the credential.
-func (o *origin) authorizer(c credentials.Credential) *authorizer {
+// An authorizerKey identifies an authorizer of an origin.
+type authorizerKey struct {
+	credential credentials.Fingerprint
+	rules      *runtimeRules
+}
+
+// authorizer returns the authorizer of the credential, which requests tokens by the rules.
+func (o *origin) authorizer(c credentials.Credential, rules *runtimeRules) *authorizer {
 	d := credentials.NewHasher("credential")
 	d.Bool(c.Anonymous)
 	d.Text(c.Username)
 	d.Secret(c.Password)
-	key := d.Sum()
+	key := authorizerKey{d.Sum(), rules}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if a := o.authorizers[key]; a != nil {
 		return a
 	}
-	a := &authorizer{o: o, credential: c, loginCheck: newSingleFlight[*loginResult](), groups: make(map[string]*scopeGroup)}
+	a := &authorizer{
+		o: o, rules: rules, credential: c, groups: make(map[string]*scopeGroup),
+		loginCheck: newSingleFlight[*loginResult](), first: newSingleFlight[*firstResponse](),
+	}
 	if !c.Anonymous {
 		joined := c.Password.AppendTo([]byte(c.Username + ":"))
 		a.basic = credentials.NewSecret(base64.StdEncoding.EncodeToString(joined))
@@ -78,9 +87,11 @@ type token struct {
 	good  time.Time // Until when it can be used.
 	// Who handed it out: another challenge may name another.
 	realm, service string
+	extra          string // The scopes of the challenge.
 	asked          time.Time
 	exchanges      []Exchange
 	warnings       []string
+	got            *response // What it was read from, if that was requested by GET.
 	// bad is the answer in place of a token; failed is why there was none.
 	bad    *response
 	failed *registry.Error
@@ -97,8 +108,8 @@ const (
 	// failureLife is how long a failure answers for those who wait behind it. Those who come later ask again.
 	failureLife = 5 * time.Second
 
-	// maxTokenBody is far above any token that fits into a header.
-	maxTokenBody = 1 << 20
+	// maxTokenBody is above what container runtimes are known to read.
+	maxTokenBody = 4 << 20
 	// maxGroupToken is the size of token above which one for many repositories is not used: the usual limit for a whole
 	// header is 8 KiB (nginx, Apache).
 	maxGroupToken = 6 << 10
@@ -200,12 +211,12 @@ func (a *authorizer) renew(g *scopeGroup) {
 // tokenFor returns a token for the scope, and the group that it is for. After refused, which may be nil, it is another
 // one.
 func (a *authorizer) tokenFor(
-	ctx context.Context, t *trace, c challenge, scope string, refused *token,
+	ctx context.Context, t *trace, c challenge, scope string, refused *token, extra []string,
 ) (*token, *scopeGroup, *registry.Error) {
 	// The number of rounds is bounded by the size of a group, but for challenges that keep changing.
 	for range 32 {
 		g := a.groupOf(scope)
-		tok, err := g.token.get(ctx, func() *token { return a.fetch(ctx, c, g.scopes) })
+		tok, err := g.token.get(ctx, func() *token { return a.fetch(ctx, c, g.scopes, extra) })
 		if err != nil {
 			return nil, nil, canceled(ctx)
 		}
@@ -219,7 +230,12 @@ func (a *authorizer) tokenFor(
 				continue
 			}
 		}
-		if tok == refused || tok.realm != c.params["realm"] || tok.service != a.o.service(c) {
+		if tok.extra != strings.Join(extra, " ") && len(g.scopes) > 1 {
+			a.isolate(g, scope)
+			continue
+		}
+		if tok == refused || tok.realm != c.params["realm"] || tok.service != a.service(c) ||
+			tok.extra != strings.Join(extra, " ") {
 			a.renew(g)
 			continue
 		}
@@ -229,20 +245,28 @@ func (a *authorizer) tokenFor(
 	return nil, nil, errorf(registry.ErrUnavailable, "the registry names another token server each time it is asked")
 }
 
-// service is who the token is for. Artifact Registry leaves it out of the challenge of its ping, and means its own
-// host.
-func (o *origin) service(c challenge) string {
-	if s := c.params["service"]; s != "" || c.params["realm"] == "" {
+// service returns the service for which a token is requested. Runtimes send the challenge's service or none. Artifact
+// Registry leaves it out of the challenge of its ping, where it means its own host; the check of a login, which sees no
+// other challenge, adds it.
+func (a *authorizer) service(c challenge) string {
+	if s := c.params["service"]; s != "" || c.params["realm"] == "" || a.rules != ownRules {
 		return s
 	}
-	return o.base.Host
+	return a.o.base.Host
 }
 
-// fetch asks the token server.
-func (a *authorizer) fetch(ctx context.Context, c challenge, scopes []string) *token {
+// fetch requests a token from the token server for the scopes, and for those that the challenge adds.
+func (a *authorizer) fetch(ctx context.Context, c challenge, scopes, extra []string) *token {
 	t := &trace{}
-	tok := &token{realm: c.params["realm"], service: a.o.service(c), good: time.Now().Add(failureLife)}
-	defer func() { tok.exchanges, tok.warnings = t.exchanges, t.warnings }()
+	tok := &token{
+		realm: c.params["realm"], service: a.service(c), extra: strings.Join(extra, " "), good: time.Now().Add(failureLife),
+	}
+	defer func() {
+		tok.exchanges, tok.warnings = t.exchanges, t.warnings
+		if tok.failed != nil && tok.failed.Code == registry.ErrCanceled {
+			tok.good = time.Time{} // It is this caller's own failure.
+		}
+	}()
 	realm, upgraded, err := a.o.checkRealm(tok.realm, !a.credential.Anonymous)
 	if err != nil {
 		if a.basicAuth().without(err.Error()) == "" {
@@ -255,46 +279,127 @@ func (a *authorizer) fetch(ctx context.Context, c challenge, scopes []string) *t
 		t.warn("the registry names its token server with http://, which was asked with https:// in its place; nodes may " +
 			"send the login in the clear: tell the registry that it is behind TLS (header X-Forwarded-Proto)")
 	}
-	step := StepToken
-	if len(scopes) == 0 {
-		step = StepLogin
-	}
 	tok.asked = time.Now()
-	ans, failed := a.o.do(ctx, t, apiRequest{
-		step: step, method: http.MethodGet, auth: a.basicAuth(), limit: maxTokenBody,
-		url: tokenURL(realm, tok.service, scopes), displayURL: showToken(realm, tok.service, scopes),
-	})
-	if failed == nil && ans.status == http.StatusMethodNotAllowed && !a.credential.Anonymous {
-		// A token server that knows just the OAuth2 form.
-		ans, failed = a.o.do(ctx, t, apiRequest{
-			step: step, method: http.MethodPost, auth: authorization{password: a.credential.Password}, limit: maxTokenBody,
-			url: realm, displayURL: showURL(realm), form: a.tokenForm(tok.service, scopes),
-		})
-	}
-	switch {
-	case failed != nil:
-		tok.failed = failed
-	case !ans.ok():
-		tok.bad = ans
-	default:
-		tok.value, tok.good, err = readToken(ans.body, tok.asked)
-		if err != nil {
-			tok.failed = &registry.Error{
-				Code: registry.ErrUnavailable,
-				Hint: "the token server answers nonsense: check the registry's configuration, and a proxy before it",
-				Err:  &exchangeError{ans.ex, err},
-			}
+	r := tokenRequest{a: a, t: t, realm: realm, service: tok.service, scopes: scopes}
+	for _, s := range extra {
+		if !slices.Contains(r.scopes, s) {
+			r.scopes = append(slices.Clip(r.scopes), s)
 		}
 	}
-	if tok.failed != nil && tok.failed.Code == registry.ErrCanceled {
-		tok.good = time.Time{} // It is this caller's own failure.
+	r.step = StepToken
+	if len(scopes) == 0 {
+		r.step = StepLogin
 	}
+	r.send(ctx, tok)
 	return tok
 }
 
+// A tokenRequest is a request to a token server, in the forms in which it is sent.
+type tokenRequest struct {
+	a       *authorizer
+	t       *trace
+	step    Step
+	realm   *url.URL
+	service string
+	scopes  []string
+}
+
+// send requests the token as the runtime does: by POST first, or by GET alone.
+func (r tokenRequest) send(ctx context.Context, tok *token) {
+	rules, anonymous := r.a.rules, r.a.credential.Anonymous
+	var posted, rejected *response // The response to POST, and if the runtime gives up with it, that again.
+	if rules.post && !anonymous && !r.a.o.rejectsPOST(tok.realm) {
+		ans, failed := r.post(ctx)
+		switch {
+		case failed != nil || ans.ok():
+			tok.read(rules, ans, failed, true)
+			return
+		case ans.status == http.StatusTooManyRequests:
+			tok.bad = ans
+			return
+		case !slices.Contains(rules.postFallback, ans.status):
+			rejected = ans
+		}
+		posted = ans
+	}
+	ans, failed := r.get(ctx)
+	if rules == ownRules && failed == nil && ans.status == http.StatusMethodNotAllowed && !anonymous {
+		// A token server that knows just the OAuth2 form.
+		ans, failed = r.post(ctx)
+		tok.read(rules, ans, failed, true)
+		return
+	}
+	if failed == nil && ans.ok() && rejected == nil && rules.post && !anonymous {
+		r.a.o.noteRejectedPOST(tok.realm)
+	}
+	if rejected != nil && failed == nil && ans.ok() {
+		tok.failed = rules.incompatible(registry.ErrTokenMethod, rejected.ex,
+			fmt.Sprintf("the token server answers POST with %d, and GET with a token", rejected.status),
+			"answer POST at the token server with a token, or with 404 or 405 so that GET follows")
+		return
+	}
+	if posted != nil && posted.status == http.StatusUnauthorized && failed == nil &&
+		(ans.status == http.StatusNotFound || ans.status == http.StatusMethodNotAllowed) {
+		ans = posted // A token server that knows just POST.
+	}
+	tok.read(rules, ans, failed, false)
+}
+
+// read takes the token from the response.
+func (t *token) read(rules *runtimeRules, ans *response, failed *registry.Error, post bool) {
+	switch {
+	case failed != nil:
+		t.failed = failed
+	case !ans.ok():
+		t.bad = ans
+	default:
+		t.value, t.good, t.failed = rules.readToken(ans, post, t.asked)
+		if !post {
+			t.got = ans
+		}
+	}
+}
+
+func (r tokenRequest) get(ctx context.Context) (*response, *registry.Error) {
+	account := ""
+	if r.a.rules.account {
+		account = r.a.credential.Username
+	}
+	return r.a.o.do(ctx, r.t, apiRequest{
+		step: r.step, method: http.MethodGet, auth: r.a.basicAuth(), limit: maxTokenBody,
+		url: tokenURL(r.realm, account, r.service, r.scopes), displayURL: showToken(r.realm, r.service, r.scopes),
+	})
+}
+
+func (r tokenRequest) post(ctx context.Context) (*response, *registry.Error) {
+	return r.a.o.do(ctx, r.t, apiRequest{
+		step: r.step, method: http.MethodPost, auth: authorization{password: r.a.credential.Password}, limit: maxTokenBody,
+		url: r.realm, displayURL: showURL(r.realm), form: r.a.tokenForm(r.service, r.scopes),
+	})
+}
+
+// rejectsPOST reports whether the token server is known to reject POST, and to issue tokens by GET.
+func (o *origin) rejectsPOST(realm string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.getOnly[realm]
+}
+
+func (o *origin) noteRejectedPOST(realm string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.getOnly == nil || len(o.getOnly) >= maxRealms {
+		o.getOnly = make(map[string]bool)
+	}
+	o.getOnly[realm] = true
+}
+
+// maxRealms bounds the token servers of a registry that are remembered.
+const maxRealms = 64
+
 // tokenURL writes the scopes as they are: colons, slashes and commas need no escape in a query (RFC 3986, 3.4), and
 // many of them must fit.
-func tokenURL(realm *url.URL, service string, scopes []string) *url.URL {
+func tokenURL(realm *url.URL, account, service string, scopes []string) *url.URL {
 	u := *realm
 	var b strings.Builder
 	b.Grow(256) // As a rule, all of it.
@@ -307,65 +412,45 @@ func tokenURL(realm *url.URL, service string, scopes []string) *url.URL {
 		b.WriteByte('=')
 		b.WriteString(value)
 	}
+	if account != "" {
+		add("account", url.QueryEscape(account))
+	}
 	if service != "" {
 		add("service", url.QueryEscape(service))
 	}
 	for _, scope := range scopes {
 		if scope != "" { // That is for a token which is not about a repository.
-			add("scope", scope) // Names of repositories have no letter that needs an escape.
+			add("scope", scopeEscaper.Replace(scope))
 		}
 	}
 	u.RawQuery = b.String()
 	return &u
 }
 
+// scopeEscaper escapes what a registry may write into a scope. Names of repositories need no escape.
+var scopeEscaper = strings.NewReplacer("%", "%25", "&", "%26", "#", "%23", "+", "%2B", "\"", "%22", "<", "%3C", ">", "%3E")
+
 // showToken is the URL for the evidence, with the first scope of many.
 func showToken(realm *url.URL, service string, scopes []string) string {
 	u := url.URL{Scheme: realm.Scheme, Host: realm.Host, Path: realm.Path}
-	s := tokenURL(&u, service, scopes[:min(len(scopes), 1)]).String()
+	s := tokenURL(&u, "", service, scopes[:min(len(scopes), 1)]).String()
 	if len(scopes) > 1 {
 		s += "&scope=..."
 	}
 	return cleanLine(s, 500)
 }
 
+// clientID is what containerd sends. Token servers may treat clients differently, and the check asks as a node does.
+const clientID = "containerd-client"
+
 // tokenForm is the OAuth2 form: https://distribution.github.io/distribution/spec/auth/oauth/.
 func (a *authorizer) tokenForm(service string, scopes []string) url.Values {
 	return url.Values{
 		"grant_type": {"password"},
-		"client_id":  {"regcred"},
+		"client_id":  {clientID},
 		"service":    {service},
 		"scope":      {strings.Join(scopes, " ")},
 		"username":   {a.credential.Username},
 		"password":   {a.credential.Password.Reveal()},
 	}
-}
-
-// readToken reads the answer of a token server. Registries use one of two names for the token, and some send the other
-// one empty. The life is counted from when it was asked for, not from the server's issued_at, for clocks differ; a
-// token that is refused before its time is renewed.
-func readToken(body []byte, asked time.Time) (credentials.Secret, time.Time, error) {
-	var t struct {
-		Token       string          `json:"token"`
-		AccessToken string          `json:"access_token"`
-		ExpiresIn   json.RawMessage `json:"expires_in"`
-	}
-	if err := json.Unmarshal(body, &t); err != nil {
-		return credentials.Secret{}, asked.Add(failureLife), errors.New("the token server's answer is not JSON")
-	}
-	value := t.Token
-	if value == "" {
-		value = t.AccessToken
-	}
-	if value == "" {
-		return credentials.Secret{}, asked.Add(failureLife), errors.New("the token server's answer holds no token")
-	}
-	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return credentials.Secret{}, asked.Add(failureLife), errors.New("the token server's token cannot be sent in a header")
-	}
-	life := minTokenLife
-	if seconds, err := strconv.ParseFloat(string(t.ExpiresIn), 64); err == nil && seconds > life.Seconds() {
-		life = time.Duration(min(seconds, maxTokenLife.Seconds())) * time.Second
-	}
-	return credentials.NewSecret(value), asked.Add(life - life/10), nil
 }

@@ -28,7 +28,9 @@ type trace struct {
 	exchanges []Exchange
 	warnings  []string
 	limit     RateLimit
+	retried   []int // The statuses after which a request for a manifest was repeated.
 	shared    []any // Whose exchanges are in it.
+	seen      observation
 	requests  int
 }
 
@@ -74,6 +76,12 @@ func (t *trace) warn(text string) {
 	if !slices.Contains(t.warnings, text) {
 		t.warnings = append(t.warnings, text)
 	}
+}
+
+func (t *trace) retry(statuses ...int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.retried = append(t.retried, statuses...)
 }
 
 func (t *trace) setRateLimit(limit RateLimit) {
@@ -148,6 +156,9 @@ func (o *origin) do(ctx context.Context, t *trace, q apiRequest) (*response, *re
 		o.release()
 		if try == maxRetries || !o.shouldRetry(ctx, a, err, try) {
 			return a, err
+		}
+		if a != nil && q.step == StepManifest {
+			t.retry(a.status)
 		}
 	}
 }
@@ -354,7 +365,7 @@ func showURL(u *url.URL) string {
 // read takes what is needed of an answer, within limits.
 func (a *response) read(res *http.Response, q apiRequest) error {
 	defer res.Body.Close()
-	a.challenges = parseChallenges(res.Header)
+	a.challenges, a.length, a.received = parseChallenges(res.Header), res.ContentLength, time.Now()
 	if !a.ok() {
 		body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
 		if err != nil && res.StatusCode/100 == 5 {

@@ -1,0 +1,250 @@
+package validate
+
+import (
+	"slices"
+
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// A Runtime is a container runtime of nodes. Runtimes send different requests and read the responses by different rules,
+// so that an image may pull on one of them and not on another.
+type Runtime string
+
+// The runtimes. docs/runtimes.md lists the rules of each.
+const (
+	// Containerd is containerd 1.7 and 2, and Docker 29 with its containerd image store. An image has to pull on both
+	// lines.
+	Containerd Runtime = "containerd"
+	// CRIO is CRI-O 1.37, and podman and skopeo, which use the same library.
+	CRIO Runtime = "CRI-O"
+	// Docker is Docker Engine 29 with a graph driver, behind cri-dockerd.
+	Docker Runtime = "Docker"
+)
+
+// runtimeRules says how a runtime pulls: what it requests, in which form, and which responses it can use. Everything in which
+// runtimes differ is a field here, and each runtime is a row of [runtimeTable]; the code asks the row. The rules were
+// observed on the daemons and read in their sources; docs/runtimes.md has the versions.
+type runtimeRules struct {
+	runtime Runtime // Empty for the requests of this package itself, such as lists of tags.
+	lines   []line  // The supported release lines, in which rules for content may differ.
+
+	loginRules
+	manifestRules
+	indexRules
+}
+
+// loginRules are the rules for challenges and tokens.
+type loginRules struct {
+	// pingFirst: GET /v2/ is the only source of challenges. Otherwise each 401 is.
+	pingFirst bool
+	// pingStatus are the statuses of the ping with which the pull goes on. Nil means any.
+	pingStatus []int
+	// strict: a header line holds one challenge, and its parameters are read by the grammar of RFC 2616.
+	strict bool
+	// order says which of several challenges is used.
+	order challengeOrder
+	// emptyLogin: without a login, a Basic challenge is answered with an empty user name and password.
+	emptyLogin bool
+	// post: a token is requested by POST with the password in a form, and by GET only after one of postFallback.
+	post         bool
+	postFallback []int
+	// challengeScope says when the scope of the challenge is requested, beside that of the repository.
+	challengeScope scopeRule
+	// account: the token request by GET has the user name in the parameter of that name.
+	account bool
+	// getFields and postFields are the fields of a token response that hold the token, in order of preference.
+	getFields, postFields []string
+	// typed: expires_in has to be an integer and issued_at a time by RFC 3339. refreshTyped: refresh_token has to be text.
+	typed, refreshTyped bool
+	// trailing: bytes after the JSON of a token response are ignored.
+	trailing bool
+	// tokenLimit is the largest token response. Zero means that there is no limit.
+	tokenLimit int64
+}
+
+// A challengeOrder says which of several challenges is used.
+type challengeOrder int
+
+const (
+	bearerOrBasic challengeOrder = iota // Bearer if it has a realm, else Basic.
+	bearerFirst                         // Bearer, which has to have a realm, wherever it is.
+	headerOrder                         // The first of Bearer and Basic; a Bearer without a realm is an error.
+	basicWins                           // A token is requested for Bearer, and Basic is sent if it is there, too.
+)
+
+// A scopeRule says when the scope of a challenge is requested.
+type scopeRule int
+
+const (
+	scopeNever    scopeRule = iota
+	scopeAlways             // With each token.
+	scopeOnDemand           // After a 401 with error="insufficient_scope", once.
+)
+
+// manifestRules are the rules for the responses to manifest requests.
+type manifestRules struct {
+	// head says how HEAD is used.
+	head headRule
+	// exactType: the media type is compared as it was sent, without parameters. Otherwise in lower case.
+	exactType bool
+	// headType, headLength: the response to HEAD has to have a Content-Type, a Content-Length.
+	headType, headLength bool
+	// digestHeader: Docker-Content-Digest, if there is one, has to be a digest, and that of the manifest.
+	digestHeader bool
+	// pure: a manifest of Docker's type names content of Docker's types. pureOCI: one of OCI's type does not name
+	// Docker's config.
+	pure, pureOCI bool
+	// bodyType: the mediaType in the manifest, if there is one, has to be that of the response.
+	bodyType bool
+	// manifestLimit and configLimit are the largest sizes in bytes. Zero means that there is no limit.
+	manifestLimit, configLimit int64
+	// sizes: content has to have the size that its descriptor gives.
+	sizes bool
+	// retries are the statuses after which a manifest request is repeated.
+	retries []int
+}
+
+// A headRule says how a runtime uses HEAD.
+type headRule int
+
+const (
+	headNever   headRule = iota // GET by tag.
+	headDecides                 // HEAD decides; GET follows 405, and a response without digest or length.
+	headHint                    // After any HEAD that fails, GET follows.
+)
+
+// indexRules are the rules by which the entry of an index is chosen.
+type indexRules struct {
+	// normalizes: x86_64 is amd64, capitals do not matter, and an empty os is linux.
+	normalizes bool
+	// unnamed says what happens to entries without a platform.
+	unnamed unnamedRule
+	// nested: an entry may be an index.
+	nested bool
+	// cpuVariants: newer variants of amd64 run where the CPU has them. Otherwise, the node is a v1.
+	cpuVariants bool
+}
+
+// An unnamedRule says what a runtime does with the entries of an index that have no platform.
+type unnamedRule int
+
+const (
+	unnamedConfig unnamedRule = iota // The first one, if no entry has the platform; its config decides.
+	unnamedFirst                     // The first one, if no entry has the platform, whatever it is for.
+	unnamedAny                       // The first one whose config has the platform.
+)
+
+// A line is a supported release line of a runtime, with the rules that changed between lines.
+type line struct {
+	version string // "1.7"; empty if there is one line.
+	// configTypes are the media types of configs that can be unpacked, by the media type of the manifest. With others,
+	// the pull fails, or if lazy, it reports success without fetching the layers.
+	configTypes map[types.MediaType][]types.MediaType
+	layerTypes  bool // Layers of an unknown type fail, or if lazy, are not fetched.
+	lazy        bool
+	// bits32: 64-bit nodes pull images for 32 bits if there is nothing else.
+	bits32 bool
+	// osFeatures: an entry with an unknown os.features is not for the node.
+	osFeatures bool
+	// schema1 are the media types of Docker schema 1 that the line pulls.
+	schema1 []types.MediaType
+	// retryOnce are the statuses after which the line repeats a manifest request once.
+	retryOnce []int
+}
+
+var (
+	usualConfigs  = []types.MediaType{types.DockerConfigJSON, types.OCIConfigJSON}
+	dockerConfigs = []types.MediaType{types.DockerConfigJSON, types.OCIConfigJSON, "application/octet-stream",
+		"application/json", ""}
+	usualForAll = map[types.MediaType][]types.MediaType{
+		types.DockerManifestSchema2: usualConfigs, types.OCIManifestSchema1: usualConfigs,
+	}
+)
+
+// runtimeTable has a row for each runtime.
+var runtimeTable = []*runtimeRules{
+	{
+		runtime: Containerd,
+		lines: []line{
+			{version: "1.7", configTypes: usualForAll, layerTypes: true, bits32: true,
+				schema1: []types.MediaType{types.DockerManifestSchema1Signed}},
+			{version: "2", configTypes: usualForAll, layerTypes: true, lazy: true, osFeatures: true,
+				retryOnce: []int{500, 503, 504}},
+		},
+		loginRules: loginRules{
+			strict: true, order: bearerFirst,
+			post: true, postFallback: []int{400, 401, 404, 405}, challengeScope: scopeAlways,
+			getFields: []string{"access_token", "token"}, postFields: []string{"access_token"},
+			typed: true, refreshTyped: true, trailing: true,
+		},
+		manifestRules: manifestRules{
+			head: headDecides, exactType: true, digestHeader: true, sizes: true,
+			manifestLimit: 4 * 1048 * 1048, // In containerd's source, where it is meant to be 4 MiB.
+			retries:       []int{408, 429},
+		},
+		indexRules: indexRules{normalizes: true, unnamed: unnamedConfig, nested: true},
+	},
+	{
+		runtime: CRIO,
+		lines: []line{{
+			configTypes: map[types.MediaType][]types.MediaType{
+				types.DockerManifestSchema2: {types.DockerConfigJSON, "application/octet-stream"},
+				types.OCIManifestSchema1:    {types.OCIConfigJSON},
+			},
+			layerTypes: true, lazy: true,
+			schema1: []types.MediaType{types.DockerManifestSchema1, types.DockerManifestSchema1Signed},
+		}},
+		loginRules: loginRules{
+			pingFirst: true, pingStatus: []int{200, 401}, strict: true, order: headerOrder, emptyLogin: true,
+			challengeScope: scopeOnDemand, account: true,
+			getFields: []string{"token", "access_token"}, typed: true, tokenLimit: 1 << 20,
+		},
+		manifestRules: manifestRules{
+			head: headNever, bodyType: true, pure: true, pureOCI: true, manifestLimit: 4 << 20, configLimit: 4 << 20, retries: []int{429},
+		},
+		indexRules: indexRules{unnamed: unnamedFirst},
+	},
+	{
+		runtime: Docker,
+		lines: []line{{
+			configTypes: map[types.MediaType][]types.MediaType{
+				types.DockerManifestSchema2: dockerConfigs, types.OCIManifestSchema1: dockerConfigs,
+			},
+			layerTypes: true, bits32: true, osFeatures: true,
+		}},
+		loginRules: loginRules{
+			pingFirst: true, strict: true, order: basicWins, account: true,
+			getFields: []string{"access_token", "token"}, typed: true, refreshTyped: true, trailing: true,
+		},
+		manifestRules: manifestRules{
+			head: headHint, headType: true, headLength: true, digestHeader: true, bodyType: true, pure: true,
+		},
+		indexRules: indexRules{normalizes: true, unnamed: unnamedAny, nested: true, cpuVariants: true},
+	},
+}
+
+// ownRules are the rules for requests that no runtime sends, such as lists of tags and the check of a login. They accept
+// whatever can be understood.
+var ownRules = &runtimeRules{
+	loginRules: loginRules{
+		order: bearerOrBasic, getFields: []string{"token", "access_token"}, postFields: []string{"access_token", "token"},
+		trailing: true,
+	},
+}
+
+// rules returns the row of the runtime; nil if there is none.
+func (r Runtime) rules() *runtimeRules {
+	i := slices.IndexFunc(runtimeTable, func(row *runtimeRules) bool { return row.runtime == r })
+	if i < 0 {
+		return nil
+	}
+	return runtimeTable[i]
+}
+
+// name returns the name of a line: "containerd 1.7".
+func (l line) name(r *runtimeRules) string {
+	if l.version == "" {
+		return string(r.runtime)
+	}
+	return string(r.runtime) + " " + l.version
+}
