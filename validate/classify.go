@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -59,7 +60,7 @@ func (a *authorizer) probeTags(ctx context.Context, t *trace, repository string,
 	case err != nil && err.Code == registry.ErrCanceled:
 		return err
 	case err != nil || ans.step != StepProbe:
-	case ans.ok() && strings.Contains(ans.mediaType(), "json"):
+	case ans.ok() && (strings.Contains(ans.mediaType(), "json") || bytes.Contains(ans.body, []byte(`"tags"`))):
 		e.Code = registry.ErrImageNotFound
 	case ans.status == http.StatusNotFound && ans.says("NAME_UNKNOWN", "NOT_FOUND"):
 		e.Code = registry.ErrRepositoryNotFound

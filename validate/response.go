@@ -93,6 +93,7 @@ func (a *response) readErrorBody(body []byte) {
 			if code := cleanCode(e.Code); code != "" {
 				a.codes = append(a.codes, code)
 			}
+			a.readUpstream(e.Detail)
 			if m, ok := e.Message.(string); ok && m != "" {
 				messages = append(messages, m)
 			}
@@ -117,10 +118,29 @@ func (a *response) readErrorBody(body []byte) {
 	}
 }
 
+// readUpstream takes what a pull-through cache says that its upstream said: distribution 2.8 responds with 500 to a digest
+// that is not there, and has the error of the upstream in the detail.
+func (a *response) readUpstream(detail json.RawMessage) {
+	var upstream struct {
+		Errors []errorObject `json:"errors"`
+	}
+	if a.status != http.StatusInternalServerError || json.Unmarshal(detail, &upstream) != nil {
+		return
+	}
+	for _, e := range upstream.Errors[:min(len(upstream.Errors), maxErrors)] {
+		switch code := cleanCode(e.Code); code {
+		case "MANIFEST_UNKNOWN", "BLOB_UNKNOWN", "NAME_UNKNOWN":
+			a.codes = append(a.codes, code)
+			a.status = http.StatusNotFound
+		}
+	}
+}
+
 // The types are loose, for one odd field must not hide the others: Artifactory's code is missing, others send numbers.
 type errorObject struct {
-	Code    any `json:"code"`
-	Message any `json:"message"`
+	Code    any             `json:"code"`
+	Message any             `json:"message"`
+	Detail  json.RawMessage `json:"detail"`
 }
 
 // cleanCode keeps what looks like a code. Everything else that a server sends in its place says nothing.

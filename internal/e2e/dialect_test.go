@@ -219,17 +219,10 @@ func compare(t *testing.T, real, fake *side, all []question, differences []known
 	}
 }
 
-// newFake serves a dialect with what every comparison is about. ann may do all with team and public, and bob with other.
-func newFake(t *testing.T, d registrytest.Dialect, image v1.Image) *side {
+// fakeOf serves a dialect with what every comparison is about.
+func fakeOf(t *testing.T, r *registrytest.Registry, image v1.Image) *side {
 	t.Helper()
-	server, err := registrytest.StartPlainHTTP(&registrytest.Registry{
-		Dialect: d,
-		Accounts: []registrytest.Account{
-			{Username: "ann", Password: credentials.NewSecret("right"), Pull: []string{"team/*", "public/*"}, Push: []string{"team/*", "public/*"}},
-			{Username: "bob", Password: credentials.NewSecret("right"), Pull: []string{"other/*"}, Push: []string{"other/*"}},
-		},
-		Public: []string{"public/*"},
-	})
+	server, err := registrytest.StartPlainHTTP(r)
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	fill(t, server.Host, image)
@@ -260,7 +253,15 @@ func TestGiteaDialect(t *testing.T) {
 	g.addOwner(t, "other", "bob", "private")
 	image, digest := newImage(t)
 	fill(t, g.host, image)
-	real, fake := &side{host: g.host, tokenPath: "/v2/token"}, newFake(t, registrytest.Gitea(), image)
+	real := &side{host: g.host, tokenPath: "/v2/token"}
+	fake := fakeOf(t, &registrytest.Registry{
+		Dialect: registrytest.Gitea(),
+		Accounts: []registrytest.Account{
+			{Username: "ann", Password: credentials.NewSecret("right"), Pull: []string{"team/*", "public/*"}, Push: []string{"team/*", "public/*"}},
+			{Username: "bob", Password: credentials.NewSecret("right"), Pull: []string{"other/*"}, Push: []string{"other/*"}},
+		},
+		Public: []string{"public/*"},
+	}, image)
 	fake.tokenPath = real.tokenPath
 	real.login(t)
 	fake.login(t)

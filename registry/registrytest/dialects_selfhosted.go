@@ -188,7 +188,7 @@ func DistributionBasic() Dialect {
 		tagsMissing:       nameUnknown,
 		manifestMissing:   manifestUnknown,
 		notAcceptable:     ociNeedsAccept,
-		tags:              listing{},
+		tags:              listing{trailing: trailingIfFull},
 		catalog:           catalog{listing: listing{pageSize: 100, maxSize: 1000, tooMany: tooManyN}},
 	}
 }
