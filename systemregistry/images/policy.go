@@ -48,6 +48,48 @@ func (p Policy) Validate() error {
 	return nil
 }
 
+// An Effective is what the policies together say of a repository, and how much its quotas hold. It is plain data.
+type Effective struct {
+	Immutable bool
+	// KeepTags, KeepFor and KeepUntagged are the shortest of those of the policies. Zero means no limit.
+	KeepTags     int
+	KeepFor      time.Duration
+	KeepUntagged time.Duration
+	Quotas       []Quota
+}
+
+// A Quota is a policy with a limit, and how much of it is used, as far as that was measured or counted.
+type Quota struct {
+	Repositories   string
+	Used, MaxBytes int64
+}
+
+// Effective returns what holds for the repository.
+func (c *Catalog) Effective(repository string) Effective {
+	e := Effective{Immutable: c.Immutable(repository)}
+	for _, p := range c.policies {
+		if p.matches(repository) {
+			e.KeepTags = shortest(e.KeepTags, p.KeepTags)
+			e.KeepFor = shortest(e.KeepFor, p.KeepFor)
+			e.KeepUntagged = shortest(e.KeepUntagged, p.KeepUntagged)
+		}
+	}
+	c.quotas.mu.Lock()
+	defer c.quotas.mu.Unlock()
+	for r := range c.quotas.of(repository, "") {
+		e.Quotas = append(e.Quotas, Quota{r.policy.Repositories, r.used, r.policy.MaxBytes})
+	}
+	return e
+}
+
+// shortest returns the smaller of two limits, of which zero is none.
+func shortest[T int | time.Duration](a, b T) T {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
 // What a policy refuses.
 var (
 	// ErrImmutable is a tag, or an image with a tag, that may not change.

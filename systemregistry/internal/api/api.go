@@ -87,6 +87,7 @@ func (a *API) Handler() http.Handler {
 	handle("POST /api/v1/logins", a.newLogin)
 	handle("GET /api/v1/repositories", a.repositories)
 	handle("GET /api/v1/images", a.images)
+	handle("GET /api/v1/policy", a.policy)
 	handle("DELETE /api/v1/images", a.deleteImage)
 	handle("GET /api/v1/accounts", a.accounts)
 	handle("POST /api/v1/accounts", a.createAccount)

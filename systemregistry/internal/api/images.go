@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/regcred/regcred/systemregistry/accounts"
 	"github.com/regcred/regcred/systemregistry/images"
@@ -133,6 +134,40 @@ func (a *API) images(r *http.Request, who login.Identity) (any, error) {
 		return nil, err
 	}
 	return imagePage{append([]images.Image{}, page...), next, who.Allows(accounts.Delete, repository)}, nil
+}
+
+// shownPolicy is what holds for a repository. Quotas are shown to those who logged in: they may say how much others have.
+type shownPolicy struct {
+	Immutable           bool         `json:"immutable"`
+	KeepTags            int          `json:"keepTags,omitempty"`
+	KeepForSeconds      int64        `json:"keepForSeconds,omitempty"`
+	KeepUntaggedSeconds int64        `json:"keepUntaggedSeconds,omitempty"`
+	Quotas              []shownQuota `json:"quotas,omitempty"`
+}
+
+type shownQuota struct {
+	Repositories string `json:"repositories"`
+	Used         int64  `json:"used"`
+	MaxBytes     int64  `json:"maxBytes"`
+}
+
+// policy says what holds for a repository.
+func (a *API) policy(r *http.Request, who login.Identity) (any, error) {
+	repository := r.URL.Query().Get("repository")
+	if !a.sees(who, repository) {
+		return nil, errMissing
+	}
+	e := a.Catalog.Effective(repository)
+	p := shownPolicy{
+		Immutable: e.Immutable, KeepTags: e.KeepTags,
+		KeepForSeconds: int64(e.KeepFor / time.Second), KeepUntaggedSeconds: int64(e.KeepUntagged / time.Second),
+	}
+	for _, q := range e.Quotas {
+		if !who.Anonymous() {
+			p.Quotas = append(p.Quotas, shownQuota(q))
+		}
+	}
+	return p, nil
 }
 
 // deleteImage deletes a tag, or with a digest an image and all its tags.

@@ -22,9 +22,11 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/systemregistry"
 	"github.com/regcred/regcred/systemregistry/accounts"
+	"github.com/regcred/regcred/systemregistry/images"
 )
 
 // browser is a headless Chromium with one page. It keeps which addresses the page asked, and what went wrong in it.
@@ -147,7 +149,7 @@ func push(t *testing.T, r running, name string) {
 }
 
 func TestConsole(t *testing.T) {
-	r := start(t, systemregistry.Server{})
+	r := start(t, systemregistry.Server{Policies: []images.Policy{{Repositories: "team/**", KeepTags: 7, MaxBytes: 5 << 20}}})
 	for _, name := range []string{"team/app:1.0", "team/app:1.1", "team/tools/base:latest", "other/web:2026-01"} {
 		push(t, r, name)
 	}
@@ -170,6 +172,9 @@ func TestConsole(t *testing.T) {
 	require.Contains(t, rows, "1.0")
 	require.Contains(t, rows, "linux/arm64")
 	require.Equal(t, "team/app – Registry", title)
+	b.run(t, see("#policy li"), text("#policy", &rows))
+	require.Contains(t, rows, "The newest 7 tags are kept.")
+	require.Contains(t, rows, "of 5.0 MiB are used by team/**.")
 	b.picture(t, "4-images")
 
 	b.run(t, click(`button[aria-label="Delete the tag 1.0"]`), see("#confirm[open]"))
@@ -196,6 +201,8 @@ func TestConsole(t *testing.T) {
 	// Once it was closed, the secret is in the page no longer.
 	b.run(t, click("#secret-close"), chromedp.WaitNotVisible("#secret", chromedp.ByQuery), chromedp.WaitReady("#secret-text:empty", chromedp.ByQuery))
 	b.picture(t, "7-accounts")
+	testRobotPage(t, b, r)
+	testOwnAccount(t, b, r)
 	b.run(t, chromedp.EmulateViewport(380, 700), chromedp.Navigate(r.URL+"/console/#images/team%2Fapp"), see("#image-rows tr"))
 	b.picture(t, "8-narrow")
 	b.run(t, emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}),
@@ -213,6 +220,40 @@ func TestConsole(t *testing.T) {
 	for _, line := range b.logs {
 		require.Contains(t, line, "401", "went wrong in the page") // The wrong password, and that nobody was logged in at first.
 	}
+}
+
+// testRobotPage looks at the page of the robot robot+ci, and makes a new secret there.
+func testRobotPage(t *testing.T, b *browser, r running) {
+	t.Helper()
+	var page, secret string
+	b.run(t, click(`a[href="#robot/robot%2Bci"]`), see("#robot-uses .use"), text("#robot", &page))
+	require.Contains(t, page, "docker login --username robot+ci --password-stdin "+r.Host)
+	require.Contains(t, page, `"kind": "system"`)
+	require.Contains(t, page, `"endpoint": "`+r.Host+`/team"`)
+	b.picture(t, "7-robot")
+	b.run(t, click("#robot-buttons button"), see("#confirm[open]"), click("#confirm-yes"), see("#secret[open]"), text("#secret-text", &secret))
+	_, err := r.Registry.Accounts().Verify(t.Context(), "robot+ci", credentials.NewSecret(secret))
+	require.NoError(t, err)
+	b.run(t, click("#secret-close"), chromedp.WaitNotVisible("#secret", chromedp.ByQuery))
+}
+
+// testOwnAccount changes the password of root there and back, after a wrong one, and looks at the sessions.
+func testOwnAccount(t *testing.T, b *browser, r running) {
+	t.Helper()
+	var message, rows string
+	b.run(t, click("#nav-me"), see("#session-rows tr"), text("#session-rows", &rows))
+	require.Contains(t, rows, "this browser")
+	b.picture(t, "7-me")
+	change := func(current, next string) chromedp.Action {
+		return chromedp.Tasks{fill("#password-current", current), fill("#password-new", next), fill("#password-again", next), click("#password-form button")}
+	}
+	b.run(t, change("a wrong one", "another password"), see("#message:not(:empty)"), text("#message", &message))
+	require.Contains(t, message, "The current password is wrong.")
+	for _, passwords := range [][2]string{{rootPassword.Reveal(), "another password"}, {"another password", rootPassword.Reveal()}} {
+		b.run(t, change(passwords[0], passwords[1]), see("#login-form"), fill("#password", passwords[1]+kb.Enter), see("#session-rows tr"))
+	}
+	_, err := r.Registry.Accounts().Verify(t.Context(), "root", rootPassword)
+	require.NoError(t, err)
 }
 
 // testPullSecret downloads the pull secret and looks at it.

@@ -93,19 +93,30 @@ function confirmed(title, text, action) {
 
 // Pages.
 
+let search = "";
+let searches = 0; // An answer to what was typed before comes too late.
+
 async function showRepositories(after = "") {
-  const page = await api("GET", "repositories", { after });
+  const mine = ++searches;
   const list = $("repository-list");
-  if (!after) list.replaceChildren();
-  for (const name of page.repositories) {
-    const li = element("li");
-    li.append(element("a", name, { href: "#images/" + encodeURIComponent(name) }));
-    list.append(li);
+  let page;
+  for (let tries = 0; tries < 10; tries++) { // A page may be empty though more come: the registry looks at so many at once.
+    page = await api("GET", "repositories", search ? { after, q: search } : { after });
+    if (mine !== searches) return;
+    if (!after) list.replaceChildren();
+    for (const name of page.repositories) {
+      const li = element("li");
+      li.append(element("a", name, { href: "#images/" + encodeURIComponent(name) }));
+      list.append(li);
+    }
+    if (page.repositories.length || !page.next) break;
+    after = page.next;
   }
   more($("repositories-more"), page.next, showRepositories);
   filter();
 }
 
+// What is shown is filtered at once, and the registry asked when nobody types any more.
 function filter() {
   const text = $("filter").value.trim().toLowerCase();
   let shown = 0;
@@ -115,7 +126,20 @@ function filter() {
   }
   const none = $("repositories-none");
   none.hidden = shown > 0;
-  none.textContent = text ? "No name on this page has this in it." : "There is nothing here that you may pull yet. Push an image to see it.";
+  none.textContent = text ? "No name has this in it." : "There is nothing here that you may pull yet. Push an image to see it.";
+}
+
+let typing = 0;
+
+function type() {
+  filter();
+  clearTimeout(typing);
+  typing = setTimeout(() => {
+    const text = $("filter").value.trim().toLowerCase();
+    if (text === search) return;
+    search = text;
+    attempt(showRepositories);
+  }, 300);
 }
 
 function more(b, next, show) {
@@ -127,9 +151,24 @@ async function showImages(repository, after = "") {
   $("images-title").textContent = repository;
   const page = await api("GET", "images", { repository, after });
   const rows = $("image-rows");
-  if (!after) rows.replaceChildren();
+  if (!after) {
+    rows.replaceChildren();
+    showPolicy(await api("GET", "policy", { repository }));
+  }
   for (const image of page.images) rows.append(imageRow(image, page.mayDelete));
   more($("images-more"), page.next, (next) => showImages(repository, next));
+}
+
+function showPolicy(policy) {
+  const days = (seconds) => Math.round(seconds / 8640) / 10 + " days";
+  const lines = [];
+  if (policy.immutable) lines.push("A tag never means another image.");
+  if (policy.keepTags) lines.push("The newest " + policy.keepTags + " tags are kept.");
+  if (policy.keepForSeconds) lines.push("Tags are kept for " + days(policy.keepForSeconds) + ".");
+  if (policy.keepUntaggedSeconds) lines.push("Images without a tag are kept for " + days(policy.keepUntaggedSeconds) + ".");
+  for (const q of policy.quotas || []) lines.push(size(q.used) + " of " + size(q.maxBytes) + " are used by " + q.repositories + ".");
+  $("policy").replaceChildren(...lines.map((line) => element("li", line)));
+  $("policy").hidden = lines.length === 0;
 }
 
 function imageRow(image, mayDelete) {
@@ -166,7 +205,8 @@ async function showAccounts() {
 
 function accountRow(account) {
   const row = element("tr");
-  const name = element("th", account.name, { scope: "row" });
+  const name = element("th", undefined, { scope: "row" });
+  name.append(account.robot ? element("a", account.name, { href: "#robot/" + encodeURIComponent(account.name) }) : element("span", account.name));
   const notes = [account.robot ? "robot" : "person", account.admin && "manages accounts", account.tenant && "of " + account.tenant, account.disabled && "disabled"];
   name.append(element("small", notes.filter(Boolean).join(", ")));
   const rights = element("td", (account.rules || []).map((r) => r.actions.join("+") + " " + r.repositories).join(", ") || "none");
@@ -174,12 +214,7 @@ function accountRow(account) {
   ends.append(account.expiresAt ? when(account.expiresAt) : element("span", "never"));
   const change = element("td");
   const buttons = element("div", undefined, { class: "buttons" });
-  if (account.robot) {
-    buttons.append(button("New secret", "Make a new secret for " + account.name, "quiet", async () => {
-      if (!await confirmed("A new secret for " + account.name + "?", "The one before is worth nothing from then on.", "Make it")) return;
-      showSecret(await api("POST", "accounts/secret", { name: account.name }, {}));
-    }));
-  }
+  if (account.robot) buttons.append(newSecret(account));
   if (account.name !== me.name) {
     buttons.append(button("Delete", "Delete " + account.name, "danger", async () => {
       if (!await confirmed("Delete " + account.name + "?", "Whoever uses it is logged out from then on.", "Delete")) return;
@@ -192,6 +227,95 @@ function accountRow(account) {
   change.append(buttons);
   row.append(name, rights, ends, change);
   return row;
+}
+
+function newSecret(account) {
+  return button("New secret", "Make a new secret for " + account.name, "quiet", async () => {
+    if (!await confirmed("A new secret for " + account.name + "?", "The one before is worth nothing from then on.", "Make it")) return;
+    showSecret(await api("POST", "accounts/secret", { name: account.name }, {}));
+  });
+}
+
+// The page of a robot: what it may do, and how to use it.
+
+async function showRobot(name) {
+  $("robot-page-title").textContent = name;
+  const account = (await api("GET", "accounts")).accounts.find((a) => a.name === name && a.robot);
+  if (!account) throw new Refused(404, "There is no such robot, or you do not manage it.");
+  const facts = [
+    ["Rights", (account.rules || []).map((r) => r.actions.join(", ") + ": " + r.repositories).join("; ") || "none"],
+    ["Tenant", account.tenant || "none"],
+    ["Description", account.description || "–"],
+    ["State", account.disabled ? "disabled" : "active"],
+  ];
+  const list = facts.flatMap(([what, value]) => [element("dt", what), element("dd", value)]);
+  const ends = element("dd");
+  ends.append(account.expiresAt ? when(account.expiresAt) : element("span", "never"));
+  $("robot-facts").replaceChildren(...list, element("dt", "Ends"), ends);
+  $("robot-buttons").replaceChildren(newSecret(account));
+  const secretName = resourceName(name);
+  const repository = ((account.rules || [])[0] || { repositories: "" }).repositories.replace(/\/?\*.*$/, "");
+  const profile = { name: secretName, kind: "system", endpoint: me.host + (repository ? "/" + repository : ""), login: { username: name, password: "THE SECRET" } };
+  $("robot-uses").replaceChildren(
+    use("Docker, Podman and others", "docker login --username " + name + " --password-stdin " + me.host),
+    use("A pod on Kubernetes, after kubectl apply -f pull-secret.yaml", "imagePullSecrets:\n- name: " + secretName),
+    use("Every pod of a service account", "kubectl patch serviceaccount default --type=merge -p '" + JSON.stringify({ imagePullSecrets: [{ name: secretName }] }) + "'"),
+    use("A registry profile of regcred, which keeps short-lived pull secrets in namespaces", JSON.stringify(profile, null, 2)),
+  );
+}
+
+function use(title, text) {
+  const part = element("div", undefined, { class: "use" });
+  const pre = element("pre", undefined, { tabindex: "0", "aria-label": title });
+  pre.append(element("code", text));
+  const head = element("div", undefined, { class: "above" });
+  head.append(element("h3", title), button("Copy", "Copy: " + title, "quiet", () => copy(text)));
+  part.append(head, pre);
+  return part;
+}
+
+const resourceName = (name) => name.replace(/[^a-z0-9]+/g, "-");
+
+// One's own account.
+
+async function showMe() {
+  $("password-username").value = me.name;
+  const open = (await api("GET", "sessions")).sessions;
+  $("session-rows").replaceChildren(...open.map((session) => {
+    const row = element("tr");
+    const since = element("th", undefined, { scope: "row" });
+    since.append(when(session.createdAt));
+    if (session.current) since.append(element("small", "this browser"));
+    const end = element("td");
+    const buttons = element("div", undefined, { class: "buttons" });
+    if (!session.current) {
+      buttons.append(button("End", "End the session from " + session.client, "quiet", async () => {
+        await api("DELETE", "sessions", { id: session.id });
+        row.remove();
+        say("Ended.");
+        $("main").focus();
+      }));
+    }
+    end.append(buttons);
+    row.append(since, element("td", session.client), element("td", session.agent || "–"), end);
+    return row;
+  }));
+}
+
+async function changePassword(form) {
+  const { current, password, again } = form.elements;
+  if (password.value !== again.value) throw new Refused(0, "The new password is not the same both times.");
+  const body = { current: current.value, password: password.value };
+  form.reset();
+  try {
+    await api("POST", "accounts/secret", { name: me.name }, body);
+  } catch (e) {
+    // The session is open still: only the password was wrong.
+    throw e instanceof Refused && e.status === 401 ? new Refused(0, "The current password is wrong.") : e;
+  }
+  me = null;
+  await route();
+  $("message").textContent = "The password was changed. Log in with the new one.";
 }
 
 async function makeRobot(form) {
@@ -215,7 +339,7 @@ function showSecret(account) {
 function pullSecret(name, secret) {
   const base64 = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
   const config = JSON.stringify({ auths: { [me.host]: { username: name, password: secret, auth: base64(name + ":" + secret) } } });
-  return ["apiVersion: v1", "kind: Secret", "metadata:", "  name: " + name.replace(/[^a-z0-9]+/g, "-"), "type: kubernetes.io/dockerconfigjson", "data:", "  .dockerconfigjson: " + base64(config), ""].join("\n");
+  return ["apiVersion: v1", "kind: Secret", "metadata:", "  name: " + resourceName(name), "type: kubernetes.io/dockerconfigjson", "data:", "  .dockerconfigjson: " + base64(config), ""].join("\n");
 }
 
 function download(fileName, text) {
@@ -229,22 +353,24 @@ function download(fileName, text) {
 
 async function route() {
   const [page, argument] = (location.hash.slice(1) || "repositories").split("/");
-  const shown = me ? (page === "images" || page === "accounts" && me.admin ? page : "repositories") : "login";
-  for (const name of ["login", "repositories", "images", "accounts"]) $(name).hidden = name !== shown;
+  const shown = me ? (page === "images" || page === "me" || (page === "accounts" || page === "robot") && me.admin ? page : "repositories") : "login";
+  for (const name of ["login", "repositories", "images", "accounts", "robot", "me"]) $(name).hidden = name !== shown;
   $("nav").hidden = !me;
   $("nav-accounts").hidden = !me || !me.admin;
   for (const a of $("nav").querySelectorAll("a")) {
-    const here = a.hash === "#" + shown || a.hash === "#repositories" && shown === "images";
+    const here = a.hash === "#" + shown || a.hash === "#repositories" && shown === "images" || a.hash === "#accounts" && shown === "robot";
     if (here) a.setAttribute("aria-current", "page"); else a.removeAttribute("aria-current");
   }
   $("who").textContent = me ? me.name : "";
   $("host").textContent = me ? me.host : "";
   if (shown === "login") { document.title = "Log in – Registry"; $("username").focus(); return; }
-  const title = shown === "images" ? decodeURIComponent(argument || "") : $(shown + "-title").textContent;
+  const title = shown === "images" || shown === "robot" ? decodeURIComponent(argument || "") : $(shown + "-title").textContent;
   document.title = title + " – Registry";
   if (shown === "repositories") await showRepositories();
   if (shown === "images") await showImages(title);
   if (shown === "accounts") await showAccounts();
+  if (shown === "robot") await showRobot(title);
+  if (shown === "me") await showMe();
   $("main").focus();
 }
 
@@ -258,7 +384,9 @@ $("login-form").addEventListener("submit", (e) => {
   });
 });
 $("logout").addEventListener("click", () => attempt(async () => { await api("DELETE", "session"); me = null; await route(); }));
-$("filter").addEventListener("input", filter);
+$("filter").addEventListener("input", type);
+$("password-form").addEventListener("submit", (e) => { e.preventDefault(); attempt(() => changePassword(e.target)); });
+$("sessions-end").addEventListener("click", () => attempt(async () => { await api("DELETE", "sessions"); me = null; await route(); }));
 $("robot-form").addEventListener("submit", (e) => { e.preventDefault(); attempt(() => makeRobot(e.target)); });
 $("confirm-no").addEventListener("click", () => $("confirm").close("no"));
 $("confirm-yes").addEventListener("click", () => $("confirm").close("yes"));
