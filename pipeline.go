@@ -10,6 +10,7 @@ import (
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/custom"
 	"github.com/regcred/regcred/providers/dockerhub"
+	"github.com/regcred/regcred/providers/system"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/validate"
@@ -19,8 +20,9 @@ import (
 // before the first use; after that it is safe for concurrent use, and must not be copied. One Pipeline serves all
 // tenants of a program.
 type Pipeline struct {
-	// Provider issues the credentials; most programs have a [providers.Set]. Nil means Docker Hub and custom
-	// registries: a cloud is added by naming its provider, so that no SDK is linked that nobody asked for.
+	// Provider issues the credentials; most programs have a [providers.Set]. If nil, it serves Docker Hub, System
+	// registries, which are called with the Checker's RoundTripper, and custom ones. A cloud is added by naming its
+	// provider, so that no SDK is linked that nobody asked for.
 	Provider providers.Provider
 
 	// Cache keeps the credentials. Start its Run in the background and they are renewed before anybody waits for them.
@@ -142,5 +144,8 @@ func (p *Pipeline) provider() providers.Provider {
 	if p.Provider != nil {
 		return p.Provider
 	}
-	return providers.Set{registry.DockerHub: dockerhub.Provider{}, registry.Custom: custom.Provider{}}
+	return providers.Set{
+		registry.DockerHub: dockerhub.Provider{}, registry.Custom: custom.Provider{},
+		registry.System: system.Provider{RoundTripper: p.Checker.RoundTripper},
+	}
 }

@@ -10,8 +10,6 @@ import (
 
 	"github.com/regcred/regcred"
 	"github.com/regcred/regcred/credentials"
-	"github.com/regcred/regcred/providers"
-	"github.com/regcred/regcred/providers/system"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -34,7 +32,7 @@ func printPullSecret(ctx context.Context, out io.Writer, dir, url, image, namesp
 		return err
 	}
 
-	pipeline := regcred.Pipeline{Provider: providers.Set{registry.System: system.Provider{}}}
+	var pipeline regcred.Pipeline // It serves System registries by itself.
 	outcome, err := pipeline.Run(ctx, regcred.Request{
 		Namespace: namespace,
 		Profiles: []registry.Profile{{

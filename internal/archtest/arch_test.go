@@ -48,7 +48,7 @@ const arrows = `
 	pullsecret                     -> field credentials registry internal/stray
 	inject                         -> field credentials registry pullsecret internal/option internal/panics
 
-	.                              -> field credentials egress internal/option registry providers providers/dockerhub providers/custom validate pullsecret
+	.                              -> field credentials egress internal/option registry providers providers/dockerhub providers/custom providers/system validate pullsecret
 
 	credentials/credentialslog     -> credentials
 	credentials/dockerconfig       -> credentials registry                github.com/docker/cli github.com/docker/docker-credential-helpers
