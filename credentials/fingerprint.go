@@ -42,6 +42,15 @@ func NewHasher(purpose string) *Hasher {
 	return d
 }
 
+// NewKeyedHasher returns an empty Hasher whose fingerprints depend on the key and not on the process: whoever has the key
+// gets the same ones. They may be stored where others can read them, because without the key a weak password cannot be
+// found by trying a list. The key needs 16 random bytes at least, and is to be kept as the passwords are.
+func NewKeyedHasher(key Secret, purpose string) *Hasher {
+	d := &Hasher{h: hmac.New(sha256.New, key.AppendTo(nil))}
+	d.Text(purpose)
+	return d
+}
+
 // Text writes s.
 func (d *Hasher) Text(s string) {
 	d.Int(len(s))

@@ -124,6 +124,12 @@ type GoogleLogin struct {
 // Fingerprint stands for the login in a [Key] or in a log: it changes whenever anything in the login changes.
 func (l Login) Fingerprint() Fingerprint {
 	d := NewHasher("login")
+	l.HashTo(d)
+	return d.Sum()
+}
+
+// HashTo writes all of the login to a [Hasher].
+func (l Login) HashTo(d *Hasher) {
 	d.Bool(l.Anonymous)
 	d.Bool(l.Ambient)
 	d.Text(l.Username)
@@ -156,7 +162,6 @@ func (l Login) Fingerprint() Fingerprint {
 	for _, name := range slices.Sorted(maps.Keys(l.Settings)) {
 		d.Texts([]string{name, l.Settings[name]})
 	}
-	return d.Sum()
 }
 
 func (l *AWSLogin) digest(d *Hasher) {

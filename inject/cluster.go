@@ -159,6 +159,10 @@ const (
 	// and when the first of them expires. They are missing where that is not known.
 	AnnotationIssuedAt  = "regcred.github.io/issued-at"
 	AnnotationExpiresAt = "regcred.github.io/expires-at"
+	// AnnotationOrigin says, for each profile whose credential may be adopted, when it was issued and expires, and signs
+	// that with [Syncer.AdoptionKey], together with the credential and the login, endpoint and transport that it was made
+	// from. It is missing without a key.
+	AnnotationOrigin = "regcred.github.io/origin"
 )
 
 // LinkedAnnotation is the annotation of a service account that holds, separated by commas, the pull secrets that the

@@ -55,6 +55,22 @@ type Syncer struct {
 	// with the zero [credentials.Policy] has renewed at the latest.
 	Lookup func(p registry.Profile) credentials.Entry
 
+	// AdoptionKey lets a pass use a credential that is published already, by a process before this one or another replica,
+	// in place of a new one: a restart then costs no call to an issuer and no write. The key signs what is published (see
+	// [AnnotationOrigin]), and proves that a published credential was made from the same login, endpoint and transport,
+	// and was not edited. All replicas and all clusters that share a cache need the same key, of 16 random bytes at
+	// least; kube.AdoptionKey keeps one in a Secret. If zero, nothing is adopted.
+	AdoptionKey credentials.Secret
+
+	// Adopt puts a published credential into the cache that Credential hands out from, and reports whether the cache has
+	// taken it: the Adopt of a regcred.Pipeline does, whose Credential has it proven at the registry before it is
+	// published anywhere else. It needs Lookup. If nil, nothing is adopted.
+	Adopt func(p registry.Profile, c credentials.Credential) bool
+
+	// OnAdopt is called after each credential that was adopted, with the namespace and the name of the secret that it
+	// came from. It may be called concurrently. If nil, it is not called.
+	OnAdopt func(p registry.Profile, namespace, secret string)
+
 	// WarnBefore is how long before a login expires by itself (Login.ExpiresAt) it is reported in [Result.Warnings].
 	// Zero means 14 days. If negative, it is not reported.
 	WarnBefore time.Duration
@@ -307,6 +323,9 @@ func (s *Syncer) plan(ctx context.Context, w work) (*planner, []Namespace, error
 		return nil, nil, fmt.Errorf("%w: Syncer.Cluster is not set", registry.ErrInvalid)
 	case s.Credential == nil:
 		return nil, nil, fmt.Errorf("%w: Syncer.Credential is not set", registry.ErrInvalid)
+	}
+	if n := s.AdoptionKey.Len(); n > 0 && n < minAdoptionKey {
+		return nil, nil, fmt.Errorf("%w: Syncer.AdoptionKey has %d bytes: expected at least %d random ones", registry.ErrInvalid, n, minAdoptionKey)
 	}
 	owner := s.owner()
 	if !ownerName.MatchString(owner) {

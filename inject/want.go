@@ -89,6 +89,8 @@ func (s *Syncer) want(ctx context.Context, w work, state []Namespace) (chosen wa
 		s.mu.RUnlock()
 	}
 
+	s.adopt(ctx, w, chosen.made, state)
+
 	var mu sync.Mutex // Guards problems and warnings.
 	var asking sync.WaitGroup
 	places := make(chan struct{}, maxAsked)
@@ -208,6 +210,9 @@ func (w *want) mark(s *Syncer, entries []pullsecret.Entry) {
 	}
 	slices.Sort(names)
 	w.annotations[AnnotationProfiles] = strings.Join(names, ",")
+	if origins := s.origins(entries); origins != "" {
+		w.annotations[AnnotationOrigin] = origins
+	}
 	for key, at := range map[string]time.Time{AnnotationIssuedAt: w.issuedAt, AnnotationExpiresAt: w.config.ExpiresAt()} {
 		if !at.IsZero() {
 			w.annotations[key] = at.UTC().Format(time.RFC3339)

@@ -83,6 +83,17 @@ func (c Config) Keys() []string {
 	return keys
 }
 
+// Credential returns the user name and password of the entry with this key, and whether there is one. If several logins
+// have the key, it is the first.
+func (c Config) Credential(key string) (credentials.Credential, bool) {
+	for _, m := range c.members() {
+		if m.key == key {
+			return m.credential, true
+		}
+	}
+	return credentials.Credential{}, false
+}
+
 // ExpiresAt returns when the first of the credentials expires. Zero means never, or not known: the text of a secret
 // does not say it, so it is known only of entries from [Build].
 func (c Config) ExpiresAt() time.Time {

@@ -202,6 +202,14 @@ func inWords(d time.Duration) string {
 	return fmt.Sprintf("%d hours", int(d/time.Hour))
 }
 
+// HashInputs writes to a hasher all that a credential of the profile is made from: everything but its name.
+func (p Profile) HashInputs(d *credentials.Hasher) {
+	d.Texts([]string{p.Tenant, string(p.Kind), p.Endpoint})
+	d.Texts(p.Hosts)
+	p.Login.HashTo(d)
+	p.Transport.hashTo(d)
+}
+
 // Fingerprint stands for the whole profile: it changes whenever anything in it does.
 func (p Profile) Fingerprint() credentials.Fingerprint {
 	d := credentials.NewHasher("profile")

@@ -131,11 +131,15 @@ func (t TransportConfig) Fingerprint() credentials.Fingerprint {
 		return credentials.Fingerprint{}
 	}
 	d := credentials.NewHasher("transport")
+	t.hashTo(d)
+	return d.Sum()
+}
+
+func (t TransportConfig) hashTo(d *credentials.Hasher) {
 	d.Texts([]string{t.CABundle, t.ClientCertificate, t.Proxy, t.ProxyUsername})
 	d.Secret(t.ClientKey)
 	d.Secret(t.ProxyPassword)
 	d.Bool(t.PlainHTTP)
-	return d.Sum()
 }
 
 // Limits for what a registry may make this program wait for or hold. They are generous for an honest one.

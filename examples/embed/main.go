@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"time"
 
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -64,6 +65,12 @@ func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	key, err := kube.AdoptionKey(ctx, client, "default", "regcred-adoption")
+	if err != nil {
+		return nil, err
+	}
 	pipeline := &regcred.Pipeline{} // Provider: a providers.Set, where there are clouds among the profiles.
 	target := inject.Target{
 		Name:       "regcred",
@@ -73,7 +80,10 @@ func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.
 	}
 	controller := &kube.Controller{
 		Cluster: &kube.Cluster{Client: client},
-		Syncer:  &inject.Syncer{Credential: pipeline.Credential, Check: pipeline.Check, Lookup: pipeline.Lookup},
+		Syncer: &inject.Syncer{
+			Credential: pipeline.Credential, Check: pipeline.Check, Lookup: pipeline.Lookup,
+			Adopt: pipeline.Adopt, AdoptionKey: key, // A restart issues nothing and writes nothing.
+		},
 		Targets: func(context.Context) ([]inject.Target, error) { return []inject.Target{target}, nil },
 		OnPass: func(p kube.Pass) {
 			if err := errors.Join(p.Err, p.Result.Err()); err != nil {

@@ -71,6 +71,14 @@ func run(ctx context.Context) (err error) {
 	defer hub.Close()
 	say("A registry that wants a login listens on %s.", hub.Host)
 
+	api, err := client.New(config, client.Options{Scheme: operator.Scheme()})
+	if err != nil {
+		return err
+	}
+	d := &demo{Client: api, hub: hub}
+	if err := d.namespace(ctx, system); err != nil {
+		return err
+	}
 	mgr, err := operator.NewManager(
 		operator.Config{API: config, Namespace: system, Metrics: prometheus.NewRegistry()},
 		ctrl.Options{Metrics: server.Options{BindAddress: "0"}},
@@ -85,11 +93,7 @@ func run(ctx context.Context) (err error) {
 		stopManager()
 		err = errors.Join(err, <-stopped)
 	}()
-	api, err := client.New(config, client.Options{Scheme: mgr.GetScheme()})
-	if err != nil {
-		return err
-	}
-	return (&demo{Client: api, hub: hub}).walk(ctx)
+	return d.walk(ctx)
 }
 
 // A demo is an administrator at work.
@@ -112,7 +116,7 @@ func (d *demo) walk(ctx context.Context) error {
 		do  func() error
 	}{
 		{"\n1. Namespaces shop-1 and shop-2, and a profile of the registry for shop-*. The password is right.", func() error {
-			return errors.Join(d.namespace(ctx, system), d.namespace(ctx, "shop-1"), d.namespace(ctx, "shop-2"),
+			return errors.Join(d.namespace(ctx, "shop-1"), d.namespace(ctx, "shop-2"),
 				d.password(ctx, "first", "first"), d.Create(ctx, profile), d.becomes(ctx, "Published", 2))
 		}},
 		{"\n2. A new namespace shop-3.", func() error {

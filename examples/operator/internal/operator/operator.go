@@ -59,7 +59,8 @@ type asked struct {
 // owner is whose the secrets are.
 const owner = "regcred"
 
-func scheme() *runtime.Scheme {
+// Scheme returns the types that an operator works with.
+func Scheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	// Neither fails: what they add is part of the program.
 	if err := errors.Join(corev1.AddToScheme(s), v1alpha1.AddToScheme(s)); err != nil {
@@ -93,7 +94,7 @@ type Config struct {
 // NewManager returns a manager with all that the operator is. The options say the rest; their Scheme and Cache are the
 // operator's.
 func NewManager(config Config, options ctrl.Options) (ctrl.Manager, error) {
-	options.Scheme, options.Cache = scheme(), cacheOptions(config.Namespace)
+	options.Scheme, options.Cache = Scheme(), cacheOptions(config.Namespace)
 	mgr, err := ctrl.NewManager(config.API, options)
 	if err != nil {
 		return nil, err
@@ -119,6 +120,12 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 			registry.GCR:       gcr.Provider{},
 		}
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
+	defer cancel()
+	key, err := kube.AdoptionKey(ctx, api, config.Namespace, "regcred-adoption")
+	if err != nil {
+		return err
+	}
 	o := &operator{
 		client:   mgr.GetClient(),
 		events:   mgr.GetEventRecorderFor("regcred"),
@@ -130,6 +137,7 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 		Cluster: o.cluster,
 		Syncer: &inject.Syncer{
 			Owner: owner, Credential: pipeline.Credential, Check: pipeline.Check, Lookup: pipeline.Lookup,
+			Adopt: pipeline.Adopt, AdoptionKey: key, // A restart issues nothing and writes nothing.
 			CompleteLists: true, // The client reads from a cache that waits until it is synced.
 		},
 		Targets: o.targets,

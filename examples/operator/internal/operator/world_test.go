@@ -51,7 +51,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, environment.Stop()) })
 
-	s := scheme()
+	s := Scheme()
 	require.NoError(t, rbacv1.AddToScheme(s))
 	w := &world{t: t, metrics: prometheus.NewRegistry()}
 	w.Client, err = client.New(config, client.Options{Scheme: s})

@@ -1,0 +1,175 @@
+package inject
+
+import (
+	"context"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
+)
+
+// minAdoptionKey keeps out a key that is a word or empty by mistake.
+const minAdoptionKey = 16
+
+// An origin is what [AnnotationOrigin] says of one profile: "name issued expires signature".
+type origin struct {
+	profile             string
+	issuedAt, expiresAt time.Time
+	signature           string
+}
+
+// signed returns the origin of a credential, with its signature.
+func (s *Syncer) signed(p registry.Profile, c credentials.Credential) origin {
+	h := credentials.NewKeyedHasher(s.AdoptionKey, "published credential")
+	p.HashInputs(h)
+	h.Text(c.Username)
+	h.Secret(c.Password)
+	h.Time(c.IssuedAt)
+	h.Time(c.ExpiresAt)
+	sum := h.Sum()
+	return origin{p.Name, c.IssuedAt, c.ExpiresAt, hex.EncodeToString(sum[:])}
+}
+
+// origins returns the annotation for the entries of a secret; empty if there is no key, or nothing that a cache would
+// adopt.
+func (s *Syncer) origins(entries []pullsecret.Entry) string {
+	if s.AdoptionKey.IsZero() {
+		return ""
+	}
+	var lines []string
+	for _, e := range entries {
+		if c := e.Credential; !c.Anonymous && !c.IssuedAt.IsZero() && !c.ExpiresAt.IsZero() {
+			o := s.signed(e.Profile, c)
+			stamp := func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+			lines = append(lines, strings.Join([]string{o.profile, stamp(o.issuedAt), stamp(o.expiresAt), o.signature}, " "))
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, ";")
+}
+
+// originOf reads what the annotation says of a profile. Somebody may have written anything there.
+func originOf(annotation, profile string) (origin, bool) {
+	for line := range strings.SplitSeq(annotation, ";") {
+		parts := strings.Split(line, " ")
+		if len(parts) != 4 || parts[0] != profile {
+			continue
+		}
+		o := origin{profile: profile, issuedAt: instant(parts[1]), expiresAt: instant(parts[2]), signature: parts[3]}
+		return o, !o.issuedAt.IsZero() && !o.expiresAt.IsZero()
+	}
+	return origin{}, false
+}
+
+// A candidate is a published secret that may hold a newer credential of a profile than the cache does.
+type candidate struct {
+	origin
+	from            registry.Profile
+	namespace, name string
+	content         credentials.Fingerprint
+}
+
+// maxCandidates is how many secrets are read for one credential, if the newest ones turn out to be edited, or signed by
+// another key.
+const maxCandidates = 3
+
+// adopt fills the cache with credentials that are published in the state and are better than what the cache has. It
+// reads one secret for each.
+func (s *Syncer) adopt(ctx context.Context, w work, made map[*record]*want, state []Namespace) {
+	if s.AdoptionKey.IsZero() || s.Adopt == nil || s.Lookup == nil {
+		return
+	}
+	best := s.candidates(w, made, state)
+	var reading sync.WaitGroup
+	places := make(chan struct{}, maxAsked)
+	for _, found := range best {
+		places <- struct{}{}
+		reading.Go(func() {
+			defer func() { <-places }()
+			for _, c := range found {
+				if ctx.Err() != nil || s.adoptOne(ctx, c) {
+					return
+				}
+			}
+		})
+	}
+	reading.Wait()
+}
+
+// candidates returns, for each credential that the cache lacks, or has an older one of, the newest published secrets that
+// may hold it.
+func (s *Syncer) candidates(w work, made map[*record]*want, state []Namespace) map[credentials.Key][]candidate {
+	best := make(map[credentials.Key][]candidate)
+	cached := make(map[*record][]credentials.Entry)
+	now := time.Now()
+	for _, ns := range state {
+		for _, have := range ns.Secrets {
+			s.mu.RLock()
+			r := w.index.byName[have.Name]
+			s.mu.RUnlock()
+			annotation := have.Annotations[AnnotationOrigin]
+			if r == nil || made[r] == nil || made[r].contentUnknown || annotation == "" || have.Deleting || have.Type != pullsecret.SecretType {
+				continue
+			}
+			if cached[r] == nil {
+				for _, p := range r.Profiles {
+					cached[r] = append(cached[r], s.Lookup(p))
+				}
+			}
+			for i, p := range r.Profiles {
+				entry := cached[r][i]
+				o, ok := originOf(annotation, p.Name)
+				if !ok || !now.Before(o.expiresAt) || entry.Calling || entry.Usable && !o.issuedAt.After(entry.IssuedAt) {
+					continue
+				}
+				c := candidate{o, p, ns.Name, have.Name, have.Content}
+				best[entry.Key] = better(best[entry.Key], c)
+			}
+		}
+	}
+	return best
+}
+
+// better adds a candidate to the newest ones, the newest first, none of which have the same content.
+func better(list []candidate, c candidate) []candidate {
+	if slices.ContainsFunc(list, func(other candidate) bool { return other.content == c.content }) {
+		return list
+	}
+	at, _ := slices.BinarySearchFunc(list, c, func(a, b candidate) int { return b.issuedAt.Compare(a.issuedAt) })
+	list = slices.Insert(list, at, c)
+	return list[:min(len(list), maxCandidates)]
+}
+
+// adoptOne reads a published secret, and adopts the credential in it if its signature is right. That something is not as
+// it should be is no problem of its own: then a new credential is issued.
+func (s *Syncer) adoptOne(ctx context.Context, c candidate) bool {
+	data, err := s.Cluster.Read(ctx, c.namespace, c.name)
+	if err != nil {
+		return false
+	}
+	config, err := pullsecret.Parse(data)
+	if err != nil {
+		return false
+	}
+	endpoint, err := c.from.MainEndpoint()
+	if err != nil {
+		return false
+	}
+	published, ok := config.Credential(endpoint.Key())
+	if !ok {
+		return false
+	}
+	published.IssuedAt, published.ExpiresAt = c.issuedAt, c.expiresAt
+	if s.signed(c.from, published).signature != c.signature || !s.Adopt(c.from, published) {
+		return false
+	}
+	if s.OnAdopt != nil {
+		s.OnAdopt(c.from, c.namespace, c.name)
+	}
+	return true
+}
