@@ -1,0 +1,50 @@
+package archtest_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	pinnedAction = regexp.MustCompile(`uses: [a-z0-9-]+/[a-z0-9/-]+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+$`)
+	pinnedImage  = regexp.MustCompile(`^FROM (--platform=\S+ )?(scratch|\S+@sha256:[0-9a-f]{64})( AS \S+)?$`)
+)
+
+// TestPinned finds actions and base images that are named by a tag, which their owner can move, and workflows that keep
+// the rights that a token has by default.
+func TestPinned(t *testing.T) {
+	workflows, err := filepath.Glob(filepath.Join(root(t), ".github", "workflows", "*.yml"))
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(workflows), 4)
+	actions := 0
+	for _, file := range workflows {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Contains(t, string(text), "\npermissions:\n  contents: read\n", file)
+		for line := range strings.Lines(string(text)) {
+			line = strings.TrimSpace(line)
+			if strings.Contains(line, "uses: ") {
+				actions++
+				require.Regexp(t, pinnedAction, line, file)
+			}
+			if strings.Contains(line, "run: ") {
+				require.NotContains(t, line, "${{", "%s: an expression in a command is read as shell", file)
+			}
+		}
+	}
+	require.Greater(t, actions, 8)
+	for _, dir := range []string{"examples/operator"} {
+		text, err := os.ReadFile(filepath.Join(root(t), dir, "Dockerfile"))
+		require.NoError(t, err)
+		for line := range strings.Lines(string(text)) {
+			if line = strings.TrimSpace(line); strings.HasPrefix(line, "FROM ") {
+				require.Regexp(t, pinnedImage, line, dir)
+			}
+		}
+	}
+}
