@@ -38,8 +38,8 @@ type aged struct{ storagedriver.StorageDriver }
 
 func (d aged) Stat(ctx context.Context, path string) (storagedriver.FileInfo, error) {
 	info, err := d.StorageDriver.Stat(ctx, path)
-	if err != nil {
-		return nil, err
+	if err != nil || strings.Contains(path, "/_uploads/") { // An upload that somebody writes to is never old.
+		return info, err
 	}
 	return storagedriver.FileInfoInternal{FileInfoFields: storagedriver.FileInfoFields{
 		Path: info.Path(), Size: info.Size(), IsDir: info.IsDir(), ModTime: info.ModTime().Add(-48 * time.Hour),

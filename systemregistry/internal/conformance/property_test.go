@@ -1,0 +1,492 @@
+package conformance_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/internal/testtool"
+	"github.com/regcred/regcred/systemregistry"
+	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/store/pgstore"
+)
+
+// operations is how many there are in one run. REGCRED_OPERATIONS=10000 is the size for a release.
+func operations() int {
+	if n, err := strconv.Atoi(os.Getenv("REGCRED_OPERATIONS")); err == nil {
+		return n
+	}
+	return 400
+}
+
+// quota is the limit of the repository "team/limited". The largest request has largest bytes.
+const (
+	quota   = 80_000
+	largest = 20_000
+	clients = 4
+)
+
+func policies() []images.Policy {
+	return []images.Policy{
+		{Repositories: "**", KeepUntagged: time.Hour}, // Which all is older than, see aged.
+		{Repositories: "team/fixed", Immutable: true},
+		{Repositories: "team/limited", MaxBytes: quota},
+	}
+}
+
+// A site is one or several replicas over the same images, which crash and start again.
+type site struct {
+	t        *testing.T
+	server   func() systemregistry.Server
+	replicas []*siteReplica
+	token    string
+	seed     uint64
+}
+
+type siteReplica struct {
+	mu       sync.RWMutex // Held to read by whoever uses the registry in Go, and to write by a crash.
+	registry *systemregistry.Registry
+	http     *httptest.Server
+	url      string
+}
+
+func (s *site) open(r *siteReplica) {
+	registry, err := s.server().Open(context.Background())
+	require.NoError(s.t, err)
+	r.registry, r.http = registry, httptest.NewServer(registry)
+	r.url = r.http.URL
+}
+
+// crash cuts all connections, and starts the replica again. What its requests do meanwhile fails or not.
+func (s *site) crash(r *siteReplica) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.http.CloseClientConnections()
+	r.http.Close()
+	require.NoError(s.t, r.registry.Close())
+	s.open(r)
+}
+
+func newSite(t *testing.T, replicas int, server func() systemregistry.Server) *site {
+	seed := rand.Uint64()
+	if text := os.Getenv("REGCRED_SEED"); text != "" {
+		var err error
+		seed, err = strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err)
+	}
+	t.Logf("REGCRED_SEED=%d REGCRED_OPERATIONS=%d", seed, operations())
+	s := &site{t: t, seed: seed, server: func() systemregistry.Server {
+		one := server()
+		one.Policies, one.TokenLife, one.PasswordCost, one.CollectEvery = policies(), time.Hour, 4, -1
+		one.Admin, one.AdminPassword = "root", rootPassword
+		return one
+	}}
+	for range replicas {
+		r := new(siteReplica)
+		s.open(r)
+		s.replicas = append(s.replicas, r)
+	}
+	t.Cleanup(func() {
+		for _, r := range s.replicas {
+			r.http.Close()
+			require.NoError(t, r.registry.Close())
+		}
+	})
+	scopes := make([]string, len(repositories))
+	for i, name := range repositories {
+		scopes[i] = "repository:" + name + ":pull,push,delete"
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.replicas[0].url+"/token?"+url.Values{"scope": scopes}.Encode(), nil)
+	require.NoError(t, err)
+	request.SetBasicAuth("root", rootPassword.Reveal())
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	var answer struct{ Token string }
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&answer))
+	s.token = answer.Token
+	return s
+}
+
+var repositories = []string{"team/app", "team/app/base", "team/fixed", "team/limited"}
+
+// tagState is what a tag of one client may name: the empty text is that there is none. More than one is what nobody knows
+// after a request that failed.
+type tagState map[string]bool
+
+// A client pushes and deletes tags of its own. Layers are the same for all.
+type client struct {
+	*site
+	random *rand.Rand
+	name   string
+	tags   map[string]tagState // By "repository:tag".
+	images map[string]picture  // By digest of the manifest.
+	counts map[string]int
+}
+
+type picture struct {
+	manifest []byte
+	blobs    [][]byte
+}
+
+func digestOf(content []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(content)) }
+
+// layer is one of a few, so that clients meet.
+func layer(n int) []byte {
+	r := rand.New(rand.NewPCG(uint64(n), 1))
+	content := make([]byte, 100+n*(largest-100)/12)
+	for i := range content {
+		content[i] = byte(r.Uint32())
+	}
+	return content
+}
+
+func (c *client) picture() picture {
+	config := fmt.Appendf(nil, `{"os":"linux","architecture":"amd64","author":"%s %d"}`, c.name, c.random.IntN(20))
+	blobs := [][]byte{config}
+	for range 1 + c.random.IntN(2) {
+		blobs = append(blobs, layer(c.random.IntN(12)))
+	}
+	var layers []map[string]any
+	for _, blob := range blobs[1:] {
+		layers = append(layers, map[string]any{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digestOf(blob), "size": len(blob)})
+	}
+	manifest, err := json.Marshal(map[string]any{
+		"schemaVersion": 2, "mediaType": manifestType,
+		"config": map[string]any{"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digestOf(config), "size": len(config)},
+		"layers": layers,
+	})
+	require.NoError(c.t, err)
+	p := picture{manifest, blobs}
+	c.images[digestOf(manifest)] = p
+	return p
+}
+
+const manifestType = "application/vnd.oci.image.manifest.v1+json"
+
+// do sends a request to a replica. Status 0 means that the connection broke.
+func (c *client) do(method, path string, body []byte) (status int, header http.Header, answer []byte) {
+	r := c.replicas[c.random.IntN(len(c.replicas))]
+	r.mu.RLock()
+	target := r.url + path
+	r.mu.RUnlock()
+	if strings.HasPrefix(path, "http") {
+		target = path
+	}
+	request, err := http.NewRequestWithContext(c.t.Context(), method, target, bytes.NewReader(body))
+	require.NoError(c.t, err)
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	request.Header.Set("Accept", manifestType)
+	request.Header.Set("Content-Type", "application/octet-stream")
+	if strings.Contains(path, "/manifests/") {
+		request.Header.Set("Content-Type", manifestType)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, nil, nil
+	}
+	defer response.Body.Close()
+	answer, err = io.ReadAll(response.Body)
+	if err != nil {
+		return 0, nil, nil
+	}
+	return response.StatusCode, response.Header, answer
+}
+
+// upload puts a layer into the repository as a client does: it asks first, may mount, and else sends it.
+func (c *client) upload(repository string, blob []byte) bool {
+	d := digestOf(blob)
+	if status, _, _ := c.do(http.MethodHead, "/v2/"+repository+"/blobs/"+d, nil); status == http.StatusOK {
+		return true
+	}
+	start := "/v2/" + repository + "/blobs/uploads/"
+	if c.random.IntN(2) == 0 {
+		start += "?mount=" + url.QueryEscape(d) + "&from=" + url.QueryEscape(repositories[c.random.IntN(len(repositories))])
+	}
+	status, header, _ := c.do(http.MethodPost, start, nil)
+	if status == http.StatusCreated {
+		return true
+	}
+	if status != http.StatusAccepted {
+		return false
+	}
+	u, err := url.Parse(header.Get("Location"))
+	require.NoError(c.t, err)
+	if c.random.IntN(8) == 0 { // It gives up.
+		_, header, _ := c.do(http.MethodPatch, u.RequestURI(), blob[:len(blob)/2])
+		if u, err := url.Parse(header.Get("Location")); err == nil && repository == "team/limited" { // Room is scarce there.
+			c.do(http.MethodDelete, u.RequestURI(), nil)
+		}
+		return false
+	}
+	q := u.Query()
+	q.Set("digest", d)
+	status, _, _ = c.do(http.MethodPut, u.Path+"?"+q.Encode(), blob)
+	return status == http.StatusCreated
+}
+
+func (c *client) push(repository, tag string) {
+	p := c.picture()
+	for range 3 { // What is not used may be collected in between: all is older than a day here.
+		ok := true
+		for _, blob := range p.blobs {
+			ok = ok && c.upload(repository, blob)
+		}
+		if ok && c.put(repository, tag, p) {
+			return
+		}
+	}
+}
+
+// put sets a tag, and reports whether it need not be tried again.
+func (c *client) put(repository, tag string, p picture) bool {
+	d := digestOf(p.manifest)
+	key := repository + ":" + tag
+	status, _, body := c.do(http.MethodPut, "/v2/"+repository+"/manifests/"+tag, p.manifest)
+	before := c.tags[key]
+	fixed := repository == "team/fixed"
+	switch {
+	case status == http.StatusCreated:
+		if fixed && !before[""] {
+			require.True(c.t, before[d], "an immutable tag was changed")
+		}
+		c.tags[key] = tagState{d: true}
+		c.counts["pushed"]++
+		return true
+	case status == http.StatusForbidden && fixed && !before[""]:
+		return true
+	case status >= 400 && status < 500:
+		return status != http.StatusNotFound && !bytes.Contains(body, []byte("BLOB_UNKNOWN"))
+	}
+	if before == nil || before[""] || !fixed {
+		after := tagState{d: true}
+		for have := range before {
+			after[have] = true
+		}
+		c.tags[key] = after
+	}
+	c.counts["broken"]++
+	return false
+}
+
+func (c *client) delete(repository, tag string) {
+	if repository == "team/fixed" {
+		status, _, _ := c.do(http.MethodDelete, "/v2/"+repository+"/manifests/"+tag, nil)
+		require.NotEqual(c.t, http.StatusAccepted, status, "an immutable tag was deleted")
+		return
+	}
+	key := repository + ":" + tag
+	reference := tag
+	if c.random.IntN(2) == 0 {
+		for d := range c.tags[key] {
+			if d != "" {
+				reference = d
+			}
+		}
+	}
+	status, _, _ := c.do(http.MethodDelete, "/v2/"+repository+"/manifests/"+reference, nil)
+	if status == http.StatusNotFound || status == http.StatusForbidden || status == http.StatusBadRequest {
+		return
+	}
+	for other, state := range c.tags {
+		if other != key && !(strings.HasPrefix(other, repository+":") && state[reference]) {
+			continue
+		}
+		if other == key && reference == tag && status == http.StatusAccepted {
+			c.tags[other] = tagState{"": true}
+			continue
+		}
+		after := tagState{"": true} // With a digest, only the tags that name it go.
+		for d := range state {
+			if status != http.StatusAccepted || d != reference {
+				after[d] = true
+			}
+		}
+		c.tags[other] = after
+	}
+	c.counts["deleted"]++
+}
+
+// verify pulls what a tag names, digest by digest, and compares.
+func (c *client) verify(key string) {
+	repository, tag, _ := strings.Cut(key, ":")
+	state := c.tags[key]
+	var status int
+	var manifest []byte
+	for range 20 {
+		if status, _, manifest = c.do(http.MethodGet, "/v2/"+repository+"/manifests/"+tag, nil); status > 0 && status < 500 && status != http.StatusTooManyRequests {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if status == http.StatusNotFound {
+		require.True(c.t, state[""], "%s is gone; it was one of %v", key, state)
+		c.tags[key] = tagState{"": true}
+		return
+	}
+	require.Equal(c.t, http.StatusOK, status, key)
+	d := digestOf(manifest)
+	require.True(c.t, state[d], "%s names %s; it was one of %v", key, d, state)
+	c.tags[key] = tagState{d: true}
+	for _, blob := range c.images[d].blobs {
+		var got []byte
+		for range 20 {
+			if status, _, got = c.do(http.MethodGet, "/v2/"+repository+"/blobs/"+digestOf(blob), nil); status > 0 && status < 500 {
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		require.Equal(c.t, http.StatusOK, status, "%s of %s cannot be pulled", digestOf(blob), key)
+		require.Equal(c.t, digestOf(blob), digestOf(got))
+	}
+	c.counts["pulled"]++
+}
+
+func (c *client) step() {
+	repository := repositories[c.random.IntN(len(repositories))]
+	tag := fmt.Sprintf("%s-%d", c.name, c.random.IntN(6))
+	key := repository + ":" + tag
+	if c.tags[key] == nil {
+		c.tags[key] = tagState{"": true}
+	}
+	r := c.replicas[c.random.IntN(len(c.replicas))]
+	switch n := c.random.IntN(100); {
+	case n < 40:
+		c.push(repository, tag)
+	case n < 50: // Another tag for an image that is there, or was.
+		for _, p := range c.images {
+			c.put(repository, tag, p)
+			break
+		}
+	case n < 62:
+		c.delete(repository, tag)
+	case n < 82:
+		c.verify(key)
+	case n < 90:
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		_, err := r.registry.Images().Collect(c.t.Context())
+		if !errors.Is(err, images.ErrCollecting) {
+			require.NoError(c.t, err)
+		}
+		c.counts["collected"]++
+	case n < 96:
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		require.NoError(c.t, r.registry.Images().Measure(c.t.Context()))
+		used, err := r.registry.Images().Usage(c.t.Context(), func(name string) bool { return name == "team/limited" })
+		require.NoError(c.t, err)
+		// Each replica counts for itself until it measures: all others may have filled the room that it still sees.
+		require.LessOrEqual(c.t, used, int64(len(c.replicas)*(quota+largest)), "more is stored than the policy allows")
+		c.counts["measured"]++
+	case n < 97:
+		c.crash(r)
+		c.counts["crashed"]++
+	}
+}
+
+func (s *site) run(storage storagedriver.StorageDriver) {
+	var wg sync.WaitGroup
+	all := make([]*client, clients)
+	for i := range all {
+		all[i] = &client{
+			site: s, random: rand.New(rand.NewPCG(s.seed, uint64(i))), name: fmt.Sprint("c", i),
+			tags: make(map[string]tagState), images: make(map[string]picture), counts: make(map[string]int),
+		}
+		wg.Go(func() {
+			for range operations() / clients {
+				if s.t.Failed() {
+					return
+				}
+				all[i].step()
+			}
+		})
+	}
+	wg.Wait()
+	if s.t.Failed() {
+		return
+	}
+	// All is quiet: what is unused goes with two collections, and everything else stays. A process remembers for a day what
+	// it told clients, so it starts again.
+	for _, r := range s.replicas {
+		s.crash(r)
+	}
+	for range 2 {
+		_, err := s.replicas[0].registry.Images().Collect(s.t.Context())
+		require.NoError(s.t, err)
+	}
+	used := make(map[string]bool)
+	for _, c := range all {
+		for key := range c.tags {
+			c.verify(key)
+			for d := range c.tags[key] {
+				if d != "" {
+					used[d] = true
+					for _, blob := range c.images[d].blobs {
+						used[digestOf(blob)] = true
+					}
+				}
+			}
+		}
+		s.t.Logf("%s: %v", c.name, c.counts)
+	}
+	files := 0
+	err := storage.Walk(s.t.Context(), "/docker/registry/v2/blobs", func(info storagedriver.FileInfo) error {
+		if !info.IsDir() {
+			files++
+			d := "sha256:" + filepath.Base(filepath.Dir(info.Path()))
+			require.True(s.t, used[d], "%s is not used, and was not collected", info.Path())
+		}
+		return nil
+	})
+	require.NoError(s.t, err)
+	require.Equal(s.t, len(used), files)
+}
+
+// TestProperties has several clients push, mount, give up, tag, delete, collect and measure at random while replicas
+// crash. What a client was told can be pulled, immutable tags stay, quotas hold, and what is unused goes.
+func TestProperties(t *testing.T) {
+	t.Run("one replica", func(t *testing.T) {
+		dir := t.TempDir()
+		files := func() storagedriver.StorageDriver {
+			return filesystem.New(filesystem.DriverParameters{RootDirectory: filepath.Join(dir, "images"), MaxThreads: 100})
+		}
+		s := newSite(t, 1, func() systemregistry.Server { return systemregistry.Server{Dir: dir, Driver: aged{files()}} })
+		s.run(files())
+	})
+	t.Run("three replicas", func(t *testing.T) {
+		backend := s3mem.New()
+		require.NoError(t, backend.CreateBucket("registry"))
+		service := httptest.NewServer(gofakes3.New(backend).Server())
+		t.Cleanup(service.Close)
+		database := testtool.PostgreSQL(t)
+		table, err := pgstore.Open(t.Context(), database.URL)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, table.Close()) })
+		s := newSite(t, 3, func() systemregistry.Server {
+			return systemregistry.Server{Driver: aged{bucket(t, service.URL)}, Store: agedStore{table}}
+		})
+		s.run(bucket(t, service.URL))
+	})
+}
