@@ -1,0 +1,91 @@
+package federated_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/federated"
+	"github.com/regcred/regcred/providers/issuertest"
+	"github.com/regcred/regcred/registry"
+)
+
+// A fleetIssuer issues the tokens of many accounts and counts them.
+type fleetIssuer struct {
+	issuer   *issuertest.Issuer
+	lifetime time.Duration
+	tokens   atomic.Int64
+}
+
+func (f *fleetIssuer) SubjectToken(_ context.Context, r providers.SubjectRequest) (credentials.Secret, error) {
+	f.tokens.Add(1)
+	account := r.Subject.Kubernetes
+	return credentials.NewSecret(f.issuer.Token("system:serviceaccount:"+account.Namespace+":"+account.Name, r.Audience, f.lifetime)), nil
+}
+
+// TestFleet keeps a credential for each of many namespaces, each with an account of its own, for two days. No credential
+// is ever expired, and the requests for tokens stay within 1.3 times the least that the lifetimes allow.
+// REGCRED_NAMESPACES sets the number of namespaces.
+func TestFleet(t *testing.T) {
+	namespaces := 100
+	if text := os.Getenv("REGCRED_NAMESPACES"); text != "" {
+		var err error
+		namespaces, err = strconv.Atoi(text)
+		require.NoError(t, err)
+	}
+	for _, lifetime := range []time.Duration{time.Hour, 12 * time.Hour} {
+		t.Run(lifetime.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { fleet(t, namespaces, lifetime) })
+		})
+	}
+}
+
+func fleet(t *testing.T, namespaces int, lifetime time.Duration) {
+	const days = 2
+	f := &fleetIssuer{issuer: issuertest.New("https://kubernetes.example.com", issuertest.ES256), lifetime: lifetime}
+	provider := federated.Provider{Subjects: f}
+	profile := registry.Profile{
+		Name: "zot", Kind: registry.Custom, Endpoint: "zot.example.com",
+		Login: credentials.Login{Federated: &credentials.FederatedLogin{
+			Subject:  credentials.Subject{Kubernetes: &credentials.ServiceAccount{Name: "puller"}},
+			Exchange: credentials.Exchange{Password: &credentials.PasswordExchange{}},
+		}},
+	}
+	cache := &credentials.Cache{}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = cache.Run(ctx) })
+	defer running.Wait()
+	defer stop()
+	sources := make([]*credentials.CachedSource, namespaces)
+	for i := range sources {
+		p := profile.In(fmt.Sprintf("team-%d", i))
+		sources[i] = cache.Source(providers.Key(provider, p), providers.Source(provider, p))
+	}
+	seen := make(map[string]bool)
+	for range days * 24 * 4 {
+		for _, source := range sources {
+			c, err := source.Credential(t.Context())
+			require.NoError(t, err)
+			require.True(t, time.Now().Before(c.ExpiresAt))
+			seen[c.Password.Reveal()] = true
+		}
+		time.Sleep(15 * time.Minute)
+	}
+	least := float64(namespaces) * float64(days*24*time.Hour) / float64(lifetime)
+	got := float64(f.tokens.Load())
+	t.Logf("%d namespaces, tokens of %s: %.0f requests in %d days, %.3f times the least", namespaces, lifetime, got, days, got/least)
+	require.LessOrEqual(t, got, 1.3*least+float64(namespaces), "with the first token of each namespace")
+	require.LessOrEqual(t, float64(len(seen)), got, "no credential is shared between namespaces")
+	require.GreaterOrEqual(t, len(seen), namespaces)
+}
