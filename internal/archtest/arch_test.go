@@ -50,6 +50,8 @@ const arrows = `
 
 	.                              -> field credentials egress internal/option registry providers providers/dockerhub providers/custom providers/system validate pullsecret
 
+	helper                         -> field credentials registry registry/profilestore providers pullsecret
+
 	credentials/credentialslog     -> credentials
 	credentials/dockerconfig       -> credentials registry                github.com/docker/cli github.com/docker/docker-credential-helpers
 	credentials/ggcr               -> credentials registry                github.com/google/go-containerregistry

@@ -1,0 +1,187 @@
+package helper
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/profilestore"
+)
+
+// A Disk keeps credentials in files of a folder, for programs whose every call is a process of its own. Processes are
+// locked against each other, so that many at once make one call to an issuer.
+//
+// The folder belongs to one user: it has the mode 0700 and its files 0600, and a folder that others may enter is
+// rejected. Whoever can read it can use what is in it until that expires; a credential without an expiry is not kept. A
+// file is bound to the profile by a keyed hash: a changed profile finds nothing. A half-written, damaged or foreign
+// file counts as none.
+type Disk struct {
+	// Dir is the folder, which is made if it does not exist: a folder of the user's cache, or /var/lib/... on a node.
+	Dir string
+}
+
+// A kept is the content of a file.
+type kept struct {
+	Anonymous bool      `json:"anonymous,omitempty"`
+	Username  string    `json:"username,omitempty"`
+	Password  string    `json:"password,omitempty"`
+	IssuedAt  time.Time `json:"issuedAt"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	// WrittenAt detects a clock that was set back: a file from the future is not used.
+	WrittenAt time.Time `json:"writtenAt"`
+}
+
+// get returns the credential of the profile from its file, or has it issued. Errors of the disk cost a call to the
+// issuer and nothing else, but for a folder that is open to others.
+func (d *Disk) get(ctx context.Context, p registry.Profile, issue func() (credentials.Credential, error)) (credentials.Credential, error) {
+	if err := d.prepare(); err != nil {
+		return credentials.Credential{}, err
+	}
+	name, err := d.name(ctx, p)
+	if err != nil {
+		return issue()
+	}
+	if c, ok := d.read(name, time.Now()); ok {
+		return c, nil
+	}
+	unlock, err := lock(ctx, name+".lock")
+	if err != nil {
+		if ctx.Err() != nil {
+			return credentials.Credential{}, context.Cause(ctx)
+		}
+		return issue()
+	}
+	defer unlock()
+	if c, ok := d.read(name, time.Now()); ok { // Another process was first.
+		return c, nil
+	}
+	c, err := issue()
+	if err == nil && !c.ExpiresAt.IsZero() {
+		d.write(name, c)
+	}
+	return c, err
+}
+
+// prepare makes the folder, and rejects one that others may enter.
+func (d *Disk) prepare() error {
+	if d.Dir == "" {
+		return errors.New("Disk.Dir is not set")
+	}
+	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
+		return fmt.Errorf("make cache folder: %w", err)
+	}
+	info, err := os.Stat(d.Dir)
+	switch {
+	case err != nil:
+		return fmt.Errorf("open cache folder: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("open cache folder: %s is not a folder", d.Dir)
+	case !private(info):
+		return fmt.Errorf("open cache folder: %s can be entered by other users; run chmod 700 on it", d.Dir)
+	}
+	return nil
+}
+
+// name returns the path of the profile's file: a hash of all of it, keyed by a random text beside the files, so that
+// names reveal nothing about a password.
+func (d *Disk) name(ctx context.Context, p registry.Profile) (string, error) {
+	key, err := d.key()
+	if err != nil {
+		return "", err
+	}
+	text, err := profilestore.Encode(ctx, p, func(_ context.Context, _ profilestore.Place, s credentials.Secret) (string, error) {
+		return s.Reveal(), nil
+	})
+	if err != nil {
+		return "", err
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(p.Tenant + "\x00"))
+	mac.Write(text)
+	return filepath.Join(d.Dir, hex.EncodeToString(mac.Sum(nil))), nil
+}
+
+const keySize = 32
+
+// key returns the key of the folder, which the first process makes. Two that make it at once agree: one of the links
+// fails, and both read what is there.
+func (d *Disk) key() ([]byte, error) {
+	path := filepath.Join(d.Dir, "key")
+	if key, err := os.ReadFile(path); err == nil && len(key) == keySize {
+		return key, nil
+	}
+	key := make([]byte, keySize)
+	_, _ = rand.Read(key) // It never fails.
+	temporary, err := writeTemporary(d.Dir, key)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.Remove(temporary) }()
+	if err := os.Link(temporary, path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	stored, err := os.ReadFile(path)
+	if err == nil && len(stored) != keySize {
+		err = errors.New("the key of the cache folder is damaged")
+	}
+	return stored, err
+}
+
+func (d *Disk) read(name string, now time.Time) (credentials.Credential, bool) {
+	text, err := os.ReadFile(name)
+	var k kept
+	if err != nil || json.Unmarshal(text, &k) != nil {
+		return credentials.Credential{}, false
+	}
+	c := credentials.Credential{
+		Anonymous: k.Anonymous, Username: k.Username, Password: credentials.NewSecret(k.Password), IssuedAt: k.IssuedAt, ExpiresAt: k.ExpiresAt,
+	}
+	life := k.ExpiresAt.Sub(k.WrittenAt)
+	if now.Before(k.WrittenAt) || c.Validate(now) != nil || k.ExpiresAt.Sub(now) < life/renewAhead {
+		return credentials.Credential{}, false
+	}
+	return c, true
+}
+
+// write replaces the file in one step. An error costs the next process a call to the issuer.
+func (d *Disk) write(name string, c credentials.Credential) {
+	text, err := json.Marshal(kept{c.Anonymous, c.Username, c.Password.Reveal(), c.IssuedAt, c.ExpiresAt, time.Now()})
+	if err != nil {
+		return
+	}
+	temporary, err := writeTemporary(d.Dir, text)
+	if err != nil {
+		return
+	}
+	if os.Rename(temporary, name) != nil {
+		_ = os.Remove(temporary)
+	}
+}
+
+// writeTemporary writes a file with the mode 0600, which os.CreateTemp gives it.
+func writeTemporary(dir string, text []byte) (string, error) {
+	f, err := os.CreateTemp(dir, "new-*")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(text)
+	if closing := f.Close(); err == nil {
+		err = closing
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return "", err
+	}
+	return f.Name(), nil
+}

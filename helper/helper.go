@@ -1,0 +1,62 @@
+package helper
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/registry"
+)
+
+// A Helper serves the credentials of profiles. Set the fields before the first use; it is then safe for concurrent use.
+type Helper struct {
+	// Profiles are those whose credentials are served.
+	Profiles []registry.Profile
+	// Provider issues the credentials, such as a [providers.Set]. It is required.
+	Provider providers.Provider
+	// Disk keeps credentials between processes. If nil, each call asks the issuer.
+	Disk *Disk
+	// Warn, if not nil, is called with the error of a profile whose credential could not be had while others were. It
+	// is for the log of a kubelet, which is standard error.
+	Warn func(error)
+}
+
+// renewAhead is the part of a lifetime before its end in which a credential is not handed out from the disk, so that
+// whoever gets it has time to use it.
+const renewAhead = 5
+
+// credential returns the credential of the profile. A pod's token makes the credential the pod's own, so that it is
+// neither read from the disk nor written there: the kubelet keeps it, by account.
+func (h *Helper) credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+	if h.Provider == nil {
+		return credentials.Credential{}, errors.New("Helper.Provider is not set")
+	}
+	issue := func() (credentials.Credential, error) {
+		c, err := h.Provider.Credential(ctx, p)
+		if err != nil {
+			return credentials.Credential{}, err
+		}
+		if err := c.Validate(time.Now()); err != nil {
+			return credentials.Credential{}, &registry.Error{Op: "get credential", Ref: "for profile " + p.Name, Code: registry.CodeOf(err), Err: err}
+		}
+		return c, nil
+	}
+	if h.Disk == nil || p.Login.Form() == "username" || usesPod(p.Login) {
+		return issue()
+	}
+	return h.Disk.get(ctx, p, issue)
+}
+
+// fail reports errors of some profiles, or returns them if no other profile had a credential.
+func (h *Helper) fail(served bool, errs []error) error {
+	err := errors.Join(errs...)
+	if err == nil || !served {
+		return err
+	}
+	if h.Warn != nil {
+		h.Warn(err)
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package helper
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/pullsecret"
+	"github.com/regcred/regcred/registry"
+)
+
+// The API of credential provider plugins: k8s.io/kubelet pkg/apis/credentialprovider/v1.
+const (
+	kubeletAPI   = "credentialprovider.kubelet.k8s.io/v1"
+	requestKind  = "CredentialProviderRequest"
+	responseKind = "CredentialProviderResponse"
+)
+
+// A kubeletRequest is what a kubelet sends. Fields of later versions are ignored, as Kubernetes does with its own.
+type kubeletRequest struct {
+	Kind       string             `json:"kind"`
+	APIVersion string             `json:"apiVersion"`
+	Image      string             `json:"image"`
+	Token      credentials.Secret `json:"serviceAccountToken"`
+}
+
+// A kubeletResponse is decoded strictly: an unknown field fails the call.
+type kubeletResponse struct {
+	Kind          string                 `json:"kind"`
+	APIVersion    string                 `json:"apiVersion"`
+	CacheKeyType  string                 `json:"cacheKeyType"`
+	CacheDuration string                 `json:"cacheDuration"`
+	Auth          map[string]kubeletAuth `json:"auth"`
+}
+
+type kubeletAuth struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+}
+
+// How long a kubelet keeps a response. It does not drop a credential that the registry rejects before that time is over
+// (pkg/credentialprovider/plugin of Kubernetes), so a login that may be changed at any time is kept briefly, and a token
+// for half of what is left of it.
+const (
+	keepLogin  = 5 * time.Minute
+	keepAtMost = 6 * time.Hour
+	keepEmpty  = time.Minute
+)
+
+// maxRequest is far above an image name and a token.
+const maxRequest = 1 << 20
+
+// Kubelet serves one call of a kubelet's credential provider plugin (credentialprovider.kubelet.k8s.io/v1): it reads the
+// request from in and writes the response to out, which must be standard input and output and hold nothing else.
+//
+// The response has the credentials of all profiles that serve the image, under the same keys as a pull secret. It is
+// kept by image where a profile of that registry has a path, else by registry; never globally. If no profile serves the
+// image, the response is empty, and the kubelet uses what else it has.
+//
+// The error is for standard error, which a kubelet writes into its log; the program must then exit with a code other
+// than 0. It has the code and the hint of a [registry.Error] where a credential could not be had, and holds no secret.
+// Nothing was written then.
+func (h *Helper) Kubelet(ctx context.Context, in io.Reader, out io.Writer) error {
+	request, image, err := readKubeletRequest(in)
+	if err != nil {
+		return err
+	}
+	if !request.Token.IsZero() {
+		ctx = context.WithValue(ctx, podToken{}, request.Token)
+	}
+	response := kubeletResponse{
+		Kind: responseKind, APIVersion: kubeletAPI, CacheKeyType: h.keyType(image), Auth: make(map[string]kubeletAuth),
+	}
+	keep := keepAtMost
+	var errs []error
+	for _, p := range registry.Serving(h.Profiles, image) {
+		c, err := h.credential(ctx, p)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		auth, err := authOf(p, c)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for key, login := range auth {
+			if _, taken := response.Auth[key]; !taken { // The first of equal profiles.
+				response.Auth[key] = login
+			}
+		}
+		keep = min(keep, keepFor(c, time.Now()))
+	}
+	if err := h.fail(len(response.Auth) > 0, errs); err != nil {
+		return err
+	}
+	if len(response.Auth) == 0 || len(errs) > 0 { // What is missing may be there soon.
+		keep = min(keep, keepEmpty)
+	}
+	response.CacheDuration = keep.String()
+	text, err := json.Marshal(response)
+	if err != nil {
+		return errors.New("write response: a user name or password is not text")
+	}
+	_, err = out.Write(append(text, '\n'))
+	return err
+}
+
+func readKubeletRequest(in io.Reader) (kubeletRequest, registry.Image, error) {
+	fail := func(format string, args ...any) (kubeletRequest, registry.Image, error) {
+		return kubeletRequest{}, registry.Image{}, fmt.Errorf("read request of the kubelet: "+format, args...)
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxRequest+1))
+	if err != nil {
+		return fail("%w", err)
+	}
+	var request kubeletRequest
+	switch err := json.Unmarshal(text, &request); {
+	case len(text) > maxRequest:
+		return fail("larger than %d bytes", maxRequest)
+	case err != nil:
+		return fail("not JSON; a kubelet calls this program, and sends the request to its standard input")
+	case request.Kind != requestKind:
+		return fail("kind is %.100q, not %s", request.Kind, requestKind)
+	case request.APIVersion != kubeletAPI:
+		return fail("apiVersion is %.100q; set apiVersion: %s in the CredentialProviderConfig", request.APIVersion, kubeletAPI)
+	}
+	image, err := registry.ParseImage(request.Image)
+	if err != nil {
+		return kubeletRequest{}, registry.Image{}, err
+	}
+	return request, image, nil
+}
+
+// keyType returns for which images the kubelet may use the response again. A credential with a path must not be taken
+// for the rest of its registry, and an image without one may have a profile with a path elsewhere.
+func (h *Helper) keyType(image registry.Image) string {
+	for _, p := range h.Profiles {
+		endpoints, _ := p.Endpoints() // One that cannot be read serves nothing.
+		for _, e := range endpoints {
+			if e.Host == image.Host && e.Path != "" {
+				return "Image"
+			}
+		}
+	}
+	return "Registry"
+}
+
+// keepFor returns how long a kubelet may keep the credential.
+func keepFor(c credentials.Credential, now time.Time) time.Duration {
+	if c.ExpiresAt.IsZero() {
+		return keepLogin
+	}
+	keep := c.ExpiresAt.Sub(now) / 2
+	if keep < time.Minute {
+		return 0 // Not kept.
+	}
+	return min(keep, keepAtMost).Truncate(time.Second)
+}
+
+// authOf returns the logins under the keys of a pull secret, which a kubelet matches in the same way.
+func authOf(p registry.Profile, c credentials.Credential) (map[string]kubeletAuth, error) {
+	config, err := pullsecret.Build(pullsecret.Entry{Profile: p, Credential: c})
+	if err != nil {
+		return nil, err
+	}
+	var secret struct {
+		Auths map[string]struct {
+			Auth string `json:"auth"`
+		} `json:"auths"`
+	}
+	if err := json.Unmarshal(config.Reveal(), &secret); err != nil {
+		return nil, errors.New("build response: the login is not text")
+	}
+	auth := make(map[string]kubeletAuth, len(secret.Auths))
+	for key, entry := range secret.Auths {
+		text, err := base64.StdEncoding.DecodeString(entry.Auth)
+		username, password, ok := strings.Cut(string(text), ":")
+		if err != nil || !ok {
+			return nil, errors.New("build response: the login is not text")
+		}
+		auth[key] = kubeletAuth{username, password}
+	}
+	return auth, nil
+}
