@@ -35,7 +35,7 @@ type Hasher struct {
 	b [128]byte // What a hash.Hash is given escapes, so it is copied here. No text stays in it: it may be a secret.
 }
 
-// NewHasher returns an empty Digest. The purpose keeps fingerprints of different things apart.
+// NewHasher returns an empty Hasher. The purpose keeps fingerprints of different things apart.
 func NewHasher(purpose string) *Hasher {
 	d := &Hasher{h: hmac.New(sha256.New, fingerprintKey)}
 	d.Text(purpose)
@@ -53,7 +53,7 @@ func NewKeyedHasher(key Secret, purpose string) *Hasher {
 
 // Text writes s.
 func (d *Hasher) Text(s string) {
-	d.Int(len(s))
+	d.int(len(s))
 	for s != "" {
 		n := copy(d.b[:], s)
 		d.h.Write(d.b[:n])
@@ -64,7 +64,7 @@ func (d *Hasher) Text(s string) {
 
 // Texts writes the number of texts and each of them.
 func (d *Hasher) Texts(texts []string) {
-	d.Int(len(texts))
+	d.int(len(texts))
 	for _, s := range texts {
 		d.Text(s)
 	}
@@ -72,27 +72,27 @@ func (d *Hasher) Texts(texts []string) {
 
 // Secret writes the text of s.
 func (d *Hasher) Secret(s Secret) {
-	d.Int(s.Len())
+	d.int(s.Len())
 	d.h.Write(s.AppendTo(d.b[:0]))
 	clear(d.b[:])
 }
 
-// Int writes n.
-func (d *Hasher) Int(n int) {
+// int writes n.
+func (d *Hasher) int(n int) {
 	d.h.Write(binary.BigEndian.AppendUint64(d.b[:0], uint64(n)))
 }
 
 // Bool writes b.
 func (d *Hasher) Bool(b bool) {
 	if b {
-		d.Int(1)
+		d.int(1)
 	} else {
-		d.Int(0)
+		d.int(0)
 	}
 }
 
-// Time writes the instant t, whatever its location.
-func (d *Hasher) Time(t time.Time) {
+// time writes the instant t, whatever its location.
+func (d *Hasher) time(t time.Time) {
 	d.Bool(t.IsZero())
 	if !t.IsZero() {
 		d.Text(t.UTC().Format(time.RFC3339Nano))

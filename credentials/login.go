@@ -134,7 +134,7 @@ func (l Login) HashTo(d *Hasher) {
 	d.Bool(l.Ambient)
 	d.Text(l.Username)
 	d.Secret(l.Password)
-	d.Time(l.ExpiresAt)
+	d.time(l.ExpiresAt)
 	if d.Bool(l.AWS != nil); l.AWS != nil {
 		l.AWS.digest(d)
 	}
@@ -153,12 +153,12 @@ func (l Login) HashTo(d *Hasher) {
 	if d.Bool(l.Federated != nil); l.Federated != nil {
 		l.Federated.digest(d)
 	}
-	d.Int(len(l.Fields))
+	d.int(len(l.Fields))
 	for _, name := range slices.Sorted(maps.Keys(l.Fields)) {
 		d.Text(name)
 		d.Secret(l.Fields[name])
 	}
-	d.Int(len(l.Settings))
+	d.int(len(l.Settings))
 	for _, name := range slices.Sorted(maps.Keys(l.Settings)) {
 		d.Texts([]string{name, l.Settings[name]})
 	}
@@ -178,7 +178,7 @@ func (l *AWSLogin) digest(d *Hasher) {
 			l.WebIdentity.Subject.digest(d)
 		}
 	}
-	d.Int(len(l.Roles))
+	d.int(len(l.Roles))
 	for _, r := range l.Roles {
 		d.Texts([]string{r.ARN, r.ExternalID, r.SessionName})
 	}

@@ -326,7 +326,7 @@ func (l *FederatedLogin) validate() error {
 func (l *FederatedLogin) digest(d *Hasher) {
 	l.Subject.digest(d)
 	texts, _ := l.Exchange.settings()
-	d.Int(len(texts))
+	d.int(len(texts))
 	for _, s := range texts {
 		d.Texts([]string{s.path, s.value})
 	}

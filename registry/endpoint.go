@@ -113,8 +113,8 @@ func cleanPath(path string) (string, error) {
 	return path, nil
 }
 
-// IsDockerHub reports whether the endpoint is Docker Hub or a part of it.
-func (e Endpoint) IsDockerHub() bool { return e.Host == dockerHubHost }
+// isDockerHub reports whether the endpoint is Docker Hub or a part of it.
+func (e Endpoint) isDockerHub() bool { return e.Host == dockerHubHost }
 
 // String returns the endpoint as it stands in the names of images: "ghcr.io/team".
 func (e Endpoint) String() string {
@@ -126,7 +126,7 @@ func (e Endpoint) String() string {
 
 // APIHost returns the host that serves the registry's API: Host, but for Docker Hub.
 func (e Endpoint) APIHost() string {
-	if e.IsDockerHub() {
+	if e.isDockerHub() {
 		return "registry-1.docker.io"
 	}
 	return e.Host
@@ -136,7 +136,7 @@ func (e Endpoint) APIHost() string {
 // Hub the one that docker login writes, else the endpoint itself. A key with a path is understood by kubelet,
 // containerd and podman, not by docker.
 func (e Endpoint) Key() string {
-	if e.IsDockerHub() && e.Path == "" {
+	if e.isDockerHub() && e.Path == "" {
 		return "https://index.docker.io/v1/"
 	}
 	return e.String()

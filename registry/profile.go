@@ -111,7 +111,7 @@ func (p Profile) Validate() error {
 			problems.Add(field, "starts with http://",
 				"https, or plainHTTP: true in transport if the registry has no TLS and the login may be read on the way")
 		}
-		if p.Kind == DockerHub && !e.IsDockerHub() {
+		if p.Kind == DockerHub && !e.isDockerHub() {
 			problems.Add(field, "is "+e.String(), "docker.io for kind dockerhub; other registries are of kind custom")
 		}
 	})

@@ -119,7 +119,7 @@ func TestEndpoints(t *testing.T) {
 
 	hub, err := registry.Profile{Kind: registry.DockerHub}.MainEndpoint()
 	require.NoError(t, err)
-	require.True(t, hub.IsDockerHub())
+	require.Equal(t, "docker.io", hub.Host)
 	_, err = registry.Profile{Kind: registry.Custom}.MainEndpoint()
 	require.ErrorContains(t, err, "endpoint is empty")
 }

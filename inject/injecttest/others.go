@@ -34,11 +34,6 @@ func (c *Cluster) NamespaceUID(_ context.Context, name string) (uid string, err 
 	return uid, err
 }
 
-// LabelNamespace gives a namespace other labels.
-func (c *Cluster) LabelNamespace(name string, labels map[string]string) error {
-	return c.in(name, func(ns *space) error { ns.labels = maps.Clone(labels); return nil })
-}
-
 // DeleteNamespace is of [World]. The namespace stays terminating until [Cluster.RemoveNamespace].
 func (c *Cluster) DeleteNamespace(_ context.Context, name string) error {
 	return c.in(name, func(ns *space) error { ns.terminating = true; return nil })
