@@ -91,8 +91,8 @@ func (d *Hasher) Bool(b bool) {
 	}
 }
 
-// time writes the instant t, whatever its location.
-func (d *Hasher) time(t time.Time) {
+// Time writes the instant t, whatever its location.
+func (d *Hasher) Time(t time.Time) {
 	d.Bool(t.IsZero())
 	if !t.IsZero() {
 		d.Text(t.UTC().Format(time.RFC3339Nano))

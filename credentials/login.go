@@ -134,7 +134,7 @@ func (l Login) HashTo(d *Hasher) {
 	d.Bool(l.Ambient)
 	d.Text(l.Username)
 	d.Secret(l.Password)
-	d.time(l.ExpiresAt)
+	d.Time(l.ExpiresAt)
 	if d.Bool(l.AWS != nil); l.AWS != nil {
 		l.AWS.digest(d)
 	}
