@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
@@ -243,11 +244,12 @@ func (a *authorizer) explainNoLogin(
 
 // challengesAlike reports whether the ping of this registry is known to carry the challenge that its manifests carry, so
 // that a request without a login can be saved. That holds for the registries that [vendorOfResponse] knows, and for the
-// distribution project, which all of them but a few derive from; a proxy that answers in place of one of them does not
-// send its headers.
+// distribution project, as its header and its very words show; a proxy that answers in its place does not send them.
 func (o *origin) challengesAlike(ping *pingResult) bool {
-	return ping.answer.status == http.StatusUnauthorized && choose(ping.answer.challenges).scheme != "" &&
-		(o.knownVendor() != anyVendor || ping.answer.header.Get("Docker-Distribution-Api-Version") == "registry/2.0")
+	a := ping.answer
+	return a.status == http.StatusUnauthorized && choose(a.challenges).scheme != "" && (o.knownVendor() != anyVendor ||
+		a.header.Get("Docker-Distribution-Api-Version") == "registry/2.0" && a.says("UNAUTHORIZED") &&
+			strings.Contains(a.text, "authentication required"))
 }
 
 // busy reports whether the response says nothing about the request: rate limited, or a failure of the server.

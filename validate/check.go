@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/regcred/regcred/registry"
@@ -56,8 +57,9 @@ type check struct {
 	image registry.Image
 
 	mu      sync.Mutex
-	lines   []lineState           // By the lines of the runtime.
-	members map[string]*manifests // The entries of indexes that were read.
+	lines   []lineState             // By the lines of the runtime.
+	members map[string]*manifests   // The entries of indexes that were read.
+	configs map[v1.Hash]imageConfig // The configs that were read.
 }
 
 func newCheck(a *authorizer, t *trace, image registry.Image) *check {
@@ -86,7 +88,7 @@ func (k *check) run(ctx context.Context) (imageInfo, *registry.Error) {
 			return f, err
 		}
 	}
-	k.checkSchema1(&f)
+	k.checkSchema1(&f, body)
 	switch {
 	case deep:
 		f.basis = BasisManifest
@@ -115,12 +117,8 @@ func (k *check) finish(f *imageInfo, common *registry.Error) *registry.Error {
 		if common == nil && l.err == nil {
 			k.checkRetries(i)
 		}
-		if l.err == nil && common != nil {
-			l.err = common
-			if !common.Is(registry.ErrPlatformNotFound) || l.pulls == "" {
-				l.pulls = No
-			}
-			l.runs = No
+		if common != nil && l.pulls != No {
+			l.pulls, l.runs, l.err = No, No, common
 		}
 		if l.err == nil {
 			l.pulls = Yes
@@ -337,6 +335,9 @@ func (k *check) getAs(ctx context.Context, reference, known string) (imageInfo, 
 	if known == "" || k.t.seen.manifest == nil {
 		k.t.seen.manifest, k.t.seen.mediaType = a, f.mediaType
 	}
+	if rules.manifestLimit > 0 && int64(len(a.body)) > rules.manifestLimit && (known == "" || rules.head == headNever) {
+		return f, nil, rules.tooLarge(a.ex)
+	}
 	return f, a.body, rules.checkManifest(a, f.mediaType)
 }
 
@@ -352,9 +353,6 @@ func (r *runtimeRules) checkManifest(a *response, mediaType string) *registry.Er
 		MediaType                           string `json:"mediaType"`
 		Config, Layers, Manifests, FSLayers json.RawMessage
 	}
-	if r.manifestLimit > 0 && int64(len(a.body)) > r.manifestLimit {
-		return r.tooLarge(a.ex)
-	}
 	if json.Unmarshal(a.body, &m) != nil {
 		return &registry.Error{Code: registry.ErrUnavailable, Err: &exchangeError{a.ex, errors.New("the manifest is not JSON")}}
 	}
@@ -364,6 +362,9 @@ func (r *runtimeRules) checkManifest(a *response, mediaType string) *registry.Er
 		len(m.FSLayers) > 0:
 		return r.incompatible(registry.ErrManifest, a.ex, "the manifest says that it is an image, and an index too",
 			"push the image again with a client that writes manifests by the OCI image specification")
+	case r.dockerBodyType && m.MediaType == "" && !index && types.MediaType(mediaType) == types.DockerManifestSchema2:
+		return r.incompatible(registry.ErrManifest, a.ex, "a manifest of Docker's type does not name its media type",
+			"push the image again with a client that writes mediaType into the manifest")
 	case r.bodyType && m.MediaType != "" && m.MediaType != mediaType:
 		return r.incompatible(registry.ErrManifest, a.ex,
 			fmt.Sprintf("the manifest names another media type, %s, than its Content-Type", cleanLine(m.MediaType, 100)),
@@ -373,16 +374,26 @@ func (r *runtimeRules) checkManifest(a *response, mediaType string) *registry.Er
 }
 
 // checkSchema1 fails the lines that do not pull Docker schema 1.
-func (k *check) checkSchema1(f *imageInfo) {
+func (k *check) checkSchema1(f *imageInfo, body []byte) {
 	if !isObsolete(f.mediaType) {
 		return
 	}
 	for i, l := range k.a.rules.lines {
-		if !slices.Contains(l.schema1, types.MediaType(f.mediaType)) {
+		if !slices.Contains(l.schema1, types.MediaType(f.mediaType)) || body != nil && !isSchema1(body, f.mediaType) {
 			k.failLine(i, No, &registry.Error{Code: registry.ErrObsolete,
 				Err: fmt.Errorf("%s does not pull the format %s", l.name(k.a.rules), f.mediaType)})
 		}
 	}
+}
+
+// isSchema1 reports whether the body is a manifest of schema 1, and signed if its type says so.
+func isSchema1(body []byte, mediaType string) bool {
+	var m struct {
+		SchemaVersion        int
+		FSLayers, Signatures []json.RawMessage
+	}
+	return json.Unmarshal(body, &m) == nil && m.SchemaVersion == 1 && m.FSLayers != nil &&
+		(len(m.Signatures) > 0 || mediaType != string(types.DockerManifestSchema1Signed))
 }
 
 func (k *check) invalidResponse(a *response, code registry.Code, text string) *registry.Error {

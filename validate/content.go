@@ -41,12 +41,13 @@ func (k *check) inspect(ctx context.Context, f *imageInfo, body []byte) *registr
 		return &registry.Error{Code: registry.ErrUnavailable, Err: err}
 	}
 	f.size = sizeOf(m)
-	k.checkTypes(m, types.MediaType(f.mediaType))
+	mediaType := types.MediaType(f.mediaType)
 	if len(k.a.o.s.c.Platforms) > 0 {
-		if err := k.inspectConfig(ctx, f, m); err != nil {
+		if err := k.inspectConfig(ctx, f, m, mediaType); err != nil {
 			return err
 		}
 	}
+	k.checkTypes(m, mediaType, false)
 	return k.deep(ctx, f, m)
 }
 
@@ -59,17 +60,20 @@ func (k *check) deep(ctx context.Context, f *imageInfo, m *v1.Manifest) *registr
 }
 
 // checkTypes checks the media types of the config and the layers.
-func (k *check) checkTypes(m *v1.Manifest, manifest types.MediaType) {
+func (k *check) checkTypes(m *v1.Manifest, manifest types.MediaType, member bool) {
 	k.t.seen.images = append(k.t.seen.images, typedManifest{m, manifest})
 	for i, l := range k.a.rules.lines {
-		if pulls, err := k.a.rules.typesOf(l, m, manifest); err != nil {
+		if pulls, err := k.a.rules.typesOf(l, m, manifest, member); err != nil {
 			k.failLine(i, pulls, err)
 		}
 	}
 }
 
-// typesOf says whether the line pulls an image with these media types, and why it does not run it.
-func (r *runtimeRules) typesOf(l line, m *v1.Manifest, manifest types.MediaType) (pulls Answer, err *registry.Error) {
+// typesOf says whether the line pulls an image with these media types, and why it does not run it. A member is an image
+// in an index.
+func (r *runtimeRules) typesOf(
+	l line, m *v1.Manifest, manifest types.MediaType, member bool,
+) (pulls Answer, err *registry.Error) {
 	const fix = "if this is an image of a container, push it again with a current client; if it is a chart or another artifact, " +
 		"no node runs it"
 	pulls = No
@@ -79,10 +83,9 @@ func (r *runtimeRules) typesOf(l line, m *v1.Manifest, manifest types.MediaType)
 	config := m.Config.MediaType
 	unknown := slices.IndexFunc(m.Layers, isUnknownLayer)
 	switch {
-	case r.pureOCI && manifest == types.OCIManifestSchema1 && config == types.DockerConfigJSON,
-		r.pure && manifest == types.DockerManifestSchema2 && slices.ContainsFunc(m.Layers, isOCILayer),
-		r.pure && manifest == types.DockerManifestSchema2 && config == types.OCIConfigJSON,
-		r.pureOCI && config == "":
+	case r.ociConfig && !member && manifest == types.OCIManifestSchema1 && config == types.DockerConfigJSON,
+		r.ociConfig && !member && config == "",
+		r.dockerLayers && manifest == types.DockerManifestSchema2 && slices.ContainsFunc(m.Layers, isOCILayer):
 		return No, r.incompatible(registry.ErrContentType, Exchange{},
 			fmt.Sprintf("a manifest of type %s names a config of type %q", manifest, cleanLine(string(config), 100)),
 			"push the image again with one format, Docker's or OCI's, throughout")
@@ -99,6 +102,8 @@ func (r *runtimeRules) typesOf(l line, m *v1.Manifest, manifest types.MediaType)
 func isOCILayer(d v1.Descriptor) bool {
 	return strings.HasPrefix(string(d.MediaType), "application/vnd.oci.image.layer.")
 }
+
+func isKnownLayer(d v1.Descriptor) bool { return !isUnknownLayer(d) }
 
 func isUnknownLayer(d v1.Descriptor) bool {
 	return !isOCILayer(d) && !strings.HasPrefix(string(d.MediaType), "application/vnd.docker.image.rootfs.")
@@ -222,6 +227,16 @@ func (r *runtimeRules) noNesting() *registry.Error {
 func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platform, candidates []indexEntry,
 	done map[entryKey]bool, depth int) (bool, *registry.Error) {
 	rules, l := k.a.rules, k.a.rules.lines[i]
+	if rules.unnamed != unnamedAny { // All but one are fetched at most, and not run.
+		for _, e := range candidates[1:] {
+			if _, _, err := k.member(ctx, e); err != nil && err.Code.Temporary() {
+				return false, err
+			} else if err != nil {
+				k.failLine(i, No, err)
+			}
+		}
+		candidates = candidates[:1]
+	}
 	for _, e := range candidates {
 		m, nested, err := k.member(ctx, e)
 		switch {
@@ -232,18 +247,20 @@ func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platf
 			return true, nil
 		case nested != nil:
 			inner := rules.selectEntries(l, p, string(types.OCIImageIndex), nested)
+			if len(inner) == 0 {
+				continue
+			}
 			found, err := k.inspectEntries(ctx, f, i, p, inner, done, depth+1)
 			if err != nil || found {
 				return found, err
 			}
 			continue
 		}
-		unnamed := e.Platform == nil || rules.unnamed == unnamedAny && e.Platform.Architecture == ""
-		if unnamed {
-			config, err := k.config(ctx, m)
-			if err != nil {
-				return false, err
-			}
+		config, err := k.config(ctx, m, e.MediaType)
+		if err != nil {
+			return false, err
+		}
+		if e.Platform == nil || rules.unnamed == unnamedAny && e.Platform.Architecture == "" {
 			if q := config.platform(); p.rank(q, l.bits32, rules.cpuVariants) < 0 {
 				if rules.unnamed != unnamedFirst {
 					continue
@@ -259,14 +276,15 @@ func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platf
 		}
 		done[key] = true
 		f.size = max(f.size, sizeOf(m))
-		k.checkTypes(m, e.MediaType)
+		k.checkDiffIDs(m, e.MediaType, config)
+		k.checkTypes(m, e.MediaType, true)
 		return true, k.deep(ctx, f, m)
 	}
 	return false, nil
 }
 
-// selectEntries returns the entries of an index that a line tries for the platform, the best first. All but
-// [unnamedAny] try one.
+// selectEntries returns the entries of an index that a line fetches for the platform, the best first. Rules with
+// [unnamedAny] try all of them; others use the first.
 func (r *runtimeRules) selectEntries(l line, p Platform, mediaType string, entries []indexEntry) []indexEntry {
 	rankOf := func(e indexEntry) int {
 		last := maxManifests
@@ -290,7 +308,7 @@ func (r *runtimeRules) selectEntries(l line, p Platform, mediaType string, entri
 		}
 	}
 	slices.SortStableFunc(chosen, func(a, b indexEntry) int { return cmp.Compare(rankOf(a), rankOf(b)) })
-	if r.unnamed != unnamedAny {
+	if r.unnamed != unnamedAny && !l.allEntries {
 		chosen = chosen[:min(len(chosen), 1)]
 	}
 	return chosen
@@ -380,9 +398,13 @@ func (c imageConfig) platform() Platform {
 	return platformOf(c.OS, c.Architecture, c.Variant, c.OSVersion)
 }
 
-// config reads the config of an image.
-func (k *check) config(ctx context.Context, m *v1.Manifest) (imageConfig, *registry.Error) {
+// config reads the config of an image, once. A config that is not JSON is an empty one to the runtimes that do not look
+// into it.
+func (k *check) config(ctx context.Context, m *v1.Manifest, manifest types.MediaType) (imageConfig, *registry.Error) {
 	var config imageConfig
+	if known, ok := k.configs[m.Config.Digest]; ok {
+		return known, nil
+	}
 	if limit := k.a.rules.configLimit; limit > 0 && m.Config.Size > limit {
 		return config, k.a.rules.incompatible(registry.ErrManifest, Exchange{},
 			fmt.Sprintf("the config is larger than %d bytes", limit), "make the config smaller: fewer labels or less history")
@@ -394,30 +416,30 @@ func (k *check) config(ctx context.Context, m *v1.Manifest) (imageConfig, *regis
 		return config, err
 	case !a.ok():
 		return config, k.classify(ctx, a)
-	case digestOf(m.Config.Digest.Algorithm, a.body) != m.Config.Digest.String() || json.Unmarshal(a.body, &config) != nil:
+	case digestOf(m.Config.Digest.Algorithm, a.body) != m.Config.Digest.String():
 		return config, k.invalidResponse(a, registry.ErrUnavailable, "the config that was sent is not the one that the manifest names")
+	case int64(len(a.body)) != m.Config.Size:
+		return config, k.a.rules.incompatible(registry.ErrManifest, a.ex, fmt.Sprintf(
+			"the manifest gives the config a size of %d bytes, and it has %d", m.Config.Size, len(a.body)), "push the image again")
+	case json.Unmarshal(a.body, &config) != nil && slices.Contains(usualConfigs, m.Config.MediaType):
+		return config, k.invalidResponse(a, registry.ErrUnavailable, "the config that was sent is not one of a container image")
 	}
+	if k.configs == nil {
+		k.configs = make(map[v1.Hash]imageConfig)
+	}
+	k.configs[m.Config.Digest] = config
 	return config, nil
 }
 
 // inspectConfig reads the platform of an image that is not in an index. Such an image pulls on every platform.
-func (k *check) inspectConfig(ctx context.Context, f *imageInfo, m *v1.Manifest) *registry.Error {
-	if t := m.Config.MediaType; !slices.Contains(dockerConfigs, t) && !t.IsConfig() {
-		return nil // Not a container image, as checkTypes says.
-	}
-	config, err := k.config(ctx, m)
+func (k *check) inspectConfig(ctx context.Context, f *imageInfo, m *v1.Manifest, manifest types.MediaType) *registry.Error {
+	config, err := k.config(ctx, m, manifest)
 	if err != nil {
 		return err
 	}
-	for i, l := range k.a.rules.lines {
-		if len(config.RootFS.DiffIDs) != len(m.Layers) && l.layerTypes {
-			fails := No
-			if l.lazy {
-				fails = Yes
-			}
-			k.failLine(i, fails, k.a.rules.incompatible(registry.ErrManifest, Exchange{}, fmt.Sprintf(
-				"the manifest has %d layers, and the config %d", len(m.Layers), len(config.RootFS.DiffIDs)), "push the image again"))
-		}
+	k.checkDiffIDs(m, manifest, config)
+	if t := m.Config.MediaType; !slices.Contains(dockerConfigs, t) && !t.IsConfig() {
+		return nil // Not a container image, as checkTypes says.
 	}
 	if config.OS == "" && config.Architecture == "" {
 		return nil
@@ -436,6 +458,25 @@ func (k *check) inspectConfig(ctx context.Context, f *imageInfo, m *v1.Manifest)
 		}
 	}
 	return nil
+}
+
+// checkDiffIDs compares the layers that the config lists with those of the manifest.
+func (k *check) checkDiffIDs(m *v1.Manifest, manifest types.MediaType, config imageConfig) {
+	listed := len(config.RootFS.DiffIDs)
+	for i, l := range k.a.rules.lines {
+		usual := slices.Contains(l.configTypes[manifest], m.Config.MediaType)
+		err := k.a.rules.incompatible(registry.ErrManifest, Exchange{},
+			fmt.Sprintf("the manifest has %d layers, and the config %d", len(m.Layers), listed), "push the image again")
+		switch {
+		case !usual && l.emptyArtifacts && listed == 0 && !slices.ContainsFunc(m.Layers, isKnownLayer):
+			k.failLine(i, Yes, err) // Nothing is unpacked.
+		case !l.diffIDs || !usual || listed == len(m.Layers):
+		case l.lazy && len(m.Layers) == 0:
+			k.failLine(i, Yes, err)
+		default:
+			k.failLine(i, No, err)
+		}
+	}
 }
 
 // platformNotFound is the verdict on an image that is not for the platforms.

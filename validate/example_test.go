@@ -76,6 +76,7 @@ func ExampleChecker_Image() {
 	// HEAD https://registry.example.com/v2/team/app/manifests/1.0: 200
 	// GET https://registry.example.com/v2/team/app/manifests/sha256:fd37fcb9fbe82c0eb466059924d1690a1345a14082f7655e39645a2daa7dfecf: 200
 	// GET https://registry.example.com/v2/team/app/manifests/sha256:1cab9cd35807a76ff5f1f2045353451f524757b15a5dc69fe6a1b7688be846b5: 200
+	// GET https://registry.example.com/v2/team/app/blobs/sha256:654cc5d9b1a4a735e2a8e277b0e961878a794f6b9c02e10bc7e26135e62a717e: 200
 }
 
 // Would a kubelet pull these images with the pull secret that is there, whoever made it?

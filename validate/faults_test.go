@@ -129,6 +129,7 @@ var faults = map[string]fault{
 			http.Redirect(w, req, req.URL.Path+"x", http.StatusTemporaryRedirect)
 		},
 		want: registry.ErrUnavailable, requests: 6,
+		wantAt: map[string]registry.Code{"token": registry.ErrInsecure}, // Its body holds the password.
 	},
 	"garbage": {
 		do:   answerWith(200, `{"tok`, "Content-Type", "application/json"),

@@ -73,14 +73,11 @@ func TestPlatforms(t *testing.T) {
 
 // What is no image of a container is said to be none.
 func TestPlatformsOfArtifact(t *testing.T) {
-	r := newRegistry(registrytest.MCR())
-	_, err := r.AddManifest("team/chart:1", manifestType, fmt.Appendf(nil, `{
-		"schemaVersion": 2, "mediaType": %q, "layers": [],
-		"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json", "digest": "sha256:%064d", "size": 2}
-	}`, manifestType, 0))
-	require.NoError(t, err)
-	c := &validate.Checker{RoundTripper: r.RoundTripper(), Platforms: platforms(t, "linux/amd64")}
-	_, err = c.Image(t.Context(), image(t, "a.example.com/team/chart:1"))
+	s := newScene()
+	s.open()
+	s.image(ociManifest, "application/vnd.cncf.helm.config.v1+json", `{"name":"chart"}`)
+	c := &validate.Checker{RoundTripper: s, Platforms: platforms(t, "linux/amd64")}
+	_, err := c.Image(t.Context(), image(t, sceneHost+"/team/app:1"))
 	require.ErrorIs(t, err, registry.ErrContentType)
 	require.ErrorContains(t, err, "application/vnd.cncf.helm.config.v1+json")
 }

@@ -97,7 +97,7 @@ func (r *runtimeRules) objectionToContent(seen *observation, platforms []Platfor
 			}
 		}
 		for _, m := range seen.images {
-			if _, err := r.typesOf(l, m.manifest, m.mediaType); err != nil {
+			if _, err := r.typesOf(l, m.manifest, m.mediaType, seen.entries != nil); err != nil {
 				return err
 			}
 		}

@@ -56,6 +56,8 @@ type loginRules struct {
 	getFields, postFields []string
 	// typed: expires_in has to be an integer and issued_at a time by RFC 3339. refreshTyped: refresh_token has to be text.
 	typed, refreshTyped bool
+	// tokenStatus are the statuses of a response with a token. Nil means all below 300.
+	tokenStatus []int
 	// trailing: bytes after the JSON of a token response are ignored.
 	trailing bool
 	// tokenLimit is the largest token response. Zero means that there is no limit.
@@ -91,11 +93,13 @@ type manifestRules struct {
 	headType, headLength bool
 	// digestHeader: Docker-Content-Digest, if there is one, has to be a digest, and that of the manifest.
 	digestHeader bool
-	// pure: a manifest of Docker's type names content of Docker's types. pureOCI: one of OCI's type does not name
-	// Docker's config.
-	pure, pureOCI bool
+	// dockerLayers: a manifest of Docker's type names layers of Docker's types. ociConfig: a manifest that is not in an
+	// index names a config, and not one of Docker's type if it is of OCI's.
+	dockerLayers, ociConfig bool
 	// bodyType: the mediaType in the manifest, if there is one, has to be that of the response.
 	bodyType bool
+	// dockerBodyType: a manifest of Docker's type has to name its media type.
+	dockerBodyType bool
 	// manifestLimit and configLimit are the largest sizes in bytes. Zero means that there is no limit.
 	manifestLimit, configLimit int64
 	// sizes: content has to have the size that its descriptor gives.
@@ -142,6 +146,12 @@ type line struct {
 	configTypes map[types.MediaType][]types.MediaType
 	layerTypes  bool // Layers of an unknown type fail, or if lazy, are not fetched.
 	lazy        bool
+	// emptyArtifacts: an unusual config that lists no layers pulls if there is no layer of a known type.
+	emptyArtifacts bool
+	// diffIDs: the config has to list as many layers as the manifest; or if lazy, as many, or the manifest none.
+	diffIDs bool
+	// allEntries: all entries of an index that are for the platform are fetched, not the best alone.
+	allEntries bool
 	// bits32: 64-bit nodes pull images for 32 bits if there is nothing else.
 	bits32 bool
 	// osFeatures: an entry with an unknown os.features is not for the node.
@@ -166,9 +176,9 @@ var runtimeTable = []*runtimeRules{
 	{
 		runtime: Containerd,
 		lines: []line{
-			{version: "1.7", configTypes: usualForAll, layerTypes: true, bits32: true,
+			{version: "1.7", configTypes: usualForAll, layerTypes: true, emptyArtifacts: true, diffIDs: true, bits32: true,
 				schema1: []types.MediaType{types.DockerManifestSchema1Signed}},
-			{version: "2", configTypes: usualForAll, layerTypes: true, lazy: true, osFeatures: true,
+			{version: "2", configTypes: usualForAll, layerTypes: true, lazy: true, diffIDs: true, osFeatures: true, allEntries: true,
 				retryOnce: []int{500, 503, 504}},
 		},
 		loginRules: loginRules{
@@ -188,7 +198,7 @@ var runtimeTable = []*runtimeRules{
 		runtime: CRIO,
 		lines: []line{{
 			configTypes: map[types.MediaType][]types.MediaType{
-				types.DockerManifestSchema2: {types.DockerConfigJSON, "application/octet-stream"},
+				types.DockerManifestSchema2: {types.DockerConfigJSON, types.OCIConfigJSON, "application/octet-stream"},
 				types.OCIManifestSchema1:    {types.OCIConfigJSON},
 			},
 			layerTypes: true, lazy: true,
@@ -198,9 +208,10 @@ var runtimeTable = []*runtimeRules{
 			pingFirst: true, pingStatus: []int{200, 401}, strict: true, order: headerOrder, emptyLogin: true,
 			challengeScope: scopeOnDemand, account: true,
 			getFields: []string{"token", "access_token"}, typed: true, tokenLimit: 1 << 20,
+			tokenStatus: []int{200},
 		},
 		manifestRules: manifestRules{
-			head: headNever, bodyType: true, pure: true, pureOCI: true, manifestLimit: 4 << 20, configLimit: 4 << 20, retries: []int{429},
+			head: headNever, bodyType: true, dockerBodyType: true, dockerLayers: true, ociConfig: true, manifestLimit: 4 << 20, configLimit: 4 << 20, retries: []int{429},
 		},
 		indexRules: indexRules{unnamed: unnamedFirst},
 	},
@@ -210,14 +221,14 @@ var runtimeTable = []*runtimeRules{
 			configTypes: map[types.MediaType][]types.MediaType{
 				types.DockerManifestSchema2: dockerConfigs, types.OCIManifestSchema1: dockerConfigs,
 			},
-			layerTypes: true, bits32: true, osFeatures: true,
+			layerTypes: true, diffIDs: true, bits32: true, osFeatures: true,
 		}},
 		loginRules: loginRules{
 			pingFirst: true, strict: true, order: basicWins, account: true,
 			getFields: []string{"access_token", "token"}, typed: true, refreshTyped: true, trailing: true,
 		},
 		manifestRules: manifestRules{
-			head: headHint, headType: true, headLength: true, digestHeader: true, bodyType: true, pure: true,
+			head: headHint, headType: true, headLength: true, digestHeader: true, bodyType: true, dockerLayers: true,
 		},
 		indexRules: indexRules{normalizes: true, unnamed: unnamedAny, nested: true, cpuVariants: true},
 	},

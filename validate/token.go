@@ -350,7 +350,7 @@ func (t *token) read(rules *runtimeRules, ans *response, failed *registry.Error,
 	switch {
 	case failed != nil:
 		t.failed = failed
-	case !ans.ok():
+	case !ans.ok(), rules.tokenStatus != nil && !slices.Contains(rules.tokenStatus, ans.status):
 		t.bad = ans
 	default:
 		t.value, t.good, t.failed = rules.readToken(ans, post, t.asked)
