@@ -22,7 +22,7 @@ var ErrReadOnly = errors.New("orascredentials: profiles are not changed by a log
 // A Store finds the login for a host in registry profiles. Set the fields before the first use; it is safe for
 // concurrent use if Source is.
 //
-// oras-go asks by host, not by repository: of several profiles for parts of one registry, the one that serves the
+// oras-go looks up logins by host, not by repository: of several profiles for parts of one registry, the one that serves the
 // largest part is used. For a client of one repository, set Profiles to what [registry.Serving] returns.
 type Store struct {
 	// Profiles are the registries. A nil list means that every host is used without a login.

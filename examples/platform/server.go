@@ -115,7 +115,7 @@ func (s *Server) show(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	return err
 }
 
-// errNotStored is a profile that the tenant does not have. That another tenant has one of that name makes no difference.
+// errNotStored reports that the tenant has no profile of this name, whatever other tenants have.
 var errNotStored = errors.New("there is no such profile")
 
 func (s *Server) load(ctx context.Context, tenant, name string) (registry.Profile, int, error) {
@@ -130,8 +130,8 @@ func (s *Server) load(ctx context.Context, tenant, name string) (registry.Profil
 	return p, version, err
 }
 
-// save creates a profile, or changes the version that the query names. What is stored was let in by its registry,
-// unless the user insists with ?check=false.
+// save creates a profile, or changes the version that the query names. It stores only a login that works, unless the
+// user insists with ?check=false.
 func (s *Server) save(ctx context.Context, w http.ResponseWriter, r *http.Request, tenant string) error {
 	p, version, err := s.form(ctx, r, tenant)
 	if err != nil {

@@ -19,21 +19,21 @@ import (
 // Kind is the kind of the profiles that the token service of the company serves.
 const Kind registry.Kind = "acme"
 
-// A Provider asks the token service of the company for the credential of a registry:
+// A Provider requests the credential of a registry from the token service of the company:
 //
 //	POST URL {"team": "shop", "registry": "registry.example.com"}
 //	Authorization: Bearer KEY
 //
 // It is safe for concurrent use, and must not be copied after its first use.
 type Provider struct {
-	// URL is where the service is. The program sets it, and not the profile: who fills in profiles must not choose who
-	// gets the keys.
+	// URL is the URL of the service. The program sets it, and not the profile, because a user who fills in profiles must
+	// not choose who gets the keys.
 	URL string
 
 	transports registry.Transports // One connection pool for each CA bundle and proxy.
 }
 
-// Credential asks for a credential. It does not cache: the cache of the Pipeline does.
+// Credential requests a credential. It does not cache, because the cache of the Pipeline does.
 func (p *Provider) Credential(ctx context.Context, profile registry.Profile) (credentials.Credential, error) {
 	if err := p.Validate(profile); err != nil {
 		return credentials.Credential{}, fail(profile, registry.ErrInvalid, err)

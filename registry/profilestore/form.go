@@ -17,9 +17,10 @@ import (
 //
 // A secret is a text, or {"redacted": true} as [Redacted] wrote it, which keeps the secret of the stored profile. If
 // stored is nil, the profile is a new one. A secret is kept only if it goes where it went before: if the kind, the
-// proxy, the CA bundle or plain HTTP changes, or an endpoint is added, it has to be entered again. Otherwise whoever may
-// edit a profile, but does not know its password, could have the password sent to a host of their own. For the same
-// reason all of login.fields is kept, or none of it, and only with the same settings.
+// proxy, the CA bundle or plain HTTP changes, or an endpoint is added, it has to be entered again. Otherwise a user who
+// may edit a profile, but does not know its password, could have the password sent to a host of their own. For the same
+// reason the secrets of a login have to be entered again if its settings or one of its fields change, because they may
+// name the issuer that a provider of one's own calls.
 //
 // Its error is a [field.Errors] with every problem, and never quotes a value; for a stored profile of another tenant it
 // has [registry.ErrDenied]. It does not call [registry.Profile.Validate].
@@ -97,7 +98,7 @@ func elsewhere(old, changed registry.Profile, path string) string {
 		return "the CA bundle changed"
 	case a.PlainHTTP != b.PlainHTTP:
 		return "plain HTTP changed"
-	case !strings.HasPrefix(path, "login.fields."):
+	case !strings.HasPrefix(path, "login."):
 		return ""
 	case !maps.Equal(old.Login.Settings, changed.Login.Settings):
 		return "the settings changed"

@@ -60,6 +60,8 @@ func TestKeptSecretStaysWhereItIs(t *testing.T) {
 			Settings: map[string]string{"issuer": "https://issuer.example.com"},
 		},
 	}
+	basic := own
+	basic.Login = credentials.Login{Username: "robot", Password: secret, Settings: own.Login.Settings}
 	for _, test := range []struct {
 		stored   registry.Profile
 		old, new string
@@ -78,6 +80,7 @@ func TestKeptSecretStaysWhereItIs(t *testing.T) {
 		{stored, `"proxy":`, `"caBundle":"x","proxy":`, "the CA bundle changed"},
 		{stored, `"proxy":`, `"plainHTTP":true,"proxy":`, "plain HTTP changed"},
 		{own, `"issuer":"https://issuer`, `"issuer":"https://evil`, "the settings changed"},
+		{basic, `"issuer":"https://issuer`, `"issuer":"https://evil`, "the settings changed"},
 		{own, `"url":{"redacted":true}`, `"url":"https://evil.example.com"`, "another of the fields changed"},
 		{own, `"url":{"redacted":true}`, `"more":"https://evil.example.com"`, "another of the fields changed"},
 	} {
@@ -98,4 +101,29 @@ func TestKeptSecretStaysWhereItIs(t *testing.T) {
 		_, err = profilestore.FromForm("", entered, &test.stored)
 		require.NoError(t, err)
 	}
+}
+
+func FuzzFromForm(f *testing.F) {
+	stored := registry.Profile{
+		Name: "shop", Kind: registry.Custom, Endpoint: "harbor.example.com",
+		Login: credentials.Login{Username: "robot", Password: credentials.NewSecret("hunter2hunter2")},
+	}
+	f.Add(profilestore.Redacted(stored))
+	f.Add([]byte(`{"endpoint":"evil.example.com","login":{"password":{"redacted":true}}}`))
+	f.Add([]byte(`{"endpoint":"harbor.example.com","hosts":["evil.example.com"],"kind":"custom","login":{"password":{"redacted":true}}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		p, err := profilestore.FromForm("", body, &stored)
+		if err != nil {
+			require.NotContains(t, err.Error(), "hunter2hunter2")
+			return
+		}
+		if p.Login.Password.Equal(stored.Login.Password) {
+			endpoints, err := p.Endpoints()
+			require.NoError(t, err)
+			for _, e := range endpoints {
+				require.Equal(t, "harbor.example.com", e.Host)
+			}
+			require.Empty(t, p.Transport.Proxy+p.Transport.CABundle)
+		}
+	})
 }

@@ -13,7 +13,7 @@ import (
 // A Decoder decodes values and records what is wrong with them.
 type Decoder struct {
 	Problems field.List
-	// Secret, if not nil, decodes each secret in place of the text that stands for it.
+	// Secret, if not nil, decodes each secret from the node that a plain secret would have as text.
 	Secret func(path string, n *Node) (credentials.Secret, error)
 
 	count int
@@ -70,7 +70,7 @@ func List[T any](d *Decoder, root *Node, name string) []T {
 	return list
 }
 
-// whole decodes a value that null does not stand for.
+// whole decodes a value that must not be null.
 func (d *Decoder) whole(n *Node, into reflect.Value, path string) {
 	if n.Kind == Null {
 		d.wrongType(n, path, "an object in { }")

@@ -38,7 +38,7 @@ func fieldsOf(t reflect.Type) iter.Seq[reflect.StructField] {
 }
 
 // Encode returns the tree of a value. Zero fields of a struct are left out. It calls secret for each secret that is not
-// empty, for the node that stands for it.
+// empty, which returns the node to write in its place.
 func Encode(v any, secret func(path string, s credentials.Secret) (*Node, error)) (*Node, error) {
 	return encode(reflect.ValueOf(v), "", secret)
 }
