@@ -35,9 +35,8 @@ func (p *planner) renewForOldName(heir *want, have *PublishedSecret, namespace s
 		return nil
 	}
 	old := *heir
-	r := *heir.record
-	r.Name = have.Name
-	old.record = &r
+	old.record = &record{Target: heir.Target}
+	old.record.Name = have.Name
 	change, err := p.secret(&old, have)
 	if err != nil || change == nil {
 		return nil

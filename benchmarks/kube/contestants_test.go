@@ -42,16 +42,11 @@ type regcred struct {
 	passwords atomic.Pointer[[]string]
 }
 
-func newRegcred(t *testing.T, config *rest.Config, _ int) contestant {
-	client, err := kube.NewClient(config)
-	require.NoError(t, err)
-	cluster := &kube.Cluster{Client: client}
-	r := &regcred{}
-	byName := make(map[string]int)
+// newTargets returns a target for each profile.
+func newTargets() (targets []inject.Target) {
 	for p := range profiles {
 		name := secretName(p)
-		byName[name] = p
-		r.targets = append(r.targets, inject.Target{
+		targets = append(targets, inject.Target{
 			Name: name,
 			Profiles: []registry.Profile{{
 				Name: name, Kind: registry.Custom, Endpoint: host(p),
@@ -61,6 +56,19 @@ func newRegcred(t *testing.T, config *rest.Config, _ int) contestant {
 			Accounts:   inject.Selection{Names: []string{"default"}},
 		})
 	}
+	return targets
+}
+
+func newRegcred(t *testing.T, config *rest.Config, _ int) contestant {
+	client, err := kube.NewClient(config)
+	require.NoError(t, err)
+	cluster := &kube.Cluster{Client: client}
+	r := &regcred{}
+	byName := make(map[string]int)
+	for p := range profiles {
+		byName[secretName(p)] = p
+	}
+	r.targets = newTargets()
 	r.syncer = &inject.Syncer{Cluster: cluster, Credential: func(_ context.Context, p registry.Profile) (credentials.Credential, error) {
 		return credentials.Credential{Username: "AWS", Password: credentials.NewSecret((*r.passwords.Load())[byName[p.Name]])}, nil
 	}}
