@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +21,7 @@ import (
 
 // An office is an issuer that many processes share.
 type office struct {
+	mu     sync.Mutex // Guards issued, and what processes have adopted.
 	issued int
 	down   bool
 	ahead  time.Duration // Of its clock, as the process that calls it notes it.
@@ -44,6 +47,8 @@ func (o *office) process(t *testing.T, key credentials.Secret, clusters ...injec
 		if o.down {
 			return credentials.Credential{}, errors.New("issuer is down")
 		}
+		o.mu.Lock()
+		defer o.mu.Unlock()
 		o.issued++
 		now := time.Now().Add(o.ahead)
 		return credentials.Credential{Username: "AWS", Password: credentials.NewSecret(fmt.Sprint("token-", o.issued)), IssuedAt: now, ExpiresAt: now.Add(12 * time.Hour)}, nil
@@ -63,6 +68,8 @@ func (o *office) process(t *testing.T, key credentials.Secret, clusters ...injec
 				return p.cache.Adopt(cacheKey(profile), source, c)
 			},
 			OnAdopt: func(profile registry.Profile, namespace, secret string) {
+				o.mu.Lock()
+				defer o.mu.Unlock()
 				p.adopted = append(p.adopted, profile.Name+" from "+namespace+"/"+secret)
 			},
 		})
@@ -133,9 +140,9 @@ func TestLeaderEndsInARotation(t *testing.T) {
 		tg := target("regcred", profile("ecr"))
 		o.process(t, sharedKey, cluster).sync(tg)
 		time.Sleep(11 * time.Hour)
-		killed, writes := errors.New("killed"), 0
+		killed, writes := errors.New("killed"), atomic.Int64{}
 		cluster.Before = func(context.Context, inject.Change) error {
-			if writes++; writes > 20 {
+			if writes.Add(1) > 20 {
 				return fmt.Errorf("%w: %w", registry.ErrClusterUnavailable, killed)
 			}
 			return nil
