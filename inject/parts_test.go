@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -21,14 +22,17 @@ import (
 // A scoped cluster notes which namespaces a Syncer asks for.
 type scoped struct {
 	*injecttest.Cluster
+	mu    sync.Mutex
 	asked []string // "*" is all of them.
 }
 
 func (c *scoped) State(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error) {
+	c.mu.Lock()
 	if len(scope.Namespaces) == 0 {
 		c.asked = append(c.asked, "*")
 	}
 	c.asked = append(c.asked, scope.Namespaces...)
+	c.mu.Unlock()
 	return c.Cluster.State(ctx, scope)
 }
 
