@@ -251,6 +251,25 @@ func TestShortListRemovesNothing(t *testing.T) {
 	require.Nil(t, w.secret("a", "one"))
 }
 
+// A target that is listed again is no longer declared to be removed.
+func TestDeclaredRemovalEnds(t *testing.T) {
+	w := newWorld(t, "a")
+	one, two := in("one", "a"), in("two", "a")
+	w.clean(one, two)
+	w.syncer.RemoveTarget("one")
+	w.syncer.RemoveTarget("two")
+	w.clean(one, two)
+	require.ErrorIs(t, w.sync().Err(), registry.ErrRemovalWithheld)
+	require.NotNil(t, w.secret("a", "one"))
+}
+
+func TestDuplicateTargetIsAProblem(t *testing.T) {
+	w := newWorld(t, "a")
+	require.Error(t, w.sync(in("one", "a"), in("one", "a")).Err())
+	problems, _ := w.syncer.Problems("one")
+	require.Len(t, problems, 1)
+}
+
 // A removal that was declared before a restart's first pass counts in it.
 func TestRemovalDeclaredAfterARestart(t *testing.T) {
 	w := newWorld(t, "a")
@@ -369,8 +388,12 @@ func TestLoginThatExpiresIsReportedInAdvance(t *testing.T) {
 		require.Empty(t, w.syncer.Warnings("two"))
 		w.syncer.WarnBefore = 24 * time.Hour
 		require.Empty(t, w.clean(tg).Warnings)
+		require.Equal(t, tg.Profiles[0].Login.ExpiresAt.Add(-24*time.Hour), w.syncer.NextAt(), "the warning comes in time")
+		time.Sleep(time.Until(w.syncer.NextAt()))
+		result, err := w.syncer.SyncDue(t.Context())
+		require.NoError(t, err)
+		require.Len(t, result.Warnings, 1)
 		w.syncer.WarnBefore = -1
-		time.Sleep(13 * 24 * time.Hour)
 		require.Empty(t, w.clean(tg).Warnings)
 	})
 }

@@ -59,6 +59,11 @@ func (s *Syncer) noteContent(w *want, problems, warnings []Problem) {
 	for _, p := range problems {
 		r.status.renewAt = earlier(r.status.renewAt, p.RetryAt)
 	}
+	for _, p := range r.Profiles { // A warning comes in time, also where nothing else is due.
+		if at := p.Login.ExpiresAt.Add(-s.warnBefore()); !p.Login.ExpiresAt.IsZero() && at.After(time.Now()) {
+			r.status.renewAt = earlier(r.status.renewAt, at)
+		}
+	}
 	if !w.contentUnknown {
 		r.status.content, r.status.issuedAt = w.content, w.issuedAt
 		s.index.hold(r, w.held)
@@ -329,6 +334,9 @@ func (s *Syncer) Problems(target string) (problems []Problem, complete bool) {
 		return problems, s.complete
 	}
 	r := s.index.byName[target]
+	if slices.Contains(s.index.duplicates, target) {
+		problems = append(problems, Problem{Target: target, Err: errDuplicate})
+	}
 	problems = append(problems, r.status.problems...)
 	for namespace := range r.status.retries {
 		problems = append(problems, r.status.places[namespace].problems...)

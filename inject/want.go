@@ -265,13 +265,16 @@ func renewalWithout(c credentials.Credential, now time.Time) time.Time {
 // defaultWarnBefore leaves two working weeks to renew a login by hand.
 const defaultWarnBefore = 14 * 24 * time.Hour
 
+// warnBefore returns how early to warn; zero if not at all.
+func (s *Syncer) warnBefore() time.Duration { return option.OrOff(s.WarnBefore, defaultWarnBefore) }
+
 // warn returns a warning for each login that expires soon by itself.
 func (s *Syncer) warn(t Target) []Problem {
-	before := option.OrOff(s.WarnBefore, defaultWarnBefore)
+	before := s.warnBefore()
 	var warnings []Problem
 	for _, p := range t.Profiles {
 		at := p.Login.ExpiresAt
-		if left := time.Until(at); !at.IsZero() && left < before {
+		if left := time.Until(at); !at.IsZero() && before > 0 && left <= before {
 			warnings = append(warnings, Problem{Target: t.Name, Profile: p.Name,
 				Err: fmt.Errorf("%w: on %s, in %s", registry.ErrLoginExpires, at.UTC().Format(time.RFC3339), left.Round(time.Minute))})
 		}

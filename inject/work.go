@@ -95,6 +95,11 @@ func (s *Syncer) RemoveTarget(name string) {
 // setTargets replaces all targets. The mutex is held.
 func (s *Syncer) setTargets(x *index) {
 	old := s.index
+	for name := range s.removal.declared {
+		if x.byName[name] != nil {
+			delete(s.removal.declared, name) // It is wanted again.
+		}
+	}
 	s.removal.allowed = false // Until a pass over all namespaces has judged this list.
 	s.index = x
 	if old == nil {
