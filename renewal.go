@@ -8,8 +8,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Lookup returns what the cache has of a profile's credential, among that when it is renewed, for the Lookup of an
-// [inject.Syncer]. It issues nothing. If the cache has nothing, just the Key is set.
+// Lookup returns the cache's entry for a profile's credential, with the instant of its renewal, for the Lookup of an
+// [inject.Syncer]. It issues nothing. If the cache has no entry, just the Key is set.
 func (p *Pipeline) Lookup(profile registry.Profile) credentials.Entry {
 	key := providers.Key(p.provider(), profile)
 	if entry, ok := p.Cache.Lookup(key); ok {

@@ -16,7 +16,7 @@ import (
 // minAdoptionKey keeps out a key that is a word or empty by mistake.
 const minAdoptionKey = 16
 
-// An origin is what [AnnotationOrigin] says of one profile: "name issued expires signature".
+// An origin is the entry of one profile in [AnnotationOrigin]: "name issued expires signature".
 type origin struct {
 	profile             string
 	issuedAt, expiresAt time.Time
@@ -53,7 +53,7 @@ func (s *Syncer) origins(entries []pullsecret.Entry) string {
 	return strings.Join(lines, ";")
 }
 
-// originOf reads what the annotation says of a profile. Somebody may have written anything there.
+// originOf parses the annotation's entry for a profile. Other clients may have written anything into it.
 func originOf(annotation, profile string) (origin, bool) {
 	for line := range strings.SplitSeq(annotation, ";") {
 		parts := strings.Split(line, " ")

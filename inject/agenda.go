@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// An agenda says what is to be looked at when, if nothing happens before: the earliest first.
+// An agenda is a heap of appointments, the earliest first.
 type agenda []*appointment
 
-// An appointment is for a target, or else for a namespace as a whole. The zero at means that there is none.
+// An appointment schedules the next look at a target, or else at a namespace as a whole. The zero at means none.
 type appointment struct {
 	at        time.Time
 	record    *record
@@ -33,7 +33,7 @@ func (a *agenda) set(p *appointment, at time.Time) {
 	}
 }
 
-// next returns when the first appointment is; zero if there is none.
+// next returns the instant of the first appointment; zero if there is none.
 func (a agenda) next() time.Time {
 	if len(a) == 0 {
 		return time.Time{}

@@ -7,11 +7,11 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A removal says which secrets may go that no target wants. The zero removal lets none go.
+// A removal decides which secrets without a target may be deleted. The zero removal permits none.
 type removal struct {
 	// declared are the names that a program has declared to be removed.
 	declared map[string]bool
-	// allowed says that a pass over all namespaces has found the list of targets plausible.
+	// allowed is set once a pass over all namespaces has judged the list of targets as plausible.
 	allowed bool
 }
 
@@ -23,7 +23,7 @@ func (r *removal) declare(name string) {
 }
 
 // judge decides, in a pass over all namespaces, whether what no target wants may go: no more than half of the names that
-// are published. The problem says that it may not.
+// are published. If it may not, the problem reports it.
 func (s *Syncer) judge(w work, state []Namespace) *Problem {
 	s.mu.Lock()
 	defer s.mu.Unlock()

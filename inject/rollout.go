@@ -10,14 +10,13 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Rollout is how far the newest credentials of some targets have come, over namespaces and clusters. It holds no
-// secret. It prints as a short text.
+// A Rollout reports the progress of a rotation: which published secrets of some targets, over namespaces and clusters,
+// hold the newest credentials. It holds no secret. It prints as a short text.
 type Rollout struct {
 	// Newest is how many secrets hold the newest credentials.
 	Newest int
-	// Older are the secrets that hold others, those that expire first at the beginning. Whether there is a problem, its
-	// Err says.
-	Older []Place
+	// Older lists the secrets that hold older credentials, ordered by expiry.
+	Older []Place // Their Err is set if there is a problem.
 	// Missing are the places where there should be a secret and is none.
 	Missing []Place
 	// Problems are all that is not as it should be with the targets, and with the clusters that have them.
@@ -124,7 +123,7 @@ func (s *Syncer) each(which func(Target) bool, f func(r *record)) {
 	}
 }
 
-// String says how many secrets hold the newest credentials, which do not, until when those are good, and why.
+// String returns a text that lists how many secrets hold the newest credentials, which do not, until when those are good, and why.
 func (r Rollout) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d secrets hold the newest credentials", r.Newest, r.Newest+len(r.Older)+len(r.Missing))

@@ -7,29 +7,29 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A status is what passes have found of a target, in all its places.
+// A status holds the findings of passes about a target, in all its places.
 type status struct {
-	// problems are those of the target in all places, and warnings what will become one.
+	// problems and warnings concern the target in all places.
 	problems, warnings []Problem
 	// places are the namespaces in which the target was last seen to have a secret, or to need one.
 	places map[string]place
-	// retries are when to come back to the places that are not as they should be.
+	// retries holds, for each place with a problem, the instant of the next try.
 	retries map[string]time.Time
-	// content is what the secret should hold, and issuedAt when the newest credential in it was issued. Zero if no
-	// credential was had yet.
+	// content is the fingerprint of the wanted content, and issuedAt the instant at which its newest credential was
+	// issued. Zero before the first credential.
 	content  credentials.Fingerprint
 	issuedAt time.Time
-	// held are the keys of the credentials in there, and when each was issued.
+	// held maps the keys of the credentials in the content to the instants at which they were issued.
 	held map[credentials.Key]time.Time
-	// renewAt is when to ask for the credentials again.
+	// renewAt is the instant of the next call for the credentials.
 	renewAt time.Time
-	// edited says that the selection may be another one than that of the places.
+	// edited is set while the selection may differ from the places.
 	edited bool
 
 	appointment *appointment
 }
 
-// A place is what is published of a target in a namespace.
+// A place records the published secret of a target in a namespace.
 type place struct {
 	content   credentials.Fingerprint // Zero if nothing is.
 	expiresAt time.Time
@@ -37,11 +37,11 @@ type place struct {
 	pass      int // Which pass noted it last.
 }
 
-// Between two looks at what cannot be made as it should be, and does not say when to try again. What is in the way, such
-// as a foreign secret, is not watched.
+// unsolvedRetry is the wait before a problem without a RetryAt is looked at again. Its cause, such as a foreign secret, is
+// not watched.
 const unsolvedRetry = 5 * time.Minute
 
-// A placeStatus is what concerns a namespace and no target in it.
+// A placeStatus holds the problems of a namespace that belong to no target in it.
 type placeStatus struct {
 	problems    []Problem
 	appointment *appointment
@@ -230,8 +230,8 @@ func (s *Syncer) nextAt() time.Time {
 	return earlier(s.fullAt, s.agenda.next())
 }
 
-// due returns the passes that are due, and takes their appointments off the agenda: those of targets and namespaces
-// whose instant has come, or else one over all.
+// due returns the passes that are due, and removes their appointments from the agenda: passes over the targets and
+// namespaces whose instant has come, or else one pass over everything.
 func (s *Syncer) due(now time.Time) []work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -351,7 +351,7 @@ func (s *Syncer) Problems(target string) (problems []Problem, complete bool) {
 	return problems, s.complete
 }
 
-// Warnings returns what will become a problem of the target unless somebody acts; see [Syncer.WarnBefore].
+// Warnings returns the warnings of a target: logins that expire soon; see [Syncer.WarnBefore].
 func (s *Syncer) Warnings(target string) []Problem {
 	s.mu.Lock()
 	defer s.mu.Unlock()
