@@ -185,6 +185,14 @@ func (c *Catalog) twice(ctx context.Context, try func() error) error {
 	if len(c.quotas.rooms) == 0 {
 		return nil
 	}
+	c.quotas.mu.Lock()
+	measured := !c.quotas.ended.IsZero()
+	c.quotas.mu.Unlock()
+	if !measured { // All that was there before this process started still counts for nothing.
+		if err := c.measure(ctx, time.Now()); err != nil {
+			return err
+		}
+	}
 	err := try()
 	if !errors.Is(err, ErrFull) {
 		return err
