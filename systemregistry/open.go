@@ -46,6 +46,7 @@ type Registry struct {
 	authority *ca.Authority
 	app       *handlers.App
 	handler   http.Handler
+	storage   storagedriver.StorageDriver // What distribution works on.
 	metrics   *metrics
 	warnProxy sync.Once
 }
@@ -101,6 +102,7 @@ func (r *Registry) open(ctx context.Context) error {
 			return fmt.Errorf("open registry: %w", err)
 		}
 	}
+	r.storage = driver
 	if r.catalog, err = images.Open(ctx, driver, r.config.Policies); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}

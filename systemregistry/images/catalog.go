@@ -35,6 +35,8 @@ type Catalog struct {
 	uploads   uploads
 	pins      pins
 
+	// holds is held by who keeps collections from running.
+	holds *semaphore.Weighted
 	// door lets in all who change manifests at once, or one who collects.
 	door *semaphore.Weighted
 	// inside lets in all who change a repository at once, or one who deletes by digest; tags serializes changes of the
@@ -60,7 +62,7 @@ func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []Po
 	policies = slices.Clone(policies)
 	c := &Catalog{
 		driver: driver, namespace: namespace, policies: policies,
-		quotas: newQuotas(policies), door: semaphore.NewWeighted(math.MaxInt64), seed: maphash.MakeSeed(),
+		quotas: newQuotas(policies), door: semaphore.NewWeighted(math.MaxInt64), holds: semaphore.NewWeighted(math.MaxInt64), seed: maphash.MakeSeed(),
 	}
 	c.shared, _ = driver.(*shared.Driver)
 	for i := range c.tags {

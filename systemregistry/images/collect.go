@@ -34,7 +34,7 @@ type Collection struct {
 //
 // Meanwhile images are pulled, and layers pushed; manifests wait for it, and so does what deletes. Where several replicas
 // share the storage, nobody waits: a collection condemns what is unused, and the next one removes it if nothing has used
-// it since. It returns an error that wraps [ErrCollecting] if another replica collects.
+// it since. It returns an error that wraps [ErrCollecting] if another replica collects, or collections are held.
 func (c *Catalog) Collect(ctx context.Context) (Collection, error) {
 	if c.shared != nil {
 		return c.collectShared(ctx)
@@ -44,6 +44,10 @@ func (c *Catalog) Collect(ctx context.Context) (Collection, error) {
 		return Collection{}, fmt.Errorf("collect: %w", context.Cause(ctx))
 	}
 	defer c.door.Release(math.MaxInt64)
+	if !c.holds.TryAcquire(math.MaxInt64) {
+		return Collection{}, fmt.Errorf("collect: %w", ErrCollecting)
+	}
+	defer c.holds.Release(math.MaxInt64)
 	began := time.Now()
 	if err := c.quotas.begin(ctx); err != nil {
 		return Collection{}, fmt.Errorf("collect: %w", err)

@@ -18,8 +18,8 @@ import (
 
 // What happens where several replicas share the storage.
 var (
-	// ErrCollecting reports that another replica collects.
-	ErrCollecting = errors.New("another replica collects")
+	// ErrCollecting reports that another replica collects, or that a backup keeps collections from running.
+	ErrCollecting = errors.New("another replica collects, or a backup is being made")
 	// ErrCollected reports that what is referred to was collected while it was pushed: it must be pushed again.
 	ErrCollected = shared.ErrDataGone
 	// ErrChanging reports that others changed the same tag or image all the time.

@@ -22,8 +22,6 @@ import (
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
-	"github.com/johannesboyne/gofakes3"
-	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/internal/testtool"
@@ -476,17 +474,14 @@ func TestProperties(t *testing.T) {
 		s.run(files())
 	})
 	t.Run("three replicas", func(t *testing.T) {
-		backend := s3mem.New()
-		require.NoError(t, backend.CreateBucket("registry"))
-		service := httptest.NewServer(gofakes3.New(backend).Server())
-		t.Cleanup(service.Close)
+		bucketURL := service(t)
 		database := testtool.PostgreSQL(t)
 		table, err := pgstore.Open(t.Context(), database.URL)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, table.Close()) })
 		s := newSite(t, 3, func() systemregistry.Server {
-			return systemregistry.Server{Driver: aged{bucket(t, service.URL)}, Store: agedStore{table}}
+			return systemregistry.Server{Driver: aged{bucket(t, bucketURL)}, Store: agedStore{table}}
 		})
-		s.run(bucket(t, service.URL))
+		s.run(bucket(t, bucketURL))
 	})
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/systemregistry"
 	"github.com/regcred/regcred/systemregistry/store"
+	"github.com/regcred/regcred/systemregistry/store/pgstore"
 )
 
 // bucket returns a driver for the bucket of an S3 service, as docs/system.md shows it.
@@ -75,15 +76,51 @@ func (s agedStore) List(ctx context.Context, prefix string) iter.Seq2[store.Entr
 	}
 }
 
-// TestS3 has two replicas over one bucket: what is pushed to one is pulled from the other, listed, deleted and collected.
-func TestS3(t *testing.T) {
+// service starts an S3 service with an empty bucket.
+func service(t *testing.T) string {
+	t.Helper()
 	backend := s3mem.New()
 	require.NoError(t, backend.CreateBucket("registry"))
-	service := httptest.NewServer(gofakes3.New(backend).Server())
-	t.Cleanup(service.Close)
+	s := httptest.NewServer(gofakes3.New(backend).Server())
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// TestS3Backup restores the backup of a replica over PostgreSQL and a bucket into another bucket and another database.
+func TestS3Backup(t *testing.T) {
+	database := testtool.PostgreSQL(t)
+	open := func(url string) store.Store {
+		s, err := pgstore.Open(t.Context(), url)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, s.Close()) })
+		return s
+	}
+	first := systemregistry.Server{Driver: bucket(t, service(t)), Store: open(database.URL), CollectEvery: -1}
+	a, _ := start(t, first), start(t, first)
+	push(t, a, "team/app:1")
+	push(t, a, "team/app:2")
+	dir := t.TempDir()
+	require.NoError(t, a.Registry.Backup(t.Context(), dir))
+
+	second := systemregistry.Server{Driver: bucket(t, service(t)), Store: open(testtool.PostgreSQL(t).URL), CollectEvery: -1}
+	require.NoError(t, systemregistry.Restore(t.Context(), dir, second.Driver, second.Store))
+	b := start(t, second)
+	require.Equal(t, "1 2", tags(t, b, "team/app"))
+	for problem, err := range b.Registry.Images().Check(t.Context()) {
+		require.NoError(t, err)
+		t.Error(problem)
+	}
+	out, err := testtool.Run(t, []string{"SSL_CERT_FILE=" + b.CAFile}, "skopeo", "copy",
+		"--src-creds", "root:"+rootPassword.Reveal(), "docker://"+b.Host+"/team/app:1", "dir:"+t.TempDir())
+	require.NoError(t, err, out)
+}
+
+// TestS3 has two replicas over one bucket: what is pushed to one is pulled from the other, listed, deleted and collected.
+func TestS3(t *testing.T) {
+	bucketURL := service(t)
 	accounts := new(store.Memory)
-	a := start(t, systemregistry.Server{Driver: bucket(t, service.URL), Store: accounts, CollectEvery: -1})
-	b := start(t, systemregistry.Server{Driver: aged{bucket(t, service.URL)}, Store: agedStore{accounts}, CollectEvery: -1})
+	a := start(t, systemregistry.Server{Driver: bucket(t, bucketURL), Store: accounts, CollectEvery: -1})
+	b := start(t, systemregistry.Server{Driver: aged{bucket(t, bucketURL)}, Store: agedStore{accounts}, CollectEvery: -1})
 
 	push(t, a, "team/app:1")
 	push(t, a, "team/app:2")

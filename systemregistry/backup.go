@@ -1,0 +1,268 @@
+package systemregistry
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+
+	"github.com/regcred/regcred/systemregistry/internal/shared"
+	"github.com/regcred/regcred/systemregistry/store"
+)
+
+// A backup has the entries of the store, one in a line of JSON, and the files of the storage as distribution lays them
+// out.
+const (
+	backupStore  = "store.jsonl"
+	backupImages = "images"
+
+	layoutLinks = "/docker/registry/v2/repositories"
+	layoutBlobs = "/docker/registry/v2/blobs"
+)
+
+type backupEntry struct {
+	Key   string `json:"key"`
+	Value []byte `json:"value"`
+}
+
+// Backup copies everything that the registry keeps into a folder, while it and its replicas run: images whose push was
+// done before the call are in it, and later ones may be. Collections wait until it returns. A later backup into the same
+// folder copies only new data. The folder has password hashes and signing keys, so only its owner can read it.
+func (r *Registry) Backup(ctx context.Context, dir string) error {
+	ctx, release, err := r.catalog.HoldCollections(ctx)
+	if err != nil {
+		return fmt.Errorf("back up registry: %w", err)
+	}
+	defer release()
+	b := backup{registry: r, dir: dir}
+	if err := b.run(ctx); err != nil {
+		return fmt.Errorf("back up registry: %w", err)
+	}
+	return nil
+}
+
+type backup struct {
+	registry *Registry
+	dir      string
+}
+
+// run copies what refers to something before what it refers to: tags, other links, data. So nothing is missing that was
+// pushed meanwhile. What was deleted meanwhile may be: a tag without an image is left out.
+func (b *backup) run(ctx context.Context) error {
+	links := filepath.Join(b.dir, backupImages, layoutLinks)
+	if err := errors.Join(os.MkdirAll(b.dir, 0o700), os.RemoveAll(links+".new"), os.MkdirAll(links+".new", 0o700)); err != nil {
+		return err
+	}
+	if err := b.entries(ctx); err != nil {
+		return err
+	}
+	if b.registry.config.Store == nil { // Else links are entries.
+		for _, tags := range []bool{true, false} {
+			if err := b.links(ctx, links+".new", tags); err != nil {
+				return err
+			}
+		}
+		if err := dropTags(links + ".new"); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(os.RemoveAll(links), os.Rename(links+".new", links)); err != nil {
+		return err
+	}
+	blobs, err := b.registry.catalog.BlobSizes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, from := range slices.Sorted(maps.Keys(blobs)) {
+		to := filepath.Join(b.dir, backupImages, from)
+		if info, err := os.Stat(to); err == nil && info.Size() == blobs[from] {
+			continue // What has a digest never changes.
+		}
+		if err := b.file(ctx, from, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *backup) entries(ctx context.Context) error {
+	name := filepath.Join(b.dir, backupStore)
+	file, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	w := bufio.NewWriter(file)
+	encoder := json.NewEncoder(w)
+	for e, err := range shared.Export(ctx, b.registry.store) {
+		if err == nil {
+			err = encoder.Encode(backupEntry{e.Key, e.Value})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(w.Flush(), file.Sync()); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+// links copies the links of tags, or all others.
+func (b *backup) links(ctx context.Context, to string, tags bool) error {
+	pending := []string{layoutLinks}
+	for len(pending) > 0 {
+		folder := pending[len(pending)-1]
+		pending = pending[:len(pending)-1]
+		children, err := b.registry.storage.List(ctx, folder)
+		if err != nil && !isMissing(err) {
+			return err
+		}
+		for _, child := range children {
+			if path.Base(child) == "_uploads" {
+				continue
+			}
+			info, err := b.registry.storage.Stat(ctx, child)
+			if isMissing(err) {
+				continue // Deleted meanwhile.
+			}
+			switch {
+			case err != nil:
+			case info.IsDir():
+				pending = append(pending, child)
+			case path.Base(child) == "link" && strings.Contains(child, "/_manifests/tags/") == tags:
+				err = b.file(ctx, child, filepath.Join(to, strings.TrimPrefix(child, layoutLinks)))
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dropTags removes tags without an image.
+func dropTags(links string) error {
+	return filepath.WalkDir(links, func(name string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, "/current/link") {
+			return err
+		}
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		tag := filepath.Dir(filepath.Dir(name))
+		revision := filepath.Join(filepath.Dir(filepath.Dir(tag)), "revisions", strings.ReplaceAll(string(content), ":", "/"), "link")
+		if _, err := os.Stat(revision); errors.Is(err, os.ErrNotExist) {
+			return os.Remove(name)
+		}
+		return nil
+	})
+}
+
+// file copies a file of the storage. One that was deleted meanwhile is left out.
+func (b *backup) file(ctx context.Context, from, to string) error {
+	data, err := b.registry.storage.Reader(ctx, from, 0)
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(to+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := io.Copy(file, data); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(to+".new", to)
+}
+
+func isMissing(err error) bool { return errors.As(err, new(storagedriver.PathNotFoundError)) }
+
+// Restore writes a backup into an empty storage and an empty store, that of a registry which does not run. If it is
+// interrupted, empty the store and call it again. A backup of replicas is restored for replicas; one of a registry with
+// a Dir can be restored for replicas with [Import] afterwards.
+func Restore(ctx context.Context, dir string, driver storagedriver.StorageDriver, s store.Store) error {
+	if err := restore(ctx, dir, driver, s); err != nil {
+		return fmt.Errorf("restore registry: %w", err)
+	}
+	return nil
+}
+
+func restore(ctx context.Context, dir string, driver storagedriver.StorageDriver, s store.Store) error {
+	for e, err := range s.List(ctx, "") {
+		if err == nil {
+			err = fmt.Errorf("the store is not empty: it has %s", e.Key)
+		}
+		return err
+	}
+	root := filepath.Join(dir, backupImages)
+	for _, part := range []string{layoutBlobs, layoutLinks} { // Data first.
+		err := filepath.WalkDir(filepath.Join(root, part), func(name string, entry os.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || strings.HasSuffix(name, ".new") {
+				return err
+			}
+			return upload(ctx, driver, name, filepath.ToSlash(strings.TrimPrefix(name, root)))
+		})
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	file, err := os.Open(filepath.Join(dir, backupStore))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	decoder := json.NewDecoder(bufio.NewReader(file))
+	for {
+		var e backupEntry
+		if err := decoder.Decode(&e); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		value, err := shared.Restored(e.Key, e.Value)
+		if err == nil {
+			_, err = s.Put(ctx, e.Key, value, 0)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.Key, err)
+		}
+	}
+}
+
+func upload(ctx context.Context, driver storagedriver.StorageDriver, from, to string) error {
+	file, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	w, err := driver.Writer(ctx, to, false)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(w, file); err != nil {
+		return errors.Join(err, w.Cancel(ctx))
+	}
+	return errors.Join(w.Commit(ctx), w.Close())
+}

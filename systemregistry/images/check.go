@@ -1,0 +1,234 @@
+package images
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// A Problem is data that is missing, unreadable or not what its digest says.
+type Problem struct {
+	// Repository has Reference, a tag or digest, that needs Digest. Both are empty if no repository has the data.
+	Repository, Reference string
+	Digest                string
+	// Err is what is wrong with it.
+	Err error
+}
+
+// Error describes the problem in one line.
+func (p Problem) Error() string {
+	if p.Repository == "" {
+		return fmt.Sprintf("%s: %v", p.Digest, p.Err)
+	}
+	separator := ":"
+	if strings.Contains(p.Reference, ":") {
+		separator = "@"
+	}
+	return fmt.Sprintf("%s%s%s needs %s: %v", p.Repository, separator, p.Reference, p.Digest, p.Err)
+}
+
+var (
+	errNoData    = errors.New("the data is missing")
+	errOtherData = errors.New("the data has another digest")
+	errNoLink    = errors.New("the repository does not have it")
+	errBadJSON   = errors.New("the manifest is not JSON")
+)
+
+// Check reads everything that the storage holds, and yields what is wrong: tags without an image, images without their
+// parts, and data that is missing or damaged. An error is the last thing that it yields. The registry may run meanwhile,
+// and what clients delete or a collection removes while it is read is no problem.
+func (c *Catalog) Check(ctx context.Context) iter.Seq2[Problem, error] {
+	return func(yield func(Problem, error) bool) {
+		inv, err := c.inventory(ctx)
+		if err != nil {
+			yield(Problem{}, err)
+			return
+		}
+		k := checker{catalog: c, inv: inv, data: make(map[digest.Digest]error)}
+		k.yield = func(p Problem) bool { return yield(p, nil) }
+		if err := k.run(ctx); err != nil && !errors.Is(err, errStop) {
+			yield(Problem{}, err)
+		}
+	}
+}
+
+// errStop ends a check that nobody reads any more.
+var errStop = errors.New("stopped")
+
+type checker struct {
+	catalog *Catalog
+	inv     *inventory
+	data    map[digest.Digest]error // What was found out about data: each is read once.
+	yield   func(Problem) bool
+}
+
+func (k *checker) run(ctx context.Context) error {
+	for _, name := range slices.Sorted(maps.Keys(k.inv.repositories)) {
+		r := k.inv.repositories[name]
+		for _, tag := range slices.Sorted(maps.Keys(r.tags)) {
+			if err := k.tag(ctx, name, tag); err != nil {
+				return err
+			}
+		}
+		for _, d := range slices.Sorted(maps.Keys(r.manifests)) {
+			if err := k.manifest(ctx, name, d); err != nil {
+				return err
+			}
+		}
+		for _, d := range slices.Sorted(maps.Keys(r.layers)) {
+			if err := k.layer(ctx, name, string(d), d); err != nil {
+				return err
+			}
+		}
+	}
+	for _, d := range slices.Sorted(maps.Keys(k.inv.blobs)) {
+		err := k.read(ctx, d)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil && !errors.Is(err, errNoData) { // Gone meanwhile. Links to it were looked at above.
+			if !k.yield(Problem{Digest: string(d), Err: err}) {
+				return errStop
+			}
+		}
+	}
+	return nil
+}
+
+// report yields the problem, if the link is still there: what was deleted meanwhile is none.
+func (k *checker) report(ctx context.Context, link string, p Problem) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if _, err := k.catalog.driver.Stat(ctx, link); notFound(err) {
+		return nil
+	}
+	if !k.yield(p) {
+		return errStop
+	}
+	return nil
+}
+
+func linkOf(repository, kind string, d digest.Digest) string {
+	return strings.Join([]string{root, repository, kind, string(d.Algorithm()), d.Encoded(), "link"}, "/")
+}
+
+func (k *checker) tag(ctx context.Context, name, tag string) error {
+	link := tagLink(name, tag)
+	content, err := k.catalog.driver.GetContent(ctx, link)
+	if notFound(err) {
+		return nil
+	}
+	d, parseErr := digest.Parse(string(content))
+	if err = errors.Join(err, parseErr); err == nil {
+		if _, statErr := k.catalog.driver.Stat(ctx, linkOf(name, "_manifests/revisions", d)); statErr != nil {
+			err = errNoLink
+			if !notFound(statErr) {
+				err = statErr
+			}
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	return k.report(ctx, link, Problem{name, tag, string(content), err})
+}
+
+func (k *checker) manifest(ctx context.Context, name string, d digest.Digest) error {
+	link := linkOf(name, "_manifests/revisions", d)
+	if err := k.read(ctx, d); err != nil {
+		return k.report(ctx, link, Problem{name, string(d), string(d), err})
+	}
+	content, err := k.catalog.driver.GetContent(ctx, BlobPath(d))
+	var m manifest
+	if err == nil && json.Unmarshal(content, &m) != nil {
+		err = errBadJSON
+	}
+	if err != nil {
+		return k.report(ctx, link, Problem{name, string(d), string(d), err})
+	}
+	if m.Config != nil {
+		m.Layers = append(m.Layers, *m.Config)
+	}
+	for _, layer := range m.Layers {
+		if layer.Digest.Validate() != nil || len(layer.URLs) > 0 {
+			continue // Kept elsewhere.
+		}
+		if err := k.part(ctx, name, link, d, layer, linkOf(name, "_layers", layer.Digest)); err != nil {
+			return err
+		}
+	}
+	for _, child := range m.Manifests {
+		if child.Digest.Validate() != nil {
+			continue
+		}
+		if err := k.part(ctx, name, link, d, child, linkOf(name, "_manifests/revisions", child.Digest)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// part looks whether the repository has what a manifest needs. Its data is looked at with the repository's own list.
+func (k *checker) part(ctx context.Context, name, manifestLink string, d digest.Digest, part v1.Descriptor, link string) error {
+	_, err := k.catalog.driver.Stat(ctx, link)
+	if err == nil {
+		return nil
+	}
+	if notFound(err) {
+		err = errNoLink
+	}
+	return k.report(ctx, manifestLink, Problem{name, string(d), string(part.Digest), err})
+}
+
+func (k *checker) layer(ctx context.Context, name, reference string, d digest.Digest) error {
+	kept, err := k.catalog.storedAs(ctx, name, d)
+	if err == nil {
+		err = k.read(ctx, kept)
+	}
+	if err == nil {
+		return nil
+	}
+	return k.report(ctx, linkOf(name, "_layers", d), Problem{name, reference, string(kept), err})
+}
+
+// read reads the data with the digest, once.
+func (k *checker) read(ctx context.Context, d digest.Digest) error {
+	err, known := k.data[d]
+	if !known {
+		err = k.hash(ctx, d)
+		k.data[d] = err
+	}
+	return err
+}
+
+func (k *checker) hash(ctx context.Context, d digest.Digest) error {
+	if err := d.Validate(); err != nil {
+		return err
+	}
+	data, err := k.catalog.driver.Reader(ctx, BlobPath(d), 0)
+	if notFound(err) {
+		return errNoData
+	}
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	verifier := d.Verifier()
+	if _, err := io.Copy(verifier, data); err != nil {
+		return err
+	}
+	if !verifier.Verified() {
+		return errOtherData
+	}
+	return nil
+}

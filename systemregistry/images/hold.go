@@ -1,0 +1,36 @@
+package images
+
+import (
+	"context"
+	"fmt"
+)
+
+// HoldCollections keeps collections from running until release is called, in all replicas. Pushes and deletions go on. The
+// context that it returns ends early if another replica may collect again, because the store did not answer.
+func (c *Catalog) HoldCollections(ctx context.Context) (held context.Context, release func(), err error) {
+	if c.shared != nil {
+		held, _, release, err = c.shared.Alone(ctx)
+	} else {
+		held, release = ctx, func() { c.holds.Release(1) }
+		err = c.holds.Acquire(ctx, 1)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("hold collections: %w", err)
+	}
+	return held, release, nil
+}
+
+// BlobSizes returns the sizes of all data by its path, see [BlobPath].
+func (c *Catalog) BlobSizes(ctx context.Context) (map[string]int64, error) {
+	inv, err := c.inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sizes := make(map[string]int64, len(inv.blobs))
+	for d, b := range inv.blobs {
+		if d.Validate() == nil {
+			sizes[BlobPath(d)] = b.size
+		}
+	}
+	return sizes, nil
+}
