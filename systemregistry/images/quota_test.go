@@ -140,5 +140,5 @@ func TestQuotaOfManyAtOnce(t *testing.T) {
 		}
 	}
 	require.LessOrEqual(t, fit*90, 1000)
-	require.GreaterOrEqual(t, fit, 8, "what a measurement counted twice may have kept some out")
+	require.GreaterOrEqual(t, fit, 6, "each of 20 uploads that were begun holds 20 bytes, too")
 }
