@@ -64,7 +64,9 @@ func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []Po
 		driver: driver, namespace: namespace, policies: policies,
 		quotas: newQuotas(policies), door: semaphore.NewWeighted(math.MaxInt64), holds: semaphore.NewWeighted(math.MaxInt64), seed: maphash.MakeSeed(),
 	}
-	c.shared, _ = driver.(*shared.Driver)
+	if c.shared, _ = driver.(*shared.Driver); c.shared != nil {
+		c.shared.SetLimits(limits(policies))
+	}
 	for i := range c.tags {
 		c.tags[i], c.inside[i] = make(chan struct{}, 1), semaphore.NewWeighted(math.MaxInt64)
 	}

@@ -217,6 +217,11 @@ func (c *Catalog) Measure(ctx context.Context) error {
 	if len(c.quotas.rooms) == 0 {
 		return nil
 	}
+	if c.shared != nil {
+		if err := c.shared.Measure(ctx); err != nil {
+			return err
+		}
+	}
 	return c.measure(ctx, time.Time{})
 }
 

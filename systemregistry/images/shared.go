@@ -26,11 +26,11 @@ var (
 	ErrChanging = shared.ErrContended
 )
 
-// OnConflict has f called with [ErrCollected], [ErrChanging] or [ErrImmutable] when this is why a request of the context fails:
+// OnConflict has f called with [ErrCollected], [ErrChanging], [ErrImmutable] or [ErrFull] when this is why a request of the context fails:
 // distribution does not say so.
 func OnConflict(ctx context.Context, f func(error)) context.Context {
 	return shared.OnProblem(ctx, func(err error) {
-		if errors.Is(err, ErrCollected) || errors.Is(err, ErrChanging) || errors.Is(err, ErrImmutable) {
+		if errors.Is(err, ErrCollected) || errors.Is(err, ErrChanging) || errors.Is(err, ErrImmutable) || errors.Is(err, ErrFull) {
 			f(err)
 		}
 	})
@@ -44,6 +44,18 @@ func MayReplace(policies []Policy) func(repository, tag string) error {
 		}
 		return nil
 	}
+}
+
+// limits are those that hold for all replicas together.
+func limits(policies []Policy) (all []shared.Limit) {
+	for _, p := range policies {
+		if p.MaxBytes > 0 {
+			all = append(all, shared.Limit{Name: p.Repositories, MaxBytes: p.MaxBytes, Matches: p.matches, Full: func(used int64) error {
+				return fmt.Errorf("%w: %d of %d bytes of %s", ErrFull, used, p.MaxBytes, p.Repositories)
+			}})
+		}
+	}
+	return all
 }
 
 // Condemn has a deletion within the returned context fail if another replica uses the manifest after this call. Call it

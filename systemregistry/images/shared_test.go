@@ -139,7 +139,9 @@ func (f fixture) upload(ctx context.Context, repository, content string) error {
 	if _, err := io.WriteString(w, content); err != nil {
 		return err
 	}
-	_, err = w.Commit(ctx, v1.Descriptor{Digest: digest.FromString(content)})
+	if _, err = w.Commit(ctx, v1.Descriptor{Digest: digest.FromString(content)}); err != nil {
+		_ = w.Cancel(ctx) // As the registry does with an upload that failed.
+	}
 	return err
 }
 

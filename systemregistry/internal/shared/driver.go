@@ -41,12 +41,13 @@ type Driver struct {
 
 	store      store.Store
 	mayReplace func(repository, tag string) error
+	limits     limits
 }
 
 // New returns a driver over the storage and the store. mayReplace returns an error if a tag that is set must not name
 // another manifest. It fails if the storage holds images that are not in the store; see [Import].
 func New(ctx context.Context, storage storagedriver.StorageDriver, s store.Store, mayReplace func(repository, tag string) error) (*Driver, error) {
-	d := &Driver{storage, s, mayReplace}
+	d := &Driver{StorageDriver: storage, store: s, mayReplace: mayReplace}
 	_, err := s.Get(ctx, readyKey)
 	if err == nil || !errors.Is(err, store.ErrNoKey) {
 		return d, err
@@ -323,11 +324,15 @@ func (d *Driver) PutContent(ctx context.Context, path string, content []byte) er
 	case Tags:
 		err = d.putTag(ctx, p, string(content))
 	case Manifests:
-		err = d.putLink(ctx, p, string(content), func() error {
-			return d.useManifest(ctx, p.repository, p.reference, make(map[string]bool))
+		err = d.charged(ctx, p, string(content), func() error {
+			return d.putLink(ctx, p, string(content), func() error {
+				return d.useManifest(ctx, p.repository, p.reference, make(map[string]bool))
+			})
 		})
 	case Layers:
-		err = d.putLink(ctx, p, string(content), func() error { return d.useLayer(ctx, p.repository, p.reference) })
+		err = d.charged(ctx, p, string(content), func() error {
+			return d.putLink(ctx, p, string(content), func() error { return d.useLayer(ctx, p.repository, p.reference) })
+		})
 	case history:
 		return nil
 	default:
