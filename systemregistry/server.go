@@ -25,8 +25,9 @@ type Server struct {
 	// Driver keeps images instead: one of distribution's drivers for S3, Google Cloud Storage, Azure and others. Nil
 	// means files in Dir.
 	Driver storagedriver.StorageDriver
-	// Store keeps accounts and keys instead: a database that several replicas share. Nil means a file in Dir, which one
-	// process uses at a time.
+	// Store keeps accounts and keys instead, and which repositories have which tags, manifests and layers: a database that
+	// several replicas share, together with Driver. See [Import] for a Driver that was used without it. If nil, accounts and
+	// keys are in a file in Dir, which one process uses at a time.
 	Store store.Store
 
 	// Admin and AdminPassword are the account that is made when there is none yet. It manages all accounts, and may

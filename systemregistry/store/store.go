@@ -1,11 +1,12 @@
-// Package store keeps what the registry must remember beside images: accounts and the keys that sign its tokens.
+// Package store keeps what the registry must remember beside the data of images: accounts, the keys that sign its tokens,
+// and, where several replicas share a storage, tags and what repositories have.
 //
 // A [Store] is a table of keys, values and versions with four methods. [Open] returns the embedded one, a single file
 // that survives a crash; [Memory] is one for tests and for registries that live as long as their process. Where several
 // replicas serve one registry, they share a Store over a database that the platform has: [storetest.Run] holds it to
 // the contract.
 //
-// It does not know what the values mean, and it does not hold images.
+// It does not know what the values mean, and it does not hold the data of images.
 //
 // [storetest.Run]: https://pkg.go.dev/github.com/regcred/regcred/systemregistry/store/storetest#Run
 package store
