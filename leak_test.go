@@ -18,6 +18,12 @@ import (
 	"github.com/regcred/regcred"
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/custom"
+	"github.com/regcred/regcred/providers/dockerhub"
+	"github.com/regcred/regcred/providers/ecr"
+	"github.com/regcred/regcred/providers/gcr"
+	"github.com/regcred/regcred/providers/system"
+	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
 )
@@ -152,5 +158,125 @@ func TestNothingLeaks(t *testing.T) {
 			}
 		}
 		t.Run(name, func(t *testing.T) { synctest.Test(t, run) }) // In which waiting for a server that fails takes no time.
+	}
+}
+
+// mistakes are profiles and images with a login where none belongs. Each is turned down, and no text shows the login.
+func mistakes(t *testing.T) map[string]regcred.Request {
+	t.Helper()
+	const canary = `canary:c4n4ry-l0gin`
+	good := func() registry.Profile {
+		return registry.Profile{
+			Name: "canary", Kind: registry.Custom, Endpoint: "registry.test",
+			Login: credentials.Login{Username: canaryUser, Password: credentials.NewSecret(canaryLogin)},
+		}
+	}
+	requests := make(map[string]regcred.Request)
+	add := func(name string, change func(p *registry.Profile, images *[]string)) {
+		p, images := good(), []string{"registry.test/team/app:1"}
+		change(&p, &images)
+		requests[name] = regcred.Request{Namespace: "shop", Profiles: []registry.Profile{p}, Images: images}
+	}
+	for _, text := range []string{"https://" + canary + "@registry.test", canary + "@registry.test/team", "https://registry.test/?token=c4n4ry-l0gin", "https://registry.test#c4n4ry-l0gin"} {
+		add("endpoint "+text, func(p *registry.Profile, _ *[]string) { p.Endpoint = text })
+		add("host "+text, func(p *registry.Profile, _ *[]string) { p.Hosts = []string{"other.test", text} })
+		add("image "+text, func(_ *registry.Profile, images *[]string) {
+			*images = []string{text, text + "/app:1", text + "@sha256:0"}
+		})
+		add("anonymous, endpoint "+text, func(p *registry.Profile, _ *[]string) {
+			p.Endpoint, p.Login = text, credentials.Login{Anonymous: true}
+		})
+	}
+	add("proxy", func(p *registry.Profile, _ *[]string) { p.Transport.Proxy = "http://" + canary + "@proxy.test:3128" })
+	add("proxy that is no URL", func(p *registry.Profile, _ *[]string) { p.Transport.Proxy = canary + "@proxy.test:3128" })
+	google := func(text string) func(p *registry.Profile, _ *[]string) {
+		return func(p *registry.Profile, _ *[]string) {
+			p.Kind, p.Endpoint = registry.GCR, "gcr.io"
+			p.Login = credentials.Login{Google: &credentials.GoogleLogin{Credentials: credentials.NewSecret(text)}}
+		}
+	}
+	const external = `{"type":"external_account","audience":"x","token_url":"%s","service_account_impersonation_url":"%s","credential_source":{"url":"%s"}}`
+	url := "https://" + canary + "@googleapis.test/token?key=c4n4ry-l0gin"
+	add("token_url", google(fmt.Sprintf(external, url, url, url)))
+	add("credential_source.file", google(`{"type":"external_account","credential_source":{"file":"`+url+`"}}`))
+	add("token_uri", google(`{"type":"service_account","client_email":"`+url+`","private_key":"c4n4ry-l0gin","token_uri":"`+url+`"}`))
+	add("universe_domain", google(`{"type":"`+url+`","universe_domain":"`+url+`"}`))
+	add("tokenFile", func(p *registry.Profile, _ *[]string) {
+		p.Kind, p.Endpoint = registry.ECR, "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+		p.Login = credentials.Login{AWS: &credentials.AWSLogin{WebIdentity: &credentials.AWSWebIdentity{RoleARN: "arn:aws:iam::123456789012:role/x", TokenFile: url}}}
+	})
+	add("system", func(p *registry.Profile, _ *[]string) { p.Kind, p.Endpoint = registry.System, url })
+	return requests
+}
+
+// A login that somebody wrote into the wrong field is in no text that the library makes: by no function that takes a
+// profile or the name of an image, and by no print of what it was given.
+func TestNoLoginInTheWrongFieldLeaks(t *testing.T) {
+	set := providers.Set{
+		registry.DockerHub: dockerhub.Provider{}, registry.Custom: custom.Provider{}, registry.System: system.Provider{},
+		registry.ECR: ecr.Provider{}, registry.GCR: gcr.Provider{},
+	}
+	for name, request := range mistakes(t) {
+		t.Run(name, func(t *testing.T) {
+			p := newPipeline(hosts{})
+			p.Provider = set
+			profile := request.Profiles[0]
+			texts := make(map[string]string)
+			keep := func(what string, values ...any) {
+				for _, v := range values {
+					for how, text := range prints(v) {
+						if how == "failed test" {
+							continue // The printers of test libraries call no method of a value.
+						}
+						texts[what+" by "+how] += text
+					}
+				}
+			}
+			outcome, err := p.Run(t.Context(), request)
+			require.Error(t, err)
+			keep("Run", outcome, err, p)
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+				texts["request by "+verb] = fmt.Sprintf(verb, request) + fmt.Sprintf(verb, &request)
+			}
+			keep("request in a log", request.LogValue())
+			report, marshalErr := json.Marshal(registry.Report(err))
+			require.NoError(t, marshalErr)
+			texts["Report"] = string(report) + registry.HintOf(err)
+			result, err := p.CheckLogin(t.Context(), profile)
+			keep("CheckLogin", result, err)
+			c, err := p.Credential(t.Context(), profile)
+			keep("Credential", c, err)
+			candidate, err := p.Candidate(profile)
+			keep("Candidate", candidate, err)
+			c, err = p.Source(profile).Credential(t.Context())
+			keep("Source", c, err)
+			keep("Lookup", p.Lookup(profile), providers.Key(set, profile))
+			found, err := p.Repositories(t.Context(), profile, regcred.Search{})
+			keep("Repositories", found, err)
+			results, err := p.CheckSecrets(t.Context(), request.Images)
+			keep("CheckSecrets", results, err)
+			for _, image := range request.Images {
+				found, err := p.Tags(t.Context(), profile, image, regcred.Search{})
+				keep("Tags", found, err)
+				parsed, err := registry.ParseImage(image)
+				if err != nil {
+					keep("ParseImage", parsed, err)
+				}
+			}
+			keep("Validate", providers.Validate(set, profile), profile.Validate(), profile.Warnings())
+			endpoints, err := profile.Endpoints()
+			keep("Endpoints", endpoints, err)
+			keep("profile", profile, &profile, []registry.Profile{profile}, map[string]registry.Profile{"a": profile}, profile.Transport)
+			config, err := pullsecret.Build(pullsecret.Entry{Profile: profile, Credential: credentials.Credential{Anonymous: true}})
+			keep("Build", config, err)
+			func() {
+				defer func() { keep("panic", fmt.Sprint(recover())) }()
+				panic(profile)
+			}()
+			for where, text := range texts {
+				require.NotContains(t, text, "c4n4ry-l0gin", "in %s", where)
+				requireNoCanary(t, where, text)
+			}
+		})
 	}
 }

@@ -3,10 +3,13 @@ package regcred
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/egress"
+	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/custom"
 	"github.com/regcred/regcred/providers/dockerhub"
@@ -53,6 +56,25 @@ type Request struct {
 	// Images are the names of images as they stand in a workload. None means that only the logins are checked: who
 	// wants a proof for a workload looks first whether it has any.
 	Images []string
+}
+
+// Format prints the request like package fmt, without a login that a user wrote into the name of an image by mistake.
+func (r Request) Format(s fmt.State, verb rune) {
+	type plain Request
+	if r.Images != nil {
+		images := make([]string, len(r.Images))
+		for i, image := range r.Images {
+			images[i] = field.Redact(image)
+		}
+		r.Images = images
+	}
+	_, _ = fmt.Fprintf(s, fmt.FormatString(s, verb), plain(r))
+}
+
+// LogValue returns what a log needs to tell the request from others.
+func (r Request) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("name", r.Name), slog.String("namespace", r.Namespace),
+		slog.Int("profiles", len(r.Profiles)), slog.Int("images", len(r.Images)))
 }
 
 // An Outcome is what came of a [Request]. It is complete only if [Pipeline.Run] returned no error.

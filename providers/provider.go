@@ -117,7 +117,8 @@ func Key(provider Provider, p registry.Profile) credentials.Key {
 func endpointScope(p registry.Profile) string {
 	endpoints, err := p.Endpoints()
 	if err != nil {
-		return p.Endpoint + " " + strings.Join(p.Hosts, " ") // It is refused before it is issued.
+		r := p.Redacted() // It is refused before it is issued, and a key is printed.
+		return r.Endpoint + " " + strings.Join(r.Hosts, " ")
 	}
 	names := make([]string, len(endpoints))
 	for i, e := range endpoints {

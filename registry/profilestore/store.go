@@ -54,9 +54,14 @@ const (
 
 // Encode returns the profile as JSON, with each secret replaced by what seal returns for it.
 //
+// It fails for a profile with a login in the wrong field; see [registry.Profile.Misplaced].
+//
 // The tenant is not part of it: it belongs into the key under which the program stores the profile, and [Decode] takes
 // it from there. A profile that gets another tenant or name has to be encoded again.
 func Encode(ctx context.Context, p registry.Profile, seal Sealer) ([]byte, error) {
+	if err := p.Misplaced(); err != nil {
+		return nil, err // It would be stored in the clear.
+	}
 	place := Place{Tenant: p.Tenant, Profile: p.Name}
 	p.Tenant = ""
 	n, err := document.Encode(p, func(path string, s credentials.Secret) (*document.Node, error) {
@@ -126,6 +131,7 @@ func decode(d *document.Decoder, root *document.Node, subject string) (registry.
 // Redacted returns the profile as JSON for a form or a log, with {"redacted": true} in place of each secret. It has no
 // tenant.
 func Redacted(p registry.Profile) []byte {
+	p = p.Redacted()
 	p.Tenant = ""
 	n, err := document.Encode(p, func(string, credentials.Secret) (*document.Node, error) {
 		return object(redactedName, &document.Node{Kind: document.Bool, Bool: true}), nil
