@@ -39,6 +39,21 @@ func (p *Pipeline) CheckSecrets(ctx context.Context, images []string, secrets ..
 	return p.Checker.Images(ctx, requests)
 }
 
+// CheckPod is [Pipeline.CheckSecrets] for pull secrets as the cluster has them. A secret that a kubelet cannot decode keeps
+// every image of the pod from being pulled, so that it is the verdict on all of them, and no registry is asked.
+func (p *Pipeline) CheckPod(ctx context.Context, images []string, secrets ...pullsecret.PodSecret) ([]validate.Result, error) {
+	configs, err := pullsecret.ParsePod(secrets...)
+	if err != nil {
+		results := make([]validate.Result, len(images))
+		for i, name := range images {
+			results[i].Image, _ = registry.ParseImage(name) // One that cannot be parsed is zero.
+			results[i].Pulls, results[i].Err = validate.No, err
+		}
+		return results, err
+	}
+	return p.CheckSecrets(ctx, images, configs...)
+}
+
 // An entry is one of a secret. That it is a pointer tells the checker that it is one and the same for all images.
 type entry struct{ credential credentials.Credential }
 

@@ -2,14 +2,18 @@ package regcred_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred"
 	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/validate"
 )
 
 func foreign(t *testing.T, key, username, password string) pullsecret.Config {
@@ -48,4 +52,23 @@ func TestPullsInvalid(t *testing.T) {
 	require.Equal(t, registry.ErrInvalid, registry.CodeOf(err))
 	require.ErrorAs(t, err, new(*field.Errors))
 	require.ErrorContains(t, err, "images[1]")
+}
+
+// A secret that a kubelet cannot decode is the verdict on every image of the pod, and no registry is asked.
+func TestCheckPod(t *testing.T) {
+	var p regcred.Pipeline
+	p.Checker.RoundTripper = roundTripper(func(*http.Request) (*http.Response, error) {
+		t.Error("a registry was asked")
+		return nil, errors.New("no")
+	})
+	good := pullsecret.PodSecret{Name: "good", Content: []byte(`{"auths":{"a.example.com":{"username":"a","password":"b"}}}`)}
+	bad := pullsecret.PodSecret{Name: "bad", Content: []byte(`{"auths":[]}`)}
+	results, err := p.CheckPod(t.Context(), []string{"a.example.com/app:1", "b.example.com/app:1"}, good, bad)
+	require.ErrorIs(t, err, registry.ErrInvalid)
+	require.ErrorContains(t, err, "bad")
+	require.Len(t, results, 2)
+	for _, r := range results {
+		require.Equal(t, validate.No, r.Pulls)
+		require.ErrorIs(t, r.Err, registry.ErrInvalid)
+	}
 }

@@ -31,6 +31,8 @@ const (
 	LineBreak Rule = "line-break"
 	// Expired is a credential that is expired.
 	Expired Rule = "expired"
+	// Undecodable is a secret that a kubelet cannot decode, which blocks the whole pod. [LintPod] reports it.
+	Undecodable Rule = "undecodable"
 
 	// PrefixOverlap is a path that serves another key's images too, because a kubelet does not look for the end of a
 	// path's part.
@@ -45,6 +47,9 @@ const (
 	AuthWins Rule = "auth-wins"
 	// Unpadded is an "auth" without the = at its end, which a kubelet reads and other clients do not.
 	Unpadded Rule = "unpadded"
+	// EmailDiffers is an entry with an email, where another one with the same login has another or none. [LintPod] reports
+	// it.
+	EmailDiffers Rule = "email-differs"
 	// CredentialHelper is a credsStore or credHelpers, which a kubelet does not use.
 	CredentialHelper Rule = "credential-helper"
 )
@@ -60,6 +65,8 @@ type Finding struct {
 	// Message is what is the matter, and Hint is what to do about it, each in one sentence without a full stop. Neither
 	// holds a secret.
 	Message, Hint string
+	// Secret is the name of the secret. Empty if the finding is not from [LintPod].
+	Secret string
 }
 
 // String returns all of it in one line.
@@ -67,6 +74,9 @@ func (f Finding) String() string {
 	key := f.Key
 	if key == "" {
 		key = "config"
+	}
+	if f.Secret != "" {
+		key = f.Secret + ": " + key
 	}
 	return key + ": " + f.Message + " (" + string(f.Rule) + "); hint: " + f.Hint
 }
@@ -111,12 +121,12 @@ type linter struct {
 }
 
 func (l *linter) add(key string, rule Rule, breaks bool, message, hint string) {
-	l.findings = append(l.findings, Finding{shown(key), rule, breaks, message, hint})
+	l.findings = append(l.findings, Finding{Key: shown(key), Rule: rule, Fatal: breaks, Message: message, Hint: hint})
 }
 
 // An entryText has the fields of an entry as somebody wrote them.
 type entryText struct {
-	Username, Password, Auth, IdentityToken, RegistryToken any
+	Username, Password, Auth, IdentityToken, RegistryToken, Email any
 }
 
 // texts returns the entries of what was parsed; none of what was built.

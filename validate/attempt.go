@@ -106,6 +106,7 @@ func (c *call) image(ctx context.Context, image registry.Image, candidates []Can
 	}
 	runtimes, err := c.c.runtimes()
 	if err != nil {
+		err.Op, err.Ref = "check image", image.String()
 		r.Err = err
 	}
 	for i, rules := range runtimes {

@@ -179,18 +179,12 @@ func (k *check) resolve(ctx context.Context) (imageInfo, []byte, *registry.Error
 		}
 		return k.get(ctx, reference)
 	case a.step != StepManifest, a.status == http.StatusTooManyRequests,
-		a.status >= 500 && rules.head == headDecides,
+		a.status > http.StatusNotImplemented && rules.head == headDecides,
 		o.knownVendor() == dockerHub && a.status == http.StatusUnauthorized:
-		if v := o.knownVendor(); a.status == http.StatusInternalServerError && (v == harbor || v == ecr) {
-			// These fail so for what an upstream or a key service denies them. Only a body tells.
-			reason, err := k.open(ctx, k.manifest(StepManifest, http.MethodGet, reference))
-			if err == nil && reason.step == StepManifest && !reason.ok() {
-				a = reason
-			}
-		}
 		return imageInfo{}, nil, k.classify(ctx, a) // GET would not say more.
 	}
-	// The response to a HEAD has no body, so no reason; and some registries answer HEAD wrongly.
+	// The response to a HEAD has no body, so no reason; and some registries answer HEAD wrongly. Harbor, ECR and mirrors
+	// answer 500 for what an upstream or a key service denies them.
 	f, body, failed := k.get(ctx, reference)
 	if failed != nil {
 		return f, body, failed

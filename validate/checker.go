@@ -134,7 +134,7 @@ func (c *Checker) perRegistry() int {
 }
 
 // runtimes returns the rules of the runtimes.
-func (c *Checker) runtimes() ([]*runtimeRules, error) {
+func (c *Checker) runtimes() ([]*runtimeRules, *registry.Error) {
 	if len(c.Runtimes) == 0 {
 		return []*runtimeRules{Containerd.rules()}, nil
 	}

@@ -84,8 +84,8 @@ func (r *runtimeRules) typesOf(
 	unknown := slices.IndexFunc(m.Layers, isUnknownLayer)
 	switch {
 	case r.ociConfig && !member && manifest == types.OCIManifestSchema1 && config == types.DockerConfigJSON,
-		r.ociConfig && !member && config == "",
-		r.dockerLayers && manifest == types.DockerManifestSchema2 && slices.ContainsFunc(m.Layers, isOCILayer):
+		r.ociConfig && !member && manifest == types.OCIManifestSchema1 && config == "",
+		r.dockerLayers && manifest == types.DockerManifestSchema2 && slices.ContainsFunc(m.Layers, isNoDockerLayer):
 		return No, r.incompatible(registry.ErrContentType, Exchange{},
 			fmt.Sprintf("a manifest of type %s names a config of type %q", manifest, cleanLine(string(config), 100)),
 			"push the image again with one format, Docker's or OCI's, throughout")
@@ -103,10 +103,14 @@ func isOCILayer(d v1.Descriptor) bool {
 	return strings.HasPrefix(string(d.MediaType), "application/vnd.oci.image.layer.")
 }
 
+func isNoDockerLayer(d v1.Descriptor) bool {
+	return !strings.HasPrefix(string(d.MediaType), "application/vnd.docker.image.rootfs.")
+}
+
 func isKnownLayer(d v1.Descriptor) bool { return !isUnknownLayer(d) }
 
 func isUnknownLayer(d v1.Descriptor) bool {
-	return !isOCILayer(d) && !strings.HasPrefix(string(d.MediaType), "application/vnd.docker.image.rootfs.")
+	return !isOCILayer(d) && isNoDockerLayer(d)
 }
 
 // An indexEntry is an entry of an index with its platform as it is written there.
@@ -227,15 +231,14 @@ func (r *runtimeRules) noNesting() *registry.Error {
 func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platform, candidates []indexEntry,
 	done map[entryKey]bool, depth int) (bool, *registry.Error) {
 	rules, l := k.a.rules, k.a.rules.lines[i]
-	if rules.unnamed != unnamedAny { // All but one are fetched at most, and not run.
+	if l.allEntries {
 		for _, e := range candidates[1:] {
-			if _, _, err := k.member(ctx, e); err != nil && err.Code.Temporary() {
+			if err := k.complete(ctx, e); err != nil && err.Code.Temporary() {
 				return false, err
 			} else if err != nil {
 				k.failLine(i, No, err)
 			}
 		}
-		candidates = candidates[:1]
 	}
 	for _, e := range candidates {
 		m, nested, err := k.member(ctx, e)
@@ -283,8 +286,21 @@ func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platf
 	return false, nil
 }
 
-// selectEntries returns the entries of an index that a line fetches for the platform, the best first. Rules with
-// [unnamedAny] try all of them; others use the first.
+// complete checks an entry of an index that is fetched, and not run.
+func (k *check) complete(ctx context.Context, e indexEntry) *registry.Error {
+	m, nested, err := k.member(ctx, e)
+	switch {
+	case err != nil || nested != nil:
+		return err // What a nested index names is left out.
+	case k.a.o.s.c.Deep:
+		return k.checkBlobs(ctx, m)
+	}
+	_, err = k.config(ctx, m, e.MediaType)
+	return err
+}
+
+// selectEntries returns the entries of an index that a line fetches for the platform, the best first, until one is for
+// it.
 func (r *runtimeRules) selectEntries(l line, p Platform, mediaType string, entries []indexEntry) []indexEntry {
 	rankOf := func(e indexEntry) int {
 		last := maxManifests

@@ -132,6 +132,7 @@ func (r *runtimeRules) readToken(res *response, post bool, asked time.Time) (cre
 		ExpiresIn    json.RawMessage `json:"expires_in"`
 		IssuedAt     json.RawMessage `json:"issued_at"`
 		RefreshToken json.RawMessage `json:"refresh_token"`
+		Scope        json.RawMessage `json:"scope"`
 	}
 	d := json.NewDecoder(bytes.NewReader(res.body))
 	if err := d.Decode(&t); err != nil {
@@ -144,6 +145,7 @@ func (r *runtimeRules) readToken(res *response, post bool, asked time.Time) (cre
 		seconds int
 		issued  time.Time
 		refresh string
+		scope   string
 	)
 	switch {
 	case r.typed && decode(t.ExpiresIn, &seconds) != nil:
@@ -151,6 +153,8 @@ func (r *runtimeRules) readToken(res *response, post bool, asked time.Time) (cre
 	case r.typed && decode(t.IssuedAt, &issued) != nil:
 		return fail("issued_at of the token server's response is not a time by RFC 3339",
 			`send issued_at like "2006-01-02T15:04:05Z", or leave it out`)
+	case r.typed && post && decode(t.Scope, &scope) != nil:
+		return fail("scope of the token server's response is not text", "send scope as text, or leave it out")
 	case r.refreshTyped && decode(t.RefreshToken, &refresh) != nil:
 		return fail("refresh_token of the token server's response is not text", "send refresh_token as text, or leave it out")
 	}

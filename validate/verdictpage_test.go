@@ -115,7 +115,8 @@ const pageHead = `<!-- Made by go test ./validate -run TestVerdicts -update. -->
 What the check of an image says, registry by registry: see [validate](validate.md). The verdict is a code of package
 registry, on which a program can switch; what was answered is what it rests on. Where several things have the same
 verdict, the registry does not tell them apart, and the answer is that of the first. The registries are those of package
-registrytest, which speak as the real ones do.
+registrytest, which speak as the real ones do. The verdicts are those for containerd; [runtimes.md](runtimes.md) has the
+rules of each container runtime, and the codes below ` + "`incompatible`" + ` say which one a registry breaks.
 
 ## Most registries
 

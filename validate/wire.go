@@ -145,6 +145,10 @@ const (
 // do sends a request and returns the response, whatever its status; an error means that there was no response. It waits
 // for a free slot, honours Retry-After, and retries where that may help.
 func (o *origin) do(ctx context.Context, t *trace, q apiRequest) (*response, *registry.Error) {
+	retries := maxRetries
+	if q.method == http.MethodHead {
+		retries = 1 // As containerd 2 does; where a HEAD fails, GET says why.
+	}
 	for try := 0; ; try++ {
 		if err := t.spend(); err != nil {
 			return nil, err
@@ -154,7 +158,7 @@ func (o *origin) do(ctx context.Context, t *trace, q apiRequest) (*response, *re
 		}
 		a, err := o.doOnce(ctx, t, q)
 		o.release()
-		if try == maxRetries || !o.shouldRetry(ctx, a, err, try) {
+		if try == retries || !o.shouldRetry(ctx, a, err, try) {
 			return a, err
 		}
 		if a != nil && q.step == StepManifest {

@@ -1,0 +1,223 @@
+package validate
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const runtimesPage = "../docs/runtimes.md"
+
+// docs/runtimes.md is made from runtimeTable. REGCRED_UPDATE=1 writes it.
+func TestRuntimesPage(t *testing.T) {
+	page := runtimesDoc()
+	if os.Getenv("REGCRED_UPDATE") != "" {
+		require.NoError(t, os.WriteFile(runtimesPage, page, 0o644))
+	}
+	have, err := os.ReadFile(runtimesPage)
+	require.NoError(t, err)
+	require.Equal(t, string(page), string(have), "the page is out of date: REGCRED_UPDATE=1 go test ./validate -run TestRuntimesPage")
+}
+
+func runtimesDoc() []byte {
+	var b bytes.Buffer
+	b.WriteString(runtimesHead)
+	b.WriteString("\n## Rules of each runtime\n\n| |")
+	for _, r := range runtimeTable {
+		fmt.Fprintf(&b, " %s |", r.runtime)
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(runtimeTable)) + "\n")
+	for _, row := range runtimeColumns {
+		fmt.Fprintf(&b, "| %s |", row.name)
+		for _, r := range runtimeTable {
+			fmt.Fprintf(&b, " %s |", row.value(r))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\n## Where release lines differ\n\n| |")
+	var lines []line
+	for _, r := range runtimeTable {
+		for _, l := range r.lines {
+			fmt.Fprintf(&b, " %s |", l.name(r))
+			lines = append(lines, l)
+		}
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(lines)) + "\n")
+	for _, row := range lineColumns {
+		fmt.Fprintf(&b, "| %s |", row.name)
+		for _, l := range lines {
+			fmt.Fprintf(&b, " %s |", row.value(l))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString(runtimesTail)
+	return b.Bytes()
+}
+
+func yes(v bool) string {
+	if v {
+		return "yes"
+	}
+	return "no"
+}
+
+func statuses(list []int, none string) string {
+	if list == nil {
+		return none
+	}
+	var all []string
+	for _, s := range list {
+		all = append(all, strconv.Itoa(s))
+	}
+	return strings.Join(all, ", ")
+}
+
+func bytesOf(n int64) string {
+	if n == 0 {
+		return "no limit"
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+var runtimeColumns = []struct {
+	name  string
+	value func(*runtimeRules) string
+}{
+	{"source of the challenge", func(r *runtimeRules) string {
+		if r.pingFirst {
+			return "GET `/v2/` alone"
+		}
+		return "each 401; `/v2/` is not requested"
+	}},
+	{"statuses of GET `/v2/` with which the pull goes on", func(r *runtimeRules) string { return statuses(r.pingStatus, "any") }},
+	{"of several challenges, in header lines of their own", func(r *runtimeRules) string {
+		return [...]string{bearerOrBasic: "Bearer, else Basic", bearerFirst: "Bearer, which must have a realm; else Basic",
+			headerOrder: "the first line", basicWins: "fetches a token for Bearer, sends Basic if it is offered, too"}[r.order]
+	}},
+	{"token request with a login", func(r *runtimeRules) string {
+		if r.post {
+			return "POST with the password; GET after " + statuses(r.postFallback, "")
+		}
+		return "GET with Basic"
+	}},
+	{"scope of the challenge", func(r *runtimeRules) string {
+		return [...]string{scopeNever: "ignored", scopeAlways: "requested beside its own",
+			scopeOnDemand: "requested after `insufficient_scope`, once"}[r.challengeScope]
+	}},
+	{"field of the token, GET", func(r *runtimeRules) string { return strings.Join(r.getFields, ", else ") }},
+	{"field of the token, POST", func(r *runtimeRules) string {
+		if len(r.postFields) == 0 {
+			return "&nbsp;"
+		}
+		return strings.Join(r.postFields, ", else ")
+	}},
+	{"`expires_in` has to be an integer, `issued_at` a time by RFC 3339", func(r *runtimeRules) string { return yes(r.typed) }},
+	{"`refresh_token` has to be text", func(r *runtimeRules) string { return yes(r.refreshTyped) }},
+	{"text after the JSON of a token response", func(r *runtimeRules) string {
+		if r.trailing {
+			return "ignored"
+		}
+		return "an error"
+	}},
+	{"largest token response, bytes", func(r *runtimeRules) string { return bytesOf(r.tokenLimit) }},
+	{"without a login, a Basic challenge is answered with an empty one", func(r *runtimeRules) string { return yes(r.emptyLogin) }},
+	{"HEAD of the manifest", func(r *runtimeRules) string {
+		return [...]string{headNever: "not sent", headDecides: "decides; GET only after 405, or without digest or length",
+			headHint: "if it fails, GET follows"}[r.head]
+	}},
+	{"HEAD has to have a Content-Type, a Content-Length", func(r *runtimeRules) string {
+		return yes(r.headType) + ", " + yes(r.headLength)
+	}},
+	{"Content-Type in capitals", func(r *runtimeRules) string {
+		if r.exactType {
+			return "unknown"
+		}
+		return "known"
+	}},
+	{"Docker-Content-Digest has to be the digest, or absent", func(r *runtimeRules) string { return yes(r.digestHeader) }},
+	{"`mediaType` in the manifest has to be the Content-Type", func(r *runtimeRules) string { return yes(r.bodyType) }},
+	{"largest manifest, bytes", func(r *runtimeRules) string { return bytesOf(r.manifestLimit) }},
+	{"largest config, bytes", func(r *runtimeRules) string { return bytesOf(r.configLimit) }},
+	{"sizes of descriptors in an index have to be right", func(r *runtimeRules) string { return yes(r.sizes) }},
+	{"manifest requests repeated at once after", func(r *runtimeRules) string { return statuses(r.retries, "none") }},
+	{"platform names are normalized (`x86_64`, capitals, `amd64/v1`)", func(r *runtimeRules) string { return yes(r.normalizes) }},
+	{"an entry of an index without a platform", func(r *runtimeRules) string {
+		return [...]string{unnamedConfig: "the first, if its config is for the node", unnamedFirst: "the first, whatever it is for",
+			unnamedAny: "the first whose config is for the node"}[r.unnamed]
+	}},
+	{"an index in an index", func(r *runtimeRules) string { return yes(r.nested) }},
+	{"variants v2 to v4 of amd64, where the CPU has them", func(r *runtimeRules) string { return yes(r.cpuVariants) }},
+}
+
+var lineColumns = []struct {
+	name  string
+	value func(line) string
+}{
+	{"an unusual config or layer type", func(l line) string {
+		if l.lazy {
+			return "reports success, and cannot run"
+		}
+		return "fails"
+	}},
+	{"a chart or artifact whose config lists no layers", func(l line) string {
+		if l.lazy || l.emptyArtifacts {
+			return "reports success, and cannot run"
+		}
+		return "fails"
+	}},
+	{"image for 32 bits on a node of 64 bits", func(l line) string { return yes(l.bits32) }},
+	{"an entry with an unknown `os.features`", func(l line) string {
+		if l.osFeatures {
+			return "is ignored"
+		}
+		return "is used"
+	}},
+	{"entries of an index for the platform that are fetched", func(l line) string {
+		if l.allEntries {
+			return "all"
+		}
+		return "the best"
+	}},
+	{"Docker schema 1", func(l line) string {
+		return [...]string{"no", "if signed", "yes"}[len(l.schema1)]
+	}},
+	{"manifest request repeated once after", func(l line) string { return statuses(l.retryOnce, "none") }},
+}
+
+const runtimesHead = `<!-- Made by REGCRED_UPDATE=1 go test ./validate -run TestRuntimesPage. -->
+
+# Container runtimes
+
+What [validate](validate.md) knows of the container runtimes of nodes: the rules by which they pull, and by which the
+check judges. The tables are made from the table in validate/runtimes.go.
+
+The rules were observed on the daemons, called through CRI with what a kubelet passes (containerd 1.6.20, 1.7.35 and
+2.4.2, CRI-O 1.37.0, Docker 20.10.24 and 29), and read in their sources. Tests hold the check to containerd's and CRI-O's
+own code (internal/runtimes) and to 46 rows of observations (validate/runtimes_test.go).
+`
+
+const runtimesTail = `
+## Where the check and a runtime differ
+
+The check says otherwise than a runtime in these cases, on purpose or because it cannot know:
+
+| Case | Runtime | Check | Why |
+|---|---|---|---|
+| a request fails with 500, 502, 503 or 504, and then succeeds | containerd 1.7 and CRI-O fail; of a token request, all | a warning, or nothing | a kubelet pulls again |
+| 401 without ` + "`error=`" + ` for a fresh token, and then 200 | containerd sends the request up to five times | fails | a registry that rejects its own tokens is not one to rely on |
+| 429, and then 200 | containerd sends the request five or six times at once | waits as Retry-After says | a check does not press a registry that asks for rest |
+| the registry redirects to another host, which asks for a login | containerd sends it there | the login is not sent | a redirect may name any host |
+| an index in which the only entry for the node has no platform, beside entries for others | containerd fails in some of the cases | by the config of that entry | it depends on the order in which containerd computes sizes |
+| a 386 image beside entries without a platform | containerd 2 fails | by the platform | as above |
+| a registry of a known vendor whose manifests ask for a login otherwise than ` + "`/v2/`" + ` does | containerd reads the manifest's challenge | reads the challenge of ` + "`/v2/`" + ` | it saves a request for each registry; vendors send the same |
+| layers whose bytes do not have their digest | all fail | passes | layers are not read |
+
+Docker 29 with its containerd image store, which is its default, pulls as containerd does, and differs in three of the
+rows: it pulls images for amd64/v2 where the CPU has it, rejects configs of the type octet-stream, and sends no login to
+the target of a redirect.
+`
