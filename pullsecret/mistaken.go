@@ -10,26 +10,26 @@ import (
 
 // mistaken recognises what people put in place of the JSON of a pull secret, and says what to do about it; nil if it is
 // none of that. It quotes nothing of the data.
-func mistaken(data []byte) (problem error, hint string) {
+func mistaken(data []byte) (hint string, problem error) {
 	text := bytes.TrimSpace(data)
 	switch {
 	case len(text) == 0:
-		return errors.New("is empty"), "put the JSON object with the logins in"
+		return "put the JSON object with the logins in", errors.New("is empty")
 	case bytes.HasPrefix(data, []byte("\ufeff")):
-		return errors.New("starts with a byte order mark"), "save it as UTF-8 without a byte order mark"
+		return "save it as UTF-8 without a byte order mark", errors.New("starts with a byte order mark")
 	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")), looksLikeUTF16(data):
-		return errors.New("is UTF-16"), "save it as UTF-8 (PowerShell: Set-Content -Encoding utf8NoBOM)"
+		return "save it as UTF-8 (PowerShell: Set-Content -Encoding utf8NoBOM)", errors.New("is UTF-16")
 	case quotedObject(text):
-		return errors.New("is JSON in quotes: a text that holds the object, in place of the object"),
-			"encode it once (Terraform: jsonencode, or stringData, but not both)"
+		return "encode it once (Terraform: jsonencode, or stringData, but not both)",
+			errors.New("is JSON in quotes: a text that holds the object, in place of the object")
 	case base64OfObject(text):
-		return errors.New("is the base64 of JSON: it was encoded twice"), "put the JSON into stringData, or its base64 into data, but encode it once"
+		return "put the JSON into stringData, or its base64 into data, but encode it once", errors.New("is the base64 of JSON: it was encoded twice")
 	case bytes.HasPrefix(text, []byte("apiVersion:")), bytes.HasPrefix(text, []byte("kind:")), bytes.HasPrefix(text, []byte("auths:")), bytes.HasPrefix(text, []byte("---")):
-		return errors.New("is YAML"), "put the JSON object with the logins in: a kubelet reads no YAML there"
+		return "put the JSON object with the logins in: a kubelet reads no YAML there", errors.New("is YAML")
 	case bytes.HasPrefix(text, []byte("'")) && json.Valid(bytes.Trim(text, "'")):
-		return errors.New("is JSON in single quotes"), "leave the quotes out: the shell that should have removed them did not see them"
+		return "leave the quotes out: the shell that should have removed them did not see them", errors.New("is JSON in single quotes")
 	}
-	return nil, ""
+	return "", nil
 }
 
 // looksLikeUTF16 recognises UTF-16 without a mark by the zero beside the first brace.

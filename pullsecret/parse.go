@@ -109,7 +109,7 @@ func decodeAuth(auth string) (string, credentials.Secret, error) {
 // attempt to take the object apart.
 func refused(data []byte, err, topErr error, entries map[string]json.RawMessage) error {
 	e := &registry.Error{Op: "read pull secret", Code: registry.ErrInvalid}
-	if e.Err, e.Hint = mistaken(data); e.Err == nil {
+	if e.Hint, e.Err = mistaken(data); e.Err == nil {
 		e.Err, e.Hint = explain(err, topErr, entries), "correct it: a kubelet refuses the whole secret, and with it the pull"
 	}
 	return e

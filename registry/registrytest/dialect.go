@@ -157,8 +157,8 @@ type tokenEndpoint struct {
 type anonymousTokens int
 
 const (
-	// anonymousAlways issues a token without rights to whoever asks.
-	anonymousAlways anonymousTokens = iota
+	// The zero anonymousTokens issues a token without rights to whoever asks.
+	_ anonymousTokens = iota
 	// anonymousWithScope wants a scope to be asked for.
 	anonymousWithScope
 	// anonymousWithRight wants one of the scopes to be public.

@@ -73,8 +73,8 @@ type Error struct {
 // Error returns both in one line.
 func (e *Error) Error() string { return fmt.Sprintf("%s: %s", e.Place, e.Err) }
 
-// Unwrap returns what is wrong.
-func (e *Error) Unwrap() error { return e.Err }
+// Unwrap returns what is wrong, and [registry.ErrInvalid], which is the code of a manifest that cannot be used.
+func (e *Error) Unwrap() []error { return []error{e.Err, registry.ErrInvalid} }
 
 // Limits for a manifest. Kubernetes itself takes no object beyond some 3 MiB.
 const (
@@ -85,8 +85,14 @@ const (
 	maxImages = 300_000
 )
 
-// ErrManifestTooLarge is a manifest that is larger, or stands for more, than any honest one.
-var ErrManifestTooLarge = errors.New("manifest is too large")
+// ErrManifestTooLarge is a manifest that is larger, or stands for more, than any honest one. It is a
+// [registry.ErrInvalid].
+var ErrManifestTooLarge error = tooLarge{}
+
+type tooLarge struct{}
+
+func (tooLarge) Error() string { return "manifest is too large" }
+func (tooLarge) Unwrap() error { return registry.ErrInvalid }
 
 // Images returns all images of a manifest, in the order in which they stand there; one that stands in several places is
 // there several times.
