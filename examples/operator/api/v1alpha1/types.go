@@ -31,14 +31,25 @@ type RegistryProfile struct {
 //
 // +kubebuilder:validation:XValidation:rule="self.kind == 'dockerhub' || has(self.endpoint)",message="endpoint is required for this kind"
 type RegistryProfileSpec struct {
-	// Kind is the kind of the registry; custom is any that a Docker client can use.
-	// +kubebuilder:validation:Enum=dockerhub;ecr;gcr;custom
+	// Kind is the kind of the registry; system is the System registry of regcred, and custom is any that a Docker client
+	// can use.
+	// +kubebuilder:validation:Enum=dockerhub;ecr;gcr;system;custom
 	Kind string `json:"kind"`
 
 	// Endpoint is the registry's host, with a port or a path if need be: registry.example.com/team.
 	// +kubebuilder:validation:MinLength=1
 	// +optional
 	Endpoint string `json:"endpoint,omitempty"`
+
+	// Hosts are further endpoints that the same login serves, such as a second name of the registry.
+	// +kubebuilder:validation:items:MinLength=1
+	// +listType=set
+	// +optional
+	Hosts []string `json:"hosts,omitempty"`
+
+	// Tenant is whose profile it is. Profiles of different tenants never share a credential.
+	// +optional
+	Tenant string `json:"tenant,omitempty"`
 
 	// Login says how the operator proves who it is.
 	Login Login `json:"login"`
@@ -56,6 +67,26 @@ type RegistryProfileSpec struct {
 	// on the nodes.
 	// +optional
 	CABundle string `json:"caBundle,omitempty"`
+
+	// Transport is how the operator reaches the registry, where the usual way will not do.
+	// +optional
+	Transport Transport `json:"transport,omitempty"`
+}
+
+// A Transport is a way to a registry.
+type Transport struct {
+	// Proxy is the URL of an HTTP or SOCKS5 proxy, or "direct" for none. Empty means that of the operator's
+	// environment.
+	// +optional
+	Proxy string `json:"proxy,omitempty"`
+	// PlainHTTP speaks to the registry without TLS: whoever is on the way reads the login.
+	// +optional
+	PlainHTTP bool `json:"plainHTTP,omitempty"`
+	// SecretName is a secret in the operator's namespace: a client certificate under the keys tls.crt and tls.key, a login
+	// at the proxy under proxyUsername and proxyPassword, or both.
+	// +kubebuilder:validation:MinLength=1
+	// +optional
+	SecretName string `json:"secretName,omitempty"`
 }
 
 // A Login is exactly one way to prove who one is.

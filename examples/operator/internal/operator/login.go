@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -13,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
 )
 
 // logins are those in the secrets of the operator's namespace. A secret is read when a profile names it, and again when
@@ -27,9 +29,11 @@ type logins struct {
 }
 
 type known struct {
-	version string
-	login   credentials.Login
-	err     error
+	version      string
+	login        credentials.Login
+	loginErr     error
+	transport    registry.TransportConfig
+	transportErr error
 }
 
 func secretMetadata() *metav1.PartialObjectMetadata {
@@ -38,41 +42,64 @@ func secretMetadata() *metav1.PartialObjectMetadata {
 	return meta
 }
 
-// read returns the login in a secret.
-func (l *logins) read(ctx context.Context, name string) (credentials.Login, error) {
+// login returns the login in a secret.
+func (l *logins) login(ctx context.Context, name string) (credentials.Login, error) {
+	found, err := l.read(ctx, name)
+	if err == nil {
+		err = found.loginErr
+	}
+	if err != nil {
+		return credentials.Login{}, l.failed("login", name, err)
+	}
+	return found.login, nil
+}
+
+// transport returns what a secret says of the way to a registry.
+func (l *logins) transport(ctx context.Context, name string) (registry.TransportConfig, error) {
+	found, err := l.read(ctx, name)
+	if err == nil {
+		err = found.transportErr
+	}
+	if err != nil {
+		return registry.TransportConfig{}, l.failed("transport", name, err)
+	}
+	return found.transport, nil
+}
+
+// read returns what is in a secret.
+func (l *logins) read(ctx context.Context, name string) (known, error) {
 	key := client.ObjectKey{Namespace: l.namespace, Name: name}
 	meta := secretMetadata()
 	if err := l.watched.Get(ctx, key, meta); err != nil {
-		return credentials.Login{}, l.failed(name, err)
+		return known{}, err
 	}
 	l.mu.Lock()
 	have, ok := l.known[name]
 	l.mu.Unlock()
 	if ok && have.version == meta.ResourceVersion {
-		return have.login, have.err
+		return have, nil
 	}
 	var secret corev1.Secret
 	if err := l.api.Get(ctx, key, &secret); err != nil {
-		return credentials.Login{}, l.failed(name, err)
+		return known{}, err
 	}
-	login, err := parseLogin(secret.Data)
-	if err != nil {
-		err = l.failed(name, err)
-	}
+	found := known{version: secret.ResourceVersion}
+	found.login, found.loginErr = parseLogin(secret.Data)
+	found.transport, found.transportErr = parseTransport(secret.Data)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.known == nil {
 		l.known = make(map[string]known)
 	}
-	l.known[name] = known{secret.ResourceVersion, login, err}
-	return login, err
+	l.known[name] = found
+	return found, nil
 }
 
-func (l *logins) failed(name string, err error) error {
+func (l *logins) failed(what, name string, err error) error {
 	if apierrors.IsNotFound(err) {
-		return fmt.Errorf("login: there is no secret %s/%s", l.namespace, name)
+		return fmt.Errorf("%s: there is no secret %s/%s", what, l.namespace, name)
 	}
-	return fmt.Errorf("login in secret %s/%s: %w", l.namespace, name, err)
+	return fmt.Errorf("%s in secret %s/%s: %w", what, l.namespace, name, err)
 }
 
 // keep forgets the logins that no profile uses.
@@ -104,4 +131,19 @@ func parseLogin(data map[string][]byte) (credentials.Login, error) {
 	}
 	login.Username, login.Password = string(data["username"]), credentials.NewSecret(string(data["password"]))
 	return login, nil
+}
+
+// parseTransport takes a client certificate, as in a secret of the type kubernetes.io/tls, and a login at a proxy.
+func parseTransport(data map[string][]byte) (registry.TransportConfig, error) {
+	t := registry.TransportConfig{ClientCertificate: string(data["tls.crt"]), ProxyUsername: string(data["proxyUsername"])}
+	if key := data["tls.key"]; len(key) > 0 {
+		t.ClientKey = credentials.NewSecret(string(key))
+	}
+	if password := data["proxyPassword"]; len(password) > 0 {
+		t.ProxyPassword = credentials.NewSecret(string(password))
+	}
+	if t.IsZero() {
+		return t, errors.New("there is none of the keys tls.crt, tls.key, proxyUsername and proxyPassword")
+	}
+	return t, nil
 }

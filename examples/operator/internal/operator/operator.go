@@ -32,6 +32,7 @@ import (
 	"github.com/regcred/regcred/providers/dockerhub"
 	"github.com/regcred/regcred/providers/ecr"
 	"github.com/regcred/regcred/providers/gcr"
+	"github.com/regcred/regcred/providers/system"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -118,6 +119,7 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 			registry.Custom:    custom.Provider{},
 			registry.ECR:       ecr.Provider{},
 			registry.GCR:       gcr.Provider{},
+			registry.System:    system.Provider{},
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
@@ -232,7 +234,7 @@ func (o *operator) targets(ctx context.Context) ([]inject.Target, error) {
 		var err error
 		targets[i], err = o.target(ctx, &p)
 		profiles[p.Name] = asked{p.Generation, providers.Key(o.pipeline.Provider, targets[i].Profiles[0]), err}
-		used[p.Spec.Login.SecretName] = true
+		used[p.Spec.Login.SecretName], used[p.Spec.Transport.SecretName] = true, true
 	}
 	o.logins.keep(used)
 	if len(targets) > 0 {
@@ -246,26 +248,30 @@ func (o *operator) targets(ctx context.Context) ([]inject.Target, error) {
 // not valid either, so that the secrets that are there stay.
 func (o *operator) target(ctx context.Context, p *v1alpha1.RegistryProfile) (inject.Target, error) {
 	profile := registry.Profile{
-		Name: p.Name, Kind: registry.Kind(p.Spec.Kind), Endpoint: p.Spec.Endpoint,
-		Transport: registry.TransportConfig{CABundle: p.Spec.CABundle},
+		Name: p.Name, Tenant: p.Spec.Tenant, Kind: registry.Kind(p.Spec.Kind), Endpoint: p.Spec.Endpoint, Hosts: p.Spec.Hosts,
 	}
 	namespaces := inject.Selection{Names: p.Spec.Namespaces.Names, Except: p.Spec.Namespaces.Except}
 	var errs []error
+	var err error
+	if name := p.Spec.Transport.SecretName; name != "" {
+		profile.Transport, err = o.logins.transport(ctx, name)
+		errs = append(errs, err)
+	}
+	profile.Transport.CABundle = p.Spec.CABundle
+	profile.Transport.Proxy, profile.Transport.PlainHTTP = p.Spec.Transport.Proxy, p.Spec.Transport.PlainHTTP
 	switch login := p.Spec.Login; {
 	case login.SecretName != "":
-		var err error
-		profile.Login, err = o.logins.read(ctx, login.SecretName)
+		profile.Login, err = o.logins.login(ctx, login.SecretName)
 		errs = append(errs, err)
 	default:
 		profile.Login = credentials.Login{Ambient: login.Ambient, Anonymous: login.Anonymous}
 	}
 	if p.Spec.Namespaces.Selector != nil {
-		selector, err := metav1.LabelSelectorAsSelector(p.Spec.Namespaces.Selector)
-		namespaces.Labels = func(l map[string]string) bool { return err == nil && selector.Matches(labels.Set(l)) }
-		errs = append(errs, err)
+		selector, invalid := metav1.LabelSelectorAsSelector(p.Spec.Namespaces.Selector)
+		namespaces.Labels = func(l map[string]string) bool { return invalid == nil && selector.Matches(labels.Set(l)) }
+		errs = append(errs, invalid)
 	}
-	err := errors.Join(errs...)
-	if err != nil {
+	if err = errors.Join(errs...); err != nil {
 		profile.Login = credentials.Login{}
 	}
 	return inject.Target{

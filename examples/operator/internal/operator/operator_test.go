@@ -40,7 +40,7 @@ func TestOperator(t *testing.T) {
 	w.becomes(metav1.ConditionFalse, "Unauthorized", 2)
 	require.Equal(t, first, w.published("shop-1"))
 	// One that is missing, too.
-	require.NoError(t, w.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "shop-login"}}))
+	require.NoError(t, w.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "shop-login"}}))
 	w.becomes(metav1.ConditionFalse, "Invalid", 2)
 	require.Equal(t, first, w.published("shop-1"))
 

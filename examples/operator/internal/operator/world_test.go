@@ -29,7 +29,7 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-const system = "regcred-system"
+const home = "regcred-system"
 
 // A world is a real API with the operator at work, with no more rights than config gives it, and a registry
 // that wants a login.
@@ -67,13 +67,13 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	w.password("first")
 
 	restricted := rest.CopyConfig(config)
-	restricted.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + system + ":regcred-operator"}
-	operatorConfig := Config{API: restricted, Namespace: system, Evict: true, Metrics: w.metrics}
+	restricted.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + home + ":regcred-operator"}
+	operatorConfig := Config{API: restricted, Namespace: home, Evict: true, Metrics: w.metrics}
 	for _, change := range changes {
 		change(&operatorConfig)
 	}
 	mgr, err := NewManager(operatorConfig, ctrl.Options{
-		LeaderElection: true, LeaderElectionID: "regcred", LeaderElectionNamespace: system, LeaderElectionReleaseOnCancel: true,
+		LeaderElection: true, LeaderElectionID: "regcred", LeaderElectionNamespace: home, LeaderElectionReleaseOnCancel: true,
 		Metrics: server.Options{BindAddress: "0"},
 	})
 	require.NoError(t, err)
@@ -114,7 +114,7 @@ func (w *world) password(text string) {
 func (w *world) login(password string) {
 	w.t.Helper()
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "shop-login"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "shop-login"},
 		StringData: map[string]string{"username": "robot", "password": password},
 	}
 	if err := w.Create(w.t.Context(), secret); err != nil {
