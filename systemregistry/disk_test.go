@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/systemregistry"
@@ -53,6 +54,15 @@ func TestSmallDisk(t *testing.T) {
 		uploads, err := filepath.Glob(filepath.Join(dir, "images/docker/registry/v2/repositories/team/app/_uploads/*/data"))
 		require.NoError(t, err)
 		require.Empty(t, uploads, "what failed is there still")
+	}
+	all := prometheus.NewPedanticRegistry()
+	require.NoError(t, all.Register(r.Registry))
+	families, err := all.Gather()
+	require.NoError(t, err)
+	for _, f := range families {
+		if f.GetName() == "regcred_registry_storage_full_total" {
+			require.Positive(t, f.GetMetric()[0].GetCounter().GetValue())
+		}
 	}
 	_, body := r.do(t, "GET", "/v2/team/app/blobs/"+digestOf(kept), "", bearer(token))
 	require.Equal(t, digestOf(kept), digestOf(body))

@@ -16,10 +16,11 @@ type diskDriver struct {
 	// signal has one place: that the storage is full, for who makes room.
 	signal chan struct{}
 	last   atomic.Int64 // When it was last full, in nanoseconds since 1970.
+	count  func()       // Called for each write that found it full.
 }
 
-func newDiskDriver(inner storagedriver.StorageDriver) *diskDriver {
-	return &diskDriver{StorageDriver: inner, signal: make(chan struct{}, 1)}
+func newDiskDriver(inner storagedriver.StorageDriver, count func()) *diskDriver {
+	return &diskDriver{StorageDriver: inner, signal: make(chan struct{}, 1), count: count}
 }
 
 func (d *diskDriver) note(err error) error {
@@ -28,6 +29,7 @@ func (d *diskDriver) note(err error) error {
 		cause = wrapped.Detail
 	}
 	if errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, syscall.EDQUOT) {
+		d.count()
 		d.last.Store(time.Now().UnixNano())
 		select {
 		case d.signal <- struct{}{}:

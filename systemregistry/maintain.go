@@ -60,6 +60,7 @@ func (r *Registry) collect(ctx context.Context) {
 	if errors.Is(err, images.ErrCollecting) {
 		return
 	}
+	r.metrics.collected(err)
 	r.config.failed(err)
 	r.event(Event{
 		Kind: EventCollect, Err: err,

@@ -14,6 +14,9 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 	sent     prometheus.Counter
 	logins   *prometheus.CounterVec
+	full     prometheus.Counter
+	collects *prometheus.CounterVec
+	last     prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -31,11 +34,29 @@ func newMetrics() *metrics {
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "regcred_registry_logins_total", Help: "Logins, by what came of them.",
 		}, []string{"result"}),
+		full: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "regcred_registry_storage_full_total", Help: "Writes that the storage had no room for.",
+		}),
+		collects: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "regcred_registry_collections_total", Help: "Garbage collections, by what came of them.",
+		}, []string{"result"}),
+		last: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "regcred_registry_last_collection_timestamp_seconds", Help: "When the last garbage collection ended without an error.",
+		}),
 	}
 }
 
+func (m *metrics) collected(err error) {
+	if err != nil {
+		m.collects.WithLabelValues("failed").Inc()
+		return
+	}
+	m.collects.WithLabelValues("done").Inc()
+	m.last.SetToCurrentTime()
+}
+
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.seconds, m.sent, m.logins}
+	return []prometheus.Collector{m.requests, m.seconds, m.sent, m.logins, m.full, m.collects, m.last}
 }
 
 func (m *metrics) request(operation string, r Request) {

@@ -95,7 +95,7 @@ func (r *Registry) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.disk = newDiskDriver(inner)
+	r.disk = newDiskDriver(inner, r.metrics.full.Inc)
 	driver := storagedriver.StorageDriver(r.disk)
 	if r.config.Store != nil { // Which replicas may share, and so the storage.
 		if driver, err = shared.New(ctx, r.disk, r.store, images.MayReplace(r.config.Policies)); err != nil {
