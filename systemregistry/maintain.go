@@ -38,6 +38,7 @@ func (r *Registry) Maintain(ctx context.Context) {
 		case <-rotate.C:
 			r.config.failed(r.ring.Rotate(ctx))
 			r.config.failed(r.sessions.Purge(ctx))
+			r.config.failed(r.authority.Refresh(ctx))
 		case <-measure.C:
 			r.purge(ctx, false)
 			r.config.failed(r.catalog.Measure(ctx))

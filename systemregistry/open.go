@@ -114,7 +114,7 @@ func (r *Registry) open(ctx context.Context) error {
 	if err := r.ring.Rotate(ctx); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
-	if r.authority, err = ca.Load(ctx, r.store); err != nil {
+	if r.authority, err = ca.Load(ctx, r.store, r.config.permitted()); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
 	secret, err := r.uploadSecret(ctx)
@@ -243,6 +243,17 @@ func (r *Registry) Images() *images.Catalog { return r.catalog }
 // CA returns the certificate of the registry's own authority, in PEM: what clients must trust, and a profile carries in
 // its transport, where Server.TLS is nil.
 func (r *Registry) CA() string { return r.authority.PEM() }
+
+// ReplaceCA begins to replace the registry's own authority, for example because its hosts have changed or its key may
+// have leaked: it makes another one, and [Registry.CA] returns both from then on, while the old one still signs. Have
+// all clients trust both, and call [Registry.RetireCA] then.
+func (r *Registry) ReplaceCA(ctx context.Context) error {
+	return r.authority.Add(ctx, r.config.permitted())
+}
+
+// RetireCA ends what [Registry.ReplaceCA] began: the new authority signs, and the old one is forgotten. Other replicas
+// do the same within ten minutes.
+func (r *Registry) RetireCA(ctx context.Context) error { return r.authority.Retire(ctx) }
 
 // ServeHTTP implements [http.Handler]: the registry under /v2/, its tokens under /token, the API under /api/, the
 // console under /console/, and /healthz and /readyz.

@@ -94,8 +94,32 @@ func (r *Registry) listen(ctx context.Context) (net.Listener, error) {
 	case r.config.TLS != nil:
 		return tls.NewListener(listener, r.config.TLS), nil
 	default:
+		for _, host := range r.config.permitted() {
+			if !r.authority.Permits(host) {
+				r.config.failed(fmt.Errorf("the registry's authority was not made for %s, so its certificate is not for it: "+
+					"replace the authority, see Registry.ReplaceCA", host))
+			}
+		}
 		return tls.NewListener(listener, r.authority.TLS(r.config.hosts())), nil
 	}
+}
+
+// permitted are the names that the own authority may sign for: those that the configuration names, and loopback. None
+// are all, because the name of a machine or pod changes more often than an authority.
+func (s Server) permitted() []string {
+	hosts := slices.Clone(s.Hosts)
+	if u, err := url.Parse(s.URL); err == nil && u.Hostname() != "" {
+		hosts = append(hosts, u.Hostname())
+	}
+	if len(hosts) == 0 {
+		return nil
+	}
+	for _, host := range []string{"localhost", "127.0.0.1", "::1"} {
+		if !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
 }
 
 // hosts are the names that the own certificate is for.

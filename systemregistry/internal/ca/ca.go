@@ -1,7 +1,9 @@
 // Package ca makes the registry's own certificates, for those who have none.
 //
 // [Load] returns the [Authority] of a registry, which signs the certificate that [Authority.TLS] serves and renews.
-// What clients must trust is [Authority.PEM].
+// What clients must trust is [Authority.PEM]. An authority may sign for the names and addresses only that it was made
+// for. It is replaced in two steps: [Authority.Add] makes another one, which clients come to trust beside it, and
+// [Authority.Retire] has that one sign.
 //
 // It signs for the registry only: there is no way to have it sign anything else.
 package ca
@@ -20,6 +22,8 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,43 +43,122 @@ const (
 
 // An Authority signs certificates for one registry. It is safe for concurrent use.
 type Authority struct {
+	store store.Store
+
+	mu   sync.RWMutex
+	keys []pair // The first one signs. Never empty; not changed in place.
+}
+
+type pair struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-// stored is an authority in the store, both in DER.
+// stored is a pair in the store, both in DER.
 type stored struct {
 	Certificate []byte `json:"certificate"`
 	Key         []byte `json:"key"`
 }
 
-// Load returns the authority in the store, and makes one where there is none. Replicas that share a store share it.
-func Load(ctx context.Context, s store.Store) (*Authority, error) {
-	e, err := s.Get(ctx, storeKey)
+// Load returns the authority in the store, and makes one where there is none, which may sign for the hosts, names and
+// addresses, and for what is below the names. No hosts mean that it may sign for all. Replicas that share a store share
+// it.
+func Load(ctx context.Context, s store.Store, hosts []string) (*Authority, error) {
+	a := &Authority{store: s}
+	err := a.Refresh(ctx)
 	if errors.Is(err, store.ErrNoKey) {
-		made, err := generate(time.Now())
-		if err != nil {
-			return nil, fmt.Errorf("make certificate authority: %w", err)
+		if err = a.change(ctx, func(keys []pair) ([]pair, error) {
+			if len(keys) > 0 {
+				return keys, nil // A replica was faster.
+			}
+			made, err := generate(time.Now(), hosts)
+			return []pair{made}, err
+		}); err != nil {
+			return nil, err
 		}
-		if _, err = s.Put(ctx, storeKey, made, 0); err != nil && !errors.Is(err, store.ErrKeyChanged) {
-			return nil, fmt.Errorf("keep certificate authority: %w", err)
-		}
-		e, err = s.Get(ctx, storeKey) // Ours, or that of a replica that was faster.
-		if err != nil {
-			return nil, fmt.Errorf("read certificate authority: %w", err)
-		}
-		return parse(e.Value)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read certificate authority: %w", err)
-	}
-	return parse(e.Value)
-}
-
-func generate(now time.Time) ([]byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
+	}
+	return a, nil
+}
+
+// Add makes another authority, which signs nothing yet: clients come to trust what PEM returns from then on, which is
+// both. It does nothing if there are two already.
+func (a *Authority) Add(ctx context.Context, hosts []string) error {
+	return a.change(ctx, func(keys []pair) ([]pair, error) {
+		if len(keys) > 1 {
+			return keys, nil
+		}
+		made, err := generate(time.Now(), hosts)
+		return append(slices.Clone(keys), made), err
+	})
+}
+
+// Retire has the newest authority sign, and forgets the others: clients that do not trust it fail from then on. It does
+// nothing if there is just one.
+func (a *Authority) Retire(ctx context.Context) error {
+	return a.change(ctx, func(keys []pair) ([]pair, error) { return keys[len(keys)-1:], nil })
+}
+
+// Refresh reads what another replica may have changed. Call it now and then.
+func (a *Authority) Refresh(ctx context.Context) error {
+	keys, _, err := a.read(ctx)
+	if err == nil {
+		a.set(keys)
+	}
+	return err
+}
+
+func (a *Authority) set(keys []pair) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.keys = keys
+}
+
+func (a *Authority) current() []pair {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.keys
+}
+
+func (a *Authority) read(ctx context.Context) ([]pair, uint64, error) {
+	e, err := a.store.Get(ctx, storeKey)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read certificate authority: %w", err)
+	}
+	keys, err := parse(e.Value)
+	return keys, e.Version, err
+}
+
+func (a *Authority) change(ctx context.Context, change func([]pair) ([]pair, error)) error {
+	for {
+		keys, version, err := a.read(ctx)
+		if err != nil && !errors.Is(err, store.ErrNoKey) {
+			return err
+		}
+		if keys, err = change(keys); err != nil {
+			return fmt.Errorf("make certificate authority: %w", err)
+		}
+		value, err := format(keys)
+		if err == nil {
+			_, err = a.store.Put(ctx, storeKey, value, version)
+		}
+		if errors.Is(err, store.ErrKeyChanged) {
+			continue // Another replica changed it.
+		}
+		if err != nil {
+			return fmt.Errorf("keep certificate authority: %w", err)
+		}
+		a.set(keys)
+		return nil
+	}
+}
+
+func generate(now time.Time, hosts []string) (pair, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return pair{}, err
 	}
 	template := &x509.Certificate{
 		SerialNumber:          serial(),
@@ -86,62 +169,111 @@ func generate(now time.Time) ([]byte, error) {
 		BasicConstraintsValid: true,
 		IsCA:                  true,
 		MaxPathLenZero:        true, // It signs servers, not further authorities.
+		// Nodes trust it, so it must not be able to speak for other servers (RFC 5280, section 4.2.1.10).
+		PermittedDNSDomainsCritical: len(hosts) > 0,
+	}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			if short := ip.To4(); short != nil {
+				ip = short
+			}
+			template.PermittedIPRanges = append(template.PermittedIPRanges, &net.IPNet{IP: ip, Mask: net.CIDRMask(8*len(ip), 8*len(ip))})
+		} else {
+			template.PermittedDNSDomains = append(template.PermittedDNSDomains, host)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return nil, err
+		return pair{}, err
 	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(stored{der, keyDER})
+	certificate, err := x509.ParseCertificate(der)
+	return pair{certificate, key}, err
 }
 
-func parse(value []byte) (*Authority, error) {
-	var s stored
-	if err := json.Unmarshal(value, &s); err != nil {
-		return nil, errors.New("read certificate authority: it is not JSON")
+func format(keys []pair) ([]byte, error) {
+	list := make([]stored, len(keys))
+	for i, k := range keys {
+		key, err := x509.MarshalECPrivateKey(k.key)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = stored{k.certificate.Raw, key}
 	}
-	certificate, err := x509.ParseCertificate(s.Certificate)
-	if err != nil {
-		return nil, fmt.Errorf("read certificate authority: %w", err)
-	}
-	key, err := x509.ParseECPrivateKey(s.Key)
-	if err != nil {
-		return nil, errors.New("read certificate authority: its key cannot be read")
-	}
-	return &Authority{certificate, key}, nil
+	return json.Marshal(list)
 }
 
-// PEM returns the certificate that clients must trust.
+func parse(value []byte) ([]pair, error) {
+	var list []stored
+	if json.Unmarshal(value, &list) != nil || len(list) == 0 {
+		var one stored // As it was kept before there could be two.
+		if err := json.Unmarshal(value, &one); err != nil {
+			return nil, errors.New("read certificate authority: it is not JSON")
+		}
+		list = []stored{one}
+	}
+	keys := make([]pair, len(list))
+	for i, s := range list {
+		certificate, err := x509.ParseCertificate(s.Certificate)
+		if err != nil {
+			return nil, fmt.Errorf("read certificate authority: %w", err)
+		}
+		key, err := x509.ParseECPrivateKey(s.Key)
+		if err != nil {
+			return nil, errors.New("read certificate authority: its key cannot be read")
+		}
+		keys[i] = pair{certificate, key}
+	}
+	return keys, nil
+}
+
+// PEM returns the certificates that clients must trust: one, or two while the authority is being replaced.
 func (a *Authority) PEM() string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw}))
+	var text strings.Builder
+	for _, k := range a.current() {
+		text.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: k.certificate.Raw}))
+	}
+	return text.String()
 }
 
-// TLS returns the configuration of a server that has a certificate for the hosts, names and addresses. It renews it.
+// Permits reports whether the authority that signs may sign for the host, a name or address.
+func (a *Authority) Permits(host string) bool { return a.current()[0].permits(host) }
+
+func (k pair) permits(host string) bool {
+	c := k.certificate
+	if ip := net.ParseIP(host); ip != nil {
+		return len(c.PermittedIPRanges) == 0 || slices.ContainsFunc(c.PermittedIPRanges, func(n *net.IPNet) bool { return n.Contains(ip) })
+	}
+	return len(c.PermittedDNSDomains) == 0 || slices.ContainsFunc(c.PermittedDNSDomains, func(domain string) bool {
+		return host == domain || strings.HasSuffix(host, "."+domain)
+	})
+}
+
+// TLS returns the configuration of a server that has a certificate for those of the hosts, names and addresses, that the
+// authority may sign for. It renews it.
 func (a *Authority) TLS(hosts []string) *tls.Config {
 	var mu sync.Mutex
 	var current *tls.Certificate
+	var by *x509.Certificate // Whom it was signed by.
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			mu.Lock()
 			defer mu.Unlock()
-			if current != nil && time.Until(current.Leaf.NotAfter) > certificateLife/3 {
+			signer := a.current()[0]
+			if current != nil && by.Equal(signer.certificate) && time.Until(current.Leaf.NotAfter) > certificateLife/3 {
 				return current, nil
 			}
-			next, err := a.issue(hosts, time.Now())
+			next, err := signer.issue(hosts, time.Now())
 			if err != nil {
 				return nil, fmt.Errorf("make certificate: %w", err)
 			}
-			current = next
+			current, by = next, signer.certificate
 			return current, nil
 		},
 	}
 }
 
-func (a *Authority) issue(hosts []string, now time.Time) (*tls.Certificate, error) {
+func (k pair) issue(hosts []string, now time.Time) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -155,13 +287,16 @@ func (a *Authority) issue(hosts []string, now time.Time) (*tls.Certificate, erro
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	for _, host := range hosts {
+		if !k.permits(host) {
+			continue // Clients would reject the whole certificate for it.
+		}
 		if ip := net.ParseIP(host); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
 		} else {
 			template.DNSNames = append(template.DNSNames, host)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, k.certificate, key.Public(), k.key)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +304,7 @@ func (a *Authority) issue(hosts []string, now time.Time) (*tls.Certificate, erro
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Certificate{Certificate: [][]byte{der, a.certificate.Raw}, PrivateKey: key, Leaf: leaf}, nil
+	return &tls.Certificate{Certificate: [][]byte{der, k.certificate.Raw}, PrivateKey: key, Leaf: leaf}, nil
 }
 
 // serial is random, as the baseline requirements of the CA/Browser Forum ask: at least 64 bits.
