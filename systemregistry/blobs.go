@@ -29,7 +29,7 @@ type blobs struct {
 
 func (b *blobs) Stat(ctx context.Context, d digest.Digest) (found v1.Descriptor, err error) {
 	done := func(string) {}
-	// A client that pushes asks for a layer to leave it out. Anybody may ask for what is public, and keeps nothing by it.
+	// A client that pushes sends HEAD for a layer, and skips the upload if it exists. Anonymous clients pin nothing.
 	if method, _ := ctx.Value("http.request.method").(string); method == http.MethodHead && gate.NoteOf(ctx).Account != "" {
 		if done, err = b.catalog.Writing(ctx, b.repository, string(d)); err != nil {
 			return v1.Descriptor{}, err
@@ -84,7 +84,7 @@ type blobWriter struct {
 	to *blobs
 }
 
-// Commit makes a layer of the upload. What it then says that it is there, a collection that goes on leaves alone.
+// Commit turns the upload into a layer, and pins the layer: a collection that is under way does not know it.
 func (w *blobWriter) Commit(ctx context.Context, as v1.Descriptor) (v1.Descriptor, error) {
 	done, err := w.to.catalog.Writing(ctx, w.to.repository, string(as.Digest))
 	if err != nil {

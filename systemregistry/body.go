@@ -9,17 +9,17 @@ import (
 )
 
 const (
-	// stalled is how long a client may send or take nothing in the middle of a request. It is generous: distribution
-	// itself may be slow to take what is sent.
+	// stalled is the longest pause of a client in the middle of a request. It is generous, because distribution may be slow
+	// to read the body.
 	stalled = time.Minute
 	// slowest is the rate, in bytes per second, below which a client is cut off once it has used up [stalled]. A layer may
 	// take hours over a slow line, but a client that sends a byte now and then does not hold a connection.
 	slowest = 1 << 10
-	// smallBody is how long a form or a JSON body of at most 64 KiB may take.
+	// smallBody is the time limit for a form or a JSON body of at most 64 KiB.
 	smallBody = 10 * time.Second
 )
 
-// errSealed is why nothing can be read from a body whose sender is not known yet.
+// errSealed reports a read from a body whose sender is not authorized yet.
 var errSealed = errors.New("the sender is not authorized to send a body")
 
 // body is the body of a request. It is sealed at first: nothing reads it before the sender is identified and
@@ -31,7 +31,7 @@ type body struct {
 	control *http.ResponseController
 	pace    pace
 	open    bool
-	// limit is how many bytes may be read still, or negative for any number.
+	// limit is the number of bytes that may still be read. Negative means any number.
 	limit int64
 
 	ended atomic.Bool // All of it was read.
@@ -87,7 +87,7 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.pace.add(n, time.Since(began))
 	if err != nil {
-		// What the client sends next is waited for by the server; this limit is not meant for that.
+		// The deadline must not outlive the body: the server waits for the next request on the same connection.
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	if err == io.EOF { //nolint:errorlint // Readers return it as it is.

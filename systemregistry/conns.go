@@ -16,7 +16,7 @@ const defaultAnonymous = 1000
 // one of the address with most of them is closed: who opens many loses them, and others get in.
 type strangers struct {
 	most int
-	// exempt reports whether the address is that of a proxy, behind which there are many clients.
+	// exempt reports whether the address belongs to a proxy, which connects for many clients.
 	exempt func(addr string) bool
 
 	mu    sync.Mutex
@@ -111,7 +111,7 @@ func connContext(ctx context.Context, conn net.Conn) context.Context {
 	return ctx
 }
 
-// loggedInOn notes that the request's connection is that of somebody who logged in.
+// loggedInOn records that the client of the request's connection has logged in.
 func loggedInOn(r *http.Request) {
 	if c, ok := r.Context().Value(strangerKey{}).(*stranger); ok {
 		c.known()

@@ -87,16 +87,16 @@ func (w *diskWriter) Cancel(ctx context.Context) error {
 	return w.FileWriter.Cancel(ctx)
 }
 
-// writers are what one request writes to. Distribution leaves a file open when it cannot keep the state of an upload, as
-// happens on a full disk; as long as it is open, the disk has no room for others, even if the file is removed.
+// writers records the files that one request writes. Distribution leaves a file open when it cannot keep the state of an
+// upload, as happens on a full disk. The disk has no room for others as long as the file is open, even if it is removed.
 type writers struct {
 	open      []*diskWriter
-	cancelled bool // The upload was to be removed.
+	cancelled bool // Distribution cancelled the upload.
 }
 
 type writersKey struct{}
 
-// withWriters returns a context that notes what is written to.
+// withWriters returns a context that records the files that are written under it.
 func withWriters(ctx context.Context) (context.Context, *writers) {
 	all := new(writers)
 	return context.WithValue(ctx, writersKey{}, all), all

@@ -39,7 +39,7 @@ const (
 	// smallManifest is the size up to which a manifest is read without waiting for others. That of an image with 127
 	// layers has some 20 KiB.
 	smallManifest = 64 << 10
-	// manifestMemory is how much larger manifests may take together.
+	// manifestMemory bounds the sum of all larger manifests in memory.
 	manifestMemory = 8 * maxManifest
 )
 
@@ -143,7 +143,8 @@ func (g *guard) delete(a *answer, r *http.Request, name, reference string) {
 	})
 }
 
-// change has distribution change something, where the policies allow it. Allowed returns what is told whether it did.
+// change passes a request to distribution if the policies allow it. Allowed returns a function that is called with the
+// result.
 func (g *guard) change(
 	a *answer, r *http.Request, kind EventKind, name, reference string,
 	turn func(ctx context.Context, repository, reference string) (func(), error), allowed func(context.Context) (func(bool), error),
@@ -222,11 +223,11 @@ func (g *guard) upload(a *answer, r *http.Request, name, id string) {
 	g.registry.config.failed(upload.End(r.Context(), outcome))
 }
 
-// fullMemory is how long after a write to a full disk an upload that fails is taken to have failed by it: distribution
-// leaves out some errors, and then says that the upload has another length.
+// fullMemory: an upload that fails within this time after a write to a full disk is taken to have failed by it.
+// Distribution drops some write errors, and then reports a wrong length.
 const fullMemory = time.Minute
 
-// mount begins an upload, or has a repository share a layer of another one, for which there must be room.
+// mount begins an upload, or mounts a layer of another repository if its size fits the quotas.
 func (g *guard) mount(a *answer, r *http.Request, name string) {
 	done := func(bool) {}
 	if layer, from := r.Form.Get("mount"), r.Form.Get("from"); layer != "" && from != "" && g.may(r, from, "pull") {
@@ -242,7 +243,7 @@ func (g *guard) mount(a *answer, r *http.Request, name string) {
 	done(a.status == http.StatusCreated)
 }
 
-// hide puts an error of the storage into words that say nothing of it: distribution tells it to the client, with paths.
+// hide returns the error that a client gets in place of distribution's, which contains paths of the storage.
 func (g *guard) hide(a *answer) error {
 	if g.registry.disk.fullSince(a.began) {
 		return errcode.ErrorCodeUnavailable.WithMessage("the storage is full")

@@ -56,7 +56,8 @@ func (c *Catalog) Deleting(ctx context.Context, repository, reference string) (d
 func (c *Catalog) slot(name string) int { return int(maphash.String(c.seed, name) % slots) }
 
 // MayPut reports whether the policies let the tag mean the manifest with the digest and size: [ErrImmutable] or
-// [ErrFull] if not. The manifest counts until done is told that it was not put. Call it between Changing and done.
+// [ErrFull] if not. The manifest's size counts. Done must be called, and releases the size if the manifest was not put.
+// Call MayPut between Changing and its done.
 func (c *Catalog) MayPut(ctx context.Context, repository, reference, manifest string, size int64) (done func(put bool), err error) {
 	if _, err := digest.Parse(reference); err != nil && c.Immutable(repository) {
 		have, err := c.Resolve(ctx, repository, reference)

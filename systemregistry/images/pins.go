@@ -8,9 +8,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// pins keeps a collection from removing what a client was just told that it is there: a layer that it pushed, mounted
-// or asked for, and a repository that it writes to. A collection sweeps by a list that it made before, which does not
-// show them. The zero pins is ready to use.
+// pins protects layers and repositories from a collection that is under way. A collection sweeps by an inventory that it
+// took before, so it misses a layer that was pushed, mounted or confirmed by HEAD since. The zero pins is ready to use.
 type pins struct {
 	mu       sync.Mutex
 	held     map[string]int           // By key: how many requests write it now.
@@ -27,8 +26,8 @@ func layerKey(d digest.Digest) string        { return "layer " + string(d) }
 func repositoryKey(repository string) string { return "repository " + repository }
 
 // hold pins the keys, and waits for those that are being removed. Until release is called, they are not removed; after
-// it, neither they nor those that release is given are removed for the time of grace. Any says that a layer is written
-// whose key release will tell.
+// it, neither they nor those that release is given are removed for the time of grace. If any is
+// set, a layer is written whose key is passed to release.
 func (p *pins) hold(ctx context.Context, any bool, keys ...string) (release func(more ...string), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

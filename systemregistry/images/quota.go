@@ -14,7 +14,7 @@ import (
 
 // quotas counts what the policies with a limit hold: layers, manifests, and unfinished uploads. It is exact when
 // measured. In between it counts each byte that is written before it is written, and takes off what turns out not to be
-// kept, so that a limit is never passed. What the registry turns out to have already may count twice until it is
+// kept, so that a limit is never passed. A layer that is stored already may count twice until it is
 // measured again, which happens before anything is refused.
 type quotas struct {
 	mu    sync.Mutex
@@ -22,7 +22,7 @@ type quotas struct {
 
 	// measuring has one token, for who measures.
 	measuring chan struct{}
-	// ended is when the last measurement ended, and took how long it took.
+	// ended is the end of the last measurement, and took its duration.
 	ended time.Time
 	took  time.Duration
 }
@@ -79,7 +79,7 @@ func (q *quotas) count(repository, except string, n int64) error {
 	return nil
 }
 
-// reserve counts n bytes that are about to be written at once. Done says whether they were.
+// reserve counts n bytes that are about to be written in one step. Done must be called with the result.
 func (q *quotas) reserve(repository, except string, n int64) (done func(written bool), err error) {
 	if err := q.count(repository, except, n); err != nil {
 		return nil, err
@@ -225,7 +225,7 @@ func (c *Catalog) Measure(ctx context.Context) error {
 	return c.measure(ctx, time.Time{})
 }
 
-// measure measures, unless somebody else has since an instant.
+// measure measures, unless another measurement has ended after since.
 func (c *Catalog) measure(ctx context.Context, since time.Time) error {
 	if err := c.quotas.begin(ctx); err != nil {
 		return fmt.Errorf("measure: %w", err)
@@ -292,7 +292,7 @@ func (c *Catalog) layer(ctx context.Context, repository, layer string) (int64, b
 }
 
 // MayMount reports whether there is room for the layer that a client wants to have from another repository: [ErrFull]
-// if not. It counts until done is told that it was not mounted.
+// if not. Its size counts. Done must be called, and releases the size if the layer was not mounted.
 func (c *Catalog) MayMount(ctx context.Context, repository, from, layer string) (done func(mounted bool), err error) {
 	if !c.Limited(repository) || c.Has(ctx, repository, layer) {
 		return func(bool) {}, nil

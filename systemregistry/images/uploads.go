@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// uploadIdle is how long an unfinished upload is kept that nobody writes to. Clients go on with an upload at once, or
-	// never.
+	// uploadIdle is the time after the last write at which an unfinished upload is removed. Clients continue an upload at
+	// once, or never.
 	uploadIdle = time.Hour
-	// uploadIdleFull is how long it is kept when the storage is full.
+	// uploadIdleFull is the same time when the storage is full.
 	uploadIdleFull = time.Minute
 )
 
@@ -98,15 +98,15 @@ func (u *Upload) add(ctx context.Context, n int64) error {
 	return err
 }
 
-// An Outcome is what became of an unfinished upload at the end of a request.
+// An Outcome is the state of an upload at the end of a request.
 type Outcome int
 
 const (
-	// UploadGoesOn says that a client may go on with it, if it is there still.
+	// UploadGoesOn: a client may continue the upload, unless it is gone.
 	UploadGoesOn Outcome = iota
-	// UploadStored says that it became a layer, which counts from then on.
+	// UploadStored: the upload became a layer, which counts from then on.
 	UploadStored
-	// UploadFailed says that it failed at the server: nobody can go on with it, so its data is removed.
+	// UploadFailed: the upload failed at the server and cannot be continued, so its data is removed.
 	UploadFailed
 )
 
@@ -173,7 +173,7 @@ func (u *uploads) end(folder string, gone bool) (bytes int64, last bool) {
 	return open.bytes, open.busy == 0
 }
 
-// take forgets an upload that nobody writes to. It reports false for one that somebody does.
+// take forgets an upload. It reports false if a request writes to it.
 func (u *uploads) take(folder string) (bytes int64, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -197,10 +197,10 @@ func (u *uploads) bytes(folder string) int64 {
 	return 0
 }
 
-// cleanUp is how long the data of a failed upload may take to be removed.
+// cleanUp is the time limit for removing the data of a failed upload.
 const cleanUp = 10 * time.Second
 
-// remove deletes a file or folder that may be gone already: not every driver says so in the same way.
+// remove deletes a file or folder that may be gone already: drivers report that in different ways.
 func (c *Catalog) remove(ctx context.Context, path string) error {
 	_, err := c.driver.Stat(ctx, path)
 	if err == nil {
@@ -218,7 +218,7 @@ func (c *Catalog) Has(ctx context.Context, repository, layer string) bool {
 	return ok
 }
 
-// PurgeUploads removes unfinished uploads that nobody has written to for an hour, or for a minute where the storage is
+// PurgeUploads removes unfinished uploads without a write for an hour, or for a minute where the storage is
 // full, and returns how many. The server calls it now and then.
 func (c *Catalog) PurgeUploads(ctx context.Context, full bool) (int, error) {
 	inv := newInventory()
