@@ -15,13 +15,21 @@
 //	}
 //	manifest, err := outcome.Secret.YAML() // For kubectl apply.
 //
+// A credential flows in one direction, from its issuer through the check into the secret. What flows back is the
+// credential that a registry rejected, and after a restart the one that is already published:
+//
+//	Profile --providers--> Source --Cache--> Credential --+--> validate: would a node pull these images with it?
+//	                                                      +--> pullsecret: the bytes that a kubelet reads
+//	                                                      +--> inject: namespaces and service accounts of clusters
+//	                                                      +--> helper: kubelet plugin, docker credential helper
+//
 // Each step is a package of its own, which can be used without the others:
 //
 //   - [github.com/regcred/regcred/registry]: profiles, names of registries and images, and one list of codes for
 //     everything that can go wrong; its function Report makes a form's error messages of any error. Below it,
 //     registry/profilefile reads profiles from YAML, and registry/profilestore stores them.
-//   - [github.com/regcred/regcred/providers]: the issuers of credentials. Packages dockerhub, ecr, gcr, system and
-//     custom, and what a program adds.
+//   - [github.com/regcred/regcred/providers]: the issuers of credentials. Packages dockerhub, ecr, gcr, acr, system and
+//     custom, federated for the identity of a workload in place of a password, and what a program adds.
 //   - [github.com/regcred/regcred/credentials]: secrets that do not leak, logins, credentials, and the cache that keeps
 //     them fresh. Below it, credentials/dockerconfig reads what docker and podman have.
 //   - [github.com/regcred/regcred/egress]: decides which servers the program connects to for profiles of untrusted users.
@@ -29,6 +37,7 @@
 //   - [github.com/regcred/regcred/pullsecret]: builds, merges, parses and lints pull secrets, and finds the entries that a
 //     kubelet uses for an image.
 //   - [github.com/regcred/regcred/inject]: keeps pull secrets in the namespaces and service accounts of clusters.
+//   - [github.com/regcred/regcred/helper]: serves the same profiles to kubelets and to docker, podman and their like.
 //   - [github.com/regcred/regcred/field]: errors in the fields that a user filled in.
 //   - [github.com/regcred/regcred/registry/registrytest]: a registry in memory that requires a login, for tests. The
 //     providers of clouds have fakes beside them.

@@ -70,6 +70,7 @@ const arrows = `
 
 	examples/*                     -> . * */* */*/*
 	internal/archtest              ->
+	internal/doctest               ->
 	internal/option                ->
 	internal/panics                ->
 	internal/stray                 ->

@@ -1,0 +1,121 @@
+package doctest_test
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const root = "../.."
+
+// documents returns the Markdown files of the repository by their path from the root, with their text.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	found := make(map[string]string)
+	require.NoError(t, filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && name != root && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "node_modules") {
+			return fs.SkipDir
+		}
+		if strings.HasSuffix(name, ".md") {
+			text, err := os.ReadFile(name)
+			relative, _ := filepath.Rel(root, name)
+			found[relative] = string(text)
+			return err
+		}
+		return nil
+	}))
+	require.Greater(t, len(found), 20)
+	return found
+}
+
+var (
+	link    = regexp.MustCompile(`\[[^\]]*\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	fence   = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```")
+	code    = regexp.MustCompile("`[^`]*`")
+)
+
+// anchors returns the anchors of the headings, as GitHub makes them.
+func anchors(text string) map[string]bool {
+	found := make(map[string]bool)
+	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+		var b strings.Builder
+		for _, r := range strings.ToLower(m[1]) {
+			switch {
+			case r == ' ':
+				b.WriteByte('-')
+			case r == '-' || r == '_' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r > 0x7f:
+				b.WriteRune(r)
+			}
+		}
+		found[b.String()] = true
+	}
+	return found
+}
+
+// TestLinks follows the links between files and to headings. Links to other sites are not followed.
+func TestLinks(t *testing.T) {
+	all := documents(t)
+	for name, text := range all {
+		for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(fence.ReplaceAllString(text, ""), ""), -1) {
+			target, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
+				continue
+			}
+			path := name
+			if target != "" {
+				path = filepath.Join(filepath.Dir(name), target)
+			}
+			if _, err := os.Stat(filepath.Join(root, path)); err != nil {
+				t.Errorf("%s: link to %s, which does not exist", name, m[1])
+				continue
+			}
+			if other, ok := all[path]; anchor != "" && ok && !anchors(other)[anchor] {
+				t.Errorf("%s: link to %s, which has no such heading", name, m[1])
+			}
+		}
+	}
+}
+
+// TestPrograms compiles every complete program in the documentation.
+func TestPrograms(t *testing.T) {
+	count := 0
+	for name, text := range documents(t) {
+		for _, m := range fence.FindAllStringSubmatch(text, -1) {
+			if m[1] != "go" || !strings.HasPrefix(m[2], "package ") {
+				continue
+			}
+			count++
+			// Within the module, in a folder that ./... leaves out.
+			dir, err := os.MkdirTemp(".", "_program-")
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = os.RemoveAll(dir) })
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(m[2]), 0o600))
+			output, err := exec.CommandContext(t.Context(), "go", "vet", "./"+dir).CombinedOutput()
+			require.NoError(t, err, "%s: %s", name, output)
+		}
+	}
+	require.Positive(t, count)
+}
+
+// TestJSON reads every JSON text in the documentation.
+func TestJSON(t *testing.T) {
+	for name, text := range documents(t) {
+		for _, m := range fence.FindAllStringSubmatch(text, -1) {
+			if m[1] == "json" {
+				whole := json.Valid([]byte(m[2])) || json.Valid([]byte("{"+m[2]+"}")) // A part of an object.
+				require.True(t, whole, "%s: %s", name, m[2])
+			}
+		}
+	}
+}
