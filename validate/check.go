@@ -30,7 +30,7 @@ const accept = string(types.OCIImageIndex) + ", " + string(types.OCIManifestSche
 
 // maxManifest is above the largest manifest that a container runtime is known to accept. What each of them accepts is in
 // runtimeTable.
-const maxManifest = 8 << 20
+const maxManifest = 6 << 20
 
 // imageInfo describes an image that can be pulled.
 type imageInfo struct {
