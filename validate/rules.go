@@ -144,7 +144,7 @@ var verdictRules = []rule{
 		hint: "the token server that the registry names does not serve tokens: check the registry's configuration"},
 
 	// The list of repositories, which the OCI distribution specification does not have.
-	{vendors: of(dockerHub, ghcr, ecrPublic, gitea), steps: catalogSteps, status: []int{400, 401, 403, 404},
+	{vendors: of(dockerHub, ghcr, ecrPublic), steps: catalogSteps, status: []int{400, 401, 403, 404},
 		code: registry.ErrUnsupported, hint: hintNoCatalog},
 	{vendors: of(gitlab, harbor), steps: catalogSteps, status: []int{401, 403},
 		code: registry.ErrDenied, followUp: probeLogin,

@@ -35,7 +35,7 @@ func TestErrorOfUpstream(t *testing.T) {
 	}, "team/app@sha256:"+strings.Repeat("0", 64))
 	require.ErrorIs(t, err, registry.ErrNotFound)
 	require.False(t, registry.Temporary(err))
-	require.LessOrEqual(t, requests, 5)
+	require.LessOrEqual(t, requests, 8)
 }
 
 // The registry of go-containerregistry lists tags as plain text.

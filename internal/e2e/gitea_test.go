@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -233,6 +234,22 @@ func TestGitea(t *testing.T) {
 	require.NoError(t, err)
 	_, err = c.Image(t.Context(), image1, as("ann", elsewhere))
 	require.Contains(t, hint(err), "read:package")
+
+	// It lists, to everybody, what they may see.
+	endpoint, err := registry.ParseEndpoint("http://" + g.host)
+	require.NoError(t, err)
+	for _, tc := range []struct {
+		candidate validate.Candidate
+		want      []string
+	}{{ann, []string{"public/app", "renamed/app", "team/app"}}, {anonymous, []string{"public/app"}}} {
+		var names []string
+		for name, err := range c.Repositories(t.Context(), endpoint, tc.candidate) {
+			require.NoError(t, err)
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		require.Equal(t, tc.want, names)
+	}
 
 	for _, repository := range []string{"team/app", "renamed/app", "former/app"} {
 		var tags []string

@@ -1,0 +1,102 @@
+package runtimes
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/regcred/regcred/internal/scenario"
+)
+
+// A Known is a kind of scenario in which the check says something else than a runtime, on purpose.
+type Known struct {
+	// What is the kind, and Why the reason.
+	What, Why string
+	// Applies reports whether a scenario is of that kind, for a runtime that pulls or does not.
+	Applies func(line string, s scenario.Scenario, pulls bool) bool
+}
+
+// Disagreements are all kinds that are known. docs/proof.md has them as a table, which a test writes.
+var Disagreements = []Known{
+	{
+		What: "an error that passes: the first requests fail, or the first tokens are rejected, and the same requests succeed later",
+		Why: "A check sends fewer requests than a pull, so another one of them meets the error; and each runtime repeats a request for " +
+			"other errors, another number of times. The kubelet pulls again in any case.",
+		Applies: func(_ string, s scenario.Scenario, _ bool) bool {
+			return len(s.Manifest.First) > 0 || len(s.Blob.First) > 0 || s.Manifest.Rejected > 0 || s.Token.Get.Times > 0 || s.Token.Post.Times > 0
+		},
+	},
+	{
+		What: "the bytes of a layer are not those of its digest, or have another size",
+		Why:  "A check reads no layers: that would be a pull.",
+		Applies: func(_ string, s scenario.Scenario, pulls bool) bool {
+			return !pulls && inContent(s.Content, func(c scenario.Content) bool { return c.Corrupt == "layer" || c.WrongSize == "layer" })
+		},
+	},
+	{
+		What: "the API is redirected to another site, which wants a login",
+		Why: "containerd sends the login to whatever host a registry redirects to. A check sends it to no other site: that a runtime " +
+			"would is a leak, and nothing to rely on.",
+		Applies: func(line string, s scenario.Scenario, pulls bool) bool {
+			return pulls && line != "CRI-O" && s.Redirect.Login && (s.Redirect.Manifests || s.Redirect.Blobs)
+		},
+	},
+	{
+		What: "an index with several entries that may be for the node: of the same platform, of 386 beside amd64, or without a platform beside others",
+		Why: "containerd 2 fetches all of them, and fails if one is incomplete; both lines then choose among them once more, by rules that " +
+			"also see entries that were not fetched. A check reads the one entry that is best.",
+		Applies: func(line string, s scenario.Scenario, _ bool) bool {
+			return line != "CRI-O" && inContent(s.Content, func(c scenario.Content) bool { return len(c.Index) > 1 && ambiguous(c.Index) })
+		},
+	},
+	{
+		What: "the config is not that of a container image, and a layer cannot be read",
+		Why: "containerd 2 and CRI-O report a successful pull of such an artifact without fetching its layers. A deep check looks for " +
+			"the layers, and nothing can run in any case.",
+		Applies: func(_ string, s scenario.Scenario, pulls bool) bool {
+			return pulls && inContent(s.Content, func(c scenario.Content) bool { return c.ConfigType != "" || c.LayerType != "" }) &&
+				(s.Blob.LayerStatus != 0 || inContent(s.Content, func(c scenario.Content) bool { return c.Missing == "layer" }))
+		},
+	},
+	{
+		What: "GET /v2/ fails, and the rest of the registry does not",
+		Why:  "containerd never requests it. A registry whose API root fails is down, or is none, in all other respects.",
+		Applies: func(line string, s scenario.Scenario, pulls bool) bool {
+			return pulls && line != "CRI-O" && s.Ping.Status >= 500
+		},
+	},
+}
+
+// ambiguous reports whether more than one entry may be for the node.
+func ambiguous(entries []scenario.Entry) bool {
+	n := 0
+	for _, e := range entries {
+		platform := e.Platform
+		if platform == "" {
+			platform = cmp.Or(e.Content.Platform, "linux/amd64")
+		}
+		platform = strings.ToLower(platform)
+		switch {
+		case platform == "none", platform == "null":
+			return true
+		case strings.Contains(platform, "amd64"), strings.Contains(platform, "x86_64"), strings.Contains(platform, "386"):
+			n++
+		}
+	}
+	return n > 1
+}
+
+// inContent reports whether something holds for the content or for what is below it.
+func inContent(c scenario.Content, holds func(scenario.Content) bool) bool {
+	return holds(c) || slices.ContainsFunc(c.Index, func(e scenario.Entry) bool { return inContent(e.Content, holds) })
+}
+
+// known returns the kind that a disagreement is of; nil if it is none.
+func known(line string, s scenario.Scenario, pulls bool) *Known {
+	for i, k := range Disagreements {
+		if k.Applies(line, s, pulls) {
+			return &Disagreements[i]
+		}
+	}
+	return nil
+}
