@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -34,17 +35,18 @@ func TestSmallDisk(t *testing.T) {
 		for range 5 { // Each fits, and all together do not.
 			wg.Go(func() {
 				for _, chunks := range []bool{true, false} {
-					resp, body := r.fill(t, token, random(4<<20), chunks)
-					if resp.StatusCode == http.StatusCreated {
+					status, body := r.fill(t, token, random(4<<20), chunks)
+					if status == http.StatusCreated {
 						t.Error("it fits")
 					}
 					mu.Lock()
-					if resp.StatusCode == http.StatusServiceUnavailable {
+					if status == http.StatusServiceUnavailable {
 						full++
 					}
 					mu.Unlock()
-					require.NotContains(t, body, dir, "a path of the server")
-					require.NotContains(t, body, "_uploads/")
+					if strings.Contains(body, dir) || strings.Contains(body, "_uploads/") {
+						t.Errorf("a path of the server: %s", body)
+					}
 				}
 			})
 		}
@@ -68,20 +70,24 @@ func TestSmallDisk(t *testing.T) {
 	require.Equal(t, digestOf(kept), digestOf(body))
 }
 
-// fill uploads a layer in one request, or in chunks, up to the one that is refused. Its digest is wrong, so that it does
-// not stay if it fits.
-func (r *running) fill(t *testing.T, token, content string, chunks bool) (*http.Response, string) {
+// fill uploads a layer in one request, or in chunks, up to the one that is refused, and returns its status. Its digest is
+// wrong, so that it does not stay if it fits. A server that answers before it has read the body cuts the connection, and
+// a client that still sends may not see the response: that counts as a full disk.
+func (r *running) fill(t *testing.T, token, content string, chunks bool) (int, string) {
 	t.Helper()
-	resp, body := r.do(t, "POST", "/v2/team/app/blobs/uploads/", "", bearer(token))
+	resp, body, err := r.try(t, "POST", "/v2/team/app/blobs/uploads/", "", bearer(token))
 	const chunk = 512 << 10
-	for chunks && len(content) > chunk && resp.StatusCode == http.StatusAccepted {
-		resp, body = r.do(t, "PATCH", resp.Header.Get("Location"), content[:chunk], bearer(token))
+	for err == nil && chunks && len(content) > chunk && resp.StatusCode == http.StatusAccepted {
+		resp, body, err = r.try(t, "PATCH", resp.Header.Get("Location"), content[:chunk], bearer(token))
 		content = content[chunk:]
 	}
-	if resp.StatusCode != http.StatusAccepted {
-		return resp, body
+	if err == nil && resp.StatusCode == http.StatusAccepted {
+		resp, body, err = r.try(t, "PUT", resp.Header.Get("Location")+"&digest="+digestOf("wrong"), content, bearer(token))
 	}
-	return r.do(t, "PUT", resp.Header.Get("Location")+"&digest="+digestOf("wrong"), content, bearer(token))
+	if err != nil {
+		return http.StatusServiceUnavailable, ""
+	}
+	return resp.StatusCode, body
 }
 
 // smallDisk returns a folder on a disk of so many MiB.
