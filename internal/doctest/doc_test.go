@@ -72,19 +72,44 @@ func TestLinks(t *testing.T) {
 			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
 				continue
 			}
-			path := name
+			file := name
 			if target != "" {
-				path = filepath.Join(filepath.Dir(name), target)
+				file = filepath.Join(filepath.Dir(name), target)
 			}
-			if _, err := os.Stat(filepath.Join(root, path)); err != nil {
+			if _, err := os.Stat(filepath.Join(root, file)); err != nil {
 				t.Errorf("%s: link to %s, which does not exist", name, m[1])
 				continue
 			}
-			if other, ok := all[path]; anchor != "" && ok && !anchors(other)[anchor] {
+			if other, ok := all[file]; anchor != "" && ok && !anchors(other)[anchor] {
 				t.Errorf("%s: link to %s, which has no such heading", name, m[1])
 			}
 		}
 	}
+}
+
+// path finds a path in backquotes.
+var path = regexp.MustCompile("`([a-z][a-z0-9_]*(?:/[a-z0-9_.]+)+)`")
+
+// TestPaths keeps old paths out of the documents: each path in backquotes that starts with a folder of this tree exists.
+func TestPaths(t *testing.T) {
+	exists := func(elements ...string) bool {
+		_, err := os.Stat(filepath.Join(elements...))
+		return err == nil
+	}
+	checked := 0
+	for name, text := range documents(t) {
+		for _, m := range path.FindAllStringSubmatch(text, -1) {
+			first, _, _ := strings.Cut(m[1], "/")
+			if m[1] == "registry/app" || !exists(root, first) { // That one is the name of an image.
+				continue
+			}
+			checked++
+			if !exists(root, m[1]) && !exists(root, filepath.Dir(name), m[1]) {
+				t.Errorf("%s names %s, which does not exist", name, m[1])
+			}
+		}
+	}
+	require.Greater(t, checked, 50)
 }
 
 // TestPrograms compiles every complete program in the documentation.
