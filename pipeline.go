@@ -98,7 +98,7 @@ type Outcome struct {
 
 // Run gets the credential of each profile, checks each login, builds the secret, and checks each image with the
 // credentials in it that a kubelet would try, in the order in which it would. A credential that a registry refuses is
-// dropped from the cache and got anew, once, and then everything is checked again: what is in the secret is what was
+// dropped from the cache and got again, once, and then everything is checked again: what is in the secret is what was
 // checked.
 //
 // The error is nil only if all logins work and all images can be pulled. Else it joins one [registry.Error] for each

@@ -204,7 +204,7 @@ func TestRunTooLarge(t *testing.T) {
 	require.NoError(t, outcome.Logins[0].Err)
 }
 
-// A credential that was revoked before its time is got anew once, and what was proven with the old one is proven again.
+// A credential that was revoked before its time is got again once, and what was proven with the old one is proven again.
 func TestRunRenewsWhatWasRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := harbor(t)
@@ -294,7 +294,7 @@ func TestRunWithoutCredential(t *testing.T) {
 	require.Zero(t, outcome.Secret)
 }
 
-// An image that is refused because its profile's credential could not be had: that is what is to be mended, or waited
+// An image that is refused because its profile's credential could not be had: that is what is to be fixed, or waited
 // for, and not a login that nobody tried.
 func TestRunRefusedWithoutCredential(t *testing.T) {
 	h := hosts{"harbor.test": harbor(t)}

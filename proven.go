@@ -12,7 +12,7 @@ import (
 )
 
 // Credential returns the credential of a profile from the cache, once its registry has let it in: what a
-// [inject.Syncer] publishes. A credential that is refused is got anew, once, and if that is refused too, the error
+// [inject.Syncer] publishes. A credential that is refused is got again, once, and if that is refused too, the error
 // is the [registry.Error] of [Pipeline.CheckLogin].
 //
 // It asks the registry once for each credential, and again after an hour, so that a password that was changed there is

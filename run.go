@@ -50,7 +50,7 @@ func (p *Pipeline) read(r Request) ([]registry.Image, error) {
 }
 
 // refused gives an input that cannot be right its code. That of a kind without provider it has only if there is nothing
-// else to mend, for that is the program's part.
+// else to fix, for that is the program's part.
 func refused(op string, err error) error {
 	if _, ok := errors.AsType[*field.Errors](err); !ok {
 		return err
@@ -211,7 +211,7 @@ func explain(err error, accounts []*account, image registry.Image) error {
 		e.Code, e.Err = registry.ErrNoProfile, err
 		e.Hint = "add a profile for " + image.Host + " that serves " + image.Repository
 	case a.err != nil:
-		// The refusal's own code and hint would have people mend a login that nobody tried.
+		// The refusal's own code and hint would have people fix a login that nobody tried.
 		e.Code, e.Hint = registry.CodeOf(a.err), registry.HintOf(a.err)
 		e.Err = fmt.Errorf("%w, without the login of its profile: %w", errors.Unwrap(err), a.err)
 		if inner, ok := errors.AsType[*registry.Error](a.err); ok {
@@ -234,7 +234,7 @@ func (a *account) Credential(context.Context) (credentials.Credential, error) {
 	return a.credential, nil
 }
 
-// renew gets those credentials anew that were refused, and reports whether any of them is another one now.
+// renew gets those credentials again that were refused, and reports whether any of them is another one now.
 func (p *Pipeline) renew(ctx context.Context, accounts []*account, outcome Outcome) bool {
 	refused := make(map[string]bool)
 	for _, results := range [][]validate.Result{outcome.Logins, outcome.Images} {

@@ -17,7 +17,7 @@ import (
 )
 
 // TestFleet runs the replicas of a platform for a week: many profiles of fewer principals, whose tokens are good for
-// twelve hours. Their issuer has the limits of AWS ECR, and is down for an hour each day; once, all replicas start anew
+// twelve hours. Their issuer has the limits of AWS ECR, and is down for an hour each day; once, all replicas start again
 // at the same time.
 func TestFleet(t *testing.T) {
 	f := fleet{profiles: 100_000, principals: 5_000, replicas: 2, days: 7}

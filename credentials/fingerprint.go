@@ -12,7 +12,7 @@ import (
 
 // A Fingerprint stands for a value that must not be shown, such as a login: equal values have equal fingerprints.
 //
-// It is a keyed hash whose key is drawn anew by each process, so that a fingerprint in a log or on a status page cannot
+// It is a keyed hash whose key is drawn again by each process, so that a fingerprint in a log or on a status page cannot
 // be tried against a list of likely passwords. It means nothing to another process; do not store it.
 // The zero Fingerprint is that of no value.
 type Fingerprint [16]byte

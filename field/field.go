@@ -36,7 +36,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.err }
 
 // An Errors says what is wrong with something a user filled in: all of it at once, in the order of the fields, so
-// that it can be mended at once.
+// that it can be fixed at once.
 type Errors struct {
 	// Subject is what is invalid: `profile "team-a"`. Empty for a part of something larger.
 	Subject string

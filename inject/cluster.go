@@ -47,7 +47,7 @@ type Scope struct {
 type Namespace struct {
 	Name string
 	// UID is new for each namespace, also for one that has the name of one that was deleted. Empty means that the cluster
-	// knows none; then one that was made anew between two looks is taken for the one that was there before.
+	// knows none; then one that was made again between two looks is taken for the one that was there before.
 	UID    string
 	Labels map[string]string
 	// Terminating says that it is being deleted: nothing can be created there.
@@ -113,7 +113,7 @@ const (
 	// UpdateSecret sets the content, the labels and the annotations of Change.Secret, in place: name and UID stay, and
 	// so does all else in it.
 	UpdateSecret Action = "update secret"
-	// ReplaceSecret deletes the secret and creates it anew, for a wrong type, which cannot be changed.
+	// ReplaceSecret deletes the secret and creates it again, for a wrong type, which cannot be changed.
 	ReplaceSecret Action = "replace secret"
 	// LinkAccount changes the imagePullSecrets of a service account: it appends Change.Link in their order, where not
 	// there yet, takes Change.Unlink out, and leaves the order of the others as it is. Which of its names are the

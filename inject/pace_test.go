@@ -24,8 +24,8 @@ func (u unnamed) State(ctx context.Context, scope inject.Scope) ([]inject.Namesp
 	return state, err
 }
 
-// anew makes a namespace again, with nothing in it but an account.
-func (w *world) anew(name string) {
+// recreate makes a namespace again, with nothing in it but an account.
+func (w *world) recreate(name string) {
 	w.t.Helper()
 	w.RemoveNamespace(name)
 	require.NoError(w.t, w.CreateNamespace(w.t.Context(), name, nil))
@@ -38,7 +38,7 @@ func TestNamespaceMadeAnewUnseenIsNoFight(t *testing.T) {
 		tg := target("one", profile("ecr"))
 		for range 5 {
 			w.clean(tg)
-			w.anew("a")
+			w.recreate("a")
 			require.Len(t, w.clean(tg).Changed, 2)
 		}
 	})
@@ -54,7 +54,7 @@ func TestFightEndsWithItsNamespace(t *testing.T) {
 			w.sync(tg)
 		}
 		require.ErrorIs(t, w.sync(tg).Err(), registry.ErrContested)
-		w.anew("a")
+		w.recreate("a")
 		require.Len(t, w.clean(tg).Changed, 2)
 		// In the new one, it begins as any other does.
 		require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
@@ -74,7 +74,7 @@ func TestFailureEndsWithItsNamespace(t *testing.T) {
 		require.ErrorIs(t, w.sync(tg).Err(), quota)
 		w.Before = nil
 		require.ErrorIs(t, w.sync(tg).Err(), quota, "it is too early to try again")
-		w.anew("a")
+		w.recreate("a")
 		require.Len(t, w.clean(tg).Changed, 2)
 	})
 }
@@ -92,7 +92,7 @@ func TestFightEndsWithItsNamespaceDuringAPass(t *testing.T) {
 		var once sync.Once
 		w.Before = func(context.Context, inject.Change) (err error) {
 			once.Do(func() {
-				w.anew("a")
+				w.recreate("a")
 				err = registry.ErrConflict
 			})
 			return err

@@ -30,7 +30,7 @@ type pass struct {
 // the others: an admission webhook may fail for one namespace.
 const unansweredMax = 10
 
-// rounds is how often a namespace is read and planned anew in one pass because something in it changed meanwhile.
+// rounds is how often a namespace is read and planned again in one pass because something in it changed meanwhile.
 const rounds = 4
 
 // applyAll makes the changes in all namespaces, several namespaces at once. Its error is that the pass was cut short.
@@ -74,7 +74,7 @@ func (s *Syncer) concurrency() int {
 }
 
 // namespace works on one namespace until it is as it should be, or will not be in this pass. Another pass may have
-// worked there since the state was read, so it reads it anew, and no other does meanwhile.
+// worked there since the state was read, so it reads it again, and no other does meanwhile.
 func (w *pass) namespace(ctx context.Context, name string) {
 	defer w.busy.lock(name)()
 	for round := 1; ; round++ {

@@ -133,7 +133,7 @@ func TestEnsureReady(t *testing.T) {
 	}
 }
 
-// A check may get a credential anew, because the published one is refused. The gate opens when the new one is there.
+// A check may get a credential again, because the published one is refused. The gate opens when the new one is there.
 func TestEnsureReadyPublishesWhatTheCheckProved(t *testing.T) {
 	w := newWorld(t, "shop")
 	w.syncer.Check = func(context.Context, []registry.Profile, []string) error {

@@ -89,7 +89,7 @@ type Syncer struct {
 	// kube.Controller sets it.
 	InUse func(ctx context.Context, namespace, secret string) (bool, error)
 
-	// ReplaceWrongType allows to delete a secret of the owner and create it anew if somebody made it with a type that
+	// ReplaceWrongType allows to delete a secret of the owner and create it again if somebody made it with a type that
 	// no kubelet reads. Otherwise that is reported as [registry.ErrWrongType].
 	ReplaceWrongType bool
 

@@ -105,7 +105,7 @@ const (
 	// ErrTimeout is an answer that did not come in time. It is an ErrUnavailable.
 	ErrTimeout Code = "timeout"
 	// ErrHostNotFound is a host name that does not exist, as a name server says. It is an ErrUnreachable, but one that is
-	// to be mended. A name server that fails, or is silent, is an ErrUnreachable or ErrTimeout.
+	// to be fixed. A name server that fails, or is silent, is an ErrUnreachable or ErrTimeout.
 	ErrHostNotFound Code = "host_not_found"
 	// ErrProxy is a proxy that cannot be reached or refuses. It is an ErrUnreachable.
 	ErrProxy Code = "proxy"
@@ -203,7 +203,7 @@ func (c Code) Is(target error) bool {
 // Error returns the code in words.
 func (c Code) Error() string { return strings.ReplaceAll(string(c), "_", " ") }
 
-// Temporary reports whether the same step may succeed later without anybody mending anything. A step that was canceled
+// Temporary reports whether the same step may succeed later without anybody fixing anything. A step that was canceled
 // may, with another context: who tries again looks at its own first. Of an error, ask the function [Temporary].
 func (c Code) Temporary() bool {
 	switch c {

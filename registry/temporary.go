@@ -6,13 +6,13 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// Temporary reports whether everything that is wrong in err may be right later without anybody mending anything: there
+// Temporary reports whether everything that is wrong in err may be right later without anybody fixing anything: there
 // is at least one code in it, and each is [Code.Temporary]. It is false for nil.
 //
 // Unlike [CodeOf] it looks at all errors that were joined, such as those of many images: one that is missing is worth
 // no other try, whatever else is down. An [Error] is judged by its own code, not by those of its causes: what it wraps
 // is how it came about. What has no code says nothing, as the text around a cause; but a [field.Errors] is
-// always to be mended.
+// always to be fixed.
 func Temporary(err error) bool {
 	some, all := verdicts(err)
 	return some && all

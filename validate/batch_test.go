@@ -182,7 +182,7 @@ func TestImagesSlowRegistry(t *testing.T) {
 		_, err := c.Images(t.Context(), requests)
 		require.ErrorIs(t, err, registry.ErrTimeout)
 		require.Less(t, last, time.Second)
-		require.LessOrEqual(t, time.Since(began), 31*time.Second, "each image waited anew for a registry that does not answer")
+		require.LessOrEqual(t, time.Since(began), 31*time.Second, "each image waited again for a registry that does not answer")
 	})
 }
 
@@ -275,7 +275,7 @@ func TestCacheFor(t *testing.T) {
 			requests                  int
 			want                      registry.Code
 		}{
-			{"all anew: ping, token, HEAD, GET, config, layer", ":1", "right", 0, 6, ""},
+			{"all again: ping, token, HEAD, GET, config, layer", ":1", "right", 0, 6, ""},
 			{"a tag is always asked for, and nothing else", ":1", "right", time.Minute, 1, ""},
 			{"a digest is not", "@" + digest, "right", time.Minute, 0, ""},
 			{"what one login learned is not another's: token (POST, GET), login, and is it public", "@" + digest, "wrong", 0, 5, registry.ErrUnauthorized},
@@ -290,7 +290,7 @@ func TestCacheFor(t *testing.T) {
 	})
 }
 
-// Without CacheFor, every call starts anew.
+// Without CacheFor, every call starts again.
 func TestNoCache(t *testing.T) {
 	r := newRegistry(registrytest.DistributionToken(), user("ann", "right", "*"))
 	digest := add(t, r, registrytest.Image{}, "team/app:1")

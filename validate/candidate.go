@@ -214,7 +214,7 @@ func sourceError(ctx context.Context, err error) *registry.Error {
 	case errors.Is(err, credentials.ErrCredentialExpired):
 		e.Code = registry.ErrExpired
 	case errors.Is(err, credentials.ErrEmpty), errors.Is(err, credentials.ErrImplausibleDates):
-		e.Code, e.Hint = registry.ErrInvalid, "mend the source of this credential"
+		e.Code, e.Hint = registry.ErrInvalid, "fix the source of this credential"
 	}
 	return e
 }

@@ -50,7 +50,7 @@ type Checker struct {
 
 	// CacheFor is how long what was learned in one call is used in later ones: how a registry wants to be logged in at,
 	// its tokens, and what it said of an image by its digest. A tag is always asked for. Zero means that every call
-	// starts anew.
+	// starts again.
 	CacheFor time.Duration
 
 	// Realms are the hosts of token servers that may be sent a registry's login though nothing else says that they

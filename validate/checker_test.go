@@ -89,7 +89,7 @@ func TestImageCandidates(t *testing.T) {
 	require.ErrorIs(t, err, registry.ErrImageNotFound)
 }
 
-// A credential that a cache holds and the registry refuses is dropped from the cache and tried anew, once.
+// A credential that a cache holds and the registry refuses is dropped from the cache and tried again, once.
 func TestImageRenewsRefused(t *testing.T) {
 	r := newRegistry(registrytest.ECR(), user("AWS", "new", "team/app"))
 	add(t, r, registrytest.Image{}, "team/app:1")

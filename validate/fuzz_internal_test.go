@@ -14,7 +14,7 @@ import (
 	"github.com/regcred/regcred/egress"
 )
 
-// A challenge, as read and written anew in the strict form, reads the same.
+// A challenge, as read and written again in the strict form, reads the same.
 func FuzzChallenge(f *testing.F) {
 	for _, s := range []string{
 		`Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/nginx:pull",error="insufficient_scope"`,

@@ -17,7 +17,7 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-var update = flag.Bool("update", false, "write testdata/verdicts.txt and docs/verdicts.md anew; then read what changed")
+var update = flag.Bool("update", false, "write testdata/verdicts.txt and docs/verdicts.md again; then read what changed")
 
 const (
 	verdictsTable = "testdata/verdicts.txt"

@@ -36,7 +36,7 @@ import (
 // Syncer is used. A hook that was there is called too. A kube.Controller works on: its own field Cluster stays the
 // kube.Cluster.
 //
-// Each span of a pass has the attributes: k8s.cluster.name, say, where there are several. What a pass could not mend is
+// Each span of a pass has the attributes: k8s.cluster.name, say, where there are several. What a pass could not fix is
 // recorded in it as an exception event each, of which an SDK keeps the last 128; a pass is an error only where Sync
 // returns one, or a kube.Controller had no targets for it.
 func Trace(syncer *inject.Syncer, tracer trace.Tracer, attributes ...attribute.KeyValue) {

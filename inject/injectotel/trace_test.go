@@ -191,7 +191,7 @@ sync pull secrets k8s.cluster.name=eu regcred.expires_at=2000-01-01T10:00:00Z re
   issue credential regcred.expires_at=2000-01-01T10:00:00Z regcred.kind=custom regcred.profile=quay regcred.tenant=acme
   link account error.type=Conflict k8s.namespace.name=a regcred.link=["regcred"] regcred.owner=regcred regcred.service_account=default ! link account a/default: conflict
   link account k8s.namespace.name=a regcred.link=["regcred"] regcred.owner=regcred regcred.service_account=default
-`, w.trees(), "the pass mended it, and is no error")
+`, w.trees(), "the pass fixed it, and is no error")
 	})
 }
 

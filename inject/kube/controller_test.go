@@ -138,27 +138,27 @@ func TestEnsureReady(t *testing.T) {
 }
 
 func TestControllerMendsWhatOthersBreak(t *testing.T) {
-	r := start(t, "mend")
-	r.namespace(t, "mend-1")
-	r.becomesReady(t, "mend-1")
-	before, err := r.Secret(t.Context(), "mend-1", "regcred")
+	r := start(t, "fix")
+	r.namespace(t, "fix-1")
+	r.becomesReady(t, "fix-1")
+	before, err := r.Secret(t.Context(), "fix-1", "regcred")
 	require.NoError(t, err)
 
 	forged := *before
 	forged.Data = map[string][]byte{pullsecret.SecretKey: []byte(`{"auths":{}}`)}
-	require.NoError(t, r.WriteSecret(t.Context(), "mend-1", forged))
-	r.becomesReady(t, "mend-1")
-	require.NoError(t, r.WriteAccount(t.Context(), "mend-1", injecttest.AccountObject{Name: "default", PullSecrets: []string{"theirs"}}))
-	r.becomesReady(t, "mend-1")
-	a, err := r.Account(t.Context(), "mend-1", "default")
+	require.NoError(t, r.WriteSecret(t.Context(), "fix-1", forged))
+	r.becomesReady(t, "fix-1")
+	require.NoError(t, r.WriteAccount(t.Context(), "fix-1", injecttest.AccountObject{Name: "default", PullSecrets: []string{"theirs"}}))
+	r.becomesReady(t, "fix-1")
+	a, err := r.Account(t.Context(), "fix-1", "default")
 	require.NoError(t, err)
 	require.Equal(t, []string{"theirs", "regcred"}, a.PullSecrets)
 
 	second := "second"
 	r.password.Store(&second)
 	r.Wake()
-	r.becomesReady(t, "mend-1")
-	after, err := r.Secret(t.Context(), "mend-1", "regcred")
+	r.becomesReady(t, "fix-1")
+	after, err := r.Secret(t.Context(), "fix-1", "regcred")
 	require.NoError(t, err)
 	require.Equal(t, before.UID, after.UID, "it is the same secret to a kubelet")
 }

@@ -139,7 +139,7 @@ func (f *feed) failure() (since time.Time, err error) {
 	return f.since, fmt.Errorf("%s %s: %w", f.verb, f.resource, err)
 }
 
-// broken returns what failure does if the feed is broken for good: somebody has to mend it, or it has been long.
+// broken returns what failure does if the feed is broken for good: somebody has to fix it, or it has been long.
 func (f *feed) broken() (since time.Time, err error) {
 	since, err = f.failure()
 	if err == nil || !refused(err) && time.Since(since) < brokenAfter {
@@ -148,7 +148,7 @@ func (f *feed) broken() (since time.Time, err error) {
 	return since, err
 }
 
-// refused reports whether it takes a person to mend it.
+// refused reports whether it takes a person to fix it.
 func refused(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) }
 
 // lingering is how long client-go may take to end. Where a connection is refused, later versions sleep through the end

@@ -77,7 +77,7 @@ func TestMissingRightIsToldOf(t *testing.T) {
 	require.Equal(t, "ClusterUnavailable", p.Ready("regcred").Reason)
 }
 
-// A person has to mend it, so there is nothing to wait for.
+// A person has to fix it, so there is nothing to wait for.
 func TestRefusalIsToldOfAtOnce(t *testing.T) {
 	for _, status := range []int{http.StatusForbidden, http.StatusUnauthorized} {
 		synctest.Test(t, func(t *testing.T) {

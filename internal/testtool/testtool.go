@@ -29,7 +29,7 @@ func Need(t testing.TB, program string) string {
 	return path
 }
 
-// Missing skips a test for a reason that scripts/setup would mend; or fails it, if REGCRED_REQUIRE_TOOLS is set.
+// Missing skips a test for a reason that scripts/setup would fix; or fails it, if REGCRED_REQUIRE_TOOLS is set.
 func Missing(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("REGCRED_REQUIRE_TOOLS") != "" {

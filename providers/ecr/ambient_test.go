@@ -172,7 +172,7 @@ func TestWebIdentity(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, []byte(cloud.WebIdentity("somebody", 0).Reveal()), 0o600))
 	_, err = ecr.Provider{NoAmbient: true, SubjectTokens: []string{path}}.Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: path}))
-	require.ErrorIs(t, err, registry.ErrDenied, "the file is read anew")
+	require.ErrorIs(t, err, registry.ErrDenied, "the file is read again")
 	require.Contains(t, registry.HintOf(err), "trust policy")
 
 	missing := "/nonexistent/token"

@@ -95,7 +95,7 @@ func TestExpiredSession(t *testing.T) {
 	require.Contains(t, registry.HintOf(err), "put new ones into the profile")
 }
 
-// The clocks of both sides may differ by hours: AWS's clients learn it from the answer and sign anew. Where that does
+// The clocks of both sides may differ by hours: AWS's clients learn it from the answer and sign again. Where that does
 // not help, the error says so.
 func TestClockSkew(t *testing.T) {
 	cloud := newAWS()

@@ -78,7 +78,7 @@ func TestWorkloadIdentityFederation(t *testing.T) {
 	require.Contains(t, cloud.Calls(), gcrtest.Call{Action: "generateAccessToken", Host: "iamcredentials.googleapis.com", Principal: subject})
 	require.NotContains(t, n.Dialed(), issuer.Listener.Addr().String(), "the profile's proxy must not see how the machine gets its token")
 
-	t.Run("the file is read anew", func(t *testing.T) {
+	t.Run("the file is read again", func(t *testing.T) {
 		path := writeFile(t, cloud.SubjectToken(provider, "repo:team/app", -time.Second).Reveal())
 		p := gcr.Provider{SubjectTokens: []string{path}}
 		_, err := p.Credential(t.Context(), profile(n, external(map[string]any{"file": path}, nil)))

@@ -23,7 +23,7 @@ func (t subjectText) SubjectToken(context.Context, externalaccount.SupplierOptio
 	return string(t), nil
 }
 
-// subjectToken reads the token anew for each call: who writes it renews it.
+// subjectToken reads the token again for each call: who writes it renews it.
 func (s *session) subjectToken(ctx context.Context, from *tokenSource) (subjectText, error) {
 	var text []byte
 	var err error

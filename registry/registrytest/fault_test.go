@@ -111,7 +111,7 @@ func TestFaults(t *testing.T) {
 					got := ask(t.Context(), t, rt, base)
 					remove()
 					c.check(t, got)
-					require.Equal(t, whole.body, ask(t.Context(), t, rt, base).body, "mended")
+					require.Equal(t, whole.body, ask(t.Context(), t, rt, base).body, "fixed")
 				})
 			}
 			t.Run("hang", func(t *testing.T) {

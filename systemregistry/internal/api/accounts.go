@@ -209,7 +209,7 @@ func (a *API) changeAccount(r *http.Request, who login.Identity) (any, error) {
 	after := got
 	err = a.Book.Update(r.Context(), got.Name, func(now *accounts.Account) error {
 		if !who.Account.Manages(*now) {
-			return errMissing // It was deleted, and made anew for another tenant.
+			return errMissing // It was deleted, and made again for another tenant.
 		}
 		body.apply(now)
 		if now.Name == who.Account.Name && (!now.Admin || !now.Active(time.Now())) {

@@ -125,7 +125,7 @@ func (r *Ring) read(ctx context.Context) ([]key, uint64, error) {
 	return keys, e.Version, nil
 }
 
-// current returns the keys, read anew if they are older than maxAge.
+// current returns the keys, read again if they are older than maxAge.
 func (r *Ring) current(ctx context.Context, maxAge time.Duration) ([]key, error) {
 	r.mu.Lock()
 	keys, fresh := r.keys, time.Since(r.loaded) < maxAge
