@@ -42,7 +42,7 @@ const arrows = `
 	providers/subjects             -> credentials registry providers providers/internal/cloud
 	providers/federated            -> field credentials registry providers providers/internal/cloud providers/internal/subject
 	providers/acr                  -> field credentials registry providers providers/internal/cloud providers/internal/subject golang.org/x/oauth2
-	providers/system               -> field credentials registry providers internal/option
+	providers/system               -> field credentials registry providers providers/internal/cloud internal/option
 	validate                       -> credentials egress registry internal/option                github.com/google/go-containerregistry golang.org/x/net
 	validate/workload              -> registry                            go.yaml.in/yaml/v3
 	pullsecret                     -> field credentials registry internal/stray

@@ -181,7 +181,7 @@ func (v Provider) send(ctx context.Context, p registry.Profile, x *row, host str
 	if err != nil {
 		return answer{}, &registry.Error{Code: registry.ErrInvalid, Err: errors.New(what + ": the request cannot be made")}
 	}
-	client, done, err := v.client(p.Transport)
+	client, done, err := cloud.Client(v.RoundTripper, v.Transports, p.Transport)
 	if err != nil {
 		return answer{}, &registry.Error{Code: registry.ErrInvalid, Err: err}
 	}
@@ -215,24 +215,4 @@ func cause(err error) error {
 		err = next
 	}
 	return err
-}
-
-func (v Provider) client(t registry.TransportConfig) (*http.Client, func(), error) {
-	rt, done := v.RoundTripper, func() {}
-	if rt == nil {
-		transports := v.Transports
-		if transports == nil {
-			transports = new(registry.Transports)
-			done = transports.CloseIdleConnections
-		}
-		var err error
-		if rt, err = transports.For(t); err != nil {
-			return nil, nil, err
-		}
-	}
-	return &http.Client{
-		Transport: rt,
-		// The token goes to the host that it was requested for, and nowhere else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, done, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers/internal/cloud"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -40,11 +41,12 @@ func (v Provider) ask(ctx context.Context, p registry.Profile, repositories []st
 	if err != nil {
 		return credentials.Credential{}, v.fail(p, registry.ErrInvalid, err)
 	}
-	client, done, err := v.client(p.Transport)
+	client, done, err := cloud.Client(v.RoundTripper, v.Transports, p.Transport)
 	if err != nil {
 		return credentials.Credential{}, v.fail(p, registry.ErrInvalid, err)
 	}
 	defer done()
+	client.Timeout = callTimeout
 
 	body, err := json.Marshal(loginRequest{repositories, []string{"pull"}, int64(v.lifetime() / time.Second)})
 	if err != nil {

@@ -121,27 +121,6 @@ func patterns(endpoints []registry.Endpoint) []string {
 	return list
 }
 
-func (v Provider) client(t registry.TransportConfig) (*http.Client, func(), error) {
-	rt, done := v.RoundTripper, func() {}
-	if rt == nil {
-		transports := v.Transports
-		if transports == nil {
-			transports = new(registry.Transports)
-			done = transports.CloseIdleConnections
-		}
-		var err error
-		if rt, err = transports.For(t); err != nil {
-			return nil, nil, err
-		}
-	}
-	return &http.Client{
-		Transport: rt,
-		Timeout:   callTimeout,
-		// The login goes to the registry, and nowhere else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, done, nil
-}
-
 func (v Provider) fail(p registry.Profile, code registry.Code, err error) error {
 	return &registry.Error{Op: "get credential", Ref: fmt.Sprintf("for profile %q", p.Name), Code: code, Err: err}
 }

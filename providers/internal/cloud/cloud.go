@@ -46,6 +46,26 @@ func Error(p registry.Profile, code registry.Code, hint string, wait time.Durati
 	return &registry.Error{Op: "get credential", Ref: fmt.Sprintf("for profile %q", p.Name), Code: code, Hint: hint, Wait: wait, Err: err}
 }
 
+// Client returns a client for calls with a profile's login: it goes the way of the profile's transport, and follows no
+// redirect, because a login goes to the server that it is for and nowhere else. The round tripper, if not nil, replaces
+// the way; without transports to keep connections, done closes them.
+func Client(rt http.RoundTripper, transports *registry.Transports, t registry.TransportConfig) (client *http.Client, done func(), err error) {
+	done = func() {}
+	if rt == nil {
+		if transports == nil {
+			transports = new(registry.Transports)
+			done = transports.CloseIdleConnections
+		}
+		if rt, err = transports.For(t); err != nil {
+			return nil, nil, err
+		}
+	}
+	return &http.Client{
+		Transport:     rt,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, done, nil
+}
+
 // MaxWait keeps a strange answer, which comes through whatever proxy a profile names, from stopping renewal for long.
 const MaxWait = 15 * time.Minute
 
