@@ -1,8 +1,9 @@
 // Package regcred turns the profile of a container registry into an image pull secret that provably pulls.
 //
 // A user of a platform fills in a [registry.Profile]: a name, the kind of registry, an endpoint, a login. A [Pipeline]
-// gets the credential for it, asks the registry whether it is let in, asks for every image with the credentials that a
-// kubelet would try, and builds the kubernetes.io/dockerconfigjson secret out of those very credentials:
+// gets the credential for the profile and checks that the registry accepts it. It then checks every image with the
+// credentials that a kubelet would try, and builds the kubernetes.io/dockerconfigjson secret from exactly those
+// credentials:
 //
 //	var pipeline regcred.Pipeline
 //	outcome, err := pipeline.Run(ctx, regcred.Request{
@@ -11,12 +12,12 @@
 //		Images:    []string{"ghcr.io/acme/shop:1.4"},
 //	})
 //	if err != nil {
-//		return err // Says which image cannot be pulled, what the registry answered, and what to do.
+//		return err // Names the image that cannot be pulled, the registry's response, and the fix.
 //	}
 //	manifest, err := outcome.Secret.YAML() // For kubectl apply.
 //
-// A credential flows in one direction, from its issuer through the check into the secret. What flows back is the
-// credential that a registry rejected, and after a restart the one that is already published:
+// A credential flows in one direction, from its issuer through the check into the secret. Two things flow back: a
+// credential that a registry rejected, and, after a restart, the credential that is already published:
 //
 //	Profile --providers--> Source --Cache--> Credential --+--> validate: would a node pull these images with it?
 //	                                                      +--> pullsecret: the bytes that a kubelet reads
@@ -26,24 +27,24 @@
 // Each step is a package of its own, which can be used without the others:
 //
 //   - [github.com/regcred/regcred/registry]: profiles, names of registries and images, and one list of codes for
-//     everything that can go wrong; its function Report makes a form's error messages of any error. Below it,
+//     everything that can go wrong; its function Report turns any error into the error messages of a form. Below it,
 //     registry/profilefile reads profiles from YAML, and registry/profilestore stores them.
 //   - [github.com/regcred/regcred/providers]: the issuers of credentials. Packages dockerhub, ecr, gcr, acr, system and
-//     custom, federated for the identity of a workload in place of a password, and what a program adds.
+//     custom; federated, which uses the identity of a workload in place of a password; and those that a program adds.
 //   - [github.com/regcred/regcred/credentials]: secrets that do not leak, logins, credentials, and the cache that keeps
-//     them fresh. Below it, credentials/dockerconfig reads what docker and podman have.
+//     them fresh. Below it, credentials/dockerconfig reads the configuration of docker and podman.
 //   - [github.com/regcred/regcred/egress]: decides which servers the program connects to for profiles of untrusted users.
 //   - [github.com/regcred/regcred/validate]: checks that a login works and that an image can be pulled.
 //   - [github.com/regcred/regcred/pullsecret]: builds, merges, parses and lints pull secrets, and finds the entries that a
 //     kubelet uses for an image.
 //   - [github.com/regcred/regcred/inject]: keeps pull secrets in the namespaces and service accounts of clusters.
-//   - [github.com/regcred/regcred/helper]: serves the same profiles to kubelets and to docker, podman and their like.
+//   - [github.com/regcred/regcred/helper]: serves the same profiles to kubelets, docker, podman and similar tools.
 //   - [github.com/regcred/regcred/field]: errors in the fields that a user filled in.
 //   - [github.com/regcred/regcred/registry/registrytest]: a registry in memory that requires a login, for tests. The
-//     providers of clouds have fakes beside them.
+//     packages of the cloud providers have fakes beside them.
 //
 // Package inject/kube, for a real Kubernetes API, and systemregistry, a registry to embed, are modules of their own. No
-// package of this module compiles Kubernetes code. The library starts nothing by itself: work in the background, such as
-// [credentials.Cache.Run], is started by the program. It returns nil when its context ends, as do the servers and
-// controllers of those modules: a program that waits for all of them needs to handle errors only.
+// package of this module compiles Kubernetes code. The library starts nothing by itself: the program starts background
+// work such as [credentials.Cache.Run]. Run returns nil when its context ends, as do the servers and controllers of
+// those modules, so a program that waits for all of them handles errors only.
 package regcred

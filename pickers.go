@@ -13,30 +13,30 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// A Search says which names of a list are wanted.
+// A Search selects names from a list of repositories or tags.
 type Search struct {
 	// Text is a part of the names, in any case. Empty means all names.
 	Text string
-	// MaxNames is the most names that are returned. Zero means 100.
+	// MaxNames is the maximum number of names that are returned. Zero means 100.
 	MaxNames int
-	// MaxRead is the most names that are read from the registry, because registries do not search. Zero means 10000.
+	// MaxRead is the maximum number of names that are read from the registry, because registries cannot search. Zero means
+	// 10000.
 	MaxRead int
 }
 
-// Names is a part of a list of a registry.
+// Names is a part of a registry's list.
 type Names struct {
-	// Names are in the order of the registry, most often that of the alphabet.
+	// Names are in the order of the registry, usually alphabetical.
 	Names []string `json:"names"`
 	// More reports that the registry has further names: narrow the search.
 	More bool `json:"more"`
 }
 
-// Repositories returns the repositories that a profile can see at its endpoints, each with its host, as an image is
-// named: "harbor.example.com/team/app". Where the registry does not list repositories, such as Docker Hub and GHCR, or
-// lists them to administrators only, the error has [registry.ErrUnsupported] or [registry.ErrDenied], and a hint.
+// Repositories returns the repositories that a profile can see at its endpoints. Each has its host, as in the name of
+// an image: "harbor.example.com/team/app". If the registry does not list repositories, as Docker Hub and GHCR do not,
+// or lists them to administrators only, the error has [registry.ErrUnsupported] or [registry.ErrDenied], and a hint.
 //
-// The error is a [registry.Error]; for a profile that cannot be right it has [registry.ErrInvalid] and wraps a
-// [field.Errors].
+// The error is a [registry.Error]. For an invalid profile it has [registry.ErrInvalid] and wraps a [field.Errors].
 func (p *Pipeline) Repositories(ctx context.Context, profile registry.Profile, search Search) (Names, error) {
 	candidate, err := p.Candidate(profile)
 	if err != nil {
@@ -58,10 +58,10 @@ func (p *Pipeline) Repositories(ctx context.Context, profile registry.Profile, s
 }
 
 // Tags returns the tags of a repository that the profile serves. The repository is named as [Pipeline.Repositories]
-// returns it; a tag or digest behind it does not matter.
+// returns it; a tag or digest behind it is ignored.
 //
-// The error is that of [Pipeline.Repositories]. For a repository that the profile does not serve it has
-// [registry.ErrInvalid], and no registry is asked.
+// The errors are those of [Pipeline.Repositories]. For a repository that the profile does not serve, the error has
+// [registry.ErrInvalid], and no request is sent.
 func (p *Pipeline) Tags(ctx context.Context, profile registry.Profile, repository string, search Search) (Names, error) {
 	candidate, err := p.Candidate(profile)
 	if err != nil {
@@ -79,7 +79,7 @@ func (p *Pipeline) Tags(ctx context.Context, profile registry.Profile, repositor
 	return search.collect(p.Checker.Tags(ctx, image, candidate))
 }
 
-// collect reads a list as far as the search needs.
+// collect reads as much of a list as the search needs.
 func (s Search) collect(list iter.Seq2[string, error]) (Names, error) {
 	wanted, left := option.OrDefault(s.MaxNames, 100), option.OrDefault(s.MaxRead, 10_000)
 	var found Names
@@ -105,9 +105,9 @@ func (s Search) collect(list iter.Seq2[string, error]) (Names, error) {
 	return found, nil
 }
 
-// Candidate returns the profile as one that may open its registry, for a [validate.Checker]: with its credential from
-// the cache, its transport, and a renewal if the registry rejects the credential. The error is that of a profile that
-// cannot be right, with [registry.ErrInvalid] or [registry.ErrNoProfile].
+// Candidate returns the profile as a candidate for a [validate.Checker]: with its credential from the cache, its
+// transport, and a renewal if the registry rejects the credential. For an invalid profile, the error has
+// [registry.ErrInvalid] or [registry.ErrNoProfile].
 func (p *Pipeline) Candidate(profile registry.Profile) (validate.Candidate, error) {
 	if err := p.validate(profile); err != nil {
 		return validate.Candidate{}, refused("read profile", err)
@@ -121,8 +121,8 @@ func (p *Pipeline) Candidate(profile registry.Profile) (validate.Candidate, erro
 	}, nil
 }
 
-// Source returns the credential of a profile from the cache, without a question to its registry: what a keychain or a
-// credential helper needs. See [Pipeline.Credential] for one that the registry has let in.
+// Source returns a source of the profile's credential from the cache, as a keychain or a credential helper needs it. No
+// request is sent to the registry. See [Pipeline.Credential] for a credential that the registry has accepted.
 func (p *Pipeline) Source(profile registry.Profile) credentials.Source {
 	candidate, err := p.Candidate(profile)
 	if err != nil {
@@ -133,13 +133,13 @@ func (p *Pipeline) Source(profile registry.Profile) credentials.Source {
 	return candidate.Source
 }
 
-// A cachedSource is the credential of a profile in the cache.
+// A cachedSource returns the credential of a profile from the cache.
 type cachedSource struct {
 	p *Pipeline
 	a *account
 }
 
-// Credential returns the credential from the cache.
+// Credential implements [credentials.Source].
 func (s *cachedSource) Credential(ctx context.Context) (credentials.Credential, error) {
 	return s.p.credential(ctx, s.a)
 }

@@ -19,42 +19,41 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// A Pipeline goes the whole way from profiles to a pull secret. The zero Pipeline is ready to use. Set the fields
-// before the first use; after that it is safe for concurrent use, and must not be copied. One Pipeline serves all
-// tenants of a program.
+// A Pipeline builds pull secrets from profiles. The zero Pipeline is ready to use. Set the fields before the first use;
+// after that it is safe for concurrent use, and must not be copied. One Pipeline serves all tenants of a program.
 type Pipeline struct {
-	// Provider issues the credentials; most programs have a [providers.Set]. If nil, it serves Docker Hub, System
-	// registries, which are called with the Checker's RoundTripper, and custom ones. A cloud is added by naming its
-	// provider, so that no SDK is linked that nobody asked for.
+	// Provider issues the credentials; most programs have a [providers.Set]. If nil, the Pipeline serves Docker Hub,
+	// System registries, which are called with the Checker's RoundTripper, and custom ones. A program adds a cloud by
+	// naming its provider, so that only the SDKs in use are linked.
 	Provider providers.Provider
 
-	// Cache keeps the credentials. Start its Run in the background and they are renewed before anybody waits for them.
+	// Cache keeps the credentials. Start its Run in the background to renew credentials before they are needed.
 	Cache credentials.Cache
 
-	// Checker asks the registries.
+	// Checker checks logins and images with the registries.
 	Checker validate.Checker
 
-	// Egress decides which servers the pipeline connects to, and what else a profile may ask for. Set it to a new
+	// Egress decides which servers the pipeline connects to, and what else a profile may use. Set it to a new
 	// [egress.Policy] where profiles come from untrusted users: then only public addresses are connected to, and no
-	// profile may bring a proxy, plain HTTP, the identity of the process or a file of the machine. It holds for all
-	// registries, token servers and issuers. Nil means that the profiles are trusted.
+	// profile may bring a proxy, plain HTTP, the identity of the process or a file of the machine. It applies to all
+	// registries, token servers and issuers. If nil, the profiles are trusted.
 	Egress *egress.Policy
 
 	proven proven
 }
 
-// A Request is a pull secret to build, and what it must be good for.
+// A Request describes a pull secret to build, and the images that it must be able to pull.
 type Request struct {
-	// Name and Namespace are those of the secret. An empty Name means "regcred".
+	// Name and Namespace are the name and the namespace of the secret. An empty Name means "regcred".
 	Name, Namespace string
 	// Labels and Annotations are put on the secret.
 	Labels, Annotations map[string]string
 
-	// Profiles are the registries whose credentials go into the secret, all of them; each name once.
+	// Profiles are the registries whose credentials go into the secret, all of them. Their names must be unique.
 	Profiles []registry.Profile
 
-	// Images are the names of images as they stand in a workload. None means that only the logins are checked: who
-	// wants a proof for a workload looks first whether it has any.
+	// Images are the names of images as written in a workload. If there are none, only the logins are checked. A program
+	// that needs proof for a workload should first check that the workload has images.
 	Images []string
 }
 
@@ -71,41 +70,42 @@ func (r Request) Format(s fmt.State, verb rune) {
 	_, _ = fmt.Fprintf(s, fmt.FormatString(s, verb), plain(r))
 }
 
-// LogValue returns what a log needs to tell the request from others.
+// LogValue returns the fields that identify the request in a log.
 func (r Request) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("name", r.Name), slog.String("namespace", r.Namespace),
 		slog.Int("profiles", len(r.Profiles)), slog.Int("images", len(r.Images)))
 }
 
-// An Outcome is what came of a [Request]. It is complete only if [Pipeline.Run] returned no error.
+// An Outcome is the result of a [Request]. It is complete only if [Pipeline.Run] returned no error.
 type Outcome struct {
 	// Secret is the pull secret, which holds passwords. It is zero if Run returned an error: what is not proven is not
 	// published.
 	Secret pullsecret.Secret
 
-	// Logins says for each profile, in the order of the request, whether its login works. The warnings of the profile, such
-	// as that its login expires soon, are among those of the result. Logins and Images are whole also where something
-	// failed, and both nil where no registry was asked.
+	// Logins reports for each profile, in the order of the request, whether its login works. The warnings of a result
+	// include those about the profile, such as a login that expires soon. Logins and Images are complete even if a check
+	// failed. Both are nil if no registry was called.
 	Logins []validate.Result
-	// Images says for each image, in the order of the request, whether it can be pulled with the secret. One that is
-	// refused because the credential of its profile could not be had has the code and hint of that failure, and wraps it.
+	// Images reports for each image, in the order of the request, whether it can be pulled with the secret. If an image is
+	// rejected because no credential could be obtained for its profile, its error has the code and hint of that failure,
+	// and wraps it.
 	Images []validate.Result
 
-	// RenewAt is when to call Run again because the cache then renews the first of the credentials; it is not in the
-	// past. ExpiresAt is when the first of them ends. Zero means never.
+	// RenewAt is the time to call Run again, because the cache then renews the first of the credentials. It is never in
+	// the past. ExpiresAt is the time when the first of them expires. Zero means never.
 	RenewAt, ExpiresAt time.Time
 }
 
 // Run gets the credential of each profile, checks each login, builds the secret, and checks each image with the
-// credentials in it that a kubelet would try, in the order in which it would. A credential that a registry refuses is
-// dropped from the cache and got again, once, and then everything is checked again: what is in the secret is what was
+// credentials in the secret that a kubelet would try, in the kubelet's order. If a registry rejects a credential, Run
+// drops it from the cache, gets it again, once, and repeats all checks, so that the secret contains exactly what was
 // checked.
 //
-// The error is nil only if all logins work and all images can be pulled. Else it joins one [registry.Error] for each
-// login and image that failed, and the outcome has the evidence for all of them; see [registry.Temporary]. If ctx ends,
-// it wraps [context.Cause]. For a request that cannot be right nobody is asked, and the error has [registry.ErrInvalid]
-// and wraps a [field.Errors] with all problems; if all that is wrong are kinds without a provider, it has
-// [registry.ErrNoProfile] instead.
+// The error is nil only if all logins work and all images can be pulled. Otherwise it joins one [registry.Error] for
+// each login and image that failed, and the outcome has the evidence for all of them; see [registry.Temporary]. If ctx
+// ends, the error wraps [context.Cause]. For an invalid request, no request is sent, and the error has
+// [registry.ErrInvalid] and wraps a [field.Errors] with all problems. If the only problems are kinds without a
+// provider, it has [registry.ErrNoProfile] instead.
 func (p *Pipeline) Run(ctx context.Context, request Request) (Outcome, error) {
 	images, err := p.read(request)
 	if err != nil {
@@ -139,8 +139,8 @@ func (r Request) secret(config pullsecret.Config) pullsecret.Secret {
 	}
 }
 
-// CheckLogin checks that the login of a profile works: the button of a form. What it may pull, only Run can tell, from the
-// images.
+// CheckLogin checks that the login of a profile works, for the button of a form. Only Run checks what the login may
+// pull, because that depends on the images.
 func (p *Pipeline) CheckLogin(ctx context.Context, profile registry.Profile) (validate.Result, error) {
 	outcome, err := p.Run(ctx, Request{Profiles: []registry.Profile{profile}})
 	if len(outcome.Logins) == 0 {

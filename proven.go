@@ -11,13 +11,13 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// Credential returns the credential of a profile from the cache, once its registry has let it in: what a
-// [inject.Syncer] publishes. A credential that is refused is got again, once, and if that is refused too, the error
-// is the [registry.Error] of [Pipeline.CheckLogin].
+// Credential returns the credential of a profile from the cache, once the profile's registry has accepted it. It is the
+// credential that an [inject.Syncer] publishes. If the registry rejects the credential, Credential gets it again, once.
+// If the new one is rejected too, the error is the [registry.Error] of [Pipeline.CheckLogin].
 //
-// It asks the registry once for each credential, and again after an hour, so that a password that was changed there is
-// noticed. A registry that does not answer within ten seconds, or is down, proves nothing: then the credential is returned
-// all the same, because what is published in its place will soon be over, and the registry is asked again after a minute.
+// Credential calls the registry once for each credential, and again after an hour, so that a password change in the
+// registry is noticed. If the registry is down or does not respond within ten seconds, the credential is returned
+// without proof, because the published one will soon expire, and the registry is called again after a minute.
 func (p *Pipeline) Credential(ctx context.Context, profile registry.Profile) (credentials.Credential, error) {
 	if err := p.validate(profile); err != nil {
 		return credentials.Credential{}, refused("get credential", err)
@@ -52,13 +52,14 @@ func (p *Pipeline) ask(ctx context.Context, a *account) (validate.Result, error)
 	return p.Checker.Login(ctx, a.endpoint, a.candidate())
 }
 
-// Check says whether the images can be pulled with the credentials of the profiles: the error of [Pipeline.Run].
+// Check reports whether the images can be pulled with the credentials of the profiles. The error is that of
+// [Pipeline.Run].
 func (p *Pipeline) Check(ctx context.Context, profiles []registry.Profile, images []string) error {
 	_, err := p.Run(ctx, Request{Profiles: profiles, Images: images})
 	return err
 }
 
-// proven remembers which credentials were let in, and of which that could not be learned. The zero proven is ready to use.
+// proven remembers which credentials were accepted, and which could not be checked. The zero proven is ready to use.
 type proven struct {
 	mu   sync.Mutex
 	last map[proofKey]proof
@@ -66,7 +67,8 @@ type proven struct {
 
 var errNoProof = errors.New("the registry did not answer in time")
 
-// A proofKey is a credential and where it was let in: one credential may serve the registries of many profiles.
+// A proofKey identifies a credential and the registry that accepted it: one credential may serve the registries of many
+// profiles.
 type proofKey struct {
 	credentials.Key
 	host string
@@ -80,11 +82,12 @@ type proof struct {
 }
 
 const (
-	// provenFor is how long a registry's word is taken, and unprovenFor how long one is left alone that did not answer.
+	// provenFor is how long an accepted credential counts as proven. unprovenFor is how long a registry that did not
+	// respond is not called again.
 	provenFor, unprovenFor = time.Hour, time.Minute
-	// proofTimeout is how long a registry may take. It is less than what a Syncer gives to a credential.
+	// proofTimeout limits the time for a proof. It is shorter than the time that a Syncer allows for a credential.
 	proofTimeout = 10 * time.Second
-	// maxProofs bounds what is remembered. Beyond, all is forgotten, which costs a question each.
+	// maxProofs bounds the number of remembered proofs. Beyond it, all are dropped, which costs one request each.
 	maxProofs = 100_000
 )
 

@@ -11,12 +11,14 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// CheckSecrets says for each image, in their order, whether a node would get it for a pod that names these pull secrets, in
-// their order, whoever made them; see [pullsecret.Parse]. It asks the registries with the entries that a kubelet would
-// try, and without a login where there are none. What nodes themselves have for private registries, it does not know.
+// CheckSecrets reports for each image, in order, whether a node could pull it for a pod that names these pull secrets,
+// in their order. The secrets may come from any tool; see [pullsecret.Parse]. CheckSecrets calls the registries with
+// the entries that a kubelet would try, and without a login where no entry matches. It ignores credentials configured
+// on nodes.
 //
-// The error is nil only if all images can be pulled. Else it joins those of the results. If some names are none, nobody
-// is asked, and it has [registry.ErrInvalid] and wraps a [field.Errors] with all of them.
+// The error is nil only if all images can be pulled. Otherwise it joins the errors of the results. If any image name is
+// invalid, no request is sent, and the error has [registry.ErrInvalid] and wraps a [field.Errors] with all invalid
+// names.
 func (p *Pipeline) CheckSecrets(ctx context.Context, images []string, secrets ...pullsecret.Config) ([]validate.Result, error) {
 	var problems field.List
 	requests := make([]validate.Request, len(images))
@@ -39,14 +41,15 @@ func (p *Pipeline) CheckSecrets(ctx context.Context, images []string, secrets ..
 	return p.Checker.Images(ctx, requests)
 }
 
-// CheckPod is [Pipeline.CheckSecrets] for pull secrets as the cluster has them. A secret that a kubelet cannot decode keeps
-// every image of the pod from being pulled, so that it is the verdict on all of them, and no registry is asked.
+// CheckPod is [Pipeline.CheckSecrets] for pull secrets as the cluster stores them. A secret that a kubelet cannot
+// decode keeps every image of the pod from being pulled. That is then the verdict on all images, and no request is
+// sent.
 func (p *Pipeline) CheckPod(ctx context.Context, images []string, secrets ...pullsecret.PodSecret) ([]validate.Result, error) {
 	configs, err := pullsecret.ParsePod(secrets...)
 	if err != nil {
 		results := make([]validate.Result, len(images))
 		for i, name := range images {
-			results[i].Image, _ = registry.ParseImage(name) // One that cannot be parsed is zero.
+			results[i].Image, _ = registry.ParseImage(name) // If the name cannot be parsed, the image is zero.
 			results[i].Pulls, results[i].Err = validate.No, err
 		}
 		return results, err
@@ -54,10 +57,10 @@ func (p *Pipeline) CheckPod(ctx context.Context, images []string, secrets ...pul
 	return p.CheckSecrets(ctx, images, configs...)
 }
 
-// An entry is one of a secret. That it is a pointer tells the checker that it is one and the same for all images.
+// An entry is one entry of a secret. It is used by pointer, so that the checker sees one source for all images.
 type entry struct{ credential credentials.Credential }
 
-// Credential returns that of the entry.
+// Credential implements [credentials.Source].
 func (e *entry) Credential(context.Context) (credentials.Credential, error) { return e.credential, nil }
 
 // one returns the same entry for the same match.

@@ -8,8 +8,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Lookup returns the cache's entry for a profile's credential, with the instant of its renewal, for the Lookup of an
-// [inject.Syncer]. It issues nothing. If the cache has no entry, just the Key is set.
+// Lookup returns the cache's entry for a profile's credential, with the time of its renewal, for the Lookup of an
+// [inject.Syncer]. It issues nothing. If the cache has no entry, only the Key is set.
 func (p *Pipeline) Lookup(profile registry.Profile) credentials.Entry {
 	key := providers.Key(p.provider(), profile)
 	if entry, ok := p.Cache.Lookup(key); ok {
@@ -18,9 +18,9 @@ func (p *Pipeline) Lookup(profile registry.Profile) credentials.Entry {
 	return credentials.Entry{Key: key}
 }
 
-// Adopt puts the credential of a profile, which a process before this one had issued, into the cache, and reports
-// whether it is better than what is there; see [credentials.Cache.Adopt]. It asks no registry: [Pipeline.Credential] has
-// an adopted credential proven like any other, and if the registry rejects it, has it issued again.
+// Adopt adds a profile's credential that an earlier process issued to the cache, and reports whether it is better than
+// the cached one; see [credentials.Cache.Adopt]. It sends no request: [Pipeline.Credential] proves an adopted
+// credential like any other, and if the registry rejects it, has a new one issued.
 func (p *Pipeline) Adopt(profile registry.Profile, c credentials.Credential) bool {
 	if p.validate(profile) != nil {
 		return false
@@ -29,7 +29,7 @@ func (p *Pipeline) Adopt(profile registry.Profile, c credentials.Credential) boo
 	return p.Cache.Adopt(a.key, a.source, c)
 }
 
-// renewAt returns when the cache renews the credential, which was just used; zero if never.
+// renewAt returns the time when the cache renews the credential, which was just used; zero if never.
 func (p *Pipeline) renewAt(key credentials.Key) time.Time {
 	entry, _ := p.Cache.Lookup(key)
 	if now := time.Now(); !entry.NextCall.IsZero() && entry.NextCall.Before(now) {

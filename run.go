@@ -16,15 +16,15 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// An account is a profile and the credential that a run has for it.
+// An account is a profile and the credential that a run uses for it.
 type account struct {
 	profile    registry.Profile
 	endpoint   registry.Endpoint
 	key        credentials.Key
 	source     credentials.Source
 	credential credentials.Credential
-	renewed    bool  // It is the second one, because the first was refused.
-	err        error // Why there is no credential.
+	renewed    bool  // This is the second credential, because the first was rejected.
+	err        error // The reason why there is no credential.
 }
 
 // read reports every problem of the request, and returns its images.
@@ -49,8 +49,8 @@ func (p *Pipeline) read(r Request) ([]registry.Image, error) {
 	return images, refused("read request", problems.Err(""))
 }
 
-// refused gives an input that cannot be right its code. That of a kind without provider it has only if there is nothing
-// else to fix, for that is the program's part.
+// refused returns err with the code for invalid input. It has the code for a kind without a provider only if there is
+// nothing else to fix, because the program has to add the provider.
 func refused(op string, err error) error {
 	if _, ok := errors.AsType[*field.Errors](err); !ok {
 		return err
@@ -58,7 +58,7 @@ func refused(op string, err error) error {
 	return &registry.Error{Op: op, Code: registry.CodeOf(err), Hint: registry.HintOf(err), Err: err}
 }
 
-// accounts gets the credentials of all profiles, side by side.
+// accounts gets the credentials of all profiles concurrently.
 func (p *Pipeline) accounts(ctx context.Context, profiles []registry.Profile) []*account {
 	accounts := make([]*account, len(profiles))
 	var group sync.WaitGroup
@@ -71,11 +71,11 @@ func (p *Pipeline) accounts(ctx context.Context, profiles []registry.Profile) []
 	return accounts
 }
 
-// account returns that of a profile which passed validate, without its credential. It is under the policy of the
-// pipeline.
+// account returns the account of a profile that passed validate, without its credential. The profile is under the
+// policy of the pipeline.
 func (p *Pipeline) account(profile registry.Profile) *account {
 	profile = p.restrict(profile)
-	endpoint, _ := profile.MainEndpoint() // Was read before.
+	endpoint, _ := profile.MainEndpoint() // Parsed before.
 	return &account{
 		profile:  profile,
 		endpoint: endpoint,
@@ -84,7 +84,7 @@ func (p *Pipeline) account(profile registry.Profile) *account {
 	}
 }
 
-// credential asks the cache. Its error is a [registry.Error].
+// credential gets the credential from the cache. Its error is a [registry.Error].
 func (p *Pipeline) credential(ctx context.Context, a *account) (credentials.Credential, error) {
 	c, err := p.Cache.Credential(ctx, a.key, a.source)
 	if err == nil {
@@ -111,8 +111,8 @@ func (p *Pipeline) credential(ctx context.Context, a *account) (credentials.Cred
 	return c, e
 }
 
-// prove checks everything with the credentials that the accounts have, and returns the content of the secret beside the
-// evidence. Its error is that there cannot be one secret for all of them.
+// prove checks everything with the credentials of the accounts, and returns the content of the secret beside the
+// evidence. The error reports that the credentials do not fit into one secret.
 func (p *Pipeline) prove(ctx context.Context, accounts []*account, images []registry.Image) (Outcome, pullsecret.Config, error) {
 	held := slices.DeleteFunc(slices.Clone(accounts), func(a *account) bool { return a.err != nil })
 	entries := make([]pullsecret.Entry, len(held))
@@ -139,7 +139,7 @@ func (p *Pipeline) prove(ctx context.Context, accounts []*account, images []regi
 	return outcome, config, nil
 }
 
-// logins checks the logins of all accounts, side by side.
+// logins checks the logins of all accounts concurrently.
 func (p *Pipeline) logins(ctx context.Context, accounts []*account) []validate.Result {
 	results := make([]validate.Result, len(accounts))
 	var group sync.WaitGroup
@@ -157,8 +157,9 @@ func (p *Pipeline) logins(ctx context.Context, accounts []*account) []validate.R
 	return results
 }
 
-// candidates are what a kubelet would try for the image, in its order. Where it has no login for the image it tries
-// without one, and then the profile says just how the registry is reached, also one whose credential cannot be had.
+// candidates returns the credentials that a kubelet would try for the image, in its order. If no login matches the
+// image, the kubelet tries without one. Then the image's profile only provides the transport, even if its credential
+// cannot be obtained.
 func (p *Pipeline) candidates(config pullsecret.Config, held, accounts []*account, image registry.Image) []validate.Candidate {
 	matches := config.Match(image)
 	if len(matches) == 0 {
@@ -174,7 +175,7 @@ func (p *Pipeline) candidates(config pullsecret.Config, held, accounts []*accoun
 	return found
 }
 
-// serving returns the account that is there for the image; nil if there is none.
+// serving returns the account whose profile serves the image; nil if there is none.
 func serving(accounts []*account, image registry.Image) *account {
 	profiles := make([]registry.Profile, len(accounts))
 	for i, a := range accounts {
@@ -187,7 +188,7 @@ func serving(accounts []*account, image registry.Image) *account {
 	return accounts[slices.IndexFunc(profiles, func(p registry.Profile) bool { return p.Name == best[0].Name })]
 }
 
-// transport returns how the host is reached, as far as a profile of another part of it tells.
+// transport returns the transport to the host, if the profile of another part of the host has one.
 func (p *Pipeline) transport(accounts []*account, host string) registry.TransportConfig {
 	for _, a := range accounts {
 		if a.endpoint.Host == host {
@@ -197,8 +198,8 @@ func (p *Pipeline) transport(accounts []*account, host string) registry.Transpor
 	return registry.TransportConfig{Egress: p.Egress}
 }
 
-// explain says why the image was refused, where it is not for the login that was tried: there is no profile for it, or
-// the credential of its profile could not be had.
+// explain adds the cause to the error of an image if that is not the login that was tried: there is no profile for the
+// image, or the credential of its profile could not be obtained.
 func explain(err error, accounts []*account, image registry.Image) error {
 	switch registry.CodeOf(err) {
 	case registry.ErrUnauthorized, registry.ErrDenied, registry.ErrHidden:
@@ -211,7 +212,7 @@ func explain(err error, accounts []*account, image registry.Image) error {
 		e.Code, e.Err = registry.ErrNoProfile, err
 		e.Hint = "add a profile for " + image.Host + " that serves " + image.Repository
 	case a.err != nil:
-		// The refusal's own code and hint would have people fix a login that nobody tried.
+		// With the rejection's own code and hint, users would try to fix a login that was never sent.
 		e.Code, e.Hint = registry.CodeOf(a.err), registry.HintOf(a.err)
 		e.Err = fmt.Errorf("%w, without the login of its profile: %w", errors.Unwrap(err), a.err)
 		if inner, ok := errors.AsType[*registry.Error](a.err); ok {
@@ -223,18 +224,18 @@ func explain(err error, accounts []*account, image registry.Image) error {
 	return e
 }
 
-// candidate is the account as one that may open the registry. That it is a pointer tells the checker that it is one and
-// the same for all images.
+// candidate returns the account as a candidate. Its source is a pointer, so that the checker sees one source for all
+// images.
 func (a *account) candidate() validate.Candidate {
 	return validate.Candidate{Name: a.profile.Name, Source: a, Transport: a.profile.Transport}
 }
 
-// Credential returns that of this run.
+// Credential implements [credentials.Source].
 func (a *account) Credential(context.Context) (credentials.Credential, error) {
 	return a.credential, nil
 }
 
-// renew gets those credentials again that were refused, and reports whether any of them is another one now.
+// renew gets the rejected credentials again, and reports whether any of them has changed.
 func (p *Pipeline) renew(ctx context.Context, accounts []*account, outcome Outcome) bool {
 	refused := make(map[string]bool)
 	for _, results := range [][]validate.Result{outcome.Logins, outcome.Images} {
@@ -254,14 +255,14 @@ func (p *Pipeline) renew(ctx context.Context, accounts []*account, outcome Outco
 		p.Cache.Invalidate(a.key, a.credential)
 		next, err := p.credential(ctx, a)
 		if err != nil || next.Equal(a.credential) {
-			continue // What the registry said to the one that was refused is the better evidence.
+			continue // The registry's response to the rejected credential is the better evidence.
 		}
 		a.credential, a.renewed, renewed = next, true, true
 	}
 	return renewed
 }
 
-// err joins what failed.
+// err joins the errors of all logins and images that failed.
 func (o Outcome) err() error {
 	var errs []error
 	for _, results := range [][]validate.Result{o.Logins, o.Images} {
