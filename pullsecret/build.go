@@ -19,13 +19,12 @@ type Entry struct {
 	Credential credentials.Credential
 }
 
-// Build returns the config that holds the credential of each entry under the key of each endpoint of its profile; see
-// [registry.Endpoint.Key]. Anonymous credentials put nothing in. The same entries give the same bytes, in whatever
-// order they come.
+// Build returns a config with the credential of each entry under the key of each endpoint of its profile; see
+// [registry.Endpoint.Key]. Anonymous credentials add nothing. The same entries give the same bytes, in any order.
 //
-// It fails, rather than leave anything out, with a [registry.Error]: if two different logins belong under one key,
-// which is a [ConflictError] and for [Split] to solve; if an endpoint cannot be read; if a credential does not pass
-// [credentials.Credential.Validate]; and if a kubelet could not read what would be written.
+// Build never leaves anything out. It fails with a [registry.Error] if two different logins have the same key, which is
+// a [ConflictError] that [Split] solves; if an endpoint cannot be read; if a credential does not pass
+// [credentials.Credential.Validate]; or if a kubelet could not read the result.
 func Build(entries ...Entry) (Config, error) {
 	members, err := gather(entries)
 	if err != nil {
@@ -49,12 +48,12 @@ func Build(entries ...Entry) (Config, error) {
 
 const opBuild = "build pull secret"
 
-// Split is [Build] for entries that do not go into one secret because several logins belong under one key. It returns
-// as few configs as it takes; for no entry, one that is empty.
+// Split is [Build] for entries that do not fit into one secret because several logins have the same key. It returns the
+// smallest number of configs; without entries, one empty config.
 //
-// A pod that names all the secrets has its images pulled with all the logins: a kubelet tries those of one key in the
-// order of the secrets, and that is the order of the entries. (Another spelling of the same key in the same secret
-// would be tried too, but in an order that changes from pull to pull.)
+// For a pod that names all the secrets, a kubelet tries all the logins: those with the same key in the order of the
+// secrets, which is the order of the entries. (It would also try another spelling of the same key in the same secret,
+// but in an order that changes from pull to pull.)
 func Split(entries ...Entry) ([]Config, error) {
 	members, err := gather(entries)
 	if err != nil {
@@ -96,7 +95,7 @@ func gather(entries []Entry) ([]member, error) {
 	return unique(members), nil
 }
 
-// keys returns those under which the credential belongs; none if it is anonymous.
+// keys returns the keys of the credential; none if it is anonymous.
 func (e *Entry) keys(now time.Time) ([]string, error) {
 	endpoints, err := e.Profile.Endpoints()
 	if err != nil {
@@ -129,10 +128,10 @@ func (e *Entry) refused(code registry.Code, err error) error {
 	return &registry.Error{Op: opBuild, Ref: fmt.Sprintf("for profile %q", e.Profile.Name), Code: code, Err: err}
 }
 
-// unique drops members that say the same as one before them: two profiles may share a login.
+// unique drops members that repeat the key and login of an earlier one: two profiles may share a login.
 func unique(members []member) []member {
 	kept := members[:0]
-	first := 0 // Of those with the same key.
+	first := 0 // The first member with the same key.
 	for _, m := range members {
 		if first < len(kept) && kept[first].key != m.key {
 			first = len(kept)
@@ -148,15 +147,16 @@ func sameLogin(a, b credentials.Credential) bool {
 	return a.Username == b.Username && a.Password.Equal(b.Password)
 }
 
-// A ConflictError says that two logins belong under one key, of which JSON and so a secret has just one.
+// A ConflictError reports that two logins have the same key. A JSON object, and so a secret, has only one value for
+// each key.
 type ConflictError struct {
-	// Key is the key that both want.
+	// Key is the key of both logins.
 	Key string
-	// Profiles are the names of the two profiles. None means that the other entry is a foreign one; see [Merge].
+	// Profiles are the names of the two profiles. If empty, the other entry was not written by this program; see [Merge].
 	Profiles []string
 }
 
-// Error returns what is in conflict, in one line.
+// Error describes the conflict in one line.
 func (e *ConflictError) Error() string {
 	if len(e.Profiles) == 0 {
 		return "somebody else has another login for " + shown(e.Key)
@@ -166,8 +166,8 @@ func (e *ConflictError) Error() string {
 
 const jsonOpen, jsonBetween, jsonNext, jsonEnd = `{"auths":{"`, `":{"auth":"`, `"},"`, `"}}}`
 
-// render writes the members. Only "auth" is written, and not the same again as "username" and "password": all readers
-// understand it, some understand nothing else (skopeo, podman), and where both are present it wins (kubelet, docker).
+// render writes the members. It writes "auth" only, without "username" and "password": all readers understand "auth",
+// some understand nothing else (skopeo, podman), and if both are present, "auth" wins (kubelet, docker).
 func render(members []member) []byte {
 	if len(members) == 0 {
 		return []byte(`{"auths":{}}`)
@@ -188,7 +188,7 @@ func render(members []member) []byte {
 	return append(text, jsonEnd...)
 }
 
-// sizes returns the length of the text, and that of the longest pair of user name and password.
+// sizes returns the length of the text, and the length of the longest pair of user name and password.
 func sizes(members []member) (text, pair int) {
 	if len(members) == 0 {
 		return len(`{"auths":{}}`), 0

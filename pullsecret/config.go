@@ -13,8 +13,8 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Config is the content of a pull secret: what stands under .dockerconfigjson. It comes from [Build], [Split],
-// [Parse] or [Merge].
+// A Config is the content of a pull secret: the value of the key .dockerconfigjson. [Build], [Split], [Parse] and
+// [Merge] return one.
 //
 // It holds passwords. Like a [credentials.Secret] it prints and logs as [redacted], and encoders fail; [Config.Reveal]
 // is the only way to the text. The zero Config has no entry. A Config is immutable and may be copied and shared between
@@ -26,9 +26,9 @@ type Config struct {
 
 type content struct {
 	members []member // In ascending order of their keys.
-	// text is what was parsed. It is empty for what was built: that is written when it is asked for.
+	// text is the parsed text. It is empty if the config was built; Reveal then writes it.
 	text credentials.Secret
-	// bare says that the text is that of a kubernetes.io/dockercfg, which is the object of entries itself.
+	// bare reports that the text is from a kubernetes.io/dockercfg secret, which has the object of entries only.
 	bare bool
 
 	indexed sync.Once
@@ -37,12 +37,12 @@ type content struct {
 
 // A member is one entry of the object "auths".
 type member struct {
-	key        string // As it stands in the object.
+	key        string // As written in the object.
 	credential credentials.Credential
 	entry      int // The position among the arguments of Build; -1 if it is not from there.
 }
 
-// noEntry is the [Match.Entry] of what is not from Build.
+// noEntry is the [Match.Entry] of a member that is not from Build.
 const noEntry = -1
 
 func (c Config) members() []member {
@@ -52,8 +52,8 @@ func (c Config) members() []member {
 	return c.p.members
 }
 
-// Reveal returns the JSON text, with the passwords in it. It is the only method that does. The same entries always give
-// the same bytes; what was parsed is returned as it was. The caller owns the bytes.
+// Reveal returns the JSON text, with the passwords in it. No other method does. The same entries always give the same
+// bytes; a parsed text is returned unchanged. The caller owns the bytes.
 func (c Config) Reveal() []byte {
 	if c.p == nil {
 		return render(nil)
@@ -73,7 +73,7 @@ func (c Config) Size() int {
 	return size
 }
 
-// Keys returns the keys of all entries as they stand in the config, sorted.
+// Keys returns the keys of all entries as written in the config, sorted.
 func (c Config) Keys() []string {
 	members := c.members()
 	keys := make([]string, len(members))
@@ -83,8 +83,8 @@ func (c Config) Keys() []string {
 	return keys
 }
 
-// Credential returns the user name and password of the entry with this key, and whether there is one. If several logins
-// have the key, it is the first.
+// Credential returns the user name and password of the entry with this key, and reports whether there is one. If
+// several logins have the key, it returns the first.
 func (c Config) Credential(key string) (credentials.Credential, bool) {
 	for _, m := range c.members() {
 		if m.key == key {
@@ -94,8 +94,8 @@ func (c Config) Credential(key string) (credentials.Credential, bool) {
 	return credentials.Credential{}, false
 }
 
-// ExpiresAt returns when the first of the credentials expires. Zero means never, or not known: the text of a secret
-// does not say it, so it is known only of entries from [Build].
+// ExpiresAt returns the time when the first of the credentials expires. Zero means never, or not known: the text of a
+// secret has no expiry, so only the expiry of entries from [Build] is known.
 func (c Config) ExpiresAt() time.Time {
 	var first time.Time
 	for _, m := range c.members() {
@@ -106,16 +106,16 @@ func (c Config) ExpiresAt() time.Time {
 	return first
 }
 
-// Equal reports whether both reveal the same bytes.
+// Equal reports whether both configs reveal the same bytes.
 func (c Config) Equal(other Config) bool {
 	return c.p == other.p || hmac.Equal(c.Reveal(), other.Reveal())
 }
 
-// Hash returns 32 hexadecimal digits that stand for the bytes, the same in every process: to see from a label or an
-// annotation whether anything changed.
+// Hash returns 32 hexadecimal digits that identify the bytes, the same in every process. In a label or an annotation,
+// it shows whether anything changed.
 //
-// It is keyed, because a weak password could be found by trying a list of passwords against the plain hash. Whoever may
-// see the hash and not the secret must not know the key. A nil key gives the plain hash.
+// The hash is keyed, because a weak password could be found by trying a list of passwords against the plain hash. Keep
+// the key from readers who may see the hash and not the secret. A nil key gives the plain hash.
 func (c Config) Hash(key []byte) string {
 	h := hmac.New(sha256.New, key)
 	h.Write(c.Reveal())

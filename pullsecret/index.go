@@ -7,26 +7,26 @@ import (
 	"strings"
 )
 
-// An index finds the members that match an image, in a time that hardly depends on how many there are. It is made once,
-// when a config is first asked.
+// An index finds the members that match an image, in a time that is nearly independent of their number. A config builds
+// its index once, at the first use.
 type index struct {
-	hosts    map[string][]node // By host and port; in ascending order of the paths.
+	hosts    map[string][]node // By host and port, in ascending order of the paths.
 	patterns []*indexed        // Keys whose host is a pattern. They are few.
-	fallback []*indexed        // What stands under Docker Hub's key.
+	fallback []*indexed        // The members with Docker Hub's key.
 }
 
-// An indexed is a member by the key under which a kubelet files it.
+// An indexed is a member with the key under which a kubelet files it.
 type indexed struct {
 	member *member
 	key    string // Host and path.
-	path   string // Without the slash in front.
+	path   string // Without the leading slash.
 
-	// Of a pattern.
+	// For a pattern only.
 	labels []string
 	port   string
 }
 
-// A node holds what stands under one path of one host.
+// A node holds the members with one path of one host.
 type node struct {
 	path    string
 	members []*indexed
@@ -62,8 +62,8 @@ func newIndex(members []member) index {
 	return ix
 }
 
-// file reads the key as a kubelet does, which parses it twice: once when it is filed, and once more, what came of it,
-// when it is compared. It reports whether it can match anything.
+// file reads the key as a kubelet does. A kubelet parses the key when it files it, and parses the result again when it
+// compares it. file reports whether the key can match anything.
 func (m *indexed) file() (host string, ok bool) {
 	key := m.member.key
 	if !strings.HasPrefix(key, "https://") && !strings.HasPrefix(key, "http://") {
@@ -113,7 +113,8 @@ func nodes(list []*indexed) []node {
 // find appends the members that match.
 func (ix *index) find(t *target, hits []*indexed) []*indexed {
 	ns := ix.hosts[t.host]
-	// The last path that is not behind the image's: all that are prefixes of the image's are prefixes of this one too.
+	// at is the last path that does not sort after the image's path. All prefixes of the image's path are prefixes of it
+	// too.
 	at := len(ns) - 1
 	if at > 0 {
 		at, _ = slices.BinarySearchFunc(ns, t.path, func(n node, path string) int {

@@ -10,66 +10,65 @@ import (
 	"github.com/regcred/regcred/internal/stray"
 )
 
-// A Rule is what [Config.Lint] looks for.
+// A Rule identifies a problem that [Config.Lint] looks for.
 type Rule string
 
-// The rules. Those of the first group break pulls, those of the second may surprise.
+// The rules. The first group breaks pulls; the second may cause surprises.
 const (
-	// NeverMatches is a key that no image matches: a kubelet reads it as something other than it was meant to be.
+	// NeverMatches reports a key that no image matches, because a kubelet does not read it as intended.
 	NeverMatches Rule = "never-matches"
-	// DockerHubKey is a key that is meant for Docker Hub and is not the one that all clients look for.
+	// DockerHubKey reports a key for Docker Hub other than the one that all clients look for.
 	DockerHubKey Rule = "docker-hub-key"
-	// NoLogins is a config that has something in it, and nothing that a kubelet takes for a login: the entries without the
-	// object around them, or a manifest.
+	// NoLogins reports a config with content but no login for a kubelet: the entries without the object around them, or a
+	// manifest.
 	NoLogins Rule = "no-logins"
-	// NoPassword is an entry without a user name or without a password.
+	// NoPassword reports an entry without a user name or without a password.
 	NoPassword Rule = "no-password"
-	// IdentityToken is an entry with a token in a field that a kubelet does not read.
+	// IdentityToken reports an entry with a token in a field that a kubelet does not read.
 	IdentityToken Rule = "identity-token"
-	// LineBreak is a user name or password with white space, a byte order mark or a NUL at an end, as
-	// "echo user:password | base64" leaves it.
+	// LineBreak reports a user name or password that starts or ends with white space, a byte order mark or a NUL, as "echo
+	// user:password | base64" leaves it.
 	LineBreak Rule = "line-break"
-	// Expired is a credential that is expired.
+	// Expired reports an expired credential.
 	Expired Rule = "expired"
-	// Undecodable is a secret that a kubelet cannot decode, which blocks the whole pod. [LintPod] reports it.
+	// Undecodable reports a secret that a kubelet cannot decode, which blocks the whole pod. [LintPod] reports it.
 	Undecodable Rule = "undecodable"
 
-	// PrefixOverlap is a path that serves another key's images too, because a kubelet does not look for the end of a
-	// path's part.
+	// PrefixOverlap reports a path that matches another key's images too, because a kubelet compares plain prefixes and
+	// not whole parts of a path.
 	PrefixOverlap Rule = "prefix-overlap"
-	// SameKey is a key that is another spelling of one with a different login.
+	// SameKey reports a key that is another spelling of a key with a different login.
 	SameKey Rule = "same-key"
-	// PartialStar is a key with a star beside letters, which stands for letters of that part of the host only.
+	// PartialStar reports a key with a star beside letters. The star matches letters in that part of the host only.
 	PartialStar Rule = "partial-star"
-	// DefaultPort is a key with port 443, which serves just the images that name the port too.
+	// DefaultPort reports a key with port 443, which matches only images that name the port too.
 	DefaultPort Rule = "default-port"
-	// AuthWins is an entry whose "auth" says something else than its "username" and "password".
+	// AuthWins reports an entry whose "auth" differs from its "username" and "password".
 	AuthWins Rule = "auth-wins"
-	// Unpadded is an "auth" without the = at its end, which a kubelet reads and other clients do not.
+	// Unpadded reports an "auth" without the trailing =, which a kubelet reads and other clients do not.
 	Unpadded Rule = "unpadded"
-	// EmailDiffers is an entry with an email, where another one with the same login has another or none. [LintPod] reports
-	// it.
+	// EmailDiffers reports an entry with an email, if another entry with the same login has a different email or none.
+	// [LintPod] reports it.
 	EmailDiffers Rule = "email-differs"
-	// CredentialHelper is a credsStore or credHelpers, which a kubelet does not use.
+	// CredentialHelper reports a credsStore or credHelpers, which a kubelet does not use.
 	CredentialHelper Rule = "credential-helper"
 )
 
-// A Finding is something in a config that does not do what it looks like.
+// A Finding is a problem in a config.
 type Finding struct {
-	// Key is the key of the entry as it stands in the config, but for a login in it. Empty means the config as a whole.
+	// Key is the key of the entry as written in the config, without any login in it. Empty means the config as a whole.
 	Key string
-	// Rule is what was looked for, for programs.
+	// Rule identifies the problem, for programs.
 	Rule Rule
-	// Fatal says that pulls with this entry fail. Without it, they may work.
+	// Fatal reports that pulls with this entry fail. Otherwise they may work.
 	Fatal bool
-	// Message is what is the matter, and Hint is what to do about it, each in one sentence without a full stop. Neither
-	// holds a secret.
+	// Message describes the problem and Hint the fix, each in one sentence without a full stop. Neither holds a secret.
 	Message, Hint string
 	// Secret is the name of the secret. Empty if the finding is not from [LintPod].
 	Secret string
 }
 
-// String returns all of it in one line.
+// String returns the finding in one line.
 func (f Finding) String() string {
 	key := f.Key
 	if key == "" {
@@ -81,8 +80,8 @@ func (f Finding) String() string {
 	return key + ": " + f.Message + " (" + string(f.Rule) + "); hint: " + f.Hint
 }
 
-// Lint returns what would not work, or not as it looks, on a kubelet at the instant now; sorted by key. Nothing means
-// that there is nothing to say; whether the registries take the credentials is for package validate.
+// Lint returns the problems that a kubelet would have with the config at the time now, sorted by key. It returns nil if
+// there are none. It does not check whether registries accept the credentials; package validate does.
 func (c Config) Lint(now time.Time) []Finding {
 	if c.p == nil {
 		return nil
@@ -124,12 +123,12 @@ func (l *linter) add(key string, rule Rule, breaks bool, message, hint string) {
 	l.findings = append(l.findings, Finding{Key: shown(key), Rule: rule, Fatal: breaks, Message: message, Hint: hint})
 }
 
-// An entryText has the fields of an entry as somebody wrote them.
+// An entryText has the fields of an entry as written.
 type entryText struct {
 	Username, Password, Auth, IdentityToken, RegistryToken, Email any
 }
 
-// texts returns the entries of what was parsed; none of what was built.
+// texts returns the entries of a parsed config; none if it was built.
 func (c Config) texts() map[string]entryText {
 	if c.p.text.IsZero() {
 		return nil
@@ -137,7 +136,7 @@ func (c Config) texts() map[string]entryText {
 	texts := make(map[string]entryText)
 	for key, raw := range c.document().auths {
 		var e entryText
-		_ = json.Unmarshal(raw, &e) // It was read once.
+		_ = json.Unmarshal(raw, &e) // It was decoded before.
 		texts[key] = e
 	}
 	return texts
@@ -161,7 +160,7 @@ func (l *linter) helpers() {
 	}
 }
 
-// noLogins looks at what is in a config without entries.
+// noLogins checks the content of a config without entries.
 func (l *linter) noLogins(other map[string]json.RawMessage) {
 	add := func(message, hint string) { l.add("", NoLogins, true, message, hint) }
 	switch {

@@ -10,7 +10,8 @@ import (
 
 const hubKey = "https://index.docker.io/v1/"
 
-// key says whether an image can match the key. The host is that of file, which also says whether the key can be read.
+// key checks whether an image can match the key. The host and ok are the results of file; ok reports whether the key
+// can be read.
 func (l *linter) key(m *indexed, host string, ok bool) {
 	key := m.member.key
 	never := func(message, hint string) { l.add(key, NeverMatches, true, message, hint) }
@@ -50,7 +51,7 @@ func (l *linter) key(m *indexed, host string, ok bool) {
 	}
 }
 
-// hubHost reports whether the key is one of the names of Docker Hub, whatever its path and port.
+// hubHost reports whether the key is one of the names of Docker Hub, with any path and port.
 func hubHost(m *indexed, host string) bool {
 	if m.labels != nil {
 		return false
@@ -82,17 +83,17 @@ func (l *linter) hub(m *indexed, host string) {
 	}
 }
 
-// isVersion reports whether the path is that of a version of the API.
+// isVersion reports whether the path is an API version.
 func isVersion(path string) bool {
 	return slices.Contains([]string{"v1", "v2"}, strings.TrimSuffix(path, "/"))
 }
 
-// isHost reports whether an image can be named after the host, or after one that matches the pattern.
+// isHost reports whether the name of an image can have this host, or a host that matches the pattern.
 func isHost(m *indexed, host string) bool {
 	if m.labels != nil {
 		host = strings.NewReplacer("*", "a", "?", "a").Replace(host)
 		if strings.ContainsAny(host, `[\`) {
-			return true // A class of characters, which is left to the kubelet.
+			return true // A class of characters, which only the kubelet reads.
 		}
 	}
 	_, err := registry.ParseImage(host + "/a")
@@ -117,7 +118,7 @@ func (l *linter) sameKey(list []*indexed) {
 	}
 }
 
-// overlaps looks at the keys of one host for paths that go on without a slash.
+// overlaps checks the keys of one host for paths that other paths continue without a slash.
 func (l *linter) overlaps(list []*indexed) {
 	slices.SortStableFunc(list, func(a, b *indexed) int { return cmp.Compare(a.path, b.path) })
 	for i, m := range list {

@@ -14,35 +14,34 @@ import (
 
 // A Match is an entry with which a kubelet tries to pull an image.
 type Match struct {
-	// Key is the key of the entry as it stands in the config.
+	// Key is the key of the entry as written in the config.
 	Key string
 	// Entry is the position of the entry among the arguments of [Build] or [Split]; -1 if it is not from there.
 	Entry int
-	// Credential is that of the entry. If it is not from Build, it is the user name and the password as a kubelet reads
-	// them, which may be empty.
+	// Credential is the credential of the entry. If it is not from Build, it has the user name and the password as a
+	// kubelet reads them, which may be empty.
 	Credential credentials.Credential
 }
 
-// Match returns the entries with which a kubelet tries to pull the image, in the order in which it tries them, until
-// one works. Nothing means that it pulls without a login, as far as this secret goes.
+// Match returns the entries with which a kubelet tries to pull the image, in order. The kubelet stops at the first that
+// works. If Match returns none, the kubelet has no login for the image from this secret.
 //
-// The rules are those of Kubernetes (pkg/credentialprovider, BasicDockerKeyring), and a differential fuzz test holds
-// this method to that code:
+// The rules are those of Kubernetes (pkg/credentialprovider, BasicDockerKeyring). A differential fuzz test compares
+// this method with that code:
 //
 //   - A key is a host, with a path or without. A scheme, and a leading /v1/ or /v2/, are cut off.
-//   - Host and port are compared as text, in the letters in which they were written. In the host, * stands for any
-//     letters of one label.
-//   - The path of a key is a plain prefix: host/team serves host/team-b/app too.
+//   - Host and port are compared as text, with their case as written. In the host, * matches any letters of one label.
+//   - The path of a key is a plain prefix: host/team matches host/team-b/app too.
 //   - Keys are tried in the reverse order of their texts, so that a longer path comes before a shorter one.
 //   - Images of Docker Hub, and of hosts without dot and port, that no key matches are tried with the key
 //     index.docker.io.
 //
-// Of several spellings of one key, a kubelet tries all, in an order that is not fixed; Match returns them in the order
-// of their texts.
+// If one key has several spellings, a kubelet tries all of them in an order that is not fixed. Match returns them in
+// the order of their texts.
 func (c Config) Match(image registry.Image) []Match { return MatchAll(image, c) }
 
-// MatchAll is [Config.Match] for a pod that names several secrets: configs are in the order in which it names them. All
-// keys are tried in one order; those that are equal, in the order of the secrets.
+// MatchAll is [Config.Match] for a pod that names several secrets: configs are in the order in which the pod names
+// them. All keys are tried in one order; equal keys are tried in the order of the secrets.
 func MatchAll(image registry.Image, configs ...Config) []Match {
 	var space [8]*indexed
 	hits := space[:0]
@@ -72,16 +71,16 @@ func MatchAll(image registry.Image, configs ...Config) []Match {
 	return matches
 }
 
-// A target is what of an image is compared with keys. Nothing has to be parsed: the grammar of image names leaves
-// nothing that a URL would read otherwise.
+// A target holds the parts of an image's name that are compared with keys. It needs no parsing, because the grammar of
+// image names allows nothing that a URL would read differently.
 type target struct {
 	host   string // With the port.
-	path   string // Without the slash in front.
+	path   string // Without the leading slash.
 	labels []string
 	port   string
 }
 
-// split sets labels and port, which just patterns need.
+// split sets labels and port, which only patterns need.
 func (t *target) split() {
 	if t.labels == nil {
 		t.labels, t.port = labels(t.host)
@@ -109,13 +108,13 @@ func labels(hostport string) ([]string, string) {
 	return strings.Split(host, "."), port
 }
 
-// matchLabels compares host and port of a key that has a pattern with those of an image.
+// matchLabels compares the host and port of a key that has a pattern with those of an image.
 func matchLabels(pattern, labels []string) bool {
 	if len(pattern) != len(labels) {
 		return false
 	}
 	for i, p := range pattern {
-		// On the systems that nodes run, this is the function that the kubelet calls by the name of filepath.Match.
+		// On the operating systems of nodes, path.Match is the same function as the kubelet's filepath.Match.
 		if ok, err := path.Match(p, labels[i]); err != nil || !ok {
 			return false
 		}

@@ -13,18 +13,18 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Merge puts our entries into a config that others write too. The entries of ours are there afterwards, with the logins
-// that they have in ours; those of the owned keys that ours no longer has are gone; and all else in existing means what it meant, unknown
-// fields and long numbers included. Owned are the keys that were put there before, as [Config.Keys] of what was merged
-// last returns them.
+// Merge adds the entries of ours to a config that other programs write too. The result has all entries of ours with
+// their logins. Owned are the keys that an earlier Merge added, as [Config.Keys] of ours returned them then; those that
+// ours no longer has are removed. Everything else in existing keeps its meaning, including unknown fields and long
+// numbers.
 //
-// The result is in the form of kubernetes.io/dockerconfigjson. If nothing changes, its bytes are those of existing, so
-// that two writers who format differently do not rewrite each other's secret for ever.
+// The result has the form of kubernetes.io/dockerconfigjson. If nothing changes, its bytes are those of existing, so
+// that two writers with different formatting do not rewrite each other's secret forever.
 //
-// An entry that ours has, that existing has with another login and that is not owned is somebody else's: that is a
-// [ConflictError] for each, joined. An entry of existing under another spelling of the key, such as https://ghcr.io for
-// ghcr.io, is one too, because a kubelet tries both. To take an entry over, name it in owned. An entry with the same login
-// stays as it is, however it is written: kubectl writes the user name and the password beside auth.
+// If existing has an entry of ours with another login, and the key is not owned, the entry belongs to another writer:
+// Merge fails with a [ConflictError] for each, joined. An entry of existing under another spelling of the key, such as
+// https://ghcr.io for ghcr.io, is a conflict too, because a kubelet tries both. To take an entry over, name its key in
+// owned. An entry with the same login stays as written: kubectl writes the user name and the password beside auth.
 func Merge(existing, ours Config, owned ...string) (Config, error) {
 	if existing.p == nil {
 		return ours, nil
@@ -69,7 +69,7 @@ func Merge(existing, ours Config, owned ...string) (Config, error) {
 	return merged(text, existing, ours)
 }
 
-// merged reads the text, and leads its entries back to where they are from.
+// merged parses the text, and gives its entries the credentials of existing and ours that they came from.
 func merged(text []byte, existing, ours Config) (Config, error) {
 	c, err := Parse(text)
 	if err != nil {
@@ -80,7 +80,7 @@ func merged(text []byte, existing, ours Config) (Config, error) {
 		if from, ok := ours.find(m.key); ok {
 			*m = from
 		} else if from, ok := existing.find(m.key); ok {
-			m.credential = from.credential // Its expiry may be known. Its Entry is not one of ours.
+			m.credential = from.credential // Its expiry may be known. Its Entry does not refer to ours.
 		}
 	}
 	return c, nil
@@ -101,13 +101,13 @@ func (c Config) has(key string) bool {
 	return ok
 }
 
-// A document is a config in parts that nobody has interpreted.
+// A document is a config in parts that are not interpreted.
 type document struct {
 	auths map[string]json.RawMessage
 	other map[string]json.RawMessage
 }
 
-// document takes the text apart. There are no errors: it was read once.
+// document splits the text into its parts. It cannot fail, because the text was parsed before.
 func (c Config) document() document {
 	doc := document{other: make(map[string]json.RawMessage)}
 	text := c.Reveal()
@@ -123,7 +123,7 @@ func (c Config) document() document {
 		maps.DeleteFunc(doc.other, func(name string, _ json.RawMessage) bool { return strings.EqualFold(name, "auths") })
 	}
 	if doc.auths == nil {
-		doc.auths = make(map[string]json.RawMessage) // The text says null.
+		doc.auths = make(map[string]json.RawMessage) // The text has null.
 	}
 	if doc.other == nil {
 		doc.other = make(map[string]json.RawMessage)
@@ -131,15 +131,15 @@ func (c Config) document() document {
 	return doc
 }
 
-// render writes the document. What was read as JSON can be written as JSON; the encoder sorts the names.
+// render writes the document. Encoding cannot fail, because the parts were read as JSON. The encoder sorts the names.
 func (d document) render() []byte {
 	d.other["auths"], _ = json.Marshal(d.auths)
 	text, _ := json.Marshal(d.other)
 	return text
 }
 
-// sameEntry reports whether both entries are the same login for every client: they are the same text but for white space,
-// or have the same user name and password, in whatever fields, and no token.
+// sameEntry reports whether both entries are the same login for every client: they have the same text except for white
+// space, or the same user name and password, in any fields, and no token.
 func sameEntry(a, b json.RawMessage) bool {
 	var x, y bytes.Buffer
 	if json.Compact(&x, a) == nil && json.Compact(&y, b) == nil && bytes.Equal(x.Bytes(), y.Bytes()) {
@@ -164,8 +164,8 @@ func loginOf(raw json.RawMessage) (credentials.Credential, bool) {
 	return c, ok
 }
 
-// otherSpelling returns the key of an entry with another login that a kubelet takes for the same place as key, and that is
-// neither owned nor one of ours.
+// otherSpelling returns the key of an entry that a kubelet reads as the same key but that has another login, and that
+// is neither owned nor in ours.
 func (c Config) otherSpelling(key string, ours Config, owned []string) (string, bool) {
 	mine, ok := ours.find(key)
 	if !ok {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// mistaken recognises what people put in place of the JSON of a pull secret, and says what to do about it; nil if it is
-// none of that. It quotes nothing of the data.
+// mistaken recognizes data that users often provide in place of the JSON of a pull secret, and returns a hint with the
+// fix; the error is nil if the data is none of these. Neither quotes the data.
 func mistaken(data []byte) (hint string, problem error) {
 	text := bytes.TrimSpace(data)
 	switch {
@@ -32,7 +32,7 @@ func mistaken(data []byte) (hint string, problem error) {
 	return "", nil
 }
 
-// looksLikeUTF16 recognises UTF-16 without a mark by the zero beside the first brace.
+// looksLikeUTF16 recognizes UTF-16 without a byte order mark by the zero beside the first brace.
 func looksLikeUTF16(data []byte) bool {
 	return bytes.HasPrefix(data, []byte("{\x00")) || bytes.HasPrefix(data, []byte("\x00{"))
 }

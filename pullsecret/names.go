@@ -8,8 +8,8 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// The grammars are those of Kubernetes: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and
-// its neighbour, labels.
+// The grammars are from Kubernetes: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and the
+// page about labels next to it.
 const (
 	wantLabel     = "lower-case letters, digits and hyphens, at most 63, with a letter or digit at both ends"
 	wantSubdomain = "lower-case letters, digits, hyphens and dots, at most 253, " +
@@ -23,8 +23,8 @@ const (
 // isLabel reports whether s is a label of RFC 1123: the name of a namespace.
 func isLabel(s string) bool { return len(s) <= 63 && isPart(s) }
 
-// isSubdomain reports whether s is a DNS subdomain of RFC 1123: the name of a secret. Its parts may be long; the whole
-// may not.
+// isSubdomain reports whether s is a DNS subdomain of RFC 1123: the name of a secret. The length of the whole is
+// limited; the length of its parts is not.
 func isSubdomain(s string) bool {
 	if len(s) > 253 {
 		return false
@@ -48,7 +48,8 @@ func isQualified(s string) bool {
 	return len(s) <= 63 && isWord(s, func(b byte) bool { return b == '-' || b == '_' || b == '.' })
 }
 
-// isWord reports whether s has letters and digits, and between them also what inner takes.
+// isWord reports whether s starts and ends with a letter or digit, with letters, digits and the bytes that inner
+// accepts between them.
 func isWord(s string, inner func(byte) bool) bool {
 	for i := range len(s) {
 		b := s[i]
@@ -63,8 +64,8 @@ func isAlphanumeric(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9'
 }
 
-// checkKey checks the key of a label or an annotation. Those of annotations may have upper-case letters in their
-// domain; Kubernetes has it so.
+// checkKey checks the key of a label or an annotation. As in Kubernetes, the key of an annotation may have upper-case
+// letters in its domain.
 func checkKey(p *field.List, path, key string) {
 	name := key
 	domain, rest, hasDomain := strings.Cut(key, "/")

@@ -14,11 +14,12 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Parse reads the content of a pull secret of type kubernetes.io/dockerconfigjson, whoever wrote it, as a kubelet does:
-// names of fields in any case, "auth" before "username" and "password", padded or not, unknown fields ignored.
+// Parse reads the content of a pull secret of type kubernetes.io/dockerconfigjson from any tool, as a kubelet does:
+// field names in any case, "auth" before "username" and "password", padded or not, unknown fields ignored.
 //
-// What a kubelet refuses as a whole, and with it the pull itself, is a [registry.Error] with [registry.ErrInvalid] that
-// names the entry and quotes nothing of its value. What merely would not work is for [Config.Lint] to say.
+// If a kubelet would reject the whole secret, and with it the pull, Parse fails with a [registry.Error] with
+// [registry.ErrInvalid] that names the entry and quotes nothing of its value. [Config.Lint] reports entries that can be
+// read and would not work.
 func Parse(data []byte) (Config, error) {
 	var wire wireConfig
 	if err := json.Unmarshal(data, &wire); err != nil {
@@ -32,7 +33,7 @@ func Parse(data []byte) (Config, error) {
 }
 
 // ParseDockercfg is [Parse] for the older type kubernetes.io/dockercfg, whose content is the bare object of entries.
-// [Config.Reveal] returns it as it was; [Merge] makes it one of the newer type.
+// [Config.Reveal] returns it unchanged; [Merge] converts it to the newer type.
 func ParseDockercfg(data []byte) (Config, error) {
 	var entries map[string]wireEntry
 	if err := json.Unmarshal(data, &entries); err != nil {
@@ -52,8 +53,8 @@ func parsed(data []byte, entries map[string]wireEntry, bare bool) Config {
 	return Config{p: &content{members: members, text: credentials.NewSecret(string(data)), bare: bare}}
 }
 
-// wireConfig has the fields that a kubelet decodes, and encoding/json does the rest as it does there: it folds cases,
-// takes null for nothing, lets the last of equal keys win.
+// wireConfig has the fields that a kubelet decodes. encoding/json then behaves as it does in a kubelet: it folds cases,
+// ignores null, and uses the last of equal keys.
 type wireConfig struct {
 	Auths       map[string]wireEntry `json:"auths"`
 	HTTPHeaders map[string]string    `json:"HttpHeaders"`
@@ -61,8 +62,8 @@ type wireConfig struct {
 
 type wireEntry struct{ credential credentials.Credential }
 
-// wireLogin has the fields of an entry that a kubelet decodes. Email is here because one that is not a string is
-// refused.
+// wireLogin has the fields of an entry that a kubelet decodes. Email is included because an email that is not a string
+// is rejected.
 type wireLogin struct {
 	Username string `json:"username"`
 	Password string `json:"password"`
@@ -105,8 +106,8 @@ func decodeAuth(auth string) (string, credentials.Secret, error) {
 	return username, credentials.NewSecret(password), nil
 }
 
-// refused says what encoding/json refused, and where, in words that quote no value. The second error is that of the
-// attempt to take the object apart.
+// refused describes the part that encoding/json rejected, and its place, without quoting a value. topErr is the error
+// from decoding the outer object.
 func refused(data []byte, err, topErr error, entries map[string]json.RawMessage) error {
 	e := &registry.Error{Op: "read pull secret", Code: registry.ErrInvalid}
 	if e.Hint, e.Err = mistaken(data); e.Err == nil {
@@ -137,7 +138,7 @@ func explain(err, topErr error, entries map[string]json.RawMessage) error {
 	return errors.New(`"HttpHeaders" is not an object of strings`)
 }
 
-// shown returns a key as it may be printed. People have put logins into URLs, and URLs into keys.
+// shown returns a key in a form that may be printed. Users put logins into URLs, and URLs into keys.
 func shown(key string) string {
 	if i := strings.LastIndexByte(key, '@'); i >= 0 {
 		return "[redacted]" + key[i:]

@@ -9,13 +9,13 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A PodSecret is a pull secret that a pod names, as the cluster has it.
+// A PodSecret is a pull secret of a pod, as the cluster stores it.
 type PodSecret struct {
 	// Name is the name of the secret.
 	Name string
 	// Content is the value of the key .dockerconfigjson, or of .dockercfg.
 	Content []byte
-	// Dockercfg says that the secret is of the older type kubernetes.io/dockercfg.
+	// Dockercfg reports that the secret is of the older type kubernetes.io/dockercfg.
 	Dockercfg bool
 }
 
@@ -28,9 +28,10 @@ func (s PodSecret) parse() (Config, error) {
 
 // ParsePod parses the pull secrets of a pod, in the order in which the pod names them.
 //
-// The error joins one [registry.Error] for each secret that a kubelet cannot decode. One is enough to keep every image of
-// the pod from being pulled, also beside a good secret and if no key of it matches; and the event of the pod does not
-// name the secret. Source: MakeDockerKeyring in pkg/credentialprovider/secrets of Kubernetes 1.37, and a real kubelet.
+// The error joins one [registry.Error] for each secret that a kubelet cannot decode. One such secret keeps every image
+// of the pod from being pulled, even beside a good secret and even if none of its keys matches, and the event of the
+// pod does not name the secret. Source: MakeDockerKeyring in pkg/credentialprovider/secrets of Kubernetes 1.37, and a
+// real kubelet.
 func ParsePod(secrets ...PodSecret) ([]Config, error) {
 	configs := make([]Config, len(secrets))
 	var errs []error
@@ -46,9 +47,9 @@ func ParsePod(secrets ...PodSecret) ([]Config, error) {
 	return configs, errors.Join(errs...)
 }
 
-// LintPod returns the findings of [Config.Lint] for the pull secrets of one pod, and what shows only in all of them
-// together: secrets that block the pod, and equal logins that a kubelet takes for different ones. The findings are in the
-// order of the secrets.
+// LintPod returns the findings of [Config.Lint] for the pull secrets of one pod, and the problems that only show in all
+// of them together: secrets that block the pod, and equal logins that a kubelet treats as different. The findings are
+// in the order of the secrets.
 func LintPod(now time.Time, secrets ...PodSecret) []Finding {
 	var all []Finding
 	add := func(name string, list ...Finding) {
@@ -57,7 +58,7 @@ func LintPod(now time.Time, secrets ...PodSecret) []Finding {
 			all = append(all, f)
 		}
 	}
-	emails := make(map[string][]string) // By user name and password, as they are compared.
+	emails := make(map[string][]string) // By user name and password, the fields that are compared.
 	for _, s := range secrets {
 		if c, err := s.parse(); err == nil {
 			c.eachEmail(func(m *member, email string) {
@@ -92,12 +93,12 @@ func LintPod(now time.Time, secrets ...PodSecret) []Finding {
 	return all
 }
 
-// loginText identifies the login of an entry. It is a key of a map, and is not shown.
+// loginText identifies the login of an entry. It is used as the key of a map and is not printed.
 func loginText(m *member) string {
 	return m.credential.Username + "\x00" + m.credential.Password.Reveal()
 }
 
-// eachEmail calls f with each entry that has a login, and its email.
+// eachEmail calls f for each entry that has a login, with its email.
 func (c Config) eachEmail(f func(m *member, email string)) {
 	if c.p == nil {
 		return

@@ -14,17 +14,18 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// The names that Kubernetes has for a pull secret.
+// The names that Kubernetes uses for a pull secret.
 const (
 	// SecretType is the type of the secret. It cannot be changed once the secret exists.
 	SecretType = "kubernetes.io/dockerconfigjson"
-	// SecretKey is the key of its data under which the config stands.
+	// SecretKey is the key of the config in the secret's data.
 	SecretKey = ".dockerconfigjson"
 )
 
 // A Secret is an image pull secret of Kubernetes.
 type Secret struct {
-	// Name and Namespace say which it is. An empty namespace means the one that whoever applies it is in.
+	// Name and Namespace identify the secret. An empty namespace means the current namespace of the client that applies
+	// it.
 	Name, Namespace string
 	// Labels and Annotations may be nil.
 	Labels, Annotations map[string]string
@@ -32,8 +33,8 @@ type Secret struct {
 	Config Config
 }
 
-// JSON returns the object as a manifest in JSON, with the passwords in it: kubectl apply -f - takes it. The same secret
-// gives the same bytes. The error is that of [Secret.Validate].
+// JSON returns the object as a manifest in JSON for kubectl apply -f -, with the passwords in it. The same secret gives
+// the same bytes. The error is that of [Secret.Validate].
 func (s Secret) JSON() ([]byte, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -57,8 +58,8 @@ func (s Secret) JSON() ([]byte, error) {
 	return escape(text), err
 }
 
-// escape writes as \u0085 and the like what JSON allows in a text and YAML does not or reads as a line break: many
-// tools read JSON as YAML.
+// escape writes characters that JSON allows in a text and YAML does not, or reads as a line break, as \u0085 and the
+// like, because many tools read JSON as YAML.
 func escape(text []byte) []byte {
 	escaped := make([]byte, 0, len(text))
 	for _, r := range string(text) {
@@ -89,8 +90,8 @@ func (s Secret) YAML() ([]byte, error) {
 	return append(text, '\n'), nil
 }
 
-// appendMap writes a map of texts. A quoted string of Go is one of YAML too (YAML 1.2, section 5.7), so long as it is
-// UTF-8; and quoted, neither no nor 1e3 becomes something else. A key with a slash cannot become something else.
+// appendMap writes a map of texts. A quoted string of Go is a quoted string of YAML too (YAML 1.2, section 5.7) if it
+// is UTF-8, and quotes keep values such as no and 1e3 from becoming another type. A key with a slash needs no quotes.
 func appendMap(text []byte, name string, m map[string]string) []byte {
 	if len(m) == 0 {
 		return text
@@ -116,7 +117,7 @@ const (
 	maxAnnotations = 256 << 10
 )
 
-// Validate reports, all at once, what a Kubernetes API server would refuse, as a [field.Errors].
+// Validate reports everything that a Kubernetes API server would reject, as one [field.Errors].
 func (s Secret) Validate() error {
 	var p field.List
 	switch {
