@@ -190,6 +190,14 @@ func (a *Azure) entra(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
+	if tenant, ok := strings.CutSuffix(r.URL.Path, "/v2.0/.well-known/openid-configuration"); ok {
+		// MSAL asks for it first: microsoft-authentication-library-for-go apps/internal/oauth/resolvers.go.
+		base := "https://" + r.Host + tenant
+		reply(w, http.StatusOK, map[string]string{
+			"issuer": base + "/v2.0", "authorization_endpoint": base + "/oauth2/v2.0/authorize", "token_endpoint": base + "/oauth2/v2.0/token",
+		})
+		return
+	}
 	tenant, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/oauth2/v2.0/token")
 	form := r.PostFormValue
 	if !ok || r.Method != http.MethodPost || form("grant_type") != "client_credentials" {
@@ -301,7 +309,9 @@ func signedBy(certificate *x509.Certificate, assertion, audience, client string)
 	sum := sha256.Sum256(certificate.Raw)
 	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
 	key, ok := certificate.PublicKey.(*rsa.PublicKey)
-	if err != nil || !ok || header.Algorithm != "PS256" || header.Thumbprint != base64.RawURLEncoding.EncodeToString(sum[:]) {
+	if err != nil || !ok || header.Algorithm != "PS256" ||
+		// The documentation says base64url; MSAL sends the standard form.
+		header.Thumbprint != base64.RawURLEncoding.EncodeToString(sum[:]) && header.Thumbprint != base64.StdEncoding.EncodeToString(sum[:]) {
 		return false
 	}
 	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
