@@ -11,18 +11,17 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/gate"
 )
 
-// answer is a response that is watched, and whose refusal can be put into better words than distribution has for it.
+// answer is a watched response that can replace an error response of distribution by a more precise one.
 type answer struct {
 	http.ResponseWriter
 	note gate.Note
-	// refusal stands in for an answer of distribution that says that something failed. It is not read once the header
-	// is out.
+	// refusal replaces an error response of distribution. It is ignored once the header has been sent.
 	refusal error
-	// hide returns what to say in place of an error of the server. Nil means that it is said as it is.
+	// hide returns the error to send in place of a server error. If it returns nil, the server error is sent unchanged.
 	hide func(*answer) error
-	// tell is told what was not said.
+	// tell receives the error text that was hidden from the client.
 	tell func(error)
-	// body is the request's. Nil means that it has none.
+	// body is the body of the request. It is nil if the request has none.
 	body    *body
 	control *http.ResponseController
 	pace    pace
@@ -34,10 +33,10 @@ type answer struct {
 	hidden   bool
 }
 
-// maxTold is how much of an error is told that is not said.
+// maxTold is the number of bytes of a hidden error that are passed to tell.
 const maxTold = 1000
 
-// Unwrap is for [http.ResponseController].
+// Unwrap implements the interface that [http.ResponseController] uses.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 func (a *answer) WriteHeader(status int) {
@@ -60,15 +59,15 @@ func (a *answer) WriteHeader(status int) {
 	a.ResponseWriter.WriteHeader(status)
 }
 
-// leave closes the connection after this answer if the client may be sending a body that nobody read: the server would
-// read it, at the client's pace, to find the next request behind it.
+// leave closes the connection after this response if the client may still be sending an unread body. Otherwise, the
+// server would read the body, at the client's pace, to find the next request after it.
 func (a *answer) leave() {
 	if a.body.unread() {
 		a.Header().Set("Connection", "close")
 	}
 }
 
-// serve writes the refusal past this answer, and returns its status.
+// serve writes the refusal directly to the underlying ResponseWriter, and returns its status.
 func (a *answer) serve(refusal error) int {
 	h := a.Header()
 	for _, name := range []string{"Content-Length", "Docker-Content-Digest", "Www-Authenticate"} {
@@ -81,7 +80,7 @@ func (a *answer) serve(refusal error) int {
 	if status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "5")
 	}
-	_ = errcode.ServeJSON(a.ResponseWriter, refusal) // The client has left if this fails.
+	_ = errcode.ServeJSON(a.ResponseWriter, refusal) // Writing fails only if the client has disconnected.
 	return status
 }
 
@@ -96,7 +95,7 @@ func (a *answer) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	began := time.Now()
-	// A test recorder has no deadlines.
+	// This fails with a test recorder, which has no deadlines.
 	_ = a.control.SetWriteDeadline(began.Add(a.pace.next()))
 	n, err := a.ResponseWriter.Write(p)
 	a.pace.add(n, time.Since(began))

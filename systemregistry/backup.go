@@ -20,8 +20,8 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// A backup has the entries of the store, one in a line of JSON, and the files of the storage as distribution lays them
-// out.
+// A backup consists of the entries of the store, as one line of JSON each, and the files of the storage in
+// distribution's layout.
 const (
 	backupStore  = "store.jsonl"
 	backupImages = "images"
@@ -35,9 +35,10 @@ type backupEntry struct {
 	Value []byte `json:"value"`
 }
 
-// Backup copies everything that the registry keeps into a folder, while it and its replicas run: images whose push was
-// done before the call are in it, and later ones may be. Collections wait until it returns. A later backup into the same
-// folder copies only new data. The folder has password hashes and signing keys, so only its owner can read it.
+// Backup copies all data of the registry into a folder, while the registry and its replicas run. The backup has every
+// image whose push completed before the call, and may have later ones. Collections wait until Backup returns. A later
+// backup into the same folder copies only new data. The folder contains password hashes and signing keys, so only its
+// owner can read it.
 func (r *Registry) Backup(ctx context.Context, dir string) error {
 	ctx, release, err := r.catalog.HoldCollections(ctx)
 	if err != nil {
@@ -56,8 +57,9 @@ type backup struct {
 	dir      string
 }
 
-// run copies what refers to something before what it refers to: tags, other links, data. So nothing is missing that was
-// pushed meanwhile. What was deleted meanwhile may be: a tag without an image is left out.
+// run copies references before the data that they refer to: tags, then other links, then data. So the backup lacks
+// nothing that is pushed during the copy. Data that is deleted during the copy may be missing, so a tag without an
+// image is dropped.
 func (b *backup) run(ctx context.Context) error {
 	links := filepath.Join(b.dir, backupImages, layoutLinks)
 	if err := errors.Join(os.MkdirAll(b.dir, 0o700), os.RemoveAll(links+".new"), os.MkdirAll(links+".new", 0o700)); err != nil {
@@ -66,7 +68,7 @@ func (b *backup) run(ctx context.Context) error {
 	if err := b.entries(ctx); err != nil {
 		return err
 	}
-	if b.registry.config.Store == nil { // Else links are entries.
+	if b.registry.config.Store == nil { // Otherwise, links are entries of the store.
 		for _, tags := range []bool{true, false} {
 			if err := b.links(ctx, links+".new", tags); err != nil {
 				return err
@@ -86,7 +88,7 @@ func (b *backup) run(ctx context.Context) error {
 	for _, from := range slices.Sorted(maps.Keys(blobs)) {
 		to := filepath.Join(b.dir, backupImages, from)
 		if info, err := os.Stat(to); err == nil && info.Size() == blobs[from] {
-			continue // What has a digest never changes.
+			continue // Content with a digest never changes.
 		}
 		if err := b.file(ctx, from, to); err != nil {
 			return err
@@ -118,7 +120,7 @@ func (b *backup) entries(ctx context.Context) error {
 	return os.Rename(name+".new", name)
 }
 
-// links copies the links of tags, or all others.
+// links copies either the links of tags or all other links.
 func (b *backup) links(ctx context.Context, to string, tags bool) error {
 	pending := []string{layoutLinks}
 	for len(pending) > 0 {
@@ -134,7 +136,7 @@ func (b *backup) links(ctx context.Context, to string, tags bool) error {
 			}
 			info, err := b.registry.storage.Stat(ctx, child)
 			if isMissing(err) {
-				continue // Deleted meanwhile.
+				continue // Deleted during the copy.
 			}
 			switch {
 			case err != nil:
@@ -170,7 +172,7 @@ func dropTags(links string) error {
 	})
 }
 
-// file copies a file of the storage. One that was deleted meanwhile is left out.
+// file copies a file of the storage. It skips a file that was deleted during the copy.
 func (b *backup) file(ctx context.Context, from, to string) error {
 	data, err := b.registry.storage.Reader(ctx, from, 0)
 	if isMissing(err) {
@@ -199,9 +201,9 @@ func (b *backup) file(ctx context.Context, from, to string) error {
 
 func isMissing(err error) bool { return errors.As(err, new(storagedriver.PathNotFoundError)) }
 
-// Restore writes a backup into an empty storage and an empty store, that of a registry which does not run. If it is
-// interrupted, empty the store and call it again. A backup of replicas is restored for replicas; one of a registry with
-// a Dir can be restored for replicas with [Import] afterwards.
+// Restore writes a backup into an empty storage and an empty store. No registry may run on them meanwhile. If Restore
+// is interrupted, empty the store and call Restore again. A backup of replicas can be restored for replicas only. A
+// backup of a registry with a Dir can be restored for replicas if [Import] is called afterwards.
 func Restore(ctx context.Context, dir string, driver storagedriver.StorageDriver, s store.Store) error {
 	if err := restore(ctx, dir, driver, s); err != nil {
 		return fmt.Errorf("restore registry: %w", err)

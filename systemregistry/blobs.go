@@ -16,15 +16,15 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/gate"
 )
 
-// blobs are the layers of a repository, during one request. It sends them with less work than distribution, which looks
-// a layer up three times for that, and reads it through a buffer of 4 MiB however small it is.
+// blobs gives access to the layers of a repository during one request. It sends a layer with less work than
+// distribution, which looks the layer up three times and reads it through a 4 MiB buffer, even if the layer is small.
 type blobs struct {
 	distribution.BlobStore
 	repository string
 	catalog    *images.Catalog
 	driver     storagedriver.StorageDriver
 	redirect   bool
-	found      v1.Descriptor // By Stat, which distribution asks first: it knows what the repository has.
+	found      v1.Descriptor // Set by Stat, which distribution calls first: it knows the layers of the repository. A client that pushes sends HEAD for a layer, and skips the upload if the layer exists. So a HEAD by an account pins the layer. Requests of anonymous clients pin nothing.
 }
 
 func (b *blobs) Stat(ctx context.Context, d digest.Digest) (found v1.Descriptor, err error) {
@@ -43,7 +43,7 @@ func (b *blobs) Stat(ctx context.Context, d digest.Digest) (found v1.Descriptor,
 	return found, err
 }
 
-// Create begins an upload, or mounts a layer.
+// Create starts an upload, or mounts a layer.
 func (b *blobs) Create(ctx context.Context, options ...distribution.BlobCreateOption) (distribution.BlobWriter, error) {
 	var o distribution.CreateOptions
 	for _, option := range options {
@@ -54,7 +54,7 @@ func (b *blobs) Create(ctx context.Context, options ...distribution.BlobCreateOp
 	layer := digest.Digest("")
 	if o.Mount.ShouldMount {
 		layer = o.Mount.From.Digest()
-		if layer.Algorithm() != digest.Canonical { // Distribution would link to what is not there. The client uploads it.
+		if layer.Algorithm() != digest.Canonical { // Distribution would link to a layer that does not exist. Without a mount, the client uploads the layer.
 			layer, options = "", nil
 		}
 	}
@@ -70,7 +70,7 @@ func (b *blobs) Create(ctx context.Context, options ...distribution.BlobCreateOp
 	return &blobWriter{BlobWriter: w, to: b}, nil
 }
 
-// Resume goes on with an upload.
+// Resume continues an upload.
 func (b *blobs) Resume(ctx context.Context, id string) (distribution.BlobWriter, error) {
 	w, err := b.BlobStore.Resume(ctx, id)
 	if err != nil {
@@ -84,7 +84,7 @@ type blobWriter struct {
 	to *blobs
 }
 
-// Commit turns the upload into a layer, and pins the layer: a collection that is under way does not know it.
+// Commit turns the upload into a layer, and pins the layer, because a collection in progress does not know it.
 func (w *blobWriter) Commit(ctx context.Context, as v1.Descriptor) (v1.Descriptor, error) {
 	done, err := w.to.catalog.Writing(ctx, w.to.repository, string(as.Digest))
 	if err != nil {
@@ -95,8 +95,9 @@ func (w *blobWriter) Commit(ctx context.Context, as v1.Descriptor) (v1.Descripto
 	return stored, err
 }
 
-// Cancel removes the upload. Distribution calls it after a failed Commit, too, finds the file closed already then, and
-// leaves it; and it keeps the state of the upload once more after it has removed it. So the guard removes it in the end.
+// Cancel removes the upload. Distribution also calls it after a failed Commit, finds the file already closed, and
+// leaves the upload in place. It also writes the state of the upload once more after it has removed the upload. So the
+// guard removes the upload at the end.
 func (w *blobWriter) Cancel(ctx context.Context) error {
 	if all, ok := ctx.Value(writersKey{}).(*writers); ok {
 		all.cancelled = true
@@ -104,7 +105,7 @@ func (w *blobWriter) Cancel(ctx context.Context) error {
 	return w.BlobWriter.Cancel(ctx)
 }
 
-// ServeBlob answers as distribution does.
+// ServeBlob sends the same response as distribution.
 func (b *blobs) ServeBlob(ctx context.Context, w http.ResponseWriter, r *http.Request, d digest.Digest) error {
 	if b.found.Digest != d {
 		if _, err := b.Stat(ctx, d); err != nil {
@@ -123,7 +124,7 @@ func (b *blobs) ServeBlob(ctx context.Context, w http.ResponseWriter, r *http.Re
 		}
 	}
 	h := w.Header()
-	h.Set("Cache-Control", "max-age=31536000") // What has a digest never changes.
+	h.Set("Cache-Control", "max-age=31536000") // Content with a digest never changes.
 	h.Set("Content-Type", b.found.MediaType)
 	h.Set("Docker-Content-Digest", string(b.found.Digest))
 	h.Set("ETag", `"`+string(b.found.Digest)+`"`)
@@ -133,14 +134,14 @@ func (b *blobs) ServeBlob(ctx context.Context, w http.ResponseWriter, r *http.Re
 	return nil
 }
 
-// content reads a file of the storage from any place, for [http.ServeContent]. It opens the file when it is first read:
-// a HEAD does not.
+// content reads a file of the storage from any offset, for [http.ServeContent]. It opens the file at the first Read, so
+// that a HEAD does not open it.
 type content struct {
-	ctx        context.Context //nolint:containedctx // It is that of the one request.
+	ctx        context.Context // The context of the one request.
 	driver     storagedriver.StorageDriver
 	path       string
 	size, next int64
-	file       io.ReadCloser // Open at next. Nil means not open.
+	file       io.ReadCloser // Open at offset next. If nil, the file is not open.
 }
 
 func (c *content) Read(p []byte) (int, error) {
@@ -175,7 +176,7 @@ func (c *content) Seek(offset int64, whence int) (int64, error) {
 
 func (c *content) close() {
 	if c.file != nil {
-		_ = c.file.Close() // It was only read.
+		_ = c.file.Close() // The file was only read.
 		c.file = nil
 	}
 }

@@ -9,40 +9,40 @@ import (
 )
 
 const (
-	// stalled is the longest pause of a client in the middle of a request. It is generous, because distribution may be slow
-	// to read the body.
+	// stalled is the longest pause of a client within a request. It is generous, because distribution may read the body
+	// slowly.
 	stalled = time.Minute
-	// slowest is the rate, in bytes per second, below which a client is cut off once it has used up [stalled]. A layer may
-	// take hours over a slow line, but a client that sends a byte now and then does not hold a connection.
+	// slowest is the rate, in bytes per second, below which a client is disconnected once it has used up [stalled]. A
+	// layer may take hours over a slow line, but a client that sends a byte now and then cannot hold a connection.
 	slowest = 1 << 10
 	// smallBody is the time limit for a form or a JSON body of at most 64 KiB.
 	smallBody = 10 * time.Second
 )
 
-// errSealed reports a read from a body whose sender is not authorized yet.
+// errSealed reports that the body was read before its sender was authorized.
 var errSealed = errors.New("the sender is not authorized to send a body")
 
-// body is the body of a request. It is sealed at first: nothing reads it before the sender is identified and
-// authorized, whatever the handlers of others do. Each Read has a time limit of its own.
+// body is the body of a request. It is sealed at first, so that no handler, including distribution's, can read it
+// before the sender is identified and authorized. Each Read has its own time limit.
 //
-// One goroutine at a time reads it; the server may look at it meanwhile.
+// One goroutine at a time may read it. The server may inspect it concurrently.
 type body struct {
 	io.ReadCloser
 	control *http.ResponseController
 	pace    pace
 	open    bool
-	// limit is the number of bytes that may still be read. Negative means any number.
+	// limit is the number of bytes that may still be read. If negative, there is no limit.
 	limit int64
 
-	ended atomic.Bool // All of it was read.
-	err   error       // Why reading failed. Nil if it did not.
+	ended atomic.Bool // The body was read to its end.
+	err   error       // The error that ended reading. Nil if reading did not fail.
 }
 
-// pace is the time that a client has for a transfer. Only the time spent waiting for the client counts.
+// pace is the time limit of a transfer. Only the time spent waiting for the client counts.
 type pace struct {
 	moved  int64
 	waited time.Duration
-	most   time.Duration // In all. Zero means that it depends on how much is moved.
+	most   time.Duration // In total. If zero, the limit depends on the number of bytes.
 }
 
 func (p *pace) next() time.Duration {
@@ -57,7 +57,7 @@ func (p *pace) add(n int, waited time.Duration) {
 	p.waited += waited
 }
 
-// seal replaces the body of the request by one that is sealed, and returns it. It returns nil where there is no body.
+// seal replaces the body of the request by a sealed one, and returns it. It returns nil if the request has no body.
 func seal(w http.ResponseWriter, r *http.Request) *body {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
@@ -67,8 +67,8 @@ func seal(w http.ResponseWriter, r *http.Request) *body {
 	return b
 }
 
-// unseal lets the body be read, at most limit bytes and for at most d, where these are not negative and not zero. A body
-// that is announced to be longer stays sealed.
+// unseal allows reading the body. A limit that is not negative is the largest number of bytes; a d that is not zero is
+// the longest time. A body whose announced length exceeds the limit stays sealed.
 func unseal(r *http.Request, limit int64, d time.Duration) {
 	if b, ok := r.Body.(*body); ok && (limit < 0 || r.ContentLength <= limit) {
 		b.open, b.limit, b.pace.most = true, limit, d
@@ -79,18 +79,18 @@ func (b *body) Read(p []byte) (int, error) {
 	if !b.open {
 		return 0, errSealed
 	}
-	if b.limit >= 0 && int64(len(p)) > b.limit+1 { // One more, to find out whether there is more.
+	if b.limit >= 0 && int64(len(p)) > b.limit+1 { // One more byte, to detect a longer body.
 		p = p[:b.limit+1]
 	}
 	began := time.Now()
-	_ = b.control.SetReadDeadline(began.Add(b.pace.next())) // A test recorder has no deadlines.
+	_ = b.control.SetReadDeadline(began.Add(b.pace.next())) // Fails with a test recorder, which has no deadlines.
 	n, err := b.ReadCloser.Read(p)
 	b.pace.add(n, time.Since(began))
 	if err != nil {
-		// The deadline must not outlive the body: the server waits for the next request on the same connection.
+		// Reset the deadline, because the server waits for the next request on the same connection.
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
-	if err == io.EOF { //nolint:errorlint // Readers return it as it is.
+	if err == io.EOF { // Readers return io.EOF unwrapped.
 		b.ended.Store(true)
 	}
 	if b.limit >= 0 {
@@ -105,5 +105,5 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// unread reports whether the client may be sending still.
+// unread reports whether the client may still be sending the body.
 func (b *body) unread() bool { return b != nil && !b.ended.Load() }

@@ -9,19 +9,20 @@ import (
 	"sync"
 )
 
-// defaultAnonymous connections take some 50 MB, with TLS.
+// defaultAnonymous connections use about 50 MB, with TLS.
 const defaultAnonymous = 1000
 
-// strangers are the connections of clients that have not logged in, by address. Where there are too many, the oldest
-// one of the address with most of them is closed: who opens many loses them, and others get in.
+// strangers tracks the connections of clients that have not logged in, by address. If there are too many, it closes the
+// oldest connection of the address with the most. So an address with many connections loses them, and other clients can
+// still connect.
 type strangers struct {
 	most int
-	// exempt reports whether the address belongs to a proxy, which connects for many clients.
+	// exempt reports whether the address belongs to a proxy, which connects on behalf of many clients.
 	exempt func(addr string) bool
 
 	mu    sync.Mutex
 	count int
-	by    map[string][]*stranger // By address without port; the oldest first.
+	by    map[string][]*stranger // By address without port; oldest first.
 }
 
 type stranger struct {
@@ -32,7 +33,7 @@ type stranger struct {
 
 type strangerKey struct{}
 
-// listener returns a listener whose connections count until they are closed, or known.
+// listener returns a listener whose connections count until they are closed, or until the client logs in.
 func (s *strangers) listener(inner net.Listener) net.Listener { return &strangerListener{inner, s} }
 
 type strangerListener struct {
@@ -51,12 +52,12 @@ func (l *strangerListener) Accept() (net.Conn, error) {
 	}
 	c := &stranger{conn, l.of, host}
 	if over := l.of.add(c); over != nil {
-		_ = over.Close() // It had its time.
+		_ = over.Close() // The oldest connection makes room.
 	}
 	return c, nil
 }
 
-// add returns the connection that has to go for this one, if any.
+// add returns the connection to close in exchange for this one, or nil.
 func (s *strangers) add(c *stranger) (over *stranger) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,11 +97,11 @@ func (c *stranger) known() {
 }
 
 func (c *stranger) Close() error {
-	c.known() // It counts no longer.
+	c.known() // Stop counting it.
 	return c.Conn.Close()
 }
 
-// connContext is for [http.Server.ConnContext].
+// connContext is a function for [http.Server.ConnContext].
 func connContext(ctx context.Context, conn net.Conn) context.Context {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()

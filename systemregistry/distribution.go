@@ -16,12 +16,12 @@ import (
 	"github.com/regcred/regcred/systemregistry/images"
 )
 
-// extension is the name under which distribution finds our driver, access controller and repositories: it makes them
-// from a configuration, and we have them already.
+// extension is the name under which distribution finds the registry's driver, access controller and repositories.
+// Distribution creates them by name from its configuration, but these objects exist already.
 const extension = "regcred"
 
-// register tells distribution's tables of names, which belong to the process, how to take a value out of a
-// configuration. No server is in them.
+// register adds constructors to distribution's tables of names, which are global to the process. A constructor takes
+// the object out of the configuration, so the tables hold no server.
 var register = sync.OnceValue(func() error {
 	factory.Register(extension, driverFactory{})
 	return errors.Join(
@@ -47,8 +47,8 @@ func (driverFactory) Create(_ context.Context, parameters map[string]any) (stora
 	return extensionOption[storagedriver.StorageDriver](parameters)
 }
 
-// newApp returns distribution's handlers over the driver. There is no cache of blobs: one in memory goes wrong when
-// another replica, or a collection, removes a blob, and files are looked up as fast.
+// newApp returns distribution's handlers over the driver. It configures no cache of blobs: a cache in memory becomes
+// wrong when another replica or a collection removes a blob, and looking up files is as fast.
 func newApp(
 	ctx context.Context, driver storagedriver.StorageDriver, catalog *images.Catalog, controller auth.AccessController, secret string, redirect bool,
 ) (*handlers.App, error) {
@@ -62,13 +62,13 @@ func newApp(
 			extension:  {extension: driver},
 			"delete":   {"enabled": true},
 			"redirect": {"disable": !redirect},
-			// Unfinished uploads are removed by [images.Catalog.Collect].
+			// [images.Catalog.Collect] removes unfinished uploads instead.
 			"maintenance": {"uploadpurging": map[any]any{"enabled": false}},
 		},
 		Auth: configuration.Auth{extension: {extension: controller}},
 	}
 	config.HTTP.Secret = secret
-	// An upload goes on where it began, whatever name the client has for this server.
+	// Relative URLs let an upload continue at the server where it started, whatever host name the client uses.
 	config.HTTP.RelativeURLs = true
 	return handlers.NewApp(ctx, config), nil
 }

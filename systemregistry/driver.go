@@ -10,13 +10,14 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 )
 
-// diskDriver is a storage that notes when it is full: distribution turns the error into text before we see it.
+// diskDriver is a storage driver that records when the storage is full. Distribution turns the error into text before
+// the registry can see it.
 type diskDriver struct {
 	storagedriver.StorageDriver
-	// signal has one place: that the storage is full, for who makes room.
+	// signal has capacity 1. It signals that the storage is full, so that the receiver frees space.
 	signal chan struct{}
-	last   atomic.Int64 // When it was last full, in nanoseconds since 1970.
-	count  func()       // Called for each write that found it full.
+	last   atomic.Int64 // Time of the last full write, in nanoseconds since 1970.
+	count  func()       // Called for each write that fails because the storage is full.
 }
 
 func newDiskDriver(inner storagedriver.StorageDriver, count func()) *diskDriver {
@@ -25,7 +26,7 @@ func newDiskDriver(inner storagedriver.StorageDriver, count func()) *diskDriver 
 
 func (d *diskDriver) note(err error) error {
 	cause := err
-	if wrapped, ok := errors.AsType[storagedriver.Error](err); ok { // Which has no Unwrap.
+	if wrapped, ok := errors.AsType[storagedriver.Error](err); ok { // storagedriver.Error has no Unwrap method.
 		cause = wrapped.Detail
 	}
 	if errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, syscall.EDQUOT) {
@@ -39,7 +40,7 @@ func (d *diskDriver) note(err error) error {
 	return err
 }
 
-// fullSince reports whether the storage was full at the instant or after it.
+// fullSince reports whether a write has found the storage full at or after t.
 func (d *diskDriver) fullSince(t time.Time) bool { return d.last.Load() >= t.UnixNano() }
 
 func (d *diskDriver) PutContent(ctx context.Context, path string, content []byte) error {
@@ -87,16 +88,16 @@ func (w *diskWriter) Cancel(ctx context.Context) error {
 	return w.FileWriter.Cancel(ctx)
 }
 
-// writers records the files that one request writes. Distribution leaves a file open when it cannot keep the state of an
-// upload, as happens on a full disk. The disk has no room for others as long as the file is open, even if it is removed.
+// writers records the files that one request writes. Distribution leaves a file open if it cannot save the state of an
+// upload, for example on a full disk. An open file occupies its disk space even after it is removed.
 type writers struct {
 	open      []*diskWriter
-	cancelled bool // Distribution cancelled the upload.
+	cancelled bool // Distribution has cancelled the upload.
 }
 
 type writersKey struct{}
 
-// withWriters returns a context that records the files that are written under it.
+// withWriters returns a context that records the files that are written with it.
 func withWriters(ctx context.Context) (context.Context, *writers) {
 	all := new(writers)
 	return context.WithValue(ctx, writersKey{}, all), all
@@ -105,7 +106,7 @@ func withWriters(ctx context.Context) (context.Context, *writers) {
 func (all *writers) close() {
 	for _, w := range all.open {
 		if !w.closed {
-			_ = w.Close() // Who wrote to it has had the error.
+			_ = w.Close() // The caller of Write has received the error.
 		}
 	}
 }

@@ -11,22 +11,23 @@ import (
 	"github.com/regcred/regcred/systemregistry/accounts"
 )
 
-// An Event is something worth a line in an audit log. It holds no secret.
+// An Event is an entry for an audit log. It holds no secret.
 type Event struct {
 	Time time.Time
 	Kind EventKind
-	// Account is who did it. For a login that was refused, it is the name that was given, if it can be the name of an
-	// account at all, and "(not a name)" otherwise. Empty means nobody that is known.
+	// Account is the account that acted. For a rejected login, it is the given name if an account can have that name,
+	// and "(not a name)" otherwise. It is empty if the client has no known account.
 	Account string
-	// Client is the address of who did it. Empty means the registry itself.
+	// Client is the address of the client. It is empty if the registry itself acted.
 	Client string
-	// Subject is what it was done to: an account, "repository:tag" or "repository@digest". Empty for a login.
+	// Subject is the object of the action: an account, "repository:tag" or "repository@digest". It is empty for a
+	// login.
 	Subject string
-	// Err is why it was refused, or failed. Nil means that it was done.
+	// Err is the reason why the action was rejected or failed. It is nil if the action succeeded.
 	Err error
 }
 
-// An EventKind says what was done.
+// An EventKind is the kind of an [Event].
 type EventKind string
 
 // The kinds of events.
@@ -40,18 +41,19 @@ const (
 	EventAccountDelete EventKind = "account delete"
 )
 
-// A Request is a request that was answered.
+// A Request describes an HTTP request that the registry has answered.
 type Request struct {
-	// Time is when it began, and Duration how long it took until the last byte was handed over.
+	// Time is the start of the request. Duration is the time from the start until the last byte was handed over.
 	Time     time.Time
 	Duration time.Duration
 	Method   string
-	// Path has no query, because a query can hold what is not meant for logs. It is escaped as in a URL.
+	// Path is the escaped path of the URL, without the query, because a query can hold data that does not belong in
+	// logs.
 	Path   string
 	Status int
-	// Sent is how many bytes of body were sent.
+	// Sent is the number of body bytes in the response.
 	Sent int64
-	// Account is who sent it. Empty means anybody, or nobody that is known.
+	// Account is the account that sent the request. It is empty if the client is anonymous or unknown.
 	Account string
 	Client  string
 }
@@ -66,7 +68,7 @@ func (r *Registry) event(e Event) {
 	r.config.OnEvent(e)
 }
 
-// loggedIn is told of each login.
+// loggedIn reports a login to the metrics and hooks.
 func (r *Registry) loggedIn(req *http.Request, account string, err error) {
 	r.metrics.login(err)
 	if err != nil && !accounts.ValidName(account) {
@@ -75,12 +77,12 @@ func (r *Registry) loggedIn(req *http.Request, account string, err error) {
 	r.event(Event{Kind: EventLogin, Account: account, Client: r.client(req), Err: err})
 }
 
-// invalidName is logged in place of what can be no name, such as a password in the wrong field, or a line that looks like
-// another event.
+// invalidName replaces, in logs, a name that no account can have: a password that was typed into the wrong field, or a
+// line that imitates another event.
 const invalidName = "(not a name)"
 
-// client returns the address of who sent the request: that of the connection, or what the last proxy that is trusted
-// saw.
+// client returns the client's address: the remote address of the connection, or the address that the last trusted proxy
+// reported.
 func (r *Registry) client(req *http.Request) string {
 	addr := req.RemoteAddr
 	header := req.Header["X-Forwarded-For"]
@@ -95,7 +97,7 @@ func (r *Registry) client(req *http.Request) string {
 		before := strings.TrimSpace(forwarded[i])
 		if _, err := netip.ParseAddr(before); err != nil {
 			if _, err := netip.ParseAddrPort(before); err != nil {
-				break // A client can write anything there.
+				break // A client can forge the entries before this one.
 			}
 		}
 		addr = before
@@ -114,7 +116,7 @@ func (r *Registry) trusted(addr string) bool {
 	return err == nil && slices.ContainsFunc(r.config.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) })
 }
 
-// baseURL returns how the client reaches this server.
+// baseURL returns the URL at which the client reaches this server.
 func (r *Registry) baseURL(req *http.Request) string {
 	switch {
 	case r.config.URL != "":
@@ -126,7 +128,7 @@ func (r *Registry) baseURL(req *http.Request) string {
 	}
 }
 
-// loginResult is the label of a login in the metrics.
+// loginResult returns the label of a login in the metrics.
 func loginResult(err error) string {
 	switch {
 	case err == nil:

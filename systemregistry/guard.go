@@ -19,27 +19,27 @@ import (
 )
 
 const (
-	// maxManifest is distribution's own limit.
+	// maxManifest is distribution's own limit on the size of a manifest, in bytes.
 	maxManifest = 4 << 20
-	// waitToPut is how long a manifest waits while images are collected, or another replica writes the same tag; clients
+	// waitToPut is how long a manifest waits for a collection, or for another replica that writes the same tag. Clients
 	// give up after a minute.
 	waitToPut = 30 * time.Second
 )
 
-// guard stands before distribution: it holds what changes to the policies, and knows nothing of rights, which
-// distribution asks the gate for. What it refuses, it refuses to those only who have the right to ask.
+// guard is the handler in front of distribution. It applies the policies to changes. It does not check rights:
+// distribution checks them through the gate. The guard rejects only requests whose sender has the right to make them.
 type guard struct {
 	registry *Registry
-	routes   *mux.Router // Distribution's own, so that both read a path alike.
-	// memory bounds the large manifests that are in it at once.
+	routes   *mux.Router // Distribution's router, so that both parse a path the same way.
+	// memory limits the large manifests that are in memory at once.
 	memory *semaphore.Weighted
 }
 
 const (
-	// smallManifest is the size up to which a manifest is read without waiting for others. That of an image with 127
-	// layers has some 20 KiB.
+	// smallManifest is the size up to which a manifest is read without waiting for memory. The manifest of an image
+	// with 127 layers has about 20 KiB.
 	smallManifest = 64 << 10
-	// manifestMemory bounds the sum of all larger manifests in memory.
+	// manifestMemory is the limit on the total size of all larger manifests in memory.
 	manifestMemory = 8 * maxManifest
 )
 
@@ -48,10 +48,11 @@ func newGuard(r *Registry) *guard {
 }
 
 func (g *guard) serve(a *answer, r *http.Request) {
-	// Distribution looks for parameters in the form of the request before it asks who is there. Were this not set, it
-	// would read the body to find one: any length of it, into memory and the folder for temporary files.
+	// Distribution reads parameters from the form of the request before it authenticates the client. If Form were not
+	// set, it would parse the body: any number of bytes, into memory and the folder for temporary files.
 	r.Form = r.URL.Query()
-	// Distribution logs these. Queries hold the state of uploads, which lets others go on with them, and tokens.
+	// Distribution logs RequestURI. Queries contain tokens, and the state of uploads, with which others could continue
+	// them.
 	r.RequestURI = r.URL.EscapedPath()
 	r.Header.Del("Referer")
 	a.hide = g.hide
@@ -76,7 +77,7 @@ func (g *guard) serve(a *answer, r *http.Request) {
 	}
 }
 
-// may asks what distribution will ask. Where the answer is no, distribution gives it.
+// may makes the same check that distribution will make. If it fails, distribution sends the error response.
 func (g *guard) may(r *http.Request, name string, actions ...string) bool {
 	access := make([]auth.Access, len(actions))
 	for i, action := range actions {
@@ -91,7 +92,7 @@ func (g *guard) put(a *answer, r *http.Request, name, reference string) {
 		g.registry.app.ServeHTTP(a, r)
 		return
 	}
-	// All of it is read before anything is held, so that a slow client holds nothing.
+	// The whole body is read before any lock is taken, so that a slow client holds no lock.
 	body, release, err := g.manifest(r)
 	if err != nil {
 		refuse(a, err)
@@ -103,7 +104,7 @@ func (g *guard) put(a *answer, r *http.Request, name, reference string) {
 	})
 }
 
-// manifest reads the manifest in the body of the request. Memory is set aside for it until release is called.
+// manifest reads the manifest in the body of the request. It reserves memory for the manifest until release is called.
 func (g *guard) manifest(r *http.Request) (body []byte, release func(), err error) {
 	size := r.ContentLength
 	if size < 0 {
@@ -143,8 +144,8 @@ func (g *guard) delete(a *answer, r *http.Request, name, reference string) {
 	})
 }
 
-// change passes a request to distribution if the policies allow it. Allowed returns a function that is called with the
-// result.
+// change passes a request to distribution if the policies allow it. The function that allowed returns is called with
+// the result.
 func (g *guard) change(
 	a *answer, r *http.Request, kind EventKind, name, reference string,
 	turn func(ctx context.Context, repository, reference string) (func(), error), allowed func(context.Context) (func(bool), error),
@@ -164,7 +165,7 @@ func (g *guard) change(
 		g.registry.app.ServeHTTP(a, r)
 		changed(a.status < 300)
 		if a.status >= 300 {
-			return // Distribution said why.
+			return // Distribution has sent the error response.
 		}
 	}
 	g.registry.event(Event{Kind: kind, Account: a.note.Account, Client: g.registry.client(r), Subject: subject(name, reference), Err: err})
@@ -177,7 +178,7 @@ func subject(name, reference string) string {
 	return name + ":" + reference
 }
 
-// upload begins an upload with a POST, which has no body that distribution would take, and goes on with the one of the ID.
+// upload starts an upload with a POST, whose body distribution ignores, or continues the upload with the ID.
 func (g *guard) upload(a *answer, r *http.Request, name, id string) {
 	catalog := g.registry.catalog
 	actions := []string{"pull", "push"}
@@ -206,7 +207,7 @@ func (g *guard) upload(a *answer, r *http.Request, name, id string) {
 	}
 	if r.Method == http.MethodPatch || r.Method == http.MethodPut {
 		unseal(r, -1, 0)
-		// Distribution takes no other type, and many clients send what their HTTP library sends.
+		// Distribution accepts no other type, and many clients send the default of their HTTP library.
 		r.Header.Set("Content-Type", "application/octet-stream")
 		r.Body = &watchedBody{upload.Body(r.Context(), r.Body), a}
 	}
@@ -223,11 +224,11 @@ func (g *guard) upload(a *answer, r *http.Request, name, id string) {
 	g.registry.config.failed(upload.End(r.Context(), outcome))
 }
 
-// fullMemory: an upload that fails within this time after a write to a full disk is taken to have failed by it.
+// fullMemory is the time after a write to a full disk within which a failed upload is attributed to the full disk.
 // Distribution drops some write errors, and then reports a wrong length.
 const fullMemory = time.Minute
 
-// mount begins an upload, or mounts a layer of another repository if its size fits the quotas.
+// mount starts an upload, or mounts a layer of another repository if its size fits the quotas.
 func (g *guard) mount(a *answer, r *http.Request, name string) {
 	done := func(bool) {}
 	if layer, from := r.Form.Get("mount"), r.Form.Get("from"); layer != "" && from != "" && g.may(r, from, "pull") {
@@ -243,7 +244,7 @@ func (g *guard) mount(a *answer, r *http.Request, name string) {
 	done(a.status == http.StatusCreated)
 }
 
-// hide returns the error that a client gets in place of distribution's, which contains paths of the storage.
+// hide returns the error that the client receives instead of distribution's error, which contains paths of the storage.
 func (g *guard) hide(a *answer) error {
 	if g.registry.disk.fullSince(a.began) {
 		return errcode.ErrorCodeUnavailable.WithMessage("the storage is full")
@@ -251,7 +252,7 @@ func (g *guard) hide(a *answer) error {
 	return errcode.ErrorCodeUnknown.WithMessage("the storage failed")
 }
 
-// watchedBody notes why a body ended early: distribution says only that it did.
+// watchedBody records the reason why a body ended early. Distribution only reports that it did.
 type watchedBody struct {
 	io.ReadCloser
 	answer *answer
@@ -268,7 +269,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// refusal puts what a policy says into the words of the registry's protocol.
+// refusal converts the error of a policy into an error of the registry protocol.
 func refusal(err error) error {
 	switch {
 	case errors.Is(err, images.ErrImmutable), errors.Is(err, images.ErrFull):
@@ -284,5 +285,5 @@ func refusal(err error) error {
 
 func refuse(a *answer, refusal error) {
 	a.refusal = refusal
-	a.WriteHeader(http.StatusInternalServerError) // Of which the refusal makes its own.
+	a.WriteHeader(http.StatusInternalServerError) // The refusal replaces this status.
 }

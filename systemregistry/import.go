@@ -9,10 +9,10 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// Import prepares a storage that one process has used without [Server.Store] for several replicas: it writes into the
-// store which repositories have which tags, manifests and layers. No registry may use the storage meanwhile. If it is
-// interrupted, call it again. Images stay where they are, but a registry without the Store no longer sees what is pushed
-// afterwards.
+// Import prepares a storage that one process has used without [Server.Store] for use by several replicas. It records
+// the tags, manifests and layers of each repository in the store. No registry may use the storage meanwhile. If Import
+// is interrupted, call it again. Images stay in place, but a registry without the Store does not see images that are
+// pushed afterwards.
 func Import(ctx context.Context, driver storagedriver.StorageDriver, s store.Store) error {
 	return shared.Import(ctx, driver, s)
 }

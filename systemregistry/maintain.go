@@ -12,19 +12,20 @@ import (
 )
 
 const (
-	// Keys are looked at more often than the shortest sensible RotateEvery.
+	// rotateLook is the interval of checks for key rotation. It is shorter than any sensible RotateEvery.
 	rotateLook = 10 * time.Minute
-	// measureEvery is how soon room that a deletion made, or a layer that was counted twice, is noticed.
+	// measureEvery is the interval after which freed space, or a layer that was counted twice, is noticed at the
+	// latest.
 	measureEvery = time.Hour
 )
 
-// Maintain rotates keys, collects and measures until ctx ends. [Server.Run] calls it. What goes wrong is told to
-// OnError, and tried again at the next turn.
+// Maintain rotates keys, collects images and measures quotas until ctx ends. [Server.Run] calls it. Maintain reports
+// errors to OnError, and retries at the next interval.
 func (r *Registry) Maintain(ctx context.Context) {
 	rotate, measure := time.NewTicker(rotateLook), time.NewTicker(measureEvery)
 	defer rotate.Stop()
 	defer measure.Stop()
-	var collect <-chan time.Time // Nil is never.
+	var collect <-chan time.Time // If nil, never.
 	if every := option.OrOff(r.config.CollectEvery, defaultCollectEvery); every > 0 {
 		ticker := time.NewTicker(every)
 		defer ticker.Stop()
@@ -50,7 +51,7 @@ func (r *Registry) Maintain(ctx context.Context) {
 	}
 }
 
-// purge removes unfinished uploads that clients have given up.
+// purge removes unfinished uploads that clients have abandoned.
 func (r *Registry) purge(ctx context.Context, full bool) {
 	_, err := r.catalog.PurgeUploads(ctx, full)
 	r.config.failed(err)

@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the registry's numbers. No label has a name of a repository or account in it: there are too many of them,
-// and they belong to tenants.
+// metrics are the Prometheus metrics of the registry. No label contains the name of a repository or account, because
+// these are too many and belong to tenants.
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -65,7 +65,7 @@ func (m *metrics) request(operation string, r Request) {
 	m.sent.Add(float64(r.Sent))
 }
 
-// method bounds the label: a client can send any word.
+// method bounds the values of the label, because a client can send any method.
 func method(m string) string {
 	switch m {
 	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE":
@@ -76,8 +76,8 @@ func method(m string) string {
 
 func (m *metrics) login(err error) { m.logins.WithLabelValues(loginResult(err)).Inc() }
 
-// Describe implements [prometheus.Collector]: register the Registry where the program's metrics are, to have numbers of
-// requests, their times, and logins.
+// Describe implements [prometheus.Collector]. Register the Registry with the program's registerer to export metrics of
+// requests, their durations and logins.
 func (r *Registry) Describe(descs chan<- *prometheus.Desc) {
 	for _, c := range r.metrics.all() {
 		c.Describe(descs)

@@ -30,12 +30,12 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// A Registry is a registry that is open: an [http.Handler], safe for concurrent use. Close it. A program that serves it
-// itself also calls [Registry.Maintain].
+// A Registry is an open registry. It is an [http.Handler], and safe for concurrent use. Close it after use. A program
+// that serves it itself also calls [Registry.Maintain].
 type Registry struct {
 	config    Server
 	store     store.Store
-	closer    func() error // Of the store, if it was opened here.
+	closer    func() error // Closes the store, if Open opened it.
 	book      *accounts.Book
 	disk      *diskDriver
 	catalog   *images.Catalog
@@ -46,13 +46,13 @@ type Registry struct {
 	authority *ca.Authority
 	app       *handlers.App
 	handler   http.Handler
-	storage   storagedriver.StorageDriver // What distribution works on.
+	storage   storagedriver.StorageDriver // The storage under distribution.
 	metrics   *metrics
 	warnProxy sync.Once
 }
 
-// Open opens the registry without serving it: the storage, the accounts, and the keys, which it makes at the first
-// time.
+// Open opens the storage, the accounts and the keys without serving the registry. It creates the keys if there are
+// none.
 func (s Server) Open(ctx context.Context) (*Registry, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (r *Registry) open(ctx context.Context) error {
 	}
 	r.disk = newDiskDriver(inner, r.metrics.full.Inc)
 	driver := storagedriver.StorageDriver(r.disk)
-	if r.config.Store != nil { // Which replicas may share, and so the storage.
+	if r.config.Store != nil { // Replicas may share the Store, and so the storage.
 		if driver, err = shared.New(ctx, r.disk, r.store, images.MayReplace(r.config.Policies)); err != nil {
 			return fmt.Errorf("open registry: %w", err)
 		}
@@ -130,7 +130,7 @@ func (r *Registry) open(ctx context.Context) error {
 		Life: option.OrDefault(r.config.TokenLife, defaultTokenLife), Public: r.config.Public,
 		BaseURL: r.baseURL, Address: r.client, Audit: r.loggedIn,
 	}
-	// Distribution's own work goes on until Close, not until ctx ends, which may be that of one call.
+	// The context is detached because distribution works until Close, and ctx may be the context of one call.
 	if r.app, err = newApp(context.WithoutCancel(ctx), driver, r.catalog, r.gate, secret, r.config.Redirect); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
@@ -156,7 +156,8 @@ func (r *Registry) openStore() error {
 	return nil
 }
 
-// protect takes the rights of others from the file of accounts and keys, which a restored backup may have given to them.
+// protect makes the file of accounts and keys accessible to its owner only. A restored backup may have other
+// permissions.
 func (r *Registry) protect(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -172,7 +173,7 @@ func (r *Registry) protect(path string) error {
 	return nil
 }
 
-// maxThreads is distribution's default for how many files are open at once.
+// maxThreads is distribution's default limit of files that are open at once.
 const maxThreads = 100
 
 func (r *Registry) driver() (storagedriver.StorageDriver, error) {
@@ -189,7 +190,7 @@ func (r *Registry) driver() (storagedriver.StorageDriver, error) {
 	return filesystem.New(filesystem.DriverParameters{RootDirectory: dir, MaxThreads: maxThreads}), nil
 }
 
-// firstAccount makes the admin where there is no account yet.
+// firstAccount creates the admin account if there is no account yet.
 func (r *Registry) firstAccount(ctx context.Context) error {
 	if r.config.Admin == "" {
 		return nil
@@ -205,14 +206,14 @@ func (r *Registry) firstAccount(ctx context.Context) error {
 		Rules: []accounts.Rule{{Repositories: "**", Actions: []accounts.Action{accounts.Pull, accounts.Push, accounts.Delete}}},
 	}
 	err := r.book.Create(ctx, admin, r.config.AdminPassword)
-	if err != nil && !errors.Is(err, accounts.ErrAccountExists) { // Another replica was faster.
+	if err != nil && !errors.Is(err, accounts.ErrAccountExists) { // Another replica may have created it first.
 		return fmt.Errorf("open registry: make admin: %w", err)
 	}
 	return nil
 }
 
-// uploadSecretKey holds what distribution signs the state of uploads with. Replicas must share it: an upload may go on
-// at another one.
+// uploadSecretKey is the key of the secret with which distribution signs the state of uploads. Replicas must share it
+// because a client may continue an upload at another replica.
 const uploadSecretKey = "keys/upload"
 
 func (r *Registry) uploadSecret(ctx context.Context) (string, error) {
@@ -229,32 +230,32 @@ func (r *Registry) uploadSecret(ctx context.Context) (string, error) {
 	return string(e.Value), nil
 }
 
-// Close ends distribution's work and closes what Open opened. It does not wait for requests.
+// Close stops distribution and closes everything that Open opened. It does not wait for requests in flight.
 func (r *Registry) Close() error {
 	return errors.Join(r.app.Shutdown(), r.closer())
 }
 
-// Accounts returns who may do what.
+// Accounts returns the registry's accounts and their rights.
 func (r *Registry) Accounts() *accounts.Book { return r.book }
 
-// Images returns what is there.
+// Images returns the catalog of the registry's images.
 func (r *Registry) Images() *images.Catalog { return r.catalog }
 
-// CA returns the certificate of the registry's own authority, in PEM: what clients must trust, and a profile carries in
-// its transport, where Server.TLS is nil.
+// CA returns the certificate of the registry's own authority, in PEM. If Server.TLS is nil, clients must trust it, and
+// a registry profile needs it in its transport.
 func (r *Registry) CA() string { return r.authority.PEM() }
 
-// ReplaceCA begins to replace the registry's own authority, for example because its hosts have changed or its key may
-// have leaked: it makes another one, and [Registry.CA] returns both from then on, while the old one still signs. Have
-// all clients trust both, and call [Registry.RetireCA] then.
+// ReplaceCA starts the replacement of the registry's own authority, for example because its hosts have changed or its
+// key may have leaked. It creates a second authority. [Registry.CA] then returns both certificates, and the old
+// authority still signs. Distribute both certificates to all clients, then call [Registry.RetireCA].
 func (r *Registry) ReplaceCA(ctx context.Context) error {
 	return r.authority.Add(ctx, r.config.permitted())
 }
 
-// RetireCA ends what [Registry.ReplaceCA] began: the new authority signs, and the old one is forgotten. Other replicas
-// do the same within ten minutes.
+// RetireCA completes the replacement that [Registry.ReplaceCA] started: the new authority signs, and the old one is
+// deleted. Other replicas follow within ten minutes.
 func (r *Registry) RetireCA(ctx context.Context) error { return r.authority.Retire(ctx) }
 
-// ServeHTTP implements [http.Handler]: the registry under /v2/, its tokens under /token, the API under /api/, the
+// ServeHTTP implements [http.Handler]. It serves the registry under /v2/, tokens under /token, the API under /api/, the
 // console under /console/, and /healthz and /readyz.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.handler.ServeHTTP(w, req) }

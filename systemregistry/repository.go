@@ -9,16 +9,18 @@ import (
 	"github.com/regcred/regcred/systemregistry/images"
 )
 
-// repositories opens them for distribution's handlers, in place of those that the handlers come with: these put together
-// an event for each pull, and look a layer up once more for it, to tell endpoints of which there are none here.
+// repositories opens the repositories for distribution's handlers, in place of the ones that the handlers come with.
+// Those build an event for each pull, and look the layer up once more for it, to notify endpoints that do not exist
+// here.
 type repositories struct {
 	driver    storagedriver.StorageDriver
 	catalog   *images.Catalog
 	redirect  bool
-	namespace distribution.Namespace // Distribution's own.
+	namespace distribution.Namespace // Distribution's namespace.
 }
 
-// registerNamespace is told of the namespace while distribution's handlers are made, and leaves it as it is.
+// registerNamespace records the namespace while distribution's handlers are created, and returns it unchanged.
+// openRepository is called for each request, after the request was authorized.
 func registerNamespace(
 	_ context.Context, namespace distribution.Namespace, _ storagedriver.StorageDriver, options map[string]any,
 ) (distribution.Namespace, error) {
@@ -39,7 +41,7 @@ func openRepository(ctx context.Context, handlers distribution.Repository, optio
 	return &repository{own, r}, err
 }
 
-// repository is distribution's own, but for how it sends layers.
+// repository is distribution's repository, except for the way it sends layers.
 type repository struct {
 	distribution.Repository
 	of *repositories

@@ -16,25 +16,25 @@ import (
 
 const (
 	consolePath = "/console/"
-	// maxForm is the largest form, or JSON body, of a request that is not about images.
+	// maxForm is the largest form or JSON body, in bytes, of a request outside /v2/.
 	maxForm = 64 << 10
 )
 
-// routes returns the handler of everything.
+// routes returns the handler for all paths.
 func (r *Registry) routes() http.Handler {
 	registry := newGuard(r)
 	rest := http.NewServeMux()
 	rest.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	rest.HandleFunc("GET /readyz", r.serveReady)
 	rest.HandleFunc(gate.TokenPath, func(w http.ResponseWriter, req *http.Request) {
-		unseal(req, maxForm, smallBody) // The login is in it.
+		unseal(req, maxForm, smallBody) // The body contains the login.
 		r.gate.ServeToken(w, req)
 	})
 	rest.Handle("/api/v1/", r.api().Handler())
 	rest.Handle("GET "+consolePath, console.Handler(consolePath))
 	rest.Handle("GET /{$}", http.RedirectHandler(consolePath, http.StatusSeeOther))
 	return r.watch(func(a *answer, req *http.Request) (operation string) {
-		// Past the mux, which would answer a path with .. in it by sending the client elsewhere.
+		// These requests bypass the mux, which would redirect a path that contains "..".
 		if req.URL.Path == "/v2" || strings.HasPrefix(req.URL.Path, "/v2/") {
 			registry.serve(a, req)
 			return "registry"
@@ -71,7 +71,7 @@ func (r *Registry) api() *api.API {
 	}
 }
 
-// operationOf is the first part of a pattern's path: "token", "api", "console".
+// operationOf returns the first part of a pattern's path: "token", "api", "console".
 func operationOf(pattern string) string {
 	_, path, _ := strings.Cut(pattern, "/")
 	part, _, _ := strings.Cut(path, "/")
@@ -81,7 +81,7 @@ func operationOf(pattern string) string {
 	return part
 }
 
-// watch counts what was answered, and tells it.
+// watch counts each request, and reports it to OnRequest.
 func (r *Registry) watch(serve func(*answer, *http.Request) string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		began := time.Now()
@@ -98,7 +98,7 @@ func (r *Registry) watch(serve func(*answer, *http.Request) string) http.Handler
 			loggedInOn(inner)
 		}
 		if a.body.unread() {
-			// The server would read some of it still, to find out whether it ends.
+			// Otherwise, the server would read more of the body to find its end.
 			_ = a.control.SetReadDeadline(began)
 		}
 		done := Request{
@@ -118,10 +118,11 @@ func plain(w http.ResponseWriter, status int, text string) {
 	_, _ = w.Write([]byte(text + "\n"))
 }
 
-// readyTimeout is shorter than the second that a kubelet waits for a probe.
+// readyTimeout is shorter than the one second that a kubelet waits for a probe.
 const readyTimeout = 900 * time.Millisecond
 
-// serveReady asks the store and the storage. It does not say what is wrong, for anybody may ask; OnError is told.
+// serveReady checks the store and the storage. The response does not contain the error, because anyone can send this
+// request. OnError receives it.
 func (r *Registry) serveReady(w http.ResponseWriter, req *http.Request) {
 	ctx, cancel := context.WithTimeout(req.Context(), readyTimeout)
 	defer cancel()

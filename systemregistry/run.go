@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// A client that sends its headers slower than this is not one.
+	// readHeaderTimeout is the time limit for the headers of a request.
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 )
 
-// run serves until ctx ends. There is no time limit on a whole request: a large layer over a slow line takes its time.
-// [pace] limits how slowly it may move.
+// run serves until ctx ends. There is no time limit on a whole request, because a large layer over a slow line takes
+// long. [pace] sets the lowest transfer rate instead.
 func (r *Registry) run(ctx context.Context) error {
 	listener, err := r.listen(ctx)
 	if err != nil {
@@ -68,7 +68,7 @@ func shutdown(ctx context.Context, server *http.Server, grace time.Duration) err
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	err := server.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) { // Who is still here after the grace is cut off, as announced.
+	if errors.Is(err, context.DeadlineExceeded) { // Shutdown cut off the requests that outlast Grace, as documented.
 		return server.Close()
 	}
 	return err
@@ -104,8 +104,9 @@ func (r *Registry) listen(ctx context.Context) (net.Listener, error) {
 	}
 }
 
-// permitted are the names that the own authority may sign for: those that the configuration names, and loopback. None
-// are all, because the name of a machine or pod changes more often than an authority.
+// permitted returns the names that the registry's own authority may sign: the names in the configuration, and loopback.
+// If it returns none, the authority may sign all names, because the name of a machine or pod changes more often than
+// the authority.
 func (s Server) permitted() []string {
 	hosts := slices.Clone(s.Hosts)
 	if u, err := url.Parse(s.URL); err == nil && u.Hostname() != "" {
@@ -122,7 +123,7 @@ func (s Server) permitted() []string {
 	return hosts
 }
 
-// hosts are the names that the own certificate is for.
+// hosts returns the names in the certificate from the registry's own authority.
 func (s Server) hosts() []string {
 	if len(s.Hosts) > 0 {
 		return s.Hosts
@@ -156,7 +157,7 @@ func (r *Registry) ready(addr net.Addr) Ready {
 	return ready
 }
 
-// errorWriter hands the lines of net/http's log to a hook.
+// errorWriter is a writer that passes the lines of net/http's log to a hook.
 type errorWriter func(error)
 
 func (w errorWriter) Write(line []byte) (int, error) {

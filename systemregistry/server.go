@@ -16,101 +16,107 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// A Server says how a registry is run. The zero Server is a registry in memory on port 5000, with TLS by an authority
-// of its own, that nobody can log in to until an account is made. It is plain data: set the fields, then call
-// [Server.Run] or [Server.Open].
+// A Server is the configuration of a registry. The zero Server is a registry in memory on port 5000, with TLS by its
+// own certificate authority and without accounts, so that no client can log in until an account is created. A Server is
+// plain data: set the fields, then call [Server.Run] or [Server.Open].
 type Server struct {
-	// Dir is where images, accounts and keys are kept. Empty means in memory: they end with the process.
+	// Dir is the folder of images, accounts and keys. If empty, they are kept in memory and are lost when the process
+	// ends.
 	Dir string
-	// Driver keeps images instead: one of distribution's drivers for S3, Google Cloud Storage, Azure and others. Nil
-	// means files in Dir.
+	// Driver stores the images instead of Dir: one of distribution's drivers for S3, Google Cloud Storage, Azure and
+	// others. If nil, images are files in Dir.
 	Driver storagedriver.StorageDriver
-	// Store keeps accounts and keys instead, and which repositories have which tags, manifests and layers: a database that
-	// several replicas share, together with Driver. See [Import] for a Driver that was used without it. If nil, accounts and
-	// keys are in a file in Dir, which one process uses at a time.
+	// Store stores accounts, keys, and the tags, manifests and layers of each repository instead of Dir. It is a
+	// database that several replicas share, together with Driver. Call [Import] first for a Driver that was used
+	// without a Store. If nil, accounts and keys are in a file in Dir, which one process uses at a time.
 	Store store.Store
 
-	// Admin and AdminPassword are the account that is made when there is none yet. It manages all accounts, and may
-	// push and delete everywhere. An empty Admin means that none is made. Once there is an account, both are ignored.
+	// Admin and AdminPassword are the name and password of the account that is created if there is no account yet. It
+	// manages all accounts, and may push and delete in every repository. If Admin is empty, no account is created. Both
+	// are ignored once there is an account.
 	Admin         string
 	AdminPassword credentials.Secret
 
-	// Service is the name of this registry in its tokens: those of one registry are worth nothing at another, unless
-	// they share it and the store. Empty means "regcred".
+	// Service is the name of this registry in its tokens. Another registry rejects the tokens, unless it has the same
+	// Service and Store. If empty, it is "regcred".
 	Service string
-	// URL is how clients reach the registry: "https://registry.example.com". Empty means the host that each client asks
-	// for, which is right where nothing is in between that changes it. Set it behind a proxy that ends TLS.
+	// URL is the address at which clients reach the registry: "https://registry.example.com". If empty, it is the host
+	// in each request, which is right unless a proxy changes the host. Set it behind a proxy that terminates TLS.
 	URL string
-	// TrustedProxies are the networks of proxies whose X-Forwarded-For tells where a client is. None means that the
-	// connection tells.
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For header names the client's address. If empty, the
+	// client's address is the remote address of the connection.
 	TrustedProxies []netip.Prefix
 
-	// Issuers are OpenID Connect issuers whose tokens are accepted as passwords, with any user name: those of Kubernetes
-	// service accounts, for example. Each token is checked against its issuer's keys. None means that there are none.
+	// Issuers are OpenID Connect issuers whose tokens are accepted as passwords, with any user name: tokens of
+	// Kubernetes service accounts, for example. Each token is verified with its issuer's keys. If empty, no such token
+	// is accepted.
 	Issuers []accounts.Issuer
 
-	// Public are patterns of repositories that anybody may pull without a login; see [accounts.Rule]. None means that
-	// there are none.
+	// Public lists patterns of repositories that clients may pull without a login; see [accounts.Rule]. If empty, every
+	// pull requires a login.
 	Public []string
-	// Policies are what holds for some repositories: tags that never change, how long images are kept, how much fits.
-	// All that match count.
+	// Policies set immutable tags, retention and quotas by repository. If several policies match a repository, all of
+	// them apply.
 	Policies []images.Policy
 
-	// TokenLife is how long the token lives that a client gets for a login. Zero means 5 minutes. A client asks again
-	// by itself.
+	// TokenLife is the lifetime of the token that a client gets for a login. If zero, it is 5 minutes. Clients request
+	// the next token by themselves.
 	TokenLife time.Duration
-	// MaxLoginLife is how long a short-lived login may live that is made through the API or with a key. Zero means a
-	// day.
+	// MaxLoginLife is the longest lifetime of a short-lived login that is created through the API or with a key. If
+	// zero, it is a day.
 	MaxLoginLife time.Duration
-	// PasswordCost is bcrypt's cost of the passwords that people set, from 4 to 31; each step doubles the time of a
-	// login. Zero means 10, about 50 ms, and less is for tests.
+	// PasswordCost is the bcrypt cost of the passwords that people set, from 4 to 31; each step doubles the time of a
+	// login. If zero, it is 10, about 50 ms. Lower costs are for tests.
 	PasswordCost int
-	// RotateEvery is how long a key signs tokens until the next one does. Zero means 30 days.
+	// RotateEvery is the time for which a key signs tokens before the next key replaces it. If zero, it is 30 days.
 	RotateEvery time.Duration
-	// CollectEvery is how often images are removed that the policies keep no longer, and data that no image uses. Zero
-	// means once a day, negative never.
+	// CollectEvery is the interval at which the registry removes images that have expired by the policies, and data
+	// that no image uses. If zero, it is a day. If negative, nothing is collected.
 	CollectEvery time.Duration
-	// Redirect lets clients fetch layers from the storage itself, where the driver can make URLs for that. False means
-	// that all goes through this server.
+	// Redirect sends clients to the storage itself for layers, if the driver can sign URLs. If false, this server sends
+	// all data.
 	Redirect bool
 
-	// Addr is where [Server.Run] listens. Empty means ":5000". Listener is an open listener instead, which Run closes.
+	// Addr is the address on which [Server.Run] listens. If empty, it is ":5000". Listener, if not nil, is an open
+	// listener that is used instead, and that Run closes.
 	Addr     string
 	Listener net.Listener
-	// TLS is how Run serves. Nil means a certificate from an authority that is made once and kept in the store; see
-	// [Registry.CA].
+	// TLS is the TLS configuration of Run. If nil, Run serves a certificate from an authority that is created once and
+	// kept in the store; see [Registry.CA].
 	TLS *tls.Config
-	// Hosts are the names and addresses in that certificate. None means those of URL, of the machine, and loopback.
+	// Hosts are the names and addresses in that certificate. If empty, they are the host of URL, the machine's, and
+	// loopback.
 	Hosts []string
-	// PlainHTTP has Run serve without TLS: whoever is on the way reads passwords. It is for a proxy on the same machine
-	// that ends TLS.
+	// PlainHTTP serves without TLS, so that anyone on the network path can read passwords. It is meant for a proxy on
+	// the same machine that terminates TLS.
 	PlainHTTP bool
-	// MaxAnonymous is how many connections of clients that have not logged in Run has open at once. For one more, the
-	// oldest one is closed of the address with most of them. Those of TrustedProxies do not count. Zero means 1000.
+	// MaxAnonymous is the number of connections from clients without a login that Run keeps open. Above it, Run closes
+	// the oldest connection of the address with the most. Connections from TrustedProxies do not count. If zero, it is
+	// 1000.
 	MaxAnonymous int
-	// Grace is how long Run waits for requests under way when its context ends. Zero means 30 seconds.
+	// Grace is the time that Run gives requests in flight when its context ends. If zero, it is 30 seconds.
 	Grace time.Duration
 
-	// OnReady is called once when Run is listening. Nil means that nobody is told.
+	// OnReady, if not nil, is called once when Run is listening.
 	OnReady func(Ready)
-	// OnEvent is told of logins and of what changed accounts and images. It must not block. Nil means that nobody is
-	// told.
+	// OnEvent, if not nil, is called for each login and for each change of accounts and images. It must not block.
 	OnEvent func(Event)
-	// OnRequest is told of each request that was answered. It must not block. Nil means that nobody is told.
+	// OnRequest, if not nil, is called for each request after its response. It must not block.
 	OnRequest func(Request)
-	// OnError is told what went wrong where nobody waits for an answer, such as in [Registry.Maintain]. It must not
-	// block. Nil means that nobody is told.
+	// OnError, if not nil, is called with errors that no caller receives, such as those in [Registry.Maintain]. It must
+	// not block.
 	OnError func(error)
 }
 
-// Ready says where a registry is that runs.
+// Ready holds the addresses and the CA of a running registry.
 type Ready struct {
 	Registry *Registry
-	// Addr is where it listens.
+	// Addr is the address of the listener.
 	Addr net.Addr
-	// URL is how to reach it: that of the Server, or one that works on this machine.
+	// URL is the Server's URL, or, if that is empty, a URL that works on this machine.
 	URL string
-	// CA is the certificate that clients must trust, in PEM. Empty means that the Server has TLS of its own, or none.
+	// CA is the certificate that clients must trust, in PEM. It is empty if the Server has its own TLS configuration or
+	// serves plain HTTP.
 	CA string
 }
 
@@ -136,8 +142,8 @@ func (s Server) failed(err error) {
 	}
 }
 
-// Run opens the registry and serves it until ctx ends; then it lets requests under way end, and returns nil. It returns
-// early with an error if it cannot serve.
+// Run opens the registry and serves it until ctx ends. It then waits for requests in flight, for at most Grace, and
+// returns nil. It returns early with an error if it cannot serve.
 func (s Server) Run(ctx context.Context) error {
 	registry, err := s.Open(ctx)
 	switch {
