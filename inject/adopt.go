@@ -13,7 +13,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// minAdoptionKey keeps out a key that is a word or empty by mistake.
+// minAdoptionKey rejects a key that is a word, or too short by mistake.
 const minAdoptionKey = 16
 
 // An origin is the entry of one profile in [AnnotationOrigin]: "name issued expires signature".
@@ -35,8 +35,8 @@ func (s *Syncer) signed(p registry.Profile, c credentials.Credential) origin {
 	return origin{p.Name, c.IssuedAt, c.ExpiresAt, hex.EncodeToString(sum[:])}
 }
 
-// origins returns the annotation for the entries of a secret; empty if there is no key, or nothing that a cache would
-// adopt.
+// origins returns the annotation for the entries of a secret. It is empty without a key, or if no entry can be
+// adopted.
 func (s *Syncer) origins(entries []pullsecret.Entry) string {
 	if s.AdoptionKey.IsZero() {
 		return ""
@@ -53,7 +53,8 @@ func (s *Syncer) origins(entries []pullsecret.Entry) string {
 	return strings.Join(lines, ";")
 }
 
-// originOf parses the annotation's entry for a profile. Other clients may have written anything into it.
+// originOf parses the annotation's entry for a profile. The annotation is untrusted, because other clients can write
+// it.
 func originOf(annotation, profile string) (origin, bool) {
 	for line := range strings.SplitSeq(annotation, ";") {
 		parts := strings.Split(line, " ")
@@ -74,12 +75,11 @@ type candidate struct {
 	content         credentials.Fingerprint
 }
 
-// maxCandidates is how many secrets are read for one credential, if the newest ones turn out to be edited, or signed by
-// another key.
+// maxCandidates limits how many secrets are read for one credential, if the newest ones turn out to be edited or
+// signed with another key.
 const maxCandidates = 3
 
-// adopt fills the cache with credentials that are published in the state and are better than what the cache has. It
-// reads one secret for each.
+// adopt puts published credentials that are better than the cached ones into the cache. It reads one secret for each.
 func (s *Syncer) adopt(ctx context.Context, w work, made map[*record]*want, state []Namespace) {
 	if s.AdoptionKey.IsZero() || s.Adopt == nil || s.Lookup == nil {
 		return
@@ -101,8 +101,8 @@ func (s *Syncer) adopt(ctx context.Context, w work, made map[*record]*want, stat
 	reading.Wait()
 }
 
-// candidates returns, for each credential that the cache lacks, or has an older one of, the newest published secrets that
-// may hold it.
+// candidates returns the newest published secrets that may hold a credential, for each credential that the cache lacks
+// or has only an older version of.
 func (s *Syncer) candidates(w work, made map[*record]*want, state []Namespace) map[credentials.Key][]candidate {
 	best := make(map[credentials.Key][]candidate)
 	cached := make(map[*record][]credentials.Entry)
@@ -135,7 +135,8 @@ func (s *Syncer) candidates(w work, made map[*record]*want, state []Namespace) m
 	return best
 }
 
-// better adds a candidate to the newest ones, the newest first, none of which have the same content.
+// better inserts a candidate into the list of the newest candidates, sorted from new to old. It drops a candidate
+// whose content is already in the list.
 func better(list []candidate, c candidate) []candidate {
 	if slices.ContainsFunc(list, func(other candidate) bool { return other.content == c.content }) {
 		return list
@@ -145,8 +146,8 @@ func better(list []candidate, c candidate) []candidate {
 	return list[:min(len(list), maxCandidates)]
 }
 
-// adoptOne reads a published secret, and adopts the credential in it if its signature is right. That something is not as
-// it should be is no problem of its own: then a new credential is issued.
+// adoptOne reads a published secret, and adopts its credential if the signature is correct. A secret that cannot be
+// read or does not verify is not reported as a problem: a new credential is issued instead.
 func (s *Syncer) adoptOne(ctx context.Context, c candidate) bool {
 	data, err := s.Cluster.Read(ctx, c.namespace, c.name)
 	if err != nil {

@@ -13,10 +13,10 @@ type appointment struct {
 	at        time.Time
 	record    *record
 	namespace string
-	place     int // In the agenda, counted from 1; 0 means that it is not there.
+	place     int // The index in the agenda, counted from 1; 0 if not in it.
 }
 
-// set makes the appointment, moves it, or cancels it if at is zero.
+// set adds or moves the appointment, or cancels it if at is zero.
 func (a *agenda) set(p *appointment, at time.Time) {
 	switch {
 	case p.at.Equal(at) && (p.place > 0) == !at.IsZero():

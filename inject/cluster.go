@@ -7,78 +7,81 @@ import (
 	"github.com/regcred/regcred/pullsecret"
 )
 
-// A Cluster is a Kubernetes cluster as far as a [Syncer] needs one: what is there, and one change at a time. Package
-// kube has the one for a real API, package injecttest one in memory and a conformance suite.
+// A Cluster reads and changes the parts of a Kubernetes cluster that a [Syncer] needs. Package kube implements it on a
+// real API; package injecttest has one in memory and a conformance suite.
 //
-// State is asked often, up to once for each event. It answers from what watches have delivered and may lag behind, but
-// it sees the changes that this Cluster made itself. Apply never acts on what State said: a change names the version
-// that it was planned on.
+// State is called often, up to once for each event. It returns what watches have delivered and may lag behind the API
+// server, but it reflects all changes made through this Cluster. Apply never relies on State: each change carries the
+// version of the object on which it was planned.
 //
-//   - Both are safe for concurrent use, and return soon after ctx ends, with an error that wraps [context.Cause] of
-//     ctx.
+//   - All methods are safe for concurrent use, and return soon after ctx ends, with an error that wraps
+//     [context.Cause] of ctx.
 //   - No error holds the content of a secret.
 //   - An error of Apply wraps [registry.ErrConflict] if the object changed after the change was planned,
-//     [registry.ErrNameTaken] if a secret of another owner has the name, [registry.ErrNamespaceGone] if the namespace is
-//     deleted or being deleted, and [registry.ErrClusterUnavailable] if the cluster does not respond in time.
+//     [registry.ErrNameTaken] if a secret of another owner has the name, [registry.ErrNamespaceGone] if the namespace
+//     is deleted or being deleted, and [registry.ErrClusterUnavailable] if the cluster does not respond in time.
 type Cluster interface {
-	// State returns the namespaces in the scope that exist, with what the scope's owner has in them. The caller may
-	// keep and must not modify it. With an error that wraps [registry.ErrStale], it is what was last known of those that
-	// cannot be watched any more. A pass goes on with that, because a renewal is better than none, and a change that is
-	// planned on what has changed is a conflict; and it reports the error as a [Problem].
+	// State returns the existing namespaces in the scope, with the owner's objects in them. The caller may keep the
+	// result and must not modify it. If some namespaces cannot be watched any more, State returns their last known
+	// content together with an error that wraps [registry.ErrStale]. A pass continues with stale content, because a
+	// late renewal is better than none and a change planned on outdated content fails as a conflict. The pass reports
+	// the error as a [Problem].
 	State(ctx context.Context, scope Scope) ([]Namespace, error)
 
-	// Apply makes one change, whole or not at all; see [Change].
+	// Apply makes one change, entirely or not at all; see [Change].
 	Apply(ctx context.Context, change Change) error
 
-	// Read returns what is under .dockerconfigjson in a secret that State has shown; nil if nothing is. A secret that is
-	// gone is a [registry.ErrConflict]. It is called once for each credential that a Syncer adopts.
+	// Read returns the value of .dockerconfigjson in a secret that State has returned; nil if it has no such key. If
+	// the secret is gone, the error wraps [registry.ErrConflict]. A Syncer calls Read once for each credential that it
+	// adopts.
 	Read(ctx context.Context, namespace, name string) ([]byte, error)
 }
 
-// A Scope says what [Cluster.State] is asked for.
+// A Scope limits the result of [Cluster.State] to an owner and some namespaces.
 type Scope struct {
-	// Owner is whose secrets and links are meant.
+	// Owner is the owner of the secrets and links.
 	Owner string
-	// Namespaces are the names of those that are meant. None means all of them.
+	// Namespaces are the names of the namespaces. Empty means all namespaces.
 	Namespaces []string
 }
 
-// A Namespace is what there is in a namespace.
+// A Namespace is the state of a namespace and of the objects in it.
 type Namespace struct {
 	Name string
-	// UID is new for each namespace, also for one that has the name of one that was deleted. Empty means that the cluster
-	// knows none; then one that was made again between two looks is taken for the one that was there before.
+	// UID identifies the namespace: a namespace that is deleted and recreated under the same name has a new one. If
+	// the cluster has no UIDs, it is empty, and a namespace that was recreated between two passes is taken for the old
+	// one.
 	UID    string
 	Labels map[string]string
-	// Terminating says that it is being deleted: nothing can be created there.
+	// Terminating is true if the namespace is being deleted. Nothing can be created in it.
 	Terminating bool
 
-	// Secrets are those of the owner, by [LabelOwner], and no others.
+	// Secrets are the secrets of the owner, by [LabelOwner], and no others.
 	Secrets []PublishedSecret
-	// Accounts are all service accounts.
+	// Accounts are all service accounts of the namespace.
 	Accounts []Account
 }
 
-// A PublishedSecret is a secret that is in a cluster.
+// A PublishedSecret is a secret of the owner that exists in a cluster.
 type PublishedSecret struct {
 	Name string
 	// Version changes with every write to the secret.
 	Version string
-	// Type is "kubernetes.io/dockerconfigjson" where all is well.
+	// Type is "kubernetes.io/dockerconfigjson" for a correct secret.
 	Type                string
 	Labels, Annotations map[string]string
-	// Immutable says that its content cannot be changed.
+	// Immutable is true if the content of the secret cannot be changed.
 	Immutable bool
-	// Deleting says that it is being deleted, and waits for somebody's finalizer.
+	// Deleting is true if the secret is being deleted and waits for a finalizer.
 	Deleting bool
-	// Content is the [Fingerprint] of what stands under .dockerconfigjson; zero if nothing does.
+	// Content is the [Fingerprint] of the value of .dockerconfigjson; zero if there is none.
 	Content credentials.Fingerprint
 }
 
 var noContent = credentials.Fingerprint{}
 
-// Fingerprint stands for the content of a secret, the bytes under .dockerconfigjson. It means nothing to another
-// process. That of no bytes is zero.
+// Fingerprint returns a fingerprint of the content of a secret, the bytes of .dockerconfigjson. Fingerprints of
+// different processes are not comparable. The fingerprint of no bytes is zero.
 func Fingerprint(data []byte) credentials.Fingerprint {
 	if len(data) == 0 {
 		return noContent
@@ -96,75 +99,75 @@ type Account struct {
 	Labels  map[string]string
 	// PullSecrets are the names in imagePullSecrets, in their order.
 	PullSecrets []string
-	// Linked are the names that the owner has put there, by [LinkedAnnotation]. What others have put there is not the
-	// owner's to remove, whatever its name.
+	// Linked are the names that the owner has added, according to [LinkedAnnotation]. The owner does not remove
+	// entries of others, whatever their names.
 	Linked []string
 }
 
-// An Action is what a [Change] does.
+// An Action is the kind of a [Change].
 type Action string
 
-// The actions, in the order in which they are made within a namespace: a secret is there before an account names it,
-// and is named by none before it goes.
+// The actions, in the order in which they are made within a namespace. A secret is created before an account names it,
+// and removed from all accounts before it is deleted.
 const (
-	// CreateSecret makes Change.Secret. It fails with [registry.ErrNameTaken] if there is a secret of that name that is not the
-	// owner's, and with [registry.ErrConflict] if there is one that is.
+	// CreateSecret creates Change.Secret. It fails with [registry.ErrNameTaken] if another owner has a secret of that
+	// name, and with [registry.ErrConflict] if the owner itself has one.
 	CreateSecret Action = "create secret"
-	// UpdateSecret sets the content, the labels and the annotations of Change.Secret, in place: name and UID stay, and
-	// so does all else in it.
+	// UpdateSecret sets the content, labels and annotations of Change.Secret in place. The name, the UID and
+	// everything else in the secret stay.
 	UpdateSecret Action = "update secret"
-	// ReplaceSecret deletes the secret and creates it again, for a wrong type, which cannot be changed.
+	// ReplaceSecret deletes and recreates the secret, because a wrong type, or an immutable content, cannot be changed.
 	ReplaceSecret Action = "replace secret"
-	// LinkAccount changes the imagePullSecrets of a service account: it appends Change.Link in their order, where not
-	// there yet, takes Change.Unlink out, and leaves the order of the others as it is. Which of its names are the
-	// owner's stays written down at the account.
+	// LinkAccount changes the imagePullSecrets of a service account: it appends those names of Change.Link that are
+	// missing, in their order, and removes the names of Change.Unlink. The order of the other names stays. An
+	// annotation of the account records which names the owner has added.
 	LinkAccount Action = "link account"
-	// DeleteSecret deletes the secret. That it is gone already is a success.
+	// DeleteSecret deletes the secret. It succeeds if the secret is already gone.
 	DeleteSecret Action = "delete secret"
 )
 
-// A Change is one step towards what is wanted. All actions but CreateSecret fail with [registry.ErrConflict] if the object is
-// not at Version anymore, or is gone; all fail with [registry.ErrNamespaceGone] if the namespace is gone, and those that create
-// something also if it is terminating.
+// A Change is one step towards the desired state. All actions except CreateSecret fail with [registry.ErrConflict] if
+// the object is gone or no longer has Version. All actions fail with [registry.ErrNamespaceGone] if the namespace is
+// gone; actions that create an object also fail so if the namespace is terminating.
 type Change struct {
 	Action    Action
 	Owner     string
 	Namespace string
-	// Name is that of the secret, or for LinkAccount of the service account.
+	// Name is the name of the secret or, for LinkAccount, of the service account.
 	Name string
-	// Version is that of the object when the change was planned. Empty for CreateSecret.
+	// Version is the version of the object on which the change was planned. It is empty for CreateSecret.
 	Version string
-	// Secret is what CreateSecret, UpdateSecret and ReplaceSecret write.
+	// Secret is the secret that CreateSecret, UpdateSecret and ReplaceSecret write.
 	Secret pullsecret.Secret
-	// Link and Unlink are names of secrets, for LinkAccount.
+	// Link and Unlink are names of secrets, for LinkAccount only.
 	Link, Unlink []string
-	// Reason says why, for people.
+	// Reason explains the change to people.
 	Reason string
 
-	// renamed says that the secret to delete has the old name of a target, and renewal is what keeps it fresh if it turns
-	// out to be in use; see Syncer.InUse.
+	// renamed is true if the secret to delete has the old name of a target. If the secret turns out to be in use,
+	// renewal keeps it fresh instead; see Syncer.InUse.
 	renamed bool
 	renewal []Change
 }
 
-// What marks a secret and a service account in a cluster.
+// Labels and annotations that the owner sets on secrets.
 const (
-	// LabelManagedBy has the value "regcred", by the labels that Kubernetes recommends.
+	// LabelManagedBy is one of the labels that Kubernetes recommends. Its value is "regcred".
 	LabelManagedBy = "app.kubernetes.io/managed-by"
-	// LabelOwner says whose secret it is; see [Syncer.Owner].
+	// LabelOwner holds the owner of the secret; see [Syncer.Owner].
 	LabelOwner = "regcred.github.io/owner"
 	// AnnotationProfiles holds the names of the profiles in the secret, separated by commas.
 	AnnotationProfiles = "regcred.github.io/profiles"
-	// AnnotationIssuedAt and AnnotationExpiresAt are, in RFC 3339, when the newest credential in the secret was issued
-	// and when the first of them expires. They are missing where that is not known.
+	// AnnotationIssuedAt and AnnotationExpiresAt hold, in RFC 3339, the issue time of the newest credential in the
+	// secret and the earliest expiry of any of them. They are absent if the time is unknown.
 	AnnotationIssuedAt  = "regcred.github.io/issued-at"
 	AnnotationExpiresAt = "regcred.github.io/expires-at"
-	// AnnotationOrigin says, for each profile whose credential may be adopted, when it was issued and expires, and signs
-	// that with [Syncer.AdoptionKey], together with the credential and the login, endpoint and transport that it was made
-	// from. It is missing without a key.
+	// AnnotationOrigin holds, for each profile whose credential may be adopted, the times of issue and expiry and a
+	// signature. The signature is made with [Syncer.AdoptionKey] and covers the times, the credential, and the login,
+	// endpoint and transport that it was made from. Without a key, the annotation is absent.
 	AnnotationOrigin = "regcred.github.io/origin"
 )
 
-// LinkedAnnotation is the annotation of a service account that holds, separated by commas, the pull secrets that the
-// owner has put there.
+// LinkedAnnotation returns the annotation of a service account that lists, separated by commas, the pull secrets that
+// the owner has added to it.
 func LinkedAnnotation(owner string) string { return owner + ".regcred.github.io/linked" }

@@ -11,24 +11,24 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// An index finds targets by their name, by a namespace that they may select, and by a credential that they hold, so that
-// no pass over a part looks at all of them. It takes no lock of its own.
+// An index finds targets by name, by a namespace that they may select, and by a credential that they hold, so that a
+// pass over a part does not look at all of them. The caller locks.
 type index struct {
 	byName   map[string]*record
 	named    map[string][]*record // Those that select by names alone, by namespace, in the order of the targets.
 	patterns []*record            // Those that have a pattern, or are invalid, in the order of the targets.
 	holders  map[credentials.Key]map[*record]bool
 	last     int // The order of the last one.
-	// duplicates are the names of targets that were left out because there is one of that name.
+	// duplicates are the names of targets that were dropped because an earlier target has the same name.
 	duplicates []string
 }
 
-// A record is a target, and what is known of it between passes. All but the Target, order and err is guarded by the
-// mutex of the Syncer.
+// A record is a target with the findings of earlier passes about it. The mutex of the Syncer guards all fields except
+// Target, order and err.
 type record struct {
 	Target
 	order int
-	err   error // Why the target is invalid. Nil means that it is not.
+	err   error // Why the target is invalid, or nil.
 
 	status status
 }
@@ -51,7 +51,7 @@ func newIndex(targets []Target) *index {
 
 var errDuplicate = errors.New("two targets have that name; the first one counts")
 
-// add puts in a record whose name is not there.
+// add inserts a record whose name is not in the index yet.
 func (x *index) add(r *record) {
 	x.byName[r.Name] = r
 	byOrder := func(a, b *record) int { return cmp.Compare(a.order, b.order) }
@@ -64,13 +64,12 @@ func (x *index) add(r *record) {
 		return
 	}
 	for _, name := range r.Namespaces.Names {
-		if !slices.Contains(x.named[name], r) { // A name may stand twice.
+		if !slices.Contains(x.named[name], r) { // A name may be listed twice.
 			x.named[name] = insert(x.named[name])
 		}
 	}
 }
 
-// remove takes out a record.
 func (x *index) remove(r *record) {
 	delete(x.byName, r.Name)
 	same := func(other *record) bool { return other == r }
@@ -86,7 +85,7 @@ func (x *index) remove(r *record) {
 	x.hold(r, nil)
 }
 
-// hold notes which credentials a record holds, and when they were issued.
+// hold records the credentials that a record holds, with their issue times.
 func (x *index) hold(r *record, held map[credentials.Key]time.Time) {
 	for key := range r.status.held {
 		if _, still := held[key]; !still {
@@ -111,7 +110,8 @@ func (r *record) byPattern() bool {
 	return r.err != nil || slices.ContainsFunc(r.Namespaces.Names, isPattern)
 }
 
-// in returns the records that select the namespace, in the order of the targets. An invalid one is taken to select all.
+// in returns the records that select the namespace, in the order of the targets. An invalid record counts as selecting
+// every namespace.
 func (x *index) in(ns Namespace) []*record {
 	named := x.named[ns.Name]
 	found := make([]*record, 0, len(named)+min(len(x.patterns), 8))

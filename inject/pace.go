@@ -10,12 +10,12 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A pace remembers what was tried on which object, so that what fails, or what somebody undoes, is tried ever more
-// rarely. The zero pace is ready to use.
+// A pace holds the backoff for each object, so that failing or contested changes are made at growing intervals. The
+// zero pace is ready to use.
 type pace struct {
 	mu       sync.Mutex
 	efforts  map[string]map[object]*effort // By namespace.
-	failures int                           // How often in a row the whole cluster did not answer.
+	failures int                           // Consecutive times that the cluster as a whole did not respond.
 }
 
 type object struct {
@@ -23,18 +23,19 @@ type object struct {
 	account bool
 }
 
-// An effort is what is known of the last tries to have an object as it should be.
+// An effort holds the results of the last changes of an object.
 type effort struct {
-	uid    string    // That of the namespace. In another one of that name nothing was tried yet, and nothing is undone.
-	goal   string    // What the last change that succeeded was to bring about.
-	at     time.Time // When that was.
-	again  int       // How often the same goal had to be brought about again.
-	failed int       // How often in a row a change failed.
-	until  time.Time // When to try next.
-	err    error     // Why not before.
+	uid    string    // Of the namespace. An effort does not apply to a recreated namespace.
+	goal   string    // The goal of the last change that succeeded.
+	at     time.Time // The time of that change.
+	again  int       // How often the same change had to be repeated.
+	failed int       // Consecutive failures.
+	until  time.Time // The earliest next attempt.
+	err    error     // The reason to wait until then.
 }
 
-// How tries are spaced: twice the time after each, between these. What is undone after a quiet hour is no fight.
+// Bounds of the exponential backoff, whose factor is 2. A change that is undone after an hour or more is not
+// contested.
 const (
 	firstRetry, lastRetry     = time.Second, 5 * time.Minute
 	firstContest, lastContest = 10 * time.Second, 10 * time.Minute
@@ -43,7 +44,7 @@ const (
 
 func objectOf(c Change) object { return object{c.Name, c.Action == LinkAccount} }
 
-// goalOf tells changes that bring about the same apart from others. It is compared and never shown.
+// goalOf identifies the outcome of a change. It is compared only, never shown.
 func goalOf(c Change) string {
 	switch c.Action {
 	case LinkAccount:
@@ -55,8 +56,7 @@ func goalOf(c Change) string {
 	return fmt.Sprint(Fingerprint(c.Secret.Config.Reveal()), c.Secret.Labels, c.Secret.Annotations)
 }
 
-// effort returns what is known of the object of a change in the namespace of that UID; nil if nothing is. The mutex is
-// held.
+// effort returns the effort for the object of a change in the namespace with that UID, or nil. The mutex is held.
 func (p *pace) effort(c Change, uid string) *effort {
 	if e := p.efforts[c.Namespace][objectOf(c)]; e != nil && e.uid == uid {
 		return e
@@ -64,7 +64,7 @@ func (p *pace) effort(c Change, uid string) *effort {
 	return nil
 }
 
-// wait returns until when a change of the object has to wait, and why; zero if it has not.
+// wait returns the instant until which a change of the object has to wait, and the reason; zero if it need not wait.
 func (p *pace) wait(c Change, uid string, now time.Time) (time.Time, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,12 +73,12 @@ func (p *pace) wait(c Change, uid string, now time.Time) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if e.failed == 0 && e.goal != goalOf(c) {
-		return time.Time{}, nil // Something new is wanted; the fight was about something else.
+		return time.Time{}, nil // The goal is new; the contest was about another one.
 	}
 	return e.until, e.err
 }
 
-// done records what came of a change, and returns when the object may be tried again if it failed.
+// done records the result of a change. If it failed, done returns the instant of the next attempt.
 func (p *pace) done(c Change, uid string, err error, now time.Time) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,7 +110,7 @@ func (p *pace) done(c Change, uid string, err error, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// unavailable records that the cluster did not answer, and returns when to try again.
+// unavailable records that the cluster did not respond, and returns the instant of the next attempt.
 func (p *pace) unavailable(now time.Time) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,7 +119,7 @@ func (p *pace) unavailable(now time.Time) time.Time {
 	return at
 }
 
-// forget drops what is known of namespaces that are gone, of those that were looked at: all, if none are named.
+// forget drops the efforts for namespaces that are gone, among the ones looked at; an empty looked means all.
 func (p *pace) forget(state []Namespace, looked []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

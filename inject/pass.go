@@ -13,27 +13,27 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A pass is one call of Sync, from the first change on.
+// A pass is the apply phase of one call of Sync.
 type pass struct {
 	*Syncer
 	planner *planner
 	stop    context.CancelCauseFunc // Cuts the pass short.
 
-	unanswered atomic.Int32 // How many changes in a row the cluster did not answer.
+	unanswered atomic.Int32 // Consecutive changes without a response of the cluster.
 
 	mu     sync.Mutex // Guards result and again.
 	result Result
-	again  map[string]time.Time // When to look again at a namespace.
+	again  map[string]time.Time // The next look at a namespace.
 }
 
-// unansweredMax is after how many changes in a row that a cluster did not answer a pass gives up. One alone says nothing of
-// the others: an admission webhook may fail for one namespace.
+// unansweredMax is the number of consecutive changes without a response after which a pass is aborted. A single one
+// does not imply that others fail: an admission webhook may fail for one namespace only.
 const unansweredMax = 10
 
-// rounds is how often a namespace is read and planned again in one pass because something in it changed meanwhile.
+// rounds limits how often one pass reads and plans a namespace that keeps changing meanwhile.
 const rounds = 4
 
-// applyAll makes the changes in all namespaces, several namespaces at once. Its error is that the pass was cut short.
+// applyAll makes the changes in all namespaces, several namespaces at once. It fails if the pass was cut short.
 func (s *Syncer) applyAll(ctx context.Context, p *planner, state []Namespace) (Result, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -46,7 +46,7 @@ func (s *Syncer) applyAll(ctx context.Context, p *planner, state []Namespace) (R
 	var working sync.WaitGroup
 	places := make(chan struct{}, s.concurrency())
 	for _, ns := range state {
-		// Most passes find nothing to do: that is seen here, without a goroutine.
+		// Most passes find no changes: detect that here, without a goroutine.
 		changes, problems := p.namespace(ns)
 		if len(changes) == 0 {
 			w.record(ns, problems)
@@ -63,7 +63,7 @@ func (s *Syncer) applyAll(ctx context.Context, p *planner, state []Namespace) (R
 	}
 	working.Wait()
 	if ctx.Err() != nil {
-		w.result.NextAt = s.pace.unavailable(time.Now()) // Nothing else can be done before.
+		w.result.NextAt = s.pace.unavailable(time.Now()) // Nothing else is possible before.
 		return w.result, context.Cause(ctx)
 	}
 	return w.result, nil
@@ -73,13 +73,13 @@ func (s *Syncer) concurrency() int {
 	return option.OrDefault(s.Concurrency, defaultConcurrency)
 }
 
-// namespace works on one namespace until it is as it should be, or will not be in this pass. Another pass may have
-// worked there since the state was read, so it reads it again, and no other does meanwhile.
+// namespace reconciles one namespace until it is in its desired state, or cannot be in this pass. It locks the
+// namespace and reads it again, because another pass may have changed it since the state was read.
 func (w *pass) namespace(ctx context.Context, name string) {
 	defer w.busy.lock(name)()
 	for round := 1; ; round++ {
 		state, err := w.Cluster.State(ctx, Scope{w.planner.owner, []string{name}})
-		if err != nil && !errors.Is(err, registry.ErrStale) { // That one is reported already, or will be by the next pass.
+		if err != nil && !errors.Is(err, registry.ErrStale) { // The next pass reports it, if this one has not.
 			w.stop(err)
 			return
 		}
@@ -101,7 +101,7 @@ func (w *pass) namespace(ctx context.Context, name string) {
 			w.record(state[0], append(problems, *conflict))
 			return
 		}
-		// A watch may need a moment to deliver what was in the way.
+		// A watch may need a moment to deliver the conflicting change.
 		select {
 		case <-time.After(time.Duration(round*round) * 20 * time.Millisecond):
 		case <-ctx.Done():
@@ -110,11 +110,11 @@ func (w *pass) namespace(ctx context.Context, name string) {
 	}
 }
 
-// apply makes the changes of the namespace of that UID one after the other, and leaves out those that need one that
-// failed. It returns what failed, and apart from that a conflict, if there was one.
+// apply makes the changes of the namespace with that UID one after the other, and skips those that depend on a failed
+// one. It returns the failures, and separately a conflict, if there was one.
 func (w *pass) apply(ctx context.Context, uid string, changes []Change) (failed []Problem, conflict *Problem) {
 	var missing []string // Secrets that could not be created.
-	unlinked := true     // An account that could not be changed may name a secret that is to go.
+	unlinked := true     // An account that could not be changed may still name a secret that is to be deleted.
 	for _, c := range changes {
 		if c.Action == LinkAccount {
 			c.Link = slices.DeleteFunc(slices.Clone(c.Link), func(name string) bool { return slices.Contains(missing, name) })
@@ -158,7 +158,7 @@ func (w *pass) apply(ctx context.Context, uid string, changes []Change) (failed 
 	return failed, conflict
 }
 
-// change makes one change, if it is not too early for it.
+// change makes one change, unless its backoff has not elapsed.
 func (w *pass) change(ctx context.Context, uid string, c Change) *Problem {
 	problem := &Problem{Namespace: c.Namespace, Name: c.Name}
 	if c.Action != LinkAccount {
@@ -194,7 +194,7 @@ func (w *pass) change(ctx context.Context, uid string, c Change) *Problem {
 	return problem
 }
 
-// record notes how the namespace is now, as far as the pass could bring it, and when to come back to it.
+// record records the state of the namespace after the pass, and when to look at it again.
 func (w *pass) record(ns Namespace, problems []Problem) {
 	w.mu.Lock()
 	for _, p := range problems {
@@ -218,7 +218,7 @@ func (w *pass) record(ns Namespace, problems []Problem) {
 				}
 			}
 			problems = others
-			if want.contentUnknown || len(p.problems) > 0 { // What is there could not be changed.
+			if want.contentUnknown || len(p.problems) > 0 { // The published content stays.
 				p.content, p.expiresAt = noContent, time.Time{}
 				if i := slices.IndexFunc(ns.Secrets, func(have PublishedSecret) bool { return have.Name == want.Name }); i >= 0 {
 					p.content, p.expiresAt = ns.Secrets[i].Content, instant(ns.Secrets[i].Annotations[AnnotationExpiresAt])
@@ -236,7 +236,7 @@ func (w *pass) record(ns Namespace, problems []Problem) {
 	}
 }
 
-// later has the namespace looked at again when the old name of a target may be out of use.
+// later schedules another look at the namespace, for when the old name of a target may be out of use.
 func (w *pass) later(namespace string) {
 	at := time.Now().Add(inUseRetry)
 	w.mu.Lock()
@@ -254,13 +254,13 @@ func (w *pass) problem(p Problem) {
 	w.add(p)
 }
 
-// add records a problem, and comes back when it may have gone. The caller holds mu, or is alone.
+// add records a problem, and schedules a retry. The caller holds mu, or no other goroutine uses the pass.
 func (w *pass) add(p Problem) {
 	w.result.Problems = append(w.result.Problems, p)
 	w.result.NextAt = earlier(w.result.NextAt, p.RetryAt)
 }
 
-// busy is which namespaces are worked on. The zero busy is ready to use.
+// busy has a lock for each namespace that a pass works on. The zero busy is ready to use.
 type busy struct {
 	mu    sync.Mutex
 	locks map[string]*lock
@@ -271,7 +271,7 @@ type lock struct {
 	users int
 }
 
-// lock waits until nobody else works on the namespace, and returns what ends it.
+// lock locks the namespace, and returns the function that unlocks it.
 func (b *busy) lock(name string) func() {
 	b.mu.Lock()
 	if b.locks == nil {

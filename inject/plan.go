@@ -11,11 +11,11 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Plan is what a pass would do: see [Syncer.Plan]. It prints as a diff, without secrets.
+// A Plan holds the changes that a pass would make; see [Syncer.Plan]. It prints as a diff, without secrets.
 type Plan struct {
-	// Changes are sorted by namespace, and within one are in the order in which they would be made.
+	// Changes are sorted by namespace, and within a namespace in the order in which they would be made.
 	Changes []Change
-	// Problems are what could not be made as it should be.
+	// Problems are the objects and targets that the pass could not bring into their desired state.
 	Problems []Problem
 }
 
@@ -55,21 +55,21 @@ func (c Change) String() string {
 	return fmt.Sprintf("%s serviceaccount %s/%s: imagePullSecrets %s", sign, c.Namespace, c.Name, strings.Join(names, " "))
 }
 
-// A planner compares what is there with what is wanted. It asks nobody.
+// A planner compares the state of a cluster with the desired state. It makes no requests.
 type planner struct {
 	*Syncer
 	owner    string
 	work     work
 	wants    wants
-	problems []Problem // Those of the targets, and that of the state.
-	warnings []Problem // Those of the targets.
-	stale    error     // Why the state may be old. Nil means that it is not.
+	problems []Problem // Of the targets and of the state.
+	warnings []Problem // Of the targets.
+	stale    error     // Why the state may be old, or nil.
 }
 
-// namespace returns what is to be done in a namespace, in the order of [Action].
+// namespace returns the changes that are needed in a namespace, in the order of [Action].
 func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 	if ns.Terminating {
-		return nil, nil // It takes all with it, and nothing can be made in it.
+		return nil, nil // Deletion removes its content, and nothing can be created in it.
 	}
 	there := make(map[string]*PublishedSecret, len(ns.Secrets))
 	for i := range ns.Secrets {
@@ -78,7 +78,7 @@ func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 	var changes []Change
 	var problems []Problem
 	wants := p.wants.in(ns)
-	linkable := make([]*want, 0, len(wants)) // Those whose secret is there, or will be before accounts are changed.
+	linkable := make([]*want, 0, len(wants)) // Their secrets exist, or will before accounts are changed.
 	kept := make(map[string]bool, len(wants))
 	var unneeded map[string]bool
 	removable := func(name string) bool { return unneeded[name] || !kept[name] && p.mayRemove(p.work, name, ns) }
@@ -88,7 +88,7 @@ func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 			if unneeded == nil {
 				unneeded = make(map[string]bool)
 			}
-			unneeded[w.Name] = true // Nothing but anonymous access: there is no need for a secret.
+			unneeded[w.Name] = true // Anonymous access only: no secret is needed.
 			continue
 		}
 		kept[w.Name] = true
@@ -129,7 +129,7 @@ func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 	return changes, problems
 }
 
-// secret returns what is to be done to have what w wants, where there is now have, which may be nil.
+// secret returns the change that turns the existing secret have, which may be nil, into the secret of w.
 func (p *planner) secret(w *want, have *PublishedSecret) (*Change, error) {
 	if w.contentUnknown || have != nil && have.Deleting {
 		return nil, nil
@@ -175,8 +175,8 @@ func (p *planner) secret(w *want, have *PublishedSecret) (*Change, error) {
 	return change, nil
 }
 
-// older reports whether the credential that is published was issued later than the one at hand, for the same profiles,
-// and is still good. It happens when a process that was cut off comes back with what it has in its cache.
+// older reports whether the published credential was issued later than the one at hand, for the same profiles, and has
+// not expired. This happens when a process that was cut off returns with the old content of its cache.
 func (w *want) older(have *PublishedSecret, now time.Time) bool {
 	if have.Content == noContent || have.Annotations[AnnotationProfiles] != w.annotations[AnnotationProfiles] {
 		return false
@@ -188,7 +188,8 @@ func (w *want) older(have *PublishedSecret, now time.Time) bool {
 	return !ours.IsZero() && ours.Before(theirs)
 }
 
-// instant reads a time of an annotation. Somebody may have written anything there; that is as if nothing was.
+// instant parses the time in an annotation. It returns the zero time for an invalid value, which any other client may
+// have written.
 func instant(s string) time.Time {
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
@@ -205,7 +206,7 @@ func (w *want) contents() string {
 	return text
 }
 
-// missing names the keys of want that have does not have, or has with another value.
+// missing returns the keys of want that have lacks, or holds with another value.
 func missing(what string, want, have map[string]string) []string {
 	var reasons []string
 	for key, value := range want {
@@ -217,8 +218,8 @@ func missing(what string, want, have map[string]string) []string {
 	return reasons
 }
 
-// links returns what is to be done so that the account names the secrets that it should, and none of the owner's that
-// it should not. Secrets that are kept, but are not linkable now, are left as they are.
+// links returns the change after which the account names all secrets that it should, and none of the owner's that it
+// should not. Secrets that are kept but not linkable now stay as they are in the account.
 func (p *planner) links(account Account, linkable []*want, removable func(name string) bool) *Change {
 	change := &Change{Action: LinkAccount, Owner: p.owner, Name: account.Name, Version: account.Version}
 	wanted := make(map[string]bool, len(linkable))

@@ -11,18 +11,18 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// How long EnsureReady waits before it looks again. State costs no request, so this may be short.
+// EnsureReady polls at growing intervals in these bounds. They can be short because State costs no request.
 const firstLook, lastLook = 50 * time.Millisecond, time.Second
 
-// EnsureReady is a gate before a workload is published: it returns nil once the pods of a service account can pull. Then
-// each target that selects the namespace has its secret there, not expired, and the account names it; and the images can
-// be pulled, as [Syncer.Check] says. It makes passes over the namespace, as Sync does. An empty account means that the
-// workload names the secrets itself.
+// EnsureReady is a gate before a workload is published. It blocks until the pods of a service account can pull: each
+// target that selects the namespace has an unexpired secret in it that the account names, and [Syncer.Check] succeeds
+// for the images. It makes passes over the namespace, as Sync does. Leave account empty if the workload names the
+// secrets itself.
 //
-// It waits for what comes by itself: a namespace or an account that somebody is about to create, a conflict, a cluster
-// that does not answer. If ctx ends before that, the error wraps [context.Cause] and what was missing last. All else is
-// returned at once: [registry.ErrNotSelected], [registry.ErrNameTaken], [registry.ErrWrongType], a credential that cannot be had while none is published,
-// an image that cannot be pulled.
+// EnsureReady waits for conditions that can resolve by themselves: a namespace or account that is not created yet, a
+// conflict, a cluster that does not respond. If ctx ends before that, the error wraps [context.Cause] and what was
+// missing last. It returns all other errors at once: [registry.ErrNotSelected], [registry.ErrNameTaken],
+// [registry.ErrWrongType], a credential that is not available and not published, an image that cannot be pulled.
 func (s *Syncer) EnsureReady(ctx context.Context, targets []Target, namespace, account string, images ...string) error {
 	place := namespace
 	if account != "" {
@@ -32,7 +32,7 @@ func (s *Syncer) EnsureReady(ctx context.Context, targets []Target, namespace, a
 		profiles, err := s.ready(ctx, targets, namespace, account)
 		if err == nil && len(images) > 0 {
 			if err = s.proven(ctx, profiles, images); err == nil {
-				// Where the published credential is refused, the check got a new one, which is to be published too.
+				// If the registry rejected the published credential, the check fetched a new one; publish that too.
 				_, err = s.ready(ctx, targets, namespace, account)
 			}
 		}
@@ -64,7 +64,7 @@ func (s *Syncer) proven(ctx context.Context, profiles []registry.Profile, images
 	return s.Check(ctx, profiles, images)
 }
 
-// ready makes a pass over the namespace, and returns the profiles whose credentials its pods have then.
+// ready makes a pass over the namespace and returns the profiles whose credentials its pods have afterwards.
 func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account string) ([]registry.Profile, error) {
 	result, err := s.Sync(ctx, targets, namespace)
 	if err != nil {
@@ -111,7 +111,7 @@ func (p *planner) mayBeStale(err error) error {
 	return err
 }
 
-// because returns the problems that are about it in place of an error that only says what is missing.
+// because returns the problems that about selects, or err, which only names what is missing, if there are none.
 func because(err error, problems []Problem, about func(Problem) bool) error {
 	var causes []error
 	for _, p := range problems {
@@ -125,7 +125,7 @@ func because(err error, problems []Problem, about func(Problem) bool) error {
 	return errors.Join(causes...)
 }
 
-// opens reports whether the pods of the account get what w wants in the namespace. The error says what is missing.
+// opens reports whether the pods of the account get the secret of w in the namespace. The error names what is missing.
 func (w *want) opens(ns Namespace, account string) (bool, error) {
 	linked := true
 	if account != "" {
@@ -140,7 +140,7 @@ func (w *want) opens(ns Namespace, account string) (bool, error) {
 		}
 	}
 	if w.content == noContent && !w.contentUnknown {
-		return true, nil // Nothing but anonymous access.
+		return true, nil // Anonymous access only.
 	}
 	i := slices.IndexFunc(ns.Secrets, func(have PublishedSecret) bool { return have.Name == w.Name })
 	if i < 0 || ns.Secrets[i].Deleting {

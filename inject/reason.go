@@ -6,9 +6,9 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Reason returns what is wrong in one word, for conditions, events, metrics and traces: the code of the error, as
-// [registry.CodeOf] finds it, in the spelling of Kubernetes: NameTaken, WrongType, Contested, OlderCredential, Conflict,
-// NamespaceGone, ClusterUnavailable, Invalid, Unauthorized; or Failed for an error without a code.
+// Reason returns the cause in one word, for conditions, events, metrics and traces. It is the error's code, as
+// returned by [registry.CodeOf], in the spelling of Kubernetes: NameTaken, WrongType, Contested, OlderCredential,
+// Conflict, NamespaceGone, ClusterUnavailable, Invalid, Unauthorized. It is Failed for an error without a code.
 func (p Problem) Reason() string {
 	if code := registry.CodeOf(p.Err); code != registry.ErrUnknown {
 		return camel(string(code))
@@ -16,7 +16,7 @@ func (p Problem) Reason() string {
 	return "Failed"
 }
 
-// camel turns image_not_found into ImageNotFound: reasons are words without separators.
+// camel turns image_not_found into ImageNotFound, because reasons have no separators.
 func camel(code string) string {
 	var b strings.Builder
 	for word := range strings.SplitSeq(code, "_") {

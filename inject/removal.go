@@ -11,7 +11,7 @@ import (
 type removal struct {
 	// declared are the names that a program has declared to be removed.
 	declared map[string]bool
-	// allowed is set once a pass over all namespaces has judged the list of targets as plausible.
+	// allowed is set once a pass over all namespaces has found the list of targets plausible.
 	allowed bool
 }
 
@@ -22,8 +22,8 @@ func (r *removal) declare(name string) {
 	r.declared[name] = true
 }
 
-// judge decides, in a pass over all namespaces, whether what no target wants may go: no more than half of the names that
-// are published. If it may not, the problem reports it.
+// judge decides, in a pass over all namespaces, whether secrets without a target may be deleted: only if at most half
+// of the published names are without one. If they may not, it returns a problem.
 func (s *Syncer) judge(w work, state []Namespace) *Problem {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,20 +48,20 @@ func (s *Syncer) judge(w work, state []Namespace) *Problem {
 		RetryAt: time.Now().Add(unsolvedRetry)}
 }
 
-// mayRemove reports whether the secret of that name may be removed from a namespace in which the pass has found no target
-// that wants it.
+// mayRemove reports whether the secret of that name may be removed from a namespace that no target with that name
+// selects in this pass.
 func (s *Syncer) mayRemove(w work, name string, ns Namespace) bool {
 	if !w.about(name) {
 		return false
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if r := w.index.byName[name]; r != nil { // Unless it came while the pass was under way, it does not select the namespace.
+	if r := w.index.byName[name]; r != nil { // Unless it was added during the pass, it does not select the namespace.
 		return r.err == nil && !r.Namespaces.Selects(ns.Name, ns.Labels)
 	}
 	if s.removal.declared[name] || s.CompleteLists {
 		return true
 	}
-	// A list that is given for a few namespaces may be a part of the whole one.
+	// A list for a few namespaces may be a part of the complete one.
 	return s.removal.allowed && len(w.index.byName) > 0 && (w.own || s.index == nil || s.index.byName[name] == nil)
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// heir returns the target that serves the profiles of a secret which no target wants any longer: it was renamed. Nil if
-// there is none.
+// heir returns the renamed target of a secret that no target needs any longer: the one with the same profiles. It
+// returns nil if there is none.
 func heir(wants []*want, have *PublishedSecret) *want {
 	profiles := have.Annotations[AnnotationProfiles]
 	if profiles == "" {
@@ -22,14 +22,14 @@ func heir(wants []*want, have *PublishedSecret) *want {
 	return wants[i]
 }
 
-// namedByOthers reports whether a service account names the secret because somebody else has put it there.
+// namedByOthers reports whether a service account names the secret because another client has added it.
 func namedByOthers(ns Namespace, name string) bool {
 	return slices.ContainsFunc(ns.Accounts, func(a Account) bool {
 		return slices.Contains(a.PullSecrets, name) && !slices.Contains(a.Linked, name)
 	})
 }
 
-// renewForOldName returns what is to be done to keep a secret fresh under the old name of its target.
+// renewForOldName returns the change that keeps a secret fresh under the old name of its target, if one is needed.
 func (p *planner) renewForOldName(heir *want, have *PublishedSecret, namespace string) []Change {
 	if heir == nil {
 		return nil
@@ -46,11 +46,11 @@ func (p *planner) renewForOldName(heir *want, have *PublishedSecret, namespace s
 	return []Change{*change}
 }
 
-// inUseRetry is when it is looked again whether the old name of a target is still in use.
+// inUseRetry is the interval at which a pass checks whether the old name of a target is still in use.
 const inUseRetry = 10 * time.Minute
 
-// inUse reports whether a secret that is to go under its old name is still in use, as [Syncer.InUse] says. An error counts
-// as a yes: a pod that could not pull any longer is worse than a secret too many.
+// inUse reports, by calling [Syncer.InUse], whether a secret that is to be deleted under its old name is still in use.
+// An error counts as use, because a pod that cannot pull is worse than a superfluous secret.
 func (s *Syncer) inUse(ctx context.Context, c Change) (bool, error) {
 	if c.Action != DeleteSecret || !c.renamed || s.InUse == nil {
 		return false, nil

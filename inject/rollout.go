@@ -11,19 +11,19 @@ import (
 )
 
 // A Rollout reports the progress of a rotation: which published secrets of some targets, over namespaces and clusters,
-// hold the newest credentials. It holds no secret. It prints as a short text.
+// hold the newest credentials. It holds no secret. Its String method returns a short text.
 type Rollout struct {
-	// Newest is how many secrets hold the newest credentials.
+	// Newest is the number of secrets that hold the newest credentials.
 	Newest int
 	// Older lists the secrets that hold older credentials, ordered by expiry.
 	Older []Place // Their Err is set if there is a problem.
-	// Missing are the places where there should be a secret and is none.
+	// Missing are the places that need a secret and have none.
 	Missing []Place
-	// Problems are all that is not as it should be with the targets, and with the clusters that have them.
+	// Problems are the problems of the targets, and of the clusters that have them.
 	Problems []Problem
-	// ExpiresAt is when the first of the secrets expires. Zero means never, or that there is none.
+	// ExpiresAt is the earliest expiry of the secrets. Zero means that none expires, or that there is none.
 	ExpiresAt time.Time
-	// Complete says that each cluster was looked at as a whole at least once.
+	// Complete is true if a full pass has finished in each cluster.
 	Complete bool
 }
 
@@ -32,15 +32,17 @@ type Place struct {
 	// Cluster is the name of the Syncer in the map of [RolloutOf].
 	Cluster           string
 	Namespace, Target string
-	// ExpiresAt is when what is published expires. Zero means never, or that it is not known.
+	// ExpiresAt is the expiry of the published secret. Zero means that it does not expire, or that the expiry is
+	// unknown.
 	ExpiresAt time.Time
-	// Err is why the place does not hold the newest credentials. Nil means that a pass is about to change it.
+	// Err is the reason why the place does not hold the newest credentials. Nil means that a pass is about to change
+	// it.
 	Err error
 }
 
-// RolloutOf returns the rollout of the targets that which chooses, in the clusters of these Syncers: what their last
-// passes have found. The names of the clusters are for the report. If which is nil, it is that of all targets. Which
-// credentials are the newest is judged over all clusters, so that a cluster that was cut off shows as older.
+// RolloutOf returns the rollout of the targets that which selects, in the clusters of these Syncers, as found by their
+// last passes. The keys of the map name the clusters in the report. If which is nil, all targets are selected. The
+// newest credentials are determined over all clusters, so that a cluster that was cut off is reported as older.
 func RolloutOf(syncers map[string]*Syncer, which func(Target) bool) Rollout {
 	type newest struct {
 		content  credentials.Fingerprint
@@ -70,7 +72,7 @@ func RolloutOf(syncers map[string]*Syncer, which func(Target) bool) Rollout {
 					out.Newest++
 				case p.content != noContent:
 					out.Older = append(out.Older, place)
-				case place.Err != nil || r.status.content != noContent: // Else access is anonymous, which takes no secret.
+				case place.Err != nil || r.status.content != noContent: // Otherwise access is anonymous and needs no secret.
 					out.Missing = append(out.Missing, place)
 				}
 			}
@@ -96,7 +98,7 @@ func RolloutOf(syncers map[string]*Syncer, which func(Target) bool) Rollout {
 	return out
 }
 
-// zeroOne has what never expires sort last.
+// zeroOne makes places that never expire sort last.
 func zeroOne(t time.Time) int {
 	if t.IsZero() {
 		return 1
@@ -104,12 +106,12 @@ func zeroOne(t time.Time) int {
 	return 0
 }
 
-// Rollout is [RolloutOf] for the one cluster.
+// Rollout returns the rollout in the one cluster of s; see [RolloutOf].
 func (s *Syncer) Rollout(which func(Target) bool) Rollout {
 	return RolloutOf(map[string]*Syncer{"": s}, which)
 }
 
-// each calls f for the records of the targets that which chooses.
+// each calls f for the records of the targets that which selects.
 func (s *Syncer) each(which func(Target) bool, f func(r *record)) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -123,7 +125,8 @@ func (s *Syncer) each(which func(Target) bool, f func(r *record)) {
 	}
 }
 
-// String returns a text that lists how many secrets hold the newest credentials, which do not, until when those are good, and why.
+// String returns the number of secrets with the newest credentials and a line for each other place, with the expiry of
+// an older secret and the reason.
 func (r Rollout) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d secrets hold the newest credentials", r.Newest, r.Newest+len(r.Older)+len(r.Missing))

@@ -7,16 +7,16 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A status holds the findings of passes about a target, in all its places.
+// A status holds the findings of passes about a target in all its namespaces.
 type status struct {
-	// problems and warnings concern the target in all places.
+	// problems and warnings concern the target in all namespaces.
 	problems, warnings []Problem
-	// places are the namespaces in which the target was last seen to have a secret, or to need one.
+	// places are the namespaces that had a secret of the target, or needed one, in the last pass over them.
 	places map[string]place
-	// retries holds, for each place with a problem, the instant of the next try.
+	// retries holds, for each place with a problem, the instant of the next attempt.
 	retries map[string]time.Time
-	// content is the fingerprint of the wanted content, and issuedAt the instant at which its newest credential was
-	// issued. Zero before the first credential.
+	// content is the fingerprint of the desired content, and issuedAt is the instant at which its newest credential
+	// was issued. Both are zero before the first credential.
 	content  credentials.Fingerprint
 	issuedAt time.Time
 	// held maps the keys of the credentials in the content to the instants at which they were issued.
@@ -31,14 +31,14 @@ type status struct {
 
 // A place records the published secret of a target in a namespace.
 type place struct {
-	content   credentials.Fingerprint // Zero if nothing is.
+	content   credentials.Fingerprint // Zero if nothing is published.
 	expiresAt time.Time
 	problems  []Problem
-	pass      int // Which pass noted it last.
+	pass      int // The number of the last pass that recorded it.
 }
 
-// unsolvedRetry is the wait before a problem without a RetryAt is looked at again. Its cause, such as a foreign secret, is
-// not watched.
+// unsolvedRetry is the wait before a problem without a RetryAt is tried again. Its cause, such as a secret of another
+// owner, is not watched.
 const unsolvedRetry = 5 * time.Minute
 
 // A placeStatus holds the problems of a namespace that belong to no target in it.
@@ -47,7 +47,7 @@ type placeStatus struct {
 	appointment *appointment
 }
 
-// noteContent notes what a pass has found of the content of a target.
+// noteContent records the findings of a pass about the content of a target.
 func (s *Syncer) noteContent(w *want, problems, warnings []Problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +59,7 @@ func (s *Syncer) noteContent(w *want, problems, warnings []Problem) {
 	for _, p := range problems {
 		r.status.renewAt = earlier(r.status.renewAt, p.RetryAt)
 	}
-	for _, p := range r.Profiles { // A warning comes in time, also where nothing else is due.
+	for _, p := range r.Profiles { // A warning is due at its time even if nothing else is.
 		if at := p.Login.ExpiresAt.Add(-s.warnBefore()); !p.Login.ExpiresAt.IsZero() && at.After(time.Now()) {
 			r.status.renewAt = earlier(r.status.renewAt, at)
 		}
@@ -71,10 +71,10 @@ func (s *Syncer) noteContent(w *want, problems, warnings []Problem) {
 	s.reschedule(r)
 }
 
-// current reports whether the record is that of a target now. The mutex is held.
+// current reports whether the record belongs to a target of the current list. The mutex is held.
 func (s *Syncer) current(r *record) bool { return s.index != nil && s.index.byName[r.Name] == r }
 
-// reschedule sets when to look at the target next. The mutex is held.
+// reschedule sets the instant of the next look at the target. The mutex is held.
 func (s *Syncer) reschedule(r *record) {
 	at := r.status.renewAt
 	for _, retry := range r.status.retries {
@@ -86,8 +86,8 @@ func (s *Syncer) reschedule(r *record) {
 	s.agenda.set(r.status.appointment, at)
 }
 
-// notePlace notes how a namespace is after a pass: what is published in it of the targets that the pass was about, and
-// the problems there. Those that select it no longer leave it.
+// notePlace records the state of a namespace after a pass: what is published in it for the targets of the pass, and
+// its problems. It drops the place of each target that no longer selects the namespace.
 func (s *Syncer) notePlace(w work, ns Namespace, found map[*record]place, problems []Problem, again time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,7 +126,7 @@ func retryOf(p Problem) time.Time {
 	return p.RetryAt
 }
 
-// retry sets when to come back to a place of the target; never if at is zero. The mutex is held.
+// retry sets the instant of the next attempt in a place of the target; a zero at cancels it. The mutex is held.
 func (s *Syncer) retry(r *record, namespace string, at time.Time) {
 	if at.IsZero() {
 		if _, is := r.status.retries[namespace]; !is {
@@ -142,8 +142,8 @@ func (s *Syncer) retry(r *record, namespace string, at time.Time) {
 	s.reschedule(r)
 }
 
-// notePlaceProblems notes problems that are of no target, and when to look again at the namespace whether or not there
-// are any. The mutex is held.
+// notePlaceProblems records problems that belong to no target, and the instant of the next look at the namespace,
+// which may be set without problems. The mutex is held.
 func (s *Syncer) notePlaceProblems(namespace string, problems []Problem, again time.Time) {
 	for _, p := range problems {
 		again = earlier(again, retryOf(p))
@@ -157,7 +157,7 @@ func (s *Syncer) notePlaceProblems(namespace string, problems []Problem, again t
 	}
 }
 
-// visit sets when to look at the whole namespace next. The mutex is held.
+// visit sets the instant of the next look at the whole namespace. The mutex is held.
 func (s *Syncer) visit(namespace string, at time.Time) {
 	have := s.places[namespace]
 	if have == nil {
@@ -170,7 +170,7 @@ func (s *Syncer) visit(namespace string, at time.Time) {
 	s.agenda.set(have.appointment, at)
 }
 
-// noteEnd notes that a pass came to its end, or why it did not.
+// noteEnd records that a pass finished, or why it did not.
 func (s *Syncer) noteEnd(w work, gone []string, result *Result, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +193,7 @@ func (s *Syncer) noteEnd(w work, gone []string, result *Result, err error) {
 	case w.full():
 		s.complete, s.fullAt, s.general = true, time.Time{}, nil
 		for _, p := range result.Problems {
-			if p.Target == "" && p.Namespace == "" { // Of the cluster.
+			if p.Target == "" && p.Namespace == "" { // Of the cluster as a whole.
 				s.general = append(s.general, p)
 				s.fullAt = earlier(s.fullAt, p.RetryAt)
 			}
@@ -215,23 +215,23 @@ func (s *Syncer) sweep(w work) {
 	}
 }
 
-// NextAt returns when [Syncer.SyncDue] has something to do if nothing happens before; zero if never.
+// NextAt returns the instant at which [Syncer.SyncDue] has work if nothing happens before; zero if never.
 func (s *Syncer) NextAt() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.nextAt()
 }
 
-// nextAt returns when a pass is due. The mutex is held.
+// nextAt returns the instant at which a pass is due. The mutex is held.
 func (s *Syncer) nextAt() time.Time {
 	if !s.complete && !s.fullAt.IsZero() {
-		return s.fullAt // Until that has succeeded, there is no other.
+		return s.fullAt // Until that pass succeeds, no other is made.
 	}
 	return earlier(s.fullAt, s.agenda.next())
 }
 
-// due returns the passes that are due, and removes their appointments from the agenda: passes over the targets and
-// namespaces whose instant has come, or else one pass over everything.
+// due returns the passes that are due, and removes their appointments from the agenda. They cover the targets and
+// namespaces whose instant has come; or it returns one pass over everything.
 func (s *Syncer) due(now time.Time) []work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -302,11 +302,11 @@ func (s *Syncer) newWork(names map[string]bool, namespaces []string) work {
 	return work{index: s.index, names: names, namespaces: namespaces, own: true, pass: s.passes}
 }
 
-// Renewed notes that a cache has issued a credential, so that the targets that hold it are due at once:
+// Renewed records that a cache has issued a credential, so that the targets that hold it are due at once:
 //
 //	cache.Hooks.Issued = syncer.Renewed
 //
-// It needs [Syncer.Lookup]. It returns at once; [Syncer.SyncDue] makes the pass. Without it, a pass finds a new
+// It needs [Syncer.Lookup]. It returns at once; [Syncer.SyncDue] makes the pass. Without Renewed, a pass finds a new
 // credential some seconds after it was issued.
 func (s *Syncer) Renewed(e credentials.Event) {
 	s.mu.Lock()
@@ -316,16 +316,16 @@ func (s *Syncer) Renewed(e credentials.Event) {
 	}
 	for r := range s.index.holders[e.Key] {
 		if r.status.held[e.Key].Equal(e.IssuedAt) && !e.IssuedAt.IsZero() {
-			continue // A pass had it already.
+			continue // A pass has already used it.
 		}
 		r.status.renewAt = time.Now()
 		s.reschedule(r)
 	}
 }
 
-// Problems returns what is not as it should be with a target, in all its places, whichever of them the last passes were
-// about: the problems of the target and, as any of them may be about its secret, those of service accounts in its
-// namespaces and of the cluster. It reports complete once a pass over all namespaces has come to its end.
+// Problems returns the problems of a target in all its namespaces, whichever of them the last passes covered. They
+// include the problems of service accounts in its namespaces and of the cluster, because any of them may concern the
+// target's secret. Complete is true once a pass over all namespaces has finished.
 func (s *Syncer) Problems(target string) (problems []Problem, complete bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

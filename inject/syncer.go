@@ -14,92 +14,94 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Syncer keeps the pull secrets of a cluster as they should be: there, linked, fresh, and gone where no longer
-// wanted. Each call is one pass; a program calls it when something changed and when [Result.NextAt] has come. Set the
-// fields before the first use; it is safe for concurrent use and must not be copied.
+// A Syncer reconciles the pull secrets of a cluster with a list of targets: it creates, links and renews the secrets
+// that a target needs, and removes those that no target needs. Each call makes one pass; a program calls it when
+// something changed and when [Result.NextAt] has come. Set the fields before the first use. A Syncer is safe for
+// concurrent use and must not be copied.
 //
-//   - What is as it should be is not written.
-//   - A secret that is good is never replaced by one that is worse: neither empty, nor without some of its profiles,
-//     nor expired, nor by an older credential. If one of its credentials cannot be had, a secret stays as it is.
-//   - What belongs to others is not touched: neither their secrets, nor their entries in a service account, nor what
-//     they have put on ours.
-//   - If somebody undoes a change, it is made again at once, and after that ever more rarely, and reported as
+//   - A pass writes only what differs from the desired state.
+//   - A good secret is never replaced by a worse one: an empty one, one that lacks some of its profiles, an expired
+//     one, or one with an older credential. If one of its credentials is not available, a secret stays unchanged.
+//   - A pass does not touch what belongs to others: their secrets, their entries in a service account, and their
+//     additions to the owner's secrets.
+//   - If another client undoes a change, the Syncer repeats it at once, then at growing intervals, and reports
 //     [registry.ErrContested].
 type Syncer struct {
-	// Cluster is where the secrets go. It is required, but for the Syncer of a kube.Controller, whose Cluster it is then.
+	// Cluster is the cluster to reconcile. It is required, except for the Syncer of a kube.Controller, which sets it.
 	Cluster Cluster
 
-	// Credential hands out the credential of a profile. It is asked in each pass, so there should be a
-	// [credentials.Cache] in it. If it also checks what it hands out, nothing unchecked is ever published. It is
-	// required.
+	// Credential returns the credential of a profile. It is required. Each pass calls it, so it should use a
+	// [credentials.Cache]. If it also checks the credentials that it returns, no unchecked credential is ever
+	// published.
 	Credential func(ctx context.Context, p registry.Profile) (credentials.Credential, error)
 
-	// Check says whether the images can be pulled with the credentials of the profiles, for [Syncer.EnsureReady]: the
-	// Check of a regcred.Pipeline does, with the cache that its Credential has. Nil means that no images may be named
-	// there.
+	// Check fails unless the images can be pulled with the credentials of the profiles. [Syncer.EnsureReady] calls it.
+	// The Check of a regcred.Pipeline fits, if it shares the cache of Credential. If nil, EnsureReady fails for a call
+	// with images.
 	Check func(ctx context.Context, profiles []registry.Profile, images []string) error
 
-	// Owner tells the secrets of several Syncers of one cluster apart: lower-case letters, digits and hyphens, at most
-	// 40. A Syncer removes what carries its owner's mark and is not wanted, so two that have different targets must
-	// have different owners. Empty means "regcred".
+	// Owner distinguishes the secrets of several Syncers of one cluster: lower-case letters, digits and hyphens, at
+	// most 40. A Syncer removes each secret that carries its owner's label and belongs to no target, so two Syncers
+	// with different targets must have different owners. Empty means "regcred".
 	Owner string
 
-	// Concurrency is how many namespaces are worked on at once. Zero means 32.
+	// Concurrency is the number of namespaces that a pass reconciles at once. Zero means 32.
 	Concurrency int
 
-	// CredentialTimeout is how long a pass waits for a credential before it goes on without. Zero means 30 seconds.
+	// CredentialTimeout limits how long a pass waits for a credential before it goes on without. Zero means 30
+	// seconds.
 	CredentialTimeout time.Duration
 
-	// Lookup returns what a cache has of a profile's credential: the Lookup of a regcred.Pipeline does. By it, a pass for
-	// a renewal comes when the cache renews, and [Syncer.Renewed] finds the targets. If nil, a pass comes when a cache
-	// with the zero [credentials.Policy] has renewed at the latest.
+	// Lookup returns a cache's entry for a profile's credential: the Lookup of a regcred.Pipeline fits. With it, a
+	// pass is due when the cache renews a credential, and [Syncer.Renewed] finds the targets that hold one. If nil, a
+	// pass is due at the latest instant at which a cache with the zero [credentials.Policy] has renewed.
 	Lookup func(p registry.Profile) credentials.Entry
 
-	// AdoptionKey lets a pass use a credential that is published already, by a process before this one or another replica,
-	// in place of a new one: a restart then costs no call to an issuer and no write. The key signs what is published (see
-	// [AnnotationOrigin]), and proves that a published credential was made from the same login, endpoint and transport,
-	// and was not edited. All replicas and all clusters that share a cache need the same key, of 16 random bytes at
-	// least; kube.AdoptionKey keeps one in a Secret. If zero, nothing is adopted.
+	// AdoptionKey lets a pass adopt a credential that an earlier process or another replica has published, instead of
+	// a new one: then a restart costs no call to an issuer and no write. The key signs what is published (see
+	// [AnnotationOrigin]). The signature proves that a published credential was made from the same login, endpoint and
+	// transport, and was not edited. All replicas and all clusters that share a cache need the same key, of at least
+	// 16 random bytes; kube.AdoptionKey keeps one in a Secret. If zero, nothing is adopted.
 	AdoptionKey credentials.Secret
 
-	// Adopt puts a published credential into the cache that Credential hands out from, and reports whether the cache has
-	// taken it: the Adopt of a regcred.Pipeline does, whose Credential has it proven at the registry before it is
-	// published anywhere else. It needs Lookup. If nil, nothing is adopted.
+	// Adopt puts a published credential into the cache that Credential uses, and reports whether the cache accepted
+	// it. The Adopt of a regcred.Pipeline fits; the pipeline's Credential has the registry prove the adopted
+	// credential before it is published anywhere else. Adopt needs Lookup. If nil, nothing is adopted.
 	Adopt func(p registry.Profile, c credentials.Credential) bool
 
-	// OnAdopt is called after each credential that was adopted, with the namespace and the name of the secret that it
-	// came from. It may be called concurrently. If nil, it is not called.
+	// OnAdopt is called after each adoption of a credential, with the namespace and the name of the secret that held
+	// it. It may be called concurrently. If nil, it is not called.
 	OnAdopt func(p registry.Profile, namespace, secret string)
 
-	// WarnBefore is how long before a login expires by itself (Login.ExpiresAt) it is reported in [Result.Warnings].
-	// Zero means 14 days. If negative, it is not reported.
+	// WarnBefore is the time before the expiry of a login (Login.ExpiresAt) from which on [Result.Warnings] reports
+	// it. Zero means 14 days. If negative, it is not reported.
 	WarnBefore time.Duration
 
-	// CompleteLists declares that each list of targets that [Syncer.Sync] gets is complete, so that even one that is empty
-	// or much shorter than the one before has the secrets of all others removed. If false, such a list removes nothing,
-	// and is reported as [registry.ErrRemovalWithheld].
+	// CompleteLists declares that each list of targets passed to [Syncer.Sync] is complete. Then even a list that is
+	// empty or much shorter than the previous one removes the secrets of all other targets. If false, such a list
+	// removes nothing, and is reported as [registry.ErrRemovalWithheld].
 	CompleteLists bool
 
-	// ReplaceImmutable allows to delete a secret of the owner and create it again if somebody has set it to immutable and
-	// it is to be renewed. Otherwise that is reported as [registry.ErrSecretImmutable].
+	// ReplaceImmutable permits a pass to delete and recreate a secret of the owner that is due for renewal and that
+	// another client has made immutable. If false, such a secret is reported as [registry.ErrSecretImmutable].
 	ReplaceImmutable bool
 
-	// InUse reports whether something other than a service account, such as a pod, names a secret. A target that was
-	// renamed keeps the secret under its old name while something does. If nil, only service accounts are looked at. A
+	// InUse reports whether anything other than a service account, such as a pod, names a secret. A renamed target
+	// keeps the secret under its old name while that is in use. If nil, only service accounts count as use. A
 	// kube.Controller sets it.
 	InUse func(ctx context.Context, namespace, secret string) (bool, error)
 
-	// ReplaceWrongType allows to delete a secret of the owner and create it again if somebody made it with a type that
-	// no kubelet reads. Otherwise that is reported as [registry.ErrWrongType].
+	// ReplaceWrongType permits a pass to delete and recreate a secret of the owner that has a type that no kubelet
+	// reads. If false, such a secret is reported as [registry.ErrWrongType].
 	ReplaceWrongType bool
 
-	// OnChange is called after each change that was tried, with its error, if any. It may be called concurrently. Nil
-	// means that nobody wants to know.
+	// OnChange is called after each attempted change, with its error, if any. It may be called concurrently. If nil,
+	// it is not called.
 	OnChange func(change Change, err error)
 
-	// OnSync is called when a pass begins, with the namespaces that it is limited to, as [Syncer.Sync] is. It returns
-	// the context that the pass has, which is or comes from ctx, and what is called with what Sync returns; neither may
-	// be nil. It may be called concurrently. Nil means that nobody wants to know.
+	// OnSync is called when a pass begins, with the namespaces that it is limited to, as in [Syncer.Sync]. It returns
+	// the context of the pass, which is ctx or derived from it, and a function that is called with the results of
+	// Sync; neither may be nil. OnSync may be called concurrently. If nil, it is not called.
 	OnSync func(ctx context.Context, namespaces []string) (context.Context, func(Result, error))
 
 	pace pace
@@ -109,28 +111,27 @@ type Syncer struct {
 	index    *index // Nil before the first list of targets.
 	agenda   agenda
 	places   map[string]*placeStatus // By namespace.
-	general  []Problem               // Those of the cluster.
+	general  []Problem               // Problems of the cluster as a whole.
 	removal  removal
 	passes   int
-	complete bool      // A pass over all namespaces has come to its end.
-	fullAt   time.Time // When another one is due, because the last one did not, or the cluster was not watched.
+	complete bool      // A pass over all namespaces has finished.
+	fullAt   time.Time // The next full pass, if the last one did not finish or the cluster was not watched. Zero means none.
 }
 
-// A Problem is one thing that could not be made as it should be.
+// A Problem is an object or target that a pass could not bring into its desired state.
 type Problem struct {
-	// Target is the name of the target, and Profile that of the profile. Either may be empty: a service account may
-	// name the secrets of several targets.
+	// Target is the name of the target, and Profile is the name of the profile. Either may be empty: a service account
+	// may name the secrets of several targets.
 	Target, Profile string
-	// Namespace and Name are the place and the name of the object. They are empty where the problem is one of the
-	// target in all places.
+	// Namespace and Name identify the object. They are empty if the problem concerns the target in all namespaces.
 	Namespace, Name string
-	// Err is what is wrong. It holds no secret.
+	// Err is the cause. It holds no secret.
 	Err error
-	// RetryAt is when the next pass tries again. Zero means that every pass does.
+	// RetryAt is the instant of the next attempt. Zero means that every pass tries again.
 	RetryAt time.Time
 }
 
-// Error returns all that in one line.
+// Error returns the target, the profile, the object and the cause in one line.
 func (p Problem) Error() string {
 	text := ""
 	if p.Target != "" {
@@ -148,18 +149,19 @@ func (p Problem) Error() string {
 // Unwrap returns Err.
 func (p Problem) Unwrap() error { return p.Err }
 
-// A Result is what came of a pass.
+// A Result reports the changes and problems of a pass.
 type Result struct {
 	// Changed are the changes that were made, in no particular order.
 	Changed []Change
-	// Problems are what could not be made as it should be.
+	// Problems are the objects and targets that are not in their desired state.
 	Problems []Problem
-	// Warnings are what will become a problem unless somebody acts: [registry.ErrLoginExpires].
+	// Warnings are conditions that will become problems without human action: [registry.ErrLoginExpires].
 	Warnings []Problem
-	// ExpiresAt is when the first of the secrets that are now published expires. Zero means never, or that none is.
+	// ExpiresAt is the earliest expiry among the secrets that are now published. Zero means that none expires, or that
+	// none is published.
 	ExpiresAt time.Time
-	// NextAt is when the next pass is due if nothing happens before: to renew, or to try again. Zero means never. After a
-	// pass over all namespaces, or over what was due, it is that of everything that the Syncer keeps.
+	// NextAt is the instant at which the next pass is due, to renew or to retry, if nothing happens before. Zero means
+	// never. After a pass over all namespaces, or after SyncDue, it covers all targets that the Syncer keeps.
 	NextAt time.Time
 }
 
@@ -176,7 +178,7 @@ const (
 	defaultOwner             = "regcred"
 	defaultConcurrency       = 32
 	defaultCredentialTimeout = 30 * time.Second
-	// staleRetry is when a pass looks again whether a cluster is watched.
+	// staleRetry is the wait before a pass looks again whether a cluster is watched.
 	staleRetry = time.Minute
 )
 
@@ -187,16 +189,17 @@ func (s *Syncer) owner() string {
 	return defaultOwner
 }
 
-// Sync makes one pass over the targets: all that the Owner should have in the cluster. What the Owner has and no target
-// wants is removed, unless the list is empty or names less than half of what is published; see [Syncer.CompleteLists].
+// Sync makes one pass over the targets, which must be all targets of the Owner in the cluster. It removes the owner's
+// secrets that belong to no target, unless the list is empty or names less than half of the published secrets; see
+// [Syncer.CompleteLists].
 //
-// The list replaces the targets that the Syncer keeps for [Syncer.SyncDue], [Syncer.SyncNamespaces], [Syncer.SetTarget]
-// and [Syncer.RemoveTarget], whose cost does not grow with the number of targets. Names of namespaces limit the pass to
-// those, and then the list is for this pass only.
+// The list replaces the targets that the Syncer keeps for [Syncer.SyncDue], [Syncer.SyncNamespaces],
+// [Syncer.SetTarget] and [Syncer.RemoveTarget], whose cost does not grow with the number of targets. If namespaces are
+// named, the pass is limited to them and the list applies to this pass only.
 //
-// The error is not nil if the pass was not made or not finished, because the cluster does not answer or ctx ended; the
-// result holds what was done until then. All else that is wrong is in [Result.Problems], and holds up nothing but what
-// it is about.
+// Sync fails if the pass was not made or not finished, because the cluster does not respond or ctx ended; the result
+// then holds what was done before. [Result.Problems] holds all other errors, each of which affects only its own object
+// or target.
 func (s *Syncer) Sync(ctx context.Context, targets []Target, namespaces ...string) (Result, error) {
 	x := newIndex(targets)
 	if len(namespaces) > 0 {
@@ -209,8 +212,8 @@ func (s *Syncer) Sync(ctx context.Context, targets []Target, namespaces ...strin
 	return s.run(ctx, all)
 }
 
-// SyncNamespaces makes a pass over these namespaces, because something happened in them, with the targets that the Syncer
-// keeps. The errors are those of [Syncer.Sync]; it is also one if no targets were set yet.
+// SyncNamespaces makes a pass over these namespaces, after a change in them, with the targets that the Syncer keeps.
+// It fails as [Syncer.Sync] does, and also if no targets were set yet.
 func (s *Syncer) SyncNamespaces(ctx context.Context, namespaces ...string) (Result, error) {
 	if len(namespaces) == 0 {
 		return Result{NextAt: s.NextAt()}, nil
@@ -232,9 +235,9 @@ func (s *Syncer) HasTargets() bool {
 	return s.index != nil
 }
 
-// SyncDue makes the passes that are due: over the targets whose credentials are renewed, that were set one by one, or that
-// are to be tried again, in their namespaces; or over all, if the last such pass did not come to its end. If nothing is
-// due, it does nothing. The errors are those of [Syncer.SyncNamespaces].
+// SyncDue makes the passes that are due: over the targets whose credentials are renewed, that [Syncer.SetTarget] has
+// set, or that have a retry due, each in its namespaces; or over everything, if the last such pass did not finish. If
+// nothing is due, it does nothing. It fails as [Syncer.SyncNamespaces] does.
 func (s *Syncer) SyncDue(ctx context.Context) (Result, error) {
 	if !s.HasTargets() {
 		return Result{}, errNoTargets
@@ -257,7 +260,6 @@ func (s *Syncer) SyncDue(ctx context.Context) (Result, error) {
 
 var errNoTargets = fmt.Errorf("%w: no targets were set: call Syncer.Sync or SetTarget first", registry.ErrInvalid)
 
-// run makes a pass.
 func (s *Syncer) run(ctx context.Context, w work) (Result, error) {
 	if s.OnSync == nil {
 		return s.pass(ctx, w)
@@ -285,7 +287,7 @@ func (s *Syncer) pass(ctx context.Context, w work) (result Result, err error) {
 	return result, nil
 }
 
-// gone returns those of the namespaces that do not exist.
+// gone returns the namespaces of the list that do not exist.
 func gone(state []Namespace, namespaces []string) []string {
 	if len(state) == len(namespaces) {
 		return nil
@@ -297,7 +299,7 @@ func gone(state []Namespace, namespaces []string) []string {
 	return slices.DeleteFunc(slices.Clone(namespaces), func(name string) bool { return there[name] })
 }
 
-// Plan is [Syncer.Sync] without the changes: what it would do now.
+// Plan returns what [Syncer.Sync] would do now, without making the changes.
 func (s *Syncer) Plan(ctx context.Context, targets []Target, namespaces ...string) (Plan, error) {
 	p, state, err := s.plan(ctx, work{index: newIndex(targets), namespaces: namespaces})
 	if err != nil {
@@ -313,10 +315,10 @@ func (s *Syncer) Plan(ctx context.Context, targets []Target, namespaces ...strin
 	return plan, nil
 }
 
-// ownerName leaves room for what is made of the owner in names of annotations, which have 63 letters.
+// ownerName limits the length because names of annotations are derived from the owner, and may have 63 characters.
 var ownerName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$`)
 
-// plan reads the cluster and gathers the credentials that are needed there.
+// plan reads the state of the cluster and fetches the credentials that are needed in it.
 func (s *Syncer) plan(ctx context.Context, w work) (*planner, []Namespace, error) {
 	switch {
 	case s.Cluster == nil:
@@ -351,8 +353,9 @@ func (s *Syncer) plan(ctx context.Context, w work) (*planner, []Namespace, error
 	return p, state, nil
 }
 
-// SyncEach calls [Syncer.Sync] of each Syncer at once, and yields what came of it in the order in which they finish: a
-// cluster that is down holds up nobody but itself. The error is that of Sync. Breaking the loop cancels the rest.
+// SyncEach calls [Syncer.Sync] of all Syncers concurrently, and yields each outcome as soon as it is known, so that a
+// cluster that is down does not delay the others. SyncOutcome.Err is the error of Sync. Breaking the loop cancels the
+// rest.
 func SyncEach(ctx context.Context, syncers map[string]*Syncer, targets []Target) iter.Seq2[string, SyncOutcome] {
 	return func(yield func(string, SyncOutcome) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -378,7 +381,7 @@ func SyncEach(ctx context.Context, syncers map[string]*Syncer, targets []Target)
 	}
 }
 
-// A SyncOutcome is what [Syncer.Sync] returned.
+// A SyncOutcome holds the results of [Syncer.Sync] for one cluster.
 type SyncOutcome struct {
 	Result Result
 	Err    error

@@ -9,39 +9,40 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Target is one pull secret, and where it belongs.
+// A Target is one pull secret and the namespaces and service accounts that need it.
 type Target struct {
-	// Name is the name of the secret in each namespace. Keep it: what runs refers to it, and kubelets remember by it
-	// which images a pod may use.
+	// Name is the name of the secret in each namespace. Keep it stable: running workloads refer to it, and kubelets
+	// use it to remember which images a pod may use.
 	Name string
 
-	// Profiles are the registries that the secret opens. If their credentials are all anonymous, no secret is needed
-	// and none is written.
+	// Profiles are the registries that the secret has credentials for. If all credentials are anonymous, no secret is
+	// needed and none is written.
 	Profiles []registry.Profile
 
-	// Namespaces selects where the secret is. The zero Selection selects none.
+	// Namespaces selects the namespaces of the secret. The zero Selection selects none.
 	Namespaces Selection
 
-	// Accounts selects the service accounts, in those namespaces, that name the secret in imagePullSecrets: a pod
-	// without pull secrets of its own gets those of its account when it is created. Most programs want "default" and
-	// the accounts they create. The zero Selection selects none, for workloads that name the secret themselves.
+	// Accounts selects the service accounts, in those namespaces, that name the secret in imagePullSecrets. When a pod
+	// without pull secrets of its own is created, it gets those of its account. Most programs select "default" and the
+	// accounts that they create. The zero Selection selects none, for workloads that name the secret themselves.
 	Accounts Selection
 
-	// Labels and Annotations are put on the secret beside those that say whose it is; see [GitOpsAnnotations]. One that
-	// is taken out here later stays on the secrets that have it. Nil means none.
+	// Labels and Annotations are set on the secret in addition to the labels and annotations of the owner; see
+	// [GitOpsAnnotations]. A label or annotation that is dropped here later stays on the secrets that have it. Nil
+	// means none.
 	Labels, Annotations map[string]string
 }
 
 // A Selection chooses namespaces or service accounts. The zero Selection chooses none; Names: []string{"*"} chooses
 // all.
 type Selection struct {
-	// Names are names, or patterns as of [path.Match]: "team-*".
+	// Names are names, or patterns of [path.Match]: "team-*".
 	Names []string
-	// Except are those that are not chosen though they match: "kube-*". Nil means none.
+	// Except excludes objects that Names match, by name or pattern: "kube-*". Nil excludes none.
 	Except []string
-	// Labels says whether an object with these labels may be chosen, of those that Names choose; without Names it is
-	// a mistake. With a label selector it is a function that returns selector.Matches(labels.Set(l)). It is called
-	// concurrently. Nil means that all may.
+	// Labels reports whether an object with these labels is chosen. It is called, concurrently, only for objects that
+	// Names match; without Names it is an error. For a label selector, use a function that returns
+	// selector.Matches(labels.Set(l)). If nil, all matching objects are chosen.
 	Labels func(labels map[string]string) bool
 }
 
@@ -65,8 +66,7 @@ func (s Selection) validate(p *field.List, field string) {
 	}
 }
 
-// Validate reports every problem of the target and its profiles at once, as a [field.Errors]. It asks
-// nobody.
+// Validate reports every problem of the target and its profiles at once, as a [field.Errors]. It makes no requests.
 func (t Target) Validate() error {
 	var p field.List
 	p.Under("", pullsecret.Secret{Name: t.Name, Labels: t.Labels, Annotations: t.Annotations}.Validate())
@@ -81,9 +81,9 @@ func (t Target) Validate() error {
 	return p.Err(fmt.Sprintf("target %q", t.Name))
 }
 
-// GitOpsAnnotations returns annotations for [Target.Annotations] that keep Argo CD from showing the secret as out of
-// sync and from pruning it, and Flux from pruning it, in namespaces that they manage. Both delete only what they
-// believe to be theirs, by labels that are copied from object to object.
+// GitOpsAnnotations returns annotations for [Target.Annotations], for namespaces that Argo CD or Flux manages. With
+// them, Argo CD neither shows the secret as out of sync nor prunes it, and Flux does not prune it. Both prune objects
+// that carry their labels, and those labels are copied from object to object.
 func GitOpsAnnotations() map[string]string {
 	return map[string]string{
 		// https://argo-cd.readthedocs.io/en/stable/user-guide/compare-options/ and .../sync-options/

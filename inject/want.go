@@ -17,51 +17,52 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A want is what a target wants in every namespace that it selects, as one pass has found it.
+// A want is the secret that a target needs in every namespace that it selects, as found by one pass.
 type want struct {
 	*record
 
 	config  pullsecret.Config
 	content credentials.Fingerprint
-	// labels and annotations are those of the target and our own.
+	// labels and annotations are those of the target, and those that the Syncer adds.
 	labels, annotations map[string]string
 
-	// issuedAt is when the newest credential in it was issued, and held when each was, by its key in the cache.
+	// issuedAt is the issue time of the newest credential in the secret. held has the issue times of all of them, by
+	// their keys in the cache.
 	issuedAt time.Time
 	held     map[credentials.Key]time.Time
 
-	// contentUnknown says that a credential is missing. The published secrets stay as they are.
+	// contentUnknown is true if a credential is missing. Then the published secrets stay unchanged.
 	contentUnknown bool
-	// invalid says that the target did not pass Validate. Because its selection is unknown, its published secrets stay in
-	// all namespaces.
+	// invalid is true if the target does not pass Validate. Because its selection is unknown, its published secrets
+	// stay in all namespaces.
 	invalid bool
-	// renewAt is when to ask for the credentials again.
+	// renewAt is the instant of the next call for the credentials.
 	renewAt time.Time
 }
 
-// wants are those of a pass.
+// wants holds the desired secrets of a pass.
 type wants struct {
 	mu   *sync.RWMutex // Guards the index of the work.
 	work work
 	made map[*record]*want
 }
 
-// in returns those that select the namespace, in the order of the targets, and those whose selection is unknown.
+// in returns the wants that select the namespace, or whose selection is unknown, in the order of the targets.
 func (w *wants) in(ns Namespace) []*want {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	records := w.work.index.in(ns)
 	found := make([]*want, 0, len(records))
 	for _, r := range records {
-		if one := w.made[r]; one != nil { // Else the pass is not about it, or it came later.
+		if one := w.made[r]; one != nil { // Otherwise the pass does not cover it, or it was added later.
 			found = append(found, one)
 		}
 	}
 	return found
 }
 
-// want returns what the targets want in the state, what is wrong with them, and what soon will be. Credentials are asked
-// for only where they are needed there.
+// want returns the desired secrets of the targets in the state, their problems, and their warnings. It fetches only
+// credentials that some namespace in the state needs.
 func (s *Syncer) want(ctx context.Context, w work, state []Namespace) (chosen wants, problems, warnings []Problem) {
 	chosen = wants{mu: &s.mu, work: w, made: make(map[*record]*want)}
 	if w.names == nil {
@@ -79,7 +80,7 @@ func (s *Syncer) want(ctx context.Context, w work, state []Namespace) (chosen wa
 			}
 		}
 	}
-	if len(w.namespaces) == 0 { // An invalid target is reported also where there is no namespace.
+	if len(w.namespaces) == 0 { // An invalid target is reported even if no namespace exists.
 		s.mu.RLock()
 		for _, r := range w.index.patterns {
 			if r.err != nil && chosen.made[r] == nil && w.about(r.Name) {
@@ -118,14 +119,14 @@ func (s *Syncer) want(ctx context.Context, w work, state []Namespace) (chosen wa
 }
 
 const (
-	// maxAsked is how many targets ask for their credentials at once. Nearly all find them in a cache.
+	// maxAsked is the number of targets whose credentials are fetched at once. Nearly all are in a cache.
 	maxAsked = 64
-	// credentialRetry is when a pass asks again for a credential that could not be had. How often the issuer is asked
-	// is for the cache to say.
+	// credentialRetry is the wait before a pass calls Credential again after a failure. The cache decides how often
+	// the issuer is called.
 	credentialRetry = 30 * time.Second
 )
 
-// fill asks for the credentials of the target and builds the secret of them.
+// fill fetches the credentials of the target and builds its secret.
 func (s *Syncer) fill(ctx context.Context, w *want) []Problem {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.credentialTimeout(), late(s.credentialTimeout()))
 	defer cancel()
@@ -157,7 +158,7 @@ func (s *Syncer) fill(ctx context.Context, w *want) []Problem {
 	return nil
 }
 
-// credential calls Syncer.Credential. A panic in there is an error of that profile.
+// credential calls Syncer.Credential. It turns a panic of that function into an error of the profile.
 func (s *Syncer) credential(ctx context.Context, profile registry.Profile) (c credentials.Credential, err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -170,7 +171,7 @@ func (s *Syncer) credential(ctx context.Context, profile registry.Profile) (c cr
 	return c, c.Validate(time.Now())
 }
 
-// late is the error of a credential that does not come within that time. It is only made into words if it is needed.
+// late is the error for a credential that did not arrive within that time. The text is formatted only when needed.
 type late time.Duration
 
 func (l late) Error() string { return "no credential within " + time.Duration(l).String() }
@@ -184,7 +185,7 @@ func retryAt(err error) time.Time {
 	return time.Now().Add(wait)
 }
 
-// mark works out all that goes with the content.
+// mark sets the fields that are derived from the content.
 func (w *want) mark(s *Syncer, entries []pullsecret.Entry) {
 	if len(w.config.Keys()) > 0 {
 		w.content = Fingerprint(w.config.Reveal())
@@ -220,10 +221,10 @@ func (w *want) mark(s *Syncer, entries []pullsecret.Entry) {
 	}
 }
 
-// whileCalling is when a pass looks again for a credential that the cache is renewing right now.
+// whileCalling is the wait before a pass looks again for a credential whose renewal by the cache is in progress.
 const whileCalling = 5 * time.Second
 
-// renewAt returns when a newer credential may be had: when the cache says. Zero means never.
+// renewAt returns the instant at which a newer credential may be available, according to the cache. Zero means never.
 func (s *Syncer) renewAt(w *want, e pullsecret.Entry) time.Time {
 	now := time.Now()
 	if s.Lookup == nil {
@@ -246,8 +247,8 @@ func (s *Syncer) renewAt(w *want, e pullsecret.Entry) time.Time {
 	}
 }
 
-// renewalWithout returns when to ask for a newer credential where no cache says it: when the zero Policy has one renewed
-// at the latest, and after that each time that a third of what is left has passed, as a cache tries again.
+// renewalWithout returns the instant of the next call for a newer credential if there is no Lookup. It is the latest
+// renewal of the zero Policy and, after that, a third of the remaining lifetime later each time, as a cache retries.
 func renewalWithout(c credentials.Credential, now time.Time) time.Time {
 	if c.ExpiresAt.IsZero() {
 		return time.Time{}
@@ -262,13 +263,13 @@ func renewalWithout(c credentials.Credential, now time.Time) time.Time {
 	return now.Add(min(max(c.ExpiresAt.Sub(now)/3, time.Second), 30*time.Minute))
 }
 
-// defaultWarnBefore leaves two working weeks to renew a login by hand.
+// defaultWarnBefore leaves two working weeks to renew a login manually.
 const defaultWarnBefore = 14 * 24 * time.Hour
 
-// warnBefore returns how early to warn; zero if not at all.
+// warnBefore returns the time before the expiry at which to warn; zero disables warnings.
 func (s *Syncer) warnBefore() time.Duration { return option.OrOff(s.WarnBefore, defaultWarnBefore) }
 
-// warn returns a warning for each login that expires soon by itself.
+// warn returns a warning for each login that will soon expire by itself.
 func (s *Syncer) warn(t Target) []Problem {
 	before := s.warnBefore()
 	var warnings []Problem
@@ -282,7 +283,7 @@ func (s *Syncer) warn(t Target) []Problem {
 	return warnings
 }
 
-// earlier returns the earlier of two instants, of which zero is never.
+// earlier returns the earlier of two instants, where zero means never.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// A work is what a pass is about: some targets, in some namespaces.
+// A work is the scope of a pass: some targets, in some namespaces.
 type work struct {
 	index      *index
-	names      map[string]bool // Of the targets. Nil means all of them.
-	namespaces []string        // None means all of them.
-	edited     []*record       // Those of the targets that may have left some of the namespaces.
-	own        bool            // The index is the Syncer's, which notes what the pass finds.
-	pass       int             // Its number.
+	names      map[string]bool // The names of the targets. Nil means all targets.
+	namespaces []string        // Empty means all namespaces.
+	edited     []*record       // Targets of the pass that may no longer select some of the namespaces.
+	own        bool            // The index belongs to the Syncer, which records the findings of the pass.
+	pass       int             // The number of the pass.
 }
 
 func (w work) full() bool { return w.own && w.names == nil && len(w.namespaces) == 0 }
 
-// about reports whether the pass is about the target of that name, or about secrets of that name without a target.
+// about reports whether the pass covers the target of that name, or secrets of that name without a target.
 func (w work) about(name string) bool { return w.names == nil || w.names[name] }
 
-// records returns those that the pass is about and that may be, or may have been, in the namespace.
+// records returns the records in the scope of the pass that may have, or may have had, a secret in the namespace.
 func (w work) records(namespace string) []*record {
 	records := slices.Concat(w.index.named[namespace], w.index.patterns)
 	if w.names == nil {
@@ -35,9 +35,9 @@ func (w work) records(namespace string) []*record {
 	return records
 }
 
-// SetTarget adds a target to those that the last [Syncer.Sync] has set, or replaces the one of its name, and makes it
-// due: the next [Syncer.SyncDue] looks at the namespaces that it selects, or had, and at no others. If it selects by a
-// pattern, all namespaces are looked at for it.
+// SetTarget adds a target to the targets that the Syncer keeps, or replaces the one of the same name, and makes it
+// due. The next [Syncer.SyncDue] visits the namespaces that the target selects or has had a secret in, and no others.
+// For a target that selects by a pattern, it visits all namespaces.
 func (s *Syncer) SetTarget(t Target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,7 +63,7 @@ func (s *Syncer) SetTarget(t Target) {
 	s.reschedule(r)
 }
 
-// inherit has a record go on from what is known of the one before it. The mutex is held.
+// inherit moves the findings about the old record of a target to its new record. The mutex is held.
 func (s *Syncer) inherit(r, old *record) {
 	r.status = old.status
 	if r.status.appointment != nil {
@@ -72,9 +72,9 @@ func (s *Syncer) inherit(r, old *record) {
 	old.status = status{}
 }
 
-// RemoveTarget takes out the target of that name, and declares that its secrets are to go: the next [Syncer.SyncDue]
-// removes them where the target had some. It may be called before the first Sync, to declare that what a process before
-// this one has published under that name is to go.
+// RemoveTarget removes the target of that name, and declares that its secrets are to be removed: the next
+// [Syncer.SyncDue] removes them from the namespaces that have one. It may be called before the first Sync, to have the
+// secrets removed that an earlier process published under that name.
 func (s *Syncer) RemoveTarget(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +97,7 @@ func (s *Syncer) setTargets(x *index) {
 	old := s.index
 	for name := range s.removal.declared {
 		if x.byName[name] != nil {
-			delete(s.removal.declared, name) // It is wanted again.
+			delete(s.removal.declared, name) // It is needed again.
 		}
 	}
 	s.removal.allowed = false // Until a pass over all namespaces has judged this list.
