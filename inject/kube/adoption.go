@@ -14,12 +14,13 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// adoptionKeyName is the key in the data of the Secret.
+// adoptionKeyName is the name of the key in the data of the Secret.
 const adoptionKeyName = "adoption-key"
 
-// AdoptionKey returns the key for [inject.Syncer.AdoptionKey] that is kept in a Secret of the program's own namespace. If
-// there is no such Secret, it creates one with 32 random bytes; of several replicas that do so at once, all get the same
-// key. To rotate the key, delete the Secret and restart the program: then each credential is issued once more.
+// AdoptionKey returns the key for [inject.Syncer.AdoptionKey] that is kept in a Secret of the program's own namespace.
+// If there is no such Secret, AdoptionKey creates one with 32 random bytes; if several replicas do so at once, they
+// all get the same key. To rotate the key, delete the Secret and restart the program: then each credential is issued
+// once again.
 //
 // The rights of the role regcred in rbac.yaml suffice. If the Secret exists without a key in it, the error wraps
 // [registry.ErrInvalid].

@@ -19,9 +19,9 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// NewClient returns a client for a [Cluster]: it speaks protobuf, and has no rate limit of its own, which would stretch
-// a rotation over thousands of namespaces to many minutes. What keeps an API server from being overrun is its priority
-// and fairness: when it says to wait, the client waits.
+// NewClient returns a client for a [Cluster]. It uses protobuf. It has no rate limit of its own, which would extend a
+// rotation over thousands of namespaces to many minutes. The API server protects itself from overload by priority and
+// fairness, and the client waits when the server responds that it should.
 func NewClient(config *rest.Config) (kubernetes.Interface, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.RateLimiter = -1, nil
@@ -30,24 +30,24 @@ func NewClient(config *rest.Config) (kubernetes.Interface, error) {
 	return kubernetes.NewForConfig(config)
 }
 
-// A Cluster is a [inject.Cluster] on the API of a real one. Set the fields before the first use; it must not be
-// copied. It works while [Cluster.Run] does, and what it cannot watch, it says: see [Cluster.State].
+// A Cluster is an [inject.Cluster] on the Kubernetes API. Set the fields before the first use. A Cluster must not be
+// copied. It works while [Cluster.Run] runs. [Cluster.State] reports when objects cannot be watched.
 //
-// Each change carries the version that it was planned on, so that what somebody else changed meanwhile is a conflict and
-// never overwritten. Secrets are written whole, which costs an API server least, with all that others have put there.
-// Service accounts are patched.
+// Each change carries the version on which it was planned, so that a concurrent change by another client causes a
+// conflict and is never overwritten. Secrets are updated as whole objects, including what others have added, because
+// that is the cheapest write for an API server. Service accounts are patched.
 type Cluster struct {
-	// Client is the way to the API; see [NewClient]. It is required.
+	// Client is the client for the API; see [NewClient]. It is required.
 	Client kubernetes.Interface
-	// Owner is the owner of the secrets that are watched: the Syncer's. Empty means "regcred". No other secret of the
-	// cluster is ever listed.
+	// Owner is the owner of the watched secrets, the same as in the Syncer. Empty means "regcred". Secrets of others
+	// are never listed.
 	Owner string
 
 	once     sync.Once
 	watches  watches
 	secrets  overlay[*secret]
 	accounts overlay[*account]
-	health   signal // A watch has broken for good, or is well again.
+	health   signal // A watch is broken for good, or has recovered.
 
 	mu        sync.Mutex
 	listeners []func(namespace string)
@@ -62,16 +62,16 @@ func (c *Cluster) owner() string {
 	return "regcred"
 }
 
-// Run watches the cluster until ctx ends, and then returns nil within a second: if client-go is asleep then between two
-// tries, it ends by itself later. Watches that break are resumed. It must be called once.
+// Run watches the cluster until ctx ends, and then returns nil within a second. If client-go is sleeping between two
+// attempts at that time, its goroutine ends later by itself. Broken watches are resumed. Run must be called once.
 func (c *Cluster) Run(ctx context.Context) error {
 	c.start()
 	run(ctx, c.watches.all()...)
 	return nil
 }
 
-// OnEvent has f called with the name of a namespace after anything in it changed, or the namespace itself did. It must
-// return soon. Call OnEvent before Run.
+// OnEvent registers f, which is called with the name of a namespace after the namespace or anything in it changed. The
+// function f must return soon. Call OnEvent before Run.
 func (c *Cluster) OnEvent(f func(namespace string)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,12 +87,13 @@ func (c *Cluster) event(namespace string) {
 	}
 }
 
-// State returns what the watches have delivered, and what this Cluster wrote since. It sends no request.
+// State returns the objects that the watches have delivered, with later writes of this Cluster applied. It sends no
+// request.
 //
-// At first it waits until the watches are complete. After 30 seconds, or as soon as the API refuses a list for want of
-// rights, the error wraps [registry.ErrClusterUnavailable], and says what was last answered for each resource. If later a
-// watch is refused, or cannot be resumed for 30 seconds, it wraps [registry.ErrStale] too, and comes with what was
-// known before.
+// The first call blocks until the watches are complete. After 30 seconds, or as soon as the API denies a list for lack
+// of rights, the error wraps [registry.ErrClusterUnavailable] and holds the last response for each resource. If a
+// watch is denied later, or cannot be resumed for 30 seconds, the error also wraps [registry.ErrStale], and State
+// returns the last known objects with it.
 func (c *Cluster) State(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error) {
 	if scope.Owner != c.owner() {
 		return nil, fmt.Errorf("the cluster watches the secrets of owner %q, and is asked for those of %q", c.owner(), scope.Owner)
@@ -108,7 +109,7 @@ func (c *Cluster) State(ctx context.Context, scope inject.Scope) ([]inject.Names
 	}
 	var state []inject.Namespace
 	for _, name := range names {
-		object, there, _ := c.watches.namespaces.GetStore().GetByKey(name) // A store in memory has no error.
+		object, there, _ := c.watches.namespaces.GetStore().GetByKey(name) // An in-memory store returns no error.
 		if !there {
 			continue
 		}
@@ -155,8 +156,8 @@ func (c *Cluster) Read(ctx context.Context, namespace, name string) ([]byte, err
 	return s.Data[pullsecret.SecretKey], nil
 }
 
-// InUse reports whether a pod in the namespace names the secret in imagePullSecrets; see [inject.Syncer.InUse]. It lists
-// the pods of the namespace, from the cache of the API server.
+// InUse reports whether a pod in the namespace names the secret in imagePullSecrets; see [inject.Syncer.InUse]. It
+// lists the pods of the namespace, from the cache of the API server.
 func (c *Cluster) InUse(ctx context.Context, namespace, secret string) (bool, error) {
 	options := metav1.ListOptions{ResourceVersion: "0"}
 	pods, err := c.Client.CoreV1().Pods(namespace).List(ctx, options)
@@ -169,8 +170,8 @@ func (c *Cluster) InUse(ctx context.Context, namespace, secret string) (bool, er
 	}), nil
 }
 
-// AddPullSecrets adds pull secrets to a pod template, behind those that it has, and reports whether any was missing. A
-// pod that names pull secrets of its own does not get those of its service account.
+// AddPullSecrets appends pull secrets to a pod template, after the existing ones, and reports whether any was missing.
+// A pod that names pull secrets of its own does not get those of its service account.
 func AddPullSecrets(pod *corev1.PodSpec, names ...string) bool {
 	changed := false
 	for _, name := range names {

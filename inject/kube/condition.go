@@ -15,11 +15,14 @@ import (
 // ConditionReady is the type of the condition that [Pass.Ready] returns.
 const ConditionReady = "Ready"
 
-// Ready returns how a target is after a pass, as a condition for the status of an object: everywhere, whatever the pass
-// was limited to. It is true if the secret is everywhere as it should be; unknown if the cluster did not answer, if no
-// more is wrong than that it cannot be watched anymore, or before the first pass over all namespaces; else false, also
-// while a secret that cannot be renewed is still good. The reason is Published, InProgress, ClusterUnavailable, or the
-// first problem's. The time of the transition is for meta.SetStatusCondition to set.
+// Ready returns the state of a target after a pass, as a condition for the status of an object. It covers all
+// namespaces, even if the pass was limited to some. The time of the transition is not set; meta.SetStatusCondition
+// sets it.
+//
+//   - True: the secret is in its desired state everywhere. The reason is Published.
+//   - Unknown: the cluster does not respond, or the only problem is that it can no longer be watched, or the first
+//     pass over all namespaces has not finished. The reason is ClusterUnavailable or InProgress.
+//   - False: all else, even while a secret that cannot be renewed has not expired. The reason is the first problem's.
 func (p Pass) Ready(target string) metav1.Condition {
 	if p.Err != nil {
 		return condition(metav1.ConditionUnknown, "ClusterUnavailable", p.Err.Error())
@@ -30,7 +33,7 @@ func (p Pass) Ready(target string) metav1.Condition {
 	}
 	var problems []inject.Problem
 	for _, problem := range all {
-		if problem.Target == target || problem.Target == "" { // A service account names the secrets of several.
+		if problem.Target == target || problem.Target == "" { // A service account names the secrets of several targets.
 			problems = append(problems, problem)
 		}
 	}
@@ -42,7 +45,7 @@ func (p Pass) Ready(target string) metav1.Condition {
 	}
 	lines := make([]string, len(problems))
 	for i, problem := range problems {
-		problem.Target = "" // The object that carries the condition says it.
+		problem.Target = "" // The object that carries the condition identifies the target.
 		lines[i] = problem.Error()
 	}
 	slices.Sort(lines)
@@ -50,7 +53,7 @@ func (p Pass) Ready(target string) metav1.Condition {
 		lines = append(lines[:maxLines], fmt.Sprintf("and %d more", more))
 	}
 	message := shorten(strings.Join(lines, "\n"), maxMessage)
-	slices.SortStableFunc(problems, func(a, b inject.Problem) int { return strings.Compare(a.Namespace, b.Namespace) }) // So that the reason does not flap.
+	slices.SortStableFunc(problems, func(a, b inject.Problem) int { return strings.Compare(a.Namespace, b.Namespace) }) // Keeps the reason from flapping.
 	for _, problem := range problems {
 		if !errors.Is(problem.Err, registry.ErrStale) {
 			return condition(metav1.ConditionFalse, problem.Reason(), message)
@@ -62,9 +65,9 @@ func (p Pass) Ready(target string) metav1.Condition {
 // ConditionLoginExpiring is the type of the condition that [Pass.LoginExpiring] returns.
 const ConditionLoginExpiring = "LoginExpiring"
 
-// LoginExpiring returns whether a login of the target expires soon by itself, as a condition for the status of an object;
-// see [inject.Syncer.WarnBefore]. It is true if one does, with the reason LoginExpires, and else false, with the reason
-// NotSoon. Only a person can renew such a login.
+// LoginExpiring returns whether a login of the target expires soon by itself, as a condition for the status of an
+// object; see [inject.Syncer.WarnBefore]. It is true, with the reason LoginExpires, if one does; otherwise it is
+// false, with the reason NotSoon. Only a person can renew such a login.
 func (p Pass) LoginExpiring(target string) metav1.Condition {
 	warnings := p.Result.Warnings
 	if p.syncer != nil {
@@ -85,10 +88,10 @@ func (p Pass) LoginExpiring(target string) metav1.Condition {
 	return c
 }
 
-// What a message holds at most: lines that a person reads, and bytes that the API takes (metav1.Condition).
+// Limits of a message: a number of lines that a person reads, and the maximum of the API in bytes (metav1.Condition).
 const maxLines, maxMessage = 5, 32768
 
-// shorten cuts a text that is longer than so many bytes, between two characters.
+// shorten cuts a text to at most so many bytes, between two characters.
 func shorten(text string, most int) string {
 	if len(text) <= most {
 		return text

@@ -12,51 +12,56 @@ import (
 	"github.com/regcred/regcred/inject"
 )
 
-// A Controller keeps a cluster as it should be. It makes a pass over all namespaces when it starts, when [Controller.Wake]
-// asks for it, and when the cluster cannot be watched anymore, or can be again; over the targets whose renewal or retry is
-// due, when it is; and over the namespaces where something changed right after it did, also while a long pass is under
-// way. Set the fields before Start. It must not be copied.
+// A Controller keeps the pull secrets of a cluster in their desired state. Set the fields before Start. A Controller
+// must not be copied. It makes passes
 //
-// It has the methods of a Runnable of controller-runtime, so that mgr.Add(controller) runs it in a manager, on the
-// leader only. Without one, call Start where leadership is taken, and end its context where it is lost.
+//   - over all namespaces, when it starts, after [Controller.Wake], and when the cluster can no longer be watched, or
+//     can be watched again;
+//   - over targets with a renewal or retry that is due;
+//   - over namespaces in which something changed, immediately after the change and even while a long pass is running.
+//
+// Controller has the methods of a Runnable of controller-runtime, so that mgr.Add(controller) runs it in a manager, on
+// the leader only. Without a manager, call Start when the process becomes the leader, and cancel its context when it
+// no longer is.
 type Controller struct {
-	// Cluster is what is watched. It is run by Start. It is required.
+	// Cluster is the watched cluster. Start runs it. It is required.
 	Cluster *Cluster
-	// Syncer makes the passes. Its Cluster is the same one, or wraps it; nil means the same one. What is to wrap it, as
-	// injectotel.Trace does, needs it set. It is required.
+	// Syncer makes the passes. It is required. Its Cluster must be the same Cluster or a wrapper of it; if nil, the
+	// Controller sets it. Set it before it is wrapped, by injectotel.Trace for example.
 	Syncer *inject.Syncer
-	// Targets returns what is wanted now. It is called for each pass over all namespaces; the passes in between go by the
-	// last list, and by what [Controller.SetTarget] and [Controller.RemoveTarget] have changed since. If it fails, that
-	// list stays, OnPass and the Syncer's OnSync are called, and it is called again soon. It is required.
+	// Targets returns the current list of targets. It is required. It is called for each pass over all namespaces;
+	// other passes use the last list, with the later changes of [Controller.SetTarget] and [Controller.RemoveTarget].
+	// If Targets fails, the last list stays in use, OnPass and the Syncer's OnSync are called, and Targets is called
+	// again soon.
 	Targets func(ctx context.Context) ([]inject.Target, error)
-	// OnPass is called after each pass. It may be called concurrently. Nil means that nobody wants to know.
+	// OnPass is called after each pass. It may be called concurrently. If nil, it is not called.
 	OnPass func(Pass)
 
 	complete sync.Once
 
-	wanted  signal // A pass over all namespaces is wanted now.
+	wanted  signal // A pass over all namespaces is requested.
 	changed signal // The instant of the next pass has changed.
 	some    signal // There are dirty namespaces.
 
 	mu      sync.Mutex
 	targets []inject.Target // The last list.
-	dirty   map[string]bool // The namespaces in which something happened.
+	dirty   map[string]bool // The namespaces with changes.
 }
 
-// A Pass is what came of one pass of a [Controller].
+// A Pass reports the outcome of one pass of a [Controller].
 type Pass struct {
-	// Targets is the last list of Controller.Targets. It is nil if that failed.
+	// Targets is the last list that Controller.Targets returned. It is nil if Controller.Targets failed.
 	Targets []inject.Target
-	// Namespaces are those that the pass was limited to. None means that it was over all, or over what was due.
+	// Namespaces are the namespaces that the pass was limited to. Empty means that it covered all, or what was due.
 	Namespaces []string
-	// Due says that the pass was over what was due: a renewal, a retry, a target that was set by itself.
+	// Due is true if the pass covered what was due: a renewal, a retry, a target that was set by SetTarget.
 	Due bool
-	// Result is what the pass did, and what it could not do.
+	// Result holds the changes and problems of the pass.
 	Result inject.Result
-	// Err is why the pass was not made, or not finished. Nil means that it was.
+	// Err is the reason why the pass was not made or not finished. It is nil after a finished pass.
 	Err error
 
-	// syncer knows what is wrong everywhere. Nil means that Result does.
+	// syncer has the problems of all namespaces. If nil, Result has them.
 	syncer *inject.Syncer
 }
 
@@ -80,17 +85,18 @@ func (s *signal) notify() {
 }
 
 const (
-	// eventDelay is how long events are gathered: a new namespace is followed by its accounts.
+	// eventDelay is the time during which events are collected before a pass: a new namespace is followed by its
+	// accounts.
 	eventDelay = 50 * time.Millisecond
-	// targetsRetry is when Targets is asked again after it failed.
+	// targetsRetry is the wait before Targets is called again after a failure.
 	targetsRetry = 10 * time.Second
 )
 
-// NeedLeaderElection is true: two replicas would renew and write the same.
+// NeedLeaderElection returns true, because two replicas would renew and write the same secrets.
 func (c *Controller) NeedLeaderElection() bool { return true }
 
-// Wake asks for a pass over all namespaces: the list of targets has changed. It returns at once, and may be called at
-// any time.
+// Wake requests a pass over all namespaces, because the list of targets has changed. It returns at once, and may be
+// called at any time.
 func (c *Controller) Wake() { c.wanted.notify() }
 
 // SetTarget adds or replaces one target; see [inject.Syncer.SetTarget]. Controller.Targets must return it from now on.
@@ -106,29 +112,29 @@ func (c *Controller) RemoveTarget(name string) {
 	c.changed.notify()
 }
 
-// Renewed has a credential published that a cache has just issued: set Hooks.Issued of the cache to it, and
-// Syncer.Lookup. Without it, a new credential is published some seconds later.
+// Renewed has a credential published that a cache has just issued. Assign it to Hooks.Issued of the cache, and set
+// Syncer.Lookup. Without Renewed, a new credential is published some seconds later.
 func (c *Controller) Renewed(e credentials.Event) {
 	c.Syncer.Renewed(e)
 	c.changed.notify()
 }
 
-// Start runs until ctx ends, and then returns nil; see [Cluster.Run]. It must be called once. The error is that a field
-// is missing.
+// Start runs until ctx ends, and then returns nil; see [Cluster.Run]. It must be called once. It fails only if a
+// required field is missing.
 func (c *Controller) Start(ctx context.Context) error {
 	if err := c.ready(); err != nil {
 		return err
 	}
 	c.Cluster.OnEvent(c.mark)
 	var running sync.WaitGroup
-	running.Go(func() { _ = c.Cluster.Run(ctx) }) // It has no error.
+	running.Go(func() { _ = c.Cluster.Run(ctx) }) // It returns no error.
 	running.Go(func() { c.passes(ctx) })
 	running.Go(func() { c.events(ctx) })
 	running.Wait()
 	return nil
 }
 
-// ready completes the Syncer.
+// ready completes the Syncer, or reports a missing field.
 func (c *Controller) ready() error {
 	switch {
 	case c.Cluster == nil:
@@ -164,7 +170,7 @@ func (c *Controller) mark(namespace string) {
 	c.some.notify()
 }
 
-// passes makes those over all namespaces, and those over what is due.
+// passes makes the passes over all namespaces and the passes over what is due.
 func (c *Controller) passes(ctx context.Context) {
 	retry := c.passOverAll(ctx)
 	for ctx.Err() == nil {
@@ -179,8 +185,8 @@ func (c *Controller) passes(ctx context.Context) {
 	}
 }
 
-// wait blocks until a pass is due, and reports whether one over all namespaces is wanted. Unless retry is zero, the next
-// one is due then.
+// wait blocks until a pass is due, and reports whether it is one over all namespaces. Unless retry is zero, such a
+// pass is due at that instant.
 func (c *Controller) wait(ctx context.Context, retry time.Time) (all bool) {
 	for {
 		next := retry
@@ -197,7 +203,7 @@ func (c *Controller) wait(ctx context.Context, retry time.Time) (all bool) {
 			if at := c.Syncer.NextAt(); !retry.IsZero() || at.IsZero() || time.Until(at) > 0 {
 				continue
 			}
-			wait(ctx, eventDelay) // More may come.
+			wait(ctx, eventDelay) // More changes may follow.
 			return false
 		case <-timer.C:
 			return false
@@ -214,13 +220,13 @@ func (c *Controller) wait(ctx context.Context, retry time.Time) (all bool) {
 	}
 }
 
-// passOverAll makes a pass over all namespaces. If there are no targets, it returns when to try again.
+// passOverAll makes a pass over all namespaces. If Targets fails, it returns the instant of the next attempt.
 func (c *Controller) passOverAll(ctx context.Context) (retry time.Time) {
 	targets, err := c.Targets(ctx)
 	if err != nil {
 		retry = time.Now().Add(targetsRetry)
 		result := inject.Result{NextAt: retry}
-		if c.Syncer.OnSync != nil { // It is a pass all the same, for metrics and traces.
+		if c.Syncer.OnSync != nil { // For metrics and traces, it counts as a pass.
 			_, done := c.Syncer.OnSync(ctx, nil)
 			done(result, err)
 		}
@@ -248,8 +254,8 @@ func (c *Controller) report(ctx context.Context, p Pass) {
 	}
 }
 
-// events makes a pass over the namespaces in which something happened. Before the first list of targets there is none:
-// the pass over all namespaces that follows sees what happened.
+// events makes passes over the namespaces with changes. Before the first list of targets it makes none: the pass over
+// all namespaces that follows covers those changes.
 func (c *Controller) events(ctx context.Context) {
 	for {
 		select {
@@ -274,7 +280,7 @@ func (c *Controller) events(ctx context.Context) {
 }
 
 // EnsureReady is a gate before a workload is published; see [inject.Syncer.EnsureReady]. It needs a Controller that
-// was started: on a replica that is not the leader, it waits until ctx ends.
+// was started: on a replica that is not the leader, it blocks until ctx ends.
 func (c *Controller) EnsureReady(ctx context.Context, namespace, account string, images ...string) error {
 	if err := c.ready(); err != nil {
 		return err

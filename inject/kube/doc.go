@@ -1,13 +1,14 @@
 // Package kube keeps image pull secrets in real Kubernetes clusters.
 //
-// A [Cluster] is a [inject.Cluster] on the API of one: it watches namespaces, service accounts and the owner's own
-// secrets, so that a pass that has nothing to do sends no request, and writes with the version of each object in hand.
-// A [Controller] runs a [inject.Syncer] on it whenever something changes and whenever a renewal is due; it is a
-// Runnable of a controller-runtime manager of any version, and has the gate before a workload is published,
-// [Controller.EnsureReady]. [AddPullSecrets] is for programs that write pod templates themselves. An [Evictor] has pods
-// made again that came too early; [Events] and [Pass.Ready] say what is wrong where people look for it.
+// A [Cluster] implements [inject.Cluster] on the Kubernetes API. It watches namespaces, service accounts and the
+// owner's own secrets, so that a pass without changes sends no request, and it makes each write conditional on the
+// version of the object. A [Controller] runs a [inject.Syncer] on it whenever something changes and whenever a renewal
+// is due. It is a Runnable of a controller-runtime manager of any version, and provides the gate before a workload is
+// published, [Controller.EnsureReady]. [AddPullSecrets] is for programs that write pod templates themselves. An
+// [Evictor] evicts pods that were created too early, so that their controllers recreate them. [Events] and
+// [Pass.Ready] report problems as events and conditions.
 //
-// The rights that all that takes are in rbac.yaml.
+// The file rbac.yaml lists the rights that all of this needs.
 //
-// It does not issue credentials and does not check images. It keeps no content of secrets in memory, only fingerprints.
+// The package does not issue credentials or check images. It keeps no content of secrets in memory, only fingerprints.
 package kube

@@ -11,41 +11,41 @@ import (
 	"github.com/regcred/regcred/inject"
 )
 
-// Events tells of problems by events of Kubernetes, on the secrets and the service accounts that they are about. The
-// same problem is told once an hour, which is how long a cluster keeps an event. Problems of a target in all places, and
-// warnings, are on the object of the program that describes the target; see Object.
+// Events reports problems as Kubernetes events on the secrets and service accounts concerned. It reports the same
+// problem once an hour, because a cluster keeps an event for an hour. Problems of a target in all namespaces, and
+// warnings, are reported on the program's object that describes the target; see Object.
 //
-// Set the fields before the first use; it is safe for concurrent use and must not be copied.
+// Set the fields before the first use. Events is safe for concurrent use and must not be copied.
 type Events struct {
-	// Record writes an event, without waiting for it. It is required. A recorder of either API does it; of the older one,
-	// which package record of client-go has, and the GetEventRecorderFor of a manager:
+	// Record writes an event, without waiting for it. It is required. A recorder of either events API fits. For the
+	// older one, in package record of client-go and from GetEventRecorderFor of a manager:
 	//
 	//	Record: recorder.Event
 	//
-	// Of events.k8s.io, which package events has, and the GetEventRecorder of a manager of controller-runtime v0.23:
+	// For events.k8s.io, in package events and from GetEventRecorder of a manager of controller-runtime v0.23:
 	//
 	//	Record: func(object runtime.Object, eventType, reason, message string) {
 	//		recorder.Eventf(object, nil, eventType, reason, "Sync", "%s", message)
 	//	}
 	Record func(object runtime.Object, eventType, reason, message string)
-	// Object returns the object of the program that describes a target, such as a custom resource, for what concerns the
-	// target in all places: a credential that cannot be had, a login that expires soon. If nil, or where it returns nil,
-	// there is no event of it.
+	// Object returns the program's object that describes a target, such as a custom resource. Events on it report what
+	// concerns the target in all namespaces: an unavailable credential, a login that expires soon. If nil, or if it
+	// returns nil, such problems are not reported.
 	Object func(target string) runtime.Object
-	// Cluster is where the objects are: by it, an event says which service account of that name it is about, and kubectl
-	// describe shows only such events. Nil means that it does not say.
+	// Cluster is the cluster of the objects. It provides the UID of a service account for an event on it, without
+	// which kubectl describe does not show the event. If nil, events on service accounts have no UID.
 	Cluster *Cluster
 
 	mu   sync.Mutex
 	sent map[eventKey]time.Time
 }
 
-// An eventKey identifies the event of a problem. Its kind is empty where the name is that of a target.
+// An eventKey identifies the event of a problem. Its kind is empty if the name is the name of a target.
 type eventKey struct{ kind, namespace, name, reason string }
 
 const repeatAfter = time.Hour
 
-// maxNote is what an event takes, in bytes. The API refuses one that is longer:
+// maxNote is the maximum length of an event's note, in bytes. The API rejects a longer one:
 // https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 const maxNote = 1024
 
@@ -72,11 +72,11 @@ func (e *Events) Report(p Pass) {
 		e.Record(object, corev1.EventTypeWarning, key.reason, shorten(problem.Err.Error(), maxNote))
 	}
 	if p.Err != nil || p.Due {
-		return // What was not looked at may still be wrong.
+		return // Problems that the pass did not look at may persist.
 	}
 	for key := range e.sent {
 		if key.kind == "" && len(p.Namespaces) > 0 {
-			continue // A pass over some namespaces does not look at all targets.
+			continue // A pass over some namespaces does not cover all targets.
 		}
 		if !there[key] && (len(p.Namespaces) == 0 || slices.Contains(p.Namespaces, key.namespace)) {
 			delete(e.sent, key)
@@ -84,7 +84,7 @@ func (e *Events) Report(p Pass) {
 	}
 }
 
-// object returns what the event is about; nil if there is no such object.
+// object returns the object of the event; nil if there is none.
 func (e *Events) object(key eventKey) runtime.Object {
 	if key.kind == "" {
 		if key.name == "" || e.Object == nil {

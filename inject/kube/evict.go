@@ -19,54 +19,56 @@ import (
 	"github.com/regcred/regcred/internal/option"
 )
 
-// An Evictor evicts pods that are stuck because they were created too early: they cannot pull an image, and do not name
-// a pull secret of the owner that their service account names by now. A pod gets those of its account only when it is
-// created, so such a pod waits forever; the one that its controller makes instead does not. A pod that names the secret
-// is left alone: its kubelet tries again by itself, within five minutes.
+// An Evictor evicts pods that are stuck because they were created too early: they cannot pull an image, and do not
+// name a pull secret of the owner that their service account now names. A pod gets the pull secrets of its account
+// only when it is created, so such a pod waits forever, but a new pod of its controller does not. A pod that names the
+// secret is not evicted: its kubelet tries again by itself, within five minutes.
 //
-// Pods that nobody would make again are left alone, and so are those of Jobs, which count an evicted pod as a failure.
-// So are those that their controller made after it lost one: where a pod template names pull secrets of its own, new
-// pods are no better off.
+// An Evictor does not evict pods without a controller, which would not be recreated, or pods of Jobs, which count an
+// evicted pod as a failure. Nor does it evict pods that their controller created after it lost one: if a pod template
+// names pull secrets of its own, new pods are stuck as well.
 //
-// Set the fields before Start. Like a [Controller] it is a Runnable of controller-runtime. It must not be copied.
+// Set the fields before Start. Like a [Controller], an Evictor is a Runnable of controller-runtime. It must not be
+// copied.
 type Evictor struct {
-	// Cluster is where the pods are. It is run by a Controller. It is required.
+	// Cluster is the cluster of the pods. A Controller runs it. It is required.
 	Cluster *Cluster
-	// Interval is the least time between two evictions. Zero means a second.
+	// Interval is the minimum time between two evictions. Zero means a second.
 	Interval time.Duration
-	// OnEvict is called after each try, with its error, if any. A pod that may not go now, as a PodDisruptionBudget says,
-	// is tried again. Nil means that nobody wants to know.
+	// OnEvict is called after each attempt, with its error, if any. An eviction that a PodDisruptionBudget does not
+	// permit now is tried again. If nil, it is not called.
 	OnEvict func(namespace, pod string, err error)
-	// OnWatch is called when pods cannot be watched, and with nil when they can again. That they cannot is said at once
-	// where the API refuses it for want of rights, and after 30 seconds otherwise. Nil means that nobody wants to know.
+	// OnWatch is called with an error when pods cannot be watched, and with nil when they can be watched again. The
+	// error comes at once if the API denies the watch for lack of rights, and after 30 seconds otherwise. If nil, it
+	// is not called.
 	OnWatch func(err error)
 
 	pods    *feed
-	broken  bool // As OnWatch was told.
+	broken  bool // The state that OnWatch last reported.
 	changed signal
-	again   map[types.UID]time.Time // When a pod that was tried may be tried again.
-	evicted map[types.UID]time.Time // When a controller lost its first pod.
+	again   map[types.UID]time.Time // The earliest next attempt, by pod.
+	evicted map[types.UID]time.Time // The time of the first eviction, by controller.
 }
 
 const (
-	// evictionRetry is when a pod that is still there is tried again.
+	// evictionRetry is the wait before another attempt to evict a pod that still exists.
 	evictionRetry = 30 * time.Second
-	// evictionMemory is how long it is remembered that a controller lost a pod.
+	// evictionMemory is the time for which a controller is remembered after an eviction.
 	evictionMemory = time.Hour
-	// gathering is how long events are gathered.
+	// gathering is the time during which events are collected before a pass.
 	gathering = 200 * time.Millisecond
 )
 
-// A stuckPod is what is kept of a pod that cannot pull. Of others, only the metadata is.
+// A stuckPod holds the fields that are kept of a pod that cannot pull. Of other pods, only the metadata is kept.
 type stuckPod struct {
 	metav1.ObjectMeta
 	account     string
 	pullSecrets []string
 	stuck       bool
-	controller  types.UID // Who would make it again; empty if nobody would.
+	controller  types.UID // The UID of the controller that would recreate it; empty if none would.
 }
 
-// NeedLeaderElection is true: two replicas would evict twice as fast.
+// NeedLeaderElection returns true, because two replicas would evict twice as fast.
 func (e *Evictor) NeedLeaderElection() bool { return true }
 
 // Start runs until ctx ends, and then returns nil. It must be called once.
@@ -101,7 +103,7 @@ func (e *Evictor) loop(ctx context.Context) {
 	}
 }
 
-// pass evicts those that are stuck now, the oldest first.
+// pass evicts the pods that are stuck now, the oldest first.
 func (e *Evictor) pass(ctx context.Context) {
 	e.forget(time.Now())
 	if _, err := e.pods.broken(); (err != nil) != e.broken {
@@ -135,13 +137,13 @@ func (e *Evictor) pass(ctx context.Context) {
 
 // helps reports whether a new pod would name a secret that this one does not.
 func (e *Evictor) helps(ctx context.Context, p *stuckPod) bool {
-	// Times of objects are of whole seconds. What was made in the same one is taken for a successor.
+	// Timestamps of objects have a resolution of a second. A pod created in the same second counts as a successor.
 	if lost, ok := e.evicted[p.controller]; ok && !p.CreationTimestamp.Time.Before(lost.Truncate(time.Second)) {
 		return false
 	}
 	state, err := e.Cluster.State(ctx, inject.Scope{Owner: e.Cluster.owner(), Namespaces: []string{p.Namespace}})
 	if err != nil || len(state) == 0 || state[0].Terminating {
-		return false // An error means that ctx ended, or that nobody knows how things are.
+		return false // An error means that ctx ended, or that the state is unknown.
 	}
 	ns := state[0]
 	i := slices.IndexFunc(ns.Accounts, func(a inject.Account) bool { return a.Name == p.account })
@@ -151,7 +153,7 @@ func (e *Evictor) helps(ctx context.Context, p *stuckPod) bool {
 	account := ns.Accounts[i]
 	for _, name := range p.pullSecrets {
 		if !slices.Contains(account.PullSecrets, name) {
-			return false // It names some of its own, and so will the next.
+			return false // Its template names secrets, and the next pod will name the same.
 		}
 	}
 	return slices.ContainsFunc(ns.Secrets, func(s inject.PublishedSecret) bool {
@@ -165,7 +167,7 @@ func (e *Evictor) evict(ctx context.Context, p *stuckPod) error {
 		ObjectMeta:    metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name},
 		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}},
 	})
-	if err != nil && !apierrors.IsNotFound(err) { // If it is gone, that is as well.
+	if err != nil && !apierrors.IsNotFound(err) { // A pod that is gone counts as evicted.
 		return fmt.Errorf("evict pod %s/%s: %w", p.Namespace, p.Name, err)
 	}
 	if _, ok := e.evicted[p.controller]; !ok {
@@ -174,7 +176,7 @@ func (e *Evictor) evict(ctx context.Context, p *stuckPod) error {
 	return nil
 }
 
-// forget drops what is of no use anymore.
+// forget drops expired entries.
 func (e *Evictor) forget(now time.Time) {
 	for uid, at := range e.again {
 		if now.After(at) {
@@ -199,7 +201,7 @@ func keepPod(object any) any {
 		kept.pullSecrets = append(kept.pullSecrets, ref.Name)
 	}
 	kept.stuck = slices.ContainsFunc(slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses), cannotPull)
-	// A Node stands for a file on it, which the kubelet runs.
+	// A pod of a Node is a static pod: the kubelet runs it from a file.
 	if owner := metav1.GetControllerOf(p); owner != nil && owner.Kind != "Job" && owner.Kind != "Node" {
 		kept.controller = owner.UID
 	}

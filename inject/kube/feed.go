@@ -15,25 +15,25 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// A feed is an informer of a resource, and what its lists and watches go through, so that it knows how they fare. The
-// handler of watch errors that an informer has does not: it is never told that a watch cannot be resumed because the
-// connection is refused, nor that a list or a watch succeeds again.
+// A feed is an informer of a resource that records the results of its lists and watches. The informer's own handler of
+// watch errors is not enough: it is not called if a watch cannot be resumed because the connection is refused, or when
+// a list or watch succeeds again.
 type feed struct {
 	cache.SharedIndexInformer
 
 	resource  string
 	list      func(context.Context, metav1.ListOptions) (runtime.Object, error)
 	watch     func(context.Context, metav1.ListOptions) (watch.Interface, error)
-	choose    func(*metav1.ListOptions) // Nil means all.
-	onlyLists bool                      // A watch cannot begin with a list.
-	ctx       context.Context           // That of run, which ends requests.
-	onChange  func()                    // Called after it broke for good, and after it is well again. It must return soon.
+	choose    func(*metav1.ListOptions) // Nil selects all objects.
+	onlyLists bool                      // The API does not support watches that begin with a list.
+	ctx       context.Context           // The context of run, which ends requests.
+	onChange  func()                    // Called after the feed breaks for good, and after it recovers. It must return soon.
 
 	mu    sync.Mutex
 	tried bool      // A watch has begun or failed.
-	err   error     // How the last list or watch failed. Nil means that it did not.
-	verb  string    // Which of them it was.
-	since time.Time // When the first of those failed that did so one after the other.
+	err   error     // The error of the last list or watch, or nil.
+	verb  string    // The kind of the last request: list or watch.
+	since time.Time // The first failure in the current series of failures.
 	late  *time.Timer
 }
 
@@ -46,7 +46,7 @@ type api[L runtime.Object] interface {
 func newFeed[L runtime.Object](c *Cluster, resource string, client api[L], object runtime.Object, choose func(*metav1.ListOptions)) *feed {
 	f := &feed{resource: resource, watch: client.Watch, choose: choose}
 	f.onChange = func() {
-		if f.HasSynced() { // Before that, State is waited for.
+		if f.HasSynced() { // Before that, callers of State are still waiting.
 			c.health.notify()
 		}
 	}
@@ -58,22 +58,22 @@ func newFeed[L runtime.Object](c *Cluster, resource string, client api[L], objec
 	return f
 }
 
-// IsWatchListSemanticsUnSupported tells client-go from v0.35 on what the fake clientset cannot do.
+// IsWatchListSemanticsUnSupported informs client-go from v0.35 on about a limitation of the fake clientset.
 func (f *feed) IsWatchListSemanticsUnSupported() bool { return f.onlyLists }
 
-// List is for the informer.
+// List implements cache.ListerWatcher, for the informer.
 func (f *feed) List(o metav1.ListOptions) (runtime.Object, error) {
 	if f.choose != nil {
 		f.choose(&o)
 	}
 	list, err := f.list(f.ctx, o)
-	if page, ok := list.(metav1.ListInterface); err != nil || !ok || page.GetContinue() == "" { // It is the last one.
+	if page, ok := list.(metav1.ListInterface); err != nil || !ok || page.GetContinue() == "" { // The last page.
 		f.record("list", err)
 	}
 	return list, err
 }
 
-// Watch is for the informer.
+// Watch implements cache.ListerWatcher, for the informer.
 func (f *feed) Watch(o metav1.ListOptions) (watch.Interface, error) {
 	if f.choose != nil {
 		f.choose(&o)
@@ -83,17 +83,17 @@ func (f *feed) Watch(o metav1.ListOptions) (watch.Interface, error) {
 	return w, err
 }
 
-// brokenAfter is how long lists and watches may fail before that is told of, unless they are refused: an API server that
-// is replaced is no news.
+// brokenAfter is the time for which lists and watches must fail before the failure is reported, unless they are
+// denied. A restart of an API server is shorter.
 const brokenAfter = 30 * time.Second
 
-// record notes what came of a list or a watch.
+// record records the result of a list or a watch.
 func (f *feed) record(verb string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.tried = f.tried || verb == "watch"
 	switch {
-	case f.ctx.Err() != nil: // That is why.
+	case f.ctx.Err() != nil: // The request failed because ctx ended.
 	case err != nil:
 		if f.err == nil {
 			f.since, f.late = time.Now(), time.AfterFunc(brokenAfter, f.onChange)
@@ -103,7 +103,7 @@ func (f *feed) record(verb string, err error) {
 		}
 		f.err, f.verb = err, verb
 	case f.err == nil:
-	case verb == "list" && f.verb == "watch": // What can be listed may still not be watched.
+	case verb == "list" && f.verb == "watch": // Listing may be permitted without watching.
 	default:
 		f.err = nil
 		f.late.Stop()
@@ -111,8 +111,8 @@ func (f *feed) record(verb string, err error) {
 	}
 }
 
-// missing says what a feed still lacks before it shows all there is; nothing if it lacks nothing. A list is not enough:
-// where there are no resource versions, as on the fake clientset, what is written before the watch begins is never shown.
+// missing describes what a feed still lacks before it shows all objects; empty if nothing. A list is not enough:
+// without resource versions, as on the fake clientset, a write before the watch begins is never delivered.
 func (f *feed) missing() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -125,7 +125,7 @@ func (f *feed) missing() string {
 	return ""
 }
 
-// failure returns how the last list or watch failed, and since when they do; nil if it did not.
+// failure returns the error of the last list or watch and the start of the series of failures; nil if it succeeded.
 func (f *feed) failure() (since time.Time, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -134,12 +134,13 @@ func (f *feed) failure() (since time.Time, err error) {
 	}
 	err = f.err
 	if request, ok := errors.AsType[*url.Error](err); ok {
-		err = request.Err // The address is long, and another one each time.
+		err = request.Err // The address is long, and different for each request.
 	}
 	return f.since, fmt.Errorf("%s %s: %w", f.verb, f.resource, err)
 }
 
-// broken returns what failure does if the feed is broken for good: somebody has to fix it, or it has been long.
+// broken returns the result of failure if the feed is broken for good: a person has to fix it, or it has failed for
+// long.
 func (f *feed) broken() (since time.Time, err error) {
 	since, err = f.failure()
 	if err == nil || !refused(err) && time.Since(since) < brokenAfter {
@@ -148,14 +149,14 @@ func (f *feed) broken() (since time.Time, err error) {
 	return since, err
 }
 
-// refused reports whether it takes a person to fix it.
+// refused reports whether only a person can fix the error.
 func refused(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) }
 
-// lingering is how long client-go may take to end. Where a connection is refused, later versions sleep through the end
-// for up to a minute, and then end by themselves.
+// lingering is the time that client-go has to end. If a connection is refused, later versions of client-go sleep for
+// up to a minute after the end of ctx, and then end by themselves.
 const lingering = time.Second
 
-// run has feeds work until ctx ends.
+// run runs feeds until ctx ends.
 func run(ctx context.Context, feeds ...*feed) {
 	var running sync.WaitGroup
 	for _, f := range feeds {

@@ -9,11 +9,11 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// An overlay is what a watch delivered, with what was written since and has not come back yet, so that a Cluster sees its
-// own writes.
+// An overlay combines the objects that a watch delivered with later writes that the watch has not delivered yet, so
+// that a Cluster sees its own writes.
 type overlay[P metav1.Object] struct {
-	delivered cache.Indexer          // It is read with the mutex held, so that nothing is dropped that is not in what was read.
-	lost      func(namespace string) // Called after a write did not come back.
+	delivered cache.Indexer          // Read with the mutex held, so that a write is dropped only if the read includes it.
+	lost      func(namespace string) // Called after the watch has not delivered a write in time.
 
 	mu      sync.Mutex
 	own     map[string]map[string]*written[P] // By namespace and name.
@@ -21,24 +21,24 @@ type overlay[P metav1.Object] struct {
 }
 
 type written[P metav1.Object] struct {
-	stale   []string // The versions that it stands in for; "" is that of an object that is not there.
+	stale   []string // The versions that now replaces; "" is the version of an absent object.
 	now     P
-	gone    bool   // It was deleted. Then now is not set.
-	version string // That of now.
+	gone    bool   // The object was deleted, and now is not set.
+	version string // The version of now.
 	late    *time.Timer
 }
 
-// A flight is a request to write that is under way, and the versions that came from the watch meanwhile.
+// A flight is a write request in progress, and the versions that the watch has delivered meanwhile.
 type flight struct {
 	namespace, name string
 	seen            []string
 }
 
-// patience is how long a write may take to come back. After that the watch is believed: after a break, the write and
-// somebody's undoing of it may have come back as nothing.
+// patience is the time in which the watch must deliver a write. After that, the watch takes precedence: after an
+// interruption, it may have delivered neither the write nor the change with which another client undid it.
 const patience = 30 * time.Second
 
-// write records what an object became by a request. Before, it had that version.
+// write records the object that a request returned. The version of the object before the request is before.
 func (o *overlay[P]) write(namespace, name, before string, request func() (P, error)) error {
 	f := &flight{namespace: namespace, name: name}
 	o.mu.Lock()
@@ -56,14 +56,14 @@ func (o *overlay[P]) write(namespace, name, before string, request func() (P, er
 	if err != nil {
 		return err
 	}
-	// What has come back already may have been undone since.
+	// A write that the watch has already delivered may have been undone since.
 	if version := now.GetResourceVersion(); version == "" || !slices.Contains(f.seen, version) {
 		o.put(namespace, name, &written[P]{stale: []string{before}, now: now, version: version})
 	}
 	return nil
 }
 
-// deleted records that an object is gone that had that version.
+// deleted records the deletion of an object that had that version.
 func (o *overlay[P]) deleted(namespace, name, before string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -88,7 +88,7 @@ func (o *overlay[P]) put(namespace, name string, w *written[P]) {
 	o.own[namespace][name] = w
 }
 
-// giveUp drops a write that has not come back.
+// giveUp drops a write that the watch has not delivered.
 func (o *overlay[P]) giveUp(namespace, name string, w *written[P]) {
 	o.mu.Lock()
 	waits := o.own[namespace][name] == w
@@ -101,17 +101,17 @@ func (o *overlay[P]) giveUp(namespace, name string, w *written[P]) {
 	}
 }
 
-// at returns the version that was delivered; empty if the object is not there.
+// at returns the delivered version of an object; empty if it does not exist.
 func (o *overlay[P]) at(namespace, name string) string {
-	object, there, _ := o.delivered.GetByKey(namespace + "/" + name) // A store in memory has no error.
+	object, there, _ := o.delivered.GetByKey(namespace + "/" + name) // An in-memory store returns no error.
 	if !there {
 		return ""
 	}
 	return object.(P).GetResourceVersion()
 }
 
-// observe records that a version of an object, or its end, came from the watch. It may have come long ago: events are told
-// of after what was delivered has changed, and that may be ahead of them by more than one.
+// observe records that the watch delivered a version of an object, or its deletion. The event may be old: events are
+// reported after the delivered objects have changed, and these may be ahead by more than one version.
 func (o *overlay[P]) observe(namespace, name, version string, gone bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -142,7 +142,7 @@ func (o *overlay[P]) drop(namespace, name string) {
 	}
 }
 
-// in returns what there is in a namespace, by name.
+// in returns the objects in a namespace, by name.
 func (o *overlay[P]) in(namespace string) map[string]P {
 	o.mu.Lock()
 	defer o.mu.Unlock()

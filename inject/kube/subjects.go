@@ -18,34 +18,35 @@ import (
 )
 
 // A Subjects requests the tokens of service accounts from the Kubernetes API (TokenRequest), so that each tenant pulls
-// as itself. It is a [providers.Subjects]. Set the fields before the first use; it is then safe for concurrent use.
+// with an identity of its own. It implements [providers.Subjects]. Set the fields before the first use; it is then
+// safe for concurrent use.
 //
-// The right to create serviceaccounts/token is the right to act as the account. Give it by [SubjectRole], which names
-// the accounts, and not by a ClusterRole for all of them.
+// The right to create serviceaccounts/token is the right to act as the account. Grant it with [SubjectRole], which
+// names the accounts, and not with a ClusterRole for all accounts.
 type Subjects struct {
-	// Client is the cluster of subjects that name none, usually the one that the program runs in. If nil, they are
-	// rejected.
+	// Client is the client for subjects that name no cluster, usually for the cluster that the program runs in. If
+	// nil, such subjects are rejected.
 	Client kubernetes.Interface
 	// Clusters are further clusters, by the name in [credentials.ServiceAccount.Cluster].
 	Clusters map[string]kubernetes.Interface
 
 	// Allow reports whether a profile of the tenant may use the account. If nil, only profiles without a tenant may,
 	// because the program's right covers the accounts of all tenants. With tenants, compare the account's cluster and
-	// namespace with those that belong to the tenant.
+	// namespace with the cluster and namespaces of the tenant.
 	Allow func(tenant string, account credentials.ServiceAccount) bool
 }
 
 var _ providers.Subjects = (*Subjects)(nil)
 
-// minTokenLife is the least that an API server issues: pkg/apis/authentication/validation of Kubernetes.
+// minTokenLife is the shortest lifetime that an API server accepts: pkg/apis/authentication/validation of Kubernetes.
 const minTokenLife = 10 * time.Minute
 
 // SubjectToken requests a token of the account for exactly the audience of r. The API server may shorten the lifetime;
-// what counts is the token's own expiry.
+// the expiry in the token itself is authoritative.
 //
-// The error is a [registry.Error]: [registry.ErrNoIdentity] if the account or the cluster does not exist or the subject
-// is not a service account, [registry.ErrDenied] if the tenant may not use it or the program has no right to request
-// its tokens, else that of the API. Its wrapped cause is the API's error. It holds no token.
+// The error is a [registry.Error]: [registry.ErrNoIdentity] if the account or the cluster does not exist or the
+// subject is not a service account, [registry.ErrDenied] if the tenant may not use it or the program has no right to
+// request its tokens, otherwise an error of the API. Its wrapped cause is the API's error. It holds no token.
 func (s *Subjects) SubjectToken(ctx context.Context, r providers.SubjectRequest) (credentials.Secret, error) {
 	fail := func(code registry.Code, hint string, err error) (credentials.Secret, error) {
 		return credentials.Secret{}, &registry.Error{Op: "request token", Ref: "of " + r.Subject.String(), Code: code, Hint: hint, Err: err}
@@ -57,7 +58,7 @@ func (s *Subjects) SubjectToken(ctx context.Context, r providers.SubjectRequest)
 		return fail(registry.ErrNoIdentity, "use a service account", errors.New("it is not a service account"))
 	case account.Namespace == "":
 		return fail(registry.ErrInvalid, "put the namespace of the account into the profile, or fill it in with Profile.In", errors.New("the namespace is missing"))
-	case r.Audience == "": // The API server would issue a login to itself.
+	case r.Audience == "": // The API server would issue a token that is valid for itself.
 		return fail(registry.ErrInvalid, "", errors.New("the audience is missing"))
 	case s.Allow == nil && r.Profile.Tenant != "", s.Allow != nil && !s.Allow(r.Profile.Tenant, *account):
 		return fail(registry.ErrDenied, "use a service account of your own namespace", fmt.Errorf("tenant %q may not use this account", r.Profile.Tenant))
@@ -87,7 +88,7 @@ func (s *Subjects) SubjectToken(ctx context.Context, r providers.SubjectRequest)
 	return fail(registry.ErrUnavailable, "", err)
 }
 
-// SubjectRole returns the role, in the namespace of the accounts, that lets a program request the tokens of these
+// SubjectRole returns a role, in the namespace of the accounts, that permits a program to request the tokens of these
 // accounts and of no others. Bind it to the program's own account.
 func SubjectRole(namespace, name string, accounts ...string) *rbacv1.Role {
 	return &rbacv1.Role{

@@ -13,17 +13,17 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// trustBundleVersions are the versions of the API that have ClusterTrustBundles, the best first.
+// trustBundleVersions are the versions of the API that have ClusterTrustBundles, in order of preference.
 var trustBundleVersions = []string{"v1", "v1beta1", "v1alpha1"}
 
-// TrustBundle returns the certificates of a ClusterTrustBundle in PEM, for [registry.TransportConfig.CABundle]: a cluster
-// that distributes its certificate authorities this way has one source for pods and for profiles. It reads the object
-// once; read it again when profiles are read, so that a change is noticed. The program needs the right to get
-// clustertrustbundles in the group certificates.k8s.io.
+// TrustBundle returns the certificates of a ClusterTrustBundle in PEM, for [registry.TransportConfig.CABundle], so
+// that pods and profiles of a cluster use the same certificate authorities. It reads the object once; call it again
+// when profiles are read, so that changes are noticed. The program needs the right to get clustertrustbundles in the
+// group certificates.k8s.io.
 //
-// The error is a [registry.Error]: [registry.ErrNotYet] if there is no such object, or the cluster serves no version of
-// its API; [registry.ErrDenied]; [registry.ErrClusterUnavailable]; [registry.ErrInvalid] for a bundle that a profile
-// could not have.
+// The error is a [registry.Error]: [registry.ErrNotYet] if there is no such object, or the cluster serves no version
+// of its API; [registry.ErrDenied]; [registry.ErrClusterUnavailable]; [registry.ErrInvalid] for a bundle that is not
+// valid in a profile.
 func TrustBundle(ctx context.Context, client kubernetes.Interface, name string) (string, error) {
 	fail := func(code registry.Code, hint string, err error) (string, error) {
 		return "", &registry.Error{Op: "read cluster trust bundle", Ref: fmt.Sprintf("%q", name), Code: code, Hint: hint, Err: err}
@@ -47,7 +47,7 @@ func TrustBundle(ctx context.Context, client kubernetes.Interface, name string) 
 			return object.Spec.TrustBundle, nil
 		}
 		if !apierrors.IsNotFound(err) {
-			break // A version that is not served is not found either.
+			break // A version that is not served is reported as not found.
 		}
 	}
 	switch {

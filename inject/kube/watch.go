@@ -16,18 +16,18 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// The watches of a Cluster. Their stores hold what is needed of each object and no more.
+// watches are the watches of a Cluster. Their stores hold only the needed fields of each object.
 type watches struct {
 	namespaces, secrets, accounts *feed
 }
 
-// A namespace, a secret and an account are what is kept of each.
+// Each of these types holds the fields that are kept of an object.
 type (
 	namespace struct{ metav1.ObjectMeta }
 	secret    struct {
 		metav1.ObjectMeta
 		published inject.PublishedSecret
-		more      bool // It has something that is not kept, beside its content.
+		more      bool // The secret has other fields that are not kept, besides its content.
 	}
 	account struct {
 		metav1.ObjectMeta
@@ -37,8 +37,8 @@ type (
 
 func (w *watches) all() []*feed { return []*feed{w.namespaces, w.secrets, w.accounts} }
 
-// wait waits for the first lists, and for the watches that follow. What it returns wraps registry.ErrStale if the lists
-// were complete, but do not stay so.
+// wait blocks until the first lists are complete and the watches have begun. Its error wraps registry.ErrStale if the
+// lists were complete but cannot be kept up to date.
 func (w *watches) wait(ctx context.Context) error {
 	var late <-chan time.Time
 	for {
@@ -65,7 +65,8 @@ func (w *watches) wait(ctx context.Context) error {
 	}
 }
 
-// incomplete says what has not begun and why, and whether some of it is refused; nil if all has.
+// incomplete describes the watches that have not begun and why, and reports whether one is denied; nil if all have
+// begun.
 func (w *watches) incomplete() (hopeless bool, err error) {
 	var why []error
 	for _, f := range w.all() {
@@ -85,7 +86,7 @@ func (w *watches) incomplete() (hopeless bool, err error) {
 	return hopeless, &watchError{"cluster cannot be watched", append(why, registry.ErrClusterUnavailable)}
 }
 
-// stale says what is not delivered anymore; nil if all is, or may soon be again.
+// stale describes the watches that are broken for good; nil if there are none.
 func (w *watches) stale() error {
 	var why []error
 	first := time.Now()
@@ -106,8 +107,8 @@ func (w *watches) stale() error {
 	return &watchError{what, append(why, registry.ErrClusterUnavailable, registry.ErrStale)}
 }
 
-// A watchError says in one line what is wrong with the watches. It wraps the errors of these, and what they mean to a
-// Syncer.
+// A watchError describes the failed watches in one line. It wraps their errors, and the errors of package registry
+// that determine how a Syncer proceeds.
 type watchError struct {
 	what  string
 	wraps []error
@@ -148,7 +149,8 @@ func (c *Cluster) start() {
 	})
 }
 
-// follow has an informer keep what keep returns, and tell f of each event. Neither can fail before the informer runs.
+// follow makes an informer keep only the result of keep, and call f for each event. Neither call can fail before the
+// informer runs.
 func follow(informer cache.SharedIndexInformer, keep func(any) any, f func(o *metav1.ObjectMeta, gone bool)) {
 	transform := func(object any) (any, error) { return keep(object), nil }
 	tell := func(object any, gone bool) {
@@ -169,7 +171,7 @@ func follow(informer cache.SharedIndexInformer, keep func(any) any, f func(o *me
 	}
 }
 
-// trim keeps what is asked for of the metadata.
+// trim keeps only the needed metadata.
 func trim(o *metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace: o.Namespace, Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion,
@@ -187,7 +189,7 @@ func keepNamespace(object any) any {
 	return &namespace{kept}
 }
 
-// keepSecret drops the content as soon as it has its fingerprint.
+// keepSecret replaces the content with its fingerprint.
 func keepSecret(object any) any {
 	s, ok := object.(*corev1.Secret)
 	if !ok {
@@ -207,7 +209,7 @@ func keepSecret(object any) any {
 	}
 }
 
-// whole returns the secret without its content, and without what else is not kept.
+// whole returns the secret without its content and without other fields that are not kept.
 func (s *secret) whole() *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: s.ObjectMeta, Type: corev1.SecretType(s.published.Type)}
 }

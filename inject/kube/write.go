@@ -21,11 +21,11 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// fieldManager is who wrote, in managedFields.
+// fieldManager identifies the writer in managedFields.
 const fieldManager = "regcred"
 
-// Apply makes one change by one request; ReplaceSecret needs two, and if the second fails the secret is missing until
-// the next pass.
+// Apply makes one change with one request. ReplaceSecret needs two requests; if the second fails, the secret is
+// missing until the next pass.
 func (c *Cluster) Apply(ctx context.Context, change inject.Change) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -72,12 +72,12 @@ func (c *Cluster) create(ctx context.Context, change inject.Change) error {
 	return err
 }
 
-// inTheWay says whose the secret is that has the name already.
+// inTheWay reports the owner of the secret that already has the name.
 func (c *Cluster) inTheWay(ctx context.Context, change inject.Change) error {
 	have, err := c.Client.CoreV1().Secrets(change.Namespace).Get(ctx, change.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return registry.ErrConflict // It went meanwhile.
+		return registry.ErrConflict // It was deleted meanwhile.
 	case err != nil:
 		return err
 	case have.Labels[inject.LabelOwner] != change.Owner:
@@ -86,8 +86,8 @@ func (c *Cluster) inTheWay(ctx context.Context, change inject.Change) error {
 	return registry.ErrConflict
 }
 
-// update writes the secret as the watch has shown it, with what is ours changed. Whatever else it has stays: its version
-// says that the watch has shown all of it, and what is not kept of a secret is read again.
+// update writes the secret as delivered by the watch, with the owner's fields changed. All other fields stay: the
+// version ensures that the watch has delivered the current object, and fields that are not kept are read again.
 func (c *Cluster) update(ctx context.Context, change inject.Change) error {
 	have := c.secrets.in(change.Namespace)[change.Name]
 	if have == nil || have.ResourceVersion != change.Version {
@@ -134,8 +134,8 @@ func (c *Cluster) delete(ctx context.Context, change inject.Change) error {
 	return nil
 }
 
-// link writes the whole list, which is atomic to Kubernetes, on the condition that the account is what the list was
-// made of.
+// link writes the whole list, which is atomic in Kubernetes, on the condition that the account has not changed since
+// the list was computed.
 func (c *Cluster) link(ctx context.Context, change inject.Change) error {
 	have := c.accounts.in(change.Namespace)[change.Name]
 	if have == nil || have.ResourceVersion != change.Version {
@@ -152,11 +152,11 @@ func (c *Cluster) link(ctx context.Context, change inject.Change) error {
 	gone := func(name string) bool { return slices.Contains(change.Unlink, name) }
 	names, linked = slices.DeleteFunc(names, gone), slices.DeleteFunc(linked, gone)
 
-	refs := make([]corev1.LocalObjectReference, len(names)) // Not nil: an empty list is written as one.
+	refs := make([]corev1.LocalObjectReference, len(names)) // Not nil, so that an empty list is written as an empty list.
 	for i, name := range names {
 		refs[i].Name = name
 	}
-	var note any // Null takes the annotation out: RFC 7386.
+	var note any // Null removes the annotation: RFC 7386.
 	if len(linked) > 0 {
 		note = strings.Join(linked, ",")
 	}
@@ -176,7 +176,7 @@ func (c *Cluster) link(ctx context.Context, change inject.Change) error {
 	})
 }
 
-// classify says in the words of package pullsecret what an error is. An API server does not quote the content of
+// classify wraps an API error in the matching error of package registry. An API server does not quote the content of
 // secrets.
 func classify(ctx context.Context, change inject.Change, err error) error {
 	var status apierrors.APIStatus
@@ -201,7 +201,7 @@ func classify(ctx context.Context, change inject.Change, err error) error {
 	return err
 }
 
-// with returns a map that has what both have, and of what both have, the second's.
+// with returns the union of both maps. For keys in both, the value of ours wins.
 func with[V any](have, ours map[string]V) map[string]V {
 	both := make(map[string]V, len(have)+len(ours))
 	maps.Copy(both, have)
