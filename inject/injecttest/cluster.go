@@ -17,14 +17,14 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Cluster is a Kubernetes cluster in memory, as far as a [inject.Syncer] can tell the difference: each write
-// gives an object a new version, a change that was planned on another version is a conflict, a terminating namespace
-// takes nothing new, and the type of a secret cannot be changed. It is a [World] too. The zero Cluster is empty and
-// ready to use; it is safe for concurrent use.
+// A Cluster is a Kubernetes cluster in memory that behaves like a real one towards an [inject.Syncer]: each write
+// gives an object a new version, a change that was planned on another version is a conflict, nothing can be created in
+// a terminating namespace, and the type of a secret cannot be changed. It implements [World] too. The zero Cluster is
+// empty and ready to use. A Cluster is safe for concurrent use.
 type Cluster struct {
-	// Before is called before each change of Apply is made, and its error is returned in place of making it. It may
-	// change the cluster, which is how conflicts come about. Nil means that nothing happens. Set it before the first
-	// use.
+	// Before is called before each change of Apply. If it returns an error, Apply returns that error and does not make
+	// the change. It may change the cluster, in order to cause conflicts. If nil, it is not called. Set it before the
+	// first use.
 	Before func(ctx context.Context, change inject.Change) error
 
 	mu         sync.Mutex
@@ -45,7 +45,8 @@ type space struct {
 type secret struct {
 	SecretObject
 	version string
-	// content is the fingerprint of the content at a version: tests of many passes would spend their time on it.
+	// content is the fingerprint of the content at a version. It is cached because tests of many passes would spend
+	// most of their time on it.
 	content   credentials.Fingerprint
 	contentOf string
 }
@@ -60,14 +61,14 @@ var (
 	_ World          = (*Cluster)(nil)
 )
 
-// Writes returns how many changes Apply has made.
+// Writes returns the number of changes that Apply has made.
 func (c *Cluster) Writes() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.writes
 }
 
-// State returns what there is.
+// State returns the current objects.
 func (c *Cluster) State(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -101,7 +102,7 @@ func (c *Cluster) Read(ctx context.Context, namespace, name string) ([]byte, err
 	return nil, fmt.Errorf("read secret %s/%s: %w", namespace, name, registry.ErrConflict)
 }
 
-// Reads returns how many secrets Read was asked for.
+// Reads returns the number of calls of Read.
 func (c *Cluster) Reads() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

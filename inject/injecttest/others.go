@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// CreateNamespace is of [World]. The namespace has a service account "default", which the controllers of a real cluster
-// make soon after.
+// CreateNamespace implements [World]. The namespace has a service account "default", which the controllers of a real
+// cluster create soon afterwards.
 func (c *Cluster) CreateNamespace(_ context.Context, name string, labels map[string]string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -28,25 +28,25 @@ func (c *Cluster) CreateNamespace(_ context.Context, name string, labels map[str
 	return nil
 }
 
-// NamespaceUID is of [World].
+// NamespaceUID implements [World].
 func (c *Cluster) NamespaceUID(_ context.Context, name string) (uid string, err error) {
 	err = c.in(name, func(ns *space) error { uid = ns.uid; return nil })
 	return uid, err
 }
 
-// DeleteNamespace is of [World]. The namespace stays terminating until [Cluster.RemoveNamespace].
+// DeleteNamespace implements [World]. The namespace stays terminating until [Cluster.RemoveNamespace].
 func (c *Cluster) DeleteNamespace(_ context.Context, name string) error {
 	return c.in(name, func(ns *space) error { ns.terminating = true; return nil })
 }
 
-// RemoveNamespace makes a namespace be gone, with all that is in it.
+// RemoveNamespace removes a namespace with everything in it.
 func (c *Cluster) RemoveNamespace(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.namespaces, name)
 }
 
-// WriteSecret is of [World].
+// WriteSecret implements [World].
 func (c *Cluster) WriteSecret(_ context.Context, namespace string, s SecretObject) error {
 	return c.in(namespace, func(ns *space) error {
 		have := ns.secrets[s.Name]
@@ -65,7 +65,7 @@ func (c *Cluster) WriteSecret(_ context.Context, namespace string, s SecretObjec
 	})
 }
 
-// Secret is of [World].
+// Secret implements [World].
 func (c *Cluster) Secret(_ context.Context, namespace, name string) (*SecretObject, error) {
 	var found *SecretObject
 	err := c.in(namespace, func(ns *space) error {
@@ -78,7 +78,7 @@ func (c *Cluster) Secret(_ context.Context, namespace, name string) (*SecretObje
 	return found, err
 }
 
-// DeleteSecret is of [World].
+// DeleteSecret implements [World].
 func (c *Cluster) DeleteSecret(_ context.Context, namespace, name string) error {
 	return c.in(namespace, func(ns *space) error {
 		if ns.secrets[name] == nil {
@@ -89,7 +89,7 @@ func (c *Cluster) DeleteSecret(_ context.Context, namespace, name string) error 
 	})
 }
 
-// WriteAccount is of [World].
+// WriteAccount implements [World].
 func (c *Cluster) WriteAccount(_ context.Context, namespace string, a AccountObject) error {
 	return c.in(namespace, func(ns *space) error {
 		if ns.accounts[a.Name] == nil && ns.terminating {
@@ -100,7 +100,7 @@ func (c *Cluster) WriteAccount(_ context.Context, namespace string, a AccountObj
 	})
 }
 
-// Account is of [World].
+// Account implements [World].
 func (c *Cluster) Account(_ context.Context, namespace, name string) (*AccountObject, error) {
 	var found *AccountObject
 	err := c.in(namespace, func(ns *space) error {
@@ -113,7 +113,7 @@ func (c *Cluster) Account(_ context.Context, namespace, name string) (*AccountOb
 	return found, err
 }
 
-// DeleteAccount is of [World].
+// DeleteAccount implements [World].
 func (c *Cluster) DeleteAccount(_ context.Context, namespace, name string) error {
 	return c.in(namespace, func(ns *space) error {
 		if ns.accounts[name] == nil {
@@ -124,7 +124,7 @@ func (c *Cluster) DeleteAccount(_ context.Context, namespace, name string) error
 	})
 }
 
-// in calls f with a namespace that is there.
+// in calls f with an existing namespace.
 func (c *Cluster) in(name string, f func(ns *space) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

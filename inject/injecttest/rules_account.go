@@ -22,8 +22,8 @@ func (sc *scene) link(ctx context.Context, owner string, link, unlink []string) 
 	return sc.Cluster.Apply(ctx, c)
 }
 
-// expect compares the pull secrets of the account with those that are wanted: as they are, and as State shows them at
-// once.
+// expect compares the pull secrets of the account, as stored and as State returns them immediately, with the expected
+// ones.
 func (sc *scene) expect(ctx context.Context, pullSecrets, linked []string) error {
 	are, err := sc.pullSecrets(ctx)
 	if err != nil {
@@ -45,7 +45,7 @@ func (sc *scene) expect(ctx context.Context, pullSecrets, linked []string) error
 }
 
 func appendsOnce(ctx context.Context, sc *scene) error {
-	// One of them is there already, by somebody else's hand.
+	// Another client has already added one of them.
 	if err := sc.link(ctx, sc.owner, []string{"two", "theirs-1", "one"}, nil); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func createsSecret(ctx context.Context, sc *scene) error {
 	return sc.holds(s, password)
 }
 
-// holds reports what is missing in a secret that was written with that password.
+// holds reports the first difference between a secret and the one that was written with that password.
 func (sc *scene) holds(s *SecretObject, password string) error {
 	want := sc.build(password)
 	switch {
@@ -118,7 +118,7 @@ func updatesInPlace(ctx context.Context, sc *scene) error {
 	return sc.holds(after, "another-password")
 }
 
-// stale has somebody else change the secret, and returns what State showed before.
+// stale changes the secret as another client, and returns the version that State returned before.
 func (sc *scene) stale(ctx context.Context) (*inject.PublishedSecret, error) {
 	have, err := sc.create(ctx, password)
 	if err != nil {
@@ -204,7 +204,7 @@ func readsContent(ctx context.Context, sc *scene) error {
 	return nil
 }
 
-// wrongType makes a secret of the owner that has a wrong type.
+// wrongType creates a secret of the owner with a wrong type.
 func (sc *scene) wrongType(ctx context.Context) (*inject.PublishedSecret, error) {
 	s := SecretObject{Name: secretName, Type: "Opaque", Labels: sc.build(password).Labels, Data: map[string][]byte{"key": []byte("value")}}
 	if err := sc.World.WriteSecret(ctx, sc.ns, s); err != nil {
@@ -293,7 +293,7 @@ func deleteConflicts(ctx context.Context, sc *scene) error {
 	return err
 }
 
-// orNone makes no error one that can be printed.
+// orNone replaces a nil error with a printable one.
 func orNone(err error) error {
 	if err == nil {
 		return errors.New("none")

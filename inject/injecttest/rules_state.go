@@ -81,7 +81,7 @@ func showsOwnSecrets(ctx context.Context, sc *scene) error {
 			return err
 		}
 	}
-	// It was written last, so that the others would be seen by now.
+	// It was written last, so that the others are visible by now.
 	if err := sc.eventually(ctx, "a secret of the owner", func(ns inject.Namespace) bool { return findSecret(ns, "of-the-owner") != nil }); err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func showsOwnWrites(ctx context.Context, sc *scene) error {
 		first.Labels[inject.LabelOwner] != sc.owner || first.Annotations[inject.AnnotationProfiles] != "team" {
 		return errors.New("what was created is not shown with its type, labels, annotations and content")
 	}
-	// Several in a row, faster than a watch delivers.
+	// Several in a row, faster than a watch delivers them.
 	for i := range 3 {
 		changed := fmt.Sprintf("%s-%d", password, i)
 		before, err := sc.secret(ctx)

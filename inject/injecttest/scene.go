@@ -14,7 +14,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A scene is where one rule is tried: a namespace of its own, with an account.
+// A scene is the environment of one rule: a namespace of its own, with an account.
 type scene struct {
 	Subject
 	ns    string
@@ -42,7 +42,7 @@ func newScene(ctx context.Context, s Subject) (*scene, error) {
 	return sc, sc.eventually(ctx, "the account", func(ns inject.Namespace) bool { return findAccount(ns, accountName) != nil })
 }
 
-// namespace makes a namespace, and waits until it is seen.
+// namespace creates a namespace, and waits until State returns it.
 func (sc *scene) namespace(ctx context.Context, labels map[string]string) (string, error) {
 	name := "rule-" + strings.ToLower(rand.Text()[:12])
 	if err := sc.World.CreateNamespace(ctx, name, labels); err != nil {
@@ -60,7 +60,7 @@ func (sc *scene) close() {
 	}
 }
 
-// now returns what State shows of the namespace.
+// now returns the namespace as State returns it.
 func (sc *scene) now(ctx context.Context) (inject.Namespace, error) {
 	state, err := sc.Cluster.State(ctx, inject.Scope{Owner: sc.owner, Namespaces: []string{sc.ns}})
 	if err != nil {
@@ -72,7 +72,7 @@ func (sc *scene) now(ctx context.Context) (inject.Namespace, error) {
 	return state[0], nil
 }
 
-// secret returns what State shows of the secret; it must be there.
+// secret returns the secret as State returns it; it must exist.
 func (sc *scene) secret(ctx context.Context) (*inject.PublishedSecret, error) {
 	ns, err := sc.now(ctx)
 	if err != nil {
@@ -85,7 +85,7 @@ func (sc *scene) secret(ctx context.Context) (*inject.PublishedSecret, error) {
 	return s, nil
 }
 
-// account returns what State shows of the account; it must be there.
+// account returns the account as State returns it; it must exist.
 func (sc *scene) account(ctx context.Context) (*inject.Account, error) {
 	ns, err := sc.now(ctx)
 	if err != nil {
@@ -102,12 +102,12 @@ func (sc *scene) eventually(ctx context.Context, what string, ok func(inject.Nam
 	return sc.eventuallyIn(ctx, sc.ns, what, ok)
 }
 
-// eventuallyIn waits until State shows what others have done.
+// eventuallyIn waits until State shows a change by another client.
 func (sc *scene) eventuallyIn(ctx context.Context, namespace, what string, ok func(inject.Namespace) bool) error {
 	return sc.poll(ctx, namespace, what, func(state []inject.Namespace) bool { return len(state) == 1 && ok(state[0]) })
 }
 
-// poll asks for the state of one namespace until it is ok.
+// poll calls State for one namespace until ok accepts the result.
 func (sc *scene) poll(ctx context.Context, namespace, what string, ok func(state []inject.Namespace) bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, sc.patience(), fmt.Errorf("State does not show %s within %s", what, sc.patience()))
 	defer cancel()
@@ -127,7 +127,7 @@ func (sc *scene) poll(ctx context.Context, namespace, what string, ok func(state
 	}
 }
 
-// change returns one on the secret or the account.
+// change returns a change of the secret or the account.
 func (sc *scene) change(action inject.Action, version, password string) inject.Change {
 	c := inject.Change{Action: action, Owner: sc.owner, Namespace: sc.ns, Name: secretName, Version: version}
 	switch action {
@@ -145,7 +145,7 @@ func (sc *scene) build(password string) pullsecret.Secret {
 		Credential: credentials.Credential{Username: "robot", Password: credentials.NewSecret(password)},
 	})
 	if err != nil {
-		panic(err) // It depends on nothing but this file.
+		panic(err) // Only a mistake in this file can cause it.
 	}
 	return pullsecret.Secret{
 		Name: secretName, Namespace: sc.ns, Config: config,
@@ -154,7 +154,7 @@ func (sc *scene) build(password string) pullsecret.Secret {
 	}
 }
 
-// create creates the secret, and returns what State shows of it.
+// create creates the secret, and returns it as State returns it.
 func (sc *scene) create(ctx context.Context, password string) (*inject.PublishedSecret, error) {
 	if err := sc.Cluster.Apply(ctx, sc.change(inject.CreateSecret, "", password)); err != nil {
 		return nil, err
@@ -162,7 +162,7 @@ func (sc *scene) create(ctx context.Context, password string) (*inject.Published
 	return sc.secret(ctx)
 }
 
-// object returns the secret as it is; it must be there.
+// object returns the stored secret; it must exist.
 func (sc *scene) object(ctx context.Context) (*SecretObject, error) {
 	s, err := sc.World.Secret(ctx, sc.ns, secretName)
 	if err == nil && s == nil {
@@ -171,7 +171,7 @@ func (sc *scene) object(ctx context.Context) (*SecretObject, error) {
 	return s, err
 }
 
-// pullSecrets returns those of the account as they are.
+// pullSecrets returns the pull secrets of the stored account.
 func (sc *scene) pullSecrets(ctx context.Context) ([]string, error) {
 	a, err := sc.World.Account(ctx, sc.ns, accountName)
 	if err == nil && a == nil {
@@ -183,7 +183,7 @@ func (sc *scene) pullSecrets(ctx context.Context) ([]string, error) {
 	return a.PullSecrets, nil
 }
 
-// tamper has somebody else change the secret, and waits for no one to notice.
+// tamper changes the secret as another client, and does not wait until the change is visible.
 func (sc *scene) tamper(ctx context.Context, change func(s *SecretObject)) error {
 	s, err := sc.object(ctx)
 	if err != nil {

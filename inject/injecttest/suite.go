@@ -1,10 +1,10 @@
-// Package injecttest holds implementations of [inject.Cluster] to its contract, and has a cluster in memory for
-// the tests of programs that keep pull secrets in one.
+// Package injecttest has a conformance suite for implementations of [inject.Cluster], and a cluster in memory for the
+// tests of programs that keep pull secrets in one.
 //
-// [TestCluster] is the contract, rule by rule: call it from a test of a cluster of one's own. [Cluster] is a cluster in
-// memory, whose faults a test chooses, and which others can change meanwhile.
+// [TestCluster] tests the contract, rule by rule: call it from a test of your own implementation. [Cluster] is a
+// cluster in memory. A test chooses its faults, and can change it as another client would.
 //
-// It does not run anything in the cluster: there is no kubelet, and no controller makes or deletes objects by itself.
+// Nothing runs in the cluster: there is no kubelet, and no controller creates or deletes objects by itself.
 package injecttest
 
 import (
@@ -20,18 +20,18 @@ import (
 
 // A Subject is a cluster under test.
 type Subject struct {
-	// Cluster is what is tested.
+	// Cluster is the implementation under test.
 	Cluster inject.Cluster
-	// World is everybody else in the same cluster.
+	// World acts as all other clients of the same cluster.
 	World World
-	// Patience is how long State may take to show what others have changed. Zero means 10 seconds.
+	// Patience is the time within which State must show the changes of others. Zero means 10 seconds.
 	Patience time.Duration
-	// Except are rules that are left out because the World cannot play its part in them, each with the reason, which is
-	// printed. A name that is no rule's fails the test. Nil means none.
+	// Except maps the names of rules that the World cannot support to reasons. These rules are skipped, and the
+	// reasons are printed. A name without a rule fails the test. Nil means none.
 	Except map[string]string
 }
 
-// TestCluster tests that a cluster keeps the contract of [inject.Cluster]. Each rule is a subtest with its name,
+// TestCluster tests that a cluster fulfills the contract of [inject.Cluster]. Each rule is a subtest with its name,
 // and works in namespaces of its own. Run it with the race detector.
 func TestCluster(t *testing.T, s Subject) {
 	t.Helper()

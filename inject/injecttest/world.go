@@ -2,42 +2,41 @@ package injecttest
 
 import "context"
 
-// A World is everybody else in a cluster: it sets the scene, changes things behind the back of the [inject.Cluster]
-// under test, and sees what there really is.
+// A World acts as the other clients of a cluster: it creates objects, changes them without the [inject.Cluster] under
+// test, and reads their stored state.
 type World interface {
-	// CreateNamespace makes a namespace with these labels.
+	// CreateNamespace creates a namespace with these labels.
 	CreateNamespace(ctx context.Context, name string, labels map[string]string) error
-	// NamespaceUID returns the UID of a namespace that is there; empty if it has none.
+	// NamespaceUID returns the UID of an existing namespace; empty if it has none.
 	NamespaceUID(ctx context.Context, name string) (string, error)
-	// DeleteNamespace starts to delete a namespace with all that is in it. It may stay terminating for ever, or be gone
-	// at once.
+	// DeleteNamespace starts to delete a namespace with everything in it. The namespace may stay terminating for ever,
+	// or be gone at once.
 	DeleteNamespace(ctx context.Context, name string) error
 
-	// WriteSecret makes a secret, or overwrites all of it but its UID.
+	// WriteSecret creates a secret, or overwrites everything in it except its UID.
 	WriteSecret(ctx context.Context, namespace string, s SecretObject) error
 	// Secret returns a secret; nil if there is none of that name.
 	Secret(ctx context.Context, namespace, name string) (*SecretObject, error)
-	// DeleteSecret deletes a secret that is there.
+	// DeleteSecret deletes an existing secret.
 	DeleteSecret(ctx context.Context, namespace, name string) error
 
-	// WriteAccount makes a service account, or overwrites all of it.
+	// WriteAccount creates a service account, or overwrites everything in it.
 	WriteAccount(ctx context.Context, namespace string, a AccountObject) error
 	// Account returns a service account; nil if there is none of that name.
 	Account(ctx context.Context, namespace, name string) (*AccountObject, error)
-	// DeleteAccount deletes a service account that is there.
+	// DeleteAccount deletes an existing service account.
 	DeleteAccount(ctx context.Context, namespace, name string) error
 }
 
 // A SecretObject is a secret as it is stored.
 type SecretObject struct {
 	Name string
-	// UID is new for each object, also for one that has the name of one that was deleted. WriteSecret does not look at
-	// it.
+	// UID identifies the object: a recreated object of the same name has a new one. WriteSecret ignores it.
 	UID                 string
 	Type                string
 	Labels, Annotations map[string]string
 	Data                map[string][]byte
-	// Immutable says that Data cannot be changed.
+	// Immutable is true if Data cannot be changed.
 	Immutable bool
 }
 
