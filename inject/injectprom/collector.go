@@ -1,7 +1,7 @@
-// Package injectprom counts for Prometheus what a [inject.Syncer] does.
+// Package injectprom collects Prometheus metrics of an [inject.Syncer].
 //
-// [New] makes the [Collector] of a Syncer, which a program then registers. There is a series for each profile; none has a
-// namespace or a login in it.
+// [New] returns the [Collector] of a Syncer, which a program then registers. There is a series for each profile; no
+// label holds a namespace or a login.
 package injectprom
 
 import (
@@ -18,18 +18,18 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Collector is a [prometheus.Collector] for one Syncer. Make one with [New].
+// A Collector is a [prometheus.Collector] for one Syncer. Create it with [New].
 //
 //	regcred_pullsecret_passes_total{result}                       passes; result is "finished", or "cut_short" if there was an error
 //	regcred_pullsecret_changes_total{action,result}               changes that were tried: "made", "conflict" or "failed"
 //	regcred_pullsecret_secrets{state}                             published secrets that hold the "newest" credentials, or "older" ones, and "missing" ones
-//	regcred_pullsecret_problems{reason}                           what is not as it should be, in all places: alert on it
-//	regcred_pullsecret_expiry_seconds                             when the first published secret expires: alert on it
-//	regcred_pullsecret_credential_expiry_seconds{kind,profile}    when the credential of a profile expires
-//	regcred_pullsecret_login_expiry_seconds{kind,profile}         when the login of a profile expires, and a person has to renew it: alert on it
+//	regcred_pullsecret_problems{reason}                           objects and targets not in their desired state, in all namespaces: alert on it
+//	regcred_pullsecret_expiry_seconds                             the earliest expiry of a published secret: alert on it
+//	regcred_pullsecret_credential_expiry_seconds{kind,profile}    the expiry of a profile's credential
+//	regcred_pullsecret_login_expiry_seconds{kind,profile}         the expiry of a profile's login, which a person has to renew: alert on it
 //	regcred_pullsecret_credentials_total{kind,profile,result}     credentials that were handed out: "new" or "failed"
 //
-// Instants are in seconds since 1970. What never expires has no series.
+// Instants are in seconds since 1970. Credentials, logins and secrets that never expire have no expiry series.
 type Collector struct {
 	passes, changes                                                    *prometheus.CounterVec
 	secrets, problems, first, credentialExpiry, loginExpiry, handedOut *prometheus.Desc
@@ -42,20 +42,20 @@ type Collector struct {
 
 type profile struct{ kind, name string }
 
-// handouts are what a profile was given.
+// handouts counts the credentials that a profile was given.
 type handouts struct {
 	last           credentials.Credential // Without its secret.
-	issued, failed int                    // How many new ones, and how often none.
-	login          time.Time              // When the login expires.
-	asked          bool                   // Since the last pass over all.
+	issued, failed int                    // The number of new ones, and of failures.
+	login          time.Time              // The expiry of the login.
+	asked          bool                   // Requested since the last pass over all namespaces.
 }
 
-// New returns a collector for the Syncer, and joins it to its Credential, OnChange and OnSync. Call it once they are set
-// and before the Syncer is used. A hook that was there is called too.
+// New returns a collector for the Syncer, and hooks it into the Syncer's Credential, OnChange and OnSync. Call it
+// after these are set and before the Syncer is used. Existing hooks are called too.
 //
-// It counts each pass, also one of a kube.Controller or of EnsureReady. Secrets, problems and their expiry are those that
-// the Syncer knows of all places when the metrics are collected; see [inject.Syncer.Rollout]. A profile that a pass over
-// all namespaces did not ask for has no series anymore.
+// The collector counts each pass, also the passes of a kube.Controller and of EnsureReady. Secrets, problems and the
+// expiry are read from the Syncer, for all namespaces, when the metrics are collected; see [inject.Syncer.Rollout].
+// The series of a profile end once a pass over all namespaces has not requested its credential.
 func New(syncer *inject.Syncer) *Collector {
 	labels := []string{"kind", "profile"}
 	c := &Collector{
@@ -70,7 +70,7 @@ func New(syncer *inject.Syncer) *Collector {
 		handedOut:        prometheus.NewDesc("regcred_pullsecret_credentials_total", "New credentials, and failures to have one.", append(labels, "result"), nil),
 		profiles:         make(map[profile]*handouts),
 	}
-	if ask := syncer.Credential; ask != nil { // Else Sync says that it is missing.
+	if ask := syncer.Credential; ask != nil { // If nil, Sync reports that it is missing.
 		syncer.Credential = func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 			got, err := ask(ctx, p)
 			c.handed(p, got, err)
@@ -147,7 +147,7 @@ func (c *Collector) passed(err error, limited bool) {
 	}
 }
 
-// Describe is for Prometheus.
+// Describe implements [prometheus.Collector].
 func (c *Collector) Describe(descs chan<- *prometheus.Desc) {
 	c.passes.Describe(descs)
 	c.changes.Describe(descs)
@@ -156,7 +156,7 @@ func (c *Collector) Describe(descs chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect is for Prometheus.
+// Collect implements [prometheus.Collector].
 func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 	c.passes.Collect(metrics)
 	c.changes.Collect(metrics)
