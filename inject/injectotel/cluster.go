@@ -10,8 +10,8 @@ import (
 	"github.com/regcred/regcred/inject"
 )
 
-// A cluster makes the spans of changes. State has none: it is asked for each namespace that is worked on, and answers
-// from memory.
+// A cluster wraps a Cluster and makes a span of each change. Calls of State get no span, because there is one for each
+// namespace of a pass and they are served from memory.
 type cluster struct {
 	inject.Cluster
 	tracer trace.Tracer
@@ -24,7 +24,7 @@ func (c cluster) Apply(ctx context.Context, change inject.Change) error {
 	return err
 }
 
-// describe says what a change is, without what it writes.
+// describe returns the attributes of a change, without the secret that it writes.
 func describe(change inject.Change) []attribute.KeyValue {
 	about := []attribute.KeyValue{attribute.String("regcred.owner", change.Owner), namespaceKey.String(change.Namespace)}
 	if change.Action == inject.LinkAccount {

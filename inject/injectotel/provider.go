@@ -12,13 +12,13 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Provider returns a Provider that makes a span of each call of next. It goes under the cache, such as into
-// regcred.Pipeline.Provider: what the cache has makes no span. A cache keeps the values of its caller's context, so the
-// span is in the trace of the pass that caused the call, and may end after it. A call that serves several passes is in
-// the trace of the first; one of the cache's Run is a trace of its own.
+// Provider returns a Provider that makes a span of each call of next. Put it below the cache, such as into
+// regcred.Pipeline.Provider: a credential from the cache makes no span. A cache keeps the values of its caller's
+// context, so the span belongs to the trace of the pass that caused the call, and may end after the pass. A call that
+// serves several passes belongs to the trace of the first; a call of the cache's Run is a trace of its own.
 //
-// It has the [providers.Scoper] and the [providers.Validator] that next has, which must not be nil: a Pipeline's own
-// default does not go through it.
+// The result has the [providers.Scoper] and the [providers.Validator] of next. Next must not be nil, because a
+// Pipeline's default provider is not traced.
 func Provider(next providers.Provider, tracer trace.Tracer) providers.Provider {
 	return provider{next, tracer}
 }
@@ -42,7 +42,7 @@ func (p provider) Scope(profile registry.Profile) string {
 	if s, ok := p.next.(providers.Scoper); ok {
 		return s.Scope(profile)
 	}
-	return "" // As if there were no Scoper; see providers.Key.
+	return "" // The same as without a Scoper; see providers.Key.
 }
 
 func (p provider) Validate(profile registry.Profile) error {
@@ -52,7 +52,7 @@ func (p provider) Validate(profile registry.Profile) error {
 	return nil
 }
 
-// of says which profile it is. What goes to the issuer stays out.
+// of returns attributes that identify the profile. They leave out what is sent to the issuer.
 func of(p registry.Profile) []attribute.KeyValue {
 	about := []attribute.KeyValue{profileKey.String(p.Name), attribute.String("regcred.kind", string(p.Kind))}
 	if p.Tenant != "" {

@@ -11,8 +11,8 @@ import (
 	"github.com/regcred/regcred/inject"
 )
 
-// The first two are of OpenTelemetry's semantic conventions, which as of 1.43 name neither secrets nor service
-// accounts.
+// The first two are from OpenTelemetry's semantic conventions, which as of version 1.43 define no names for secrets or
+// service accounts.
 const (
 	errorKey     attribute.Key = "error.type"
 	namespaceKey attribute.Key = "k8s.namespace.name"
@@ -22,8 +22,8 @@ const (
 	expiryKey    attribute.Key = "regcred.expires_at"
 )
 
-// end ends a span as https://opentelemetry.io/docs/specs/semconv/general/recording-errors has it: without a status if
-// there is no error.
+// end ends a span according to https://opentelemetry.io/docs/specs/semconv/general/recording-errors: without a status
+// if there is no error.
 func end(span trace.Span, err error) {
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())
@@ -32,8 +32,8 @@ func end(span trace.Span, err error) {
 	span.End()
 }
 
-// errorType returns the word for an error that conditions, events and metrics have, and another for a call that was not
-// waited for.
+// errorType returns the reason that conditions, events and metrics have for an error, or Timeout or Canceled for a
+// call that was abandoned.
 func errorType(err error) string {
 	reason := inject.Problem{Err: err}.Reason()
 	switch {

@@ -1,7 +1,7 @@
-// Package injectotel traces for OpenTelemetry what a [inject.Syncer] does: a trace is a pass, the calls to
-// issuers that it caused, and the changes that it made.
+// Package injectotel traces an [inject.Syncer] with OpenTelemetry: a trace has a pass, the calls to issuers that the
+// pass caused, and the changes that it made.
 //
-// [Trace] makes the spans of a Syncer, and [Provider] those of calls to issuers.
+// [Trace] makes the spans of a Syncer, and [Provider] makes the spans of calls to issuers.
 //
 //	sync pull secrets        a pass, also one of a kube.Controller or of EnsureReady
 //	├ get credential         a profile whose credential had to be waited for
@@ -9,14 +9,15 @@
 //	├ create secret ...      a change that was tried; its name is the inject.Action
 //	check images             a call of Syncer.Check
 //
-// A span that ends with an error has its text as status, and in the attribute error.type the word that
-// [inject.Problem.Reason] has for it, or Canceled or Timeout. Attributes that OpenTelemetry has no name for begin
-// with "regcred.". None holds a secret, nor a login.
+// A span that ends with an error has the error's text as its status. Its attribute error.type is the error's
+// [inject.Problem.Reason], or Canceled or Timeout. Attributes for which OpenTelemetry defines no name begin with
+// "regcred.". No attribute holds a secret or a login.
 //
-// All spans are internal ones: those of requests come from the HTTP clients, where these are instrumented.
+// All spans are internal ones. Spans of requests come from the HTTP clients, if these are instrumented.
 //
-// A pass that writes to thousands of namespaces makes a span for each change, and its own ends last. An SDK's batch
-// processor drops what its queue has no place for, which by default has 2,048: give it more.
+// A pass that writes to thousands of namespaces makes a span for each change, and its own span ends last. By default,
+// the queue of an SDK's batch processor has 2,048 places, and the processor drops spans when it is full: configure a
+// larger queue.
 package injectotel
 
 import (
@@ -32,16 +33,16 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Trace joins spans to the Cluster, Credential, Check and OnSync of the Syncer. Call it once they are set and before the
-// Syncer is used. A hook that was there is called too. A kube.Controller works on: its own field Cluster stays the
-// kube.Cluster.
+// Trace adds spans to the Cluster, Credential, Check and OnSync of the Syncer. Call it after these are set and before
+// the Syncer is used. Existing hooks are called too. Tracing works under a kube.Controller too, whose own field
+// Cluster stays the kube.Cluster.
 //
-// Each span of a pass has the attributes: k8s.cluster.name, say, where there are several. What a pass could not fix is
-// recorded in it as an exception event each, of which an SDK keeps the last 128; a pass is an error only where Sync
-// returns one, or a kube.Controller had no targets for it.
+// Each span of a pass has the attributes, such as k8s.cluster.name if there are several clusters. Each problem of a
+// pass is recorded in the span as an exception event, of which an SDK keeps the last 128. A pass has an error status
+// only if Sync returns an error, or a kube.Controller had no targets for it.
 func Trace(syncer *inject.Syncer, tracer trace.Tracer, attributes ...attribute.KeyValue) {
 	t := tracing{tracer, attributes}
-	// What is not set stays so, for the Syncer to say.
+	// Leave a missing field unset, so that the Syncer reports it.
 	if syncer.Cluster != nil {
 		syncer.Cluster = cluster{syncer.Cluster, tracer}
 	}
@@ -60,12 +61,12 @@ type tracing struct {
 	attributes []attribute.KeyValue // Of passes.
 }
 
-// sync makes the span of a pass, around what the hook that was there does.
+// sync returns an OnSync that makes the span of a pass around the existing hook.
 func (t tracing) sync(syncer *inject.Syncer) func(context.Context, []string) (context.Context, func(inject.Result, error)) {
 	next := syncer.OnSync
 	return func(ctx context.Context, namespaces []string) (context.Context, func(inject.Result, error)) {
 		ctx, span := t.Start(ctx, "sync pull secrets", trace.WithAttributes(t.attributes...))
-		// There may be thousands of them.
+		// There may be thousands of namespaces.
 		if len(namespaces) == 1 {
 			span.SetAttributes(namespaceKey.String(namespaces[0]))
 		} else if len(namespaces) > 1 {
@@ -83,7 +84,7 @@ func (t tracing) sync(syncer *inject.Syncer) func(context.Context, []string) (co
 	}
 }
 
-// passed says what came of a pass.
+// passed records the result of a pass in its span.
 func passed(span trace.Span, result inject.Result) {
 	if !span.IsRecording() {
 		return
@@ -100,7 +101,7 @@ func passed(span trace.Span, result inject.Result) {
 	}
 }
 
-// problem says what a problem is about.
+// problem returns the attributes of a problem.
 func problem(p inject.Problem) []attribute.KeyValue {
 	about := []attribute.KeyValue{errorKey.String(errorType(p.Err))}
 	object := secretKey
@@ -117,8 +118,8 @@ func problem(p inject.Problem) []attribute.KeyValue {
 	return about
 }
 
-// waited is what a credential takes that was not in a cache: one that is comes within microseconds, and there may be
-// one for each of thousands of profiles in every pass.
+// waited is the shortest wait for a credential that makes a span. A cached credential takes microseconds, and a pass
+// may need one for each of thousands of profiles.
 const waited = time.Millisecond
 
 func (t tracing) credential(ask providers.Func) providers.Func {
