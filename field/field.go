@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// A Error is one thing that is wrong with one field that a user filled in.
+// An Error is one problem of one field in a user's input.
 type Error struct {
-	// Field is the path of the field, in the names of its JSON form: "login.aws.roles[1].arn". Empty means the whole.
+	// Field is the path of the field, as in the JSON form: "login.aws.roles[1].arn". Empty means the whole input.
 	Field string
-	// Problem is what is wrong with it: "is missing". It never quotes a secret.
+	// Problem describes the problem: "is missing". It never quotes a secret.
 	Problem string
-	// Want is what is expected instead: "a user name". Empty where Problem says it all.
+	// Want is the expected value: "a user name". Empty means that Problem is the whole description.
 	Want string
-	// Line is the line of the file that the field was read from. Zero means that it was not read from a file.
+	// Line is the line of the field in its file. Zero means that the field was not read from a file.
 	Line int
 
-	err error // Of Under, where it is no Errors.
+	err error // The error passed to Under, unless it is an Errors.
 }
 
-// Error returns all of it in one line: "line 3: login.password is missing: expected a password or token".
+// Error returns the whole description in one line: "line 3: login.password is missing: expected a password or token".
 func (e *Error) Error() string {
 	text := strings.TrimSpace(e.Field + " " + e.Problem)
 	if e.Line > 0 {
@@ -32,19 +32,18 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap returns the error that Problem is the text of, see [List.Under]; nil if there is none.
+// Unwrap returns the error that was passed to [List.Under] and whose text is Problem; nil if there is none.
 func (e *Error) Unwrap() error { return e.err }
 
-// An Errors says what is wrong with something a user filled in: all of it at once, in the order of the fields, so
-// that it can be fixed at once.
+// An Errors lists all problems in a user's input, in the order of the fields, so that the user can fix them together.
 type Errors struct {
-	// Subject is what is invalid: `profile "team-a"`. Empty for a part of something larger.
+	// Subject is the invalid input: `profile "team-a"`. Empty means a part of a larger input.
 	Subject string
 	// Fields is never empty.
 	Fields []*Error
 }
 
-// Error returns one line for a single problem, and one line for each of several.
+// Error returns a single problem in one line, and several problems in one line each after a heading.
 func (e *Errors) Error() string {
 	var b strings.Builder
 	if e.Subject != "" {
@@ -70,19 +69,18 @@ func (e *Errors) Unwrap() []error {
 	return errs
 }
 
-// List gathers what is wrong while something is validated. The zero List is ready to use; it is not safe for
-// concurrent use.
+// A List collects problems during a validation. The zero List is ready to use. It is not safe for concurrent use.
 type List struct{ fields []*Error }
 
-// Add records one problem, and returns it for a line to be added; see [Error].
+// Add records a problem. It returns the [Error], so that the caller can set its line.
 func (p *List) Add(field, problem, want string) *Error {
 	e := &Error{Field: field, Problem: problem, Want: want}
 	p.fields = append(p.fields, e)
 	return e
 }
 
-// Under records the problems of a part under the path of the field that holds it. An error that is no [Errors] is
-// one problem, in which [errors.Is] and [errors.As] find it; nil is none.
+// Under records the problems of a part of the input, under the path of the field that holds the part. An error that is
+// not an [Errors] is recorded as one problem, and [errors.Is] and [errors.As] find it. Nil is no problem.
 func (p *List) Under(field string, err error) {
 	if err == nil {
 		return
@@ -106,7 +104,7 @@ func join(field, sub string) string {
 	return field + "." + sub
 }
 
-// Err returns an [Errors] about subject with all that was recorded; nil if nothing was.
+// Err returns an [Errors] about subject with all recorded problems, or nil if there are none.
 func (p *List) Err(subject string) error {
 	if len(p.fields) == 0 {
 		return nil

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Redact returns text that a user wrote without what may be a login in it, for errors, logs and status pages: a URL or
-// the name of an image can hold one by mistake. Everything before the last @ that starts no digest becomes ***, and so do
-// a query and a fragment.
+// Redact returns a user's text without parts that may be a login, for errors, logs and status pages: by mistake, a URL
+// or the name of an image can contain one. Everything before the last @ that does not start a digest is replaced by
+// ***, and so are a query and a fragment.
 func Redact(text string) string {
 	cut := strings.LastIndexByte(text, '@')
 	if cut >= 0 && isDigest(text[cut+1:]) {
@@ -32,16 +32,16 @@ func Redact(text string) string {
 
 const mask = "***"
 
-// isDigest reports whether the text is an algorithm and its hexadecimal digits, and nothing else.
+// isDigest reports whether the whole text is an algorithm and its hexadecimal digits.
 func isDigest(text string) bool {
 	algorithm, digits, ok := strings.Cut(text, ":")
 	return ok && strings.HasPrefix(algorithm, "sha") && len(digits) >= 32 && strings.Trim(digits, "0123456789abcdefABCDEF") == ""
 }
 
-// maxQuote is longer than any honest host, path or image name that a person can read.
+// maxQuote is longer than any legitimate host, path or image name that a person can read.
 const maxQuote = 300
 
-// Quote returns text that a user wrote in quotes, as [Redact] leaves it and no longer than a line.
+// Quote returns a user's text in quotes, after [Redact] and cut to maxQuote bytes.
 func Quote(text string) string {
 	text = Redact(text)
 	if len(text) > maxQuote {

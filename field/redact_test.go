@@ -36,7 +36,7 @@ func TestRedact(t *testing.T) {
 	require.Less(t, len(field.Quote(strings.Repeat("é", 10_000))), 2000)
 }
 
-// Whatever is put before an @ is not in what comes out.
+// Text before an @ is not in the result.
 func FuzzRedact(f *testing.F) {
 	f.Add("https://ann:", "@ghcr.io/app")
 	f.Add("", "@x")
