@@ -2,7 +2,7 @@ package registrytest
 
 import "net/http"
 
-// enter finds out who asks. If that alone is refused, it answers and returns false.
+// enter identifies the client. If its login is rejected, enter responds and returns false.
 func (c *call) enter() (login, bool) {
 	d := c.reg.Dialect
 	if d.open {
@@ -17,7 +17,7 @@ func (c *call) enter() (login, bool) {
 	c.note(l)
 	switch {
 	case l.state == loginNone:
-		// With tokens, even what is public is asked for with one; with Basic alone there is nothing else to ask with.
+		// With tokens, even public repositories require one. With Basic alone, they need no login.
 		if !hasEndpoint && c.gaps["repository"] != "" && c.reg.may(l, "pull", c.gaps["repository"]) {
 			return l, true
 		}
@@ -60,7 +60,7 @@ func (c *call) denied(l login) Answer {
 	return denied
 }
 
-// allowed reports whether the login may do the action on the repository, which exists; else it answers.
+// allowed reports whether the login may perform the action on the repository, which exists. Otherwise it responds.
 func (c *call) allowed(l login, action string) bool {
 	d := c.reg.Dialect
 	repository := c.gaps["repository"]

@@ -8,39 +8,39 @@ import (
 	"strings"
 )
 
-// An Answer is what is sent, as text with gaps. In Challenge, Header and Body these stand for what the request is
-// about:
+// An Answer is a response, as text with gaps. In Challenge, Header and Body, these gaps are replaced by properties of
+// the request:
 //
 //	{scheme} {host}         of the request
 //	{tokenhost}             the host of the token endpoint
 //	{repository} {project}  team/app; and its first part, team
-//	{rest}                  of the repository, behind its first part
-//	{key}                   the same as {project}; null where no repository is meant
+//	{rest}                  the repository after its first part
+//	{key}                   the same as {project}; null without a repository
 //	{reference}             tag or digest
 //	{scope} {actions}       repository:team/app:pull; and pull
-//	{access}                the scope in JSON, as the distribution project puts it into the detail of an error; or null
-//	{account} {ip}          who asks
+//	{access}                the scope in JSON, as in the error detail of the distribution project; or null
+//	{account} {ip}          of the client
 //
-// In a Challenge, a part in square brackets is left out if one of its gaps has nothing to stand in it:
+// In a Challenge, a part in square brackets is omitted if one of its gaps is empty:
 //
 //	Bearer realm="{scheme}://{host}/token"[,scope="{scope}"]
 type Answer struct {
-	// Status is the HTTP status. A zero Status, without Cut, makes a zero Answer.
+	// Status is the HTTP status. An Answer whose Status is zero and that does not set Cut is a zero Answer.
 	Status int
-	// Challenge is the header WWW-Authenticate. Several lines are as many headers. Empty means none.
+	// Challenge is the WWW-Authenticate header. Each line is sent as a separate header. Empty means none.
 	Challenge string
-	// Header is further headers, with keys in their canonical form. The Content-Type is made from Body if it is not
-	// here: JSON, HTML or plain text. An empty value leaves out a header that the dialect sends with each response.
+	// Header is further headers, with keys in their canonical form. Without a Content-Type, it is derived from Body: JSON,
+	// HTML or plain text. An empty value omits a header that the dialect sends with each response.
 	Header map[string]string
-	// Body is the body.
+	// Body is the body of the response.
 	Body string
-	// Cut closes the connection instead.
+	// Cut closes the connection instead of sending a response.
 	Cut bool
 }
 
 func (a Answer) isZero() bool { return a.Status == 0 && !a.Cut }
 
-// or returns a, or the first of the others that is not zero.
+// or returns the first of a and the others that is not zero.
 func (a Answer) or(others ...Answer) Answer {
 	for _, other := range others {
 		if !a.isZero() {
@@ -51,7 +51,7 @@ func (a Answer) or(others ...Answer) Answer {
 	return a
 }
 
-// oci returns an answer in the error format of the OCI distribution specification. The detail is JSON; empty means
+// oci returns a response in the error format of the OCI distribution specification. The detail is JSON; empty means
 // none.
 func oci(status int, code, message, detail string) Answer {
 	return Answer{Status: status, Body: errorBody(code, message, detail)}
@@ -65,13 +65,13 @@ func errorBody(code, message, detail string) string {
 	return body + `}]}`
 }
 
-// with returns the answer with a challenge.
+// with returns a copy of the response with a challenge.
 func (a Answer) with(challenge string) Answer {
 	a.Challenge = challenge
 	return a
 }
 
-// gaps is what stands in the gaps of an [Answer], by name without braces. The JSON in "access" goes as it is.
+// gaps are the values for the gaps of an [Answer], by name without braces. The JSON in "access" is inserted unquoted.
 type gaps map[string]string
 
 var (
@@ -109,7 +109,7 @@ func (g gaps) header(text string) string {
 	return g.fill(text, strings.NewReplacer("\r", "", "\n", "").Replace)
 }
 
-// body fills a body, and returns its content type.
+// body fills the gaps of a body, and returns its content type.
 func (g gaps) body(text string) (body, contentType string) {
 	switch trimmed := strings.TrimSpace(text); {
 	case trimmed == "":
@@ -127,12 +127,12 @@ func asItIs(s string) string { return s }
 func jsonEscape(s string) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // Registries do not.
-	_ = e.Encode(s)        // A string is always JSON.
+	e.SetEscapeHTML(false) // As registries do.
+	_ = e.Encode(s)        // A string always encodes.
 	return strings.Trim(b.String(), "\n")[1 : b.Len()-2]
 }
 
-// send writes the answer.
+// send writes the response.
 func (a Answer) send(w http.ResponseWriter, r *http.Request, g gaps) {
 	if a.Cut {
 		cut(r)

@@ -2,213 +2,215 @@ package registrytest
 
 import "time"
 
-// A Dialect is how one kind of registry speaks: a row of a table, with the very texts that it sends. [Dialects] has the
-// known ones. What a test may want to be otherwise is set in the [Registry], or injected as a [Fault].
+// A Dialect is the behavior of one kind of registry: a row of a table, with the exact texts that the registry sends.
+// [Dialects] returns the known ones. Tests change other behavior with the fields of [Registry], or inject a [Fault].
 //
-// The zero Dialect is a registry that wants Basic authentication and answers as the OCI distribution specification
+// The zero Dialect is a registry that requires Basic authentication and responds as the OCI distribution specification
 // proposes.
 type Dialect struct {
-	// Name tells dialects apart: "dockerhub".
+	// Name identifies the dialect: "dockerhub".
 	Name string
-	// header is sent with each answer of the registry. Keys are in their canonical form.
+	// header is sent with each response of the registry. Keys are in their canonical form.
 	header map[string]string
 
-	// open says that everything is public and nobody is ever asked for a login.
+	// open makes everything public. The registry never requests a login.
 	open bool
-	// token is the endpoint that issues bearer tokens. Its zero value means none: the registry wants Basic
+	// token is the endpoint that issues bearer tokens. Its zero value means none: the registry requires Basic
 	// authentication.
 	token tokenEndpoint
-	// basic says that a user name and password are taken at the registry itself, beside tokens. Without a token
-	// endpoint they always are.
+	// basic makes the registry itself accept a user name and password, in addition to tokens. A registry without a token
+	// endpoint always accepts them.
 	basic bool
-	// bearerLogin says that the base64 form of a user name and password is taken as a bearer token.
+	// bearerLogin makes the registry accept the base64 form of a user name and password as a bearer token.
 	bearerLogin bool
 
-	// ping answers GET /v2/ without a login. Zero means unauthorized.
+	// ping is the response to GET /v2/ without a login. Zero means unauthorized.
 	ping Answer
-	// pong answers GET /v2/ with a login. Zero means 200 with an empty JSON object.
+	// pong is the response to GET /v2/ with a login. Zero means 200 with an empty JSON object.
 	pong Answer
-	// unauthorized answers a request without a login. Zero means 401 with a challenge: Bearer if there is a token
-	// endpoint, else Basic.
+	// unauthorized is the response to a request without a login. Zero means 401 with a challenge: Bearer if there is a
+	// token endpoint, else Basic.
 	unauthorized Answer
-	// badLogin answers a wrong user name or password, where they are taken. Zero means unauthorized.
+	// badLogin is the response to a wrong user name or password if the registry accepts them. Zero means unauthorized.
 	badLogin Answer
-	// expiredLogin answers a login that was good once. Zero means badLogin.
+	// expiredLogin is the response to an expired login. Zero means badLogin.
 	expiredLogin Answer
-	// basicRefused answers a user name and password where only tokens are taken. Zero means unauthorized.
+	// basicRefused is the response to a user name and password if only tokens are accepted. Zero means unauthorized.
 	basicRefused Answer
-	// badToken answers a bearer token that is unknown or expired. Zero means 401 with error="invalid_token".
+	// badToken is the response to a bearer token that is unknown or expired. Zero means 401 with error="invalid_token".
 	badToken Answer
 
-	// hides says that a repository that one has no right to is answered as denied also if it does not exist.
+	// hides makes the response for a missing repository the same as for a forbidden one: denied.
 	hides bool
-	// denied answers a login that has no right to the repository. Zero means 403 DENIED.
+	// denied is the response to a login that has no right to the repository. Zero means 403 DENIED.
 	denied Answer
-	// deniedAnonymous is denied for those who have not logged in. Zero means denied.
+	// deniedAnonymous is the response to an anonymous client that has no right to the repository. Zero means denied.
 	deniedAnonymous Answer
-	// projectMissing answers for a repository whose first part no repository has. Zero means that the registry does not
-	// care.
+	// projectMissing is the response for a repository whose first part no repository has. Zero means that the registry
+	// does not check this.
 	projectMissing Answer
-	// repositoryMissing answers for an image in a repository that does not exist. Zero means 404 NAME_UNKNOWN.
+	// repositoryMissing is the response for an image in a repository that does not exist. Zero means 404 NAME_UNKNOWN.
 	repositoryMissing Answer
-	// tagsMissing answers for the tags of a repository that does not exist. Zero means repositoryMissing.
+	// tagsMissing is the response for the tags of a repository that does not exist. Zero means repositoryMissing.
 	tagsMissing Answer
-	// blobMissing answers for a blob that does not exist. Zero means 404 BLOB_UNKNOWN.
+	// blobMissing is the response for a blob that does not exist. Zero means 404 BLOB_UNKNOWN.
 	blobMissing Answer
-	// nameInvalid answers for a name that is not one of a repository, to who has logged in. Zero means 400 NAME_INVALID to
-	// everybody.
+	// nameInvalid is the response, after a login, for an invalid repository name. Zero means 400 NAME_INVALID, with or
+	// without a login.
 	nameInvalid Answer
-	// manifestMissing answers for a tag or digest that does not exist. Zero means 404 MANIFEST_UNKNOWN.
+	// manifestMissing is the response for a tag or digest that does not exist. Zero means 404 MANIFEST_UNKNOWN.
 	manifestMissing Answer
-	// notAcceptable answers for an OCI image that the Accept header does not ask for. Zero means that it is sent all
-	// the same.
+	// notAcceptable is the response for an OCI image whose type is not in the Accept header. Zero means that the image is
+	// sent regardless.
 	notAcceptable Answer
-	// blocked answers for an image that a rule of the registry stops, see [Registry.Blocked]. Zero means 403 DENIED.
+	// blocked is the response for an image that a rule blocks; see [Registry.Blocked]. Zero means 403 DENIED.
 	blocked Answer
-	// pushMissing answers a push to a repository that does not exist. Zero means that the push creates it.
+	// pushMissing is the response to a push to a repository that does not exist. Zero means that the push creates it.
 	pushMissing Answer
 
-	// rateLimited answers a client that asked too often. Zero means 429 TOOMANYREQUESTS.
+	// rateLimited is the response to a rate-limited client. Zero means 429 TOOMANYREQUESTS.
 	rateLimited Answer
-	// rateHeaders says that manifests come with the headers ratelimit-limit and ratelimit-remaining, and that a HEAD of
-	// one is free.
+	// rateHeaders sends the headers ratelimit-limit and ratelimit-remaining with manifests, and excludes HEAD requests for
+	// manifests from the limit.
 	rateHeaders bool
 
-	// noDigestOnGET leaves the header Docker-Content-Digest out of the answer to the GET of a manifest.
+	// noDigestOnGET omits the header Docker-Content-Digest from the response to the GET of a manifest.
 	noDigestOnGET bool
 
-	// tags and catalog are the lists.
+	// tags and catalog configure the lists.
 	tags    listing
 	catalog catalog
 }
 
-// Open reports whether everything is public and nobody is ever asked for a login.
+// Open reports whether everything is public and the registry never requests a login.
 func (d Dialect) Open() bool { return d.open }
 
-// Blocks reports whether the registry has rules that stop images; see [Registry.Blocked].
+// Blocks reports whether the registry has rules that block images; see [Registry.Blocked].
 func (d Dialect) Blocks() bool { return !d.blocked.isZero() }
 
-// Unauthorized returns the answer to a request without a login, for a [Fault]. It is zero if the dialect has none of its
-// own.
+// Unauthorized returns the response to a request without a login, for a [Fault]. It is zero if the dialect has no
+// response of its own.
 func (d Dialect) Unauthorized() Answer { return d.unauthorized }
 
-// RateLimited returns the answer to a client that asked too often, for a [Fault].
+// RateLimited returns the response to a rate-limited client, for a [Fault].
 func (d Dialect) RateLimited() Answer { return d.rateLimited.or(tooManyRequests) }
 
 // A tokenEndpoint issues bearer tokens, as the distribution project specifies:
 // https://distribution.github.io/distribution/spec/auth/token/ and .../oauth/.
 type tokenEndpoint struct {
-	// path is where it is; an asterisk stands for one part of the path. Empty means that there is no token endpoint.
+	// path is the path of the endpoint; an asterisk matches one part of the path. Empty means that there is no token
+	// endpoint.
 	path string
-	// otherHost says that it is on a host of its own; see [Registry.TokenHost].
+	// otherHost reports whether the endpoint has its own host; see [Registry.TokenHost].
 	otherHost bool
-	// service is what the parameter of that name must be, and badService answers another one. A zero badService means
-	// that anything goes.
+	// service is the required value of the parameter of that name, and badService is the response to any other value. A
+	// zero badService means that every value is accepted.
 	service    string
 	badService Answer
-	// post answers POST. Zero means that POST is served, in the OAuth2 form.
+	// post is the response to POST. Zero means that POST is served, in the OAuth2 form.
 	post Answer
-	// passwordGrant answers a POST with a password. Zero means that it is served, like one with a refresh token.
+	// passwordGrant is the response to a POST with a password. Zero means that it is served, like one with a refresh
+	// token.
 	passwordGrant Answer
-	// exchange is the path, beside path, that makes a refresh token from an access token of another issuer. Empty means
-	// none.
+	// exchange is the path, beside path, of the endpoint that exchanges an access token of another issuer for a refresh
+	// token. Empty means none.
 	exchange string
-	// refreshTTL is how long a refresh token of exchange is good.
+	// refreshTTL is the lifetime of a refresh token of exchange.
 	refreshTTL time.Duration
 
-	// anonymous says when a token is issued to who has not logged in, and noLogin answers when it is not. A zero
-	// noLogin means badLogin.
+	// anonymous selects the anonymous requests for which a token is issued, and noLogin is the response to the others. A
+	// zero noLogin means badLogin.
 	anonymous anonymousTokens
 	noLogin   Answer
-	// badLogin answers a wrong user name or password. Zero means 401 UNAUTHORIZED.
+	// badLogin is the response to a wrong user name or password. Zero means 401 UNAUTHORIZED.
 	badLogin Answer
-	// expiredLogin answers a login that was good once. Zero means badLogin.
+	// expiredLogin is the response to an expired login. Zero means badLogin.
 	expiredLogin Answer
-	// ignoresBadLogin says that a wrong login that asks for a scope gets an anonymous token instead of badLogin.
+	// ignoresBadLogin makes a wrong login that requests a scope get an anonymous token instead of badLogin.
 	ignoresBadLogin bool
-	// noRights answers a login that has no right to anything. Zero means that it gets a token without rights.
+	// noRights is the response to a login that has no rights at all. Zero means that it gets a token without rights.
 	noRights Answer
-	// denied answers a login that has none of the rights that it asks for. Zero means that it gets a token without
-	// them.
+	// denied is the response to a login that has none of the rights that it requests. Zero means that it gets a token
+	// without them.
 	denied Answer
 
-	// scope is a regular expression that every scope must match, and badScope answers one that does not. Empty means
-	// that all scopes are taken.
+	// scope is a regular expression that every scope must match, and badScope is the response to a scope that does not.
+	// Empty means that all scopes are accepted.
 	scope    string
 	badScope Answer
-	// oneScope says that only the first of several scopes counts.
+	// oneScope makes the endpoint ignore all but the first of several scopes.
 	oneScope bool
-	// byAccount says that a token stands for the account and all its rights, whatever scope was asked for. Else it
-	// carries the rights that it was issued with.
+	// byAccount makes a token carry all rights of its account, whatever scope was requested. Otherwise a token carries the
+	// rights that it was issued with.
 	byAccount bool
-	// knowsRepositories says that no right to pull is issued for a repository that does not exist.
+	// knowsRepositories makes the endpoint grant no right to pull from a repository that does not exist.
 	knowsRepositories bool
 
-	// prefix starts each token.
+	// prefix is the prefix of each token.
 	prefix string
-	// ttl is how long a token is good; less if its login ends before. Zero means until it is revoked.
+	// ttl is the lifetime of a token. A token expires earlier if its login does. Zero means that tokens do not expire.
 	ttl time.Duration
-	// body is the answer. It may hold {token}, {expires_in} (seconds), {issued_at} and {scope}. Empty means both forms
-	// of the specification's answer.
+	// body is the response body. It may contain {token}, {expires_in} (seconds), {issued_at} and {scope}. Empty means both
+	// forms of the response in the specification.
 	body string
 }
 
-// anonymousTokens says when a token is issued to who has not logged in.
+// anonymousTokens selects the anonymous requests for which a token is issued.
 type anonymousTokens int
 
 const (
-	// The zero anonymousTokens issues a token without rights to whoever asks.
+	// The zero anonymousTokens issues a token without rights for every request.
 	_ anonymousTokens = iota
-	// anonymousWithScope wants a scope to be asked for.
+	// anonymousWithScope requires that the request has a scope.
 	anonymousWithScope
-	// anonymousWithRight wants one of the scopes to be public.
+	// anonymousWithRight requires that one of the scopes is public.
 	anonymousWithRight
 )
 
-// A listing is how a list is divided into pages.
+// A listing configures how a list is divided into pages.
 type listing struct {
-	// pageSize is the length of a page if the client does not say. Zero means that all is in one.
+	// pageSize is the length of a page if the client does not specify one. Zero means that the whole list is one page.
 	pageSize int
-	// maxSize is the longest page. Zero means any length. A client that asks for more gets tooMany; where that is zero, it
-	// gets maxSize.
+	// maxSize is the maximum length of a page. Zero means no maximum. A client that requests more gets tooMany, or a page
+	// of length maxSize if tooMany is zero.
 	maxSize int
 	tooMany Answer
-	// cursor is the parameter of an opaque mark in the link to the next page. Empty means the last name, as "last".
+	// cursor is the parameter of an opaque cursor in the link to the next page. Empty means the last name, as "last".
 	cursor string
-	// badLast answers a "last" or mark that is not one of the list. Zero means that a name is taken as a place in the
-	// order, and a mark for the start.
+	// badLast is the response to a "last" or cursor that is not in the list. Zero means that the page starts at a name's
+	// position in the order, or, for a cursor, at the start.
 	badLast Answer
-	// trailing says when the last page links to a next one, which is empty.
+	// trailing selects the lists whose last page links to a next one, which is empty.
 	trailing trailingLink
-	// googleMaps adds the empty "child" and "manifest" that Google's registries list.
+	// googleMaps adds the empty "child" and "manifest" of Google's registries.
 	googleMaps bool
 }
 
-// trailingLink says when the last page of a list links to a next one.
+// trailingLink selects the lists whose last page links to a next one.
 type trailingLink int
 
 const (
 	trailingNever    trailingLink = iota
-	trailingIfFull                // If the page is as long as the client, or the registry, limits it.
-	trailingIfAnyone              // If there is anything in it.
+	trailingIfFull                // If the page has the maximum length that the client, or the registry, set.
+	trailingIfAnyone              // If the page is not empty.
 )
 
 // A catalog is the list of the repositories, /v2/_catalog.
 type catalog struct {
-	// who says who gets it. no answers the others; zero means denied.
+	// who selects the clients that get the catalog. no is the response to the others; zero means denied.
 	who catalogFor
 	no  Answer
 	listing
 }
 
-// catalogFor says who gets the catalog.
+// catalogFor selects the clients that get the catalog.
 type catalogFor int
 
 const (
-	// catalogForAll is for everybody who may ask the registry, and lists what they may pull.
+	// catalogForAll gives every client that may use the registry a list of the repositories that it may pull from.
 	catalogForAll catalogFor = iota
-	// catalogForAdmins is for accounts with [Account.Admin].
+	// catalogForAdmins gives the catalog to accounts with [Account.Admin].
 	catalogForAdmins
-	// catalogForNobody is a registry without catalog.
+	// catalogForNobody disables the catalog.
 	catalogForNobody
 )

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Dialects returns all known dialects. They may be changed.
+// Dialects returns all known dialects. The caller owns the list.
 func Dialects() []Dialect {
 	return []Dialect{
 		DockerHub(), ECR(), ECRPublic(), GCR(), ArtifactRegistry(), Quay(), NexusBasic(), NexusBearer(), Artifactory(),
@@ -14,7 +14,7 @@ func Dialects() []Dialect {
 }
 
 const (
-	// These stand in what ECR says.
+	// Account and registry in ECR's messages.
 	ecrAccount = "123456789012"
 	ecrRegion  = "us-east-1"
 
@@ -69,14 +69,14 @@ func DockerHub() Dialect {
 	}
 }
 
-// ECR is a private registry of AWS: https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html. Its
-// passwords come from AWS, for 12 hours: see [Registry.Authenticate].
+// ECR is a private registry of AWS: https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html. AWS
+// issues its passwords, which are valid for 12 hours; see [Registry.Authenticate].
 func ECR() Dialect {
 	return ECRFor("arn:aws:iam::"+ecrAccount+":user/{account}", "arn:aws:ecr:"+ecrRegion+":"+ecrAccount)
 }
 
-// ECRFor is [ECR] with other names in what it says: user is the ARN of who asks, in which {account} stands for the user
-// name, and registry is the ARN of the registry, such as "arn:aws-cn:ecr:cn-north-1:123456789012".
+// ECRFor is [ECR] with other names in its messages: user is the ARN of the client, in which {account} is replaced by
+// the user name, and registry is the ARN of the registry, such as "arn:aws-cn:ecr:cn-north-1:123456789012".
 func ECRFor(user, registry string) Dialect {
 	denied := `User: ` + user + ` is not authorized to perform: ecr:BatchGetImage on resource: ` + registry +
 		`:repository/{repository} because no identity-based policy allows the ecr:BatchGetImage action`
@@ -108,7 +108,7 @@ func ECRFor(user, registry string) Dialect {
 	}
 }
 
-// ECRPublic is AWS's public.ecr.aws. It answers a token that it does not know with 400.
+// ECRPublic is AWS's public.ecr.aws. It responds to an unknown token with 400.
 func ECRPublic() Dialect {
 	challenge := `Bearer realm="{scheme}://{host}/token/",service="public.ecr.aws",scope="aws"`
 	invalid := oci(400, "DENIED", "Your Authorization Token is invalid.", "")
@@ -141,7 +141,7 @@ func ECRPublic() Dialect {
 	}
 }
 
-// google is what both registries of Google share.
+// google is the common part of Google's two registries.
 func google(name string) Dialect {
 	const (
 		resource   = `"projects/{project}/locations/us/repositories/{rest}" (or it may not exist)`
@@ -169,8 +169,8 @@ func google(name string) Dialect {
 	}
 }
 
-// GCR is gcr.io: https://cloud.google.com/artifact-registry/docs/docker/authentication. A bad token gets a 401 without
-// a challenge.
+// GCR is gcr.io: https://cloud.google.com/artifact-registry/docs/docker/authentication. It responds to a bad token with
+// a 401 without a challenge.
 func GCR() Dialect {
 	d := google("gcr")
 	d.token.post = Answer{Status: 404}
@@ -178,7 +178,7 @@ func GCR() Dialect {
 	return d
 }
 
-// ArtifactRegistry is Google's pkg.dev: as [GCR], but the token endpoint denies already.
+// ArtifactRegistry is Google's pkg.dev. It is like [GCR], but its token endpoint already denies.
 func ArtifactRegistry() Dialect {
 	d := google("gar")
 	d.token.post = Answer{Status: 405}
@@ -188,13 +188,13 @@ func ArtifactRegistry() Dialect {
 	return d
 }
 
-// ACR is Azure's azurecr.io: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md. It has no 403; its refresh
-// tokens are the passwords of a user that is all zeros.
+// ACR is Azure's azurecr.io: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md. It never responds with 403. Its
+// refresh tokens are the passwords of a user name that is all zeros.
 //
-// POST /oauth2/exchange with the form fields grant_type=access_token, service, which is the host, and access_token makes
-// a refresh token that is good for three hours. The access token of Microsoft Entra ID that it takes is the password of
-// an account with the user name 00000000-0000-0000-0000-000000000000, so that a test chooses it. The refresh token is a
-// password for that user name, and for POST /oauth2/token with grant_type=refresh_token.
+// POST /oauth2/exchange with the form fields grant_type=access_token, service, which is the host, and access_token
+// issues a refresh token that is valid for three hours. The access token of Microsoft Entra ID is the password of an
+// account with the user name 00000000-0000-0000-0000-000000000000, so that a test can choose it. The refresh token is a
+// password for that user name, and a parameter of POST /oauth2/token with grant_type=refresh_token.
 func ACR() Dialect {
 	challenge := `Bearer realm="{scheme}://{host}/oauth2/token",service="{host}"[,scope="{scope}"]`
 	const visit = "authentication required, visit https://aka.ms/acr/authorization for more information."
@@ -229,7 +229,7 @@ func ACR() Dialect {
 	}
 }
 
-// MCR is Microsoft's mcr.microsoft.com: public, without any login.
+// MCR is Microsoft's mcr.microsoft.com. It is public and has no logins.
 func MCR() Dialect {
 	missing := oci(404, "MANIFEST_UNKNOWN", `manifest tagged by "{reference}" is not found`, `{"Tag":"{reference}"}`)
 	return Dialect{
@@ -249,7 +249,7 @@ func MCR() Dialect {
 
 // GHCR is GitHub's ghcr.io:
 // https://docs.github.com/packages/working-with-a-github-packages-registry/working-with-the-container-registry. Its
-// token endpoint denies already, and answers a wrong login with 403.
+// token endpoint already denies, and responds to a wrong login with 403.
 func GHCR() Dialect {
 	challenge := `Bearer realm="{scheme}://{host}/token",service="{host}",scope="{scope}"`
 	noLogin := oci(401, "UNAUTHORIZED", "authentication required", "")
@@ -268,7 +268,7 @@ func GHCR() Dialect {
 			ttl:               300 * time.Second,
 			body:              justToken,
 		},
-		// Its ping asks for a repository that nobody has.
+		// The challenge of its ping has the scope of a repository that does not exist.
 		ping:            noLogin.with(strings.Replace(challenge, "{scope}", "repository:user/image:pull", 1)),
 		unauthorized:    noLogin.with(challenge),
 		basicRefused:    denied,

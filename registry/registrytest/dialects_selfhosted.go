@@ -2,8 +2,8 @@ package registrytest
 
 import "time"
 
-// Quay is quay.io and Red Hat Quay: https://docs.redhat.com/documentation/red_hat_quay. Its token endpoint does not say
-// how long a token is good, and refuses scopes of other forms than its own.
+// Quay is quay.io and Red Hat Quay: https://docs.redhat.com/documentation/red_hat_quay. Its token endpoint does not
+// return the lifetime of a token, and rejects scopes that do not have its own form.
 func Quay() Dialect {
 	refused := oci(401, "UNAUTHORIZED", "access to the requested resource is not authorized", "{}").with(
 		`Bearer realm="{scheme}://{host}/v2/auth",service="{host}"[,scope="{scope}"]`)
@@ -51,7 +51,7 @@ func NexusBasic() Dialect {
 	}
 }
 
-// NexusBearer is Sonatype Nexus 3 with the Docker Bearer Token Realm. Its tokens have no end.
+// NexusBearer is Sonatype Nexus 3 with the Docker Bearer Token Realm. Its tokens do not expire.
 func NexusBearer() Dialect {
 	d := NexusBasic()
 	d.Name = "nexus-bearer"
@@ -71,7 +71,7 @@ func NexusBearer() Dialect {
 	return d
 }
 
-// Artifactory is JFrog Artifactory by the repository path method: the first part of a repository is its key.
+// Artifactory is JFrog Artifactory with the repository path method: the first part of a repository is its key.
 func Artifactory() Dialect {
 	challenge := `Bearer realm="{scheme}://{host}/artifactory/api/docker/{key}/v2/token",service="{host}"[,scope="{scope}"]`
 	badLogin := Answer{Status: 401, Body: `{"errors":[{"status":401,"message":"Bad credentials"}]}`}
@@ -100,11 +100,11 @@ func Artifactory() Dialect {
 	}
 }
 
-// Harbor is Harbor, as its source reads. A wrong login that asks for a scope gets a token without rights.
+// Harbor is Harbor, according to its source. A wrong login that requests a scope gets a token without rights.
 func Harbor() Dialect {
 	challenge := `Bearer realm="{scheme}://{host}/service/token",service="harbor-registry"[,scope="{scope}"]`
 	basic := `Basic realm="harbor"`
-	// Whoever has shown anything, be it an old token or one without the right, is asked for Basic.
+	// A client with any token or login, even an expired token or one without the right, gets a Basic challenge.
 	refused := oci(401, "UNAUTHORIZED", "unauthorized to access repository: {repository}, action: {actions}", "").with(basic)
 	missing := oci(404, "NOT_FOUND", "artifact {repository}:{reference} not found", "")
 	return Dialect{
@@ -140,8 +140,8 @@ func Harbor() Dialect {
 }
 
 // GitLab is the container registry of GitLab:
-// https://docs.gitlab.com/user/packages/container_registry/authenticate_with_container_registry/. Its tokens come from
-// the host of GitLab itself, and a scope that is not granted is silently left out of them.
+// https://docs.gitlab.com/user/packages/container_registry/authenticate_with_container_registry/. GitLab's own host
+// issues its tokens, and silently omits a scope that is not granted.
 func GitLab() Dialect {
 	challenge := `Bearer realm="{scheme}://{tokenhost}/jwt/auth",service="container_registry"[,scope="{scope}"]`
 	forbidden := oci(403, "DENIED", "access forbidden", "")
@@ -176,9 +176,9 @@ func GitLab() Dialect {
 	}
 }
 
-// DistributionBasic is the registry of the CNCF's distribution project with an htpasswd file. There, whoever has an
-// account may do everything: give accounts the right to push to "*". One with less is denied with a 403, as by a proxy
-// before the registry.
+// DistributionBasic is the registry of the CNCF's distribution project with an htpasswd file. Such a registry gives
+// every account all rights: give accounts the right to push to "*". An account with fewer rights gets a 403, as from a
+// proxy in front of the registry.
 func DistributionBasic() Dialect {
 	return Dialect{
 		Name:              "distribution-basic",
@@ -194,7 +194,7 @@ func DistributionBasic() Dialect {
 }
 
 // DistributionToken is the same registry with a token server: https://distribution.github.io/distribution/spec/auth/.
-// It has no 403.
+// It never responds with 403.
 func DistributionToken() Dialect {
 	d := DistributionBasic()
 	challenge := `Bearer realm="{scheme}://{host}/auth/token",service="registry"[,scope="{scope}"]`
@@ -214,7 +214,7 @@ func DistributionToken() Dialect {
 	return d
 }
 
-// Zot is the zot registry with htpasswd, as its source reads. The body of its 401 has no "errors" around it.
+// Zot is the zot registry with htpasswd, according to its source. The body of its 401 is not wrapped in "errors".
 func Zot() Dialect {
 	unauthorized := Answer{
 		Status:    401,
@@ -233,9 +233,9 @@ func Zot() Dialect {
 	}
 }
 
-// Gitea is Gitea since 1.25.3, compared with version 1.26.0 response by response: the challenge names the service that
-// GitLab names and a scope that is none, and what is refused by the owner of a repository is refused in plain text. Owners
-// are private or not, not repositories.
+// Gitea is Gitea since 1.25.3, compared with version 1.26.0 response by response. Its challenge has the service name of
+// GitLab and a scope that is not valid. A request that is denied because of a repository's owner gets plain text. Owners are private or
+// public, not repositories.
 func Gitea() Dialect {
 	unversioned := map[string]string{"Docker-Distribution-Api-Version": ""}
 	refused := oci(401, "UNAUTHORIZED", "", "").with(
@@ -271,8 +271,8 @@ func Gitea() Dialect {
 	}
 }
 
-// Forgejo is Forgejo, and Gitea before 1.25.3, as their source reads: a wrong login is refused in plain text, without a
-// challenge, and there is no Basic challenge.
+// Forgejo is Forgejo, and Gitea before 1.25.3, according to their source. Its response to a wrong login is plain text
+// without a challenge, and it has no Basic challenge.
 func Forgejo() Dialect {
 	d := Gitea()
 	d.Name = "forgejo"

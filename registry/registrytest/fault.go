@@ -8,38 +8,37 @@ import (
 	"time"
 )
 
-// A Fault is something that goes wrong with requests. Its parts may be combined: a delay before an answer that is cut.
+// A Fault makes requests fail. Its effects can be combined, such as a delay before a response that is cut.
 type Fault struct {
-	// Match picks the requests; their Status is not known yet, nor is their Account. Nil means all.
+	// Match selects the requests. Their Status and Account are not known yet. If nil, all requests match.
 	Match func(Request) bool
-	// Times is how many of them. Zero means all.
+	// Times is the number of matching requests that fail. Zero means all.
 	Times int
 
-	// Delay is how long they wait before anything else.
+	// Delay is the delay of a request before any other effect.
 	Delay time.Duration
-	// Hang leaves them without an answer until the client gives up.
+	// Hang sends no response until the client gives up.
 	Hang bool
-	// Cut closes the connection without an answer. A Go client asks again on its own if it had used the connection
-	// before.
+	// Cut closes the connection without a response. A Go client retries on its own if it had used the connection before.
 	Cut bool
-	// Answer is sent instead of the registry's own. Zero means the registry's own.
+	// Answer replaces the registry's response. Zero means the registry's own response.
 	Answer Answer
-	// Header is set in the answer, whichever it is; an empty value takes a header out. Keys are in their canonical
-	// form.
+	// Header is set in the response, whether it is Answer or the registry's own. An empty value removes a header. Keys are
+	// in their canonical form.
 	Header map[string]string
-	// Padding is how many bytes follow the body. They are spaces, so that JSON stays JSON.
+	// Padding is the number of bytes that follow the body. They are spaces, so that JSON remains valid.
 	Padding int64
-	// CutAfter ends the answer after so many bytes of the body, without the rest. Zero means that the body is whole.
+	// CutAfter ends the response after this number of bytes of the body. Zero means that the whole body is sent.
 	CutAfter int64
 }
 
 type fault struct {
 	Fault
-	left int // Negative means for ever.
+	left int // Negative means unlimited.
 }
 
-// Inject makes the registry fail, until the returned function is called. Of several faults that match a request, the
-// one that was injected first and has times left is taken.
+// Inject makes the registry fail, until the returned function is called. If several faults match a request, the one
+// that was injected first and is not used up applies.
 func (r *Registry) Inject(f Fault) (remove func()) {
 	state := &fault{f, f.Times}
 	if f.Times == 0 {
@@ -51,12 +50,12 @@ func (r *Registry) Inject(f Fault) (remove func()) {
 	}
 }
 
-// take returns the fault that a request meets.
+// take returns the fault that applies to a request.
 func (r *Registry) take(q Request) (f Fault, ok bool) {
 	var faults []*fault
 	r.locked(func() { faults = slices.Clone(r.faults) })
 	for _, state := range faults {
-		if state.Match != nil && !state.Match(q) { // Not under the lock: it may ask the registry.
+		if state.Match != nil && !state.Match(q) { // Not under the lock, because it may call the registry.
 			continue
 		}
 		r.locked(func() {
@@ -71,7 +70,7 @@ func (r *Registry) take(q Request) (f Fault, ok bool) {
 	return Fault{}, false
 }
 
-// withFaults answers the request, or lets it fail.
+// withFaults responds to the request, with the fault that applies to it.
 func (c *call) withFaults(answer func()) {
 	f, ok := c.reg.take(*c.seen)
 	if !ok {
@@ -120,7 +119,7 @@ func (c *call) pad(n int64) {
 	}
 }
 
-// A faultWriter changes the header of an answer, and cuts its body.
+// A faultWriter changes the header of a response, and cuts its body.
 type faultWriter struct {
 	http.ResponseWriter
 	fault   Fault
@@ -147,7 +146,7 @@ func (w *faultWriter) Write(b []byte) (int, error) {
 	if limit > 0 && w.written+int64(len(b)) >= limit {
 		_, _ = w.ResponseWriter.Write(b[:limit-w.written])
 		_ = http.NewResponseController(w.ResponseWriter).Flush()
-		// Not the connection: with HTTP/2, it could be closed before these bytes are on their way.
+		// Not the connection: with HTTP/2, it could be closed before these bytes are sent.
 		panic(http.ErrAbortHandler)
 	}
 	n, err := w.ResponseWriter.Write(b)
@@ -157,10 +156,10 @@ func (w *faultWriter) Write(b []byte) (int, error) {
 
 func (w *faultWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// connKey is the context key of the connection that a request came on, under [Start].
+// connKey is the context key of a request's connection, under [Start].
 type connKey struct{}
 
-// cut ends the answer, and the connection with it where there is one. It does not return.
+// cut ends the response, and closes the connection if there is one. It does not return.
 func cut(req *http.Request) {
 	if conn, ok := req.Context().Value(connKey{}).(net.Conn); ok {
 		_ = conn.Close()

@@ -11,47 +11,47 @@ import (
 	"strings"
 )
 
-// An Image is what [Registry.Add] makes an image from. Equal Images have equal digests, in every registry. The zero
-// Image is a small OCI image for linux/amd64.
+// An Image describes an image for [Registry.Add]. Equal Images have equal digests, in every registry. The zero Image is
+// a small OCI image for linux/amd64.
 type Image struct {
-	// Format is the format of its manifests.
+	// Format is the format of the image's manifests.
 	Format Format
-	// Platforms are what it is for: "linux/amd64", "linux/arm64/v8". Several make an index with an image for each. None
-	// means linux/amd64.
+	// Platforms are the image's platforms: "linux/amd64", "linux/arm64/v8". Several platforms make an index with an image
+	// for each. Empty means linux/amd64.
 	Platforms []string
 	// Index makes an index even for a single platform.
 	Index bool
-	// Files is what it holds: the content by path. Nil means one small file.
+	// Files is the content of the image, by path. Nil means one small file.
 	Files map[string]string
-	// Without leaves parts of it out of the registry, as a push or a clean-up does that ended half-way.
+	// Without omits parts of the image from the registry, as after a push or a clean-up that was interrupted.
 	Without ImageParts
 }
 
-// Format is a format of image manifests.
+// A Format is a format of image manifests.
 type Format int
 
 const (
-	// OCI is that of the Open Container Initiative.
+	// OCI is the format of the Open Container Initiative.
 	OCI Format = iota
-	// DockerSchema2 is Docker's, with manifest lists.
+	// DockerSchema2 is Docker's current format, with manifest lists.
 	DockerSchema2
-	// DockerSchema1 is Docker's of 2014, which today's runtimes do not run. It has one platform.
+	// DockerSchema1 is Docker's format of 2014, which today's runtimes do not run. It has one platform.
 	DockerSchema1
 )
 
-// ImageParts are parts of an image. Add them to name several.
+// ImageParts is a set of parts of an image. Add parts to combine them.
 type ImageParts int
 
-// The parts.
+// The parts of an image.
 const (
 	Config ImageParts = 1 << iota
 	Layers
-	// Manifests are those that an index names.
+	// Manifests are the manifests in an index.
 	Manifests
 )
 
-// Add puts an image into the registry, under a name within it, team/app:1.0 or just team/app, and returns the digest of
-// its manifest or index. It asks for no right.
+// Add adds an image to the registry, under a name within it, team/app:1.0 or just team/app. It returns the digest of
+// the image's manifest or index. It requires no login.
 func (r *Registry) Add(name string, image Image) (digest string, err error) {
 	repository, tag, err := splitName(name)
 	if err != nil {
@@ -93,8 +93,8 @@ func (r *Registry) Add(name string, image Image) (digest string, err error) {
 	return digest, nil
 }
 
-// AddManifest puts any bytes into the registry as a manifest of any type, under a name as for [Registry.Add], and
-// returns their digest.
+// AddManifest adds arbitrary bytes as a manifest of any media type, under a name as for [Registry.Add], and returns
+// their digest.
 func (r *Registry) AddManifest(name, mediaType string, body []byte) (digest string, err error) {
 	repository, tag, err := splitName(name)
 	if err != nil {
@@ -104,8 +104,8 @@ func (r *Registry) AddManifest(name, mediaType string, body []byte) (digest stri
 	return digest, nil
 }
 
-// Remove takes something out of the registry: an image by team/app:1.0, a tag only, or by team/app@sha256:..., the
-// manifest or blob itself; and by team/app alone the whole repository.
+// Remove removes an object from the registry: with team/app:1.0 only the tag; with team/app@sha256:... the manifest or
+// blob itself; with team/app the whole repository.
 func (r *Registry) Remove(name string) {
 	repository, reference, isDigest := strings.Cut(name, "@")
 	isTag := false
@@ -138,7 +138,7 @@ func splitName(name string) (repository, tag string, err error) {
 	return repository, tag, nil
 }
 
-// A platform is that of https://github.com/opencontainers/image-spec/blob/main/image-index.md.
+// A platform is a platform of https://github.com/opencontainers/image-spec/blob/main/image-index.md.
 type platform struct {
 	Architecture string `json:"architecture"`
 	OS           string `json:"os"`
@@ -157,7 +157,7 @@ func parsePlatform(s string) (platform, error) {
 	return p, nil
 }
 
-// A child is one image of one platform. Its first blob is the config.
+// A child is the image for one platform. Its first blob is the config.
 type child struct {
 	platform platform
 	manifest manifest
@@ -175,7 +175,7 @@ func describe(mediaType string, content []byte) descriptor {
 	return descriptor{MediaType: mediaType, Size: len(content), Digest: digestOf(content)}
 }
 
-// mediaTypes are those of the image, the index, the config and a layer.
+// mediaTypes returns the media types of the image, the index, the config and a layer.
 func (f Format) mediaTypes() (image, index, config, layer string) {
 	if f == OCI {
 		const image = "application/vnd.oci.image."
@@ -228,7 +228,8 @@ func (i Image) index(children []child) manifest {
 	}{2, indexType, list})}
 }
 
-// schema1 is enough to be recognised: nobody checks its signature any more.
+// schema1 returns a manifest that clients recognize as schema 1. It has no signature, because clients no longer check
+// it.
 func schema1(repository string, p platform, layer string) manifest {
 	v1 := `{"id":"` + strings.TrimPrefix(layer, "sha256:") + `","os":"` + p.OS + `"}`
 	return manifest{"application/vnd.docker.distribution.manifest.v1+prettyjws", mustJSON(map[string]any{
@@ -239,13 +240,13 @@ func schema1(repository string, p platform, layer string) manifest {
 	})}
 }
 
-// archive returns the files as a tar, plain and compressed. It has no times, so that it is always the same.
+// archive returns the files as a tar, plain and compressed. It is reproducible, because it contains no times.
 func archive(files map[string]string) (plain, compressed []byte) {
 	var tarred, zipped bytes.Buffer
 	w := tar.NewWriter(&tarred)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o755, Size: int64(len(files[name]))})
-		_, _ = w.Write([]byte(files[name])) // A buffer takes everything.
+		_, _ = w.Write([]byte(files[name])) // Writes to a buffer do not fail.
 	}
 	_ = w.Close()
 	z := gzip.NewWriter(&zipped)
@@ -257,7 +258,7 @@ func archive(files map[string]string) (plain, compressed []byte) {
 func mustJSON(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // Only plain values come here.
+		panic(err) // All values are plain data.
 	}
 	return b
 }

@@ -9,13 +9,14 @@ import (
 	"github.com/regcred/regcred/internal/option"
 )
 
-// A RateLimit is how often each account, and each address without an account, may ask for manifests.
+// A RateLimit limits the requests for manifests of each account, and of each address without an account.
 type RateLimit struct {
-	// Limit is the number of requests in a window. Zero means without a limit.
+	// Limit is the number of requests in a window. Zero means no limit.
 	Limit int
-	// Window is how long a window is; it starts with the first request. Zero means an hour.
+	// Window is the length of a window, which starts with the first request. Zero means an hour.
 	Window time.Duration
-	// RetryAfter is the form in which a refused client is told when the window ends. The zero RetryAfter does not tell.
+	// RetryAfter is the form of the header with which a rejected client learns the end of the window. The zero RetryAfter
+	// sends no header.
 	RetryAfter RetryAfter
 }
 
@@ -27,7 +28,7 @@ const (
 	RetryAfterUnsaid RetryAfter = iota
 	// RetryAfterSeconds sends a number of seconds.
 	RetryAfterSeconds
-	// RetryAfterDate sends an instant.
+	// RetryAfterDate sends a date.
 	RetryAfterDate
 )
 
@@ -37,8 +38,8 @@ type window struct {
 	used int
 }
 
-// limited counts a request for a manifest and reports whether it is one too many. A HEAD is free where the dialect says
-// so.
+// limited counts a request for a manifest and reports whether it exceeds the limit. HEAD requests are not counted if
+// the dialect has rateHeaders.
 func (c *call) limited(l login) bool {
 	limit := c.reg.RateLimit
 	if limit.Limit <= 0 {

@@ -52,7 +52,7 @@ func (c *call) serveCatalog() {
 	}
 }
 
-// page cuts out of a sorted list what the client asked for, and links to what follows.
+// page returns the requested page of a sorted list, and sets the link to the next page.
 func (c *call) page(all []string, list listing) ([]string, bool) {
 	n, ok := c.length(list)
 	if !ok {
@@ -86,7 +86,7 @@ func (c *call) page(all []string, list listing) ([]string, bool) {
 	return page, true
 }
 
-// length is that of the page; negative means all.
+// length returns the length of the page; negative means unlimited.
 func (c *call) length(list listing) (n int, ok bool) {
 	if size := c.reg.PageSize; size > 0 {
 		list.pageSize, list.maxSize, list.tooMany = size, size, tooManyN
@@ -119,7 +119,7 @@ func (l listing) parameter() string {
 	return l.cursor
 }
 
-// start is where the page starts in the list.
+// start returns the index of the page's first entry in the list.
 func (c *call) start(all []string, list listing) (start int, ok bool) {
 	last := c.req.URL.Query().Get(list.parameter())
 	if last == "" {
@@ -141,7 +141,7 @@ func (c *call) start(all []string, list listing) (start int, ok bool) {
 	return start, true
 }
 
-// cursor returns an opaque mark that nobody can make who has not seen it.
+// cursor returns an opaque cursor. A client cannot forge it.
 func (r *Registry) cursor(name string) string {
 	return base64.URLEncoding.EncodeToString([]byte(r.signed + name))
 }
@@ -155,7 +155,7 @@ func (r *Registry) openCursor(mark string) string {
 }
 
 func (c *call) sendList(list map[string]any) {
-	body, _ := json.Marshal(list) // Strings are always JSON.
+	body, _ := json.Marshal(list) // A list of strings always encodes.
 	c.w.Header().Set("Content-Type", "application/json")
 	c.dialectHeader()
 	writeBody(c.w, c.req, http.StatusOK, append(body, '\n'))

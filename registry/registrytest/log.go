@@ -7,42 +7,42 @@ import (
 	"time"
 )
 
-// A Request is one that the registry saw. It never holds a password or token.
+// A Request is a request that the registry received. It never holds a password or token.
 type Request struct {
-	// At is when it came.
+	// At is the time at which the request arrived.
 	At time.Time
-	// Part is what it was for: the registry, its token endpoint, or its storage of blobs.
+	// Part is the part that received the request: the registry, its token endpoint, or its blob storage.
 	Part Part
-	// Method, Host, Path and Query are those of the request, without the values of a query that open something. The
-	// Query of a POST to the token endpoint is what its body says of the kind "grant_type", "service" and "scope".
+	// Method, Host, Path and Query are taken from the request. Query does not contain secret values. For a POST to the
+	// token endpoint, it contains the parameters of the body such as "grant_type", "service" and "scope".
 	Method string
 	Host   string
 	Path   string
 	Query  string
-	// Repository and Reference are what it was about; empty where that makes no sense.
+	// Repository and Reference are the object of the request. They are empty if there is none.
 	Repository string
 	Reference  string
-	// Accept is that header, all in one.
+	// Accept is the value of all Accept headers together.
 	Accept string
-	// Scheme is how the client logged in: "basic", "bearer", in lower case. Empty means not at all.
+	// Scheme is the scheme of the client's login, in lower case: "basic", "bearer". Empty means no login.
 	Scheme string
-	// Account is the user name of the account that the login is of. Empty means none, or a login that was refused.
+	// Account is the user name of the client's account. Empty means no login, or a rejected one.
 	Account string
-	// Status is that of the answer. Zero means that there was none yet, or never.
+	// Status is the status of the response. Zero means that there is no response yet, or that there was none.
 	Status int
 }
 
-// A Part of the registry has a host of its own, or could have.
+// A Part is a part of the registry that has its own host, or could have one.
 type Part string
 
-// The parts.
+// The parts of a registry.
 const (
 	PartRegistry Part = "registry"
 	PartToken    Part = "token"
 	PartBlobs    Part = "blobs"
 )
 
-// Requests returns the requests that came so far, in the order in which they came.
+// Requests returns the requests so far, in order of arrival.
 func (r *Registry) Requests() []Request {
 	var all []Request
 	r.locked(func() {
@@ -54,10 +54,10 @@ func (r *Registry) Requests() []Request {
 	return all
 }
 
-// ResetRequests forgets the requests that came so far.
+// ResetRequests clears the list of requests.
 func (r *Registry) ResetRequests() { r.locked(func() { r.log = nil }) }
 
-// withoutSecrets returns a query without what a login, or the URL of a blob, is made of.
+// withoutSecrets returns a query without the parameters that are secret in a login or in the URL of a blob.
 func withoutSecrets(query string) string {
 	parts := strings.Split(query, "&")
 	for i, part := range parts {
@@ -70,7 +70,7 @@ func withoutSecrets(query string) string {
 	return strings.Join(parts, "&")
 }
 
-// String returns the request in one line, for a test that failed.
+// String returns the request in one line, for the message of a failed test.
 func (q Request) String() string {
 	var b strings.Builder
 	b.WriteString(string(q.Part) + ": " + q.Method + " " + q.Path)

@@ -11,7 +11,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A token is one that was issued: a bearer token, or a refresh token.
+// A token is a bearer token or refresh token that was issued.
 type token struct {
 	account   Account
 	anonymous bool
@@ -20,12 +20,12 @@ type token struct {
 	expiresAt time.Time // Zero means never.
 }
 
-// A login is who asks, as far as the request tells.
+// A login is the client's identity, as far as the request reveals it.
 type login struct {
 	state   loginState
 	basic   bool
-	account Account // Where state is loginGood or loginExpired.
-	token   *token  // Where a bearer token was shown.
+	account Account // If state is loginGood or loginExpired.
+	token   *token  // If the client sent a bearer token.
 }
 
 type loginState int
@@ -41,7 +41,7 @@ func (l login) anonymous() bool { return l.state != loginGood || l.token != nil 
 
 func randomText() string { return rand.Text() }
 
-// check looks for the account of a user name and password.
+// check returns the login for a user name and password.
 func (r *Registry) check(username, password string) login {
 	secret := credentials.NewSecret(password)
 	var accounts []Account
@@ -69,7 +69,7 @@ func (r *Registry) check(username, password string) login {
 	return l
 }
 
-// basicOrBearer reads the Authorization header.
+// basicOrBearer parses the Authorization header.
 func (r *Registry) basicOrBearer(req *http.Request) login {
 	scheme, value, _ := strings.Cut(req.Header.Get("Authorization"), " ")
 	switch {
@@ -105,7 +105,7 @@ func (t *token) expired() bool {
 	return !t.expiresAt.IsZero() && !time.Now().Before(t.expiresAt)
 }
 
-// issue makes a token and returns it with the seconds it has left, which are 0 if it never ends.
+// issue issues a token. It returns the token and its remaining lifetime in seconds, or 0 if it does not expire.
 func (r *Registry) issue(t *token, ttl time.Duration) (text string, seconds int) {
 	now := time.Now()
 	if ttl > 0 {
@@ -122,7 +122,7 @@ func (r *Registry) issue(t *token, ttl time.Duration) (text string, seconds int)
 	return text, seconds
 }
 
-// may reports whether who asks has the right.
+// may reports whether the login has the right.
 func (r *Registry) may(l login, action, repository string) bool {
 	if r.Dialect.open && action == "pull" {
 		return true

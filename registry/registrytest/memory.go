@@ -10,18 +10,19 @@ import (
 	"sync"
 )
 
-// errCut is what a client in memory sees of a connection that is closed.
+// errCut is the error that a client in memory gets for a closed connection.
 var errCut = errors.New("registrytest: connection closed")
 
-// RoundTripper returns a transport whose requests the registry answers without a socket, whatever host they name: for
-// tests in a bubble of testing/synctest, where tokens expire and limits end by the bubble's clock.
+// RoundTripper returns a transport that serves requests from the registry without a socket, whatever host they name. It
+// is for tests in a bubble of testing/synctest, where tokens expire and limits end by the bubble's clock.
 //
-// The host names of the URLs say which part of the registry is meant; see [Registry.ServeHTTP]. https and http differ
-// in nothing but the scheme. Close the bodies of the responses: until then, a goroutine of the answer may wait.
+// The host names of the URLs select the part of the registry; see [Registry.ServeHTTP]. https and http differ only in
+// the scheme. Close the bodies of the responses: until then, a goroutine of the registry may block.
 func (r *Registry) RoundTripper() http.RoundTripper { return NewRoundTripper(r) }
 
-// NewRoundTripper is [Registry.RoundTripper] for any handler, such as a cloud in memory, or one that passes on by host. The
-// handler sees what a server would: the host that a request names, and TLS if its URL begins with https.
+// NewRoundTripper is [Registry.RoundTripper] for any handler, such as a cloud in memory, or a handler that dispatches
+// by host. The handler gets the request as a server would: with the host of the URL, and with TLS if its scheme is
+// https.
 func NewRoundTripper(h http.Handler) http.RoundTripper { return memory{h} }
 
 type memory struct{ handler http.Handler }
@@ -45,7 +46,7 @@ func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
 		_ = body.Close()
 		_ = writer.CloseWithError(err) // A nil error is the end of the body.
 	}()
-	// Whoever leaves must not keep the answer waiting to be read.
+	// A client that gives up must not block the handler.
 	stop := context.AfterFunc(ctx, func() { _ = reader.CloseWithError(context.Cause(ctx)) })
 	select {
 	case <-w.started:
@@ -75,11 +76,11 @@ func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// asServed makes a client's request into what a server sees of it.
+// asServed converts a client's request to the request that a server receives.
 func asServed(in *http.Request) *http.Request {
 	in.RequestURI = in.URL.RequestURI()
 	in.Proto, in.ProtoMajor, in.ProtoMinor = "HTTP/1.1", 1, 1
-	in.RemoteAddr = "192.0.2.1:49152" // An address of documentation, RFC 5737.
+	in.RemoteAddr = "192.0.2.1:49152" // An address for documentation, RFC 5737.
 	in.Close = false
 	if in.Host == "" {
 		in.Host = in.URL.Host
@@ -90,7 +91,7 @@ func asServed(in *http.Request) *http.Request {
 	return in
 }
 
-// A memoryBody ends the answer when it is closed.
+// A memoryBody ends the response when it is closed.
 type memoryBody struct {
 	*io.PipeReader
 	end func()
@@ -107,11 +108,11 @@ type memoryWriter struct {
 
 	once    sync.Once
 	started chan struct{}
-	status  int // These two are set before started is closed. Zero means that there is no answer.
+	status  int // These two are set before started is closed. Zero means that there is no response.
 	sent    http.Header
 }
 
-// run answers the request. Its error is how the body ends.
+// run calls the handler. It returns the error with which the body ends.
 func (w *memoryWriter) run(h http.Handler, req *http.Request) (err error) {
 	defer func() {
 		switch p := recover(); p {
@@ -142,5 +143,5 @@ func (w *memoryWriter) Write(b []byte) (int, error) {
 	return w.body.Write(b)
 }
 
-// Flush has nothing to do: nothing is held back.
+// Flush does nothing, because nothing is buffered.
 func (w *memoryWriter) Flush() {}

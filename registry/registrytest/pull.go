@@ -55,8 +55,8 @@ func (c *call) dialectHeader() {
 	}
 }
 
-// accepts reports whether the client can read a manifest of the type. Only OCI types are withheld: clients that are
-// older than those say nothing, and get Docker's.
+// accepts reports whether the client can read a manifest of the type. Only OCI types are withheld: clients that predate
+// them send no Accept header, and get Docker's types.
 func (c *call) accepts(mediaType string) bool {
 	if !strings.HasPrefix(mediaType, "application/vnd.oci.") {
 		return true
@@ -111,7 +111,7 @@ func (c *call) sendBlob(digest string, content []byte) {
 	http.ServeContent(c.w, c.req, "", time.Time{}, bytes.NewReader(content))
 }
 
-// serveSignedBlob is a storage service: the URL is all the right one needs, and a login beside it is an error.
+// serveSignedBlob acts as a storage service: the URL alone authorizes the request, and an additional login is an error.
 func (c *call) serveSignedBlob() {
 	refuse := func(status int, why string) {
 		c.answer(Answer{

@@ -7,13 +7,14 @@ import (
 	"strconv"
 )
 
-// enterToPush lets a push in, or answers.
+// enterToPush reports whether the client may push. Otherwise it responds.
 func (c *call) enterToPush() bool {
 	l, ok := c.enter()
 	return ok && c.allowed(l, "push")
 }
 
-// pushManifest stores a manifest whose parts are there, as the distribution project's registry demands.
+// pushManifest stores a manifest. It requires that the manifest's parts exist, as the distribution project's registry
+// does.
 func (c *call) pushManifest() {
 	if c.req.Method != http.MethodPut {
 		c.answer(oci(405, "UNSUPPORTED", "the operation is unsupported", ""))
@@ -65,7 +66,7 @@ func (c *call) pushManifest() {
 
 var digestInvalid = oci(400, "DIGEST_INVALID", "provided digest did not match uploaded content", "")
 
-// references are what a manifest or index names.
+// references are the digests in a manifest or index.
 type references struct {
 	MediaType string                    `json:"mediaType"`
 	Config    struct{ Digest string }   `json:"config"`
@@ -73,7 +74,7 @@ type references struct {
 	Manifests []struct{ Digest string } `json:"manifests"`
 }
 
-// missing returns the digest of a part that the repository does not hold, or nothing.
+// missing returns the digest of a part that the repository does not hold, or "" if there is none.
 func (r references) missing(repo *repository) string {
 	blobs := r.Layers
 	if r.Config.Digest != "" {
@@ -136,7 +137,7 @@ func (c *call) serveUpload(id string) {
 	}
 }
 
-// startUpload mounts a blob of another repository, takes a whole one, or opens an upload.
+// startUpload mounts a blob of another repository, stores a whole blob, or starts an upload.
 func (c *call) startUpload(name string) {
 	query := c.req.URL.Query()
 	if mount, from := query.Get("mount"), query.Get("from"); mount != "" && from != "" {
@@ -158,7 +159,7 @@ func (c *call) startUpload(name string) {
 	c.uploading(http.StatusAccepted, name, id, 0)
 }
 
-// append adds the body to the upload, and returns all of it.
+// append appends the body to the upload, and returns the whole upload.
 func (c *call) append(up *upload) ([]byte, bool) {
 	more, err := io.ReadAll(c.req.Body)
 	if err != nil {

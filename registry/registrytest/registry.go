@@ -12,49 +12,51 @@ import (
 
 // A Registry is a container registry in memory. It is an [http.Handler]; see also [Start] and [Registry.RoundTripper].
 //
-// Set the fields before its first use, and change none of them afterwards: the methods are for that. The zero Registry
-// is empty, wants Basic authentication and knows no account. It is safe for concurrent use and must not be copied once
-// in use.
+// Set the fields before the first use. After that, change the registry only with its methods. The zero Registry is
+// empty, requires Basic authentication and has no accounts. A Registry is safe for concurrent use, and must not be
+// copied after its first use.
 type Registry struct {
-	// Dialect is how it speaks. The zero Dialect is a plain registry with Basic authentication.
+	// Dialect is the registry's dialect. The zero Dialect is a plain registry with Basic authentication.
 	Dialect Dialect
 
-	// Accounts are those who may log in, until [Registry.SetAccounts] names others. Several may have the same user
-	// name, with passwords of their own.
+	// Accounts are the accounts that may log in, until [Registry.SetAccounts] replaces them. Several accounts may have the
+	// same user name and different passwords.
 	Accounts []Account
-	// Authenticate is asked for a user name and password that no account has, such as those that a cloud issued. It
-	// returns false for ones that it does not know either; an account whose ExpiresAt has passed is answered as
-	// expired. It is called concurrently. Nil means that there are no others.
+	// Authenticate looks up a user name and password that no account has, such as those issued by a cloud. It returns
+	// false if they are unknown. An account whose ExpiresAt has passed gets the response for an expired login.
+	// Authenticate is called concurrently. If nil, there are no further accounts.
 	Authenticate func(username string, password credentials.Secret) (Account, bool)
 
-	// Public are the repositories that anybody may pull from; see [Account.Pull] for how they are named.
+	// Public are the repositories that can be pulled without a login; see [Account.Pull] for the patterns.
 	Public []string
-	// Blocked are the repositories whose images a rule stops, such as a vulnerability policy; see [Dialect.Blocks].
+	// Blocked are the repositories whose images are blocked by a rule, such as a vulnerability policy; see
+	// [Dialect.Blocks].
 	Blocked []string
-	// Repositories exist from the start, without an image.
+	// Repositories are the repositories that exist from the start, without images.
 	Repositories []string
 
-	// TokenHost is the host of the token endpoint, with its port if there is one, where the dialect has one on another
-	// host. Empty means "auth." before the host of the registry; [Start] listens on one.
+	// TokenHost is the host of the token endpoint, with its port if there is one, for a dialect whose token endpoint has
+	// its own host. Empty means "auth." before the host of the registry. [Start] listens on a host of its own.
 	TokenHost string
-	// RedirectBlobs sends those who ask for a blob to another host, which refuses every login, as storage services do
-	// with a signed URL.
+	// RedirectBlobs redirects requests for blobs to another host, which rejects every login, as storage services do with a
+	// signed URL.
 	RedirectBlobs bool
-	// BlobHost is that host. Empty means "blobs." before the host of the registry; [Start] listens on one.
+	// BlobHost is the host for RedirectBlobs. Empty means "blobs." before the host of the registry. [Start] listens on a
+	// host of its own.
 	BlobHost string
 
-	// RateLimit is how often manifests may be asked for. The zero RateLimit means without a limit.
+	// RateLimit limits the requests for manifests. The zero RateLimit means no limit.
 	RateLimit RateLimit
-	// TokenTTL is how long a token is good. Zero means as long as the dialect's.
+	// TokenTTL is the lifetime of a token. Zero means the dialect's.
 	TokenTTL time.Duration
-	// OneScope makes the token endpoint heed only the first of several scopes.
+	// OneScope makes the token endpoint ignore all but the first of several scopes.
 	OneScope bool
-	// PageSize is the longest page of a list; a client that asks for more gets a 400. Zero means as long as the
+	// PageSize is the maximum length of a page of a list. A client that requests more gets a 400. Zero means the
 	// dialect's.
 	PageSize int
 
 	once   sync.Once
-	signed string // Proves that a URL of the blob host was made here.
+	signed string // Proves that this registry made the URL of the blob host.
 
 	mu       sync.Mutex
 	accounts []Account
@@ -65,27 +67,27 @@ type Registry struct {
 	log      []*Request
 }
 
-// An Account is somebody who may log in. The zero value of each right is none.
+// An Account is a user of the registry. The zero value of each right is no right.
 type Account struct {
-	// Username and Password are compared as they are, the password in constant time.
+	// Username and Password are compared exactly, the password in constant time.
 	Username string
 	Password credentials.Secret
-	// ExpiresAt is when the login ends to be accepted. Zero means never.
+	// ExpiresAt is the time at which the login expires. Zero means never.
 	ExpiresAt time.Time
 
-	// Pull are the repositories that may be pulled from: "team/app"; "team/*", all below team; "*", all. One that does
-	// not exist yet may be named.
+	// Pull are patterns of the repositories that the account may pull from: "team/app"; "team/*" for all below team; "*"
+	// for all. A repository need not exist yet.
 	Pull []string
-	// Push are those that may be pushed to, and pulled from.
+	// Push are patterns of the repositories that the account may push to and pull from.
 	Push []string
-	// NoBlobs are those whose manifests may be pulled and nothing else, whatever Pull and Push say: with some
-	// registries these are two rights.
+	// NoBlobs are patterns of repositories from which the account may pull manifests only, regardless of Pull and Push: in
+	// some registries these are two rights.
 	NoBlobs []string
-	// Admin may list all repositories.
+	// Admin is the right to list all repositories.
 	Admin bool
 }
 
-// matches reports whether one of the patterns names the repository.
+// matches reports whether one of the patterns matches the repository.
 func matches(patterns []string, repository string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
 		prefix, below := strings.CutSuffix(p, "*")
@@ -122,7 +124,7 @@ func (r *Registry) init() {
 	})
 }
 
-// locked runs f with the state.
+// locked calls f with the lock held.
 func (r *Registry) locked(f func()) {
 	r.init()
 	r.mu.Lock()
@@ -130,12 +132,12 @@ func (r *Registry) locked(f func()) {
 	f()
 }
 
-// SetAccounts replaces all accounts. Tokens that were issued stay good; see [Registry.ExpireTokens].
+// SetAccounts replaces all accounts. Tokens that were issued remain valid; see [Registry.ExpireTokens].
 func (r *Registry) SetAccounts(accounts ...Account) {
 	r.locked(func() { r.accounts = slices.Clone(accounts) })
 }
 
-// ExpireTokens ends all bearer and refresh tokens that were issued, as if their time had passed.
+// ExpireTokens expires all bearer and refresh tokens that were issued.
 func (r *Registry) ExpireTokens() {
 	r.locked(func() {
 		now := time.Now()
@@ -145,8 +147,8 @@ func (r *Registry) ExpireTokens() {
 	})
 }
 
-// ServeHTTP serves the registry, its token endpoint and its storage of blobs; which of them, the Host header of the
-// request says.
+// ServeHTTP serves the registry, its token endpoint and its blob storage. The Host header of the request selects one of
+// them.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	at := place{part: PartRegistry, tokenHost: r.TokenHost, blobHost: r.BlobHost}
 	registryHost := req.Host
@@ -159,7 +161,8 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.serve(w, req, at)
 }
 
-// isOther reports whether the request went to the other host, which it names after the registry's if it has no name.
+// isOther reports whether the request went to the other host. If the other host has no name yet, isOther derives it
+// from the registry's.
 func isOther(other, host *string, prefix string) bool {
 	if *other != "" {
 		return *other == *host

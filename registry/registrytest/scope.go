@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// A scope is what a token is asked for: repository:team/app:pull,push.
+// A scope is a scope of a token request: repository:team/app:pull,push.
 type scope struct {
 	kind    string
 	name    string
 	actions []string
 }
 
-// parseScope reads a scope by https://distribution.github.io/distribution/spec/auth/scope/: the name may hold colons of
-// its own.
+// parseScope parses a scope according to https://distribution.github.io/distribution/spec/auth/scope/. The name may
+// contain colons.
 func parseScope(s string) (scope, bool) {
 	kind, rest, _ := strings.Cut(s, ":")
 	i := strings.LastIndexByte(rest, ':')

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// A place is where a request came in, and where the others would.
+// A place is the part of the registry that received a request, and the hosts of the other parts.
 type place struct {
 	part                Part
 	tokenHost, blobHost string
 }
 
-// A call is one request that is being answered.
+// A call is a request in progress.
 type call struct {
 	reg  *Registry
 	w    *recorder
@@ -26,7 +26,7 @@ type call struct {
 	seen *Request
 }
 
-// A recorder notes the status of the answer.
+// A recorder records the status of the response.
 type recorder struct {
 	http.ResponseWriter
 	onHeader func(status int)
@@ -48,7 +48,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// Unwrap lets [http.ResponseController] flush.
+// Unwrap lets [http.ResponseController] flush the response.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (r *Registry) serve(w http.ResponseWriter, req *http.Request, at place) {
@@ -85,7 +85,7 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request, at place) {
 	c.withFaults(target)
 }
 
-// note puts who asks into the log and the answers.
+// note records the client's account for the log and the responses.
 func (c *call) note(l login) {
 	if l.state == loginGood || l.state == loginExpired {
 		c.gaps["account"] = l.account.Username
@@ -93,7 +93,7 @@ func (c *call) note(l login) {
 	}
 }
 
-// about says which repository, and which tag or digest of it, the answers are about.
+// about records the repository, and the tag or digest, for the responses.
 func (c *call) about(repository, reference string) {
 	g := c.gaps
 	g["repository"], g["reference"] = repository, reference
@@ -125,7 +125,7 @@ func (c *call) answer(a Answer) {
 	a.send(c.w, c.req, c.gaps)
 }
 
-// writeBody sends the body, or for a HEAD just its length.
+// writeBody sends the body. For a HEAD request, it sends only the length.
 func writeBody(w http.ResponseWriter, req *http.Request, status int, body []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
@@ -134,7 +134,7 @@ func writeBody(w http.ResponseWriter, req *http.Request, status int, body []byte
 	}
 }
 
-// These are the grammar of https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests.
+// The grammar of https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests.
 var (
 	nameForm   = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
 	tagForm    = regexp.MustCompile(`^\w[\w.-]{0,127}$`)
@@ -142,7 +142,7 @@ var (
 	paths      = regexp.MustCompile(`^/v2/(.+)/(manifests|blobs|tags)/(.*)$`)
 )
 
-// route finds out what the request is about, and who answers it.
+// route determines the object of the request, and returns the function that serves it.
 func (c *call) route() func() {
 	p := c.req.URL.Path
 	switch c.at.part {

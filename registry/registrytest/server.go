@@ -15,15 +15,15 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Server serves a [Registry] on the loopback address. [Start] and [StartPlainHTTP] make one.
+// A Server serves a [Registry] on the loopback address. [Start] and [StartPlainHTTP] return one.
 type Server struct {
-	// Registry is what is served.
+	// Registry is the registry that is served.
 	Registry *Registry
-	// Host is its host and port, as it stands in the names of images: "127.0.0.1:40443".
+	// Host is the host and port, as written in the names of images: "127.0.0.1:40443".
 	Host string
-	// URL is the same with its scheme.
+	// URL is the scheme and Host.
 	URL string
-	// CA is the certificate, in PEM, of the authority that the server's certificates are from. Empty with plain HTTP.
+	// CA is the certificate, in PEM, of the authority that signs the server's certificates. It is empty with plain HTTP.
 	CA string
 
 	client  *http.Client
@@ -42,7 +42,7 @@ func Start(r *Registry) (*Server, error) { return start(r, true) }
 // StartPlainHTTP serves the registry without TLS. Close the server when done.
 func StartPlainHTTP(r *Registry) (*Server, error) { return start(r, false) }
 
-// certify returns a certificate for the loopback address, from an authority of the server's own.
+// certify returns a certificate for the loopback address, signed by the server's own authority.
 func (s *Server) certify() (tls.Certificate, error) {
 	authority, err := testcert.New("registrytest authority")
 	if err != nil {
@@ -65,8 +65,8 @@ func start(r *Registry, secure bool) (*Server, error) {
 		}
 		scheme, config = "https", &tls.Config{Certificates: []tls.Certificate{cert}}
 	}
-	// A host of its own for each part that has one. Its name differs, not just its port: some clients refuse to be sent
-	// to another address in digits.
+	// Each part of the registry has its own host name, not just its own port: some clients reject a redirect to another IP
+	// address.
 	parts := []Part{PartRegistry}
 	if r.Dialect.token.otherHost {
 		parts = append(parts, PartToken)
@@ -114,8 +114,8 @@ func (s *Server) serve(ctx context.Context, l net.Listener, config *tls.Config, 
 				s.Registry.serve(w, req, at)
 			}
 		}),
-		TLSConfig:   config.Clone(),             // The server writes into it.
-		ErrorLog:    log.New(io.Discard, "", 0), // A client that does not trust the certificate is the client's to report.
+		TLSConfig:   config.Clone(),             // The server modifies it.
+		ErrorLog:    log.New(io.Discard, "", 0), // Clients report certificates that they do not trust.
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnContext: withConn,
 	}
@@ -133,7 +133,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, config *tls.Config, 
 	})
 }
 
-// enter counts a call, so that Close can wait for it.
+// enter counts a call, so that Close can wait for its end.
 func (s *Server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,15 +144,16 @@ func (s *Server) enter() bool {
 	return true
 }
 
-// TransportConfig is how a profile reaches the server.
+// TransportConfig returns the transport of a profile for the server.
 func (s *Server) TransportConfig() registry.TransportConfig {
 	return registry.TransportConfig{CABundle: s.CA, Proxy: registry.Direct, PlainHTTP: s.CA == ""}
 }
 
-// Client returns a client that trusts the server. It sends no login.
+// Client returns a client that trusts the server's certificate. It sends no login.
 func (s *Server) Client() *http.Client { return s.client }
 
-// Close cuts all connections, and returns when all that the server started has ended. The registry may be served again.
+// Close closes all connections, and blocks until everything that the server started has ended. The registry may be
+// served again.
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.closed = true

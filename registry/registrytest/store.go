@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// A store is what the registry holds. It is guarded by the registry's lock.
+// A store is the content of the registry. It is guarded by the registry's lock.
 type store struct {
 	repositories map[string]*repository
 	uploads      map[string]*upload
 }
 
-// A repository holds its own blobs: to have the right to one repository is to have none to what another one holds.
+// A repository holds its own blobs, because the right to one repository gives no access to the blobs of another.
 type repository struct {
 	manifests map[string]manifest // By digest.
-	tags      map[string]string   // To a digest.
-	blobs     map[string][]byte   // By digest. The bytes never change.
+	tags      map[string]string   // Values are digests.
+	blobs     map[string][]byte   // By digest. The bytes are never modified.
 }
 
 type manifest struct {
@@ -26,7 +26,7 @@ type manifest struct {
 	body      []byte
 }
 
-// An upload is a push of a blob that has not ended.
+// An upload is a push of a blob that is in progress.
 type upload struct {
 	repository string
 	content    []byte
@@ -113,7 +113,7 @@ func (r *Registry) findBlob(repository, digest string) (content []byte, ok bool)
 	return content, ok
 }
 
-// tagsOf returns the tags of a repository in their order.
+// tagsOf returns the sorted tags of a repository.
 func (r *Registry) tagsOf(name string) (tags []string) {
 	r.locked(func() {
 		if repo := r.store.repositories[name]; repo != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// isToken reports whether the path is that of the token endpoint, or of the exchange beside it.
+// isToken reports whether the path is the path of the token endpoint, or of the exchange beside it.
 func (t tokenEndpoint) isToken(p string) bool {
 	if t.path == "" {
 		return false
@@ -70,7 +70,7 @@ func (c *call) serveToken() {
 	c.issueFor(params, scopes)
 }
 
-// scopesOf returns the scopes of both forms: repeated, and parted by spaces.
+// scopesOf returns the scopes in both forms: repeated parameters, and one parameter with spaces.
 func scopesOf(params url.Values) []string {
 	var scopes []string
 	for _, s := range params["scope"] {
@@ -79,7 +79,7 @@ func scopesOf(params url.Values) []string {
 	return scopes
 }
 
-// loginOf returns who asks for a token: by the Authorization header, or in a form.
+// loginOf returns the login of a token request, from the Authorization header or the form.
 func (c *call) loginOf(params url.Values) (l login, refused Answer) {
 	endpoint := c.reg.Dialect.token
 	if c.req.Method != http.MethodPost {
@@ -102,7 +102,7 @@ func (c *call) loginOf(params url.Values) (l login, refused Answer) {
 	return login{}, oci(400, "UNSUPPORTED", "unsupported grant_type", "")
 }
 
-// refreshed returns the login that a refresh token stands for.
+// refreshed returns the login of a refresh token.
 func (r *Registry) refreshed(text string) login {
 	l := login{state: loginBad}
 	r.locked(func() {
@@ -188,10 +188,10 @@ func (c *call) sendToken(body, text string, seconds int, access []scope) {
 	c.answer(Answer{Status: 200, Body: body})
 }
 
-// zeroUser is the user name that goes with a refresh token of ACR.
+// zeroUser is the user name for a refresh token of ACR.
 const zeroUser = "00000000-0000-0000-0000-000000000000"
 
-// exchange makes a refresh token: the access token of the other issuer is the password of an account named [zeroUser].
+// exchange issues a refresh token. The access token of the other issuer is the password of an account named [zeroUser].
 func (c *call) exchange(params url.Values) {
 	endpoint := c.reg.Dialect.token
 	if c.req.Method != http.MethodPost || params.Get("grant_type") != "access_token" {

@@ -7,7 +7,7 @@ import (
 	"github.com/regcred/regcred/internal/testcert"
 )
 
-// An authority issues a certificate for each host that is asked for, once.
+// An authority issues one certificate for each requested host.
 type authority struct {
 	*testcert.Authority
 
@@ -23,7 +23,7 @@ func newAuthority() (*authority, error) {
 	return &authority{Authority: a, leaves: make(map[string]*tls.Certificate)}, nil
 }
 
-// leaf returns the certificate for one host.
+// leaf returns the certificate for a host.
 func (a *authority) leaf(host string) (*tls.Certificate, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,11 +1,12 @@
-// Package fakenet is a network of named hosts that lives on the loopback address: what a test needs to speak with
-// registry-1.docker.io, api.ecr.us-east-1.amazonaws.com or oauth2.googleapis.com over TLS, under these names, while
-// nothing leaves the machine.
+// Package fakenet implements a network of named hosts on the loopback address, so that a test can connect to
+// registry-1.docker.io, api.ecr.us-east-1.amazonaws.com or oauth2.googleapis.com over TLS, under these names, without
+// traffic outside the machine.
 //
-// [New] starts it, [Network.Handle] gives a host its handler, and [Network.TransportConfig] is what a profile needs to get
-// there: a proxy and a certificate authority. A program that is not Go gets there by the environment variable
-// HTTPS_PROXY and the authority's certificate. A host that has no handler does not exist: package registry has
-// [registry.ErrHostNotFound] for it. [Network.HandleRegistry] knows which hosts belong to Docker Hub and others.
+// [New] starts the network, [Network.Handle] sets the handler of a host, and [Network.TransportConfig] returns the
+// proxy and the certificate authority that a profile needs for it. Programs in other languages need the environment
+// variable HTTPS_PROXY and the authority's certificate. A host without a handler does not exist: package registry
+// reports [registry.ErrHostNotFound] for it. [Network.HandleRegistry] knows the hosts of Docker Hub and other
+// registries.
 //
 // It is for tests and examples: it does not limit what its clients send.
 package fakenet
@@ -29,11 +30,12 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// A Network is a proxy on loopback with all the hosts behind it. Make one with [New]; it is safe for concurrent use.
+// A Network is a proxy on the loopback address, with all the hosts behind it. Create it with [New]. It is safe for
+// concurrent use.
 type Network struct {
 	// URL is the address of the proxy, for HTTPS_PROXY and [registry.TransportConfig.Proxy].
 	URL string
-	// CA is the certificate, in PEM, of the authority that signs for every host.
+	// CA is the certificate, in PEM, of the authority that signs the certificate of every host.
 	CA string
 
 	authority *authority
@@ -64,7 +66,7 @@ func New() (*Network, error) {
 		conns:     newConnListener(listener.Addr()),
 		hosts:     make(map[string]http.Handler),
 	}
-	silent := log.New(io.Discard, "", 0) // A client that does not trust the authority is the client's to report.
+	silent := log.New(io.Discard, "", 0) // Clients report certificates that they do not trust.
 	n.inner = &http.Server{Handler: http.HandlerFunc(n.serveHost), ErrorLog: silent}
 	n.proxy = &http.Server{Handler: http.HandlerFunc(n.serveProxy), ErrorLog: silent}
 	tlsConfig := &tls.Config{
@@ -72,7 +74,7 @@ func New() (*Network, error) {
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			host := hello.ServerName
 			if host == "" {
-				host = hello.Conn.(*hostConn).host // An address has no server name.
+				host = hello.Conn.(*hostConn).host // An IP address has no server name.
 			}
 			return authority.leaf(host)
 		},
@@ -83,19 +85,19 @@ func New() (*Network, error) {
 	return n, nil
 }
 
-// Handle gives a host its handler, in place of one it may have had. The host has no port; all its ports are served,
-// with TLS. "*.example.com" stands for every host that ends so and has no handler of its own, nor a
-// longer pattern.
+// Handle sets the handler of a host, and replaces a previous one. The host has no port: all its ports are served, with
+// TLS. "*.example.com" matches every host below example.com that has no handler of its own and matches no longer
+// pattern.
 func (n *Network) Handle(host string, h http.Handler) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.hosts[strings.ToLower(host)] = h
 }
 
-// HandleRegistry gives a registry the host of an endpoint, as it is in the names of images, and the hosts that belong to
-// it: for "docker.io" those of Docker Hub's API, token server and blobs, for "registry.gitlab.com" the token server at
-// gitlab.com. It sets the TokenHost and the BlobHost of the registry where they are empty. For the clouds, see the method
-// Attach of their fakes. It panics for what is no endpoint.
+// HandleRegistry serves a registry at the host of an endpoint, as in the names of images, and at the hosts that belong
+// to it: for "docker.io" the hosts of Docker Hub's API, token server and blobs, for "registry.gitlab.com" the token
+// server at gitlab.com. It sets the TokenHost and the BlobHost of the registry if they are empty. For the clouds, see
+// the Attach methods of their fakes. It panics if endpoint is not valid.
 func (n *Network) HandleRegistry(endpoint string, r *registrytest.Registry) {
 	e, err := registry.ParseEndpoint(endpoint)
 	if err != nil {
@@ -112,7 +114,7 @@ func (n *Network) HandleRegistry(endpoint string, r *registrytest.Registry) {
 	}
 }
 
-// partners are the real hosts of registries whose parts are at several.
+// partners are the real hosts of registries whose parts have different hosts.
 var partners = map[string]struct {
 	token, blobs string
 	aliases      []string
@@ -123,29 +125,29 @@ var partners = map[string]struct {
 	"ghcr.io":             {"ghcr.io", "pkg-containers.githubusercontent.com", nil},
 }
 
-// TransportConfig is how a profile reaches the network.
+// TransportConfig returns the transport of a profile for the network.
 func (n *Network) TransportConfig() registry.TransportConfig {
 	return registry.TransportConfig{CABundle: n.CA, Proxy: n.URL}
 }
 
-// Client returns a client that reaches the network.
+// Client returns a client that connects to the network.
 func (n *Network) Client() *http.Client {
 	t, err := n.TransportConfig().HTTP()
 	if err != nil {
-		panic(err) // The network's own certificate and address cannot be wrong.
+		panic(err) // The network's own certificate and address are valid.
 	}
 	return &http.Client{Transport: t}
 }
 
-// Dialed returns the hosts, with ports, that clients connected to or tried to, in the order of the connections. A test
-// looks here for hosts that must not have been asked.
+// Dialed returns the hosts, with ports, of all connections that clients made or tried to make, in their order. A test
+// can check here that a host was not contacted.
 func (n *Network) Dialed() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.dialed)
 }
 
-// Close stops the network and cuts all its connections. A handler that is still running sees its request's context end.
+// Close stops the network and closes all its connections. The request context of a running handler ends.
 func (n *Network) Close() {
 	_ = n.proxy.Close()
 	_ = n.inner.Close()
@@ -153,7 +155,7 @@ func (n *Network) Close() {
 	n.serving.Wait()
 }
 
-// find notes that the host was asked for.
+// find returns the handler of a host, and records the host for Dialed.
 func (n *Network) find(hostport string) http.Handler {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
@@ -181,7 +183,7 @@ func (n *Network) note(hostport string) {
 	n.dialed = append(n.dialed, hostport)
 }
 
-// serveProxy opens a tunnel, or passes on a request for http.
+// serveProxy opens a tunnel, or forwards an http request.
 func (n *Network) serveProxy(w http.ResponseWriter, r *http.Request) {
 	n.note(r.Host)
 	if n.find(r.Host) == nil {
@@ -205,7 +207,7 @@ func (n *Network) serveProxy(w http.ResponseWriter, r *http.Request) {
 	n.conns.deliver(&hostConn{Conn: conn, r: buffered.Reader, host: host})
 }
 
-// noSuchHost answers as a proxy does that cannot resolve the name (RFC 9209, 2.3.2).
+// noSuchHost sends the response of a proxy that cannot resolve the name (RFC 9209, 2.3.2).
 func noSuchHost(w http.ResponseWriter) {
 	w.Header().Set("Proxy-Status", `fakenet; error=dns_error; rcode="NXDOMAIN"`)
 	http.Error(w, "fakenet: no such host", http.StatusBadGateway)
@@ -217,11 +219,11 @@ func (n *Network) serveHost(w http.ResponseWriter, r *http.Request) {
 		noSuchHost(w)
 		return
 	}
-	r.URL = &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery} // As a server sees it, not a proxy.
+	r.URL = &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery} // As a server receives it.
 	h.ServeHTTP(w, r)
 }
 
-// A hostConn is the inside of a tunnel to one host.
+// A hostConn is the inner connection of a tunnel to one host.
 type hostConn struct {
 	net.Conn
 	r    *bufio.Reader
@@ -230,7 +232,7 @@ type hostConn struct {
 
 func (c *hostConn) Read(b []byte) (int, error) { return c.r.Read(b) }
 
-// A connListener hands connections from the proxy to the server of the hosts.
+// A connListener passes connections from the proxy to the server of the hosts.
 type connListener struct {
 	addr  net.Addr
 	conns chan net.Conn
