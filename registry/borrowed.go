@@ -5,9 +5,9 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// checkIdentity reports what a profile takes from the process itself, where [TransportConfig.Egress] does not allow that:
-// its identity, its files, its environment. The token of a Kubernetes service account is not the process's; whether the
-// profile's tenant may use it, the program's providers decide.
+// checkIdentity reports the parts of the process that a profile uses although [TransportConfig.Egress] does not allow
+// them: its identity, its files, its environment. The token of a Kubernetes service account does not belong to the
+// process; the program's providers decide whether the profile's tenant may use it.
 func (p Profile) checkIdentity(problems *field.List) {
 	policy := p.Transport.Egress
 	if policy == nil {

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// pemBegin starts each block of PEM.
+// pemBegin is the start of each PEM block.
 const pemBegin = "-----BEGIN "
 
-// certificates returns the certificates of a bundle in PEM. Text between them is a comment, as in many bundles of
-// distributions. It takes a byte order mark, and files that were joined without a line break; a certificate that is cut
-// off or damaged is an error wherever it is, and pem.Decode would skip it.
+// certificates returns the certificates of a PEM bundle. Text between them is a comment, as in the bundles of many
+// distributions. A byte order mark is accepted, as are files that were joined without a line break. A certificate that
+// is truncated or damaged is an error wherever it is, although pem.Decode would skip it.
 func certificates(bundle string) ([]*x509.Certificate, error) {
 	text := strings.TrimPrefix(bundle, "\ufeff")
 	text = strings.ReplaceAll(text, "-----"+pemBegin, "-----\n"+pemBegin)
@@ -35,7 +35,7 @@ func certificates(bundle string) ([]*x509.Certificate, error) {
 		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
-		// What pem.Decode skipped is a comment, unless a block begins in it.
+		// pem.Decode skips comments, but also damaged blocks: then the skipped text contains the start of a block.
 		if strings.Count(string(before), pemBegin)-strings.Count(string(rest), pemBegin) > 1 {
 			return nil, fmt.Errorf("holds a certificate that is cut off or damaged, as number %d", len(list)+1)
 		}
@@ -57,7 +57,7 @@ func certificates(bundle string) ([]*x509.Certificate, error) {
 	return list, nil
 }
 
-// notPEM says what a text without a block of PEM is.
+// notPEM returns an error that describes a text without a PEM block.
 func notPEM(text string) error {
 	compact := strings.TrimRight(strings.Join(strings.Fields(text), ""), "=")
 	data, err := base64.RawStdEncoding.DecodeString(compact)
@@ -79,9 +79,9 @@ func isCertificate(data []byte) bool {
 	return err == nil
 }
 
-// outOfTime returns a warning for each authority of the bundle that is not valid at the instant now.
+// outOfTime returns a warning for each certificate of the bundle that is expired or not yet valid at the time now.
 func outOfTime(bundle string, now time.Time) []string {
-	list, _ := certificates(bundle) // What cannot be read is a problem.
+	list, _ := certificates(bundle) // Validate reports what cannot be parsed.
 	var warnings []string
 	for _, cert := range list {
 		switch {
@@ -96,5 +96,5 @@ func outOfTime(bundle string, now time.Time) []string {
 	return warnings
 }
 
-// nameOf returns the subject of a certificate, bounded: it is text from outside.
+// nameOf returns the subject of a certificate, with a bounded length because it is untrusted text.
 func nameOf(cert *x509.Certificate) string { return fmt.Sprintf("%.80q", cert.Subject.String()) }

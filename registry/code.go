@@ -2,171 +2,171 @@ package registry
 
 import "strings"
 
-// A Code says what went wrong, for programs: they switch on it, count it, and show text of their own for it. It is an
+// A Code identifies a failure for programs, which can switch on it, count it, and show their own text for it. It is an
 // error, so that
 //
 //	errors.Is(err, registry.ErrDenied)
 //
-// and a switch on [CodeOf](err) share one list. A code says what a registry said, never a guess: where the registry
-// hides whether something is missing or forbidden, the code is [ErrHidden].
+// and a switch on [CodeOf](err) share one list. A code reflects the registry's response and is never a guess: if the
+// registry hides whether a repository is missing or forbidden, the code is [ErrHidden].
 //
-// Some codes are kinds of another: ErrImageNotFound is an ErrNotFound, and errors.Is knows it. See [Code.Parent].
+// Some codes are kinds of another code: errors.Is reports that ErrImageNotFound is an ErrNotFound. See [Code.Parent].
 type Code string
 
-// What is wrong with the input. Trying again does not help.
+// Errors in the input. A retry does not help.
 const (
-	// ErrInvalid is a profile, image name or other input that cannot be right.
+	// ErrInvalid reports a profile, image name or other input that is not valid.
 	ErrInvalid Code = "invalid"
-	// ErrUnsupported is a thing that the registry, or a kind of registry, does not offer.
+	// ErrUnsupported reports a feature that the registry, or the kind of registry, does not have.
 	ErrUnsupported Code = "unsupported"
-	// ErrNoProfile is an image that no profile serves, or a profile whose kind no provider serves.
+	// ErrNoProfile reports an image that no profile serves, or a profile whose kind no provider serves.
 	ErrNoProfile Code = "no_profile"
-	// ErrProvider is a provider or source with a defect: it panicked, or returned a credential that is empty or has
+	// ErrProvider reports a defect of a provider or source: it panicked, or returned a credential that is empty or has
 	// impossible dates.
 	ErrProvider Code = "provider"
 )
 
-// What is wrong with the login.
+// Errors of the login.
 const (
-	// ErrUnauthorized is a login that was refused as such: a wrong user name or password, a revoked token.
+	// ErrUnauthorized reports a rejected login: a wrong user name or password, or a revoked token.
 	ErrUnauthorized Code = "unauthorized"
-	// ErrExpired is a login or token that was good once. It is an ErrUnauthorized.
+	// ErrExpired reports a login or token that has expired. It is an ErrUnauthorized.
 	ErrExpired Code = "expired"
-	// ErrNoIdentity is an ambient login where the process has no identity of that kind.
+	// ErrNoIdentity reports an ambient login in a process that has no identity of that kind.
 	ErrNoIdentity Code = "no_identity"
-	// ErrClockSkew is a signature or token that was refused because the clocks of both sides differ.
+	// ErrClockSkew reports a signature or token that was rejected because the clocks of the two sides differ.
 	ErrClockSkew Code = "clock_skew"
 )
 
-// What the registry says of an image or repository, to a login that is good.
+// Errors that the registry returns for an image or repository after it accepted the login.
 const (
-	// ErrDenied is an action that the login has no right to.
+	// ErrDenied reports an action that the login has no right to.
 	ErrDenied Code = "denied"
-	// ErrHidden is a repository that is missing or forbidden: the registry does not say which.
+	// ErrHidden reports a repository that is missing or forbidden; the registry does not reveal which.
 	ErrHidden Code = "hidden"
-	// ErrNotFound is something that does not exist, where the registry does not say whether it is the repository or the
-	// image.
+	// ErrNotFound reports something that does not exist, if the registry does not reveal whether it is the repository or
+	// the image.
 	ErrNotFound Code = "not_found"
-	// ErrRepositoryNotFound is a repository that does not exist. It is an ErrNotFound.
+	// ErrRepositoryNotFound reports a repository that does not exist. It is an ErrNotFound.
 	ErrRepositoryNotFound Code = "repository_not_found"
-	// ErrImageNotFound is a tag or digest that does not exist in a repository that does. It is an ErrNotFound.
+	// ErrImageNotFound reports a tag or digest that does not exist in an existing repository. It is an ErrNotFound.
 	ErrImageNotFound Code = "image_not_found"
-	// ErrPlatformNotFound is an image that exists, but not for a wanted platform. It is an ErrNotFound.
+	// ErrPlatformNotFound reports an image that exists, but not for a required platform. It is an ErrNotFound.
 	ErrPlatformNotFound Code = "platform_not_found"
-	// ErrContentNotFound is an image whose config or a layer does not exist. It is an ErrNotFound.
+	// ErrContentNotFound reports an image whose config or a layer does not exist. It is an ErrNotFound.
 	ErrContentNotFound Code = "content_not_found"
-	// ErrObsolete is an image in a format that today's container runtimes do not run: Docker schema 1.
+	// ErrObsolete reports an image in a format that today's container runtimes do not run: Docker schema 1.
 	ErrObsolete Code = "obsolete"
-	// ErrBlocked is an image or client that a rule of the registry stops: a vulnerability policy, a quarantine, a
+	// ErrBlocked reports an image or client that a rule of the registry blocks: a vulnerability policy, a quarantine, a
 	// firewall.
 	ErrBlocked Code = "blocked"
-	// ErrRateLimited is a registry or issuer that wants to be asked less often. It says nothing about the login or the
-	// image.
+	// ErrRateLimited reports that the registry or issuer limits the rate of requests. It implies nothing about the login
+	// or the image.
 	ErrRateLimited Code = "rate_limited"
 )
 
-// What a container runtime cannot use, though other clients can. The hint names the runtime, and what to change on the
-// registry.
+// Errors that affect container runtimes, but not necessarily other clients. The hint names the runtime, and the change
+// to make at the registry.
 const (
-	// ErrIncompatible is a registry or image with which a container runtime of the nodes cannot pull.
+	// ErrIncompatible reports a registry or image from which a container runtime of the nodes cannot pull.
 	ErrIncompatible Code = "incompatible"
-	// ErrPing is a response to GET /v2/ with which a runtime ends the pull. It is an ErrIncompatible.
+	// ErrPing reports a response to GET /v2/ that makes a runtime fail the pull. It is an ErrIncompatible.
 	ErrPing Code = "unusable_ping"
-	// ErrChallenge is a WWW-Authenticate header that a runtime cannot read, or one where the runtime does not look for
-	// it. It is an ErrIncompatible.
+	// ErrChallenge reports a WWW-Authenticate header that a runtime cannot parse, or that is sent with a response in which
+	// the runtime does not look for it. It is an ErrIncompatible.
 	ErrChallenge Code = "unusable_challenge"
-	// ErrTokenMethod is a token server that rejects the method by which a runtime requests a token. It is an
+	// ErrTokenMethod reports a token server that rejects the method by which a runtime requests a token. It is an
 	// ErrIncompatible.
 	ErrTokenMethod Code = "unusable_token_method"
-	// ErrTokenResponse is a response of a token server that a runtime cannot decode, or in which it does not find the
+	// ErrTokenResponse reports a response of a token server that a runtime cannot decode, or in which it does not find the
 	// token. It is an ErrIncompatible.
 	ErrTokenResponse Code = "unusable_token_response"
-	// ErrHEAD is a HEAD request for a manifest that fails where GET succeeds. It is an ErrIncompatible.
+	// ErrHEAD reports a HEAD request for a manifest that fails although GET succeeds. It is an ErrIncompatible.
 	ErrHEAD Code = "unusable_head"
-	// ErrMediaType is a manifest that is sent with a Content-Type that a runtime does not know. It is an
+	// ErrMediaType reports a manifest that is sent with a Content-Type that a runtime does not know. It is an
 	// ErrIncompatible.
 	ErrMediaType Code = "unusable_media_type"
-	// ErrDigestHeader is a header Docker-Content-Digest that is not the digest of the manifest. It is an
+	// ErrDigestHeader reports a Docker-Content-Digest header that is not the digest of the manifest. It is an
 	// ErrIncompatible.
 	ErrDigestHeader Code = "unusable_digest_header"
-	// ErrManifest is a manifest or index whose content or size a runtime rejects. It is an ErrIncompatible.
+	// ErrManifest reports a manifest or index whose content or size a runtime rejects. It is an ErrIncompatible.
 	ErrManifest Code = "unusable_manifest"
-	// ErrContentType is an image whose config or layers have a media type that a runtime cannot unpack. It is an
+	// ErrContentType reports an image whose config or layers have a media type that a runtime cannot unpack. It is an
 	// ErrIncompatible.
 	ErrContentType Code = "unusable_content_type"
 )
 
-// What keeps one from learning anything.
+// Errors that prevent a check from having a result.
 const (
-	// ErrUnavailable is a registry or issuer that failed, or answered nonsense.
+	// ErrUnavailable reports a registry or issuer that failed, or returned an invalid response.
 	ErrUnavailable Code = "unavailable"
-	// ErrUnreachable is a connection that could not be made or was cut. It is an ErrUnavailable.
+	// ErrUnreachable reports a connection that could not be made or was cut. It is an ErrUnavailable.
 	ErrUnreachable Code = "unreachable"
-	// ErrTimeout is an answer that did not come in time. It is an ErrUnavailable.
+	// ErrTimeout reports a response that did not arrive in time. It is an ErrUnavailable.
 	ErrTimeout Code = "timeout"
-	// ErrHostNotFound is a host name that does not exist, as a name server says. It is an ErrUnreachable, but one that is
-	// to be fixed. A name server that fails, or is silent, is an ErrUnreachable or ErrTimeout.
+	// ErrHostNotFound reports a host name that does not exist according to a name server. It is an ErrUnreachable, but is
+	// not temporary. A name server that fails is an ErrUnreachable, one that does not respond an ErrTimeout.
 	ErrHostNotFound Code = "host_not_found"
-	// ErrProxy is a proxy that cannot be reached or refuses. It is an ErrUnreachable.
+	// ErrProxy reports a proxy that cannot be reached or that rejects the request. It is an ErrUnreachable.
 	ErrProxy Code = "proxy"
-	// ErrNotRegistry is a host that answers, but not like a container registry.
+	// ErrNotRegistry reports a host that responds, but not like a container registry.
 	ErrNotRegistry Code = "not_a_registry"
-	// ErrTooLarge is an answer that is larger than any honest one. It is an ErrNotRegistry.
+	// ErrTooLarge reports a response that is larger than any legitimate one. It is an ErrNotRegistry.
 	ErrTooLarge Code = "too_large"
 
-	// ErrTLS is a connection that is not trusted.
+	// ErrTLS reports a connection that is not trusted.
 	ErrTLS Code = "tls"
-	// ErrTLSUnknownIssuer is a certificate from an issuer that is not trusted. It is an ErrTLS.
+	// ErrTLSUnknownIssuer reports a certificate signed by an unknown authority. It is an ErrTLS.
 	ErrTLSUnknownIssuer Code = "tls_unknown_issuer"
-	// ErrTLSExpired is a certificate out of its time. It is an ErrTLS.
+	// ErrTLSExpired reports a certificate that has expired or is not yet valid. It is an ErrTLS.
 	ErrTLSExpired Code = "tls_expired"
-	// ErrTLSWrongName is a certificate for another host. It is an ErrTLS.
+	// ErrTLSWrongName reports a certificate for another host. It is an ErrTLS.
 	ErrTLSWrongName Code = "tls_wrong_name"
-	// ErrInsecure is a step that was refused because it would have sent the login where it does not belong: to plain
-	// HTTP, or to a host that is not the registry's.
+	// ErrInsecure reports a request that was not sent because it would have exposed the login: to plain HTTP, or to a host
+	// that is not the registry's.
 	ErrInsecure Code = "insecure"
-	// ErrEgressDenied is a connection that the program's [github.com/regcred/regcred/egress.Policy] does not allow. It is the same whether the host
-	// does not exist, or is at an address that may not be reached, and whatever is there.
+	// ErrEgressDenied reports a connection that the program's [github.com/regcred/regcred/egress.Policy] does not allow.
+	// It is the same whether the host does not exist or has a forbidden address, and whatever runs there.
 	ErrEgressDenied Code = "egress_denied"
 
-	// ErrCanceled is a caller that left, by its context, before the answer came.
+	// ErrCanceled reports that the caller's context ended before the response arrived.
 	ErrCanceled Code = "canceled"
-	// ErrUnknown is an error that has no code.
+	// ErrUnknown is the code of an error that has none.
 	ErrUnknown Code = "unknown"
 )
 
-// What keeps a pull secret out of a cluster; see package inject.
+// Errors that prevent the publication of a pull secret in a cluster; see package inject.
 const (
-	// ErrConflict reports that an object in a cluster changed after a change of it was planned.
+	// ErrConflict reports that an object in a cluster changed after a change to it was planned.
 	ErrConflict Code = "conflict"
-	// ErrNameTaken is an object in a cluster that has the name of a secret to create, and belongs to another owner.
+	// ErrNameTaken reports that an object of another owner has the name of the secret to create.
 	ErrNameTaken Code = "name_taken"
-	// ErrWrongType is a secret in a cluster that has another type than a pull secret's. A type cannot be changed.
+	// ErrWrongType reports a secret whose type is not a pull secret's. The type of a secret cannot be changed.
 	ErrWrongType Code = "wrong_type"
-	// ErrSecretImmutable is a secret in a cluster that somebody has set to immutable, so that it cannot be renewed.
+	// ErrSecretImmutable reports a secret that another client has set to immutable, so that it cannot be renewed.
 	ErrSecretImmutable Code = "secret_immutable"
-	// ErrRemovalWithheld reports that published secrets that no target wants were kept, because the list of targets is
-	// empty or much shorter than what is published, as that of a lister that has not synced yet.
+	// ErrRemovalWithheld reports that published secrets without a target were kept, because the list of targets is empty
+	// or much shorter than the list of published secrets, as if its lister had not synced yet.
 	ErrRemovalWithheld Code = "removal_withheld"
-	// ErrLoginExpires is a login that expires soon by itself. Only a person can renew it.
+	// ErrLoginExpires reports a login that expires soon and that only a person can renew.
 	ErrLoginExpires Code = "login_expires"
-	// ErrContested is a change in a cluster that another client undoes again and again.
+	// ErrContested reports a change in a cluster that another client repeatedly reverts.
 	ErrContested Code = "contested"
-	// ErrOlderCredential is a credential that is older than the one that is published.
+	// ErrOlderCredential reports a credential that is older than the published one.
 	ErrOlderCredential Code = "older_credential"
-	// ErrNamespaceGone is a namespace that is deleted or is being deleted.
+	// ErrNamespaceGone reports a namespace that is deleted or is being deleted.
 	ErrNamespaceGone Code = "namespace_gone"
-	// ErrNotSelected is a namespace or a service account that no target selects: it will not get a pull secret.
+	// ErrNotSelected reports a namespace or service account that no target selects. It gets no pull secret.
 	ErrNotSelected Code = "not_selected"
-	// ErrNotYet is a namespace, service account or secret that does not exist yet.
+	// ErrNotYet reports a namespace, service account or secret that does not exist yet.
 	ErrNotYet Code = "not_yet"
-	// ErrClusterUnavailable is a cluster whose API does not respond, or not in time.
+	// ErrClusterUnavailable reports a cluster whose API does not respond, or does not respond in time.
 	ErrClusterUnavailable Code = "cluster_unavailable"
-	// ErrStale is knowledge of a cluster that may be old, because its watches broke.
+	// ErrStale reports that the view of a cluster may be out of date, because its watches broke.
 	ErrStale Code = "stale"
 )
 
-// Parent returns the code that c is a kind of; "" if there is none.
+// Parent returns the code that c is a kind of, or "" if there is none.
 func (c Code) Parent() Code {
 	switch c {
 	case ErrExpired:
@@ -188,7 +188,7 @@ func (c Code) Parent() Code {
 	return ""
 }
 
-// Is reports whether c is target, or a kind of it; [errors.Is] asks it.
+// Is reports whether c is target or a kind of it. [errors.Is] calls it.
 func (c Code) Is(target error) bool {
 	want, ok := target.(Code)
 	for ok && c != "" {
@@ -203,8 +203,8 @@ func (c Code) Is(target error) bool {
 // Error returns the code in words.
 func (c Code) Error() string { return strings.ReplaceAll(string(c), "_", " ") }
 
-// Temporary reports whether the same step may succeed later without anybody fixing anything. A step that was canceled
-// may, with another context: who tries again looks at its own first. Of an error, ask the function [Temporary].
+// Temporary reports whether a retry may succeed although nothing is fixed. A canceled step may succeed with another
+// context; before a retry, callers check their own. For an error, call the function [Temporary].
 func (c Code) Temporary() bool {
 	switch c {
 	case ErrRateLimited, ErrCanceled, ErrConflict, ErrNotYet, ErrClusterUnavailable, ErrStale:

@@ -11,16 +11,16 @@ import (
 	"github.com/regcred/regcred/internal/panics"
 )
 
-// CodeOf returns the code of err: that of the outermost [Error] in its tree, else the first Code in it; else the code of
-// an error of this module that has none itself (see below), else [ErrUnknown]. It is "" for nil.
+// CodeOf returns the code of err: the code of the outermost [Error] in its tree; otherwise the first Code in the tree;
+// otherwise the code that is listed below for an error of this module; otherwise [ErrUnknown]. It returns "" for nil.
 //
 // [field.Errors] and [field.Error] have [ErrInvalid], [credentials.ErrCredentialExpired] has [ErrExpired],
-// [credentials.ErrEmpty], [credentials.ErrImplausibleDates] and a panic have [ErrProvider], [credentials.ErrRefused] has
-// [ErrUnauthorized], [credentials.ErrNoLogin] has [ErrNoIdentity], and [credentials.ErrIdentityToken] has
+// [credentials.ErrEmpty], [credentials.ErrImplausibleDates] and a panic have [ErrProvider], [credentials.ErrRefused]
+// has [ErrUnauthorized], [credentials.ErrNoLogin] has [ErrNoIdentity], and [credentials.ErrIdentityToken] has
 // [ErrUnsupported].
 //
-// Of errors that were joined, such as those of many images, the first one counts; whether another try may help,
-// [Temporary] says of all.
+// For joined errors, such as the errors of many images, CodeOf returns the code of the first, and [Temporary] considers
+// all of them.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""
@@ -45,8 +45,8 @@ func CodeOf(err error) Code {
 	return ErrUnknown
 }
 
-// outermost returns the first [Error] that has a code, or [field.Errors], in the tree of err; nil if there is none. The
-// problems of a field.Errors may wrap Errors, which say how one problem came about.
+// outermost returns the first [Error] that has a code, or [field.Errors], in the tree of err, or nil if there is none.
+// It does not look into a field.Errors: an Error there is the cause of one problem.
 func outermost(err error) error {
 	switch e := err.(type) { //nolint:errorlint // It walks the tree itself.
 	case *Error:
@@ -69,8 +69,8 @@ func outermost(err error) error {
 	return nil
 }
 
-// codeOfFields returns the code that all problems share, such as [ErrNoProfile] where all that is wrong is a kind
-// without a provider; else [ErrInvalid].
+// codeOfFields returns the code that all problems share, such as [ErrNoProfile] if the kind without a provider is the
+// only problem; otherwise [ErrInvalid].
 func codeOfFields(invalid *field.Errors) Code {
 	var shared Code
 	for _, f := range invalid.Fields {
@@ -86,7 +86,7 @@ func codeOfFields(invalid *field.Errors) Code {
 	return cmp.Or(shared, ErrInvalid)
 }
 
-// codesOfCredentials are the codes of the errors of the packages that this package imports.
+// codesOfCredentials maps errors of the packages that this package imports to codes.
 var codesOfCredentials = []struct {
 	err  error
 	code Code
@@ -101,8 +101,8 @@ var codesOfCredentials = []struct {
 	{credentials.ErrIdentityToken, ErrUnsupported, "log in with a user name and a password or access token"},
 }
 
-// HintOf returns what to do about err: the advice of the outermost [Error] in its tree; else what a [field.Error] in it
-// expects instead, or that of the code that [CodeOf] finds. It is "" if there is nothing to say.
+// HintOf returns an instruction for fixing err: the advice of the outermost [Error] in its tree; otherwise the expected
+// value of a [field.Error] in it; otherwise the hint of the code that [CodeOf] returns. It returns "" if there is none.
 func HintOf(err error) string {
 	if err == nil {
 		return ""
@@ -119,7 +119,7 @@ func HintOf(err error) string {
 	return cmp.Or(adviceOfCause(err), CodeOf(err).Hint())
 }
 
-// adviceOfCause returns the advice that an error in the tree of err has itself, and none for a code alone.
+// adviceOfCause returns the advice of a specific error in the tree of err. It ignores the hint of a mere code.
 func adviceOfCause(err error) string {
 	if outermost(err) != nil {
 		return HintOf(err)
@@ -132,7 +132,8 @@ func adviceOfCause(err error) string {
 	return ""
 }
 
-// adviceOfFields returns the hint that all problems share, such as that of a kind without a provider; else what to correct.
+// adviceOfFields returns the hint that all problems share, such as the hint for a kind without a provider; otherwise
+// the fields to correct.
 func adviceOfFields(invalid *field.Errors) string {
 	if code := codeOfFields(invalid); code != ErrInvalid {
 		return cmp.Or(HintOf(errors.Unwrap(invalid.Fields[0])), code.Hint())
@@ -149,7 +150,7 @@ func adviceOfFields(invalid *field.Errors) string {
 	return "correct " + strings.Join(paths, ", ")
 }
 
-// correct says what to do about a field.
+// correct returns the hint for a field.
 func correct(f *field.Error) string {
 	hint := "correct " + cmp.Or(f.Field, "the input")
 	if f.Want != "" {

@@ -4,13 +4,13 @@ import (
 	"github.com/regcred/regcred/registry/internal/document"
 )
 
-// DecodeProfiles reads profiles from JSON: one profile, a list of profiles, or an object with the list under
-// "profiles". A field that it does not know is an error, because it is a typing mistake that would otherwise be a login
-// that is silently ignored; so is one that is repeated, and anything behind the end. Names of fields are compared
-// exactly. The credentials of Google may be a text, or the JSON object itself.
+// DecodeProfiles decodes profiles from JSON: one profile, a list of profiles, or an object with the list under
+// "profiles". An unknown field is an error, because it is a typing mistake that would otherwise silently drop a login.
+// A repeated field and data after the end are errors too. Names of fields are compared exactly. Google credentials may
+// be a string, or the JSON object itself.
 //
 // It does not call [Profile.Validate]. Its error is a [field.Errors] with all problems of all profiles, each with the
-// full path of its field, such as [1].login.password; it never quotes a value.
+// full path of its field, such as [1].login.password. It never quotes a value.
 func DecodeProfiles(data []byte) ([]Profile, error) {
 	root, err := document.ParseJSON(data)
 	if err != nil {

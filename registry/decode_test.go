@@ -125,7 +125,7 @@ func TestDecodeProfilesReportsAll(t *testing.T) {
 	require.ErrorContains(t, err, "more than 100 problems")
 }
 
-// A front end sends the key of a Google service account as what it is: a JSON object.
+// A front end may send the key of a Google service account as the JSON object that it is.
 func TestDecodeGoogleCredentialsAsObject(t *testing.T) {
 	profiles, err := registry.DecodeProfiles([]byte(
 		`{"name": "a", "login": {"google": {"credentials": { "type": "service_account", "a<b": [1, 2.50, true, null, "\n\u00fc"] }}}}`))
@@ -147,7 +147,7 @@ func FuzzDecodeProfiles(f *testing.F) {
 			return
 		}
 		for _, p := range profiles {
-			_ = p.Validate() // Must not panic, whatever was read.
+			_ = p.Validate() // Must not panic for any decoded profile.
 			_, _ = p.Warnings(), p.Fingerprint()
 		}
 	})

@@ -1,10 +1,10 @@
-// Package registry knows what a container registry is called and what can go wrong with it.
+// Package registry defines profiles of container registries, the names of registries and images, and the errors that
+// can occur with them.
 //
-// A [Profile] is what a user of a platform fills in about one registry: a name, the kind of registry, an endpoint, a
-// login. [ParseEndpoint] and [ParseImage] read the names that people write, and [Serving] says which profiles serve an
-// image. An [Error] with its [Code] says what went wrong, in one list of codes for the whole module, and what to do
-// about it.
+// A [Profile] is a user's configuration of one registry: a name, the kind of registry, an endpoint and a login.
+// [ParseEndpoint] and [ParseImage] parse names as people write them, and [Serving] returns the profiles that serve an
+// image. An [Error] describes a failure and how to fix it; its [Code] is one of a single list for the whole module.
 //
-// The package imports the standard library and package credentials. It sends nothing: the providers, and packages
-// validate and pullsecret, do.
+// The package imports the standard library and package credentials. It sends no requests; the providers and the
+// packages validate and pullsecret do.
 package registry

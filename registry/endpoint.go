@@ -8,23 +8,23 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// An Endpoint is where a registry is, or a part of one: all repositories under a path. It is comparable; the zero
-// Endpoint is none.
+// An Endpoint is the address of a registry, or of a part of one: all repositories under a path. It is comparable. The
+// zero Endpoint means none.
 type Endpoint struct {
-	// Host is the host in lower case, with its port if there is one, as it stands in the names of images: "ghcr.io",
+	// Host is the host in lower case, with its port if there is one, as written in the names of images: "ghcr.io",
 	// "10.0.0.1:5000", "[::1]:5000". For Docker Hub it is "docker.io".
 	Host string
-	// Path is the part of the registry that is meant: "team/project". Empty means all of it.
+	// Path is the part of the registry: "team/project". Empty means all of it.
 	Path string
-	// PlainHTTP says that the endpoint was written with http://.
+	// PlainHTTP reports whether the endpoint was written with http://.
 	PlainHTTP bool
 }
 
-// ParseEndpoint reads an endpoint as people write it: with or without a scheme, a port, a path, the /v2/ of the API,
-// trailing slashes, in any case. All the names of Docker Hub become one.
+// ParseEndpoint parses an endpoint as people write it: with or without a scheme, a port, a path, the /v2/ of the API,
+// trailing slashes, in any case. All names of Docker Hub have the same result.
 //
-// The default port of a written scheme is dropped (https://ghcr.io:443 is ghcr.io); without a scheme the port stays,
-// because that is how images and kubelets name the host. The error says what is wrong, and does not hold what stands
+// If there is a scheme, its default port is dropped (https://ghcr.io:443 is ghcr.io). Without a scheme the port stays,
+// because images and kubelets name the host with it. The error describes the problem, and does not contain the text
 // before an @.
 func ParseEndpoint(s string) (Endpoint, error) {
 	var e Endpoint
@@ -85,7 +85,8 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	return e, nil
 }
 
-// dropDefaultPort keeps the port where it is all that tells a host from a repository of Docker Hub: registry:443.
+// dropDefaultPort drops the port unless it is all that distinguishes a host from a repository of Docker Hub:
+// registry:443.
 func dropDefaultPort(host string, plainHTTP bool) string {
 	port := ":443"
 	if plainHTTP {
@@ -116,7 +117,7 @@ func cleanPath(path string) (string, error) {
 // isDockerHub reports whether the endpoint is Docker Hub or a part of it.
 func (e Endpoint) isDockerHub() bool { return e.Host == dockerHubHost }
 
-// String returns the endpoint as it stands in the names of images: "ghcr.io/team".
+// String returns the endpoint as written in the names of images: "ghcr.io/team".
 func (e Endpoint) String() string {
 	if e.Path == "" {
 		return e.Host
@@ -124,7 +125,7 @@ func (e Endpoint) String() string {
 	return e.Host + "/" + e.Path
 }
 
-// APIHost returns the host that serves the registry's API: Host, but for Docker Hub.
+// APIHost returns the host of the registry's API. It is Host, except for Docker Hub.
 func (e Endpoint) APIHost() string {
 	if e.isDockerHub() {
 		return "registry-1.docker.io"
@@ -132,9 +133,9 @@ func (e Endpoint) APIHost() string {
 	return e.Host
 }
 
-// Key returns the key under which docker, kubelet and other clients look for the login in a docker config: for Docker
-// Hub the one that docker login writes, else the endpoint itself. A key with a path is understood by kubelet,
-// containerd and podman, not by docker.
+// Key returns the key under which docker, kubelet and other clients look up the login in a docker config: for Docker
+// Hub the key that docker login writes, otherwise the endpoint itself. Kubelet, containerd and podman understand a key
+// with a path; docker does not.
 func (e Endpoint) Key() string {
 	if e.isDockerHub() && e.Path == "" {
 		return "https://index.docker.io/v1/"
@@ -142,8 +143,8 @@ func (e Endpoint) Key() string {
 	return e.String()
 }
 
-// Serves reports whether the image is in the part of the registry that the endpoint means. Hosts are compared as they
-// are written, as a kubelet does; paths part by part: host/team does not serve host/team-b/app.
+// Serves reports whether the image is in the part of the registry that the endpoint covers. Hosts are compared as
+// written, as kubelet does; paths are compared part by part: host/team does not serve host/team-b/app.
 func (e Endpoint) Serves(image Image) bool {
 	if e.Host != image.Host {
 		return false

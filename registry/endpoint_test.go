@@ -27,7 +27,7 @@ func ExampleParseEndpoint() {
 }
 
 func TestParseEndpoint(t *testing.T) {
-	tests := map[string]string{ // To the endpoint as it stands in the names of images.
+	tests := map[string]string{ // Endpoints as written in the names of images.
 		"ghcr.io":                   "ghcr.io",
 		"  ghcr.io\n":               "ghcr.io",
 		"GHCR.IO":                   "ghcr.io",
@@ -37,7 +37,7 @@ func TestParseEndpoint(t *testing.T) {
 		"HTTPS://ghcr.io/":          "ghcr.io",
 		"https://ghcr.io:443":       "ghcr.io",
 		"https://ghcr.io:443/v2/":   "ghcr.io",
-		"ghcr.io:443":               "ghcr.io:443", // Without a scheme, it is how images are named.
+		"ghcr.io:443":               "ghcr.io:443", // Without a scheme, the port is part of the images' names.
 		"https://ghcr.io:80":        "ghcr.io:80",
 		"https://ghcr.io:4430":      "ghcr.io:4430",
 		"https://registry:443":      "registry:443", // Without the port it would be a repository of Docker Hub.
@@ -196,14 +196,14 @@ func TestEndpointServes(t *testing.T) {
 		{"ghcr.io/acme/app", "ghcr.io/acme", false},
 		{"ghcr.io", "ghcr.io:443/acme/app", false}, // A kubelet compares ports as text.
 		{"ghcr.io:443", "ghcr.io:443/acme/app", true},
-		{"ghcr.io", "GHCR.io/acme/app", false}, // And hosts too.
+		{"ghcr.io", "GHCR.io/acme/app", false}, // It compares hosts as text too.
 		{"ghcr.io", "a.ghcr.io/acme/app", false},
 		{"docker.io", "nginx", true},
 		{"hub.docker.com", "acme/app", true},
 		{"docker.io/library", "nginx", true},
 		{"docker.io/library", "acme/app", false},
 		{"docker.io/acme", "index.docker.io/acme/app", true},
-		{"docker.io", "registry-1.docker.io/acme/app", false}, // No container runtime knows that it is Docker Hub.
+		{"docker.io", "registry-1.docker.io/acme/app", false}, // Container runtimes do not know this name of Docker Hub.
 		{"localhost", "localhost/app", true},
 		{"[::1]:5000", "[::1]:5000/app", true},
 	} {

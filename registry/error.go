@@ -6,25 +6,26 @@ import (
 	"time"
 )
 
-// An Error says what was tried, what came of it, and what to do. It holds no secret and no body of an answer.
+// An Error describes a failed operation: its object, its cause and how to fix it. It holds no secret and no response
+// body.
 type Error struct {
-	// Op is what was tried, as a verb: "check login", "check image", "get credential".
+	// Op is the operation, as a verb: "check login", "check image", "get credential".
 	Op string
-	// Ref is what it was tried on: an image, a host, a profile.
+	// Ref is the object of the operation: an image, a host, a profile.
 	Ref string
-	// Code is what went wrong, for programs.
+	// Code identifies the failure for programs.
 	Code Code
-	// Hint is what to do, for a person, in one sentence without a full stop. Empty means that there is
-	// nothing to say but what the cause or the code says; see [Error.Advice].
+	// Hint is an instruction for a person, in one sentence without a full stop. If empty, the hint of the cause or the
+	// code applies; see [Error.Advice].
 	Hint string
-	// Wait is how long the other side wants to be left alone. Zero means that it did not say.
+	// Wait is the time for which the server requested that the client send no requests. Zero means no such request.
 	Wait time.Duration
-	// Err is the cause, which says what was answered: "GET https://ghcr.io/v2/a/b/manifests/1: 403 DENIED". Nil means
-	// that the code says it all.
+	// Err is the cause with the server's response: "GET https://ghcr.io/v2/a/b/manifests/1: 403 DENIED". If nil, the code
+	// is the whole description.
 	Err error
 }
 
-// Error returns all that is known in one line: "check image ghcr.io/a/b:1: denied: GET ...: 403 DENIED; hint: ...".
+// Error returns the whole description in one line: "check image ghcr.io/a/b:1: denied: GET ...: 403 DENIED; hint: ...".
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
@@ -32,14 +33,14 @@ func (e *Error) Error() string {
 		b.WriteString(" " + e.Ref)
 	}
 	b.WriteString(": " + e.problem())
-	// A cause that is an Error, or one in fields, says its advice itself.
+	// The text of a cause that is an Error, or has one in its fields, already includes its advice.
 	if hint := e.Advice(); hint != "" && (outermost(e.Err) == nil || hint != adviceOfCause(e.Err)) {
 		b.WriteString("; hint: " + hint)
 	}
 	return b.String()
 }
 
-// problem returns the code and the cause in words.
+// problem returns the code and the text of the cause.
 func (e *Error) problem() string {
 	if e.Err != nil && e.Err != error(e.Code) {
 		return e.Code.Error() + ": " + e.Err.Error()
@@ -47,8 +48,8 @@ func (e *Error) problem() string {
 	return e.Code.Error()
 }
 
-// Advice returns the Hint; if that is empty, the advice of a cause that is an Error or a [field.Errors], which knows
-// more; else that of the Code.
+// Advice returns Hint; if that is empty, the advice of a cause that is an Error or a [field.Errors], because it is more
+// specific; otherwise the hint of Code.
 func (e *Error) Advice() string {
 	return cmp.Or(e.Hint, adviceOfCause(e.Err), e.Code.Hint())
 }
@@ -56,14 +57,14 @@ func (e *Error) Advice() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is reports whether target is the code, or one that the code is a kind of.
+// Is reports whether target is the code, or a code that it is a kind of.
 func (e *Error) Is(target error) bool { return e.Code.Is(target) }
 
-// RetryAfter returns Wait. A cache of credentials asks for it by this name.
+// RetryAfter returns Wait. A cache of credentials calls it through an interface.
 func (e *Error) RetryAfter() time.Duration { return e.Wait }
 
-// Hint returns what to do about the code in general, in one sentence without a full stop; "" if there is nothing to
-// say.
+// Hint returns a general instruction for fixing the failure, in one sentence without a full stop, or "" if there is
+// none.
 func (c Code) Hint() string {
 	switch c {
 	case ErrUnauthorized:

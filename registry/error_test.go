@@ -32,7 +32,7 @@ func ExampleError() {
 	// deploy: check image ghcr.io/acme/app:1.2: image not found: HEAD https://ghcr.io/v2/acme/app/manifests/1.2: 404 MANIFEST_UNKNOWN; hint: check the tag or digest: the repository exists
 }
 
-// codes returns all codes by their names, from the source, so that none is forgotten here.
+// codes returns all codes by their names, from the source, so that the tests cover each of them.
 func codes(t *testing.T) map[string]registry.Code {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "code.go", nil, 0)
@@ -155,7 +155,7 @@ func TestErrorText(t *testing.T) {
 		"check login: canceled: context canceled":                                     {Op: "check login", Code: registry.ErrCanceled, Err: context.Canceled},
 		"check login: canceled":                                                       {Op: "check login", Code: registry.ErrCanceled, Err: registry.ErrCanceled},
 		"get token: unauthorized: unexpected EOF; hint: use a token":                  specific,
-		// One hint is enough, and that of the cause knows more.
+		// One hint is enough, and the hint of the cause is more specific.
 		"check image a: hidden: get token: unauthorized: unexpected EOF; hint: use a token": {Op: "check image", Ref: "a", Code: registry.ErrHidden, Err: specific},
 	} {
 		require.Equal(t, want, err.Error())

@@ -12,9 +12,8 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// Redacted returns the profile without a login that a user wrote into the endpoint, a host, the proxy or the path of a
-// file by mistake. The
-// secrets of Login and Transport stay; they print as "[redacted]" themselves.
+// Redacted returns the profile without a login that a user wrote by mistake into the endpoint, a host, the proxy or the
+// path of a file. The secrets of Login and Transport stay; they print as "[redacted]" themselves.
 func (p Profile) Redacted() Profile {
 	p.Endpoint, p.Transport.Proxy = field.Redact(p.Endpoint), field.Redact(p.Transport.Proxy)
 	if p.Hosts != nil {
@@ -40,8 +39,8 @@ func tokenFile(l credentials.Login) string {
 	return l.AWS.WebIdentity.TokenFile
 }
 
-// Misplaced returns an error, with [ErrInvalid], if the endpoint, a host or the proxy may hold a login that belongs into
-// Login or Transport. Such a profile must not be stored or shown.
+// Misplaced returns an error with [ErrInvalid] if the endpoint, a host, the proxy or the path of a file may hold a
+// login that belongs in Login or Transport. Such a profile must not be stored or shown.
 func (p Profile) Misplaced() error {
 	r := p.Redacted()
 	var problems field.List
@@ -60,19 +59,19 @@ func (p Profile) Misplaced() error {
 	return problems.Err(p.subject())
 }
 
-// Format prints the profile like package fmt, without a login that a user wrote into the wrong field.
+// Format implements [fmt.Formatter]. It omits a login that a user wrote into the wrong field.
 func (p Profile) Format(s fmt.State, verb rune) {
 	type plain Profile
 	_, _ = fmt.Fprintf(s, fmt.FormatString(s, verb), plain(p.Redacted()))
 }
 
-// LogValue returns what a log needs to tell the profile from others: name, tenant, kind and endpoint.
+// LogValue returns the fields that identify the profile in a log: name, tenant, kind and endpoint.
 func (p Profile) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("name", p.Name), slog.String("tenant", p.Tenant), slog.String("kind", string(p.Kind)),
 		slog.String("endpoint", field.Redact(p.Endpoint)))
 }
 
-// MarshalJSON fails if the profile holds a secret, as [credentials.Secret] does, or a login in the wrong field; see
+// MarshalJSON fails if the profile holds a secret, as [credentials.Secret] does, or has a login in the wrong field; see
 // [Profile.Misplaced]. Package profilestore encodes profiles with their secrets.
 func (p Profile) MarshalJSON() ([]byte, error) {
 	type plain Profile
@@ -82,20 +81,20 @@ func (p Profile) MarshalJSON() ([]byte, error) {
 	return json.Marshal(plain(p))
 }
 
-// Format prints the transport like package fmt, without a login that a user wrote into the proxy by mistake.
+// Format implements [fmt.Formatter]. It omits a login that a user wrote into the proxy by mistake.
 func (t TransportConfig) Format(s fmt.State, verb rune) {
 	type plain TransportConfig
 	t.Proxy = field.Redact(t.Proxy)
 	_, _ = fmt.Fprintf(s, fmt.FormatString(s, verb), plain(t))
 }
 
-// LogValue returns how the registry is reached, without secrets and certificates.
+// LogValue returns the proxy and other settings of the transport, without secrets and certificates.
 func (t TransportConfig) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("proxy", field.Redact(t.Proxy)), slog.Bool("plainHTTP", t.PlainHTTP),
 		slog.Bool("caBundle", t.CABundle != ""), slog.Bool("clientCertificate", t.ClientCertificate != ""))
 }
 
-// MarshalJSON fails if the transport holds a secret, or a login in the URL of the proxy.
+// MarshalJSON fails if the transport holds a secret, or has a login in the URL of the proxy.
 func (t TransportConfig) MarshalJSON() ([]byte, error) {
 	type plain TransportConfig
 	if field.Redact(t.Proxy) != t.Proxy {

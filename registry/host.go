@@ -11,11 +11,11 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// dockerHubHost is the host by which images of Docker Hub are named.
+// dockerHubHost is the host in the names of Docker Hub's images.
 const dockerHubHost = "docker.io"
 
-// isDockerHubAlias reports whether host is one of the names under which people know Docker Hub. The API
-// is at registry-1, docker login writes index, the other two are of its web site.
+// isDockerHubAlias reports whether host is a name of Docker Hub: the API's host is registry-1, docker login writes
+// index, and the other two belong to its web site.
 func isDockerHubAlias(host string) bool {
 	switch host {
 	case dockerHubHost, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com":
@@ -24,7 +24,7 @@ func isDockerHubAlias(host string) bool {
 	return false
 }
 
-// cleanHost returns "host" or "host:port" in its one canonical spelling.
+// cleanHost returns the canonical form of "host" or "host:port".
 func cleanHost(s string) (string, error) {
 	name, port, err := splitPort(s)
 	if err != nil {
@@ -56,7 +56,7 @@ func cleanIPv6(s string) (string, error) {
 	return "[" + addr.String() + "]", nil
 }
 
-// splitPort cuts at the last colon outside brackets.
+// splitPort splits at the last colon outside brackets.
 func splitPort(s string) (name, port string, err error) {
 	i := strings.LastIndexByte(s, ':')
 	switch {
@@ -70,7 +70,8 @@ func splitPort(s string) (name, port string, err error) {
 	return s[:i], s[i+1:], nil
 }
 
-// cleanName lower-cases a host name and checks it against the grammar of image references, which is that of DNS names.
+// cleanName lower-cases a host name and checks it against the grammar of image references, which is the grammar of DNS
+// names.
 func cleanName(s string) (string, error) {
 	if strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) {
 		return "", fmt.Errorf("host %s has a letter that is not ASCII: write it in punycode (xn--...)", field.Quote(s))
@@ -93,8 +94,9 @@ func isLabel(s string) bool {
 		strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
-// looksLikeHost tells whether the first part of an image name is a host, or the first part of a repository of Docker
-// Hub. It is the rule of Docker's reference grammar: a host has a dot, a port or an upper-case letter, or is localhost.
+// looksLikeHost reports whether the first part of an image name is a host, rather than the first part of a repository
+// of Docker Hub. This is the rule of Docker's reference grammar: a host has a dot, a port or an upper-case letter, or
+// is localhost.
 func looksLikeHost(s string) bool {
 	return s == "localhost" || strings.ContainsAny(s, ".:") || strings.ToLower(s) != s
 }

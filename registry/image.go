@@ -8,22 +8,23 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// An Image is the name of an image. It is comparable; the zero Image is none.
+// An Image is the name of an image. It is comparable. The zero Image means none.
 type Image struct {
-	// Host is the registry, with its port if there is one, in the letters in which it was written: a kubelet compares
-	// them as they are. For Docker Hub it is "docker.io".
+	// Host is the registry, with its port if there is one, in its original case, because kubelet compares it exactly. For
+	// Docker Hub it is "docker.io".
 	Host string
 	// Repository is the name within the registry: "library/nginx".
 	Repository string
-	// Tag is never empty but where Digest is set: the default is "latest".
+	// Tag is "latest" if the name has neither a tag nor a digest. It is empty only if Digest is set.
 	Tag string
-	// Digest is an algorithm and its hexadecimal digits: "sha256:" and 64 of them, most often. Empty means that the
-	// name has none.
+	// Digest is an algorithm and its hexadecimal digits, usually "sha256:" and 64 digits. Empty means that the name has no
+	// digest.
 	Digest string
 }
 
-// ParseImage reads the name of an image as people write it, by the rules of Docker: nginx is
-// docker.io/library/nginx:latest. Names that a container runtime would refuse are an [Error] with [ErrInvalid].
+// ParseImage parses the name of an image as people write it, by Docker's rules: nginx is
+// docker.io/library/nginx:latest. For a name that a container runtime would reject, it returns an [Error] with
+// [ErrInvalid].
 func ParseImage(s string) (Image, error) {
 	image, err := parseImage(s)
 	if err != nil {
@@ -67,7 +68,7 @@ func parseImage(s string) (Image, error) {
 	} else {
 		image.Host, image.Repository = dockerHubHost, name
 	}
-	// Of all the names of Docker Hub, container runtimes know just these two in the name of an image.
+	// In the name of an image, container runtimes know only these two names of Docker Hub.
 	if image.Host == "index.docker.io" {
 		image.Host = dockerHubHost
 	}
@@ -89,7 +90,7 @@ func parseImage(s string) (Image, error) {
 // Name returns the image without tag and digest: "docker.io/library/nginx".
 func (i Image) Name() string { return i.Host + "/" + i.Repository }
 
-// Reference returns what selects the image in its repository: the digest, or else the tag.
+// Reference returns the digest of the image if it has one, otherwise the tag.
 func (i Image) Reference() string {
 	if i.Digest != "" {
 		return i.Digest
@@ -109,8 +110,8 @@ func (i Image) String() string {
 	return s
 }
 
-// checkRepository holds a name to the grammar of the OCI distribution specification ("Pulling manifests"): parts of
-// lower-case letters and digits, joined by one dot, one or two underscores or any number of hyphens.
+// checkRepository checks a name against the grammar of the OCI distribution specification ("Pulling manifests"): parts
+// of lower-case letters and digits, joined by one dot, one or two underscores or any number of hyphens.
 func checkRepository(s string) error {
 	for part := range strings.SplitSeq(s, "/") {
 		if err := checkPart(part); err != nil {
@@ -169,7 +170,7 @@ func checkTag(tag string) error {
 	return nil
 }
 
-// checkDigest takes the algorithms of package opencontainers/go-digest, by which container runtimes read a name.
+// checkDigest accepts the algorithms of package opencontainers/go-digest, with which container runtimes parse a name.
 func checkDigest(digest string) error {
 	algorithm, hex, _ := strings.Cut(digest, ":")
 	digits := map[string]int{"sha256": 64, "sha384": 96, "sha512": 128}[algorithm]

@@ -117,8 +117,8 @@ func TestImageParts(t *testing.T) {
 	require.Equal(t, "1", image.Reference())
 }
 
-// FuzzParseImage compares with the parser of Docker and containerd. This one refuses more, for known reasons; it never
-// takes more, and never reads a name in another way.
+// FuzzParseImage compares ParseImage with the parser of Docker and containerd. ParseImage rejects more names, for known
+// reasons. It never accepts a name that the other rejects, and never parses a name differently.
 func FuzzParseImage(f *testing.F) {
 	for _, seed := range []string{
 		"nginx", "nginx:1@" + sha256, "Registry/app", "localhost/a", "a:1/b", "[::1]:5000/a", "index.docker.io/a", "docker.io/library/library/a", "a.b/c__d-e.f:G",
@@ -147,8 +147,8 @@ func FuzzParseImage(f *testing.F) {
 
 var longLabel = regexp.MustCompile(`[^.]{64}`)
 
-// stricter reports whether the name is one that we refuse and they take: with a host that cannot be, or a digest that
-// no registry has.
+// stricter reports whether only ParseImage rejects the name: it has an impossible host, or a digest that no registry
+// has.
 func stricter(named reference.Named) bool {
 	host := reference.Domain(named)
 	if _, err := registry.ParseEndpoint(host); err != nil && (strings.ContainsAny(host, ":[") || longLabel.MatchString(host) || len(host) > 253) {
@@ -166,7 +166,7 @@ func TestParseImageIsAnError(t *testing.T) {
 	require.Equal(t, registry.ErrInvalid, registry.CodeOf(err))
 }
 
-// The name of an image, or an endpoint, may hold a login by mistake. No error quotes it.
+// The name of an image or an endpoint may contain a login by mistake. No error quotes it.
 func TestNoLoginInErrors(t *testing.T) {
 	for _, text := range []string{
 		"https://ann:c4n4ry@ghcr.io/app", "ann:c4n4ry@ghcr.io/app", "ann:c4n4ry@ghcr.io/app:1", "ghcr.io/ann:c4n4ry@app", "ann:p@c4n4ry@ghcr.io/app",

@@ -2,16 +2,16 @@ package registry
 
 import "regexp"
 
-// A Kind is a kind of registry: which provider serves a profile. Programs may add kinds of their own.
+// A Kind is a kind of registry. It selects the provider that serves a profile. Programs may add their own kinds.
 type Kind string
 
-// The kinds that this module has providers for.
+// The kinds for which this module has providers.
 const (
 	// DockerHub is Docker Hub, for public and private images.
 	DockerHub Kind = "dockerhub"
 	// ECR is AWS ECR, and ECR Public.
 	ECR Kind = "ecr"
-	// GCR is Google Artifact Registry, and Container Registry before it.
+	// GCR is Google Artifact Registry, and its predecessor Container Registry.
 	GCR Kind = "gcr"
 	// ACR is Azure Container Registry.
 	ACR Kind = "acr"
@@ -22,10 +22,11 @@ const (
 	Custom Kind = "custom"
 )
 
-// One name of ECR for IPv4 and one for both protocols, under the suffixes of AWS's partitions:
-// https://docs.aws.amazon.com/general/latest/gr/ecr.html. The region is spelled out as far as its form goes, for
-// 123456789012.dkr.ecr.s3.amazonaws.com is a bucket that anybody can own. An account has 12 digits; AWS's documentation
-// was seen with 13, and [Profile.Warnings] speaks of it. Package ecr takes the names apart that match here.
+// ecrHost matches ECR's names for IPv4 and for both protocols, under the suffixes of AWS's partitions:
+// https://docs.aws.amazon.com/general/latest/gr/ecr.html. The pattern of the region is as strict as possible, because
+// 123456789012.dkr.ecr.s3.amazonaws.com is a bucket that anyone can create. An account has 12 digits; 13 are accepted
+// because AWS's documentation has had such an example, and [Profile.Warnings] reports them. Package ecr parses the
+// names that match.
 var ecrHost = regexp.MustCompile(`^[0-9]{12,13}\.(` +
 	`dkr\.ecr(-fips)?\.` + awsRegion +
 	`\.(amazonaws\.(com(\.cn)?|eu)|sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)|` +
@@ -36,11 +37,11 @@ const awsRegion = `[a-z]{2,4}(-[a-z]+)+-[0-9]+`
 var googleHost = regexp.MustCompile(
 	`^(([a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev|docker\.[a-z0-9-]+\.rep\.pkg\.dev)$`)
 
-// The clouds of Azure: public, US government, China. Package acr knows the forms of names.
+// azureHost matches the clouds of Azure: public, US government, China. Package acr parses the names.
 var azureHost = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9]+\.geo)?\.azurecr\.(io|us|cn)$`)
 
-// KindOf returns the kind of the registry at host, as far as the name tells: Custom if it tells nothing. It is a
-// convenience for forms; a profile says its kind. A host with a port is never that of a cloud.
+// KindOf guesses the kind of registry from the host name, and returns Custom if the name matches no cloud's. It is a
+// convenience for forms; a profile declares its kind. A host with a port is never a cloud's registry.
 func KindOf(host string) Kind {
 	host, err := cleanName(host)
 	switch {

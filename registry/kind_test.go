@@ -39,7 +39,7 @@ var hostsOfKind = map[registry.Kind][]string{
 		"docker.me-central2.rep.pkg.dev",
 	},
 	registry.DockerHub: {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com", "Docker.io"},
-	// Others, and look-alikes: hosts that somebody else can own, or that do not exist.
+	// Other hosts, and look-alikes: hosts that other parties can own, or that do not exist.
 	registry.Custom: {
 		"", "ghcr.io", "quay.io", "mcr.microsoft.com", "mcr.azure.cn", "azurecr.io", "registry.gitlab.com", "localhost:5000", "[::1]:5000", "10.0.0.1",
 		"123456789012.dkr.ecr.us-east-1.amazonaws.com.example.com",
@@ -93,7 +93,7 @@ func FuzzKindOf(f *testing.F) {
 			f.Add(host)
 		}
 	}
-	owned := []string{ // Who can make names below these is the cloud itself.
+	owned := []string{ // Only the cloud can create names below these.
 		".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".on.aws", ".on.amazonwebservices.com.cn", ".sc2s.sgov.gov", ".c2s.ic.gov", ".cloud.adc-e.uk",
 		".csp.hci.ic.gov", "public.ecr.aws", "ecr-public.aws.com", "gcr.io", ".pkg.dev", ".azurecr.io", ".azurecr.us", ".azurecr.cn", "docker.io", "hub.docker.com",
 	}

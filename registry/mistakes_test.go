@@ -28,7 +28,7 @@ func newCA(t *testing.T) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// A certificate that is cut is found at the end of a bundle, and silently left out elsewhere.
+// A truncated certificate is detected at the end of a bundle, and silently skipped elsewhere.
 // Thread: cert-manager/cert-manager#9370.
 func TestCutCertificateInABundle(t *testing.T) {
 	a, b := newCA(t), newCA(t)
@@ -38,7 +38,7 @@ func TestCutCertificateInABundle(t *testing.T) {
 	require.Error(t, registry.TransportConfig{CABundle: b + cut + b}.Validate(), "in between")
 }
 
-// These hold a certificate, and the error says that there is none.
+// These bundles hold a certificate, although the error reports that there is none.
 // Threads: istio/istio#24609 (files joined without a line end), distribution/distribution#3179 (byte order mark),
 // cert-manager/cert-manager#1687 and bottlerocket-os/bottlerocket#3524 (base64 of PEM).
 func TestWordsOfABundle(t *testing.T) {
@@ -53,8 +53,8 @@ func TestWordsOfABundle(t *testing.T) {
 	}
 }
 
-// A password with white space at an end passes here without a word, and Lint calls the secret that Build makes of it
-// broken. Thread: docker/cli#6782 (docker itself cuts it off).
+// A password with leading or trailing white space is accepted here without a warning, and Lint reports the secret that
+// Build makes of it as broken. Thread: docker/cli#6782 (docker itself trims the password).
 func TestPasswordWithASpaceAtTheEnd(t *testing.T) {
 	for _, login := range []credentials.Login{
 		{Username: "u", Password: credentials.NewSecret("p ")}, {Username: "u ", Password: credentials.NewSecret("p")},
@@ -65,7 +65,7 @@ func TestPasswordWithASpaceAtTheEnd(t *testing.T) {
 	}
 }
 
-// The address of Artifactory's API is not how images are named: the key of the secret matches none of them.
+// The address of Artifactory's API is not a prefix of image names, so the key of the secret matches no image.
 // Threads: microsoft/vscode-docker#3790, OctopusDeploy/Issues#7136.
 func TestEndpointOfAnAPI(t *testing.T) {
 	for _, endpoint := range []string{

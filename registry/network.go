@@ -11,10 +11,10 @@ import (
 	"github.com/regcred/regcred/egress"
 )
 
-// NetworkCode returns the code of an error of package net/http: why there is no answer. It is "" for nil, and
-// [ErrUnreachable] where nothing more is known.
+// NetworkCode returns the code of an error of package net/http that prevented a response. It returns "" for nil, and
+// [ErrUnreachable] if the cause is unknown.
 //
-// It cannot tell whose context ended: a caller's own is asked first.
+// It cannot distinguish the caller's context from another one: callers check their own context first.
 func NetworkCode(err error) Code {
 	if err == nil {
 		return ""
@@ -52,7 +52,7 @@ func tlsCode(err error) Code {
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 		return ErrTLSExpired
 	}
-	// What one side says to the other when it gives up, in a type that crypto/tls does not export.
+	// An alert that one side sends to the other when it gives up, in a type that crypto/tls does not export.
 	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "remote error" || op.Op == "local error") {
 		return ErrTLS
 	}

@@ -22,7 +22,7 @@ func TestNetworkCode(t *testing.T) {
 
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // Takes connections, and says nothing.
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // Accepts connections, and never responds.
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = silent.Close() })
 	closed, err := net.Listen("tcp", "127.0.0.1:0")

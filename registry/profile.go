@@ -9,37 +9,37 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// A Profile is what a user of a platform fills in about one registry. It is plain data; copy it freely, and do not
-// change one that is in use.
+// A Profile is a user's configuration of one registry. It is plain data: it may be copied, and must not be changed
+// while it is in use.
 type Profile struct {
-	// Name tells profiles apart, and goes into labels and reports: lower-case letters, digits, hyphens and dots, at
-	// most 63, like the name of a Kubernetes object.
+	// Name identifies the profile, and is used in labels and reports. It has lower-case letters, digits, hyphens and dots,
+	// at most 63, like the name of a Kubernetes object.
 	Name string `json:"name"`
 
-	// Tenant is whose profile it is, where several share one program. Profiles of different tenants never share a
-	// credential, not even when all else is equal. Empty means that there is just one tenant.
+	// Tenant is the owner of the profile in a program with several tenants. Profiles of different tenants never share a
+	// credential, even if they are otherwise equal. Empty means that there is just one tenant.
 	Tenant string `json:"tenant,omitempty"`
 
 	// Kind is the kind of registry, which chooses the provider. Empty is not valid; see [KindOf].
 	Kind Kind `json:"kind"`
 
-	// Endpoint is where the registry is, with a path if only a part of it is meant; see [ParseEndpoint]. Empty means
-	// Docker Hub for that kind.
+	// Endpoint is the address of the registry, with a path if the profile is limited to a part of it; see [ParseEndpoint].
+	// Empty means Docker Hub if Kind is [DockerHub], and is not valid otherwise.
 	Endpoint string `json:"endpoint,omitempty"`
 
 	// Hosts are further endpoints that the same login serves, such as a second name of the registry, or the registries
 	// of further accounts. Most profiles have none.
 	Hosts []string `json:"hosts,omitempty"`
 
-	// Login is the access credentials.
+	// Login is the login at the registry.
 	Login credentials.Login `json:"login"`
 
-	// Transport is how this program reaches the registry, where the usual way will not do.
+	// Transport is the configuration of the connection to the registry, for this program only.
 	Transport TransportConfig `json:"transport,omitzero"`
 }
 
-// Endpoints returns Endpoint and Hosts in their canonical form, in this order, without repetitions. Its error is a
-// [field.Errors] with every one that cannot be read.
+// Endpoints returns Endpoint and Hosts in their canonical form, in this order, without duplicates. Its error is a
+// [field.Errors] with every endpoint that cannot be parsed.
 func (p Profile) Endpoints() ([]Endpoint, error) {
 	var problems field.List
 	var endpoints []Endpoint
@@ -56,7 +56,7 @@ func (p Profile) Endpoints() ([]Endpoint, error) {
 	return endpoints, nil
 }
 
-// parse calls each with every endpoint that can be read and the field that it stands in, and records the others.
+// parse calls each with the field and value of every endpoint that can be parsed, and records the others as problems.
 func (p Profile) parse(problems *field.List, each func(field string, e Endpoint)) {
 	read := func(field, s string) {
 		e, err := ParseEndpoint(s)
@@ -92,8 +92,8 @@ func (p Profile) MainEndpoint() (Endpoint, error) {
 
 func (p Profile) subject() string { return fmt.Sprintf("profile %q", p.Name) }
 
-// Validate reports every problem at once, each with its field and what is expected, as a [field.Errors]. It
-// asks nobody; what only the provider of the kind can know is the provider's to say.
+// Validate reports all problems at once as a [field.Errors], each with its field and the expected value. It sends no
+// requests. The provider of the kind checks the rest.
 func (p Profile) Validate() error {
 	var problems field.List
 	if problem := checkName(p.Name); problem != "" {
@@ -130,8 +130,8 @@ func (p Profile) Validate() error {
 	return problems.Err(p.subject())
 }
 
-// checkName says what is wrong with a name; "" if nothing is. The rule is that of Kubernetes for the names of most
-// objects, with the length of its labels:
+// checkName describes the problem of a name; "" if the name is valid. The rule is Kubernetes' rule for the names of
+// most objects, with the length limit of its labels:
 // https://kubernetes.io/docs/concepts/overview/working-with-objects/names/.
 func checkName(s string) string {
 	if s == "" {
@@ -148,7 +148,7 @@ func checkName(s string) string {
 	return ""
 }
 
-// Warnings returns what is not wrong but worth a word to the user, one sentence each.
+// Warnings returns remarks for the user about a profile that is valid but may not work as intended, one sentence each.
 func (p Profile) Warnings() []string {
 	var warnings []string
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
@@ -191,7 +191,8 @@ func (p Profile) Warnings() []string {
 	return warnings
 }
 
-// expiresSoon is how long before the end of a login its user is warned. A person needs days to get a new one.
+// expiresSoon is the time before a login's expiry from which the user is warned. A person needs days to get a new
+// login.
 const expiresSoon = 14 * 24 * time.Hour
 
 // inWords returns a duration in days, or in hours if it is short.
@@ -202,7 +203,7 @@ func inWords(d time.Duration) string {
 	return fmt.Sprintf("%d hours", int(d/time.Hour))
 }
 
-// HashInputs writes to a hasher all that a credential of the profile is made from: everything but its name.
+// HashInputs writes to a hasher everything that a credential of the profile depends on: all fields except Name.
 func (p Profile) HashInputs(d *credentials.Hasher) {
 	d.Texts([]string{p.Tenant, string(p.Kind), p.Endpoint})
 	d.Texts(p.Hosts)
@@ -210,7 +211,7 @@ func (p Profile) HashInputs(d *credentials.Hasher) {
 	p.Transport.hashTo(d)
 }
 
-// Fingerprint stands for the whole profile: it changes whenever anything in it does.
+// Fingerprint identifies the whole profile: it changes whenever any field changes.
 func (p Profile) Fingerprint() credentials.Fingerprint {
 	d := credentials.NewHasher("profile")
 	d.Texts([]string{p.Name, p.Tenant, string(p.Kind), p.Endpoint})

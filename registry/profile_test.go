@@ -146,7 +146,7 @@ func TestWarnings(t *testing.T) {
 	require.Empty(t, p.Warnings())
 }
 
-// TestFingerprintKnowsEveryField finds the fields by itself, so that one that is added and forgotten fails it.
+// TestFingerprintKnowsEveryField finds the fields by reflection, so that it fails for a new field that is not included.
 func TestFingerprintKnowsEveryField(t *testing.T) {
 	p := registry.Profile{Hosts: []string{"a"}}
 	before := p.Fingerprint()
@@ -157,11 +157,11 @@ func TestFingerprintKnowsEveryField(t *testing.T) {
 		old.Set(v)
 		switch {
 		case v.Type() == reflect.TypeFor[*egress.Policy]():
-			return // It is the program's, and says who may be asked, not for what.
+			return // The program sets it, and it does not change the credential.
 		case v.Type() == reflect.TypeFor[credentials.Secret]():
 			v.Set(reflect.ValueOf(credentials.NewSecret("x")))
 		case v.Type() == reflect.TypeFor[credentials.Login]():
-			v.Set(reflect.ValueOf(credentials.Login{Ambient: true})) // Its own fields are tested in its package.
+			v.Set(reflect.ValueOf(credentials.Login{Ambient: true})) // Package credentials tests its fields.
 		case v.Kind() == reflect.String:
 			v.SetString(v.String() + "x")
 		case v.Kind() == reflect.Bool:

@@ -8,33 +8,34 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// An Issue is one thing that is wrong, in the form in which a program sends it to a browser or writes it to a file. It
-// holds no secret. The names of its JSON form are stable.
+// An Issue is one problem, in a form that a program can send to a browser or write to a file. It holds no secret. The
+// names in its JSON form are stable.
 type Issue struct {
-	// Field is the path of the field to correct, in the names of a profile's JSON form, such as "login.password". A
-	// rejected login points at "login", an unknown host at "endpoint", a certificate from an unknown issuer at
-	// "transport.caBundle". Empty if no field of a profile is to be corrected.
+	// Field is the path of the field to correct, as in the JSON form of a profile, such as "login.password". It is "login"
+	// for a rejected login, "endpoint" for an unknown host, and "transport.caBundle" for a certificate from an unknown
+	// issuer. Empty means that no field of a profile is to be corrected.
 	Field string `json:"field,omitempty"`
-	// Image is the name of the image that cannot be pulled. Empty if the issue is about a login, a profile or a cluster.
+	// Image is the name of the image that cannot be pulled. Empty means that the issue is about a login, a profile or a
+	// cluster.
 	Image string `json:"image,omitempty"`
-	// Subject is what else the issue is about: a profile, a host. It may be empty.
+	// Subject is the object of an issue that is not about an image: a profile, a host. It may be empty.
 	Subject string `json:"subject,omitempty"`
-	// Code is what went wrong, for programs. It is never empty.
+	// Code identifies the problem for programs. It is never empty.
 	Code Code `json:"code"`
-	// Problem is what went wrong, for a person: "is missing", "unauthorized: GET https://ghcr.io/token: 401". It may quote
-	// what a registry answered, so that a page has to escape it.
+	// Problem describes the problem to a person: "is missing", "unauthorized: GET https://ghcr.io/token: 401". It may
+	// quote the response of a registry, so a web page must escape it.
 	Problem string `json:"problem"`
-	// Want is what is expected in Field. It may be empty.
+	// Want is the expected value of Field. It may be empty.
 	Want string `json:"want,omitempty"`
-	// Hint is what to do, in one sentence without a full stop. It may be empty.
+	// Hint is an instruction for fixing the problem, in one sentence without a full stop. It may be empty.
 	Hint string `json:"hint,omitempty"`
-	// RetryAfter is how many seconds, rounded up, the other side wants to be left alone. Zero means that it did not say.
+	// RetryAfter is the time in seconds, rounded up, for which the server requested that the client send no requests. Zero
+	// means no such request.
 	RetryAfter int `json:"retryAfter,omitempty"`
 }
 
-// Report returns everything that is wrong in err, in its order: one Issue for each error that was joined, and one for
-// each field of a [field.Errors]. It is nil for nil. It takes any error, also one of another module, which has
-// [ErrUnknown].
+// Report returns all problems in err, in their order: one Issue for each joined error, and one for each field of a
+// [field.Errors]. It returns nil for nil. It accepts any error; an error of another module has [ErrUnknown].
 func Report(err error) []Issue {
 	var r report
 	r.add(err, "", 0)
@@ -43,8 +44,8 @@ func Report(err error) []Issue {
 
 type report struct{ issues []Issue }
 
-// add records what is wrong in err. Outer is the text of the errors that wrap it, which counts where it has no fields and
-// no [Error] of its own, and wait the longest that one of them asks for.
+// add records the problems in err. Outer is the text of the errors that wrap err; it is used if err has no fields and
+// no [Error] of its own. Wait is the longest wait that one of them requests.
 func (r *report) add(err error, outer string, wait time.Duration) {
 	if err == nil {
 		return
@@ -79,8 +80,8 @@ func (r *report) add(err error, outer string, wait time.Duration) {
 			return
 		}
 	}
-	// An error that wraps one cause. Of several causes that make up one text, the first that is an Error or has fields
-	// says what is wrong.
+	// An error that wraps one cause. If several causes make up one text, the first that is an Error or has fields
+	// determines the issue.
 	if inner := errors.Unwrap(err); inner != nil {
 		r.add(inner, outer, wait)
 		return
@@ -95,7 +96,7 @@ func (r *report) add(err error, outer string, wait time.Duration) {
 	})
 }
 
-// joined reports whether err is a list of errors, one below the other, as [errors.Join] makes it, and not one error with
+// joined reports whether err is a list of errors, one per line, as made by [errors.Join], and not one error with
 // several causes.
 func joined(err error, parts []error) bool {
 	var texts []string
@@ -134,7 +135,7 @@ func (r *report) addField(f *field.Error, subject string, wait time.Duration) {
 	r.issues = append(r.issues, issue)
 }
 
-// waitOf returns the longest wait that an [Error] in the chain of e asks for.
+// waitOf returns the longest wait that an [Error] in the chain of e requests.
 func waitOf(e *Error) time.Duration {
 	wait := e.Wait
 	for inner, ok := errors.AsType[*Error](e.Err); ok; inner, ok = errors.AsType[*Error](inner.Err) {
@@ -145,7 +146,7 @@ func waitOf(e *Error) time.Duration {
 
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
-// fieldOf returns the field of a profile that a code says to correct; empty if it is none.
+// fieldOf returns the field of a profile to correct for a code, or "" if there is none.
 func fieldOf(code Code) string {
 	switch code {
 	case ErrUnauthorized, ErrExpired, ErrNoIdentity:

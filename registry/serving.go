@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Serving returns the profiles that serve the image, the most specific one first: that with the longest path. Profiles
-// whose endpoints cannot be read serve nothing. Between equals, the order of profiles stays.
+// Serving returns the profiles that serve the image, the most specific one first: the one with the longest path.
+// Profiles whose endpoints cannot be parsed serve no image. Equally specific profiles keep their order.
 func Serving(profiles []Profile, image Image) []Profile {
 	type match struct {
 		profile Profile
@@ -34,8 +34,8 @@ func Serving(profiles []Profile, image Image) []Profile {
 }
 
 // ServingHost returns the profiles with an endpoint at the host, for clients that log in at a registry without naming a
-// repository: the one that serves the largest part of it first, that with the shortest path. Between equals, the order of
-// profiles stays. All names of Docker Hub are one host.
+// repository. The profile that covers the largest part of the registry comes first: the one with the shortest path.
+// Profiles with equally long paths keep their order. All names of Docker Hub are one host.
 func ServingHost(profiles []Profile, host string) []Profile {
 	at, err := ParseEndpoint(host)
 	if err != nil {

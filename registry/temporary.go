@@ -6,19 +6,19 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// Temporary reports whether everything that is wrong in err may be right later without anybody fixing anything: there
-// is at least one code in it, and each is [Code.Temporary]. It is false for nil.
+// Temporary reports whether all problems in err may disappear without a fix: err has at least one code, and all of them
+// are [Code.Temporary]. It returns false for nil.
 //
-// Unlike [CodeOf] it looks at all errors that were joined, such as those of many images: one that is missing is worth
-// no other try, whatever else is down. An [Error] is judged by its own code, not by those of its causes: what it wraps
-// is how it came about. What has no code says nothing, as the text around a cause; but a [field.Errors] is
-// always to be fixed.
+// Unlike [CodeOf] it considers all joined errors, such as the errors of many images: if one image is missing, a retry
+// is useless, even if another registry is down. An [Error] counts with its own code; the codes of its causes are
+// ignored, because they are details. An error without a code is ignored, like the text around a cause. A [field.Errors]
+// is never temporary.
 func Temporary(err error) bool {
 	some, all := verdicts(err)
 	return some && all
 }
 
-// verdicts reports whether there is some code in the tree of err, and whether all codes in it are temporary.
+// verdicts reports whether the tree of err has any code, and whether all codes in it are temporary.
 func verdicts(err error) (some, all bool) {
 	switch e := err.(type) { //nolint:errorlint // It walks the tree itself.
 	case Code:

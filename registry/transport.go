@@ -17,45 +17,46 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// A TransportConfig says how a registry, and the issuer of its credentials, is reached, where the usual way will not do. The
-// zero TransportConfig is the usual way: https, the system's certificate authorities, the proxy of the environment.
+// A TransportConfig configures the connection to a registry and to the issuer of its credentials. The zero
+// TransportConfig uses https, the system's certificate authorities, and the proxy of the environment.
 //
-// It is for this program only. What a node trusts, and through which proxy it pulls, is set on the node; no pull secret
-// carries it.
+// It applies to this program only. The authorities that a node trusts, and the proxy through which it pulls, are
+// configured on the node; a pull secret cannot hold them.
 type TransportConfig struct {
-	// CABundle holds certificates in PEM that are trusted beside those of the system.
+	// CABundle holds PEM certificates of authorities that are trusted in addition to the system's.
 	CABundle string `json:"caBundle,omitempty"`
 
-	// ClientCertificate and ClientKey, both in PEM, are shown to a registry that asks for a client certificate.
+	// ClientCertificate and ClientKey, both in PEM, are presented to a registry that requests a client certificate.
 	ClientCertificate string             `json:"clientCertificate,omitempty"`
 	ClientKey         credentials.Secret `json:"clientKey,omitzero"`
 
-	// Proxy is the URL of an HTTP or SOCKS5 proxy. Empty means that of the environment (HTTPS_PROXY, NO_PROXY);
+	// Proxy is the URL of an HTTP or SOCKS5 proxy. Empty means the proxy of the environment (HTTPS_PROXY, NO_PROXY);
 	// "direct" means none.
 	Proxy string `json:"proxy,omitempty"`
 	// ProxyUsername and ProxyPassword are the login at the proxy. Empty means none.
 	ProxyUsername string             `json:"proxyUsername,omitempty"`
 	ProxyPassword credentials.Secret `json:"proxyPassword,omitzero"`
 
-	// PlainHTTP speaks to the registry without TLS: whoever is on the way reads the login. It is for tests and for
-	// closed networks.
+	// PlainHTTP connects to the registry without TLS, so that anyone on the network path can read the login. It is for
+	// tests and for closed networks.
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
 
-	// Egress decides which servers may be connected to for this profile, and what else the profile may ask for. It is
-	// set by the program, and has no JSON form, so that no profile can bring its own. If nil, the profile is trusted.
+	// Egress decides which servers this program may connect to for the profile, and which other features the profile may
+	// use. The program sets it. It has no JSON form, so that a profile cannot bring its own. If nil, the profile is
+	// trusted.
 	Egress *egress.Policy `json:"-"`
 }
 
-// Direct is the [TransportConfig.Proxy] that means none.
+// Direct is the value of [TransportConfig.Proxy] for no proxy.
 const Direct = "direct"
 
-// IsZero reports whether the profile asks for nothing but the usual way. Egress does not count.
+// IsZero reports whether all fields other than Egress are zero.
 func (t TransportConfig) IsZero() bool {
 	return t.CABundle == "" && t.ClientCertificate == "" && t.ClientKey.IsZero() &&
 		t.Proxy == "" && t.ProxyUsername == "" && t.ProxyPassword.IsZero() && !t.PlainHTTP
 }
 
-// Validate reports every problem at once, as a [field.Errors].
+// Validate reports all problems at once as a [field.Errors].
 func (t TransportConfig) Validate() error {
 	var p field.List
 	if t.CABundle != "" {
@@ -124,8 +125,8 @@ func (t TransportConfig) proxyURL() (*url.URL, error) {
 	return u, nil
 }
 
-// Fingerprint stands for the transport in a [credentials.Key]. That of the zero Transport is zero. Egress does not
-// count, because it changes who may be asked for a credential and not which credential it is.
+// Fingerprint identifies the transport in a [credentials.Key]. It is zero for the zero TransportConfig. Egress is not
+// part of it, because it limits which issuers a program may contact, and does not change the credential.
 func (t TransportConfig) Fingerprint() credentials.Fingerprint {
 	if t.IsZero() {
 		return credentials.Fingerprint{}
@@ -142,7 +143,8 @@ func (t TransportConfig) hashTo(d *credentials.Hasher) {
 	d.Bool(t.PlainHTTP)
 }
 
-// Limits for what a registry may make this program wait for or hold. They are generous for an honest one.
+// Limits on the time that a registry can make this program wait, and on the data that it can make it hold. They are
+// generous for a legitimate registry.
 const (
 	dialTimeout           = 10 * time.Second
 	tlsHandshakeTimeout   = 10 * time.Second
@@ -152,8 +154,8 @@ const (
 	maxIdleConnsPerHost   = 32
 )
 
-// HTTP returns a new [http.Transport] that goes the way t says, within what Egress allows, and with limits on time and
-// header size. It keeps idle connections; close them, or use [Transports], which makes one for each way.
+// HTTP returns a new [http.Transport] for t, within the limits of Egress, and with limits on time and header size. It
+// keeps idle connections: close them, or use [Transports], which shares one transport for each configuration.
 func (t TransportConfig) HTTP() (*http.Transport, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
@@ -196,8 +198,9 @@ func (t TransportConfig) HTTP() (*http.Transport, error) {
 	return h, nil
 }
 
-// refusedByProxy gives a proxy's refusal its code; net/http itself says no more than "Forbidden". A proxy that resolves
-// names itself says in a header that there is none: Squid in X-Squid-Error, others, by RFC 9209, in Proxy-Status.
+// refusedByProxy turns a proxy's error response into an error with a code; net/http itself reports only "Forbidden". A
+// proxy that resolves names itself reports an unknown host in a header: Squid in X-Squid-Error, others in Proxy-Status
+// (RFC 9209).
 func refusedByProxy(_ context.Context, _ *url.URL, req *http.Request, res *http.Response) error {
 	if res.StatusCode == http.StatusOK {
 		return nil
@@ -210,30 +213,30 @@ func refusedByProxy(_ context.Context, _ *url.URL, req *http.Request, res *http.
 	return fmt.Errorf("%w: CONNECT %s: %s", code, req.Host, res.Status)
 }
 
-// Transports keeps one [http.Transport] for each way, so that connections are used again. The zero Transports is ready
-// to use. Set the field before the first use; after that it is safe for concurrent use, and must not be copied.
+// Transports keeps one [http.Transport] for each configuration, so that connections are reused. The zero Transports is
+// ready to use. Set the field before the first use. After that it is safe for concurrent use, and must not be copied.
 type Transports struct {
-	// MaxConnsPerHost is how many connections each way has to one host at most; what else is to be sent waits for one
-	// of them. Zero means any number.
+	// MaxConnsPerHost is the maximum number of connections that each transport has to one host. Further requests wait for
+	// one of them. Zero means no limit.
 	MaxConnsPerHost int
 
 	mu sync.Mutex
 	m  map[transportKey]*http.Transport
 }
 
-// A transportKey identifies a way. Connections that were made under one policy are not used under another.
+// A transportKey identifies a transport. Connections that were made under one policy are not used under another.
 type transportKey struct {
 	credentials.Fingerprint
 	egress *egress.Policy
 }
 
-// maxTransports bounds what is kept when logins rotate or profiles come and go; the bound is far above the number of
-// ways that one program has.
+// maxTransports bounds the number of transports when logins rotate or profiles come and go. It is far above the number
+// of configurations of one program.
 const maxTransports = 1024
 
-// For returns the transport that goes the way t says.
+// For returns the transport for t.
 func (ts *Transports) For(t TransportConfig) (*http.Transport, error) {
-	t.PlainHTTP = false // That is in the URL.
+	t.PlainHTTP = false // The scheme of the URL decides.
 	key := transportKey{t.Fingerprint(), t.Egress}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()

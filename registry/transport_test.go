@@ -25,7 +25,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// An authority issues certificates, as a company's own does.
+// An authority issues certificates, like a company's own authority.
 type authority struct {
 	*testcert.Authority
 	t *testing.T
@@ -38,7 +38,7 @@ func newAuthority(t *testing.T) authority {
 	return authority{a, t}
 }
 
-// issue returns a certificate for a server on loopback or a client.
+// issue returns a certificate for a server on the loopback address or for a client.
 func (a authority) issue() tls.Certificate {
 	a.t.Helper()
 	c, err := a.Issue("127.0.0.1")
@@ -54,7 +54,7 @@ func (a authority) pair() (certificate, key string) {
 	return string(c), string(k)
 }
 
-// serve starts a TLS server that answers with the protocol and the name of the client's certificate.
+// serve starts a TLS server that responds with the protocol and the name of the client's certificate.
 func (a authority) serve(change func(c *tls.Config)) *httptest.Server {
 	a.t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -71,7 +71,7 @@ func (a authority) serve(change func(c *tls.Config)) *httptest.Server {
 	return server
 }
 
-// get returns what url answers to a client that goes the way tr says.
+// get returns the response of url to a client with the transport tr.
 func get(t *testing.T, tr registry.TransportConfig, url string) (string, error) {
 	t.Helper()
 	h, err := tr.HTTP()
@@ -113,7 +113,7 @@ func TestTransportShowsItsCertificate(t *testing.T) {
 	server := a.serve(func(c *tls.Config) {
 		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
 		c.ClientCAs.AppendCertsFromPEM([]byte(a.PEM))
-		c.NextProtos = []string{"http/1.1"} // Over HTTP/2 the refusal comes too late for a client to see why.
+		c.NextProtos = []string{"http/1.1"} // Over HTTP/2 a client does not see the rejection's cause.
 	})
 	tr := registry.TransportConfig{Proxy: registry.Direct, CABundle: a.PEM}
 	_, err := get(t, tr, server.URL)
@@ -142,7 +142,7 @@ func TestTransportBoundsHeaders(t *testing.T) {
 	require.ErrorContains(t, err, "exceeded")
 }
 
-// proxy is an HTTP proxy that wants a login.
+// proxy is an HTTP proxy that requires a login.
 func proxy(t *testing.T, login string) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -160,7 +160,7 @@ func proxy(t *testing.T, login string) *httptest.Server {
 			return
 		}
 		defer back.Close()
-		// The connection is taken over before it is answered on: what the client sends then would be read by the server.
+		// The connection is hijacked before the response, because otherwise the server would read what the client sends next.
 		front, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
@@ -303,7 +303,7 @@ func TestTransportsAreShared(t *testing.T) {
 	_, err = ts.For(registry.TransportConfig{Proxy: "x"})
 	require.Error(t, err)
 
-	for i := range 1100 { // More than are kept.
+	for i := range 1100 { // More than maxTransports.
 		_, err := ts.For(registry.TransportConfig{Proxy: fmt.Sprintf("http://127.0.0.1:%d", i+1)})
 		require.NoError(t, err)
 	}

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A site is the host of a web site or API that people take for a registry. Want says what the endpoint is instead, in
-// which %s stands for the path that was written.
+// sites are the hosts of web sites and APIs that people mistake for a registry. Want is the endpoint to write instead;
+// %s in it is replaced by the first part of the path, and without is used if there is none.
 var sites = map[string]struct{ what, want, without string }{
 	"github.com":     {"GitHub's web site", "ghcr.io/%s", "ghcr.io/ORGANISATION"},
 	"www.github.com": {"GitHub's web site", "ghcr.io/%s", "ghcr.io/ORGANISATION"},
@@ -26,7 +26,7 @@ var sites = map[string]struct{ what, want, without string }{
 	"ngc.nvidia.com":           {"NVIDIA's catalog", "", "nvcr.io/ORGANISATION"},
 }
 
-// site says what the host is and what the endpoint is instead, if the host is a web site; else "".
+// site describes the host and the endpoint to write instead, or returns "" if the host is not one of the sites.
 func site(host, path string) string {
 	host = strings.ToLower(host)
 	if strings.HasSuffix(host, ".console.aws.amazon.com") {
@@ -47,9 +47,9 @@ func site(host, path string) string {
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html.
 var vpcEndpoint = regexp.MustCompile(`^vpce-[a-z0-9-]+\.(dkr|api)\.ecr\.([a-z0-9-]+)\.vpce\.(amazonaws\.com(\.cn)?)$`)
 
-// vpcRegistry reports whether the host is one of ECR's names for an interface endpoint of a VPC, and returns what the
-// registry is called instead, with ACCOUNT in place of the number: no image can be pulled by the endpoint's own name,
-// because the certificate is for the registry's, to which private DNS leads within the VPC.
+// vpcRegistry reports whether the host is one of ECR's names for an interface endpoint of a VPC. It returns the name of
+// the registry, with ACCOUNT in place of the number. No image can be pulled by the endpoint's own name, because the
+// certificate is for the registry's name, which private DNS resolves within the VPC.
 func vpcRegistry(host string) (registry string, ok bool) {
 	m := vpcEndpoint.FindStringSubmatch(host)
 	if m == nil {
@@ -58,9 +58,9 @@ func vpcRegistry(host string) (registry string, ok bool) {
 	return "ACCOUNT.dkr.ecr." + m[2] + "." + m[3], true
 }
 
-// pages are paths of web consoles and APIs that people copy from the address bar. The path of an endpoint is the start of
-// the names of repositories, and these are no such names; but a repository could have one, so that they are warnings. In
-// Want, $ stands for what the group of the expression matched, and HOST for the host.
+// pages are paths of web consoles and APIs that people copy from the address bar. The path of an endpoint is a prefix
+// of repository names, and these paths are unlikely prefixes. They cause only warnings, because a repository could have
+// such a name. In Want, $ is replaced by the group of the expression, and HOST by the host.
 var pages = []struct {
 	path *regexp.Regexp
 	what string
@@ -76,7 +76,7 @@ var pages = []struct {
 	{regexp.MustCompile(`^(?:admin/)?(?:dashboard|explore)(?:/|$)`), "a web console", "HOST"},
 }
 
-// page returns a warning if the endpoint looks like the address of a web page or an API; else "".
+// page returns a warning if the endpoint looks like the address of a web page or an API, or "" if it does not.
 func (e Endpoint) page() string {
 	for _, p := range pages {
 		m := p.path.FindStringSubmatch(e.Path)

@@ -19,17 +19,18 @@ import (
 	"github.com/regcred/regcred/registry/internal/document"
 )
 
-// A Lookup says where the texts are that stand elsewhere. The zero Lookup has none: a file that names one is refused.
+// A Lookup resolves the references {env: NAME} and {file: PATH} in a file. The zero Lookup resolves none: a file with a
+// reference is an error.
 type Lookup struct {
-	// Env returns the value of {env: NAME}, and whether there is one, like [os.LookupEnv].
+	// Env returns the value of {env: NAME}, and whether the variable is set, like [os.LookupEnv].
 	Env func(name string) (string, bool)
-	// File returns the content of {file: PATH}, like [os.ReadFile]. One line end behind it is no part of the text, for
-	// editors and echo put it there.
+	// File returns the content of {file: PATH}, like [os.ReadFile]. One line end at the end of the content is dropped,
+	// because editors and echo add it.
 	File func(path string) ([]byte, error)
 }
 
-// Decode reads profiles from the content of a file. Its error is a [field.Errors] with all problems of all profiles,
-// each with its line and the full path of its field; it holds the names of variables and files, and never a value.
+// Decode decodes profiles from the content of a file. Its error is a [field.Errors] with all problems of all profiles,
+// each with its line and the full path of its field. It contains the names of variables and files, but never a value.
 func Decode(data []byte, lookup Lookup) ([]registry.Profile, error) {
 	root, err := parse(data)
 	if err != nil {
@@ -41,13 +42,13 @@ func Decode(data []byte, lookup Lookup) ([]registry.Profile, error) {
 	return profiles, d.Problems.Err("")
 }
 
-// parse returns the one document.
+// parse returns the only document of a file.
 func parse(data []byte) (*yaml.Node, error) {
 	if len(data) > MaxSize {
 		return nil, invalid(1, fmt.Sprintf("and what follows has more than %d bytes", MaxSize), "profiles")
 	}
 	if json.Valid(data) {
-		data = bytes.ReplaceAll(data, []byte("\t"), []byte(" ")) // The one thing between the parts of JSON that YAML refuses.
+		data = bytes.ReplaceAll(data, []byte("\t"), []byte(" ")) // YAML rejects tabs between the parts of JSON.
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var root, more yaml.Node
@@ -63,14 +64,13 @@ func parse(data []byte) (*yaml.Node, error) {
 	return root.Content[0], nil
 }
 
-// A reader looks up what stands elsewhere.
+// A reader resolves the references of a document.
 type reader struct {
 	Lookup
-	left int // Bytes that may still be looked up.
+	left int // The number of bytes that references may still add.
 }
 
-// read returns the tree of a YAML value, with the texts that it names in their places. What YAML has and JSON does not
-// is invalid.
+// read returns the tree of a YAML value, with its references resolved. YAML that has no equivalent in JSON is invalid.
 func (r *reader) read(n *yaml.Node) *document.Node {
 	switch n.Kind {
 	case yaml.SequenceNode:
@@ -100,7 +100,7 @@ func (r *reader) read(n *yaml.Node) *document.Node {
 		return object
 	case yaml.ScalarNode:
 		switch n.ShortTag() {
-		case "!!str", "!!timestamp": // What looks like an instant may be a password.
+		case "!!str", "!!timestamp": // A value that looks like a timestamp may be a password.
 			return &document.Node{Kind: document.String, Line: n.Line, Text: n.Value}
 		case "!!null":
 			return &document.Node{Kind: document.Null, Line: n.Line}
@@ -129,7 +129,7 @@ func (r *reader) lookUp(where, name string) (text string, err error) {
 	case where == "file" && r.File != nil:
 		var data []byte
 		data, err = r.File(name)
-		// A file that was written on Windows has a byte order mark.
+		// A file written on Windows may start with a byte order mark.
 		text = strings.TrimSuffix(strings.TrimSuffix(stray.WithoutMark(string(data)), "\n"), "\r")
 	default:
 		return "", fmt.Errorf("is {%s: ...}, which this program does not look up: expected the text itself", where)
@@ -142,13 +142,13 @@ func (r *reader) lookUp(where, name string) (text string, err error) {
 		return "", fmt.Errorf("is {%s: %s}, which is not set or empty", where, name)
 	case r.left < 0:
 		return "", fmt.Errorf("is {%s: %s}, with which all that was looked up has more than %d bytes", where, name, MaxSize)
-	case !utf8.ValidString(text): // JSON would have another character there.
+	case !utf8.ValidString(text): // JSON would replace the invalid bytes.
 		return "", fmt.Errorf("is {%s: %s}, which is no text in UTF-8", where, name)
 	}
 	return text, nil
 }
 
-// invalid returns the error of a file that cannot be read from this line on.
+// invalid returns the error for a file that cannot be parsed from this line on.
 func invalid(line int, problem, want string) error {
 	var p field.List
 	p.Add("", problem, want).Line = line
@@ -157,7 +157,7 @@ func invalid(line int, problem, want string) error {
 
 var lineOf = regexp.MustCompile(`line (\d+)`)
 
-// unreadable keeps nothing but the line of an error of package yaml: the rest may quote a password.
+// unreadable keeps only the line of an error of package yaml, because the rest may quote a password.
 func unreadable(err error) error {
 	line := 1
 	if m := lineOf.FindStringSubmatch(err.Error()); m != nil {

@@ -16,7 +16,7 @@ func Example() {
   endpoint: registry.example.com:5000/shop
   login: {username: robot, password: {env: SHOP_PASSWORD}}
 `
-	// A program that reads a file of its own user calls Read(path), and has os.LookupEnv and the files beside it.
+	// A program that reads its own user's file calls Read(path), which uses os.LookupEnv and the files in the same folder.
 	variables := map[string]string{"DOCKERHUB_TOKEN": "s3cret"}
 	lookup := profilefile.Lookup{Env: func(name string) (string, bool) { v, ok := variables[name]; return v, ok }}
 

@@ -1,7 +1,8 @@
-// Package profilefile reads registry profiles from a file that people write: YAML, or JSON, which is a part of it.
+// Package profilefile decodes registry profiles from a file that people write, in YAML or in JSON, which is a subset of
+// it.
 //
-// A file is what [registry.DecodeProfiles] takes, in YAML or JSON. In place of any text there may be {env: NAME} or
-// {file: PATH}, so that the file itself need not hold a secret:
+// A file has the structure that [registry.DecodeProfiles] accepts. Any string may be replaced by {env: NAME} or {file:
+// PATH}, so that the file itself need not hold a secret:
 //
 //	# profiles.yaml
 //	- name: shop
@@ -10,11 +11,12 @@
 //	  login: {username: robot, password: {env: SHOP_PASSWORD}}
 //	  transport: {caBundle: {file: ca.pem}}
 //
-// [Read] is for a program that trusts who wrote the file: it looks up what the file names. [Decode] looks up what its
-// caller lets it.
+// [Read] is for a program that trusts the author of the file: it reads the environment variables and files that the
+// file names. [Decode] resolves these references with functions of its caller.
 //
-// Decoding is strict, because what is silently ignored is a login that does not work. An error has all problems of all
-// profiles, each with its line and the full path of its field. It does not call [registry.Profile.Validate].
+// Decoding is strict, because a silently ignored field results in a login that does not work. An error has all problems
+// of all profiles, each with its line and the full path of its field. This package does not call
+// [registry.Profile.Validate].
 //
 // https://github.com/regcred/regcred/blob/main/docs/profiles.md describes the format.
 package profilefile
@@ -28,12 +30,13 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// MaxSize is the most bytes that a file may have, and that all it names may have together: 1 MiB. It is there for files
-// that are something else; a profile has a few hundred bytes, and the certificates of a system a quarter of that.
+// MaxSize is the maximum size of a file, and of all values that it refers to together: 1 MiB. The limit detects files
+// that are not profiles: a profile has a few hundred bytes, and the certificates of a system have a quarter of the
+// limit.
 const MaxSize = 1 << 20
 
-// Read reads profiles from a file. {env: NAME} is a variable of the process, and {file: PATH} is relative to the folder
-// of the file. The error is that of [Decode], with the path before it, or that of package os.
+// Read decodes profiles from a file. {env: NAME} is a variable of the process, and {file: PATH} is relative to the
+// folder of the file. Its error is the error of [Decode] with the path before it, or an error of package os.
 func Read(path string) ([]registry.Profile, error) {
 	data, err := readFile(path)
 	if err != nil {
@@ -52,7 +55,7 @@ func Read(path string) ([]registry.Profile, error) {
 	return profiles, nil
 }
 
-// readFile reads no more than it takes to know that a file is too large.
+// readFile reads at most one byte more than the limit, which is enough to detect a file that is too large.
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -122,7 +122,7 @@ func TestDecodeFails(t *testing.T) {
 		"login: {env: TOKEN}":                           "line 1: login is of type string",
 		"login: {password: {env: [a]}}":                 "line 1: login.password is of type object",
 		"name: {env: TOKEN, file: token}":               "line 1: name is of type object",
-		strings.Repeat("a: b\n", profilefile.MaxSize/5): "line 2: a is repeated", // A hundredth of that took seconds where each was compared with all.
+		strings.Repeat("a: b\n", profilefile.MaxSize/5): "line 2: a is repeated", // Quadratic comparison took seconds for a hundredth.
 		strings.Repeat("#", profilefile.MaxSize+1):      "line 1: and what follows has more than 1048576 bytes",
 	} {
 		profiles, err := profilefile.Decode([]byte(in), lookup)
@@ -142,7 +142,7 @@ func TestDecodeFails(t *testing.T) {
 	}
 }
 
-// All problems are reported at once, each with its line and its whole path.
+// All problems are reported at once, each with its line and its full path.
 func TestDecodeReportsAll(t *testing.T) {
 	_, err := profilefile.Decode([]byte(`
 - name: shop
@@ -211,7 +211,7 @@ func TestRead(t *testing.T) {
 	require.ErrorContains(t, err, "name is {file: endless}, with which all that was looked up has more than 1048576 bytes")
 }
 
-// Whatever is JSON means the same as to registry.DecodeProfiles, and no error has a value.
+// Valid JSON has the same meaning as in registry.DecodeProfiles, and no error contains a value.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		"- name: a\n  login: {username: u, password: {env: A}}", "name: a\nlogin: {password: hunter2hunter2}\n---\n", "profiles: [{name: a}]",
@@ -225,7 +225,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		profiles, err := profilefile.Decode(data, all)
-		if err != nil && !strings.Contains(string(data), "hunter2") { // Names of fields and variables are told.
+		if err != nil && !strings.Contains(string(data), "hunter2") { // Errors contain the names of fields and variables.
 			require.NotContains(t, err.Error(), "hunter2hunter2")
 		}
 		if err != nil {
@@ -233,7 +233,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		again, err := registry.DecodeProfiles(data)
-		if err != nil || strings.Contains(string(data), "\\") { // JSON's escapes are not all of them YAML's.
+		if err != nil || strings.Contains(string(data), "\\") { // YAML does not have all escapes of JSON.
 			return
 		}
 		require.Len(t, profiles, len(again))

@@ -19,7 +19,7 @@ func Example_vault() {
 		return ref, nil
 	}
 	open := func(_ context.Context, place profilestore.Place, ref string) (credentials.Secret, error) {
-		// The reference is compared with the place, so that a row that somebody changed opens no other tenant's secret.
+		// The reference is compared with the place, so that a manipulated row does not open another tenant's secret.
 		if ref != "registries/"+place.Tenant+"/"+place.Profile+"/"+place.Field {
 			return credentials.Secret{}, fmt.Errorf("%q is not the reference of %v", ref, place)
 		}
@@ -51,7 +51,7 @@ func ExampleFromForm() {
 		Name: "shop", Tenant: "acme", Kind: registry.Custom, Endpoint: "ghcr.io/acme",
 		Login: credentials.Login{Username: "robot", Password: credentials.NewSecret("s3cret")},
 	}
-	fmt.Println(string(profilestore.Redacted(stored))) // What the form shows.
+	fmt.Println(string(profilestore.Redacted(stored))) // The body that the form shows.
 
 	profile, err := profilestore.FromForm("acme", []byte(
 		`{"name":"shop","kind":"custom","endpoint":"ghcr.io/acme/shop","login":{"username":"robot","password":{"redacted":true}}}`), &stored)

@@ -12,17 +12,17 @@ import (
 	"github.com/regcred/regcred/registry/internal/document"
 )
 
-// FromForm reads a profile that a browser sent, as one of the tenant of the session. A body that names a tenant is an
-// error.
+// FromForm decodes a profile that a browser sent, and assigns it to the tenant of the session. A body that names a
+// tenant is an error.
 //
-// A secret is a text, or {"redacted": true} as [Redacted] wrote it, which keeps the secret of the stored profile. If
-// stored is nil, the profile is a new one. A secret is kept only if it goes where it went before: if the kind, the
-// proxy, the CA bundle or plain HTTP changes, or an endpoint is added, it has to be entered again. Otherwise a user who
-// may edit a profile, but does not know its password, could have the password sent to a host of their own. For the same
-// reason the secrets of a login have to be entered again if its settings or one of its fields change, because they may
-// name the issuer that a provider of one's own calls.
+// A secret is a string, or {"redacted": true} as written by [Redacted], which keeps the secret of the stored profile.
+// If stored is nil, the profile is a new one. A secret is kept only if its destination is unchanged: if the kind, the
+// proxy, the CA bundle or plain HTTP changes, or an endpoint is added, the secret must be entered again. Otherwise a
+// user who may edit a profile, but does not know its password, could have the password sent to a host of their own. For
+// the same reason the secrets of a login must be entered again if its settings or one of its fields change, because
+// they may name the issuer that a custom provider calls.
 //
-// Its error is a [field.Errors] with every problem, and never quotes a value; for a stored profile of another tenant it
+// Its error is a [field.Errors] with every problem, and never quotes a value. For a stored profile of another tenant it
 // has [registry.ErrDenied]. It does not call [registry.Profile.Validate].
 func FromForm(tenant string, body []byte, stored *registry.Profile) (registry.Profile, error) {
 	root, err := document.ParseJSON(body)
@@ -79,7 +79,7 @@ func plain(path string, n *document.Node) (credentials.Secret, error) {
 	return s, d.Problems.Err("")
 }
 
-// elsewhere returns what would make the kept secret at path go to another place than before; "" if nothing does.
+// elsewhere returns the change that would send the kept secret at path to another destination, or "" if there is none.
 func elsewhere(old, changed registry.Profile, path string) string {
 	had, _ := old.Endpoints()
 	now, err := changed.Endpoints()

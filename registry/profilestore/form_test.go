@@ -33,7 +33,7 @@ func TestFromForm(t *testing.T) {
 	}
 }
 
-// What a form shows and sends back unchanged is the stored profile, whatever it has.
+// A form that is sent back unchanged results in the stored profile, for every field.
 func TestFormKeepsEverySecret(t *testing.T) {
 	p, _ := full(counter())
 	p.Kind, p.Endpoint, p.Hosts = registry.Custom, "ghcr.io", nil
@@ -45,7 +45,7 @@ func TestFormKeepsEverySecret(t *testing.T) {
 	require.ErrorIs(t, err, registry.ErrDenied)
 }
 
-// A kept secret goes nowhere else.
+// A kept secret is not sent to another destination.
 func TestKeptSecretStaysWhereItIs(t *testing.T) {
 	secret := credentials.NewSecret("hunter2")
 	stored := registry.Profile{
@@ -96,7 +96,7 @@ func TestKeptSecretStaysWhereItIs(t *testing.T) {
 		require.ErrorContains(t, err, "was entered for another destination: expected the secret again, because "+test.want, "%s", body)
 		require.Zero(t, p.Name)
 
-		// Whoever knows the secret may.
+		// A user who enters the secret may make the change.
 		entered := bytes.ReplaceAll(body, []byte(`{"redacted":true}`), []byte(`"hunter2"`))
 		_, err = profilestore.FromForm("", entered, &test.stored)
 		require.NoError(t, err)

@@ -12,20 +12,20 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Keyring encrypts secrets with AES-256-GCM under keys that the program has: data keys that a key management service
-// or a file of the deployment protects. Its Seal and Open are a [Sealer] and an [Opener].
+// A Keyring encrypts secrets with AES-256-GCM under data keys that the program holds, and that a key management service
+// or a file of the deployment protects. Its methods Seal and Open are a [Sealer] and an [Opener].
 //
 // To rotate, add a key, make it the primary one, encode every stored profile again, and remove the old key. A Keyring
-// must not be changed once in use; it is safe for concurrent use.
+// must not be changed while it is in use. It is safe for concurrent use.
 type Keyring struct {
 	// Primary is the ID of the key that encrypts.
 	Primary string
-	// Keys are the keys by their IDs, each of 32 random bytes. An ID has no colon, and is never used for another key.
+	// Keys are the keys by ID, each of 32 random bytes. An ID has no colon, and is never reused for another key.
 	Keys map[string]credentials.Secret
 }
 
-// Seal encrypts a secret with the primary key, and a random nonce. One key is good for 2^32 secrets (NIST SP 800-38D,
-// 8.3).
+// Seal encrypts a secret with the primary key and a random nonce. One key may encrypt at most 2^32 secrets (NIST SP
+// 800-38D, 8.3).
 func (k Keyring) Seal(_ context.Context, place Place, secret credentials.Secret) (string, error) {
 	aead, err := k.aead(k.Primary)
 	if err != nil {

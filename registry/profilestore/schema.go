@@ -13,13 +13,13 @@ import (
 	"github.com/regcred/regcred/registry/internal/document"
 )
 
-// Schema returns the JSON Schema (2020-12) of a profile of the kind, for forms and editors. It describes what
-// [FromForm] and [registry.DecodeProfiles] take, with the logins that the provider of the kind takes; for a kind that
-// this module does not know, all of them. A secret has "writeOnly", and is a text, or {"redacted": true} to keep the
-// one that is stored.
+// Schema returns the JSON Schema (2020-12) of a profile of the kind, for forms and editors. It describes the input of
+// [FromForm] and [registry.DecodeProfiles], with the logins that the provider of the kind accepts, or all logins if
+// this module does not know the kind. A secret has "writeOnly", and is a string, or {"redacted": true} to keep the
+// stored one.
 //
-// A profile that fits the schema may still be invalid: [registry.Profile.Validate] and the provider know more. The
-// schemas are in docs/schemas, too.
+// A profile that matches the schema may still be invalid: [registry.Profile.Validate] and the provider check more. The
+// schemas are also in docs/schemas.
 func Schema(kind registry.Kind) []byte {
 	root := schemaOf(reflect.TypeFor[registry.Profile](), "", kind)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -29,13 +29,13 @@ func Schema(kind registry.Kind) []byte {
 	e := json.NewEncoder(&buf)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	_ = e.Encode(root) // Maps of text cannot fail.
+	_ = e.Encode(root) // Maps of strings always encode.
 	return buf.Bytes()
 }
 
 type schema = map[string]any
 
-// A form is one way to log in: the fields of the login that belong together.
+// A form is one way to log in: a set of login fields that are used together.
 type form struct {
 	title    string
 	required []string
@@ -111,7 +111,7 @@ func schemaOf(t reflect.Type, path string, kind registry.Kind) schema {
 		properties := schema{}
 		for name, f := range document.Fields(t) {
 			at := strings.TrimPrefix(path+"."+name, ".")
-			if at == "tenant" { // It comes from the session.
+			if at == "tenant" { // The session provides it.
 				continue
 			}
 			properties[name] = schemaOf(f.Type, at, kind)
@@ -175,7 +175,7 @@ func formSchema(login reflect.Type, path string, kind registry.Kind, f form) sch
 	}
 }
 
-// describe returns the help text of a field. A subject has the same fields wherever it is.
+// describe returns the help text of a field. The fields of a subject have the same texts in every login.
 func describe(path string) string {
 	if i := strings.LastIndex(path, ".subject."); i >= 0 {
 		path = path[i+1:]
@@ -183,7 +183,7 @@ func describe(path string) string {
 	return descriptions[path]
 }
 
-// descriptions are the help texts of a form, by the paths of the fields. A test keeps it complete.
+// descriptions are the help texts of a form, by the paths of the fields. A test checks that none is missing.
 var descriptions = map[string]string{
 	"name":                                             "Tells profiles apart: lower-case letters, digits, hyphens and dots.",
 	"kind":                                             "The kind of registry.",

@@ -36,7 +36,7 @@ func TestSchemasAreInTheTree(t *testing.T) {
 	}
 }
 
-// A minimal validator of what Schema uses. It fails for a keyword that it does not know.
+// fits is a minimal validator for the keywords that Schema uses. It fails for any other keyword.
 func fits(schema map[string]any, v any, path string) error {
 	for keyword, arg := range schema {
 		switch keyword {
@@ -134,7 +134,7 @@ func ways() map[string]credentials.Login {
 	}
 }
 
-// Every field is in the schema of some kind, with each way to log in that the kind has and no other.
+// Every field is in the schema of some kind, and each schema has exactly the logins of its kind.
 func TestSchemaFitsProfiles(t *testing.T) {
 	have := map[registry.Kind][]string{
 		registry.DockerHub: {"anonymous", "username"},
@@ -169,7 +169,7 @@ func TestSchemaFitsProfiles(t *testing.T) {
 	require.NoError(t, check(t, registry.GCR, []byte(`{"name":"a","kind":"gcr","endpoint":"gcr.io","login":{"google":{"credentials":{"type":"service_account"}}}}`)))
 }
 
-// A form needs a help text for each field: a new field has to get one.
+// A form needs a help text for each field, including new ones.
 func TestEveryFieldIsDescribed(t *testing.T) {
 	var walk func(schema map[string]any, path string)
 	walk = func(schema map[string]any, path string) {
@@ -193,7 +193,7 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 	walk(schema, "")
 }
 
-// The profiles in the guides fit the schemas.
+// The profiles in the guides match the schemas.
 func TestGuidesFitSchemas(t *testing.T) {
 	guides, err := filepath.Glob("../../docs/*.md")
 	require.NoError(t, err)

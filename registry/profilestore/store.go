@@ -1,14 +1,14 @@
-// Package profilestore stores registry profiles, and shows them in forms, without their secrets.
+// Package profilestore encodes registry profiles for storage and for forms, without their secrets in plain text.
 //
-// A profile holds secrets, which no encoder writes. [Encode] writes a profile with a function that seals each secret:
-// it encrypts the secret, or puts it into a vault and returns a reference. [Decode] is its inverse. A [Keyring] is such
-// a pair of functions, with keys that the program has.
+// No encoder writes the secrets of a profile. [Encode] encodes a profile with a function that seals each secret: it
+// encrypts the secret, or stores it in a vault and returns a reference. [Decode] is its inverse. A [Keyring] is such a
+// pair of functions, with keys that the program holds.
 //
-// [Redacted] returns what a form shows, [FromForm] reads what a browser sends back, and [Schema] returns the JSON
-// Schema of a form.
+// [Redacted] returns a profile for a form, [FromForm] decodes the profile that a browser sends back, and [Schema]
+// returns the JSON Schema of a form.
 //
-// In a stored profile, a secret is an object such as {"sealed": "..."}, so that neither form is ever taken for the
-// other: a stored profile that is read as a plain one is an error, and so is a plain one that is read as a stored one.
+// In a stored profile, a secret is an object such as {"sealed": "..."}, so that stored and plain profiles cannot be
+// confused: decoding a stored profile as a plain one is an error, and so is decoding a plain profile as a stored one.
 //
 // https://github.com/regcred/regcred/blob/main/docs/profiles.md has the rules that a platform should follow.
 package profilestore
@@ -24,7 +24,7 @@ import (
 	"github.com/regcred/regcred/registry/internal/document"
 )
 
-// A Place identifies a secret within everything that a program stores.
+// A Place identifies a secret among all secrets that a program stores.
 type Place struct {
 	// Tenant and Profile are the tenant and the name of the profile.
 	Tenant, Profile string
@@ -32,8 +32,8 @@ type Place struct {
 	Field string
 }
 
-// Bytes returns an encoding of the place that differs for each place. A [Sealer] that encrypts uses it as additional
-// data, so that a sealed secret cannot be moved to another tenant, profile or field.
+// Bytes returns an encoding that is unique to the place. A [Sealer] that encrypts uses it as additional data, so that a
+// sealed secret cannot be moved to another tenant, profile or field.
 func (p Place) Bytes() []byte {
 	return fmt.Appendf(nil, "regcred/profilestore/1 %q %q %q", p.Tenant, p.Profile, p.Field)
 }
@@ -41,7 +41,7 @@ func (p Place) Bytes() []byte {
 // String returns the place in one line: "login.password of profile \"shop\"".
 func (p Place) String() string { return fmt.Sprintf("%s of profile %q", p.Field, p.Profile) }
 
-// A Sealer returns the text that is stored in place of a secret. It is called for secrets that are not empty.
+// A Sealer returns the text to store in place of a secret. It is not called for empty secrets.
 type Sealer func(ctx context.Context, place Place, secret credentials.Secret) (string, error)
 
 // An Opener returns the secret that a [Sealer] sealed at this place.
@@ -52,15 +52,15 @@ const (
 	redactedName = "redacted"
 )
 
-// Encode returns the profile as JSON, with each secret replaced by what seal returns for it.
+// Encode returns the profile as JSON, with each secret replaced by the result of seal.
 //
 // It fails for a profile with a login in the wrong field; see [registry.Profile.Misplaced].
 //
-// The tenant is not part of it: it belongs into the key under which the program stores the profile, and [Decode] takes
-// it from there. A profile that gets another tenant or name has to be encoded again.
+// The result does not contain the tenant: the tenant belongs in the key under which the program stores the profile, and
+// is a parameter of [Decode]. A profile whose tenant or name changes must be encoded again.
 func Encode(ctx context.Context, p registry.Profile, seal Sealer) ([]byte, error) {
 	if err := p.Misplaced(); err != nil {
-		return nil, err // It would be stored in the clear.
+		return nil, err // It would be stored in plain text.
 	}
 	place := Place{Tenant: p.Tenant, Profile: p.Name}
 	p.Tenant = ""
@@ -78,10 +78,10 @@ func Encode(ctx context.Context, p registry.Profile, seal Sealer) ([]byte, error
 	return n.AppendJSON(nil)
 }
 
-// Decode returns the profile that [Encode] wrote, as one of the tenant. It calls open for each secret.
+// Decode returns the profile that [Encode] encoded, with the given tenant. It calls open for each secret.
 //
-// Its error is a [field.Errors] with every problem, also where open failed, and wraps the errors of open. A field that
-// this version does not know is an error, because a login that lacks it would be another one. It does not call
+// Its error is a [field.Errors] with every problem, including errors of open, which it wraps. A field that this version
+// does not know is an error, because a login without it would be a different login. It does not call
 // [registry.Profile.Validate].
 func Decode(ctx context.Context, tenant string, data []byte, open Opener) (registry.Profile, error) {
 	root, err := document.ParseJSON(data)
@@ -128,8 +128,8 @@ func decode(d *document.Decoder, root *document.Node, subject string) (registry.
 	return p, nil
 }
 
-// Redacted returns the profile as JSON for a form or a log, with {"redacted": true} in place of each secret. It has no
-// tenant.
+// Redacted returns the profile as JSON for a form or a log, with {"redacted": true} in place of each secret. The result
+// does not contain the tenant.
 func Redacted(p registry.Profile) []byte {
 	p = p.Redacted()
 	p.Tenant = ""
@@ -142,7 +142,7 @@ func Redacted(p registry.Profile) []byte {
 			return data
 		}
 	}
-	return []byte("{}") // Only an instant after the year 9999 cannot be encoded.
+	return []byte("{}") // Only a time after the year 9999 cannot be encoded.
 }
 
 func object(name string, value *document.Node) *document.Node {

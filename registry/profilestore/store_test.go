@@ -20,8 +20,8 @@ import (
 	"github.com/regcred/regcred/registry/profilestore"
 )
 
-// fill sets every field of a value that there is, so that one which is added one day is tested too. It returns how many
-// secrets it set.
+// fill sets every field of a value, including fields that are added later, so that the tests cover them. It returns the
+// number of secrets that it set.
 func fill(v reflect.Value, next func() string) (secrets int) {
 	switch v.Interface().(type) {
 	case credentials.Secret:
@@ -34,7 +34,7 @@ func fill(v reflect.Value, next func() string) (secrets int) {
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.IsExported() && f.Tag.Get("json") != "-" { // What the program sets is not stored.
+			if f := v.Type().Field(i); f.IsExported() && f.Tag.Get("json") != "-" { // The program's own fields are not stored.
 				secrets += fill(v.Field(i), next)
 			}
 		}
@@ -85,7 +85,7 @@ func ring() profilestore.Keyring {
 	return profilestore.Keyring{Primary: "2027-01", Keys: map[string]credentials.Secret{"2027-01": newKey()}}
 }
 
-// Every field of a profile survives, with any text, and no secret is in what is stored.
+// Every field of a profile survives, with any text, and the stored profile contains no secret.
 func TestRoundTrip(t *testing.T) {
 	k := ring()
 	random := mathrand.New(mathrand.NewPCG(1, 2))
@@ -105,7 +105,7 @@ func TestRoundTrip(t *testing.T) {
 		for range 50 {
 			p, secrets := full(next)
 			p = p.Redacted()
-			if p.Misplaced() != nil { // Two @ in one text.
+			if p.Misplaced() != nil { // Two @ in one value.
 				continue
 			}
 			sealed := 0
@@ -127,7 +127,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// A login in the wrong field would be stored in the clear.
+// A login in the wrong field would be stored in plain text.
 func TestMisplacedLoginIsNotStored(t *testing.T) {
 	k := ring()
 	for field, p := range map[string]registry.Profile{
@@ -161,7 +161,7 @@ func TestRoundTripOfWhatIsEmpty(t *testing.T) {
 	}
 }
 
-// Neither form is taken for the other.
+// Stored and plain profiles are not confused.
 func TestFormsAreNotMixedUp(t *testing.T) {
 	k := ring()
 	p := registry.Profile{Name: "a", Kind: registry.Custom, Login: credentials.Login{Username: "u", Password: credentials.NewSecret("hunter2")}}
@@ -254,7 +254,7 @@ func TestKeyring(t *testing.T) {
 		require.NotContains(t, err.Error(), "hunter2")
 	}
 
-	// A rotation: both keys open, the new one seals, then the old one goes.
+	// A rotation: both keys open, the new one seals, then the old one is removed.
 	both := profilestore.Keyring{Primary: "2027-02", Keys: map[string]credentials.Secret{"2027-01": k.Keys["2027-01"], "2027-02": newKey()}}
 	opened, err = both.Open(t.Context(), place, sealed)
 	require.NoError(t, err)

@@ -1,37 +1,37 @@
-// Package vendors lists the registries that a form can offer: their names, kinds, endpoints, the ways to log in, and
-// the guides of this module. It is data: no code depends on a vendor being in it.
+// Package vendors lists the registries that a form can offer: their names, kinds, endpoints, logins, and the guides of
+// this module. It is only data: no code requires that a vendor is in the list.
 package vendors
 
 import "github.com/regcred/regcred/registry"
 
-// A Vendor is a registry, or a product that is a registry.
+// A Vendor is a registry service, or a product that runs a registry.
 type Vendor struct {
 	// ID identifies the vendor, and never changes: "harbor".
 	ID string `json:"id"`
-	// Name is what people call it: "Harbor".
+	// Name is the display name: "Harbor".
 	Name string `json:"name"`
-	// Kind is the kind of its profiles.
+	// Kind is the kind of the vendor's profiles.
 	Kind registry.Kind `json:"kind"`
-	// Endpoint is the endpoint of a registry that has one for all its users. Empty means that the user enters it.
+	// Endpoint is the endpoint of a registry that has the same one for all users. Empty means that the user enters it.
 	Endpoint string `json:"endpoint,omitempty"`
-	// Format says what to enter as the endpoint, with the variable parts in capitals: "HOST/PROJECT". Parts in brackets
-	// may be left out.
+	// Format is the form of the endpoint to enter, with the variable parts in capitals: "HOST/PROJECT". Parts in brackets
+	// are optional.
 	Format string `json:"format"`
-	// Example is an endpoint.
+	// Example is an example of an endpoint.
 	Example string `json:"example"`
 	// Logins are the ways to log in, the recommended one first.
 	Logins []Login `json:"logins"`
-	// Anonymous reports whether it has public images that need no login.
+	// Anonymous reports whether the registry has public images that need no login.
 	Anonymous bool `json:"anonymous,omitempty"`
-	// Guide is the URL of the guide: where in the vendor's console the login comes from.
+	// Guide is the URL of the guide, which describes how to create the login in the vendor's console.
 	Guide string `json:"guide"`
 }
 
 // A Login is one way to log in.
 type Login struct {
-	// Name is what the vendor calls it: "Robot account".
+	// Name is the vendor's own term: "Robot account".
 	Name string `json:"name"`
-	// Fields are the fields of a profile that are required, by their paths.
+	// Fields are the paths of the profile's fields that are required.
 	Fields []string `json:"fields"`
 }
 
@@ -52,8 +52,8 @@ var (
 	google        = Login{Name: "Service-account key or external account", Fields: []string{"login.google.credentials"}}
 )
 
-// All returns the vendors, in the order in which a form may show them: the platform's own registry, clouds, hosted
-// registries, self-hosted ones, any other. The caller owns the list.
+// All returns the vendors in an order for a form: the platform's own registry, clouds, hosted registries, self-hosted
+// ones, any other. The caller owns the list.
 func All() []Vendor {
 	return []Vendor{
 		{

@@ -50,7 +50,7 @@ func TestVendors(t *testing.T) {
 			}
 		}
 
-		// Each field is one of the kind's schema.
+		// Each field is in the schema of the kind.
 		require.NotEmpty(t, v.Logins)
 		var schema map[string]any
 		require.NoError(t, json.Unmarshal(profilestore.Schema(v.Kind), &schema))
@@ -73,7 +73,7 @@ func TestVendors(t *testing.T) {
 		require.True(t, kinds[kind], kind)
 	}
 
-	// Every vendor of the guide for custom registries is in the list.
+	// Every vendor in the guide for custom registries is in the list.
 	text, err := os.ReadFile("../../docs/custom.md")
 	require.NoError(t, err)
 	var all []string

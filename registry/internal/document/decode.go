@@ -10,19 +10,19 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// A Decoder decodes values and records what is wrong with them.
+// A Decoder decodes values and records their problems.
 type Decoder struct {
 	Problems field.List
-	// Secret, if not nil, decodes each secret from the node that a plain secret would have as text.
+	// Secret, if not nil, decodes each secret from the node at which a plain secret is a string.
 	Secret func(path string, n *Node) (credentials.Secret, error)
 
 	count int
 }
 
-// maxProblems bounds the error of a file that is something else.
+// maxProblems bounds the error for a file that does not hold profiles.
 const maxProblems = 100
 
-// more counts a problem, and reports whether it is to be recorded.
+// more counts a problem, and reports whether it should be recorded.
 func (d *Decoder) more() bool {
 	d.count++
 	if d.count == maxProblems+1 {
@@ -36,7 +36,7 @@ var (
 	timeType   = reflect.TypeFor[time.Time]()
 )
 
-// objectAsSecret is the one secret that is itself JSON, so that a front end may send it as an object.
+// objectAsSecret is the path of the only secret that is itself JSON, and may therefore be sent as an object.
 const objectAsSecret = "login.google.credentials"
 
 // List decodes one T, a list of them, or an object with the list under name. It returns nil if there is any problem.
@@ -191,7 +191,7 @@ func (d *Decoder) object(n *Node, into reflect.Value, path string) {
 	})
 }
 
-// members calls each with every member and its path, and reports those that are repeated.
+// members calls each with every member and its path, and reports repeated members.
 func (d *Decoder) members(n *Node, path string, each func(m Member, path string)) {
 	seen := make(map[string]bool)
 	for _, m := range n.Members {
@@ -205,7 +205,7 @@ func (d *Decoder) members(n *Node, path string, each func(m Member, path string)
 	}
 }
 
-// unknown reports a field that does not exist. The name that was meant is one that differs from it by little.
+// unknown reports a field that does not exist. It suggests a name that differs only slightly, if there is one.
 func (d *Decoder) unknown(m Member, path string, names []string) {
 	want := strings.Join(names, ", ")
 	for _, name := range names {
@@ -216,8 +216,8 @@ func (d *Decoder) unknown(m Member, path string, names []string) {
 	d.add(&Node{Line: m.Line}, path, "is not a field of a profile", want)
 }
 
-// similar reports whether two names differ in case, or in one letter that is missing, added, changed or swapped with
-// the next one.
+// similar reports whether two names differ in case only, or in one letter that is missing, added, changed or swapped
+// with the next one.
 func similar(a, b string) bool {
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	if a == b {
@@ -249,7 +249,7 @@ func (d *Decoder) wrongType(n *Node, path, want string) {
 	d.add(n, path, "is of type "+string(n.Kind), want)
 }
 
-// fail records an error at the line of the node, if it is one.
+// fail records err at the line of the node, unless err is nil.
 func (d *Decoder) fail(n *Node, path string, err error) {
 	var own field.List
 	own.Under(path, err)

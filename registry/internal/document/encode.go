@@ -12,7 +12,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// Fields returns the fields of a struct by their names in JSON, in the order of the struct.
+// Fields returns the fields of a struct by their JSON names, in the order of the struct.
 func Fields(t reflect.Type) iter.Seq2[string, reflect.StructField] {
 	return func(yield func(string, reflect.StructField) bool) {
 		for f := range fieldsOf(t) {
@@ -37,8 +37,8 @@ func fieldsOf(t reflect.Type) iter.Seq[reflect.StructField] {
 	}
 }
 
-// Encode returns the tree of a value. Zero fields of a struct are left out. It calls secret for each secret that is not
-// empty, which returns the node to write in its place.
+// Encode returns the tree of a value. Zero fields of a struct are omitted. Each secret that is not empty is replaced by
+// the node that secret returns for it.
 func Encode(v any, secret func(path string, s credentials.Secret) (*Node, error)) (*Node, error) {
 	return encode(reflect.ValueOf(v), "", secret)
 }

@@ -1,7 +1,7 @@
 // Package document decodes Go values from a tree of JSON or YAML, and encodes them, with a function for each secret.
 //
-// It is stricter than encoding/json: it reports every problem at once, each with the full path of its field and its
-// line, compares names exactly, rejects a field that is repeated, and never quotes a value, which may be a password.
+// It is stricter than encoding/json: it reports all problems at once, each with its line and the full path of its
+// field, compares names exactly, and rejects repeated fields. It never quotes a value, which may be a password.
 package document
 
 import (
@@ -18,7 +18,7 @@ import (
 // A Kind is the kind of a [Node].
 type Kind string
 
-// The kinds of JSON. Invalid is a value that the reader of the tree rejects; its Err says why.
+// The kinds of JSON values. Invalid is a value that the parser rejected; its Err is the reason.
 const (
 	Object  Kind = "object"
 	Array   Kind = "array"
@@ -32,9 +32,9 @@ const (
 // A Node is one value of a document.
 type Node struct {
 	Kind Kind
-	// Line is the line of the file on which the value starts. Zero means that it is not known.
+	// Line is the line of the file on which the value starts. Zero means unknown.
 	Line int
-	// Text is the text of a String, or a Number as it is written in JSON.
+	// Text is the value of a String, or a Number as written in JSON.
 	Text    string
 	Bool    bool
 	Items   []*Node
@@ -50,7 +50,7 @@ type Member struct {
 	Value *Node
 }
 
-// Get returns the value of a member; nil if there is none.
+// Get returns the value of a member, or nil if there is none.
 func (n *Node) Get(name string) *Node {
 	for _, m := range n.Members {
 		if m.Name == name {
@@ -60,14 +60,14 @@ func (n *Node) Get(name string) *Node {
 	return nil
 }
 
-// maxDepth is far more than a profile has, and far less than a stack can take.
+// maxDepth is far above the depth of a profile, and far below the depth that overflows the stack.
 const maxDepth = 100
 
-// ParseJSON returns the one value of a JSON text. Its error is a [field.Errors].
+// ParseJSON parses a JSON text, which must hold exactly one value. Its error is a [field.Errors].
 func ParseJSON(data []byte) (*Node, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff")) // Some editors write a byte order mark.
 	if !utf8.Valid(data) {
-		// Package json would replace what is not valid, also in a password.
+		// Package json would replace invalid bytes, even in a password.
 		return nil, problem("are not text in UTF-8", "JSON in UTF-8")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
@@ -92,7 +92,7 @@ func problem(problem, want string) error {
 	return p.Err("profiles")
 }
 
-// parse reads the next value. The text is known to be JSON.
+// parse parses the next value. The text is known to be valid JSON.
 func parse(d *json.Decoder, depth int) (*Node, error) {
 	if depth > maxDepth {
 		return nil, problem(fmt.Sprintf("have more than %d levels", maxDepth), "a profile")
@@ -131,11 +131,11 @@ func parse(d *json.Decoder, depth int) (*Node, error) {
 			n.Items = append(n.Items, value)
 		}
 	}
-	_, err = d.Token() // What closes it.
+	_, err = d.Token() // The closing delimiter.
 	return n, err
 }
 
-// AppendJSON appends the value as compact JSON. Its error is the first problem in it.
+// AppendJSON appends the value as compact JSON. Its error is the first problem in the tree.
 func (n *Node) AppendJSON(b []byte) ([]byte, error) {
 	var err error
 	switch n.Kind {
@@ -182,11 +182,11 @@ func (n *Node) AppendJSON(b []byte) ([]byte, error) {
 	return nil, n.Err
 }
 
-// appendText appends a JSON string. Unlike json.Marshal it does not escape the characters of HTML.
+// appendText appends a JSON string. Unlike json.Marshal it does not escape HTML characters.
 func appendText(b []byte, s string) []byte {
 	var buf bytes.Buffer
 	e := json.NewEncoder(&buf)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // A string cannot fail.
+	_ = e.Encode(s) // A string always encodes.
 	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
 }
