@@ -19,9 +19,9 @@ import (
 
 const module = "github.com/regcred/regcred"
 
-// What each package of the root module may import beside the standard library. An arrow points at a package of this
-// module, by its path from the root, or at all that is below a path of another. "." is the root package, * any one part
-// of a path.
+// arrows lists the packages that each package of the root module may import beside the standard library. An arrow
+// points at a package of this module, by its path from the root, or at all packages below a path of another module. "."
+// is the root package, and * matches one part of a path.
 const arrows = `
 	field                          ->
 	credentials                    -> field internal/option internal/panics internal/stray
@@ -80,17 +80,17 @@ const arrows = `
 	internal/testtool              ->
 `
 
-// These compile nothing but the standard library and each other, however far one follows the imports.
+// These packages depend only on the standard library and each other, including their indirect imports.
 var standardLibraryOnly = []string{
 	"./field", "./credentials", "./credentials/credentialslog", "./credentials/credentialstest", "./egress", "./registry",
 	"./registry/profilestore", "./registry/vendors", "./providers", "./providers/dockerhub", "./providers/custom", "./providers/system",
 	"./providers/federated", "./providers/subjects", "./providers/providerstest",
 }
 
-// The folders of the modules that may name a version of Kubernetes.
+// The folders of the modules that may require a version of Kubernetes.
 var kubernetesModules = []string{"inject/kube", "inject/kube/*", "examples/*", "internal/*", "benchmarks/*"}
 
-// A pkg is what go list prints of a package.
+// A pkg is a package as printed by go list.
 type pkg struct {
 	ImportPath string
 	Imports    []string
@@ -125,7 +125,7 @@ func root(t *testing.T) string {
 	return dir
 }
 
-// short returns the path of a package of this module from its root, and whether it is one.
+// short returns the path of a package from the root of this module, and whether the package belongs to this module.
 func short(importPath string) (string, bool) {
 	if importPath == module {
 		return ".", true
@@ -133,7 +133,7 @@ func short(importPath string) (string, bool) {
 	return strings.CutPrefix(importPath, module+"/")
 }
 
-// table returns arrows by where they start.
+// table returns arrows by their starting points.
 func table(t *testing.T) map[string][]string {
 	t.Helper()
 	allowed := make(map[string][]string)
@@ -190,7 +190,7 @@ func pointsAt(arrow, imported string) bool {
 	return imported == arrow || strings.HasPrefix(imported, arrow+"/")
 }
 
-// TestArrowsAreUsed keeps out of the table what no code needs, or only tests do: they may import what they like.
+// TestArrowsAreUsed rejects arrows that no code needs, or only tests need: tests may import any package.
 func TestArrowsAreUsed(t *testing.T) {
 	packages := goList(t, "./...")
 	for from, to := range table(t) {
@@ -238,8 +238,8 @@ func TestStandardLibraryOnly(t *testing.T) {
 	}
 }
 
-// TestModules keeps out of every go.mod but a few what would force a version of Kubernetes on users, and out of the
-// root's the replacements that they would not see.
+// TestModules rejects requirements that would force a version of Kubernetes on users in all but a few modules, and
+// replacements in the root module, which users would not get.
 func TestModules(t *testing.T) {
 	err := filepath.WalkDir(root(t), func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -271,7 +271,7 @@ func TestModules(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestNoWorkspace keeps out what would pick one version of each dependency for all modules.
+// TestNoWorkspace rejects a go.work file, which would select one version of each dependency for all modules.
 func TestNoWorkspace(t *testing.T) {
 	_, err := os.Stat(filepath.Join(root(t), "go.work"))
 	require.ErrorIs(t, err, fs.ErrNotExist)

@@ -1,5 +1,4 @@
-// Package archtest holds the architecture of the module, as a test: which package may import which.
+// Package archtest tests the architecture of the module: the packages that each package may import.
 //
-// It has no code of its own; see the table in arch_test.go. Tests may import what they like: the table holds what code
-// imports, and no more.
+// It has no code of its own; see the table in arch_test.go. The table is about code: tests may import any package.
 package archtest

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestErrorsHaveOneMeaning fails if two packages, of whatever module, export an error of the same name: a reader, and a
-// program that imports the wrong one of the two, takes one for the other.
+// TestErrorsHaveOneMeaning fails if two packages, of any modules, export an error with the same name: a reader, or a
+// program that imports the wrong package, would confuse the two.
 func TestErrorsHaveOneMeaning(t *testing.T) {
 	found := exportedErrors(t, root(t))
 	require.Greater(t, len(found), 40, "the errors are not found where they are expected")

@@ -13,14 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// defaults finds the doc of a numeric option that has a default. "Zero means none" and the like are no such default.
+// defaults matches the doc of a numeric option that has a default. "Zero means none" and the like are no such default.
 var defaults = regexp.MustCompile(`(?s)Zero\s+(?:means|is)\s+(?:a |an |about |once a )?(?:\d|one|ten|half|day|hour|minute|second)`)
 
-// fakes are told by their fields what to answer, and negative values are answers, too.
+// fakes have fields that configure their responses; there, negative values are valid responses too.
 var fakes = regexp.MustCompile(`(^|/)(ecrtest|gcrtest|acrtest|federatedtest|credentialstest|providerstest)/`)
 
-// TestNumericOptions finds numeric options with a default that are read otherwise than by package internal/option, the
-// one place that knows what zero and negative values mean.
+// TestNumericOptions finds numeric options with a default that are not read with package internal/option, the only
+// package that implements the meaning of zero and negative values.
 func TestNumericOptions(t *testing.T) {
 	options := make(map[string]bool) // The names of the fields.
 	var files []*ast.File
@@ -72,7 +72,7 @@ func TestNumericOptions(t *testing.T) {
 		ast.Inspect(file, func(n ast.Node) bool {
 			bad := false
 			switch n := n.(type) {
-			case *ast.BinaryExpr: // c.Timeout == 0. Validation of a range is what package option cannot do.
+			case *ast.BinaryExpr: // c.Timeout == 0. Package option cannot validate a range.
 				literal, ok := n.Y.(*ast.BasicLit)
 				bad = isOption(n.X) && ok && literal.Value == "0" && n.Op != token.GTR
 			case *ast.CallExpr:

@@ -15,8 +15,8 @@ var (
 	pinnedImage  = regexp.MustCompile(`^FROM (--platform=\S+ )?(scratch|\S+@sha256:[0-9a-f]{64})( AS \S+)?$`)
 )
 
-// TestPinned finds actions and base images that are named by a tag, which their owner can move, and workflows that keep
-// the rights that a token has by default.
+// TestPinned finds actions and base images that are pinned by a tag, which their owner can move, and workflows that
+// keep the default rights of a token.
 func TestPinned(t *testing.T) {
 	workflows, err := filepath.Glob(filepath.Join(root(t), ".github", "workflows", "*.yml"))
 	require.NoError(t, err)

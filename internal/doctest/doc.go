@@ -1,2 +1,2 @@
-// Package doctest keeps the documentation true: its links lead somewhere, its programs compile, and its JSON is JSON.
+// Package doctest checks the documentation: that links have a target, programs compile, and JSON is valid.
 package doctest

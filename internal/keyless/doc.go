@@ -1,3 +1,3 @@
-// Package keyless tests the whole way of a keyless login on one machine: the token of a service account that a real
-// Kubernetes API server issues, the exchange, and a real client that pulls with the credential.
+// Package keyless tests a keyless login from end to end on one machine: a real Kubernetes API server issues the token
+// of a service account, the token is exchanged, and a real client pulls with the credential.
 package keyless

@@ -1,2 +1,3 @@
-// Package newest tests package kube with the newest client-go. Its own module requires the oldest one that works.
+// Package newest tests package kube with the newest client-go. Package kube's own module requires the oldest one that
+// works.
 package newest

@@ -1,5 +1,5 @@
-// Package option reads numeric fields of option structs by the one rule of this module: zero selects the documented
-// default, and so does a negative value, unless the field documents that a negative value switches something off.
+// Package option implements the rule of this module for numeric fields of option structs: zero selects the documented
+// default, and so does a negative value, unless the field documents that a negative value disables a feature.
 package option
 
 import "cmp"
@@ -16,8 +16,8 @@ func OrDefault[T number](value, standard T) T {
 	return standard
 }
 
-// OrOff is for fields that document that a negative value switches something off. It returns the value, the default if
-// the value is zero, and zero if the value is negative.
+// OrOff is for fields that document that a negative value disables a feature. It returns the value, the default if the
+// value is zero, and zero if the value is negative.
 func OrOff[T number](value, standard T) T {
 	return max(0, cmp.Or(value, standard))
 }

@@ -1,5 +1,5 @@
-// Package panics turns the panic of a function that a program supplied into an error, where the panic would otherwise
-// end the process from a goroutine in which the program cannot recover it.
+// Package panics converts the panic of a function that a program supplied to an error, if the panic would otherwise end
+// the process from a goroutine in which the program cannot recover it.
 package panics
 
 import (
@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// Error returns an error that says who panicked, where, and on which runtime error. Of any other value it names just the
-// type, because the value may hold a secret. It must be called by the deferred function that called recover.
+// Error returns an error with the function that panicked, its position, and the runtime error. For any other value it
+// contains only the type, because the value may be a secret. It must be called by the deferred function that called
+// recover.
 func Error(who string, value any) error {
 	at := origin()
 	if err, ok := value.(runtime.Error); ok {
@@ -20,10 +21,10 @@ func Error(who string, value any) error {
 	return fmt.Errorf("%s %w%s with a value of type %T", who, ErrPanicked, at, value)
 }
 
-// ErrPanicked is in each error of [Error]. Package registry gives it a code.
+// ErrPanicked is wrapped by each error of [Error]. Package registry maps it to a code.
 var ErrPanicked = errors.New("panicked")
 
-// origin names the function that panicked and its line, if it can be found.
+// origin returns the function that panicked and its line, if it can be found.
 func origin() string {
 	callers := make([]uintptr, 64)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])

@@ -1,5 +1,5 @@
-// Package stray finds what gets into a login by the way it was stored: a line end of echo, the byte order mark of an
-// editor, the NUL that old versions of docker filled up with.
+// Package stray detects characters that get into a login when it is stored: the line end of echo, the byte order mark
+// of an editor, the NUL padding of old versions of docker.
 package stray
 
 import (
@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// AtEnd names what is at the start or the end of a text that nobody types on purpose; "" if nothing is.
+// AtEnd names a character at the start or the end of a text that people do not type on purpose; "" if there is none.
 func AtEnd(s string) string {
 	first, _ := utf8.DecodeRuneInString(s)
 	last, _ := utf8.DecodeLastRuneInString(s)

@@ -1,4 +1,4 @@
-// Package testcert makes the certificates of servers that tests and fakes start, and of their clients.
+// Package testcert issues certificates for the servers that tests and fakes start, and for their clients.
 package testcert
 
 import (
@@ -16,14 +16,14 @@ import (
 
 // An Authority issues certificates. It is immutable, and safe for concurrent use.
 type Authority struct {
-	// PEM is its own certificate, for those who are to trust it.
+	// PEM is the authority's own certificate, for programs that should trust it.
 	PEM string
 
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// New returns an authority of that name, which is good for a year.
+// New returns an authority with that name, which is valid for a year.
 func New(name string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -46,7 +46,7 @@ func New(name string) (*Authority, error) {
 	return &Authority{string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), cert, key}, nil
 }
 
-// Issue returns a certificate for a server at these hosts, names and IP addresses, or for a client.
+// Issue returns a certificate for a server at these hosts, which are names and IP addresses, or for a client.
 func (a *Authority) Issue(hosts ...string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -71,7 +71,7 @@ func (a *Authority) Issue(hosts ...string) (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-// Encode returns a certificate and its private key in PEM, for servers that read files.
+// Encode returns a certificate and its private key in PEM, for servers that read them from files.
 func Encode(c tls.Certificate) (cert, key []byte, err error) {
 	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package testdns is a name server for tests, on the loopback address.
+// Package testdns implements a name server for tests, on the loopback address.
 package testdns
 
 import (
@@ -10,10 +10,11 @@ import (
 	"testing"
 )
 
-// Names are the IPv4 addresses of host names. Each lookup of a name gets the next of its addresses; the last one stays.
+// Names are the IPv4 addresses of host names. Each lookup of a name returns the next of its addresses; the last one
+// repeats.
 type Names map[string][]string
 
-// Start returns a resolver that knows just these names; all others do not exist. It ends with the test.
+// Start returns a resolver that knows only these names; all others do not exist. The name server stops with the test.
 func Start(t testing.TB, names Names) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -37,7 +38,7 @@ func Start(t testing.TB, names Names) *net.Resolver {
 	}}
 }
 
-// answer speaks just enough of RFC 1035 for package net.
+// answer implements just enough of RFC 1035 for package net.
 func (names Names) answer(question []byte, asked map[string]int) []byte {
 	end := 12
 	var labels []string
@@ -56,7 +57,7 @@ func (names Names) answer(question []byte, asked map[string]int) []byte {
 	list := names[name]
 	switch {
 	case list == nil:
-		binary.BigEndian.PutUint16(reply[2:], 0x8183) // It does not exist.
+		binary.BigEndian.PutUint16(reply[2:], 0x8183) // The name does not exist.
 	case kind == 1:
 		address := netip.MustParseAddr(list[min(asked[name], len(list)-1)]).As4()
 		asked[name]++

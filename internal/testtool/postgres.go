@@ -13,21 +13,21 @@ import (
 	"time"
 )
 
-// A Database is a PostgreSQL server of a test's own, on a loopback port. It ends with the test.
+// A Database is a PostgreSQL server for one test, on a loopback port. It ends with the test.
 type Database struct {
-	// URL connects to it as a superuser, without a password.
+	// URL connects to the server as a superuser, without a password.
 	URL string
 
 	t                   testing.TB
 	bin, dir, log, port string
-	credential          *syscall.Credential // Who it runs as. Nil means this process's user.
+	credential          *syscall.Credential // The user of the server's process. Nil means this process's user.
 	running             *exec.Cmd
 }
 
-// PostgreSQL starts a server with an empty cluster. Where the programs are missing, the test is skipped; see [Missing].
+// PostgreSQL starts a server with an empty cluster. It skips the test if the programs are missing; see [Missing].
 func PostgreSQL(t testing.TB) *Database {
 	t.Helper()
-	// Debian keeps them out of the path, one folder for each version.
+	// Debian installs them outside of PATH, in one folder for each version.
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if path, err := exec.LookPath("initdb"); err == nil && len(found) == 0 {
 		found = []string{path}
@@ -35,7 +35,7 @@ func PostgreSQL(t testing.TB) *Database {
 	if len(found) == 0 {
 		Missing(t, "PostgreSQL is not installed, so nothing was tried with it; scripts/setup installs it")
 	}
-	// Not t.TempDir: its parent is closed to the user that the server runs as.
+	// Not t.TempDir, because the user that the server runs as cannot access its parent.
 	dir, err := os.MkdirTemp("", "regcred-postgres-")
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func (d *Database) Start() {
 		d.t.Fatal(err)
 	}
 	defer log.Close()
-	// No socket file. Without fsync, a crash of the machine could lose data; one of the server does not.
+	// No socket file. Without fsync, a crash of the machine could lose data, but a crash of the server does not.
 	d.running = d.command("postgres", "-D", d.dir, "-h", "127.0.0.1", "-p", d.port, "-k", "", "-c", "fsync=off", "-c", "max_connections=100")
 	d.running.Stdout, d.running.Stderr = log, log
 	if err := d.running.Start(); err != nil {
@@ -97,7 +97,7 @@ func (d *Database) Start() {
 	}
 }
 
-// Crash ends the server at once, as a crash does; see Start.
+// Crash stops the server immediately, like a crash; see Start.
 func (d *Database) Crash() { d.stop(syscall.SIGQUIT) } // "Immediate shutdown": nothing is written.
 
 func (d *Database) stop(how syscall.Signal) {
@@ -105,6 +105,6 @@ func (d *Database) stop(how syscall.Signal) {
 		return
 	}
 	_ = d.running.Process.Signal(how)
-	_ = d.running.Wait() // It ends with the signal's status.
+	_ = d.running.Wait() // It returns the signal's status.
 	d.running = nil
 }

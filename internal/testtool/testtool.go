@@ -1,5 +1,5 @@
-// Package testtool finds the programs that tests want, and ports for them: the real clients and servers that nobody here
-// wrote. It installs nothing; scripts/setup does.
+// Package testtool finds the programs and ports that tests need: real third-party clients and servers. It installs
+// nothing; scripts/setup does.
 package testtool
 
 import (
@@ -14,13 +14,13 @@ import (
 	"testing"
 )
 
-// Need returns the path of a program. Where it is missing, the test is skipped, with the reason; or fails, if
+// Need returns the path of a program. If the program is missing, Need skips the test with the reason, or fails it if
 // REGCRED_REQUIRE_TOOLS is set.
 func Need(t testing.TB, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		// Where Debian keeps daemons, which is not in everybody's path.
+		// Debian installs daemons here, and PATH may not include it.
 		path, err = exec.LookPath("/usr/sbin/" + program)
 	}
 	if err != nil {
@@ -29,7 +29,7 @@ func Need(t testing.TB, program string) string {
 	return path
 }
 
-// Missing skips a test for a reason that scripts/setup would fix; or fails it, if REGCRED_REQUIRE_TOOLS is set.
+// Missing skips a test for a reason that scripts/setup would fix. It fails the test if REGCRED_REQUIRE_TOOLS is set.
 func Missing(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("REGCRED_REQUIRE_TOOLS") != "" {
@@ -38,7 +38,7 @@ func Missing(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
-// Run runs a program to its end, with the environment beside the own one, and returns what it printed.
+// Run runs a program to its end, with environment added to this process's own, and returns its output.
 func Run(t testing.TB, environment []string, program string, args ...string) (string, error) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), Need(t, program), args...)
@@ -47,12 +47,12 @@ func Run(t testing.TB, environment []string, program string, args ...string) (st
 	return string(output), err
 }
 
-// lastPort goes on from a random one, so that no two calls return the same.
+// lastPort starts at a random port and increases, so that no two calls return the same.
 var lastPort = rand.Uint32()
 
-// FreePort returns a port of 127.0.0.1 on which nobody listens, for a program that cannot say which one it took. It is
-// below those that Linux gives to connections, from 32768 on: one of them could take it before the program does, or while
-// the program is started again.
+// FreePort returns a port of 127.0.0.1 that is not in use, for a program that cannot report the port that it chose. The
+// port is below Linux's range for outgoing connections, from 32768 on: a connection could otherwise take it before the
+// program does, or while the program restarts.
 func FreePort(t testing.TB) string {
 	t.Helper()
 	var err error
@@ -67,8 +67,8 @@ func FreePort(t testing.TB) string {
 	return ""
 }
 
-// ControlPlane returns the folder with the programs of a Kubernetes control plane, for envtest. The error says why there
-// is none; it is a reason for [Missing].
+// ControlPlane returns the folder with the programs of a Kubernetes control plane, for envtest. If there is none, its
+// error is a reason for [Missing].
 func ControlPlane() (string, error) {
 	if folder := os.Getenv("KUBEBUILDER_ASSETS"); folder != "" {
 		return folder, nil
@@ -84,8 +84,8 @@ func ControlPlane() (string, error) {
 	return filepath.Dir(found[len(found)-1]), nil
 }
 
-// Built returns the path of a program that a script of this repository builds into the cache: the newest that the pattern
-// finds there. Where there is none, the test is skipped or fails as with [Missing].
+// Built returns the path of a program that a script of this repository builds into the cache: the newest match of the
+// pattern there. If there is none, it skips or fails the test like [Missing].
 func Built(t testing.TB, pattern, script string) string {
 	t.Helper()
 	folder, err := os.UserCacheDir()
