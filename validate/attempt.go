@@ -21,7 +21,7 @@ func (c *call) try(
 	ctx context.Context, r *Result, candidate *Candidate, rules *runtimeRules, host, op, ref string, do operation,
 ) *registry.Error {
 	fail := func(err *registry.Error) *registry.Error {
-		named := *err // It may be shared: one ping answers for many images.
+		named := *err // The error may be shared, because one ping serves many images.
 		named.Op, named.Ref = op, ref
 		r.Attempts = append(r.Attempts, Attempt{Candidate: candidate.Name, Anonymous: candidate.Source == nil, Err: &named})
 		return &named
@@ -38,7 +38,7 @@ func (c *call) try(
 	for renewed := false; ; renewed = true {
 		a := h.authorizer(o, credential, rules)
 		c.applyPlan(a, h, host)
-		t := &trace{exchanges: make([]Exchange, 0, 3)} // As a rule: the ping, a token, the image.
+		t := &trace{exchanges: make([]Exchange, 0, 3)} // Usually the ping, a token, the image.
 		err := do(ctx, a, t)
 		r.take(t)
 		if err == nil {
@@ -162,7 +162,7 @@ func (c *call) imageOn(ctx context.Context, rules *runtimeRules, image registry.
 	return r
 }
 
-// results returns the verdicts of the lines. Without a verdict for each, that on all of them counts.
+// results returns the verdicts of the lines. If the lines have no verdicts of their own, each gets the verdict on all.
 func (r *runtimeRules) results(lines []lineState, verdict *registry.Error) []RuntimeResult {
 	all := make([]RuntimeResult, len(r.lines))
 	for i, l := range r.lines {
@@ -174,7 +174,7 @@ func (r *runtimeRules) results(lines []lineState, verdict *registry.Error) []Run
 				one.Err = err
 			}
 		case verdict != nil && verdict.Code.Temporary():
-			one.Err = verdict // It says nothing about the image.
+			one.Err = verdict // It is no verdict on the image.
 		case verdict != nil:
 			one.Pulls, one.Runs, one.Err = No, No, verdict
 		}
@@ -200,14 +200,14 @@ func (r *Result) add(other Result) {
 	}
 }
 
-// decide fills in what holds for all runtimes together, and warns where they differ.
+// decide fills in the results for all runtimes together, and warns where they differ.
 func (r *Result) decide(c *Checker) {
 	all := func(answer func(RuntimeResult) Answer) Answer {
 		sum := Yes
 		for _, one := range r.Runtimes {
 			switch a := answer(one); {
 			case a == No && registry.Temporary(one.Err):
-				// It went away.
+				// The failure disappeared when the request was repeated.
 			case a == No:
 				return No
 			case a == Unknown:
@@ -242,16 +242,16 @@ func (r *Result) decide(c *Checker) {
 
 func pulls(r RuntimeResult) bool { return r.Pulls == Yes }
 
-// probePublic asks without a login where all logins were refused as such. It changes no verdict, for a kubelet that has
-// a credential for an image does not pull without one; but a login that nobody needs may be left out.
+// probePublic sends a request without a login if all logins were rejected. It changes no verdict, because a kubelet
+// that has a credential for an image does not pull without one. But an unneeded login may be left out.
 func (c *call) probePublic(ctx context.Context, r *Result, rules *runtimeRules, candidate *Candidate) {
 	last := &r.Attempts[len(r.Attempts)-1]
-	if last.Anonymous || len(last.Exchanges) == 0 { // It is the source that has no credential.
+	if last.Anonymous || len(last.Exchanges) == 0 { // The source had no credential.
 		return
 	}
 	h := c.keyOf(candidate)
 	o, err := c.origin(originKey{r.Image.Host, h.transport}, c.session.c.transportOf(candidate))
-	if err != nil || o.knownVendor() == ecr { // There, nothing is public.
+	if err != nil || o.knownVendor() == ecr { // No repository in ECR is public.
 		return
 	}
 	a, t := o.authorizer(credentials.Credential{Anonymous: true}, rules), &trace{}
@@ -265,7 +265,7 @@ func (c *call) probePublic(ctx context.Context, r *Result, rules *runtimeRules, 
 	r.take(t)
 }
 
-// rank orders the verdicts of several candidates: the more a response says about the image, the higher.
+// rank orders the verdicts of several candidates: the more a response shows about the image, the higher its rank.
 func rank(code registry.Code) int {
 	order := []registry.Code{
 		registry.ErrUnknown, registry.ErrUnreachable, registry.ErrUnavailable, registry.ErrTLS, registry.ErrInsecure,

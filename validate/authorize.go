@@ -12,19 +12,19 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// maxLogins bounds how often one request is repeated with another authorization: for a challenge of its own, a token of
-// its own, and a token that is new.
+// maxLogins bounds how often one request is repeated with another authorization: for a challenge of its own, for a
+// token of its own, and for a new token.
 const maxLogins = 4
 
-// A login is how the requests for one scope are authorized.
+// A login is the authorization of the requests for one scope.
 type login struct {
 	choice
-	extra []string // Scopes beside that of the repository.
+	extra []string // Scopes in addition to the repository's.
 	own   bool     // The challenge is from the response to this very request, sent without a login.
 }
 
-// open sends a request that needs the scope, and logs in as the runtime does. If it gets no further than the ping or the
-// token server, the response is theirs, as its step tells.
+// open sends a request that needs the scope, and logs in as the runtime does. If the request is not sent because of the
+// response of the ping or the token server, open returns that response; its step identifies the source.
 //
 // No login is sent before a challenge. Challenges are taken from the ping alone, or from each 401: see runtimeRules.
 func (a *authorizer) open(ctx context.Context, t *trace, scope string, q apiRequest) (*response, *registry.Error) {
@@ -63,7 +63,7 @@ func (a *authorizer) open(ctx context.Context, t *trace, scope string, q apiRequ
 		}
 		if ans.ok() {
 			if narrow {
-				a.splitAll() // A token for many scopes was not good for this one, and one for it alone is.
+				a.splitAll() // A token for many scopes was rejected for this one, and one for it alone is accepted.
 			}
 			a.markProven(pass.group, scope)
 			t.sawLogin(ping.answer, l, pass.token)
@@ -91,7 +91,7 @@ func (a *authorizer) open(ctx context.Context, t *trace, scope string, q apiRequ
 		case pass.token != refused && a.tokenExpired(pass.token, ans):
 			refused = pass.token
 		case !ping.isRegistry() && len(ans.challenges) == 0:
-			return ping.answer, nil // It was no registry from the start.
+			return ping.answer, nil // It is not a registry.
 		case pass.auth.scheme == "" && a.rules != ownRules:
 			return a.explainNoLogin(ctx, t, scope, q, ping, ans)
 		default:
@@ -114,8 +114,8 @@ type firstResponse struct {
 
 func (f *firstResponse) fresh() bool { return f != nil && time.Now().Before(f.validUntil) }
 
-// firstLogin returns how the first request for the scope is authorized. If the request was sent to find that out, it
-// returns the response too.
+// firstLogin returns the authorization of the first request for the scope. If it had to send the request, it returns
+// the response too.
 func (a *authorizer) firstLogin(
 	ctx context.Context, t *trace, scope string, q apiRequest, ping *pingResult,
 ) (login, *response, *registry.Error) {
@@ -128,11 +128,11 @@ func (a *authorizer) firstLogin(
 	case a.rules == ownRules || a.rules.pingFirst:
 		picked, err := a.rules.choose(ping.answer)
 		if a.rules.order == basicWins && ping.answer.status != http.StatusUnauthorized {
-			picked, err = choice{}, nil // Docker looks for challenges in a 401 only.
+			picked, err = choice{}, nil // Docker reads challenges from a 401 only.
 		}
 		return login{choice: picked}, nil, err
 	case ping.answer.ok():
-		return login{own: true}, nil, nil // As a rule, a registry that needs no login.
+		return login{own: true}, nil, nil // Usually a registry that needs no login.
 	}
 	f, left := a.first.get(ctx, func() *firstResponse {
 		f := &firstResponse{method: q.method, path: q.path, validUntil: time.Now().Add(pingLife)}
@@ -171,7 +171,7 @@ func (a *authorizer) firstLogin(
 }
 
 // nextLogin returns another way to log in, after the response to a request that was sent with l; nil if there is none.
-// The error is for a challenge with which the runtime gives up.
+// It fails for a challenge at which the runtime gives up.
 func (a *authorizer) nextLogin(l login, scope string, step Step, ans *response) (*login, *registry.Error) {
 	if ans.status != http.StatusUnauthorized {
 		return nil, nil
@@ -204,12 +204,12 @@ func (a *authorizer) nextLogin(l login, scope string, step Step, ans *response) 
 	return nil, nil
 }
 
-// explainNoLogin returns the verdict on a response to a request that the runtime sent without a login: whether the
-// registry would serve it with one.
+// explainNoLogin returns the verdict on a response to a request that the runtime sent without a login. It checks
+// whether the registry would accept the request with one.
 func (a *authorizer) explainNoLogin(
 	ctx context.Context, t *trace, scope string, q apiRequest, ping *pingResult, ans *response,
 ) (*response, *registry.Error) {
-	source := ping.answer // Where there is a challenge that the runtime does not use.
+	source := ping.answer // The response with a challenge that the runtime does not use.
 	if a.rules.pingFirst {
 		source = ans
 	}
@@ -242,9 +242,10 @@ func (a *authorizer) explainNoLogin(
 		"answer requests for manifests without a login with 401 and the challenge of GET /v2/")
 }
 
-// challengesAlike reports whether the ping of this registry is known to carry the challenge that its manifests carry, so
-// that a request without a login can be saved. That holds for the registries that [vendorOfResponse] knows, and for the
-// distribution project, as its header and its very words show; a proxy that answers in its place does not send them.
+// challengesAlike reports whether the ping of this registry is known to carry the same challenge as its manifests,
+// which saves a request without a login. That is true for the registries that [vendorOfResponse] recognizes, and for
+// the distribution project, which is recognized by its header and its message; a proxy that responds in its place sends
+// neither.
 func (o *origin) challengesAlike(ping *pingResult) bool {
 	a := ping.answer
 	return a.status == http.StatusUnauthorized && choose(a.challenges).scheme != "" && (o.knownVendor() != anyVendor ||
@@ -252,7 +253,7 @@ func (o *origin) challengesAlike(ping *pingResult) bool {
 			strings.Contains(a.text, "authentication required"))
 }
 
-// busy reports whether the response says nothing about the request: rate limited, or a failure of the server.
+// busy reports whether the response is unrelated to the request: a rate limit, or a failure of the server.
 func (r *response) busy() bool { return r.status == http.StatusTooManyRequests || r.status >= 500 }
 
 // A grant is the authorization of one request, and the token behind it.
@@ -262,7 +263,8 @@ type grant struct {
 	group *scopeGroup
 }
 
-// authorize fetches what the login needs. The response is that of a token server which issues no token.
+// authorize fetches the token that the login needs. If the token server issues no token, authorize returns its
+// response.
 func (a *authorizer) authorize(
 	ctx context.Context, t *trace, l login, scope string, refused *token,
 ) (grant, *response, *registry.Error) {
@@ -289,8 +291,8 @@ func (a *authorizer) authorize(
 // emptyBasic is the base64 of an empty user name and password.
 var emptyBasic = credentials.NewSecret("Og==")
 
-// choose returns the challenge that is taken up; the zero challenge if there is none. A token, if there is a choice:
-// the password then goes to fewer places.
+// choose returns the challenge that is answered; the zero challenge if there is none. If there is a choice, it is
+// Bearer, because the password is then sent to fewer places.
 func choose(all []challenge) challenge {
 	if c, ok := find(all, schemeBearer); ok && c.params["realm"] != "" {
 		return c
@@ -299,8 +301,8 @@ func choose(all []challenge) challenge {
 	return c
 }
 
-// isNewChallenge reports whether the next challenge asks for something other than what was sent. Harbor sends a Basic
-// challenge when it rejects a token; that is worth a request for its list of repositories only.
+// isNewChallenge reports whether the next challenge requires something other than what was sent. Harbor sends a Basic
+// challenge when it rejects a token, which is worth another request for its list of repositories only.
 func (a *authorizer) isNewChallenge(step Step, sent, next challenge) bool {
 	switch {
 	case next.scheme == "":
@@ -313,7 +315,7 @@ func (a *authorizer) isNewChallenge(step Step, sent, next challenge) bool {
 	return next.scheme != sent.scheme
 }
 
-// knownLogin returns how the registry wanted requests for the scope to be authorized when it was last asked.
+// knownLogin returns the authorization that the registry required for the scope in the latest response.
 func (a *authorizer) knownLogin(scope string) (login, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -343,7 +345,8 @@ func (a *authorizer) markProven(g *scopeGroup, scope string) {
 	g.proven[scope] = true
 }
 
-// mayLackScope reports whether the response may be due to a token that was requested for many scopes and covers some.
+// mayLackScope reports whether the cause of the response may be a token that was requested for many scopes and covers
+// only some.
 func (a *authorizer) mayLackScope(g *scopeGroup, scope string, ans *response) bool {
 	if g == nil || len(g.scopes) == 1 {
 		return false
@@ -366,8 +369,8 @@ func (a *authorizer) isolate(g *scopeGroup, scope string) {
 	}
 }
 
-// tokenExpired reports whether the token was good once and is refused now, so that a new one may do. A younger token
-// than every registry must let live is refused for what it is.
+// tokenExpired reports whether the token was accepted once and is rejected now, so that a new one may help. If a token
+// is younger than the minimum lifetime and is rejected, expiry is not the cause.
 func (a *authorizer) tokenExpired(t *token, ans *response) bool {
 	switch {
 	case t == nil:
@@ -375,7 +378,7 @@ func (a *authorizer) tokenExpired(t *token, ans *response) bool {
 	case ans.bearerError() == "invalid_token":
 		return a.rules == ownRules || time.Since(t.asked) >= minTokenLife
 	case ans.status == http.StatusUnauthorized && ans.bearerError() == "",
-		ans.status == http.StatusBadRequest: // ECR Public's.
+		ans.status == http.StatusBadRequest: // ECR Public's status for it.
 		return time.Since(t.asked) >= minTokenLife
 	}
 	return false

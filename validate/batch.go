@@ -9,16 +9,16 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A batch is the images of one call.
+// A batch is the set of images of one call.
 type batch struct {
 	c *call
 
 	mu   sync.Mutex
-	done int // Requests.
-	jobs int // Requests in all.
+	done int // Finished requests.
+	jobs int // All requests.
 }
 
-// A job is one image with its candidates, and the places in the list of requests where it stands.
+// A job is one image with its candidates, and its positions in the list of requests.
 type job struct {
 	image      registry.Image
 	candidates []Candidate
@@ -31,8 +31,8 @@ func (c *call) images(ctx context.Context, requests []Request) ([]Result, error)
 	errs := make([]error, len(jobs))
 	b := &batch{c: c, jobs: len(requests)}
 	var wg sync.WaitGroup
-	// A slow registry must not keep the others waiting, so that each has workers of its own; the requests that are
-	// under way in all are limited by session.slots.
+	// Each registry has workers of its own, so that a slow registry does not delay the others. session.slots limits the
+	// total number of concurrent requests.
 	for _, list := range byHost(jobs) {
 		next := make(chan int, len(list))
 		for _, i := range list {
@@ -53,7 +53,7 @@ func (c *call) images(ctx context.Context, requests []Request) ([]Result, error)
 	return results, errors.Join(errs...)
 }
 
-// jobs makes one job of requests that are the same, and notes which candidate will be tried on which repositories.
+// jobs combines equal requests into one job each, and notes which candidate will be tried on which repositories.
 func (c *call) jobs(requests []Request) []*job {
 	var all []*job
 	byImage := make(map[registry.Image][]*job, len(requests))
@@ -85,7 +85,7 @@ func byHost(jobs []*job) map[string][]int {
 	return hosts
 }
 
-// report puts the result where it belongs and tells the program.
+// report stores the result for each request of the job and calls Progress.
 func (b *batch) report(j *job, r Result, results []Result) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -74,7 +74,7 @@ func (c *call) applyPlan(a *authorizer, of candidateKey, host string) {
 	}
 }
 
-// same reports whether two lists of candidates are one and the same.
+// same reports whether two lists of candidates are the same slice.
 func (c *call) same(a, b []Candidate) bool {
 	if len(a) != len(b) {
 		return false
@@ -90,7 +90,7 @@ func (c *call) same(a, b []Candidate) bool {
 
 // A sourceCache keeps the credential of a candidate for all images of a call.
 type sourceCache struct {
-	lock       chan struct{} // Holds one element while nobody asks the source.
+	lock       chan struct{} // Holds one element while the source is not in use.
 	fetched    bool
 	credential credentials.Credential
 	err        error
@@ -111,7 +111,7 @@ func (c *call) keyOf(candidate *Candidate) candidateKey {
 	var key any = candidate
 	if v := reflect.ValueOf(candidate.Source); !v.IsValid() {
 		key = nil // Anonymous.
-	} else if v.Type().Comparable() && v.Comparable() { // The type alone is quicker, and mostly says it.
+	} else if v.Type().Comparable() && v.Comparable() { // The type alone is faster to check, and usually decides.
 		key = candidate.Source
 	}
 	h := c.sources[key]
@@ -126,8 +126,8 @@ func (c *call) keyOf(candidate *Candidate) candidateKey {
 	return t
 }
 
-// authorizer returns the authorizer of the credential at the origin. It remembers the last one, because making the key of
-// an authorizer dominates the cost of a check.
+// authorizer returns the authorizer of the credential at the origin. It remembers the last one, because making the key
+// of an authorizer dominates the cost of a check.
 func (h *sourceCache) authorizer(o *origin, credential credentials.Credential, rules *runtimeRules) *authorizer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -159,13 +159,13 @@ func (h *sourceCache) get(ctx context.Context, candidate *Candidate) (credential
 	defer h.leave()
 	if !h.fetched || h.credential.Expired(time.Now()) {
 		h.credential, h.err = fetch(ctx, candidate.Source)
-		h.fetched = ctx.Err() == nil // What failed because this caller left says nothing to the others.
+		h.fetched = ctx.Err() == nil // A failure because this caller left does not count for the others.
 	}
 	return h.credential, h.err
 }
 
-// replace returns another credential after one was refused, if there is one: that which another image's check was
-// given, or else a new one. It tells Refused once.
+// replace returns another credential after one was rejected, if there is one: the credential that another image's check
+// got, or else a new one. It calls Refused at most once.
 func (h *sourceCache) replace(
 	ctx context.Context, candidate *Candidate, refused credentials.Credential,
 ) (credentials.Credential, bool) {
@@ -189,7 +189,7 @@ func (h *sourceCache) replace(
 	return next, true
 }
 
-// fetch asks the source, and holds it to its contract: what is handed out can be used.
+// fetch calls the source and enforces its contract: the credential must be usable.
 func fetch(ctx context.Context, source credentials.Source) (credentials.Credential, error) {
 	c, err := source.Credential(ctx)
 	if err == nil {
@@ -201,7 +201,7 @@ func fetch(ctx context.Context, source credentials.Source) (credentials.Credenti
 	return c, nil
 }
 
-// sourceError is the verdict where there is no credential to try.
+// sourceError returns the verdict if the source has no credential.
 func sourceError(ctx context.Context, err error) *registry.Error {
 	e := &registry.Error{Code: registry.CodeOf(err), Err: err}
 	if inner, ok := errors.AsType[*registry.Error](err); ok {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// A challenge is how a server wants to be logged in at, from one WWW-Authenticate header (RFC 9110, 11.6.1).
+// A challenge describes the login that a server requires, from one WWW-Authenticate header (RFC 9110, 11.6.1).
 type challenge struct {
 	scheme string            // In lower case.
 	params map[string]string // Names in lower case.
@@ -15,15 +15,15 @@ const (
 	schemeBasic  = "basic"
 	schemeBearer = "bearer"
 
-	// An honest registry sends one or two challenges with at most five parameters. More is noise.
+	// An honest registry sends one or two challenges with at most five parameters. The rest is ignored.
 	maxChallenges      = 8
 	maxChallengeParams = 16
 	maxChallengeBytes  = 16 << 10
 )
 
-// parseChallenges reads all challenges of a header. It is lenient, for registries are not strict: names and schemes in
-// any case, values with and without quotes, several challenges in one header. What cannot be read ends the header it
-// stands in.
+// parseChallenges reads all challenges of a header. It is lenient because registries are: names and schemes in any
+// case, values with and without quotes, several challenges in one header. It stops reading a header at text that it
+// cannot parse.
 func parseChallenges(header http.Header) []challenge {
 	var all []challenge
 	for _, value := range header.Values("Www-Authenticate") {
@@ -49,7 +49,7 @@ func appendChallenges(all []challenge, s string) []challenge {
 	return all
 }
 
-// parseParams reads name=value pairs up to the next scheme, which is a word without a = behind it.
+// parseParams reads name=value pairs up to the next scheme, which is a word without = after it.
 func parseParams(s string) (map[string]string, string) {
 	params := make(map[string]string)
 	for {
@@ -87,8 +87,8 @@ func isTokenRune(r rune) bool {
 		r < 0x80 && strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }
 
-// cutValue cuts a quoted string, or else all up to a comma or space: a capture of gcr.io shows a value with slashes and
-// no quotes.
+// cutValue cuts off a quoted string, or else everything up to a comma or space, because gcr.io has been seen to send a
+// value with slashes and no quotes.
 func cutValue(s string) (value, rest string, ok bool) {
 	if !strings.HasPrefix(s, `"`) {
 		i := strings.IndexAny(s, ", \t")
@@ -125,9 +125,9 @@ func find(all []challenge, scheme string) (challenge, bool) {
 	return challenge{}, false
 }
 
-// strictChallenges parses challenges as container runtimes do: one in each header line, and all after it is lost. A
-// parameter is name=value without spaces, and a value is a token of RFC 2616, which has neither slash nor colon, or a
-// quoted string. Source: core/remotes/docker/auth/parse.go of containerd, docker/wwwauthenticate.go of
+// strictChallenges parses challenges as container runtimes do: one in each header line; the rest of the line is
+// ignored. A parameter is name=value without spaces, and a value is a token of RFC 2616, which has neither slash nor
+// colon, or a quoted string. Source: core/remotes/docker/auth/parse.go of containerd, docker/wwwauthenticate.go of
 // go.podman.io/image, registry/client/auth/challenge of distribution.
 func strictChallenges(header http.Header) []challenge {
 	var all []challenge

@@ -21,15 +21,15 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// accept is every form of manifest there is. The same for HEAD and GET, for the digest of a tag depends on it. Without
-// the OCI types some registries say that there is no such image; with the obsolete ones, an obsolete image is
-// recognised.
+// accept lists every form of manifest. HEAD and GET send the same list, because the digest of a tag depends on it.
+// Without the OCI types, some registries respond that the image does not exist. With the obsolete types, an obsolete
+// image is recognized.
 const accept = string(types.OCIImageIndex) + ", " + string(types.OCIManifestSchema1) + ", " +
 	string(types.DockerManifestList) + ", " + string(types.DockerManifestSchema2) + ", " +
 	string(types.DockerManifestSchema1Signed) + ", " + string(types.DockerManifestSchema1)
 
-// maxManifest is above the largest manifest that a container runtime is known to accept. What each of them accepts is in
-// runtimeTable.
+// maxManifest is larger than any manifest that a container runtime is known to accept. runtimeTable has the limit of
+// each runtime.
 const maxManifest = 6 << 20
 
 // imageInfo describes an image that can be pulled.
@@ -38,7 +38,7 @@ type imageInfo struct {
 	mediaType string
 	platforms []Platform
 	size      int64
-	length    int64 // Of the manifest, as HEAD said; less than zero if it did not.
+	length    int64 // Of the manifest, from the response to HEAD; negative if unknown.
 	basis     Basis
 	lines     []lineState
 }
@@ -47,7 +47,7 @@ type imageInfo struct {
 type lineState struct {
 	pulls, runs Answer
 	err         *registry.Error
-	passing     bool // The failure went away when the request was repeated.
+	passing     bool // The failure disappeared when the request was repeated.
 }
 
 // A check is the check of one image with one credential, as one runtime pulls it.
@@ -57,7 +57,7 @@ type check struct {
 	image registry.Image
 
 	mu      sync.Mutex
-	lines   []lineState             // By the lines of the runtime.
+	lines   []lineState             // One for each line of the runtime.
 	members map[string]*manifests   // The entries of indexes that were read.
 	configs map[v1.Hash]imageConfig // The configs that were read.
 }
@@ -66,7 +66,7 @@ func newCheck(a *authorizer, t *trace, image registry.Image) *check {
 	return &check{a: a, t: t, image: image, lines: make([]lineState, len(a.rules.lines))}
 }
 
-// run returns what is known of the image, or why it cannot be pulled.
+// run returns the properties of the image, or the reason why it cannot be pulled.
 func (k *check) run(ctx context.Context) (imageInfo, *registry.Error) {
 	s := k.a.o.s
 	if f, ok := k.lookup(k.image.Digest); ok {
@@ -107,7 +107,7 @@ func (k *check) run(ctx context.Context) (imageInfo, *registry.Error) {
 	return f, nil
 }
 
-// finish fills in the verdict of each line, and returns the verdict on all of them.
+// finish sets the verdict of each line, and returns the verdict on all of them.
 func (k *check) finish(f *imageInfo, common *registry.Error) *registry.Error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -137,7 +137,7 @@ func (k *check) finish(f *imageInfo, common *registry.Error) *registry.Error {
 	return verdict
 }
 
-// checkRetries fails a line that would not have repeated a request which succeeded when it was repeated. That is no
+// checkRetries fails a line that would not have repeated a request that succeeded only when repeated. This is no
 // verdict on the image, because a kubelet tries again, too.
 func (k *check) checkRetries(i int) {
 	rules, l := k.a.rules, k.a.rules.lines[i]
@@ -150,7 +150,7 @@ func (k *check) checkRetries(i int) {
 	}
 }
 
-// failLine records why a line does not pull the image, or only does not run it.
+// failLine records why a line does not pull the image, or pulls it and does not run it.
 func (k *check) failLine(i int, pulls Answer, err *registry.Error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -159,8 +159,7 @@ func (k *check) failLine(i int, pulls Answer, err *registry.Error) {
 	}
 }
 
-// resolve finds the manifest that the image's tag or digest names, as the runtime does. The body is nil if HEAD was
-// enough.
+// resolve finds the manifest for the image's tag or digest, as the runtime does. The body is nil if HEAD was enough.
 func (k *check) resolve(ctx context.Context) (imageInfo, []byte, *registry.Error) {
 	o, rules := k.a.o, k.a.rules
 	reference := k.image.Reference()
@@ -181,10 +180,10 @@ func (k *check) resolve(ctx context.Context) (imageInfo, []byte, *registry.Error
 	case a.step != StepManifest, a.status == http.StatusTooManyRequests,
 		a.status > http.StatusNotImplemented && rules.head == headDecides,
 		o.knownVendor() == dockerHub && a.status == http.StatusUnauthorized:
-		return imageInfo{}, nil, k.classify(ctx, a) // GET would not say more.
+		return imageInfo{}, nil, k.classify(ctx, a) // The response to GET would not have more.
 	}
-	// The response to a HEAD has no body, so no reason; and some registries answer HEAD wrongly. Harbor, ECR and mirrors
-	// answer 500 for what an upstream or a key service denies them.
+	// The response to a HEAD has no body and so no reason, and some registries respond to HEAD incorrectly. Harbor, ECR
+	// and mirrors respond with 500 if an upstream or a key service denies access.
 	f, body, failed := k.get(ctx, reference)
 	if failed != nil {
 		return f, body, failed
@@ -200,8 +199,8 @@ func (k *check) resolve(ctx context.Context) (imageInfo, []byte, *registry.Error
 	return f, body, nil
 }
 
-// readHEAD takes the manifest's digest and type from the response to HEAD. It reports whether that is enough; otherwise
-// GET decides.
+// readHEAD reads the manifest's digest and type from the response to HEAD. It reports whether they are enough;
+// otherwise a GET is needed.
 func (k *check) readHEAD(a *response) (f imageInfo, enough bool, err *registry.Error) {
 	rules := k.a.rules
 	f = imageInfo{digest: k.image.Digest, mediaType: rules.mediaType(a)}
@@ -235,7 +234,7 @@ func (k *check) readHEAD(a *response) (f imageInfo, enough bool, err *registry.E
 	return f, true, k.budget(a)
 }
 
-// budget returns the verdict on a HEAD that succeeds although no pull is left, which a GET would say.
+// budget returns the verdict on a HEAD that succeeds although no pull is left, so that a GET would be rejected.
 func (k *check) budget(a *response) *registry.Error {
 	limit := readRateLimit(a.header)
 	if limit.Limit == 0 || limit.Remaining > 0 || k.a.o.s.c.Deep || len(k.a.o.s.c.Platforms) > 0 {
@@ -256,13 +255,13 @@ func (r *runtimeRules) mediaType(a *response) string {
 		return a.mediaType()
 	}
 	t, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
-	if t == "text/plain" { // What registry.access.redhat.com sent.
+	if t == "text/plain" { // Sent by registry.access.redhat.com.
 		t = string(types.DockerManifestSchema1Signed)
 	}
 	return t
 }
 
-// fetch reads the manifest that HEAD found: by its digest, as the runtimes that send HEAD do.
+// fetch reads the manifest that HEAD found. It requests the digest, as the runtimes that send HEAD do.
 func (k *check) fetch(ctx context.Context, head imageInfo) (imageInfo, []byte, *registry.Error) {
 	rules := k.a.rules
 	f, body, err := k.getAs(ctx, head.digest, head.mediaType)
@@ -285,8 +284,8 @@ func (k *check) get(ctx context.Context, reference string) (imageInfo, []byte, *
 	return k.getAs(ctx, reference, "")
 }
 
-// getAs requests the manifest. If the media type is known already, runtimes that trust HEAD or an index do not look at
-// the one of the response.
+// getAs requests the manifest. If the media type is known already, runtimes that trust HEAD or an index ignore the
+// media type of the response.
 func (k *check) getAs(ctx context.Context, reference, known string) (imageInfo, []byte, *registry.Error) {
 	rules := k.a.rules
 	a, err := k.open(ctx, k.manifest(StepManifest, http.MethodGet, reference))
@@ -341,7 +340,7 @@ func isObject(body []byte) bool {
 	return json.Unmarshal(body, &object) == nil
 }
 
-// checkManifest checks the parts of a manifest by which runtimes tell an image from an index.
+// checkManifest checks the parts of a manifest by which runtimes distinguish an image from an index.
 func (r *runtimeRules) checkManifest(a *response, mediaType string) *registry.Error {
 	var m struct {
 		MediaType                           string `json:"mediaType"`
@@ -380,7 +379,7 @@ func (k *check) checkSchema1(f *imageInfo, body []byte) {
 	}
 }
 
-// isSchema1 reports whether the body is a manifest of schema 1, and signed if its type says so.
+// isSchema1 reports whether the body is a manifest of schema 1, and is signed if its type requires a signature.
 func isSchema1(body []byte, mediaType string) bool {
 	var m struct {
 		SchemaVersion        int
@@ -394,7 +393,7 @@ func (k *check) invalidResponse(a *response, code registry.Code, text string) *r
 	return &registry.Error{Code: code, Err: &exchangeError{a.ex, errors.New(text)}}
 }
 
-// manifest asks for the manifest of the reference.
+// manifest returns the request for the manifest of the reference.
 func (k *check) manifest(step Step, method, reference string) apiRequest {
 	path := "/v2/" + k.image.Repository + "/manifests/" + reference
 	return apiRequest{step: step, method: method, path: path, accept: accept, limit: maxManifest}
@@ -430,7 +429,7 @@ func (k *check) store(f imageInfo) {
 	s.images[imageKey{k.a, k.image.Repository, f.digest}] = f
 }
 
-// headUnreliable reports whether this registry answered a HEAD request wrongly before.
+// headUnreliable reports whether this registry responded to a HEAD request incorrectly before.
 func (o *origin) headUnreliable() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -465,7 +464,7 @@ func isObsolete(mediaType string) bool {
 	return t == types.DockerManifestSchema1 || t == types.DockerManifestSchema1Signed
 }
 
-// isDigest takes the algorithms that registries do:
+// isDigest accepts the registered algorithms:
 // https://github.com/opencontainers/image-spec/blob/main/descriptor.md#registered-algorithms.
 func isDigest(s string) bool {
 	algorithm, digits, _ := strings.Cut(s, ":")

@@ -13,93 +13,90 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Checker asks registries whether logins are good and images can be pulled. The zero Checker is ready to use. Set the
-// fields before the first use; after that it is safe for concurrent use, and must not be copied.
+// A Checker checks with registries whether logins work and images can be pulled. The zero Checker is ready to use. Set
+// the fields before the first use; after that it is safe for concurrent use, and must not be copied.
 //
-// What comes from a registry is not trusted: answers, headers, redirects and time are limited, and a login is sent to
-// nobody but the registry it is for, and the token server that the registry names, if that is one it can rightly name;
-// see [Checker.Realms].
+// Data from a registry is not trusted: responses, headers, redirects and time are limited. A login is sent only to its
+// own registry and to the token server that the registry names, if that registry may name it; see [Checker.Realms].
 type Checker struct {
-	// Platforms are those of the nodes: an image that lacks one of them fails with [registry.ErrPlatformNotFound]. Nil
-	// means that an image of any platform will do. To know the platforms, the manifest is read, which Docker Hub counts
-	// as a pull.
+	// Platforms are the platforms of the nodes. An image that lacks one of them fails with [registry.ErrPlatformNotFound].
+	// If nil, an image of any platform passes. A check for platforms reads the manifest, which Docker Hub counts as a
+	// pull.
 	Platforms []Platform
 
-	// Runtimes are the container runtimes of the nodes: an image has to pull on each of them. If nil, it has to pull on
+	// Runtimes are the container runtimes of the nodes. An image must pull on each of them. If nil, it must pull on
 	// [Containerd], and a warning names the other runtimes that would behave differently, as far as the responses show.
 	Runtimes []Runtime
 
-	// Deep checks that the config and every layer of the image can be read too, by a HEAD request each: with some
-	// registries the right to a manifest is not the right to its layers. Of an index, all of the wanted platforms are
-	// checked; without Platforms, all there are.
+	// Deep checks that the config and every layer of the image can be read too, with one HEAD request for each, because in
+	// some registries the right to read a manifest does not include its layers. Of an index, the images for Platforms are
+	// checked; if Platforms is nil, all images are checked.
 	Deep bool
 
-	// Concurrency is how many requests one call has under way at once. Zero means 32.
+	// Concurrency is the maximum number of concurrent requests of one call. Zero means 32.
 	Concurrency int
-	// PerRegistry is how many requests all calls have under way to one registry, and over how many connections; the
-	// others wait for their turn. Zero means 16.
+	// PerRegistry is the maximum number of concurrent requests, and of connections, to one registry in all calls together.
+	// Further requests wait. Zero means 16.
 	PerRegistry int
 
-	// Timeout limits one request, from the connection to the last byte of the answer. Zero means 30 seconds. The number
-	// of requests for one image is limited as well; the caller's context limits it all.
+	// Timeout limits one request, from the connection to the last byte of the response. Zero means 30 seconds. The number
+	// of requests for one image is limited as well; the caller's context limits the whole call.
 	Timeout time.Duration
-	// MaxWait is how long a registry may make a check wait when it asks to be left alone for a while (Retry-After). If
-	// it wants more, the verdict is [registry.ErrRateLimited] at once. Zero means 10 seconds, less than zero means
-	// never to wait.
+	// MaxWait is the longest time that a check waits when a registry sends Retry-After. If the registry requests a longer
+	// wait, the check fails with [registry.ErrRateLimited] at once. Zero means 10 seconds. A negative value means that a
+	// check never waits.
 	MaxWait time.Duration
 
-	// CacheFor is how long what was learned in one call is used in later ones: how a registry wants to be logged in at,
-	// its tokens, and what it said of an image by its digest. A tag is always asked for. Zero means that every call
-	// starts again.
+	// CacheFor is the time for which later calls use the results of earlier ones: the registry's authentication
+	// challenge, its tokens, and the verdict on an image by its digest. Tags are always requested again. Zero means that
+	// calls share nothing.
 	CacheFor time.Duration
 
-	// Realms are the hosts of token servers that may be sent a registry's login though nothing else says that they
-	// belong to the registry: neither the same host, nor the same site, nor a pair that is known, such as
-	// registry.redhat.io and sso.redhat.com. It also allows a token server or a storage host at a private address,
-	// where the registry itself is not at one. A name may start with "*." for all hosts below it. Nil means none.
+	// Realms are hosts of token servers that may be sent a registry's login although nothing else connects them with the
+	// registry: neither the same host, nor the same site, nor a known pair such as registry.redhat.io and sso.redhat.com.
+	// Realms also allow a token server or a storage host at a private address even if the registry is not at one. A name
+	// may start with "*." for all hosts below it. Nil means none.
 	Realms []string
 
 	// Egress decides which servers may be connected to, for candidates whose transport has no policy of its own. Set it
-	// where profiles or images come from untrusted users. Nil means that they are trusted.
+	// where profiles or images come from untrusted users. If nil, they are trusted.
 	Egress *egress.Policy
 
-	// Progress is called after each image of [Checker.Images], never twice at once. Nil means that nobody wants to
-	// know.
+	// Progress is called after each image of [Checker.Images], never concurrently. If nil, it is not called.
 	Progress func(Progress)
 
-	// UserAgent is how this program names itself to registries. Empty means "regcred".
+	// UserAgent is the User-Agent header that registries receive. Empty means "regcred".
 	UserAgent string
 
-	// Transports keeps the connections, and has a bound of its own for their number. Nil means that the Checker keeps
-	// them itself, no more of them to a registry than PerRegistry.
+	// Transports keeps the connections, and has a limit of its own for their number. If nil, the Checker keeps at most
+	// PerRegistry connections to a registry.
 	Transports *registry.Transports
-	// RoundTripper carries all requests in place of Transports, for tests and for instrumentation. Of
-	// [Candidate.Transport], just PlainHTTP and Egress count then; of Egress, what a URL alone tells, because the
-	// RoundTripper makes the connections. Nil means none.
+	// RoundTripper sends all requests in place of Transports, for tests and for instrumentation. Of [Candidate.Transport],
+	// only PlainHTTP and Egress then apply. Egress then checks the URL alone, because the RoundTripper makes the
+	// connections. Nil means none.
 	RoundTripper http.RoundTripper
 
 	hostSlots hostSlots
 	mu        sync.Mutex
-	own       *registry.Transports         // In place of Transports.
-	guarded   map[guardKey]*http.Transport // The same ways, which refuse addresses that a registry may not name.
-	current   *session                     // For CacheFor.
+	own       *registry.Transports         // Used if Transports is nil.
+	guarded   map[guardKey]*http.Transport // Copies that reject addresses which a registry may not name.
+	current   *session                     // Kept for CacheFor.
 }
 
-// A Candidate is a credential that may open a registry, and the way there.
+// A Candidate is a credential that may pull from a registry, and the transport to that registry.
 type Candidate struct {
-	// Name tells candidates apart in the evidence: the name of a profile, the key of a pull secret.
+	// Name identifies the candidate in the evidence, such as the name of a profile or the key of a pull secret.
 	Name string
 
-	// Source hands out the credential. It is asked once for all images that have it; of sources that Go cannot compare,
-	// such as functions, this is so for those that share a slice of candidates. Nil means anonymous.
+	// Source returns the credential. It is called once for all images that share it. Sources that Go cannot compare, such
+	// as functions, are shared only by requests with the same slice of candidates. Nil means anonymous.
 	Source credentials.Source
 
-	// Refused is told which credential the registry refused as such, so that a cache drops just that one. Then Source
-	// is asked again, once, and what it hands out is tried if it is another credential. Nil means that a refusal is
-	// final.
+	// Refused, if not nil, is called with each credential that the registry rejects, so that a cache can drop it. Source
+	// is then called once more, and a credential that differs is tried too. If nil, a rejection is final.
 	Refused func(credentials.Credential)
 
-	// Transport is how the registry is reached. The zero Transport is the usual way.
+	// Transport is the way to the registry. The zero Transport is the default one.
 	Transport registry.TransportConfig
 }
 
@@ -110,11 +107,11 @@ type Request struct {
 	Candidates []Candidate
 }
 
-// Progress is how far [Checker.Images] has come.
+// A Progress reports how many images [Checker.Images] has checked.
 type Progress struct {
 	// Done of Total images have been checked.
 	Done, Total int
-	// Result is that of the last one.
+	// Result is the result of the latest image.
 	Result Result
 }
 
@@ -133,7 +130,6 @@ func (c *Checker) perRegistry() int {
 	return min(option.OrDefault(c.PerRegistry, defaultPerRegistry), c.concurrency())
 }
 
-// runtimes returns the rules of the runtimes.
 func (c *Checker) runtimes() ([]*runtimeRules, *registry.Error) {
 	if len(c.Runtimes) == 0 {
 		return []*runtimeRules{Containerd.rules()}, nil
@@ -166,39 +162,39 @@ func (c *Checker) userAgent() string {
 	return "regcred"
 }
 
-// Login checks that the registry at the endpoint lets the candidate in. The error is nil if it does, or if it lets
-// everybody in, which [Result.Warnings] says then. What the login may pull, only [Checker.Image] can tell.
+// Login checks that the registry at the endpoint accepts the candidate. The error is nil if it does, or if it accepts
+// everyone; [Result.Warnings] then reports that. Only [Checker.Image] can check what the login may pull.
 //
-// The error is a [registry.Error]; [registry.ErrUnauthorized] and [registry.ErrExpired] are those of a login that was
-// refused.
+// The error is a [registry.Error]. For a login that was rejected, its code is [registry.ErrUnauthorized] or
+// [registry.ErrExpired].
 func (c *Checker) Login(ctx context.Context, endpoint registry.Endpoint, candidate Candidate) (Result, error) {
 	r := c.call().login(ctx, endpoint, &candidate)
 	return r, r.Err
 }
 
-// Image checks that the image can be pulled with one of the candidates. As a kubelet does, it tries them one after the
-// other until one of them can; without candidates it tries anonymously.
+// Image checks that the image can be pulled with one of the candidates. Like a kubelet, it tries them one after the
+// other until one succeeds. Without candidates it tries anonymously.
 //
-// The error is nil only if the image can be pulled, else a [registry.Error]: what was said to the candidate that came
-// farthest. [Result.Attempts] says what was said to each. If ctx ends, the code is [registry.ErrCanceled] and the error
+// The error is nil only if the image can be pulled. Otherwise it is a [registry.Error] for the candidate that came
+// farthest; [Result.Attempts] has the outcome of each. If ctx ends, the code is [registry.ErrCanceled] and the error
 // wraps [context.Cause].
 func (c *Checker) Image(ctx context.Context, image registry.Image, candidates ...Candidate) (Result, error) {
 	r := c.call().image(ctx, image, candidates)
 	return r, r.Err
 }
 
-// Images checks many images side by side, with as few requests as the registries allow: one to learn how a registry
-// wants to be logged in at, one token for all repositories, one request for each image. An image that is asked for
-// twice with the same candidates is checked once.
+// Images checks many images concurrently, with as few requests as the registries allow: one to learn a registry's
+// authentication challenge, one token for all repositories, one request for each image. If several requests have the
+// same image and candidates, it is checked once.
 //
-// The results are in the order of the requests. The error is nil only if all images can be pulled; it joins the errors
-// of those that cannot, one for each image.
+// The results are in the order of the requests. The error is nil only if all images can be pulled. Otherwise it joins
+// the errors of the images that cannot, one for each.
 func (c *Checker) Images(ctx context.Context, requests []Request) ([]Result, error) {
 	return c.call().images(ctx, requests)
 }
 
-// CloseIdleConnections closes the connections of the Checker that are not in use. Those of Transports are for its owner
-// to close.
+// CloseIdleConnections closes the idle connections of the Checker. It does not close the connections of Transports,
+// which belong to their owner.
 func (c *Checker) CloseIdleConnections() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// classify turns an error response into a verdict with a hint. Where the response alone says too little, it sends one
-// more request; see followUp.
+// classify turns an error response into a verdict with a hint. If the response alone is not enough, it sends one more
+// request; see followUp.
 func (a *authorizer) classify(ctx context.Context, t *trace, ans *response, repository string) *registry.Error {
 	v := a.o.knownVendor()
 	r := matchRule(v, ans, a.sender())
@@ -27,7 +27,7 @@ func (a *authorizer) classify(ctx context.Context, t *trace, ans *response, repo
 		if l, err := a.o.authorizer(a.credential, ownRules).login(ctx, t); err != nil && err.Code == registry.ErrCanceled {
 			return err
 		} else if err == nil && l.refused != nil {
-			// Only a refusal of the login itself changes the verdict.
+			// Only a rejection of the login itself changes the verdict.
 			if bad := a.classify(ctx, t, l.refused, ""); bad.Code.Is(registry.ErrUnauthorized) || bad.Code == registry.ErrDenied {
 				return bad
 			}
@@ -50,8 +50,8 @@ func (a *authorizer) classify(ctx context.Context, t *trace, ans *response, repo
 	return e
 }
 
-// probeTags tells a missing image from a missing repository, where the list of tags does. The error is for a caller
-// that left.
+// probeTags distinguishes a missing image from a missing repository, if the list of tags does. It fails only if the
+// caller left.
 func (a *authorizer) probeTags(ctx context.Context, t *trace, repository string, e *registry.Error) *registry.Error {
 	path := "/v2/" + repository + "/tags/list?n=1"
 	q := apiRequest{step: StepProbe, method: http.MethodGet, path: path, limit: maxProbe, truncate: true}
@@ -68,7 +68,7 @@ func (a *authorizer) probeTags(ctx context.Context, t *trace, repository string,
 	return nil
 }
 
-// maxProbe is what is read of a list of which nothing is wanted but that it is there.
+// maxProbe is the number of bytes that are read of a list when only its existence matters.
 const maxProbe = 4 << 10
 
 func (a *authorizer) sender() sender {
@@ -85,6 +85,6 @@ func (a *authorizer) noteRateLimit(e *registry.Error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	said := *e // The caller goes on writing into its own.
+	said := *e // A copy, because the caller still changes the original.
 	a.rateLimit, a.rateLimitEnd = &said, time.Now().Add(e.Wait)
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Limits for what an image may make a check request. The largest honest ones have some dozens of platforms, and 127
-// layers, which is the most that a container runtime can stack.
+// Limits for the requests that an image may cause. The largest honest images have some dozens of platforms, and 127
+// layers, which is the maximum that a container runtime can stack.
 const (
 	maxConfig       = 16 << 20
 	maxManifests    = 256
@@ -32,7 +32,7 @@ const (
 func (k *check) inspect(ctx context.Context, f *imageInfo, body []byte) *registry.Error {
 	switch {
 	case isObsolete(f.mediaType):
-		return nil // What is in schema 1 is not read.
+		return nil // The content of schema 1 is not read.
 	case types.MediaType(f.mediaType).IsIndex():
 		return k.inspectIndex(ctx, f, body)
 	}
@@ -69,8 +69,8 @@ func (k *check) checkTypes(m *v1.Manifest, manifest types.MediaType, member bool
 	}
 }
 
-// typesOf says whether the line pulls an image with these media types, and why it does not run it. A member is an image
-// in an index.
+// typesOf reports whether the line pulls an image with these media types, and returns why it does not run it. A member
+// is an image in an index.
 func (r *runtimeRules) typesOf(
 	l line, m *v1.Manifest, manifest types.MediaType, member bool,
 ) (pulls Answer, err *registry.Error) {
@@ -78,7 +78,7 @@ func (r *runtimeRules) typesOf(
 		"no node runs it"
 	pulls = No
 	if l.lazy {
-		pulls = Yes // It reports success, and cannot start a container.
+		pulls = Yes // The pull reports success, and no container can start.
 	}
 	config := m.Config.MediaType
 	unknown := slices.IndexFunc(m.Layers, isUnknownLayer)
@@ -113,7 +113,7 @@ func isUnknownLayer(d v1.Descriptor) bool {
 	return !isOCILayer(d) && isNoDockerLayer(d)
 }
 
-// An indexEntry is an entry of an index with its platform as it is written there.
+// An indexEntry is an entry of an index with its platform as written there.
 type indexEntry struct {
 	Digest    v1.Hash         `json:"digest"`
 	Size      int64           `json:"size"`
@@ -162,7 +162,7 @@ func (k *check) inspectIndex(ctx context.Context, f *imageInfo, body []byte) *re
 	}
 	k.t.seen.entries = entries
 	for _, e := range entries {
-		// What has an unknown platform is an attestation or signature, not an image.
+		// An entry with an unknown platform is an attestation or signature, not an image.
 		if e.Platform != nil && e.MediaType.IsImage() && e.Platform.OS != "unknown" {
 			f.platforms = append(f.platforms, e.platform())
 		}
@@ -226,7 +226,7 @@ func (r *runtimeRules) noNesting() *registry.Error {
 	return r.incompatible(registry.ErrManifest, Exchange{}, "the index names another index", "name the images in one index")
 }
 
-// inspectEntries checks the entries that a line tries for the platform, in their order, until one of them is for it. It
+// inspectEntries checks the entries that a line tries for the platform, in order, until one is for the platform. It
 // reports whether one is.
 func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platform, candidates []indexEntry,
 	done map[entryKey]bool, depth int) (bool, *registry.Error) {
@@ -286,12 +286,12 @@ func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platf
 	return false, nil
 }
 
-// complete checks an entry of an index that is fetched, and not run.
+// complete checks an entry of an index that is fetched but not run.
 func (k *check) complete(ctx context.Context, e indexEntry) *registry.Error {
 	m, nested, err := k.member(ctx, e)
 	switch {
 	case err != nil || nested != nil:
-		return err // What a nested index names is left out.
+		return err // The entries of a nested index are skipped.
 	case k.a.o.s.c.Deep:
 		return k.checkBlobs(ctx, m)
 	}
@@ -299,8 +299,8 @@ func (k *check) complete(ctx context.Context, e indexEntry) *registry.Error {
 	return err
 }
 
-// selectEntries returns the entries of an index that a line fetches for the platform, the best first, until one is for
-// it.
+// selectEntries returns the entries of an index that a line fetches for the platform, the best first. The line stops at
+// the first that is for the platform.
 func (r *runtimeRules) selectEntries(l line, p Platform, mediaType string, entries []indexEntry) []indexEntry {
 	rankOf := func(e indexEntry) int {
 		last := maxManifests
@@ -330,8 +330,8 @@ func (r *runtimeRules) selectEntries(l line, p Platform, mediaType string, entri
 	return chosen
 }
 
-// platformMissing is the verdict on an index without an image for the platforms: either there is none, or the runtime
-// does not recognize it.
+// platformMissing returns the verdict on an index without an image for the platforms: either there is none, or the
+// runtime does not recognize it.
 func (r *runtimeRules) platformMissing(
 	l line, wanted []Platform, entries []indexEntry, missing []string, have []Platform,
 ) *registry.Error {
@@ -349,13 +349,13 @@ func (r *runtimeRules) platformMissing(
 	return platformNotFound(missing, have)
 }
 
-// manifests is what an entry of an index names: an image, or other entries.
+// manifests holds the content of an index entry: an image, or other entries.
 type manifests struct {
 	image  *v1.Manifest
 	nested []indexEntry
 }
 
-// member reads an entry of an index, once: an image, or another index.
+// member reads an entry of an index, which is an image or another index. It reads each entry once.
 func (k *check) member(ctx context.Context, e indexEntry) (*v1.Manifest, []indexEntry, *registry.Error) {
 	key := e.Digest.String()
 	if m := k.members[key]; m != nil {
@@ -414,8 +414,8 @@ func (c imageConfig) platform() Platform {
 	return platformOf(c.OS, c.Architecture, c.Variant, c.OSVersion)
 }
 
-// config reads the config of an image, once. A config that is not JSON is an empty one to the runtimes that do not look
-// into it.
+// config reads the config of an image, once. For runtimes that do not read the config, a config that is not JSON counts
+// as an empty one.
 func (k *check) config(ctx context.Context, m *v1.Manifest, manifest types.MediaType) (imageConfig, *registry.Error) {
 	var config imageConfig
 	if known, ok := k.configs[m.Config.Digest]; ok {
@@ -455,7 +455,7 @@ func (k *check) inspectConfig(ctx context.Context, f *imageInfo, m *v1.Manifest,
 	}
 	k.checkDiffIDs(m, manifest, config)
 	if t := m.Config.MediaType; !slices.Contains(dockerConfigs, t) && !t.IsConfig() {
-		return nil // Not a container image, as checkTypes says.
+		return nil // Not a container image; checkTypes reports it.
 	}
 	if config.OS == "" && config.Architecture == "" {
 		return nil
@@ -476,7 +476,7 @@ func (k *check) inspectConfig(ctx context.Context, f *imageInfo, m *v1.Manifest,
 	return nil
 }
 
-// checkDiffIDs compares the layers that the config lists with those of the manifest.
+// checkDiffIDs compares the layers in the config with the layers in the manifest.
 func (k *check) checkDiffIDs(m *v1.Manifest, manifest types.MediaType, config imageConfig) {
 	listed := len(config.RootFS.DiffIDs)
 	for i, l := range k.a.rules.lines {
@@ -495,7 +495,7 @@ func (k *check) checkDiffIDs(m *v1.Manifest, manifest types.MediaType, config im
 	}
 }
 
-// platformNotFound is the verdict on an image that is not for the platforms.
+// platformNotFound returns the verdict on an image that is not for the platforms.
 func platformNotFound(missing []string, have []Platform) *registry.Error {
 	if len(have) == 0 {
 		return errorf(registry.ErrPlatformNotFound, "the image is not for %s; it names no platform", strings.Join(missing, ", "))
@@ -508,13 +508,13 @@ func platformNotFound(missing []string, have []Platform) *registry.Error {
 		strings.Join(missing, ", "), strings.Join(names, ", "))
 }
 
-// platformOf makes what an image says of itself fit for a log.
+// platformOf returns the platform with texts from the image made safe for a log.
 func platformOf(os, architecture, variant, version string) Platform {
 	return Platform{cleanLine(os, 32), cleanLine(architecture, 32), cleanLine(variant, 32), cleanLine(version, 32)}
 }
 
-// checkBlobs checks that the config and the layers of an image can be read too. The verdict is that of the first that
-// cannot.
+// checkBlobs checks that the config and the layers of an image can be read too. It returns the verdict on the first
+// that cannot.
 func (k *check) checkBlobs(ctx context.Context, m *v1.Manifest) *registry.Error {
 	type part struct {
 		digest v1.Hash
@@ -550,8 +550,8 @@ func (k *check) checkBlobs(ctx context.Context, m *v1.Manifest) *registry.Error 
 	return nil
 }
 
-// checkBlob checks that a blob can be read. A HEAD tells, or else the first byte: a URL that a storage service signed
-// may be good for GET only.
+// checkBlob checks that a blob can be read. It sends HEAD, and if that fails it requests the first byte, because a URL
+// that a storage service signed may be valid for GET only.
 func (k *check) checkBlob(ctx context.Context, digest v1.Hash, step Step) *registry.Error {
 	q := apiRequest{step: step, method: http.MethodHead, path: k.blobPath(digest)}
 	a, err := k.open(ctx, q)
@@ -593,8 +593,8 @@ func sizeOf(m *v1.Manifest) int64 {
 	return n
 }
 
-// sniff returns the media type of a manifest that was sent under another: by what it says of itself, or else by its
-// form. "" if it is none.
+// sniff returns the media type of a manifest that was sent with another type: the manifest's own mediaType, or else the
+// type that its form shows. It returns "" if the body is no manifest.
 func sniff(body []byte) string {
 	var m struct {
 		SchemaVersion int               `json:"schemaVersion"`

@@ -16,14 +16,15 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// checkRealm decides whether the token server that the registry named may be asked, and with the registry's login.
+// checkRealm decides whether requests may be sent to the token server that the registry named, and with the registry's
+// login.
 //
-//   - It is spoken to over https, unless the registry itself is not. A realm with http at the registry's own host,
-//     which is what a registry says behind a proxy that does not tell it of TLS (Nexus does), is asked over https at
-//     the registry's own address; nothing is ever sent in the clear.
-//   - It is not at a place that only this program can reach; see mayReach.
-//   - A login is sent only to the registry's own host or site, a known pair, or one of [Checker.Realms]: facts the
-//     registry's answer cannot change.
+//   - The token server must use https, unless the registry itself does not. If the realm is http at the registry's own
+//     host, the request is sent over https to the registry's own address, and never in the clear. Such a realm is sent
+//     by registries (Nexus is one) behind a proxy that does not forward the information that the client uses TLS.
+//   - It must not be at an address that only this program can reach; see mayReach.
+//   - A login is sent only to the registry's own host or site, a known pair, or one of [Checker.Realms]. The registry's
+//     response cannot change these facts.
 func (o *origin) checkRealm(realm string, login bool) (u *url.URL, upgraded bool, err error) {
 	u, err = url.Parse(realm)
 	switch {
@@ -68,11 +69,11 @@ func insecureRealm(format string, args ...any) error {
 
 // checkRedirect decides whether a redirect may be followed.
 //
-//   - A token server is followed within its own host only, and not at all with a body: a form with a password is sent
-//     once, to the server that it was written for.
+//   - A redirect of the token server is followed within its own host only, and never with a body: a form with a
+//     password is sent once, to its intended server.
 //   - https never becomes http.
-//   - The registry may send on to storage, or a mirror, anywhere on the internet or at its own kind of place; the login
-//     stays behind.
+//   - The registry may redirect to storage, or a mirror, anywhere on the internet or in its own zone. The login is not
+//     sent there.
 func (o *origin) checkRedirect(from *url.URL, location string, q apiRequest) (*url.URL, error) {
 	next, err := from.Parse(location)
 	if err != nil || next.Host == "" {
@@ -105,8 +106,8 @@ func insecureRedirect(format string, args ...any) error {
 	return e
 }
 
-// leftBehind is the verdict of a request that was redirected to where its login is not sent, and failed there for the
-// lack of it. The login was not judged.
+// leftBehind returns the verdict on a request that was redirected to a host which is not sent the login, and failed
+// there without it. The login was not checked.
 func leftBehind(to *url.URL, status int) *registry.Error {
 	where := cleanLine(to.Scheme+"://"+to.Host, 64)
 	e := errorf(registry.ErrInsecure, "the registry redirects to %s, which wants a login (%d); logins are not sent along with a redirect", where, status)
@@ -115,8 +116,9 @@ func leftBehind(to *url.URL, status int) *registry.Error {
 	return e
 }
 
-// unsupportedScheme is the verdict of a registry that offers only ways to log in that container runtimes do not have; nil
-// if it offers one that they have, or none at all. No login is sent there: nobody asked for one in that form.
+// unsupportedScheme returns the verdict on a registry that offers only schemes which container runtimes do not support;
+// nil if it offers a supported one, or none at all. No login is sent, because the registry did not request one in a
+// form that is supported.
 func unsupportedScheme(challenges []challenge) *registry.Error {
 	if len(challenges) == 0 || choose(challenges).scheme != "" {
 		return nil
@@ -136,8 +138,7 @@ func unsupportedScheme(challenges []challenge) *registry.Error {
 	return e
 }
 
-// sameOrigin reports whether a login for one URL may be sent to the other: the same host and port, and no step down
-// from https.
+// sameOrigin reports whether a login for one URL may be sent to the other: the scheme, host and port must be the same.
 func sameOrigin(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
 }
@@ -164,8 +165,8 @@ func (c *Checker) allowsRealm(host string) bool {
 	return false
 }
 
-// sameSite reports whether two hosts are below one name that belongs to one owner, as far as the names tell:
-// registry-1.docker.io and auth.docker.io, registry.gitlab.com and gitlab.com.
+// sameSite reports whether two hosts are below one name with one owner, as far as the names show: registry-1.docker.io
+// and auth.docker.io, registry.gitlab.com and gitlab.com.
 func sameSite(a, b string) bool {
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	if egress.ZoneOfName(a) == egress.Reserved || net.ParseIP(a) != nil || net.ParseIP(b) != nil {
@@ -178,8 +179,8 @@ func sameSite(a, b string) bool {
 	return hasOwner(parent) && (b == parent || strings.HasSuffix(b, "."+parent))
 }
 
-// hasOwner reports whether everything below the name belongs to one owner: it is neither a public suffix, such as com,
-// co.uk and github.io, nor a name of a registry service whose customers are below it.
+// hasOwner reports whether everything below the name belongs to one owner: the name is neither a public suffix, such as
+// com, co.uk and github.io, nor the name of a registry service whose customers have names below it.
 func hasOwner(name string) bool {
 	if _, err := publicsuffix.EffectiveTLDPlusOne(name); err != nil {
 		return false
@@ -193,18 +194,19 @@ func hostBelow(name, suffix string) bool {
 }
 
 // customerSuffixes are names of registry services, not in the list of public suffixes, below which each customer has a
-// host. "*." stands for all names below it too. Their token servers are at the registry's own host.
+// host. "*." matches all names below it too. Their token servers are at the registry's own host.
 var customerSuffixes = []string{
 	"azurecr.io", "azurecr.cn", "azurecr.us", // https://learn.microsoft.com/azure/container-registry
 	"jfrog.io", "*.cr.aliyuncs.com", "*.tencentcloudcr.com",
 	"*.container-registry.ovh.net",
-	"nip.io", "sslip.io", // Names for addresses of anybody.
+	"nip.io", "sslip.io", // Names for any address.
 }
 
 // customerRegions are the parts of ECR's names below which each account has a host.
 var customerRegions = regexp.MustCompile(`(^|\.)(dkr[.-]ecr(-fips)?\.[a-z0-9-]+\.|ecr\.[a-z0-9-]+\.)(amazonaws\.|on\.(aws|amazonwebservices)|sc2s\.|c2s\.|cloud\.adc-e\.|csp\.hci\.)`)
 
-// knownPair knows token servers at another site than their registry. Source: the challenges of these registries.
+// knownPair reports whether the token server is known to belong to the registry although its site is another. Source:
+// the challenges of these registries.
 func knownPair(registryHost, realmHost string) bool {
 	switch registryHost {
 	case "registry.redhat.io":
@@ -217,8 +219,9 @@ func knownPair(registryHost, realmHost string) bool {
 	return false
 }
 
-// guardedTransport returns a copy of h, which is under the policy, that does not connect to addresses that a registry in
-// the zone from may not name, whatever name leads to them. A proxy is where it is: what lies behind it is the proxy's to guard.
+// guardedTransport returns a copy of h, under the policy, that does not connect to addresses that a registry in the
+// zone from may not name, whatever host name resolves to them. For requests through a proxy, the proxy has to guard the
+// network behind it.
 func (c *Checker) guardedTransport(h *http.Transport, policy *egress.Policy, from egress.Zone) *http.Transport {
 	key := guardKey{h, from}
 	c.mu.Lock()
@@ -249,14 +252,14 @@ type guardKey struct {
 	from      egress.Zone
 }
 
-// maxGuarded bounds what is kept when ways come and go.
+// maxGuarded bounds the number of guarded transports that are kept while transports come and go.
 const maxGuarded = 256
 
 var errForbiddenAddress = errors.New("the registry names a server whose name leads to an address that is private to this " +
 	"machine or network")
 
-// mayReach reports whether a registry in one zone may name a server in another: on the internet or in its own zone, but
-// never a server that only this program can reach.
+// mayReach reports whether a registry in one zone may name a server in another. The server may be on the internet or in
+// the registry's zone, but never one that only this program can reach.
 func mayReach(from, to egress.Zone) bool {
 	return to == egress.Public || to == from && (to == egress.Private || to == egress.Loopback)
 }

@@ -14,23 +14,22 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Limits of lists.
 const (
-	// pageSize is the largest that all registries take: ECR and the distribution project refuse more.
+	// pageSize is the largest page size that all registries accept: ECR and the distribution project reject larger ones.
 	pageSize = 1000
 	maxPage  = 8 << 20
 	maxPages = 10_000
-	// maxEmptyPages is how many pages without a name may follow each other: a registry that filters what a login may see
-	// sends some.
+	// maxEmptyPages is the maximum number of consecutive pages without a name. A registry that filters by the rights of a
+	// login sends some empty pages.
 	maxEmptyPages = 100
 )
 
-// linkSeed is for hashes of links, which are kept in place of the links because those can be long.
+// linkSeed is used to hash links. The hashes are kept in place of the links because links can be long.
 var linkSeed = maphash.MakeSeed()
 
-// Repositories lists the names of the repositories at the endpoint, page by page as they are asked for. Some registries
-// list what this login may see; some, all there are, to their administrators; and some have no such list: that is
-// [registry.ErrUnsupported].
+// Repositories returns the names of the repositories at the endpoint, and requests each page as it is needed. Some
+// registries list the repositories that the login may see, some list all repositories to administrators only, and some
+// have no such list: the error is then [registry.ErrUnsupported].
 //
 // An error ends the list; it is a [registry.Error]. Names that no image can have are left out.
 func (c *Checker) Repositories(
@@ -47,8 +46,8 @@ func (c *Checker) Repositories(
 	return l.all(ctx, c, &candidate)
 }
 
-// Tags lists the tags of the image's repository, page by page as they are asked for; the image's own tag or digest does
-// not matter.
+// Tags returns the tags of the image's repository, and requests each page as it is needed. The image's own tag or
+// digest is ignored.
 //
 // An error ends the list; it is a [registry.Error]. Tags that no image can have are left out.
 func (c *Checker) Tags(ctx context.Context, image registry.Image, candidate Candidate) iter.Seq2[string, error] {
@@ -63,7 +62,7 @@ func (c *Checker) Tags(ctx context.Context, image registry.Image, candidate Cand
 	return l.all(ctx, c, &candidate)
 }
 
-// A list is one that a registry keeps.
+// A list is a list of names in a registry.
 type list struct {
 	op, ref, host string
 	step          Step
@@ -83,14 +82,14 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 			first := l.first(a.o.knownVendor())
 			p, err = l.page(ctx, a, t, first)
 			if err != nil && first != l.path && refusesPage(err) {
-				p, err = l.page(ctx, a, t, l.path) // Its pages are shorter; this way it says how long.
+				p, err = l.page(ctx, a, t, l.path) // The registry then uses its own, shorter pages.
 			}
 			return err
 		}
 		err := c.call().try(ctx, &Result{}, candidate, ownRules, l.host, l.op, l.ref, start)
 		seen, empty := make(map[uint64]bool), 0
 		for pages := 1; ; pages++ {
-			for _, name := range p.names { // Those that came before an error, too.
+			for _, name := range p.names { // The page may have names beside an error.
 				if l.valid(name) && !yield(name, nil) {
 					return
 				}
@@ -119,8 +118,8 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 	}
 }
 
-// first is the path of the first page. Google's registries do not divide lists, and their own clients do not ask for
-// it.
+// first returns the path of the first page. Google's registries do not divide lists into pages, and their own clients
+// do not request pages.
 func (l list) first(v vendor) string {
 	if v == google {
 		return l.path
@@ -128,8 +127,8 @@ func (l list) first(v vendor) string {
 	return fmt.Sprintf("%s?n=%d", l.path, pageSize)
 }
 
-// refusesPage reports whether a page is too long for the registry: the distribution project and others have a limit to
-// set.
+// refusesPage reports whether a page is too long for the registry: the distribution project and others have a
+// configurable limit.
 func refusesPage(err *registry.Error) bool {
 	e, ok := errors.AsType[*exchangeError](err)
 	return ok && (e.ex.Status == http.StatusBadRequest || e.ex.Status == http.StatusMethodNotAllowed)
@@ -143,14 +142,14 @@ type page struct {
 func (l list) page(ctx context.Context, a *authorizer, t *trace, path string) (page, *registry.Error) {
 	ans, err := a.open(ctx, t, l.scope, apiRequest{step: l.step, method: http.MethodGet, path: path, limit: maxPage})
 	if err == nil && ans.step == StepToken && l.scope == catalogScope && ans.status == http.StatusBadRequest {
-		// Quay knows no scope for this, and lists to any token what its holder may see.
+		// Quay has no scope for this request, and lists to any token the repositories that its owner may see.
 		ans, err = a.open(ctx, t, "", apiRequest{step: l.step, method: http.MethodGet, path: path, limit: maxPage})
 	}
 	switch {
 	case err != nil:
 		return page{}, err
 	case ans.step == StepToken && l.step == StepRepositories && ans.status != http.StatusUnauthorized:
-		ans.step = l.step // The token server refuses this right, not the login.
+		ans.step = l.step // The token server denied this right; it did not reject the login.
 		return page{}, a.classify(ctx, t, ans, "")
 	case !ans.ok():
 		return page{}, a.classify(ctx, t, ans, "")
@@ -171,9 +170,9 @@ func (l list) page(ctx context.Context, a *authorizer, t *trace, path string) (p
 	return p, err
 }
 
-// nextPage reads the header Link, which is how a registry names the next page (OCI distribution specification, "Listing
-// Tags"). It may name another page, not another server or list. Where the request was redirected, as to the new name of a
-// repository's owner, the link has the path that responded.
+// nextPage reads the header Link, in which a registry names the next page (OCI distribution specification, "Listing
+// Tags"). The link may name another page, but no other server or list. If the request was redirected, as to the new
+// name of a repository's owner, the link has the path that responded.
 func (o *origin) nextPage(ans *response, path string) (string, *registry.Error) {
 	target := linkTo(ans.header.Values("Link"), "next")
 	if target == "" {

@@ -8,7 +8,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A pingResult is what a registry said to GET /v2/ without a login: how it wants to be logged in at.
+// A pingResult is a registry's response to GET /v2/ without a login, which has its authentication challenge.
 type pingResult struct {
 	answer    *response
 	failed    *registry.Error
@@ -18,10 +18,10 @@ type pingResult struct {
 
 func (p *pingResult) fresh() bool { return p != nil && time.Now().Before(p.good) }
 
-// pingLife is for sessions that last longer; they end by themselves.
+// pingLife is the time after which a long session pings again. Most sessions end before.
 const pingLife = 24 * time.Hour
 
-// pingOnce pings the registry, once for all callers (single flight). A failure is returned to all callers that wait;
+// pingOnce pings the registry, once for all callers (single flight). A failure is returned to all waiting callers;
 // later callers try again.
 func (o *origin) pingOnce(ctx context.Context, t *trace) (*pingResult, *registry.Error) {
 	p, err := o.ping.get(ctx, func() *pingResult {
@@ -46,7 +46,7 @@ func (o *origin) pingOnce(ctx context.Context, t *trace) (*pingResult, *registry
 	return p, p.failed
 }
 
-// setVendor records the vendor of the registry, unless the host name or an earlier response has told it.
+// setVendor records the vendor of the registry, unless the host name or an earlier response has identified it.
 func (o *origin) setVendor(v vendor) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -61,7 +61,7 @@ func (o *origin) knownVendor() vendor {
 	return o.vendor
 }
 
-// isRegistry reports whether the ping was answered as a registry does.
+// isRegistry reports whether the response to the ping is a registry's.
 func (p *pingResult) isRegistry() bool {
 	a := p.answer
 	if a == nil {
@@ -73,11 +73,11 @@ func (p *pingResult) isRegistry() bool {
 	return a.ok() && !a.html && a.mediaType() != "text/html"
 }
 
-// A loginResult is the registry's answer to a login as such, whatever the login may pull.
+// A loginResult is the registry's response to a login, independent of the images that the login may pull.
 type loginResult struct {
-	refused    *response       // Nil if it was not.
-	failed     *registry.Error // Why nothing is known.
-	unverified bool            // The registry takes everybody, so it did not say.
+	refused    *response       // Nil if the login was not rejected.
+	failed     *registry.Error // Why there is no result.
+	unverified bool            // The registry accepts every request, so the login was not checked.
 	exchanges  []Exchange
 	warnings   []string
 	good       time.Time
@@ -85,9 +85,9 @@ type loginResult struct {
 
 func (l *loginResult) fresh() bool { return l != nil && time.Now().Before(l.good) }
 
-// login asks whether the login is good, once for all who want to know. That is what docker login does: a token without
-// a scope, and with it the API's root. Harbor's token server, which gives everybody a token for a scope, refuses a bad
-// login when it is asked for none.
+// login checks the login, once for all callers. Like docker login, it requests a token without a scope, and the API's
+// root with that token. Harbor's token server issues a token for a scope to every client, but rejects a bad login if no
+// scope is requested.
 func (a *authorizer) login(ctx context.Context, t *trace) (*loginResult, *registry.Error) {
 	ping, err := a.o.pingOnce(ctx, t)
 	if err != nil {
@@ -121,13 +121,13 @@ func (a *authorizer) tryLogin(ctx context.Context, t *trace, ping *pingResult) *
 	c := choose(ping.answer.challenges)
 	switch everybody := ping.answer.ok(); {
 	case everybody && (a.credential.Anonymous || a.o.knownVendor() == mcr), a.credential.Anonymous && c.scheme == schemeBearer:
-		return &loginResult{unverified: true} // What is public, only a request for it tells.
+		return &loginResult{unverified: true} // Only a request for an image shows whether it is public.
 	}
 	if err := unsupportedScheme(ping.answer.challenges); err != nil {
 		return &loginResult{failed: err}
 	}
 	if c.scheme == "" {
-		return &loginResult{unverified: true} // Nobody asked for the login.
+		return &loginResult{unverified: true} // The registry requires no login.
 	}
 	root := apiRequest{step: StepLogin, method: http.MethodGet, path: "/v2/", auth: a.basicAuth()}
 	if c.scheme == schemeBearer {

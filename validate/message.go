@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// maxQuote is how much of a registry's message an error quotes. The evidence has up to maxMessage.
+// maxQuote bounds the part of a registry's message that an error quotes. The evidence has up to maxMessage.
 const maxQuote = 160
 
-// quote makes a message of a registry fit for an error: short, on one line, and without what may be a secret. What was
-// sent to the server is not in it, because [authorization.without] drops such a message. What a server may tell of its
-// own, such as a signed URL or a token, is removed by its form:
+// quote prepares a message of a registry for an error: short, on one line, and without likely secrets. It does not
+// contain the login that was sent, because [authorization.without] drops such a message. Secrets of the server, such as
+// a signed URL or a token, are recognized by their form and removed:
 //
 //   - the query, the fragment and the user of a URL;
 //   - a word that starts like a JWT;
-//   - a word with a part of 20 letters and digits or more that mixes upper case, lower case and digits, or has more
-//     than 32 characters. Digests are not secret, and stay.
+//   - a word with a part that mixes upper case, lower case and digits in 20 characters or more, or that has more than
+//     32 characters. Digests are not secret, and are kept.
 func quote(message string) string {
 	words := strings.Fields(message)
 	for i, word := range words {
@@ -35,7 +35,7 @@ func quote(message string) string {
 	return cleanLine(strings.Join(words, " "), maxQuote)
 }
 
-// bareURL returns the URL in a word, without what may be secret in it.
+// bareURL returns the URL in a word, without likely secrets.
 func bareURL(word string) string {
 	start := strings.IndexAny(word, "hH")
 	before, text := word[:max(start, 0)], word[max(start, 0):]
@@ -69,13 +69,14 @@ func opaque(word string) bool {
 
 var notAuthorized = regexp.MustCompile(`not authorized to perform: ([a-z0-9-]+):([a-z]+)`)
 
-// awsActions are the actions of ECR that a pull or a list needs, because messages are compared in lower case.
+// awsActions are the actions of ECR that a pull or a list needs, in their own spelling, because messages are compared
+// in lower case.
 var awsActions = []string{
 	"BatchCheckLayerAvailability", "BatchGetImage", "BatchImportUpstreamImage", "CreateRepository", "DescribeImages",
 	"DescribeRepositories", "GetAuthorizationToken", "GetDownloadUrlForLayer", "ListImages",
 }
 
-// missingPermission returns a hint that names the permission that AWS says is missing; "" if it names none.
+// missingPermission returns a hint with the permission that is missing according to AWS; "" if the message names none.
 func missingPermission(text string) string {
 	m := notAuthorized.FindStringSubmatch(text)
 	if m == nil {

@@ -19,19 +19,19 @@ type origin struct {
 	s         *session
 	host      string   // As in the names of images.
 	base      *url.URL // https://registry-1.docker.io
-	prefix    string   // The same as text.
+	prefix    string   // base as text.
 	rt        http.RoundTripper
-	transport *http.Transport // Nil with Checker.RoundTripper.
+	transport *http.Transport // Nil if Checker.RoundTripper is set.
 	egress    *egress.Policy
 
-	slots chan struct{} // Checker.PerRegistry.
+	slots chan struct{} // As many as Checker.PerRegistry.
 	ping  singleFlight[*pingResult]
 
 	mu          sync.Mutex
-	seenAs      egress.Zone // Where the registry was seen, apart from what its name tells.
+	seenAs      egress.Zone // The zone of the address that was connected to.
 	pause       time.Time
 	vendor      vendor
-	useGET      bool // HEAD was seen to lie.
+	useGET      bool // A HEAD request had an incorrect response.
 	authorizers map[authorizerKey]*authorizer
 	getOnly     map[string]bool // Token servers that reject POST, by realm.
 }
@@ -41,13 +41,13 @@ type originKey struct {
 	transport transportKey
 }
 
-// A transportKey identifies the way to a registry.
+// A transportKey identifies a transport to a registry.
 type transportKey struct {
 	credentials.Fingerprint
 	egress *egress.Policy
 }
 
-// transportOf returns the way that the candidate goes.
+// transportOf returns the candidate's transport, with the policy that applies to it.
 func (c *Checker) transportOf(candidate *Candidate) registry.TransportConfig {
 	t := candidate.Transport
 	if t.Egress == nil {
@@ -56,7 +56,7 @@ func (c *Checker) transportOf(candidate *Candidate) registry.TransportConfig {
 	return t
 }
 
-// origin returns the registry at the host, as it stands in the names of images.
+// origin returns the registry at the host, as written in the names of images.
 func (s *session) origin(key originKey, way registry.TransportConfig) (*origin, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,8 +66,8 @@ func (s *session) origin(key originKey, way registry.TransportConfig) (*origin, 
 	if _, err := registry.ParseEndpoint(key.host); err != nil {
 		return nil, &registry.Error{Code: registry.ErrInvalid, Err: err}
 	}
-	// Not what ParseEndpoint returns: a node sends the requests for registry.hub.docker.com/app or DOCKER.IO/app to that
-	// host, not to Docker Hub's API.
+	// The endpoint is not the result of ParseEndpoint: a node sends the requests for registry.hub.docker.com/app or
+	// DOCKER.IO/app to that host, not to Docker Hub's API.
 	endpoint := registry.Endpoint{Host: key.host}
 	o := &origin{
 		s:           s,
@@ -92,7 +92,7 @@ func (s *session) origin(key originKey, way registry.TransportConfig) (*origin, 
 	return o, nil
 }
 
-// zone returns the zone of the registry's address: by its name, or else by the address that was connected to.
+// zone returns the zone of the registry's address: the zone of its name, or else of the address that was connected to.
 func (o *origin) zone() egress.Zone {
 	if p := egress.ZoneOfName(o.base.Hostname()); p != egress.Public {
 		return p
@@ -122,8 +122,8 @@ func (o *origin) traceAddress(req *http.Request) *http.Request {
 	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: note}))
 }
 
-// roundTripper returns the way to the host that a URL names: to the registry and the hosts that the program allows the
-// plain one, to all others the guarded one.
+// roundTripper returns the transport to the host of the request: the plain transport for the registry and the hosts
+// that the program allows, and the guarded one for all others.
 func (o *origin) roundTripper(req *http.Request) http.RoundTripper {
 	host := req.URL.Hostname()
 	if o.transport == nil || host == o.base.Hostname() || o.s.c.allowsRealm(host) {

@@ -10,11 +10,11 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// An observation is what an attempt saw, so that it can be judged by the rules of runtimes other than the one whose
-// requests were sent.
+// An observation holds the responses of an attempt, so that they can be judged by the rules of runtimes other than the
+// one whose requests were sent.
 type observation struct {
 	ping  *response
-	login choice    // With what the manifest was requested.
+	login choice    // The choice for the request for the manifest.
 	token *response // The response to GET at the token server; nil if there was none.
 	head  *response // The response to HEAD.
 
@@ -38,7 +38,8 @@ func (t *trace) sawLogin(ping *response, l login, tok *token) {
 	}
 }
 
-// objection returns why the runtime would not pull what was observed; nil if nothing that was observed is against it.
+// objection returns the reason why the runtime would not pull the image with the observed responses; nil if they show
+// none.
 func (r *runtimeRules) objection(seen *observation, platforms []Platform) *registry.Error {
 	if seen.ping == nil {
 		return nil
@@ -105,7 +106,7 @@ func (r *runtimeRules) objectionToContent(seen *observation, platforms []Platfor
 	return nil
 }
 
-// warnOthers adds a warning for each runtime that would not pull what the check of another one saw.
+// warnOthers adds a warning for each other runtime that would not pull the image with the observed responses.
 func (r *Result) warnOthers(own *runtimeRules, seen *observation, platforms []Platform) {
 	for _, rules := range runtimeTable {
 		if rules == own {

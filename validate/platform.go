@@ -13,9 +13,9 @@ import (
 type Platform struct {
 	// OS and Architecture are GOOS and GOARCH: "linux", "arm64".
 	OS, Architecture string
-	// Variant is the variant of the architecture: "v7". Empty means the usual one.
+	// Variant is the variant of the architecture: "v7". Empty means the default variant.
 	Variant string
-	// OSVersion is the version of Windows: "10.0.17763". If empty, any version will do.
+	// OSVersion is the version of Windows: "10.0.17763". If empty, any version matches.
 	OSVersion string
 }
 
@@ -53,11 +53,11 @@ func (p Platform) String() string {
 }
 
 // Runs reports whether a node of platform p runs an image for platform image, by the rules of containerd (its package
-// platforms): a node also runs images for earlier variants of its architecture. That some 64-bit processors run 32-bit
-// images too is not counted on.
+// platforms): a node also runs images for earlier variants of its architecture. Runs does not assume that 64-bit
+// processors run 32-bit images, although some do.
 func (p Platform) Runs(image Platform) bool { return p.rank(image, false, false) >= 0 }
 
-// rank returns how well an image for another platform suits a node of platform p: 0 is best, and -1 is not at all.
+// rank returns how well an image for another platform suits a node of platform p: 0 is best, and -1 means not at all.
 // bits32 adds images for 32 bits, cpuVariants those for later variants of amd64.
 func (p Platform) rank(image Platform, bits32, cpuVariants bool) int {
 	p, image = p.normalized(p.OS), image.normalized(p.OS)
@@ -104,7 +104,7 @@ func (p Platform) vector(bits32, cpuVariants bool) []Platform {
 	return all
 }
 
-// sameVersion reports whether a node of the version of Windows runs images for the other: the build has to be the same.
+// sameVersion reports whether a node with one version of Windows runs images for the other: the builds must be equal.
 func (p Platform) sameVersion(image Platform) bool {
 	if p.OS != "windows" || p.OSVersion == "" || image.OSVersion == "" {
 		return true
@@ -116,7 +116,7 @@ func (p Platform) sameVersion(image Platform) bool {
 	return slices.Equal(build(p.OSVersion), build(image.OSVersion))
 }
 
-// normalized writes a platform in one way, as containerd's package platforms does. An empty OS is that of the node.
+// normalized returns the platform in the normal form of containerd's package platforms. An empty OS means nodeOS.
 func (p Platform) normalized(nodeOS string) Platform {
 	p.OS, p.Architecture, p.Variant = strings.ToLower(p.OS), strings.ToLower(p.Architecture), strings.ToLower(p.Variant)
 	switch p.OS {

@@ -12,25 +12,25 @@ import (
 	"unicode"
 )
 
-// A response is a server's response to one request, reduced to what verdicts depend on.
+// A response is a server's response to one request, reduced to the parts that verdicts depend on.
 type response struct {
 	step       Step
 	method     string
 	status     int
 	header     http.Header
 	challenges []challenge
-	// codes and text are from the error body; text is all its messages, in lower case.
+	// codes and text are from the error body; text has all its messages, in lower case.
 	codes []string
 	text  string
-	// html says that the body is a web page: a front end speaks, not the registry.
+	// html reports that the body is a web page: it is from a front end, not the registry.
 	html bool
-	// body is that of a good answer.
+	// body is the body of a successful response.
 	body []byte
 	// length is the Content-Length; -1 if there is none.
 	length int64
-	// received is when the response came.
+	// received is the time of the response.
 	received time.Time
-	// host and path are what responded, after redirects.
+	// host and path identify the server that responded, after redirects.
 	host, path string
 	ex         Exchange
 }
@@ -63,7 +63,7 @@ func mediaType(contentType string) string {
 	return t
 }
 
-// Limits for error bodies. The longest honest ones are a few hundred bytes of AWS policy text.
+// Limits for error bodies. The longest honest bodies are a few hundred bytes of AWS policy text.
 const (
 	maxErrorBody   = 64 << 10
 	maxErrors      = 8
@@ -73,9 +73,9 @@ const (
 	maxPlainSample = 1 << 10
 )
 
-// readErrorBody takes what an error body says. Registries send {"errors": [...]} (OCI distribution specification,
-// "Error Codes"); a bare error object (Zot); {"details": "..."} (Docker Hub's token server); text; and web pages. It
-// never fails: what cannot be read says nothing.
+// readErrorBody reads the codes and messages of an error body. Registries send {"errors": [...]} (OCI distribution
+// specification, "Error Codes"); a bare error object (Zot); {"details": "..."} (Docker Hub's token server); text; and
+// web pages. It never fails: a body that cannot be read has no codes or messages.
 func (a *response) readErrorBody(body []byte) {
 	var messages []string
 	var parsed struct {
@@ -118,8 +118,8 @@ func (a *response) readErrorBody(body []byte) {
 	}
 }
 
-// readUpstream takes what a pull-through cache says that its upstream said: distribution 2.8 responds with 500 to a digest
-// that is not there, and has the error of the upstream in the detail.
+// readUpstream reads the error of the upstream that a pull-through cache reports: distribution 2.8 responds with 500
+// for a missing digest, and has the error of the upstream in the detail.
 func (a *response) readUpstream(detail json.RawMessage) {
 	var upstream struct {
 		Errors []errorObject `json:"errors"`
@@ -136,14 +136,14 @@ func (a *response) readUpstream(detail json.RawMessage) {
 	}
 }
 
-// The types are loose, for one odd field must not hide the others: Artifactory's code is missing, others send numbers.
+// The types are loose, because one odd field must not hide the others: Artifactory sends no code, others send numbers.
 type errorObject struct {
 	Code    any             `json:"code"`
 	Message any             `json:"message"`
 	Detail  json.RawMessage `json:"detail"`
 }
 
-// cleanCode keeps what looks like a code. Everything else that a server sends in its place says nothing.
+// cleanCode returns v if it has the form of a code. All other values are ignored.
 func cleanCode(v any) string {
 	s, ok := v.(string)
 	if !ok || s == "" || len(s) > maxCode {
@@ -156,9 +156,9 @@ func cleanCode(v any) string {
 	return s
 }
 
-// cleanLine makes text from outside fit for a log: one line, printable, short.
+// cleanLine returns untrusted text in a form that is safe for a log: one line, printable, short.
 func cleanLine(s string, limit int) string {
-	space := true // Was the last one. None is wanted in front.
+	space := true // The previous character was one. It starts true to trim leading space.
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
@@ -180,8 +180,8 @@ func cleanLine(s string, limit int) string {
 	return s
 }
 
-// retryAfter reads the header of that name, in seconds or as a date (RFC 9110, 10.2.3). Zero means that it says
-// nothing.
+// retryAfter reads the header of that name, in seconds or as a date (RFC 9110, 10.2.3). It returns zero if the header
+// is missing, invalid or in the past.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if n, err := strconv.ParseInt(value, 10, 64); err == nil {
@@ -194,8 +194,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// readRateLimit reads Docker Hub's headers: "ratelimit-limit: 100;w=21600". The window is theirs to say, and it
-// changes.
+// readRateLimit reads Docker Hub's headers: "ratelimit-limit: 100;w=21600". The window is read from the header because
+// Docker Hub changes it.
 func readRateLimit(h http.Header) RateLimit {
 	if h.Get("Ratelimit-Limit") == "" {
 		return RateLimit{}

@@ -9,138 +9,139 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Result is what came of a check: the verdict, and the evidence for it. It holds no secret.
+// A Result is the result of a check: the verdict, and the evidence for it. It holds no secret.
 type Result struct {
-	// Image is what was asked for; zero for a login.
+	// Image is the image that was checked; zero for a login.
 	Image registry.Image
 
-	// Err is the verdict, as it was returned: nil only if the image can be pulled, or the login is good.
+	// Err is the verdict, as the check returned it: nil only if the image can be pulled, or the login works.
 	Err error
 
-	// Candidate is the name of the candidate that was let in. Anonymous says that nothing was sent.
+	// Candidate is the name of the candidate that the registry accepted. Anonymous reports that no login was sent.
 	Candidate string
 	Anonymous bool
 
-	// Digest and MediaType are those of the manifest or index that the image stands for. Empty if it was not found.
+	// Digest and MediaType describe the manifest or index of the image. They are empty if it was not found.
 	Digest    string
 	MediaType string
-	// Platforms are those that the image is for. Nil if they were not asked for; see [Checker.Platforms].
+	// Platforms are the platforms that the image supports. Nil if they were not read; see [Checker.Platforms].
 	Platforms []Platform
-	// Size is how many bytes the config and the layers have together, as they are stored; of an index, those of the
-	// largest platform that was looked at. Zero if they were not asked for.
+	// Size is the total size of the config and the layers in bytes, as stored. For an index, it is the size of the largest
+	// image that was checked. Zero if the sizes were not read.
 	Size int64
 
-	// Pulls says whether the image pulls on all of the [Checker.Runtimes], and Runs whether a container can start from it
-	// on the [Checker.Platforms]. Some runtimes report a successful pull of what they cannot run, such as a Helm chart;
-	// and an image for another platform that is not in an index pulls everywhere.
+	// Pulls reports whether the image pulls on all of the [Checker.Runtimes]. Runs reports whether a container can start
+	// from it on the [Checker.Platforms]. The two differ because some runtimes report a successful pull of content that
+	// they cannot run, such as a Helm chart, and because an image for another platform that is not in an index pulls
+	// everywhere.
 	Pulls, Runs Answer
 	// Runtimes are the verdicts for each release line of the runtimes. Nil for a login.
 	Runtimes []RuntimeResult
-	// Basis is what the verdict is based on. Empty if the manifest was not found.
+	// Basis is the content that the verdict is based on. Empty if the manifest was not found.
 	Basis Basis
 
-	// Attempts are the candidates that were tried, in their order. A candidate whose credential was refused and renewed
-	// is in it twice.
+	// Attempts are the candidates that were tried, in order. A candidate whose credential was rejected and renewed appears
+	// twice.
 	Attempts []Attempt
 
-	// RateLimit is what is left of the budget of pulls, with registries that say so. Zero if it is not known.
+	// RateLimit is the rest of the budget of pulls, if the registry reports it. Zero if it is not known.
 	RateLimit RateLimit
 
-	// Warnings is what did not keep the image from being pulled, and is worth a word to a person; one sentence each,
-	// without a full stop.
+	// Warnings are problems that a person should know about although the image can be pulled; one sentence each, without a
+	// full stop.
 	Warnings []string
 
-	// Duration is how long it took.
+	// Duration is the duration of the check.
 	Duration time.Duration
 }
 
 // An Answer is the answer to a question about an image: [Yes], [No], or [Unknown].
 type Answer string
 
-// The answers.
 const (
 	Unknown Answer = ""
 	Yes     Answer = "yes"
 	No      Answer = "no"
 )
 
-// A Basis is what was read of an image. What was not read may still fail: docs/validate.md says what each request
+// A Basis is the part of an image that a check read. The rest may still fail: docs/validate.md lists what each request
 // proves.
 type Basis string
 
-// The bases, each of which includes the ones before.
+// The bases. Each includes the ones before it.
 const (
 	BasisHeaders  Basis = "headers"  // The headers of the response to HEAD, which does not count as a pull on Docker Hub.
-	BasisManifest Basis = "manifest" // The manifest, and what it takes to find the platforms.
+	BasisManifest Basis = "manifest" // The manifest, and the content from which the platforms are known.
 	BasisLayers   Basis = "layers"   // The manifest, and a HEAD or the first byte of the config and of every layer.
 )
 
 // A RuntimeResult is the verdict for one release line of a container runtime.
 type RuntimeResult struct {
-	// Runtime and Version are the line: containerd 1.7. An empty Version stands for all supported ones.
+	// Runtime and Version identify the line, such as containerd 1.7. An empty Version means all supported versions.
 	Runtime Runtime
 	Version string
-	// Pulls says whether the runtime reports a successful pull, and Runs whether a container can start from what it
-	// pulled on the [Checker.Platforms]. Runs is Unknown without Platforms.
+	// Pulls reports whether the runtime reports a successful pull. Runs reports whether a container can start from the
+	// pulled image on the [Checker.Platforms]. Runs is Unknown without Platforms.
 	Pulls, Runs Answer
-	// Err says why not; nil if there is no reason.
+	// Err is the reason why the image does not pull or run; nil if there is none.
 	Err error
 }
 
-// An Attempt is one candidate that was tried.
+// An Attempt is one try with one candidate.
 type Attempt struct {
-	// Candidate is its name, and Username the user name that it was sent with. Anonymous says that nothing was sent.
+	// Candidate is the name of the candidate, and Username the user name that was sent. Anonymous reports that no login
+	// was sent.
 	Candidate string
 	Username  string
 	Anonymous bool
-	// Renewed says that the candidate's credential had been refused, and that this is a new one.
+	// Renewed reports that the candidate's first credential was rejected, and that this attempt used a new one.
 	Renewed bool
-	// Err is nil for the one that was let in.
+	// Err is nil for the candidate that the registry accepted.
 	Err error
-	// Exchanges are the requests that the attempt rests on, in their order. Those that were made once for many images
-	// are in the attempts of all of them.
+	// Exchanges are the requests that the attempt is based on, in order. A request that was sent once for many images is
+	// in the attempts of all of them.
 	Exchanges []Exchange
 }
 
-// An Exchange is one request and its answer.
+// An Exchange is one request and its response.
 type Exchange struct {
-	// Step is what the request was for.
+	// Step is the purpose of the request.
 	Step Step
-	// Method and URL are what was asked. The URL is without what may be secret in it: the query, but for the service
-	// and the scopes of a token request.
+	// Method and URL are the request's. Query parameters that may be secret are left out of the URL: all except the
+	// service and the scopes of a token request.
 	Method, URL string
-	// Auth is what was sent along: "Basic", "Bearer", or empty for nothing.
+	// Auth is the authentication scheme that was sent: "Basic", "Bearer", or empty for none.
 	Auth string
-	// Status is that of the answer; zero if there was none.
+	// Status is the status of the response; zero if there was none.
 	Status int
-	// Code is the registry's own word for what went wrong, such as MANIFEST_UNKNOWN. Empty if it gave none.
+	// Code is the registry's own error code, such as MANIFEST_UNKNOWN. Empty if it sent none.
 	Code string
-	// Message is what else it said, cleaned and cut to a line; never more than 200 bytes. It is text from outside.
+	// Message is the registry's own error message, cleaned and cut to one line of at most 200 bytes. It is untrusted text.
 	Message string
-	// Err is why there was no answer. Empty if there was one.
+	// Err is the reason why there was no response. Empty if there was one.
 	Err string
-	// Duration is from the request to the last byte that was read of the answer.
+	// Duration is the time from the request to the last byte that was read of the response.
 	Duration time.Duration
 }
 
-// A Step is what a request is for.
+// A Step is the purpose of a request.
 type Step string
 
 // The steps of a check.
 const (
-	StepPing         Step = "ping"         // How does the registry want to be logged in at?
-	StepToken        Step = "token"        // A token for a repository, please.
-	StepLogin        Step = "login"        // Is this login good, whatever it may pull?
+	StepPing         Step = "ping"         // GET /v2/, which returns the authentication challenge.
+	StepToken        Step = "token"        // The request for a token.
+	StepLogin        Step = "login"        // A check of the login, whatever it may pull.
 	StepManifest     Step = "manifest"     // The manifest of the image.
 	StepConfig       Step = "config"       // The config of the image.
 	StepLayer        Step = "layer"        // A layer of the image.
-	StepProbe        Step = "probe"        // What may narrow a verdict: is there such a repository, is the image public?
+	StepProbe        Step = "probe"        // Narrows a verdict: does the repository exist, is the image public?
 	StepRepositories Step = "repositories" // A page of the list of repositories.
 	StepTags         Step = "tags"         // A page of the list of tags.
 )
 
-// String returns the exchange in one line, with the start of the registry's own message, in which what may be a secret
-// is left out: GET https://ghcr.io/v2/a/b/manifests/1: 404 MANIFEST_UNKNOWN "manifest unknown".
+// String returns the exchange in one line, with the start of the registry's own message and without what may be a
+// secret: GET https://ghcr.io/v2/a/b/manifests/1: 404 MANIFEST_UNKNOWN "manifest unknown".
 func (e Exchange) String() string {
 	var b strings.Builder
 	b.WriteString(e.Method + " " + e.URL + ": ")
@@ -159,16 +160,16 @@ func (e Exchange) String() string {
 	return b.String()
 }
 
-// A RateLimit is a budget of pulls, as Docker Hub states it.
+// A RateLimit is a budget of pulls, as Docker Hub reports it.
 type RateLimit struct {
-	// Remaining of Limit pulls are left in the Window. A zero Limit means that nothing was said.
+	// Remaining of Limit pulls are left in the Window. A zero Limit means that the registry reported none.
 	Limit, Remaining int
 	Window           time.Duration
-	// Source is who is counted: an address, or an account.
+	// Source identifies the client whose pulls are counted: an address, or an account.
 	Source string
 }
 
-// String returns "76 of 100 pulls left in 6h0m0s", or "" if nothing was said.
+// String returns "76 of 100 pulls left in 6h0m0s", or "" if the registry reported no limit.
 func (r RateLimit) String() string {
 	if r.Limit == 0 {
 		return ""

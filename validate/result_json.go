@@ -65,9 +65,9 @@ type jsonExchange struct {
 	DurationMS int64  `json:"durationMs"`
 }
 
-// MarshalJSON returns the verdict, its cause, what to do about it, and the evidence, under stable names: ok is the
-// verdict, issues is what [registry.Report] says of Err, and attempts is the evidence. Durations are in milliseconds, and
-// what is empty is left out.
+// MarshalJSON returns the verdict, its cause, the fix, and the evidence, under stable names: ok is the verdict, issues
+// is the [registry.Report] on Err, and attempts is the evidence. Durations are in milliseconds, and empty values are
+// left out.
 func (r Result) MarshalJSON() ([]byte, error) {
 	out := jsonResult{
 		OK: r.Err == nil, Candidate: r.Candidate, Anonymous: r.Anonymous, Issues: registry.Report(r.Err),

@@ -9,7 +9,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A sender says whether the request was sent with a login.
+// A sender describes whether the request was sent with a login.
 type sender int
 
 const (
@@ -23,10 +23,10 @@ type followUp int
 
 const (
 	_ followUp = iota // Nothing.
-	// probeLogin: is the login good at all? If not, that is the verdict. Some registries hide a bad login behind the same
-	// answer as a missing right.
+	// probeLogin checks the login itself. If the login is rejected, that is the verdict. Some registries respond to a bad
+	// login as they do to a missing right.
 	probeLogin
-	// probeTagList: is there such a repository? It tells a missing tag from a missing repository.
+	// probeTagList requests the list of tags, which distinguishes a missing tag from a missing repository.
 	probeTagList
 )
 
@@ -35,16 +35,16 @@ type rule struct {
 	vendors []vendor
 	steps   []Step
 	status  []int
-	codes   []string // One of the body's codes is one of these.
-	says    []string // The body's messages hold one of these, in lower case; an asterisk stands for anything.
-	bearer  string   // The challenge's error.
-	auth    string   // What was sent along: "Basic", "Bearer".
+	codes   []string // One of the body's codes is in this list.
+	says    []string // The body's messages contain one of these, in lower case; an asterisk matches any text.
+	bearer  string   // The error parameter of the challenge.
+	auth    string   // The scheme that was sent: "Basic", "Bearer".
 	html    bool     // The body is a web page.
 	sender  sender
 
 	code     registry.Code
 	followUp followUp
-	hint     string // Empty means what hints has for the code.
+	hint     string // Empty means the hint in hints for the code.
 }
 
 var (
@@ -54,10 +54,10 @@ var (
 
 func of(v ...vendor) []vendor { return v }
 
-// verdictRules is how answers are read: the first that fits is the verdict. What differs between registries stands before what
-// is common to them.
+// verdictRules map responses to verdicts: the first rule that matches is the verdict. Rules for one registry come
+// before the rules for all.
 var verdictRules = []rule{
-	// Whoever asks, and whatever for.
+	// For every sender and step.
 	{status: []int{http.StatusTooManyRequests}, code: registry.ErrRateLimited},
 	{codes: []string{"TOOMANYREQUESTS", "TOO_MANY_REQUEST"}, code: registry.ErrRateLimited},
 	{status: []int{http.StatusProxyAuthRequired}, code: registry.ErrProxy},
@@ -71,7 +71,7 @@ var verdictRules = []rule{
 		hint: "Repository Firewall holds the image in quarantine: ask the owner of the registry"},
 	{vendors: of(quay), status: []int{405}, codes: []string{"DENIED"},
 		code: registry.ErrBlocked, hint: "the namespace is disabled or read-only: ask the owner of the registry"},
-	// Messages of clouds and proxies whose status says less, or the wrong thing.
+	// Messages of clouds and proxies whose status has less information, or is wrong.
 	{vendors: of(ecr, ecrPublic), sender: loggedIn,
 		says: []string{"security token included in the request is", "authorization token is invalid"},
 		code: registry.ErrExpired,
@@ -101,13 +101,14 @@ var verdictRules = []rule{
 	{says: []string{"used before issued", "not yet valid", "issued in the future"}, sender: loggedIn,
 		code: registry.ErrClockSkew},
 
-	// The first question, without a login.
+	// The ping, without a login.
 	{steps: []Step{StepPing}, status: []int{403},
 		code: registry.ErrBlocked, hint: "the registry, or a firewall before it, refuses this network: ask its owner"},
 	{steps: []Step{StepPing}, status: []int{500, 502, 503, 504}, code: registry.ErrUnavailable},
 	{steps: []Step{StepPing}, code: registry.ErrNotRegistry},
 
-	// Nexus hands out tokens that it takes only with a realm of their own, and serves nobody without a login by default.
+	// Nexus issues tokens that it accepts only with a realm of their own, and by default accepts no request without a
+	// login.
 	{vendors: of(nexus), status: []int{401}, auth: "Bearer", sender: loggedIn,
 		code: registry.ErrUnauthorized,
 		hint: "Nexus does not take the token that it handed out itself: make its Docker Bearer Token Realm active"},
@@ -116,7 +117,7 @@ var verdictRules = []rule{
 		hint: "give its profile a login; to pull without one, Nexus wants anonymous access to be on, the repository " +
 			"to allow anonymous Docker pulls, and the Docker Bearer Token Realm to be active"},
 
-	// The token server. With these vendors a 401 there is about the login alone.
+	// The token server. A 401 of these vendors' token servers is about the login alone.
 	{vendors: of(dockerHub, quay, gitlab, google, artifactory, nexus, gitea, redHat), steps: []Step{StepToken},
 		status: []int{401}, sender: loggedIn, code: registry.ErrUnauthorized},
 	{vendors: of(gitlab), steps: []Step{StepToken, StepLogin}, status: []int{403}, sender: loggedIn,
@@ -143,7 +144,7 @@ var verdictRules = []rule{
 		code: registry.ErrUnavailable,
 		hint: "the token server that the registry names does not serve tokens: check the registry's configuration"},
 
-	// The list of repositories, which the OCI distribution specification does not have.
+	// The list of repositories, which is not part of the OCI distribution specification.
 	{vendors: of(dockerHub, ghcr, ecrPublic), steps: catalogSteps, status: []int{400, 401, 403, 404},
 		code: registry.ErrUnsupported, hint: hintNoCatalog},
 	{vendors: of(gitlab, harbor), steps: catalogSteps, status: []int{401, 403},
@@ -154,7 +155,7 @@ var verdictRules = []rule{
 	{steps: catalogSteps, status: []int{404, 405}, code: registry.ErrUnsupported, hint: hintNoCatalog},
 	{steps: []Step{StepTags}, status: []int{404}, code: registry.ErrRepositoryNotFound},
 
-	// The config and the layers: who comes here may read the manifest.
+	// The config and the layers. At this point, the login may read the manifest.
 	{steps: blobSteps, status: []int{404}, code: registry.ErrContentNotFound},
 	{steps: blobSteps, status: []int{401, 403},
 		code: registry.ErrDenied,
@@ -232,7 +233,8 @@ func containsInOrder(text, pattern string) bool {
 
 func matchesAny[T comparable](list []T, v T) bool { return list == nil || slices.Contains(list, v) }
 
-// skew is how far this machine's clock is from the answer's; zero where it is close, or the answer has no date.
+// skew returns the difference between this machine's clock and the Date of the response; zero if it is small, or the
+// response has no date.
 func (a *response) skew(now time.Time) time.Duration {
 	const close = 2 * time.Minute
 	date, err := http.ParseTime(a.header.Get("Date"))

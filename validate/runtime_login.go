@@ -16,8 +16,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// incompatible is the verdict on a response with which this runtime cannot pull: the cause, and what to change. A zero
-// exchange means that it is the content of the image.
+// incompatible returns the verdict on a response with which this runtime cannot pull: the cause, and the fix. If the
+// exchange is zero, the content of the image is the problem.
 func (r *runtimeRules) incompatible(code registry.Code, ex Exchange, cause, fix string) *registry.Error {
 	e := &registry.Error{Code: code, Hint: fix + ": " + string(r.runtime) + " does not pull otherwise", Err: errors.New(cause)}
 	if ex.Method != "" {
@@ -26,15 +26,15 @@ func (r *runtimeRules) incompatible(code registry.Code, ex Exchange, cause, fix 
 	return e
 }
 
-// A choice is the challenge that a runtime answers. The zero choice is that it sends no login.
+// A choice is the challenge that a runtime answers. The zero choice means that it sends no login.
 type choice struct {
 	challenge
-	// basic: after the token has been fetched, the login is sent as Basic all the same.
+	// basic: after the token has been fetched, the login is still sent as Basic.
 	basic bool
 }
 
-// choose returns the challenge of the response that the runtime answers. The error is for a challenge at which the
-// runtime gives up.
+// choose returns the challenge of the response that the runtime answers. It fails for a challenge at which the runtime
+// gives up.
 func (r *runtimeRules) choose(res *response) (choice, *registry.Error) {
 	if !r.strict {
 		return choice{challenge: choose(res.challenges)}, nil
@@ -67,7 +67,7 @@ func (r *runtimeRules) choose(res *response) (choice, *registry.Error) {
 		return choice{}, r.incompatible(registry.ErrChallenge, res.ex,
 			fmt.Sprintf("the Bearer challenge has no realm that %s can read", r.runtime),
 			`send WWW-Authenticate: Bearer realm="https://...", in quotes, without spaces around the equals sign`)
-	case err == nil && u.Scheme == "": // Other URLs are for checkRealm to judge.
+	case err == nil && u.Scheme == "": // checkRealm checks other URLs.
 		return choice{}, r.incompatible(registry.ErrChallenge, res.ex,
 			fmt.Sprintf("%s reads the realm of the Bearer challenge as %q, which is not a URL", r.runtime, cleanLine(realm, 64)),
 			`send the whole URL of the token server in quotes: WWW-Authenticate: Bearer realm="https://..."`)
@@ -75,8 +75,8 @@ func (r *runtimeRules) choose(res *response) (choice, *registry.Error) {
 	return picked, nil
 }
 
-// unread returns the verdict on a response whose challenges a lenient client can answer and the runtime cannot; nil if
-// there are none.
+// unread returns the verdict on a response with challenges that a lenient client can answer and the runtime cannot; nil
+// if there are none.
 func (r *runtimeRules) unread(res *response) *registry.Error {
 	if !r.strict || choose(res.challenges).scheme == "" || len(strictChallenges(res.header)) == 0 {
 		return nil
@@ -89,13 +89,13 @@ func (r *runtimeRules) unread(res *response) *registry.Error {
 		"send each challenge in a header line of its own")
 }
 
-// extraScopesOfPing is extraScopes for the challenge of a ping that is used in place of that of a manifest. A repository
+// extraScopesOfPing returns the extra scopes if the challenge of a ping is used in place of a manifest's. A repository
 // in it is an example, as in GHCR's.
 func (r *runtimeRules) extraScopesOfPing(c challenge, scope string) []string {
 	return slices.DeleteFunc(r.extraScopes(c, scope), func(s string) bool { return strings.HasPrefix(s, "repository:") })
 }
 
-// extraScopes returns the scopes of a challenge that a runtime requests beside that of the repository.
+// extraScopes returns the scopes of a challenge that a runtime requests beside the repository's.
 func (r *runtimeRules) extraScopes(c challenge, scope string) []string {
 	if r.challengeScope != scopeAlways || scope == "" {
 		return nil
@@ -103,13 +103,13 @@ func (r *runtimeRules) extraScopes(c challenge, scope string) []string {
 	return slices.DeleteFunc(strings.Fields(c.params["scope"]), func(s string) bool { return s == scope })
 }
 
-// allowsPing reports whether the runtime goes on after the response to GET /v2/.
+// allowsPing reports whether the runtime continues after the response to GET /v2/.
 func (r *runtimeRules) allowsPing(ping *response) bool {
 	return r.pingStatus == nil || slices.Contains(r.pingStatus, ping.status)
 }
 
-// readToken decodes the response of a token server as the runtime does. The token's life is counted from the request,
-// not from issued_at, because clocks differ; a token that is rejected before its time is renewed.
+// readToken decodes the response of a token server as the runtime does. The token's lifetime starts with the request,
+// not with issued_at, because clocks differ. A token that is rejected before it expires is renewed.
 func (r *runtimeRules) readToken(res *response, post bool, asked time.Time) (credentials.Secret, time.Time, *registry.Error) {
 	fields := r.getFields
 	if post {
@@ -183,7 +183,7 @@ func (r *runtimeRules) readToken(res *response, post bool, asked time.Time) (cre
 	return credentials.NewSecret(value), asked.Add(life - life/10), nil
 }
 
-// decode is json.Unmarshal, for which a missing value is a zero one.
+// decode is json.Unmarshal, except that a missing value is a zero one.
 func decode(raw json.RawMessage, into any) error {
 	if len(raw) == 0 {
 		return nil

@@ -6,14 +6,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// A Runtime is a container runtime of nodes. Runtimes send different requests and read the responses by different rules,
-// so that an image may pull on one of them and not on another.
+// A Runtime is a container runtime of nodes. Runtimes send different requests and read the responses by different
+// rules, so that an image may pull on one of them and not on another.
 type Runtime string
 
 // The runtimes. docs/runtimes.md lists the rules of each.
 const (
-	// Containerd is containerd 1.7 and 2, and Docker 29 with its containerd image store. An image has to pull on both
-	// lines.
+	// Containerd is containerd 1.7 and 2, and Docker 29 with its containerd image store. An image must pull on both lines.
 	Containerd Runtime = "containerd"
 	// CRIO is CRI-O 1.37, and podman and skopeo, which use the same library.
 	CRIO Runtime = "CRI-O"
@@ -21,9 +20,9 @@ const (
 	Docker Runtime = "Docker"
 )
 
-// runtimeRules says how a runtime pulls: what it requests, in which form, and which responses it can use. Everything in which
-// runtimes differ is a field here, and each runtime is a row of [runtimeTable]; the code asks the row. The rules were
-// observed on the daemons and read in their sources; docs/runtimes.md has the versions.
+// runtimeRules describe how a runtime pulls: its requests and their form, and the responses that it accepts. Every
+// difference between runtimes is a field here, and each runtime is a row of [runtimeTable]. The rules were observed on
+// the daemons and read in their sources; docs/runtimes.md has the versions.
 type runtimeRules struct {
 	runtime Runtime // Empty for the requests of this package itself, such as lists of tags.
 	lines   []line  // The supported release lines, in which rules for content may differ.
@@ -41,20 +40,21 @@ type loginRules struct {
 	pingStatus []int
 	// strict: a header line holds one challenge, and its parameters are read by the grammar of RFC 2616.
 	strict bool
-	// order says which of several challenges is used.
+	// order selects one of several challenges.
 	order challengeOrder
 	// emptyLogin: without a login, a Basic challenge is answered with an empty user name and password.
 	emptyLogin bool
 	// post: a token is requested by POST with the password in a form, and by GET only after one of postFallback.
 	post         bool
 	postFallback []int
-	// challengeScope says when the scope of the challenge is requested, beside that of the repository.
+	// challengeScope decides whether the scope of the challenge is requested beside the repository's.
 	challengeScope scopeRule
-	// account: the token request by GET has the user name in the parameter of that name.
+	// account: the token request by GET has the user name in the parameter account.
 	account bool
 	// getFields and postFields are the fields of a token response that hold the token, in order of preference.
 	getFields, postFields []string
-	// typed: expires_in has to be an integer and issued_at a time by RFC 3339. refreshTyped: refresh_token has to be text.
+	// typed: expires_in must be an integer and issued_at a time in the format of RFC 3339. refreshTyped: refresh_token
+	// must be a string.
 	typed, refreshTyped bool
 	// tokenStatus are the statuses of a response with a token. Nil means all below 300.
 	tokenStatus []int
@@ -64,17 +64,17 @@ type loginRules struct {
 	tokenLimit int64
 }
 
-// A challengeOrder says which of several challenges is used.
+// A challengeOrder selects one of several challenges.
 type challengeOrder int
 
 const (
 	bearerOrBasic challengeOrder = iota // Bearer if it has a realm, else Basic.
-	bearerFirst                         // Bearer, which has to have a realm, wherever it is.
+	bearerFirst                         // Bearer, which must have a realm, at any position.
 	headerOrder                         // The first of Bearer and Basic; a Bearer without a realm is an error.
-	basicWins                           // A token is requested for Bearer, and Basic is sent if it is there, too.
+	basicWins                           // A token is requested for Bearer, and Basic is sent if it is offered, too.
 )
 
-// A scopeRule says when the scope of a challenge is requested.
+// A scopeRule decides when the scope of a challenge is requested.
 type scopeRule int
 
 const (
@@ -85,30 +85,30 @@ const (
 
 // manifestRules are the rules for the responses to manifest requests.
 type manifestRules struct {
-	// head says how HEAD is used.
+	// head is the use of HEAD.
 	head headRule
-	// exactType: the media type is compared as it was sent, without parameters. Otherwise in lower case.
+	// exactType: the media type is compared as sent, without parameters. Otherwise it is compared in lower case.
 	exactType bool
-	// headType, headLength: the response to HEAD has to have a Content-Type, a Content-Length.
+	// headType, headLength: the response to HEAD must have a Content-Type, a Content-Length.
 	headType, headLength bool
-	// digestHeader: Docker-Content-Digest, if there is one, has to be a digest, and that of the manifest.
+	// digestHeader: Docker-Content-Digest, if present, must be a digest, and match the manifest.
 	digestHeader bool
-	// dockerLayers: a manifest of Docker's type names layers of Docker's types. ociConfig: a manifest that is not in an
-	// index names a config, and not one of Docker's type if it is of OCI's.
+	// dockerLayers: a manifest of Docker's type must name layers of Docker's types. ociConfig: a manifest that is not in
+	// an index must name a config, and an OCI manifest must not name a config of Docker's type.
 	dockerLayers, ociConfig bool
-	// bodyType: the mediaType in the manifest, if there is one, has to be that of the response.
+	// bodyType: the mediaType in the manifest, if present, must equal the media type of the response.
 	bodyType bool
-	// dockerBodyType: a manifest of Docker's type has to name its media type.
+	// dockerBodyType: a manifest of Docker's type must have a mediaType.
 	dockerBodyType bool
 	// manifestLimit and configLimit are the largest sizes in bytes. Zero means that there is no limit.
 	manifestLimit, configLimit int64
-	// sizes: content has to have the size that its descriptor gives.
+	// sizes: content must have the size in its descriptor.
 	sizes bool
 	// retries are the statuses after which a manifest request is repeated.
 	retries []int
 }
 
-// A headRule says how a runtime uses HEAD.
+// A headRule is a runtime's use of HEAD.
 type headRule int
 
 const (
@@ -119,17 +119,17 @@ const (
 
 // indexRules are the rules by which the entry of an index is chosen.
 type indexRules struct {
-	// normalizes: x86_64 is amd64, capitals do not matter, and an empty os is linux.
+	// normalizes: x86_64 is amd64, case is ignored, and an empty os is linux.
 	normalizes bool
-	// unnamed says what happens to entries without a platform.
+	// unnamed is the treatment of entries without a platform.
 	unnamed unnamedRule
 	// nested: an entry may be an index.
 	nested bool
-	// cpuVariants: newer variants of amd64 run where the CPU has them. Otherwise, the node is a v1.
+	// cpuVariants: newer variants of amd64 run if the CPU supports them. Otherwise, the node counts as v1.
 	cpuVariants bool
 }
 
-// An unnamedRule says what a runtime does with the entries of an index that have no platform.
+// An unnamedRule is a runtime's treatment of the entries of an index that have no platform.
 type unnamedRule int
 
 const (
@@ -141,18 +141,18 @@ const (
 // A line is a supported release line of a runtime, with the rules that changed between lines.
 type line struct {
 	version string // "1.7"; empty if there is one line.
-	// configTypes are the media types of configs that can be unpacked, by the media type of the manifest. With others,
-	// the pull fails, or if lazy, it reports success without fetching the layers.
+	// configTypes are the media types of configs that can be unpacked, by the media type of the manifest. With others, the
+	// pull fails, or if lazy, it reports success without fetching the layers.
 	configTypes map[types.MediaType][]types.MediaType
 	layerTypes  bool // Layers of an unknown type fail, or if lazy, are not fetched.
 	lazy        bool
 	// emptyArtifacts: an unusual config that lists no layers pulls if there is no layer of a known type.
 	emptyArtifacts bool
-	// diffIDs: the config has to list as many layers as the manifest; or if lazy, as many, or the manifest none.
+	// diffIDs: the config must list as many layers as the manifest. If lazy, the manifest may also have none.
 	diffIDs bool
-	// allEntries: all entries of an index that are for the platform are fetched, not the best alone.
+	// allEntries: all entries of an index for the platform are fetched, not only the best.
 	allEntries bool
-	// bits32: 64-bit nodes pull images for 32 bits if there is nothing else.
+	// bits32: 64-bit nodes pull images for 32 bits if there are no others.
 	bits32 bool
 	// osFeatures: an entry with an unknown os.features is not for the node.
 	osFeatures bool
@@ -189,7 +189,7 @@ var runtimeTable = []*runtimeRules{
 		},
 		manifestRules: manifestRules{
 			head: headDecides, exactType: true, digestHeader: true, sizes: true,
-			manifestLimit: 4 * 1048 * 1048, // In containerd's source, where it is meant to be 4 MiB.
+			manifestLimit: 4 * 1048 * 1048, // From containerd's source, where it is meant to be 4 MiB.
 			retries:       []int{408, 429},
 		},
 		indexRules: indexRules{normalizes: true, unnamed: unnamedConfig, nested: true},
@@ -234,8 +234,8 @@ var runtimeTable = []*runtimeRules{
 	},
 }
 
-// ownRules are the rules for requests that no runtime sends, such as lists of tags and the check of a login. They accept
-// whatever can be understood.
+// ownRules are the rules for requests that no runtime sends, such as lists of tags and the check of a login. They
+// accept everything that can be understood.
 var ownRules = &runtimeRules{
 	loginRules: loginRules{
 		order: bearerOrBasic, getFields: []string{"token", "access_token"}, postFields: []string{"access_token", "token"},

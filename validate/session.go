@@ -8,11 +8,11 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A session holds what one call, or several calls within [Checker.CacheFor], know about registries.
+// A session holds the knowledge about registries that one call, or several calls within [Checker.CacheFor], share.
 type session struct {
 	c          *Checker
 	created    time.Time
-	slots      chan struct{} // Checker.Concurrency.
+	slots      chan struct{} // As many as Checker.Concurrency.
 	transports *registry.Transports
 
 	mu      sync.Mutex
@@ -20,7 +20,7 @@ type session struct {
 	images  map[imageKey]imageInfo // With Checker.CacheFor.
 }
 
-// maxOrigins and maxKnown bound what a session keeps between calls.
+// maxOrigins and maxKnown bound the content of a session between calls.
 const (
 	maxOrigins = 1 << 12
 	maxKnown   = 1 << 16
@@ -65,8 +65,8 @@ type imageKey struct {
 	digest     string
 }
 
-// hostSlots bounds how many requests are under way to each host, over all calls: a call that waits for a connection
-// would lose the time of its request.
+// hostSlots bounds the number of concurrent requests to each host in all calls. Otherwise a request would spend its
+// time limit waiting for a connection.
 type hostSlots struct {
 	mu     sync.Mutex
 	byHost map[string]chan struct{}
@@ -90,7 +90,7 @@ func (t *hostSlots) slots(host string, n int) chan struct{} {
 // own context; the others wait, each until its own context ends. If the caller that fetches is canceled, the next one
 // takes over, so that no caller fails because another was canceled.
 type singleFlight[T cacheable] struct {
-	turn  chan struct{} // Has room while nobody fetches.
+	turn  chan struct{} // Has room while no caller fetches.
 	value T
 }
 
@@ -101,7 +101,7 @@ func newSingleFlight[T cacheable]() singleFlight[T] {
 	return singleFlight[T]{turn: make(chan struct{}, 1)}
 }
 
-// get returns the value, from fetch if there is no good one.
+// get returns the value, and calls fetch if there is no fresh one.
 func (c *singleFlight[T]) get(ctx context.Context, fetch func() T) (T, error) {
 	select {
 	case c.turn <- struct{}{}:

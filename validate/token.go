@@ -20,16 +20,16 @@ type authorizer struct {
 	o          *origin
 	rules      *runtimeRules
 	credential credentials.Credential
-	basic      credentials.Secret // What follows "Basic" in the header.
+	basic      credentials.Secret // The text after "Basic" in the header.
 
 	loginCheck singleFlight[*loginResult]
 	first      singleFlight[*firstResponse]
 
 	mu           sync.Mutex
 	groups       map[string]*scopeGroup // By scope.
-	challenges   map[string]login       // By scope, where a response named it.
-	singleScope  bool                   // This registry wants one scope at a time.
-	rateLimit    *registry.Error        // The registry has asked to be left alone for long.
+	challenges   map[string]login       // By scope, from a response to a request for it.
+	singleScope  bool                   // The registry accepts one scope at a time only.
+	rateLimit    *registry.Error        // A rate limit that lasts longer than MaxWait.
 	rateLimitEnd time.Time
 }
 
@@ -74,25 +74,25 @@ func (a *authorizer) basicAuth() authorization {
 type scopeGroup struct {
 	scopes []string
 	token  singleFlight[*token]
-	proven map[string]bool // The scopes that the registry has honoured; guarded by the account.
+	proven map[string]bool // The scopes that the registry has honored; guarded by the authorizer.
 }
 
 func newGroup(scopes ...string) *scopeGroup {
 	return &scopeGroup{scopes: scopes, token: newSingleFlight[*token]()}
 }
 
-// A token is what a token server answered to a request for scopes.
+// A token is a token server's response to a request for scopes.
 type token struct {
 	value credentials.Secret
-	good  time.Time // Until when it can be used.
-	// Who handed it out: another challenge may name another.
+	good  time.Time // The end of its use.
+	// The issuer. Another challenge may name another.
 	realm, service string
 	extra          string // The scopes of the challenge.
 	asked          time.Time
 	exchanges      []Exchange
 	warnings       []string
-	got            *response // What it was read from, if that was requested by GET.
-	// bad is the answer in place of a token; failed is why there was none.
+	got            *response // The response with the token, if it was requested by GET.
+	// bad is the response that has no token; failed is the reason why there was none.
 	bad    *response
 	failed *registry.Error
 }
@@ -100,20 +100,20 @@ type token struct {
 func (t *token) fresh() bool { return t != nil && time.Now().Before(t.good) }
 
 const (
-	// minTokenLife is what the specification of the token endpoint gives a token that says nothing, and the least that
-	// a server may give.
+	// minTokenLife is the lifetime of a token without expires_in by the specification of the token endpoint, and the
+	// minimum lifetime that a server may give.
 	minTokenLife = 60 * time.Second
-	// maxTokenLife bounds what a server may claim.
+	// maxTokenLife bounds the lifetime that a server may claim.
 	maxTokenLife = 24 * time.Hour
-	// failureLife is how long a failure answers for those who wait behind it. Those who come later ask again.
+	// failureLife is the time for which a failure is returned to the callers that waited for it. Later callers try again.
 	failureLife = 5 * time.Second
 
-	// maxTokenBody is above what container runtimes are known to read.
+	// maxTokenBody is larger than any token response that container runtimes are known to read.
 	maxTokenBody = 4 << 20
-	// maxGroupToken is the size of token above which one for many repositories is not used: the usual limit for a whole
-	// header is 8 KiB (nginx, Apache).
+	// maxGroupToken is the maximum size of a token for many repositories. Larger tokens are not used, because the usual
+	// limit for a whole header is 8 KiB (nginx, Apache).
 	maxGroupToken = 6 << 10
-	// maxScopeBytes is how much of a token request's URL scopes may fill, within the same limit.
+	// maxScopeBytes bounds the part of a token request's URL that scopes may fill, within the same limit.
 	maxScopeBytes = 6 << 10
 )
 
@@ -165,8 +165,8 @@ func (a *authorizer) groupOf(scope string) *scopeGroup {
 	return g
 }
 
-// split breaks a group up. Into halves, when its token is too large; else into single scopes, because the registry
-// refuses or narrows it.
+// split breaks a group up: into halves if its token is too large; otherwise into single scopes, because the registry
+// rejects the request or grants fewer scopes.
 func (a *authorizer) split(g *scopeGroup, halves bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -184,7 +184,7 @@ func (a *authorizer) split(g *scopeGroup, halves bool) {
 	}
 }
 
-// splitAll breaks all groups up, once it is known that the registry heeds just one scope.
+// splitAll breaks all groups up, after the registry is known to honor only one scope.
 func (a *authorizer) splitAll() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -196,7 +196,7 @@ func (a *authorizer) splitAll() {
 	}
 }
 
-// renew drops the token of a group, unless somebody did so already.
+// renew drops the token of a group, unless another caller did so already.
 func (a *authorizer) renew(g *scopeGroup) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -208,12 +208,11 @@ func (a *authorizer) renew(g *scopeGroup) {
 	}
 }
 
-// tokenFor returns a token for the scope, and the group that it is for. After refused, which may be nil, it is another
-// one.
+// tokenFor returns a token for the scope, and the group that it is for. The token is not refused, which may be nil.
 func (a *authorizer) tokenFor(
 	ctx context.Context, t *trace, c challenge, scope string, refused *token, extra []string,
 ) (*token, *scopeGroup, *registry.Error) {
-	// The number of rounds is bounded by the size of a group, but for challenges that keep changing.
+	// The number of rounds is bounded by the size of a group, except if the challenges keep changing.
 	for range 32 {
 		g := a.groupOf(scope)
 		tok, err := g.token.get(ctx, func() *token { return a.fetch(ctx, c, g.scopes, extra) })
@@ -246,8 +245,8 @@ func (a *authorizer) tokenFor(
 }
 
 // service returns the service for which a token is requested. Runtimes send the challenge's service or none. Artifact
-// Registry leaves it out of the challenge of its ping, where it means its own host; the check of a login, which sees no
-// other challenge, adds it.
+// Registry leaves the service out of the challenge of its ping, where it means its own host. The check of a login sees
+// no other challenge, and adds it.
 func (a *authorizer) service(c challenge) string {
 	if s := c.params["service"]; s != "" || c.params["realm"] == "" || a.rules != ownRules {
 		return s
@@ -255,7 +254,7 @@ func (a *authorizer) service(c challenge) string {
 	return a.o.base.Host
 }
 
-// fetch requests a token from the token server for the scopes, and for those that the challenge adds.
+// fetch requests a token from the token server for the scopes, and for the scopes that the challenge adds.
 func (a *authorizer) fetch(ctx context.Context, c challenge, scopes, extra []string) *token {
 	t := &trace{}
 	tok := &token{
@@ -264,7 +263,7 @@ func (a *authorizer) fetch(ctx context.Context, c challenge, scopes, extra []str
 	defer func() {
 		tok.exchanges, tok.warnings = t.exchanges, t.warnings
 		if tok.failed != nil && tok.failed.Code == registry.ErrCanceled {
-			tok.good = time.Time{} // It is this caller's own failure.
+			tok.good = time.Time{} // The caller itself was canceled.
 		}
 	}()
 	realm, upgraded, err := a.o.checkRealm(tok.realm, !a.credential.Anonymous)
@@ -307,7 +306,7 @@ type tokenRequest struct {
 // send requests the token as the runtime does: by POST first, or by GET alone.
 func (r tokenRequest) send(ctx context.Context, tok *token) {
 	rules, anonymous := r.a.rules, r.a.credential.Anonymous
-	var posted, rejected *response // The response to POST, and if the runtime gives up with it, that again.
+	var posted, rejected *response // The response to POST, and the same again if the runtime gives up at it.
 	if rules.post && !anonymous && !r.a.o.rejectsPOST(tok.realm) {
 		ans, failed := r.post(ctx)
 		switch {
@@ -324,7 +323,7 @@ func (r tokenRequest) send(ctx context.Context, tok *token) {
 	}
 	ans, failed := r.get(ctx)
 	if rules == ownRules && failed == nil && ans.status == http.StatusMethodNotAllowed && !anonymous {
-		// A token server that knows just the OAuth2 form.
+		// The token server supports only the OAuth2 form.
 		ans, failed = r.post(ctx)
 		tok.read(rules, ans, failed, true)
 		return
@@ -340,7 +339,7 @@ func (r tokenRequest) send(ctx context.Context, tok *token) {
 	}
 	if posted != nil && posted.status == http.StatusUnauthorized && failed == nil &&
 		(ans.status == http.StatusNotFound || ans.status == http.StatusMethodNotAllowed) {
-		ans = posted // A token server that knows just POST.
+		ans = posted // The token server supports only POST.
 	}
 	tok.read(rules, ans, failed, false)
 }
@@ -394,15 +393,15 @@ func (o *origin) noteRejectedPOST(realm string) {
 	o.getOnly[realm] = true
 }
 
-// maxRealms bounds the token servers of a registry that are remembered.
+// maxRealms bounds the number of a registry's token servers that are remembered.
 const maxRealms = 64
 
-// tokenURL writes the scopes as they are: colons, slashes and commas need no escape in a query (RFC 3986, 3.4), and
-// many of them must fit.
+// tokenURL writes the scopes unescaped: colons, slashes and commas need no escape in a query (RFC 3986, 3.4), and many
+// scopes must fit.
 func tokenURL(realm *url.URL, account, service string, scopes []string) *url.URL {
 	u := *realm
 	var b strings.Builder
-	b.Grow(256) // As a rule, all of it.
+	b.Grow(256) // Usually enough for the whole URL.
 	b.WriteString(u.RawQuery)
 	add := func(name, value string) {
 		if b.Len() > 0 {
@@ -419,7 +418,7 @@ func tokenURL(realm *url.URL, account, service string, scopes []string) *url.URL
 		add("service", url.QueryEscape(service))
 	}
 	for _, scope := range scopes {
-		if scope != "" { // That is for a token which is not about a repository.
+		if scope != "" { // The scope is empty for a token that is not about a repository.
 			add("scope", scopeEscaper.Replace(scope))
 		}
 	}
@@ -427,10 +426,10 @@ func tokenURL(realm *url.URL, account, service string, scopes []string) *url.URL
 	return &u
 }
 
-// scopeEscaper escapes what a registry may write into a scope. Names of repositories need no escape.
+// scopeEscaper escapes characters that a registry may write into a scope. Names of repositories need no escape.
 var scopeEscaper = strings.NewReplacer("%", "%25", "&", "%26", "#", "%23", "+", "%2B", "\"", "%22", "<", "%3C", ">", "%3E")
 
-// showToken is the URL for the evidence, with the first scope of many.
+// showToken returns the URL for the evidence, with only the first of many scopes.
 func showToken(realm *url.URL, service string, scopes []string) string {
 	u := url.URL{Scheme: realm.Scheme, Host: realm.Host, Path: realm.Path}
 	s := tokenURL(&u, "", service, scopes[:min(len(scopes), 1)]).String()
@@ -440,10 +439,11 @@ func showToken(realm *url.URL, service string, scopes []string) string {
 	return cleanLine(s, 500)
 }
 
-// clientID is what containerd sends. Token servers may treat clients differently, and the check asks as a node does.
+// clientID is the client ID that containerd sends. The check sends the same one as a node, because token servers may
+// treat clients differently.
 const clientID = "containerd-client"
 
-// tokenForm is the OAuth2 form: https://distribution.github.io/distribution/spec/auth/oauth/.
+// tokenForm returns the OAuth2 form: https://distribution.github.io/distribution/spec/auth/oauth/.
 func (a *authorizer) tokenForm(service string, scopes []string) url.Values {
 	return url.Values{
 		"grant_type": {"password"},

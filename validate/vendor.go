@@ -8,8 +8,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A vendor is whose registry it is, as far as it shows. It decides how an answer is read where registries differ, and
-// which advice is given; never whether a login is sent.
+// A vendor is the maker or operator of a registry, as far as it shows. It decides how a response is read where
+// registries differ, and which hint is given; never whether a login is sent.
 type vendor string
 
 const (
@@ -31,7 +31,7 @@ const (
 	redHat      vendor = "Red Hat"
 )
 
-// hostSigns tells vendors by the host of the registry. A leading dot stands for all hosts below.
+// hostSigns identify vendors by the host of the registry. A leading dot matches all hosts below.
 var hostSigns = []struct {
 	host   string
 	vendor vendor
@@ -70,10 +70,10 @@ func vendorOfHost(host string) vendor {
 	return anyVendor
 }
 
-// responseSigns tells vendors by an answer: what the challenge's parameter, or a header, holds. The first that fits
-// counts.
+// responseSigns identify vendors by a response: by the content of a challenge's parameter or of a header. The first
+// match counts.
 var responseSigns = []struct {
-	header string // A header of the answer; empty for a parameter of its challenges.
+	header string // A header of the response; empty for a parameter of its challenges.
 	param  string
 	holds  string // In lower case.
 	vendor vendor
@@ -91,7 +91,7 @@ var responseSigns = []struct {
 	{param: "realm", holds: "/oauth2/token", vendor: acr},
 	{param: "realm", holds: "sso.redhat.com", vendor: redHat},
 	{param: "realm", holds: "ghcr.io/token", vendor: ghcr},
-	{param: "service", holds: "container_registry", vendor: gitea}, // GitLab says so too; its realm is above.
+	{param: "service", holds: "container_registry", vendor: gitea}, // GitLab sends the same service; its realm is above.
 	{param: "scope", holds: "repository:*:pull", vendor: nexus},
 	{param: "service", holds: "/v2/token", vendor: nexus}, // The service is the realm.
 	{header: "Server", holds: "nexus/", vendor: nexus},
@@ -119,7 +119,7 @@ func vendorOfResponse(challenges []challenge, header http.Header) vendor {
 	return anyVendor
 }
 
-// hints is what to do about a verdict where a vendor has more to say than [registry.Code.Hint]. The sources are the
+// hints are the hints for a verdict where a vendor's is more specific than [registry.Code.Hint]. The sources are the
 // vendors' own pages on how to log in, as linked from docs/verdicts.md.
 var hints = map[vendor]map[registry.Code]string{
 	dockerHub: {
@@ -223,7 +223,8 @@ func hintFor(v vendor, code registry.Code, c credentials.Credential) string {
 	case v == dockerHub && code == registry.ErrUnauthorized && strings.Contains(c.Username, "@"):
 		return "the user name is the Docker ID: Docker Hub does not take an e-mail address here"
 	case v == ghcr && code != registry.ErrUnauthorized && strings.HasPrefix(c.Password.Reveal(), "ghs_") && hints[v][code] != "":
-		// It is let in, and then denied: https://docs.github.com/en/packages/learn-github-packages/introduction-to-github-packages
+		// The login is accepted, and then denied:
+		// https://docs.github.com/en/packages/learn-github-packages/introduction-to-github-packages
 		return "use a classic personal access token with the scope read:packages: this one (ghs_...) is the installation " +
 			"token of a GitHub App, which logs in and then reads no private package; a workflow's GITHUB_TOKEN reads those " +
 			"that the package's Actions access names"

@@ -22,20 +22,20 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A trace gathers the exchanges that one attempt rests on.
+// A trace gathers the exchanges that one attempt is based on.
 type trace struct {
 	mu        sync.Mutex
 	exchanges []Exchange
 	warnings  []string
 	limit     RateLimit
 	retried   []int // The statuses after which a request for a manifest was repeated.
-	shared    []any // Whose exchanges are in it.
+	shared    []any // The owners of the shared exchanges in it.
 	seen      observation
 	requests  int
 }
 
-// maxRequests is how many requests a check of one image, or a page of a list, may send with one candidate. The largest
-// honest images have some dozens of platforms with some dozens of layers.
+// maxRequests bounds the requests that a check of one image, or a page of a list, may send with one candidate. The
+// largest honest images have some dozens of platforms with some dozens of layers.
 const maxRequests = 4096
 
 // spend takes one request from the budget.
@@ -56,7 +56,7 @@ func (t *trace) add(list ...Exchange) {
 	t.exchanges = append(t.exchanges, list...)
 }
 
-// share adds what was learned once for many, once.
+// share adds shared exchanges and warnings, once for each owner.
 func (t *trace) share(of any, list []Exchange, warnings []string) {
 	t.mu.Lock()
 	seen := slices.Contains(t.shared, of)
@@ -102,21 +102,21 @@ type apiRequest struct {
 	auth       authorization
 	accept     string
 	form       url.Values // Of a POST.
-	firstByte  bool       // Just the first byte is wanted.
-	limit      int64      // For the body of a good answer, which is kept. Zero means that it is not wanted.
-	truncate   bool       // Of a good answer's body, take what is within the limit.
+	firstByte  bool       // Only the first byte is needed.
+	limit      int64      // For the body of a successful response, which is kept. Zero means that it is not needed.
+	truncate   bool       // Read a successful response's body up to the limit.
 }
 
-// An authorization is what is sent along to prove who asks. It is never printed.
+// An authorization is the login or token that is sent with a request. It is never printed.
 type authorization struct {
 	scheme   string // "Basic", "Bearer"; empty for none.
 	value    credentials.Secret
-	password credentials.Secret // The password behind it.
+	password credentials.Secret // The password behind the value.
 }
 
 func (a authorization) header() string { return a.scheme + " " + a.value.Reveal() }
 
-// without returns text from outside, or nothing if a server has written into it what was sent along.
+// without returns untrusted text, or nothing if the text contains the authorization that was sent to its server.
 func (a authorization) without(text string) string {
 	lower := strings.ToLower(text)
 	for _, secret := range []credentials.Secret{a.value, a.password} {
@@ -143,11 +143,11 @@ const (
 )
 
 // do sends a request and returns the response, whatever its status; an error means that there was no response. It waits
-// for a free slot, honours Retry-After, and retries where that may help.
+// for a free slot, honors Retry-After, and retries where that may help.
 func (o *origin) do(ctx context.Context, t *trace, q apiRequest) (*response, *registry.Error) {
 	retries := maxRetries
 	if q.method == http.MethodHead {
-		retries = 1 // As containerd 2 does; where a HEAD fails, GET says why.
+		retries = 1 // As containerd 2 does; if a HEAD fails, GET returns the reason.
 	}
 	for try := 0; ; try++ {
 		if err := t.spend(); err != nil {
@@ -207,7 +207,7 @@ func (o *origin) shouldRetry(ctx context.Context, a *response, err *registry.Err
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		wait := retryAfter(a.header, time.Now())
 		if wait > 0 && wait <= o.s.c.maxWait() {
-			// All requests to the registry wait, not just this one. The rest of the second is for clocks.
+			// All requests to the registry wait, not just this one.
 			o.mu.Lock()
 			if until := time.Now().Add(wait); until.After(o.pause) {
 				o.pause = until
@@ -222,7 +222,8 @@ func (o *origin) shouldRetry(ctx context.Context, a *response, err *registry.Err
 	return false
 }
 
-// backoff is 200 and 800 milliseconds, half of it by chance, so that many do not come back at once.
+// backoff returns up to 200 and then up to 800 milliseconds. Half of it is random jitter, so that many requests are not
+// repeated at once.
 func backoff(try int) time.Duration {
 	d := firstBackoff << (2 * try)
 	return d/2 + rand.N(d/2)
@@ -243,7 +244,7 @@ func canceled(ctx context.Context) *registry.Error {
 	return &registry.Error{Code: registry.ErrCanceled, Err: context.Cause(ctx)}
 }
 
-// doOnce makes the request, follows redirects, reads the answer and adds it to the trace.
+// doOnce sends the request, follows redirects, reads the response and adds it to the trace.
 func (o *origin) doOnce(outer context.Context, t *trace, q apiRequest) (*response, *registry.Error) {
 	ctx, cancel := context.WithTimeoutCause(outer, o.s.c.timeout(), errTimeLimit)
 	defer cancel()
@@ -258,7 +259,7 @@ func (o *origin) doOnce(outer context.Context, t *trace, q apiRequest) (*respons
 	err := o.follow(ctx, q, a)
 	a.ex.Duration = time.Since(start)
 	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx) // As a connection is torn down, a body that was cut off can look like a whole one.
+		err = context.Cause(ctx) // When a connection is torn down, a truncated body can look complete.
 	}
 	if err != nil {
 		if _, decided := errors.AsType[*registry.Error](err); !decided && ctx.Err() != nil {
@@ -278,8 +279,7 @@ func (o *origin) doOnce(outer context.Context, t *trace, q apiRequest) (*respons
 	return a, nil
 }
 
-// follow sends the request, and again to where it is redirected. The login goes along only within the registry's own
-// host.
+// follow sends the request and follows its redirects. The login is sent only within the registry's own host.
 func (o *origin) follow(ctx context.Context, q apiRequest, a *response) error {
 	u, dropped := q.url, false
 	for hop := 0; ; hop++ {
@@ -327,7 +327,7 @@ func (o *origin) send(ctx context.Context, q apiRequest, u *url.URL) (*http.Resp
 		Method: q.method, URL: u, Host: u.Host, Header: make(http.Header, 4),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
-	values := make([]string, 0, 4) // One array for all, as net/http makes for what it reads.
+	values := make([]string, 0, 4) // One array for all values, as in net/http.
 	set := func(name, value string) {
 		values = append(values, value)
 		req.Header[name] = slices.Clip(values[len(values)-1:])
@@ -349,7 +349,7 @@ func (o *origin) send(ctx context.Context, q apiRequest, u *url.URL) (*http.Resp
 		req.Body = io.NopCloser(strings.NewReader(body))
 	}
 	if err := o.egress.CheckURL(u); err != nil {
-		return nil, err // A RoundTripper knows nothing of the policy.
+		return nil, err // A RoundTripper does not apply the policy.
 	}
 	if q.step == StepPing {
 		req = o.traceAddress(req)
@@ -357,7 +357,7 @@ func (o *origin) send(ctx context.Context, q apiRequest, u *url.URL) (*http.Resp
 	return o.roundTripper(req).RoundTrip(req)
 }
 
-// showURL returns a URL without its query: storage URLs are signed there.
+// showURL returns a URL without its query, because the query of a storage URL has its signature.
 func showURL(u *url.URL) string {
 	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
 	if u.RawQuery != "" {
@@ -366,7 +366,7 @@ func showURL(u *url.URL) string {
 	return cleanLine(shown.String(), 300)
 }
 
-// read takes what is needed of an answer, within limits.
+// read reads the needed parts of a response, within limits.
 func (a *response) read(res *http.Response, q apiRequest) error {
 	defer res.Body.Close()
 	a.challenges, a.length, a.received = parseChallenges(res.Header), res.ContentLength, time.Now()
@@ -375,14 +375,14 @@ func (a *response) read(res *http.Response, q apiRequest) error {
 		if err != nil && res.StatusCode/100 == 5 {
 			return err
 		}
-		a.readErrorBody(body) // Cut off or not, the status counts.
+		a.readErrorBody(body) // The status counts, even if the body was truncated.
 		return nil
 	}
 	if q.limit == 0 || q.method == http.MethodHead {
 		drain(res.Body)
 		return nil
 	}
-	// A first guess at the size, for the length that is claimed may be a lie.
+	// The initial size is bounded, because the claimed length may be a lie.
 	buffer := bytes.NewBuffer(make([]byte, 0, min(max(res.ContentLength, 512)+bytes.MinRead, 64<<10)))
 	n, err := buffer.ReadFrom(io.LimitReader(res.Body, q.limit+1))
 	if n > q.limit && !q.truncate {
@@ -395,7 +395,7 @@ func (a *response) read(res *http.Response, q apiRequest) error {
 	return nil
 }
 
-// drain reads the little that may be left, so that the connection can be used again, and closes the rest.
+// drain reads the small rest of a body, so that the connection can be used again, and closes it.
 func drain(body io.ReadCloser) {
 	_, _ = io.CopyN(io.Discard, body, 4<<10)
 	_ = body.Close()
@@ -417,11 +417,11 @@ func (e *exchangeError) Error() string {
 
 func (e *exchangeError) Unwrap() error { return e.err }
 
-// errTimeLimit is the cause of a context that the limit of one request has ended.
+// errTimeLimit is the cause of a context that ended by the time limit of one request.
 var errTimeLimit = errors.New("no answer within the time limit of one request")
 
-// netError says why there was no answer. outer is the caller's context, which tells a caller that left from a request
-// that took too long.
+// netError returns the reason why there was no response. outer is the caller's context, which distinguishes a canceled
+// call from a request that took too long.
 func netError(outer context.Context, err error) *registry.Error {
 	if outer.Err() != nil {
 		return canceled(outer)
@@ -442,12 +442,12 @@ func netError(outer context.Context, err error) *registry.Error {
 	return e
 }
 
-// errorf is what a registry did, in an error with the code.
+// errorf returns an error with the code for something that a registry did.
 func errorf(code registry.Code, format string, args ...any) *registry.Error {
 	return &registry.Error{Code: code, Err: fmt.Errorf(format, args...)}
 }
 
-// netHint is what to do about a lack of an answer, where more can be said than for the code in general.
+// netHint returns the fix for a missing response, if there is a more specific one than the code's hint.
 func netHint(code registry.Code, err error) string {
 	switch code {
 	case registry.ErrInsecure:
@@ -475,7 +475,7 @@ func netHint(code registry.Code, err error) string {
 	return ""
 }
 
-// isHeaderTooLarge knows errors of net/http that have no type. The last is what HTTP/2 says of one header field that is
+// isHeaderTooLarge recognizes errors of net/http that have no type. The last is HTTP/2's error for one header field
 // beyond the limit for all.
 func isHeaderTooLarge(err error) bool {
 	s := err.Error()
@@ -484,8 +484,7 @@ func isHeaderTooLarge(err error) bool {
 		strings.Contains(s, "connection error: COMPRESSION_ERROR")
 }
 
-// retryable reports whether the same request may get through in a moment: the connection was cut, and by nobody's
-// decision.
+// retryable reports whether the same request may succeed in a moment: the connection was cut, and not intentionally.
 func retryable(err *registry.Error) bool {
 	if err.Code != registry.ErrUnreachable {
 		return false
@@ -495,8 +494,8 @@ func retryable(err *registry.Error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// A streamError is what HTTP/2 has in place of a connection that is cut. The error of net/http, whose type is not
-// exported, becomes any type with these fields.
+// A streamError is HTTP/2's error for one stream that is cut, where HTTP/1 cuts the connection. The error of net/http,
+// whose type is not exported, converts to any type with these fields.
 type streamError struct {
 	StreamID uint32
 	Code     uint32
@@ -505,7 +504,7 @@ type streamError struct {
 
 func (streamError) Error() string { return "stream error" }
 
-// A shortError keeps what a server sent in place of HTTP, which net/http quotes, from filling a log.
+// A shortError keeps errors short in a log: net/http quotes data that a server sent in place of HTTP.
 type shortError struct{ err error }
 
 func (e shortError) Error() string { return cleanLine(e.err.Error(), 300) }

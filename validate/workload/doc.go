@@ -1,10 +1,10 @@
-// Package workload finds the images in Kubernetes manifests, with the places where they stand.
+// Package workload finds the images in Kubernetes manifests, with their places.
 //
-// [Images] is the common case: the bytes of a manifest go in, the images come out, ready for a validate.Checker. [Pods]
-// tells more: which service account and which pull secrets go with them. A manifest is YAML or JSON, with any number of
-// documents: Pods, what makes pods (Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob and the like), lists
-// of them, and custom resources, in which everything that looks like the spec of a pod is taken for one.
+// [Images] is the common case: it returns the images of a manifest, ready for a validate.Checker. [Pods] also returns
+// the service account and the pull secrets that go with them. A manifest is YAML or JSON, with any number of documents:
+// Pods; workloads that create pods (Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob and the like); lists
+// of them; and custom resources, in which everything that looks like the spec of a pod counts as one.
 //
-// It knows no Kubernetes API: it does not ask a cluster, does not render templates, and does not see what an admission
-// webhook will add.
+// The package calls no Kubernetes API. It does not render templates, and does not see the changes of an admission
+// webhook.
 package workload

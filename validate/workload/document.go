@@ -12,14 +12,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A document is one of a manifest.
+// A document is one document of a manifest.
 type document struct {
 	root   *yaml.Node
 	number int
-	offset int // Of its lines.
+	offset int // Added to its line numbers.
 }
 
-// documents reads a stream of YAML, or of JSON objects one after the other. An error ends it.
+// documents reads a stream of YAML documents, or of JSON objects one after the other. An error ends it.
 func documents(manifest []byte) iter.Seq2[document, error] {
 	if first := bytes.TrimSpace(manifest); len(first) > 0 && first[0] == '{' {
 		if objects, ok := jsonObjects(manifest); ok {
@@ -45,8 +45,8 @@ func documents(manifest []byte) iter.Seq2[document, error] {
 	}
 }
 
-// jsonObjects tells JSON from YAML that starts with a brace. YAML takes JSON, but for the tabs between its parts;
-// within its strings JSON has none.
+// jsonObjects distinguishes JSON from YAML that starts with a brace. YAML includes JSON, except for tabs between its
+// parts; JSON has no tabs within its strings.
 func jsonObjects(manifest []byte) (iter.Seq2[document, error], bool) {
 	var objects []json.RawMessage
 	var offsets []int
@@ -79,7 +79,7 @@ func jsonObjects(manifest []byte) (iter.Seq2[document, error], bool) {
 
 var lineOf = regexp.MustCompile(`line (\d+)`)
 
-// notYAML says where; what the parser says of it may quote the text, which may be that of a Secret.
+// notYAML returns an error with the place only. The parser's message may quote the text, which may be a Secret's.
 func notYAML(err error, document, offset int) error {
 	place := Place{Document: document}
 	if m := lineOf.FindStringSubmatch(err.Error()); m != nil {

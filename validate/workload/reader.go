@@ -15,12 +15,12 @@ import (
 // A reader walks through the documents of a manifest.
 type reader struct {
 	document, offset int
-	nodes, images    int // That were seen; a container without an image counts as one.
+	nodes, images    int // Counts so far; a container without an image counts as one image.
 	pods             []Pod
 	errs             []error
 }
 
-// walk looks for the specs of pods in a node and below. Its error is that of a limit.
+// walk looks for the specs of pods in a node and below. It fails if a limit is exceeded.
 func (r *reader) walk(n *yaml.Node, at Place, depth int) error {
 	if r.nodes++; r.nodes > maxNodes || depth > maxDepth {
 		return &Error{r.place(at, n), ErrManifestTooLarge}
@@ -48,7 +48,7 @@ func (r *reader) walk(n *yaml.Node, at Place, depth int) error {
 			}
 		}
 		switch at.Kind {
-		case "Secret", "ConfigMap": // Text, whatever it looks like.
+		case "Secret", "ConfigMap": // Their values are text, even if it looks like a spec.
 			return nil
 		}
 		if isPodSpec(n) {
@@ -63,7 +63,7 @@ func (r *reader) walk(n *yaml.Node, at Place, depth int) error {
 	return nil
 }
 
-// object is the place of an object: a new one, also within a list.
+// object returns the place of an object: a new one, also within a list.
 func (r *reader) object(n *yaml.Node, kind string) Place {
 	metadata := field(n, "metadata")
 	name := text(field(metadata, "name"))
@@ -73,7 +73,7 @@ func (r *reader) object(n *yaml.Node, kind string) Place {
 	return Place{Kind: kind, Namespace: text(field(metadata, "namespace")), Name: name}
 }
 
-// podSpecPath returns where the spec of a pod is in an object of Kubernetes itself; nil for other objects.
+// podSpecPath returns the path of the pod spec in an object of Kubernetes itself; nil for other objects.
 func podSpecPath(apiVersion, kind string) []string {
 	group, _, hasGroup := strings.Cut(apiVersion, "/")
 	switch {
@@ -90,7 +90,7 @@ func podSpecPath(apiVersion, kind string) []string {
 	return nil
 }
 
-// builtIn reads an object of Kubernetes itself, whose containers an API server wants to have names and images.
+// builtIn reads an object of Kubernetes itself. An API server requires names and images for its containers.
 func (r *reader) builtIn(n *yaml.Node, at Place, path []string) error {
 	spec := n
 	for _, name := range path {
@@ -142,8 +142,8 @@ func (r *reader) root(document *yaml.Node) {
 	}
 }
 
-// isPodSpec tells the spec of a pod in a custom resource by its containers, all of which have a name, or one of which
-// has an image. That of a custom resource definition is none: there, containers is the name of a property.
+// isPodSpec reports whether a node of a custom resource is the spec of a pod: all of its containers have a name, or one
+// has an image. In a custom resource definition there is none, because containers is the name of a property.
 func isPodSpec(n *yaml.Node) bool {
 	named, withImage := 0, 0
 	list := sequence(field(n, "containers"))
@@ -158,12 +158,12 @@ func isPodSpec(n *yaml.Node) bool {
 	return len(list) > 0 && (named == len(list) || withImage > 0)
 }
 
-// pod reads the spec of a pod. If it is strict, a container without a name or an image is an error. In a custom
-// resource, an operator may set them.
+// pod reads the spec of a pod. If strict, a container without a name or an image is an error. In a custom resource, an
+// operator may set them.
 func (r *reader) pod(n *yaml.Node, at Place, strict bool) Pod {
 	p := Pod{Place: r.place(at, n), ServiceAccount: text(field(n, "serviceAccountName"))}
 	if p.ServiceAccount == "" {
-		p.ServiceAccount = text(field(n, "serviceAccount")) // Its name of old, which Kubernetes still takes.
+		p.ServiceAccount = text(field(n, "serviceAccount")) // The former name, which Kubernetes still accepts.
 	}
 	for _, s := range sequence(field(n, "imagePullSecrets")) {
 		if name := text(field(s, "name")); name != "" {
@@ -191,7 +191,7 @@ func (r *reader) pod(n *yaml.Node, at Place, strict bool) Pod {
 	return p
 }
 
-// image reads the name of an image, and reports whether there is one, be it right or wrong.
+// image reads the name of an image, and reports whether there is one, valid or not.
 func (r *reader) image(p *Pod, n *yaml.Node, at Place) bool {
 	r.images++
 	if n == nil || n.Kind == yaml.ScalarNode && (n.Value == "" || n.Tag == "!!null") {
@@ -229,7 +229,7 @@ func under(at Place, name string) Place {
 	return at
 }
 
-// field returns what a mapping has under the name, directly or by a merge key (<<); nil if there is nothing.
+// field returns the value of a mapping under the name, directly or by a merge key (<<); nil if there is none.
 func field(n *yaml.Node, name string) *yaml.Node {
 	return fieldAt(n, name, 0)
 }
@@ -259,7 +259,7 @@ func fieldAt(n *yaml.Node, name string, depth int) *yaml.Node {
 	return merged
 }
 
-// resolve returns what an alias stands for.
+// resolve returns the node that an alias refers to.
 func resolve(n *yaml.Node) *yaml.Node {
 	for range 8 {
 		if n == nil || n.Kind != yaml.AliasNode {

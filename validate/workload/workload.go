@@ -8,35 +8,35 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// An Image is the name of an image, and the place where it stands.
+// An Image is the name of an image, and its place.
 type Image struct {
-	// Name is the name as it stands there. Image is the same, read.
+	// Name is the name as written in the manifest. Image is the parsed name.
 	Name  string
 	Image registry.Image
 	Place Place
 }
 
-// A Pod is the spec of a pod, or of the pods that something makes.
+// A Pod is the spec of a pod, or of the pods that a workload creates.
 type Pod struct {
-	// Place is where the spec stands.
+	// Place is the place of the spec.
 	Place Place
-	// Images are those of its init containers, containers, ephemeral containers and image volumes.
+	// Images are the images of its init containers, containers, ephemeral containers and image volumes.
 	Images []Image
-	// ServiceAccount is the name that the spec has; empty means "default".
+	// ServiceAccount is the name in the spec; empty means "default".
 	ServiceAccount string
-	// PullSecrets are the names of the imagePullSecrets of the spec. Those of the service account are not among them.
+	// PullSecrets are the names of the imagePullSecrets of the spec. The service account's pull secrets are not included.
 	PullSecrets []string
 }
 
 // A Place is a place in a manifest.
 type Place struct {
 	// Document is the number of the document and Line the line in the whole manifest; both count from one. A zero Line
-	// is not known.
+	// means that the line is not known.
 	Document, Line int
-	// Kind, Namespace and Name are those of the object. An object without a name has its generateName, and a namespace
-	// that is not written is empty.
+	// Kind, Namespace and Name are those of the object. For an object without a name, Name is its generateName. Namespace
+	// is empty if the manifest has none.
 	Kind, Namespace, Name string
-	// Path is where in the object: "spec.template.spec.initContainers[0].image".
+	// Path is the path in the object: "spec.template.spec.initContainers[0].image".
 	Path string
 }
 
@@ -64,28 +64,28 @@ func (p Place) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// An Error is what is wrong at a place of a manifest. It quotes nothing of the manifest but the name of an image.
+// An Error is a problem at a place of a manifest. It quotes nothing of the manifest except the name of an image.
 type Error struct {
 	Place Place
 	Err   error
 }
 
-// Error returns both in one line.
+// Error returns the place and the problem in one line.
 func (e *Error) Error() string { return fmt.Sprintf("%s: %s", e.Place, e.Err) }
 
-// Unwrap returns what is wrong, and [registry.ErrInvalid], which is the code of a manifest that cannot be used.
+// Unwrap returns the problem, and [registry.ErrInvalid], which is the code of a manifest that cannot be used.
 func (e *Error) Unwrap() []error { return []error{e.Err, registry.ErrInvalid} }
 
-// Limits for a manifest. Kubernetes itself takes no object beyond some 3 MiB.
+// Limits for a manifest. Kubernetes itself accepts no object larger than some 3 MiB.
 const (
 	maxSize  = 64 << 20
-	maxNodes = 2 << 20 // With what aliases repeat: a few lines of YAML can stand for billions.
+	maxNodes = 2 << 20 // Including nodes that aliases repeat: a few lines of YAML can expand to billions.
 	maxDepth = 200
-	// maxImages is as many as the containers of the largest cluster that Kubernetes is made for: 150,000 pods of two.
+	// maxImages is the number of containers in the largest cluster that Kubernetes supports: 150,000 pods with two each.
 	maxImages = 300_000
 )
 
-// ErrManifestTooLarge is a manifest that is larger, or stands for more, than any honest one. It is a
+// ErrManifestTooLarge reports a manifest that is larger, or expands to more, than any honest one. It is a
 // [registry.ErrInvalid].
 var ErrManifestTooLarge error = tooLarge{}
 
@@ -94,15 +94,15 @@ type tooLarge struct{}
 func (tooLarge) Error() string { return "manifest is too large" }
 func (tooLarge) Unwrap() error { return registry.ErrInvalid }
 
-// Images returns all images of a manifest, in the order in which they stand there; one that stands in several places is
-// there several times.
+// Images returns all images of a manifest, in the order of the manifest. An image in several places is returned several
+// times.
 //
-// The error joins an [Error] for each thing that is wrong: text that is not YAML, a document that is no object of
-// Kubernetes, such as a compose file, a workload of Kubernetes itself without containers, a container of it without a
-// name or an image, a name that is not that of an image. What could be read is returned beside it.
+// The error joins an [Error] for each problem: text that is not YAML, a document that is no Kubernetes object, such as
+// a compose file, a workload of Kubernetes itself without containers, a container of such a workload without a name or
+// an image, an invalid image name. The images that could be read are returned beside it.
 //
-// A manifest without any image is no error: a program that checks what it was given should treat it as one, because it
-// is what a template that failed leaves.
+// A manifest without any image is no error. A program that checks its input should treat it as one, because a failed
+// template leaves an empty manifest.
 func Images(manifest []byte) ([]Image, error) {
 	pods, err := Pods(manifest)
 	var images []Image
@@ -112,7 +112,7 @@ func Images(manifest []byte) ([]Image, error) {
 	return images, err
 }
 
-// Pods returns all specs of pods of a manifest, in the order in which they stand there. The error is as for [Images].
+// Pods returns all pod specs of a manifest, in the order of the manifest. The errors are those of [Images].
 func Pods(manifest []byte) ([]Pod, error) {
 	if len(manifest) > maxSize {
 		return nil, ErrManifestTooLarge
