@@ -2,14 +2,15 @@ package credentials
 
 import "time"
 
-// Adopt puts in a credential that was issued before, by this process or another one, and reports whether the cache has
-// taken it. The cache renews it like one that src issued. A cache that was just started saves a call to the issuer by
-// it, and a replica that was cut off takes over what another one has issued meanwhile.
+// Adopt stores a credential that this process or another one received earlier, and reports whether the cache accepted
+// it. The cache renews the credential like one that src issued. Adopt saves a call to the issuer when a cache has just
+// started, and lets a replica that was disconnected continue with the credential that another replica has received
+// since.
 //
-// It takes only what is better than what it has: the instants of issue and expiry are known, the renewal is not due by
-// the [Policy], no credential that was issued at that instant or later is usable or was refused (see
-// [Cache.Invalidate]), and no call to the issuer is under way. Whether a registry accepts the credential is for the
-// caller to find out.
+// Adopt accepts a credential only if it is better than the cached one: its times of issue and expiry are known, it is
+// not due for renewal by the [Policy], no credential issued at that time or later is usable or was rejected (see
+// [Cache.Invalidate]), and no call to the issuer is in flight. The caller must check that a registry accepts the
+// credential.
 func (c *Cache) Adopt(key Key, src Source, cred Credential) bool {
 	if src == nil || cred.Anonymous || cred.IssuedAt.IsZero() || cred.ExpiresAt.IsZero() {
 		return false
@@ -42,7 +43,7 @@ func (c *Cache) Adopt(key Key, src Source, cred Credential) bool {
 	return true
 }
 
-// adopts reports whether the credential is newer than all that is known of the entry. The mutex is held.
+// adopts reports whether the credential is newer than everything that the entry holds. The mutex is held.
 func (e *entry) adopts(cred Credential, now instant) bool {
 	if p := e.pending; p != nil && (p.call != nil || !cred.IssuedAt.After(p.refused)) {
 		return false

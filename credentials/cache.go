@@ -16,47 +16,48 @@ import (
 //
 // A credential is fresh, stale (usable, and due for renewal), or expired.
 //
-//   - While it is fresh or stale, every caller gets it at once. The first caller that finds it stale starts its
-//     renewal, which goes on beside the callers.
-//   - If it is expired, or there is none yet, callers wait for one call that serves them all, each no longer than its
-//     own context.
-//   - An expired credential is never handed out. It is judged by the wall clock and by the monotonic one, whichever is
-//     later, so that neither a suspended machine nor a clock that is set back makes it live longer. What an issuer
-//     returns is checked; see [Credential.Validate].
+//   - While it is fresh or stale, every caller gets it without waiting. The first caller that finds it stale starts its
+//     renewal, which runs in the background.
+//   - If it is expired or missing, callers share a single call to the source. Each waits for that call until its own
+//     context ends.
+//   - An expired credential is never returned. Expiry is judged by the wall clock or the monotonic clock, whichever is
+//     later, so that neither a suspended machine nor a clock that is set back extends it. Credentials from an issuer
+//     are checked; see [Credential.Validate].
 //   - There is one call per key at a time. It is bounded by Timeout, has the values of its caller's context but not its
-//     end, and comes again after a wait if it fails; see [Policy] and [BackoffError].
+//     cancellation, and is retried with backoff if it fails; see [Policy] and [BackoffError].
 //
-// Where a credential is asked for again and again, bind its source with [Cache.Source]. With [Cache.Run], renewals come
-// ahead of the callers.
+// Code that needs the credential of one key often should bind its source with [Cache.Source]. [Cache.Run] renews
+// credentials before callers need them.
 //
 // The zero Cache is ready to use. Set its fields before the first use, and do not copy it. All methods are safe for
-// concurrent use. It starts no goroutine but for calls to issuers.
+// concurrent use. It starts goroutines only for calls to issuers.
 type Cache struct {
-	// Policy says when a credential is renewed.
+	// Policy determines when a credential is renewed.
 	Policy Policy
 
 	// Timeout bounds one call to an issuer. Zero means 30 seconds.
 	Timeout time.Duration
 
-	// Rate is how many calls per second are made to one issuer for one scope (see [Key]), and Burst how many at once
-	// after a rest. Calls with waiting callers take precedence over background renewals. Zero means 20 and 200, which
-	// are the limits of AWS ECR; where several processes share an issuer's limit, give each its part. A negative Rate
-	// means no limit.
+	// Rate is the number of calls per second to one issuer for one scope (see [Key]), and Burst the number of calls
+	// that may start at once after an idle period. Calls with waiting callers take precedence over background renewals.
+	// Zero means 20 and 200, which are the limits of AWS ECR. If several processes share an issuer's limit, give each
+	// process a part of it. A negative Rate means no limit.
 	Rate  float64
 	Burst int
 
-	// MaxEntries is how many keys are kept. Beyond, one goes that was not used lately. Zero means 100,000.
+	// MaxEntries is the maximum number of keys. Beyond it, the cache evicts a key that was not used recently. Zero
+	// means 100,000.
 	MaxEntries int
 
-	// Concurrency is how many renewals [Cache.Run] has under way at once. Zero means 16.
+	// Concurrency is the maximum number of renewals that [Cache.Run] has in flight. Zero means 16.
 	Concurrency int
 
-	// Hooks are told what happens.
+	// Hooks are called on the cache's events.
 	Hooks Hooks
 
 	once  sync.Once
-	start time.Time             // Of the monotonic clock.
-	table atomic.Pointer[table] // Read without lock.
+	start time.Time             // The origin of the monotonic clock.
+	table atomic.Pointer[table] // Read without a lock.
 
 	mu     sync.Mutex
 	due    schedule
@@ -77,11 +78,11 @@ func (c *Cache) now() instant {
 	return instant{t.UnixNano(), int64(t.Sub(c.start))}
 }
 
-// Credential returns the credential for the key. If it has to be issued, src is asked; sources that are given with the
-// same key must be interchangeable.
+// Credential returns the credential for the key. If a new one is needed, Credential calls src. All sources that are
+// used with the same key must be interchangeable.
 //
-// Its error is that of src, or one that wraps it in a [BackoffError], or one that wraps [context.Cause] of ctx. It is
-// also an error if src is nil or panics.
+// Credential returns the error of src, a [BackoffError] that wraps it, or an error that wraps [context.Cause] of ctx.
+// It also fails if src is nil or panics.
 func (c *Cache) Credential(ctx context.Context, key Key, src Source) (Credential, error) {
 	if t := c.table.Load(); t != nil {
 		if e, slot := t.find(&key); e != nil {
@@ -101,7 +102,7 @@ func (c *Cache) Credential(ctx context.Context, key Key, src Source) (Credential
 	return c.ask(ctx, e, src)
 }
 
-// ask is the way of a caller who may have to wait. It is called with the mutex held, and lets go of it.
+// ask returns the credential for a caller who may have to wait. The mutex is held on entry, and ask releases it.
 func (c *Cache) ask(ctx context.Context, e *entry, src Source) (Credential, error) {
 	now := c.now()
 	if s := e.usable(now); s != nil {
@@ -137,7 +138,7 @@ func (c *Cache) ask(ctx context.Context, e *entry, src Source) (Credential, erro
 	return c.wait(ctx, call)
 }
 
-// entry returns the entry of the key, a new one if there is none. The mutex is held.
+// entry returns the entry of the key, and creates one if there is none. The mutex is held.
 func (c *Cache) entry(key Key) *entry {
 	t := c.table.Load()
 	if e, _ := t.find(&key); e != nil {
@@ -157,7 +158,7 @@ func (c *Cache) entry(key Key) *entry {
 	return e
 }
 
-// used says whether the entry was used by its key; see [Cache.wanted]. The mutex is held.
+// used records whether the entry was used by its key; see [Cache.wanted]. The mutex is held.
 func (c *Cache) used(e *entry, yes bool) {
 	if slot := c.table.Load().at(e); yes {
 		slot.use()
@@ -166,7 +167,7 @@ func (c *Cache) used(e *entry, yes bool) {
 	}
 }
 
-// remove takes the entry out. The mutex is held. Callers who wait for its call still get what it brings.
+// remove removes the entry. The mutex is held. Callers who wait for its call still get the result.
 func (c *Cache) remove(e *entry) {
 	if e.removed() {
 		return
@@ -176,12 +177,12 @@ func (c *Cache) remove(e *entry) {
 	t.live--
 	c.due.remove(e)
 	e.place = removedPlace
-	e.state.Store(nil) // Bound sources notice by this.
+	e.state.Store(nil) // Bound sources detect the removal by the nil state.
 }
 
-// Invalidate drops the credential for the key, if it is still the refused one: a registry said that it is not, or no
-// longer, good. The next caller has a new one issued. Where new ones are refused as well, callers get a [BackoffError]
-// with [ErrRefused] in between.
+// Invalidate drops the credential for the key if it equals refused, which is a credential that a registry rejected as
+// invalid or no longer valid. The next caller gets a newly issued one. If new ones are rejected too, callers get a
+// [BackoffError] with [ErrRefused] between attempts.
 func (c *Cache) Invalidate(key Key, refused Credential) {
 	t := c.table.Load()
 	if t == nil {
@@ -193,7 +194,7 @@ func (c *Cache) Invalidate(key Key, refused Credential) {
 }
 
 func (c *Cache) invalidate(e *entry, refused Credential) {
-	// Most of a storm ends here, without the lock.
+	// Most calls of a storm of rejections return here, without the lock.
 	if s := e.state.Load(); s == nil || !s.cred.Equal(refused) {
 		return
 	}
@@ -221,7 +222,7 @@ func (c *Cache) invalidate(e *entry, refused Credential) {
 	c.plan(e, c.due.source(e), now)
 }
 
-// Forget drops all that is known of the key, unless a bound source holds it.
+// Forget removes the key with its credential and history, unless a bound source holds it.
 func (c *Cache) Forget(key Key) {
 	c.init()
 	c.mu.Lock()
@@ -231,20 +232,20 @@ func (c *Cache) Forget(key Key) {
 	}
 }
 
-// A CachedSource is a [Source] whose credential a [Cache] keeps fresh. It knows its place in the cache, so that asking
-// it costs no more than reading the clock. Make one with [Cache.Source] for each profile, and keep it as long as the
-// profile.
+// A CachedSource is a [Source] whose credential a [Cache] keeps fresh. It keeps a pointer to its entry in the cache, so
+// that a call with a fresh credential costs no more than reading the clock. Make one with [Cache.Source] for each
+// profile, and keep it as long as the profile.
 //
-// It asks nobody before its first use. While it is held, its key is in use: [Cache.Run] renews it. That ends with
-// [CachedSource.Release], or when the CachedSource is garbage.
+// It makes no call to the issuer before its first use. While it is held, its key is in use, so [Cache.Run] renews it.
+// That ends with [CachedSource.Release], or when the CachedSource is garbage collected.
 type CachedSource struct {
 	cache *Cache
 	entry atomic.Pointer[entry]
 	lease *lease
 }
 
-// A lease is what makes an entry a held one. It is apart from its CachedSource so that it survives it. It is guarded by
-// the cache's mutex.
+// A lease keeps an entry held. It is separate from its CachedSource because it must outlive it. It is guarded by the
+// cache's mutex.
 type lease struct {
 	cache    *Cache
 	entry    *entry
@@ -253,7 +254,7 @@ type lease struct {
 	released bool
 }
 
-// Source binds a source to its key.
+// Source binds a source to its key, and returns the bound source.
 func (c *Cache) Source(key Key, src Source) *CachedSource {
 	c.init()
 	s := &CachedSource{cache: c, lease: &lease{cache: c, key: key, src: src}}
@@ -264,7 +265,7 @@ func (c *Cache) Source(key Key, src Source) *CachedSource {
 	return s
 }
 
-// take finds the place in the cache. The mutex is held.
+// take returns the entry of the source, and creates it if it was removed. The mutex is held.
 func (s *CachedSource) take() *entry {
 	l := s.lease
 	if l.entry == nil || l.entry.removed() {
@@ -290,14 +291,14 @@ func (s *CachedSource) Credential(ctx context.Context) (Credential, error) {
 	return s.cache.ask(ctx, s.take(), s.lease.src)
 }
 
-// Invalidate drops the refused credential; see [Cache.Invalidate].
+// Invalidate drops the credential that a registry rejected; see [Cache.Invalidate].
 func (s *CachedSource) Invalidate(refused Credential) {
 	s.cache.invalidate(s.entry.Load(), refused)
 }
 
-// Rebind says that the credential is now found under another key, from another source: the profile was edited, or its
-// login rotated. The next caller gets the new one. The old key leaves the cache, unless another bound source holds it.
-// With the same key, only the source changes.
+// Rebind changes the key and the source, for example after the profile was edited or its login rotated. The next caller
+// gets the new credential. The old key is removed from the cache unless another bound source holds it. If the key is
+// unchanged, only the source changes.
 func (s *CachedSource) Rebind(key Key, src Source) {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
@@ -314,8 +315,8 @@ func (s *CachedSource) Rebind(key Key, src Source) {
 	s.take()
 }
 
-// Release says that the credential is no longer needed. Its key leaves the cache, unless another bound source holds it.
-// A released source still works, and holds nothing.
+// Release ends the use of the key. The key is removed from the cache unless another bound source holds it. A released
+// source still works, but no longer holds its key.
 func (s *CachedSource) Release() {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
@@ -325,7 +326,7 @@ func (s *CachedSource) Release() {
 	}
 }
 
-// drop ends the lease of a source that nobody has any more. The entry stays, for it may be asked for by its key.
+// drop ends the lease of a source that was garbage collected. The entry stays because callers may still use its key.
 func (l *lease) drop() {
 	l.cache.mu.Lock()
 	defer l.cache.mu.Unlock()
@@ -335,7 +336,7 @@ func (l *lease) drop() {
 	}
 }
 
-// giveUp gives up the entry. The mutex is held.
+// giveUp releases the hold on the entry. The mutex is held.
 func (l *lease) giveUp(remove bool) {
 	if l.entry.removed() {
 		return

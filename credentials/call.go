@@ -12,26 +12,26 @@ import (
 	"github.com/regcred/regcred/internal/panics"
 )
 
-// A call is one question to an issuer, which many callers may wait for.
+// A call is one call to an issuer, which many callers may wait for.
 type call struct {
 	entry *entry
 	src   Source
-	ctx   context.Context // That of the caller who began it, without its end.
-	began time.Time       // Zero while it waits for its turn.
+	ctx   context.Context // The context of the caller who started it, without its cancellation.
+	began time.Time       // Zero while it waits for the rate limit.
 	done  chan struct{}   // Closed at the end; then cred and err are set.
 	cred  Credential
 	err   error
 
 	// Guarded by the cache's mutex.
 	over    bool
-	urgent  bool // It was put among those that callers wait for.
-	waiting int  // Callers.
+	urgent  bool // It was queued among the calls that callers wait for.
+	waiting int  // The number of callers.
 	runner  *runner
 }
 
 func jitter() float64 { return rand.Float64() }
 
-// startCall begins a call for the entry, which has none. The mutex is held.
+// startCall starts a call for the entry, which has none. The mutex is held.
 func (c *Cache) startCall(ctx context.Context, e *entry, src Source, urgent bool) *call {
 	k := &call{entry: e, src: src, ctx: context.WithoutCancel(ctx), done: make(chan struct{}), urgent: urgent}
 	e.ensurePending().call = k
@@ -43,7 +43,7 @@ func (c *Cache) startCall(ctx context.Context, e *entry, src Source, urgent bool
 	return k
 }
 
-// join makes the caller one that waits. The mutex is held.
+// join adds a caller to those who wait. The mutex is held.
 func (c *Cache) join(k *call) {
 	k.waiting++
 	if !k.urgent && k.began.IsZero() {
@@ -52,14 +52,14 @@ func (c *Cache) join(k *call) {
 	}
 }
 
-// wait returns what the call brings, unless ctx ends first.
+// wait returns the result of the call, or an error if ctx ends first.
 func (c *Cache) wait(ctx context.Context, k *call) (Credential, error) {
 	select {
 	case <-k.done:
 		if k.err != nil {
 			return Credential{}, k.err
 		}
-		// It may be some time ago that it came.
+		// The credential may have arrived some time ago.
 		if err := k.cred.Validate(time.Now()); err != nil {
 			return Credential{}, err
 		}
@@ -67,7 +67,7 @@ func (c *Cache) wait(ctx context.Context, k *call) (Credential, error) {
 	case <-ctx.Done():
 		c.mu.Lock()
 		k.waiting--
-		if k.waiting == 0 && k.began.IsZero() && !k.over { // It is dropped: nobody sees its end.
+		if k.waiting == 0 && k.began.IsZero() && !k.over { // Drop it: no caller needs the result.
 			c.end(k)
 			if !k.entry.removed() {
 				c.used(k.entry, false)
@@ -81,18 +81,18 @@ func (c *Cache) wait(ctx context.Context, k *call) (Credential, error) {
 
 func (c *Cache) timeout() time.Duration { return option.OrDefault(c.Timeout, 30*time.Second) }
 
-// issue asks the source, in a goroutine of its own.
+// issue calls the source. It runs in its own goroutine.
 func (c *Cache) issue(k *call) {
 	timeout := c.timeout()
 	late := fmt.Errorf("issuer %s did not answer within %s: %w", k.entry.key(), timeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(k.ctx, timeout, late)
 	defer cancel()
-	// A source that does not heed its context holds up nobody. It is given a moment to end by itself, for its own error
-	// says more.
+	// A source that ignores its context must not block the callers. It gets a little extra time to return by itself,
+	// because its own error is more specific.
 	patience := time.AfterFunc(timeout+timeout/16, func() { c.finish(k, Credential{}, late) })
 	defer patience.Stop()
 
-	cred, err := Credential{}, errors.New("source ended its goroutine") // By runtime.Goexit.
+	cred, err := Credential{}, errors.New("source ended its goroutine") // Stays if the source calls runtime.Goexit.
 	defer func() {
 		if value := recover(); value != nil {
 			cred, err = Credential{}, fmt.Errorf("issuer %s: %w", k.entry.key(), panics.Error("source", value))
@@ -102,7 +102,7 @@ func (c *Cache) issue(k *call) {
 	cred, err = k.src.Credential(ctx)
 }
 
-// finish takes in what a call brought; only the first time counts.
+// finish stores the result of a call. Only the first invocation has an effect.
 func (c *Cache) finish(k *call, cred Credential, err error) {
 	c.mu.Lock()
 	if k.over {
@@ -130,7 +130,7 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 	}
 	event := c.event(k, now)
 	if !e.removed() {
-		// A failure has renewed nothing: who wanted that still does, while there is something to renew.
+		// A failed call has renewed nothing. So the entry keeps its used flag while there is a credential to renew.
 		if err == nil || k.waiting > 0 || e.usable(now) == nil {
 			c.used(e, k.waiting > 0)
 		}
@@ -141,7 +141,7 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 	c.Hooks.call(event)
 }
 
-// end takes the call out of its entry. The mutex is held.
+// end detaches the call from its entry. The mutex is held.
 func (c *Cache) end(k *call) {
 	k.over = true
 	k.entry.pending.call = nil
@@ -151,7 +151,7 @@ func (c *Cache) end(k *call) {
 	}
 }
 
-// fail decides when the next call may be. The mutex is held.
+// fail records a failure and sets the time of the next attempt. The mutex is held.
 func (c *Cache) fail(e *entry, err error, now instant) {
 	t := e.ensurePending()
 	t.failures++
@@ -168,22 +168,22 @@ func (c *Cache) fail(e *entry, err error, now instant) {
 	}
 }
 
-// paceKey is what an issuer's limit holds for.
+// A paceKey identifies the calls that share one rate limit of an issuer.
 type paceKey struct{ issuer, scope string }
 
-// A pace keeps the calls to one issuer within its limit: a bucket of tokens, and the calls that wait for one. Nothing
-// runs while they wait, but a timer. All is guarded by the cache's mutex.
+// A pace keeps the calls to one issuer within its rate limit: a token bucket, and the queues of calls that wait for a
+// token. While they wait, only a timer runs. All fields are guarded by the cache's mutex.
 type pace struct {
 	cache  *Cache
 	tokens float64
-	at     time.Time // When tokens was right.
+	at     time.Time // The time that tokens is valid for.
 
-	urgent     []*call // Someone waits for them.
+	urgent     []*call // Calls that callers wait for.
 	background []*call // Renewals.
 	timer      *time.Timer
 }
 
-// pace returns the pace that holds for the key.
+// pace returns the pace of the key.
 func (c *Cache) pace(key Key) *pace {
 	k := paceKey{key.Issuer, key.Scope}
 	p := c.paces[k]
@@ -203,7 +203,7 @@ func (c *Cache) burst() float64 { return float64(option.OrDefault(c.Burst, 200))
 // rate returns the calls per second to an issuer. Zero means no limit.
 func (c *Cache) rate() float64 { return option.OrOff(c.Rate, 20) }
 
-// forgetPaces drops those that say nothing any more, each time there are many.
+// forgetPaces removes paces that are full and idle. It runs each time their number reaches a power of two, from 64.
 func (c *Cache) forgetPaces() {
 	if n := len(c.paces); n < 64 || n&(n-1) != 0 {
 		return
@@ -215,7 +215,7 @@ func (c *Cache) forgetPaces() {
 	}
 }
 
-// fill adds the tokens of the time that went by.
+// fill adds the tokens that have accrued since the last fill.
 func (p *pace) fill() {
 	now := time.Now()
 	if p.cache.rate() == 0 {
@@ -226,7 +226,7 @@ func (p *pace) fill() {
 	p.at = now
 }
 
-// add lets a call begin, now or as soon as the limit allows. A call may be added twice, to be urgent.
+// add queues a call, which starts as soon as the limit allows. A call may be added a second time to make it urgent.
 func (p *pace) add(k *call, urgent bool) {
 	if urgent {
 		p.urgent = append(p.urgent, k)
@@ -255,7 +255,7 @@ func (p *pace) begin() {
 		k.began = time.Now()
 		go p.cache.issue(k)
 	}
-	// A microsecond more, so that rounding does not wake it a moment too soon.
+	// One microsecond more, so that rounding does not fire the timer too early.
 	missing := time.Duration((1-p.tokens)/p.cache.rate()*float64(time.Second)) + time.Microsecond
 	p.timer = time.AfterFunc(missing, func() {
 		p.cache.mu.Lock()
@@ -264,11 +264,11 @@ func (p *pace) begin() {
 	})
 }
 
-// next returns the call whose turn it is; nil if none waits.
+// next returns the next call to start, or nil if none waits.
 func (p *pace) next() *call {
 	for _, queue := range []*[]*call{&p.urgent, &p.background} {
 		for len(*queue) > 0 {
-			// Some have begun as urgent, and some were given up.
+			// Some have started from the urgent queue, and some were dropped.
 			if k := (*queue)[0]; k.began.IsZero() && !k.over {
 				return k
 			}
@@ -278,7 +278,7 @@ func (p *pace) next() *call {
 	return nil
 }
 
-// drop takes away the call that next returned.
+// drop removes the call that next returned.
 func (p *pace) drop() {
 	if len(p.urgent) > 0 {
 		p.urgent = shift(p.urgent)
@@ -288,6 +288,6 @@ func (p *pace) drop() {
 }
 
 func shift(queue []*call) []*call {
-	queue[0] = nil // So that it can be collected before the array is.
+	queue[0] = nil // So that it can be collected before the array.
 	return queue[1:]
 }

@@ -7,36 +7,36 @@ import (
 	"time"
 )
 
-// A Credential is what is sent to a registry: a user name and a password, and how long they are good.
+// A Credential is a user name and a password for a registry, with the time at which they expire.
 //
-// One value flows unchanged from its issuer, through the check, into the pull secret. It is plain data, may be copied
-// and shared, and never prints its password.
+// The same value flows unchanged from its issuer, through the check, into the pull secret. It is plain data, may be
+// copied and shared, and never prints its password.
 type Credential struct {
-	// Anonymous says that nothing is sent. It is never what is left over when something else is missing: see
-	// [Credential.Validate].
+	// Anonymous means that requests are sent without authentication. It is always explicit: an empty Credential is
+	// invalid, see [Credential.Validate].
 	Anonymous bool
 
-	// Username and Password are sent as they are. Clouds have fixed names for the holder of a token, such as "AWS" and
+	// Username and Password are sent unchanged. Clouds use fixed names with a token, such as "AWS" and
 	// "oauth2accesstoken".
 	Username string
 	Password Secret
 
-	// IssuedAt is when the issuer made the credential. Zero means not known.
+	// IssuedAt is when the issuer made the credential. The zero time means that it is unknown.
 	IssuedAt time.Time
-	// ExpiresAt is when the registry ends to accept it: the issuer's own instant, never moved. Zero means never.
+	// ExpiresAt is when the credential expires, exactly as reported by the issuer. The zero time means never.
 	ExpiresAt time.Time
 }
 
-// What [Credential.Validate] reports. Package registry gives each of them a code.
+// Errors of [Credential.Validate]. Package registry gives each of them a code.
 var (
 	ErrEmpty             = errors.New("credential is empty")
 	ErrCredentialExpired = errors.New("credential is expired")
 	ErrImplausibleDates  = errors.New("credential has impossible dates")
 )
 
-// Validate reports whether the credential is one that may be handed out at the instant now: [ErrEmpty] if it has no
-// user name or no password and does not say Anonymous, or has them and says Anonymous; [ErrImplausibleDates] if it expires before
-// it was issued; [ErrCredentialExpired] if it is expired.
+// Validate returns an error if the credential may not be used at the time now: [ErrEmpty] if it has no user name or no
+// password and is not Anonymous, or is Anonymous and has one of them; [ErrImplausibleDates] if it expires before it was
+// issued; [ErrCredentialExpired] if it is expired.
 func (c Credential) Validate(now time.Time) error {
 	if c.Anonymous {
 		if c.Username != "" || !c.Password.IsZero() {
@@ -56,19 +56,19 @@ func (c Credential) Validate(now time.Time) error {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// Expired reports whether the credential is expired at the instant now. It compares wall clocks, so that a machine that
-// was suspended does not believe an old token.
+// Expired reports whether the credential is expired at the time now. It compares wall clocks, so that an old token is
+// not taken for valid on a machine that was suspended.
 func (c Credential) Expired(now time.Time) bool {
 	return !c.ExpiresAt.IsZero() && !now.Round(0).Before(c.ExpiresAt.Round(0))
 }
 
-// Equal reports whether both are the same credential: all fields are equal, instants whatever their location.
+// Equal reports whether all fields are equal. Times are compared as instants, whatever their location.
 func (c Credential) Equal(other Credential) bool {
 	return c.Anonymous == other.Anonymous && c.Username == other.Username && c.Password.Equal(other.Password) &&
 		c.IssuedAt.Equal(other.IssuedAt) && c.ExpiresAt.Equal(other.ExpiresAt)
 }
 
-// LogValue logs all but the password.
+// LogValue returns all fields but the password.
 func (c Credential) LogValue() slog.Value {
 	if c.Anonymous {
 		return slog.GroupValue(slog.Bool("anonymous", true))

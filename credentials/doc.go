@@ -1,8 +1,10 @@
-// Package credentials holds what proves to a container registry who one is, and keeps it fresh.
+// Package credentials defines the logins and credentials of container registries, and a cache that keeps credentials
+// fresh.
 //
-// A [Login] is what a person typed in; a [Credential] is what is sent to a registry, with the instant at which it ends;
-// a [Source] hands out a credential each time it is asked; a [Cache] makes many sources into ones that answer at once,
-// ask their issuer rarely, and never hand out an expired credential. All text that must not be seen is a [Secret].
+// A [Login] is the account data that a person enters; a [Credential] is the user name and password that a registry
+// receives, with its expiry; a [Source] returns a credential on each call; a [Cache] wraps many sources, so that
+// callers do not wait, issuers get few calls, and no expired credential is returned. All confidential text is a
+// [Secret].
 //
-// The package imports nothing but the standard library. It does not know any registry: the providers do.
+// The package imports nothing but the standard library. It knows no particular registry; the providers do.
 package credentials

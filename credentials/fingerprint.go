@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// A Fingerprint stands for a value that must not be shown, such as a login: equal values have equal fingerprints.
+// A Fingerprint is a keyed hash of a confidential value, such as a login. Equal values have equal fingerprints.
 //
-// It is a keyed hash whose key is drawn again by each process, so that a fingerprint in a log or on a status page cannot
-// be tried against a list of likely passwords. It means nothing to another process; do not store it.
-// The zero Fingerprint is that of no value.
+// Each process draws a new random key, so that a fingerprint from a log or a status page cannot be compared with a list
+// of likely passwords. Fingerprints of different processes are not comparable; do not store one. The zero Fingerprint
+// means no value.
 type Fingerprint [16]byte
 
 // String returns the fingerprint in hexadecimal digits.
@@ -24,7 +24,7 @@ var fingerprintKey = newFingerprintKey()
 
 func newFingerprintKey() []byte {
 	key := make([]byte, sha256.Size)
-	_, _ = rand.Read(key) // Never fails: crypto/rand ends the program instead.
+	_, _ = rand.Read(key) // Never fails: crypto/rand crashes the program instead.
 	return key
 }
 
@@ -32,19 +32,20 @@ func newFingerprintKey() []byte {
 // so that ("a", "bc") and ("ab", "c") differ. Make one with [NewHasher]. It is not safe for concurrent use.
 type Hasher struct {
 	h hash.Hash
-	b [128]byte // What a hash.Hash is given escapes, so it is copied here. No text stays in it: it may be a secret.
+	b [128]byte // A buffer, because arguments of a hash.Hash escape. It is cleared after use: the text may be a secret.
 }
 
-// NewHasher returns an empty Hasher. The purpose keeps fingerprints of different things apart.
+// NewHasher returns an empty Hasher. Hashers with different purposes give different fingerprints of the same values.
 func NewHasher(purpose string) *Hasher {
 	d := &Hasher{h: hmac.New(sha256.New, fingerprintKey)}
 	d.Text(purpose)
 	return d
 }
 
-// NewKeyedHasher returns an empty Hasher whose fingerprints depend on the key and not on the process: whoever has the key
-// gets the same ones. They may be stored where others can read them, because without the key a weak password cannot be
-// found by trying a list. The key needs 16 random bytes at least, and is to be kept as the passwords are.
+// NewKeyedHasher returns an empty Hasher whose fingerprints depend on the key and not on the process: every process
+// that has the key computes the same ones. They may be stored where others can read them, because without the key a
+// weak password cannot be found by trying a list. The key needs at least 16 random bytes, and must be protected like
+// the passwords.
 func NewKeyedHasher(key Secret, purpose string) *Hasher {
 	d := &Hasher{h: hmac.New(sha256.New, key.AppendTo(nil))}
 	d.Text(purpose)
@@ -91,7 +92,7 @@ func (d *Hasher) Bool(b bool) {
 	}
 }
 
-// Time writes the instant t, whatever its location.
+// Time writes the time t as an instant, whatever its location.
 func (d *Hasher) Time(t time.Time) {
 	d.Bool(t.IsZero())
 	if !t.IsZero() {
@@ -99,7 +100,7 @@ func (d *Hasher) Time(t time.Time) {
 	}
 }
 
-// Sum returns the fingerprint of what was written so far.
+// Sum returns the fingerprint of the values written so far.
 func (d *Hasher) Sum() Fingerprint {
 	return Fingerprint(d.h.Sum(d.b[:0])[:len(Fingerprint{})])
 }

@@ -4,20 +4,21 @@ import (
 	"time"
 )
 
-// Hooks are functions that a [Cache] calls. Nil means that nobody wants to know. They are called by many goroutines,
-// without a lock held; those who wait for a call go on after its hooks, so keep them short.
+// Hooks are functions that a [Cache] calls. If a field is nil, no hook is called. Hooks are called from many
+// goroutines, without a lock held. Callers who wait for a call continue only after its hooks return, so keep them
+// short.
 type Hooks struct {
-	// Hit is called when a caller gets a credential without waiting. It is on the path of every caller: a counter that
-	// all cores share makes that path slower than all the rest of it.
+	// Hit is called when a caller gets a credential without waiting. It runs on the fast path: a counter that all cores
+	// share is slower than all the rest of that path.
 	Hit func(Key)
-	// Issued is called when an issuer's credential has come.
+	// Issued is called when an issuer has returned a credential.
 	Issued func(Event)
-	// Adopted is called when the cache has taken a credential by [Cache.Adopt].
+	// Adopted is called when the cache has accepted a credential in [Cache.Adopt].
 	Adopted func(Event)
-	// Failed is called when a call to an issuer failed, or its credential was no good.
+	// Failed is called when a call to an issuer failed or returned an invalid credential.
 	Failed func(Event)
-	// Expiring is called after Failed where less than a twentieth of the lifetime is left, or less than a minute if it
-	// is not known when the credential was issued: soon, callers will fail.
+	// Expiring is called after Failed if less than a twentieth of the lifetime is left, or less than a minute if the
+	// time of issue is unknown. Soon, callers will fail.
 	Expiring func(Event)
 }
 
@@ -42,25 +43,25 @@ func join2[T any](f, g func(T)) func(T) {
 	return func(v T) { f(v); g(v) }
 }
 
-// An Event is the end of a call to an issuer. It holds no secret.
+// An Event is the result of a call to an issuer. It holds no secret.
 type Event struct {
 	Key Key
-	// Took is how long the issuer took.
+	// Took is the duration of the call.
 	Took time.Duration
-	// Err is nil if a credential came.
+	// Err is the error of the call, or nil if it returned a credential.
 	Err error
-	// Failures is how many calls failed in a row, this one included.
+	// Failures is the number of consecutive failed calls, including this one.
 	Failures int
-	// IssuedAt and ExpiresAt are those of the credential that callers get now. Both are zero if there is none; each is
-	// zero if the issuer did not say.
+	// IssuedAt and ExpiresAt are the times of the credential that callers get now. Both are zero if there is none; each
+	// is zero if the issuer did not report it.
 	IssuedAt, ExpiresAt time.Time
-	// NextCall is when the issuer is asked again. Zero means that there is no reason to.
+	// NextCall is the time of the next call to the issuer. The zero time means that none is due.
 	NextCall time.Time
 
 	expiring bool
 }
 
-// event says how the call ended. The mutex is held.
+// event returns the event of a finished call. The mutex is held.
 func (c *Cache) event(k *call, now instant) Event {
 	entry := c.describe(k.entry, now)
 	return Event{
@@ -70,7 +71,7 @@ func (c *Cache) event(k *call, now instant) Event {
 	}
 }
 
-// expiring reports whether little is left of the entry's credential.
+// expiring reports whether the entry's credential is close to its expiry; see [Hooks].Expiring.
 func (e *entry) expiring(now instant) bool {
 	s := e.usable(now)
 	if s == nil {

@@ -2,24 +2,24 @@ package credentials
 
 import "strings"
 
-// A Key says which credentials in a cache are the same one: who asks whom for what. It holds no secret, and may be
+// A Key identifies a cached credential by tenant, issuer, scope, login and transport. It holds no secret, and may be
 // logged.
 //
-// Two profiles whose keys are equal share one credential and one call to its issuer; where anything that changes the
-// answer differs, the keys must.
+// Two profiles with equal keys share one credential and one call to its issuer. If anything that affects the issuer's
+// response differs between profiles, their keys must differ.
 type Key struct {
-	// Tenant keeps tenants apart that must not share a credential even if all else is equal. Empty means that there is
-	// just one.
+	// Tenant separates tenants that must not share a credential even if all else is equal. Empty means that there is
+	// just one tenant.
 	Tenant string
-	// Issuer is who is asked: "ecr", "dockerhub".
+	// Issuer is the name of the issuer: "ecr", "dockerhub".
 	Issuer string
-	// Scope is what the credential is good for: a host, or as much as the issuer serves with one credential (for AWS
-	// ECR the partition and region).
+	// Scope is the part of the issuer's service where the credential is valid: a host, or everything that the issuer
+	// serves with one credential (for AWS ECR the partition and region).
 	Scope string
-	// Login is who asks.
+	// Login is the fingerprint of the login.
 	Login Fingerprint
-	// Transport is how the issuer is reached, where that changes the answer: an endpoint, a proxy, certificates. Zero
-	// means the usual way.
+	// Transport is the fingerprint of the connection settings, if they affect the issuer's response: an endpoint, a
+	// proxy, certificates. Zero means the defaults.
 	Transport Fingerprint
 }
 

@@ -9,22 +9,22 @@ import (
 	"github.com/regcred/regcred/internal/option"
 )
 
-// A Policy says when a credential is renewed. The zero Policy suits lifetimes from a minute to months.
+// A Policy determines when a credential is renewed. The zero Policy suits lifetimes from a minute to months.
 type Policy struct {
-	// Fraction is the part of its lifetime that a credential has at least behind it when it is renewed. Zero means 0.8.
+	// Fraction is the part of the lifetime after which a credential may be renewed. Zero means 0.8.
 	Fraction float64
-	// Spread is the part of the lifetime, after Fraction, over which renewals are spread, so that what was issued
-	// together is not renewed together. Zero means 0.1; negative means none.
+	// Spread is the part of the lifetime, after Fraction, over which renewals are spread, so that credentials that were
+	// issued together are not renewed together. Zero means 0.1; negative means none.
 	Spread float64
-	// Reserve is how much time is left for retries, at least, even if Fraction is not reached; but never more than half
-	// of the lifetime. Zero means one minute; negative means none.
+	// Reserve is the minimum time left for retries, even if Fraction is not reached; but never more than half of the
+	// lifetime. Zero means one minute; negative means none.
 	Reserve time.Duration
 }
 
-// RenewAt returns when a credential that was issued and expires at these instants is due for renewal. Jitter, from 0 to
-// 1, chooses an instant within the Spread. It returns the zero time, which means never, if expires is zero. If issued is
-// zero, the lifetime is unknown, and it returns the expiry less the Reserve; a [Cache] counts the lifetime of such a
-// credential from its arrival. RenewAt reads no clock.
+// RenewAt returns the time at which a credential with these times of issue and expiry is due for renewal. The jitter,
+// from 0 to 1, selects a time within the Spread. If expires is zero, RenewAt returns the zero time, which means never.
+// If issued is zero, the lifetime is unknown, and it returns the expiry less the Reserve; a [Cache] counts the lifetime
+// of such a credential from its arrival. RenewAt reads no clock.
 //
 // With the zero Policy:
 //
@@ -56,21 +56,21 @@ func within01(f float64) float64 { return min(max(0, f), 1) }
 
 const (
 	minWait = time.Second
-	// Nobody has a credential while these waits last.
+	// The longest wait while callers have no credential.
 	maxColdWait = time.Minute
-	// A credential is in hand, but one that lives for months is not the reason to let an outage of minutes go unnoticed
-	// for days.
+	// The longest wait while a credential is usable. Without it, a credential that lives for months would be retried
+	// only after days, and an outage of minutes would go unnoticed.
 	maxRenewWait = 30 * time.Minute
-	// What an issuer asks for is kept up to here: a broken header must not lock out a key for good.
+	// The longest Retry-After of an issuer that is respected. A broken header must not block a key for good.
 	maxRetryAfter = 15 * time.Minute
-	// In the last twentieth of a credential's life the issuer is asked again, whatever it wished: to be told "not yet"
-	// costs less than to have nothing.
+	// In the last twentieth of a credential's lifetime the issuer is called again in spite of its Retry-After: one more
+	// rejected call costs less than an expired credential.
 	lastResort = 20
 )
 
-// retryIn returns how long to wait after a call that failed. While a credential is usable it is a third of what is left
-// of it, so that retries grow denser as its end comes near; without one it starts at a second and doubles. Jitter is
-// from 0 to 1.
+// retryIn returns how long to wait after a failed call. While a credential is usable, it is a third of the remaining
+// lifetime, so that retries become more frequent towards the expiry. Without a credential, it starts at one second and
+// doubles. Jitter is from 0 to 1.
 func retryIn(failures int, left, life, retryAfter time.Duration, jitter float64) time.Duration {
 	retryAfter = min(retryAfter, maxRetryAfter)
 	if left <= 0 {
@@ -90,38 +90,38 @@ func spreadOut(d time.Duration, jitter float64) time.Duration {
 	return time.Duration((0.75 + jitter/2) * float64(d))
 }
 
-// A state is a credential in a cache and what its clock is. All but renew is immutable, so that readers need no lock.
+// A state is a cached credential with its own clock. All fields but renew are immutable, so that readers need no lock.
 //
-// No clock of a computer is to be trusted alone. The wall clock may be set back, and may run behind the issuer's; the
-// monotonic clock stands still while the machine is suspended. So a credential is judged by the later of two: the wall
-// clock, and a clock that is set when the credential arrives, to the wall's time or to the instant of issue if that is
-// later, and then runs monotonically. It can only err by ending a credential too early.
+// Neither clock of a computer is reliable by itself. The wall clock may be set back, and may run behind the issuer's;
+// the monotonic clock stops while the machine is suspended. So a credential is judged by the later of two clocks: the
+// wall clock, and a clock that starts when the credential arrives, at the wall time or the time of issue, whichever is
+// later, and then runs monotonically. The only possible error is that a credential ends too early.
 type state struct {
 	cred Credential
-	// renew is until when callers have nothing to do but take it: renewal is due then, or tried again, or the
-	// credential expires while a call is under way. It is on the state's own clock, in nanoseconds since 1970, and
-	// never after the expiry.
+	// renew is the time until which callers use the credential without any other action: then a renewal or its retry is
+	// due, or the credential expires while a call is in flight. It is on the state's own clock, in nanoseconds since
+	// 1970, and never after the expiry.
 	renew atomic.Int64
-	// ahead is what the own clock is ahead of the monotonic one.
+	// ahead is the difference between the state's own clock and the monotonic clock.
 	ahead int64
 }
 
 const never = math.MaxInt64
 
-// An instant is one reading of both clocks: the wall's nanoseconds since 1970, and the monotonic ones since the cache
-// was first used.
+// An instant is one reading of both clocks: the wall clock in nanoseconds since 1970, and the monotonic clock in
+// nanoseconds since the first use of the cache.
 type instant struct{ wall, mono int64 }
 
 // at returns the time on the state's own clock.
 func (s *state) at(now instant) int64 { return max(now.wall, now.mono+s.ahead) }
 
-// fresh reports whether the credential is usable and nothing is to be done.
+// fresh reports whether the credential is usable and no renewal is due.
 func (s *state) fresh(now instant) bool { return s.at(now) < s.renew.Load() }
 
 // usable reports whether the credential is not expired.
 func (s *state) usable(now instant) bool { return s.at(now) < s.end() }
 
-// end returns the expiry on the state's own clock, which is the issuer's.
+// end returns the expiry in nanoseconds since 1970, as reported by the issuer, or never.
 func (s *state) end() int64 {
 	if s.cred.ExpiresAt.IsZero() {
 		return never
@@ -129,10 +129,10 @@ func (s *state) end() int64 {
 	return s.cred.ExpiresAt.UnixNano()
 }
 
-// left returns how long the credential is usable.
+// left returns the remaining lifetime.
 func (s *state) left(now instant) time.Duration { return time.Duration(s.end() - s.at(now)) }
 
-// life returns the whole lifetime; zero if it is not known.
+// life returns the whole lifetime, or zero if it is unknown.
 func (s *state) life() time.Duration {
 	if s.cred.IssuedAt.IsZero() {
 		return 0
@@ -140,11 +140,11 @@ func (s *state) life() time.Duration {
 	return s.cred.ExpiresAt.Sub(s.cred.IssuedAt)
 }
 
-// The longest life that is believed. Tokens that people make in a web page may last some years; what is beyond is a
-// wrong unit or a sentinel, and is better said than believed.
+// maxLife is the longest accepted lifetime. Tokens that people create on a web page may last some years; anything
+// longer is a wrong unit or a sentinel, and is reported as an error.
 const maxLife = 10 * 366 * 24 * time.Hour
 
-// newState judges what an issuer returned at the instant now.
+// newState checks a credential that an issuer returned at the time now.
 func newState(c Credential, p Policy, now instant, jitter float64) (*state, error) {
 	if err := c.Validate(time.Unix(0, now.wall)); err != nil {
 		return nil, err
@@ -167,8 +167,8 @@ func newState(c Credential, p Policy, now instant, jitter float64) (*state, erro
 	}
 	due := p.RenewAt(issued, c.ExpiresAt, jitter)
 	if !due.After(arrived) {
-		// A source that caches hands out an old credential again until it makes a new one. It is asked as one that
-		// failed.
+		// A source with a cache of its own returns the old credential until it makes a new one. It is retried like one
+		// that failed.
 		due = arrived.Add(retryIn(1, c.ExpiresAt.Sub(arrived), 0, 0, jitter))
 	}
 	s.renew.Store(min(due.UnixNano(), s.end()))

@@ -10,12 +10,12 @@ import (
 	"github.com/regcred/regcred/internal/option"
 )
 
-// Run renews credentials ahead of their callers until ctx ends, and then returns nil. Without Run, renewal starts when
-// a stale credential is used.
+// Run renews credentials before callers need them until ctx ends, and then returns nil. Without Run, a renewal starts
+// when a stale credential is used.
 //
-// It renews what a bound source holds, and what was asked for by its key since the last renewal. Other keys leave the
-// cache when their credential expires. Calls that are under way when ctx ends go on to their end, Timeout at most. A
-// second Run beside the first is an error at once.
+// Run renews the credentials of bound sources, and of keys that were used since the last renewal. Other keys are
+// removed from the cache when their credential expires. Calls that are in flight when ctx ends continue, for Timeout at
+// most. A second concurrent Run fails immediately.
 func (c *Cache) Run(ctx context.Context) error {
 	c.init()
 	r := &runner{awake: make(chan struct{}, 1)}
@@ -44,13 +44,13 @@ func (c *Cache) Run(ctx context.Context) error {
 	}
 }
 
-// A runner is one Run.
+// A runner is the state of one Run.
 type runner struct {
 	awake chan struct{}
 
 	// Guarded by the cache's mutex.
-	running int   // Calls of this Run that are under way.
-	gap     int64 // What the wall clock was ahead of the monotonic one, when last seen.
+	running int   // The number of calls in flight that this Run started.
+	gap     int64 // The last known difference between the wall clock and the monotonic clock.
 }
 
 func (r *runner) wake() {
@@ -60,10 +60,10 @@ func (r *runner) wake() {
 	}
 }
 
-// A timer stands still while the machine is suspended. So it is never set for longer than this.
+// A timer stops while the machine is suspended, so it is never set for longer than maxSleep.
 const maxSleep = 30 * time.Second
 
-// renewDue begins calls for what is due, and returns how long there is nothing to do.
+// renewDue starts the calls that are due, and returns the time until the next check.
 func (c *Cache) renewDue(ctx context.Context, r *runner) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,20 +80,20 @@ func (c *Cache) renewDue(ctx context.Context, r *runner) time.Duration {
 			return min(time.Duration(first.at-now.mono), maxSleep)
 		}
 		if r.running >= option.OrDefault(c.Concurrency, 16) {
-			return maxSleep // The end of a call wakes it.
+			return maxSleep // The end of a call wakes Run.
 		}
 		c.renewOne(ctx, r, first, now)
 	}
 	return maxSleep
 }
 
-// renewOne does what is due for the entry, and sets the time of the next look at it.
+// renewOne does what is due for the entry, and schedules the next check of it.
 func (c *Cache) renewOne(ctx context.Context, r *runner, a appointment, now instant) {
 	e := a.entry
 	s := e.usable(now)
 	switch {
 	case s != nil && s.fresh(now), s == nil && e.waits(now):
-		c.plan(e, a.src, now) // A clock was set since.
+		c.plan(e, a.src, now) // A clock was changed since.
 	case c.wanted(e):
 		c.startCall(ctx, e, a.src, false).runner = r
 		r.running++
@@ -104,12 +104,13 @@ func (c *Cache) renewOne(ctx context.Context, r *runner, a appointment, now inst
 	}
 }
 
-// wanted reports whether someone holds the entry, or asked for its key since it was last renewed. The mutex is held.
+// wanted reports whether a bound source holds the entry, or its key was used since the last renewal. The mutex is held.
 func (c *Cache) wanted(e *entry) bool {
 	return e.holders > 0 || c.table.Load().at(e).used()
 }
 
-// plan sets when Run looks at the entry next, and what it asks then; nil means that it cannot know. The mutex is held.
+// plan schedules Run's next check of the entry, with the source to call. It does nothing if src is nil. The mutex is
+// held.
 func (c *Cache) plan(e *entry, src Source, now instant) {
 	if src == nil || e.busy() {
 		return
@@ -131,17 +132,17 @@ func (c *Cache) plan(e *entry, src Source, now instant) {
 	}
 }
 
-// A schedule says when to look at which entry, on the monotonic clock: a heap, the next one first. An entry knows its
-// place in it.
+// A schedule is a heap of appointments on the monotonic clock, the next one first. Each entry stores its place in the
+// heap.
 type schedule []appointment
 
 type appointment struct {
 	at    int64
 	entry *entry
-	src   Source // Who is asked then.
+	src   Source // The source to call.
 }
 
-// set puts in the appointment of its entry, or changes it.
+// set inserts or replaces the appointment of its entry.
 func (s *schedule) set(a appointment) {
 	if a.entry.place == 0 {
 		heap.Push(s, a)
@@ -151,7 +152,7 @@ func (s *schedule) set(a appointment) {
 	heap.Fix(s, int(a.entry.place-1))
 }
 
-// source returns who is asked at the appointment of the entry; nil if there is none.
+// source returns the source of the entry's appointment, or nil if there is none.
 func (s schedule) source(e *entry) Source {
 	if e.place <= 0 {
 		return nil
@@ -159,7 +160,7 @@ func (s schedule) source(e *entry) Source {
 	return s[e.place-1].src
 }
 
-// setSource changes who is asked, if there is an appointment.
+// setSource changes the source of the entry's appointment, if there is one.
 func (s schedule) setSource(e *entry, src Source) {
 	if e.place > 0 {
 		s[e.place-1].src = src
@@ -172,7 +173,7 @@ func (s *schedule) remove(e *entry) {
 	}
 }
 
-// earlier moves all by d. Their order stays.
+// earlier moves all appointments to a time earlier by d. Their order does not change.
 func (s schedule) earlier(d int64) {
 	for i := range s {
 		s[i].at -= d
@@ -187,14 +188,14 @@ func (s schedule) Swap(i, j int) {
 	s[i].entry.place, s[j].entry.place = int32(i+1), int32(j+1)
 }
 
-// Push is for package heap.
+// Push implements [heap.Interface].
 func (s *schedule) Push(x any) {
 	a := x.(appointment)
 	*s = append(*s, a)
 	a.entry.place = int32(len(*s))
 }
 
-// Pop is for package heap.
+// Pop implements [heap.Interface].
 func (s *schedule) Pop() any {
 	last := len(*s) - 1
 	a := (*s)[last]

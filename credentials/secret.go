@@ -12,15 +12,15 @@ import (
 	"reflect"
 )
 
-// ErrSecretEncoded is what every encoder gets that is asked to write a [Secret]: any other text in the place of a
-// password would be taken for the password. Write [Secret.Reveal] where the text is really meant.
+// ErrSecretEncoded is the error of encoding a [Secret]. Encoders fail because any placeholder would be taken for the
+// password. Write [Secret.Reveal] to encode the text on purpose.
 var ErrSecretEncoded = errors.New("credentials: a Secret is never encoded; Reveal it where its text is meant")
 
 // A Secret is text that does not leak: a password, a token, a private key.
 //
-// It prints as [redacted] under every verb of package fmt, and nested in whatever a program prints; it logs as
-// [redacted] under every slog handler; encoders fail, those of JSON, XML, YAML and all that ask encoding.TextMarshaler
-// with [ErrSecretEncoded]; and what walks values by reflection (deep printers, test diffs) meets masked bytes.
+// It prints as [redacted] under every verb of package fmt, also when nested in another value; it logs as [redacted]
+// under every slog handler; encoders for JSON, XML, YAML and all others that use encoding.TextMarshaler fail with
+// [ErrSecretEncoded]; and code that walks values by reflection (deep printers, test diffs) finds masked bytes.
 // [Secret.Reveal] and [Secret.AppendTo] are the only ways to the text, so a search for these two names audits a
 // program. It decodes from JSON and text.
 //
@@ -29,19 +29,19 @@ var ErrSecretEncoded = errors.New("credentials: a Secret is never encoded; Revea
 type Secret struct {
 	_ [0]func() // Not comparable.
 
-	// Behind a pointer, for fmt prints a value in an unexported field without asking its methods; and masked, for other
-	// printers follow pointers.
+	// A pointer, because fmt prints an unexported field without calling its methods; masked, because other printers
+	// follow pointers.
 	p *masked
 }
 
 type masked struct{ b []byte }
 
-// pad masks the texts of this process. It is not encryption: whoever can read the process's memory can read both.
+// pad masks the texts of this process. It is not encryption: code that can read the process's memory can read both.
 var pad = newPad()
 
 func newPad() [64]byte {
 	var b [64]byte
-	_, _ = rand.Read(b[:]) // Never fails: crypto/rand ends the program instead.
+	_, _ = rand.Read(b[:]) // Never fails: crypto/rand crashes the program instead.
 	return b
 }
 
@@ -66,7 +66,7 @@ func (s Secret) Reveal() string {
 	return string(s.AppendTo(nil))
 }
 
-// AppendTo appends the text to b, like [Secret.Reveal] without a copy in between.
+// AppendTo appends the text to b. It saves the copy that [Secret.Reveal] makes.
 func (s Secret) AppendTo(b []byte) []byte {
 	if s.p == nil {
 		return b
@@ -77,7 +77,7 @@ func (s Secret) AppendTo(b []byte) []byte {
 	return b
 }
 
-// IsZero reports whether the text is empty. The omitzero option of encoding/json asks it.
+// IsZero reports whether the text is empty. The omitzero option of encoding/json calls it.
 func (s Secret) IsZero() bool { return s.p == nil }
 
 // Len returns the length of the text in bytes.
@@ -112,20 +112,20 @@ func (s Secret) String() string { return fmt.Sprint(s) }
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // MarshalText fails with [ErrSecretEncoded], also for an empty Secret in a field without omitzero. The encoders of
-// JSON, XML and YAML ask it.
+// JSON, XML and YAML call it.
 func (s Secret) MarshalText() ([]byte, error) { return nil, ErrSecretEncoded }
 
-// UnmarshalText takes the text as it is.
+// UnmarshalText stores the text unchanged.
 func (s *Secret) UnmarshalText(text []byte) error {
 	*s = NewSecret(string(text))
 	return nil
 }
 
-// UnmarshalJSON takes a JSON string; null is the empty Secret. Its error does not quote what stood there.
+// UnmarshalJSON accepts a JSON string; null is the empty Secret. Its error does not quote the input.
 func (s *Secret) UnmarshalJSON(data []byte) error {
 	var text *string
 	if err := json.Unmarshal(data, &text); err != nil {
-		// Of this type, so that the decoder adds the path of the field.
+		// An UnmarshalTypeError, so that the decoder adds the path of the field.
 		return &json.UnmarshalTypeError{Value: jsonType(data), Type: reflect.TypeFor[string]()}
 	}
 	*s = Secret{}

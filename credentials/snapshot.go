@@ -9,27 +9,28 @@ import (
 	"time"
 )
 
-// An Entry is what a [Cache] shows of one key: for a status page. It holds no secret.
+// An Entry is the state of one key in a [Cache], for a status page. It holds no secret.
 type Entry struct {
 	Key Key
-	// Usable says that there is a credential that callers get without waiting.
+	// Usable reports whether callers get a credential without waiting.
 	Usable bool
-	// IssuedAt and ExpiresAt are those of the credential, as the issuer told them. Zero means that it did not, or that
-	// there is none.
+	// IssuedAt and ExpiresAt are the times of the credential, as reported by the issuer. The zero time means that the
+	// issuer did not report it, or that there is no credential.
 	IssuedAt, ExpiresAt time.Time
-	// NextCall is when the issuer is called next: the cache's one answer to the question when a renewal is due. While a
-	// call is under way, it is when that call ends at the latest. Zero means that there is nothing to renew.
+	// NextCall is the time of the next call to the issuer; it is the single source for the time of the next renewal.
+	// While a call is in flight, it is the latest time at which that call ends. The zero time means that no renewal is
+	// due.
 	NextCall time.Time
-	// Calling says that a call is under way, or waits for its turn.
+	// Calling reports whether a call is in flight or waits for the rate limit.
 	Calling bool
-	// Failures is how many calls failed in a row, and LastError is what the last one ended with.
+	// Failures is the number of consecutive failed calls, and LastError the error of the last one.
 	Failures  int
 	LastError error
-	// Holders is how many bound sources hold the key.
+	// Holders is the number of bound sources that hold the key.
 	Holders int
 }
 
-// Snapshot returns what is in the cache, sorted by the text of the keys.
+// Snapshot returns the entries of the cache, sorted by the text of their keys.
 func (c *Cache) Snapshot() []Entry {
 	c.init()
 	c.mu.Lock()
@@ -44,7 +45,7 @@ func (c *Cache) Snapshot() []Entry {
 	return entries
 }
 
-// Lookup returns what is in the cache of one key, and whether anything is. It does not count as a use of the key.
+// Lookup returns the entry of one key, and whether the cache has one. It does not count as a use of the key.
 func (c *Cache) Lookup(key Key) (Entry, bool) {
 	c.init()
 	c.mu.Lock()
@@ -56,7 +57,7 @@ func (c *Cache) Lookup(key Key) (Entry, bool) {
 	return c.describe(e, c.now()), true
 }
 
-// describe returns what is shown of the entry. The mutex is held.
+// describe returns the public state of the entry. The mutex is held.
 func (c *Cache) describe(e *entry, now instant) Entry {
 	shown := Entry{Key: e.key(), Calling: e.busy(), Holders: int(e.holders)}
 	if t := e.pending; t != nil {
@@ -73,7 +74,7 @@ func (c *Cache) describe(e *entry, now instant) Entry {
 	}
 	if shown.Calling {
 		began := e.pending.call.began
-		if began.IsZero() { // It waits for its turn.
+		if began.IsZero() { // It waits for the rate limit.
 			began = time.Unix(0, now.wall)
 		}
 		shown.NextCall = began.Add(c.timeout())
@@ -83,29 +84,29 @@ func (c *Cache) describe(e *entry, now instant) Entry {
 
 func compareKeys(a, b Key) int {
 	return cmp.Or(
-		strings.Compare(a.String(), b.String()), // What one reads comes first.
+		strings.Compare(a.String(), b.String()), // The readable text comes first.
 		slices.Compare(a.Login[:], b.Login[:]), slices.Compare(a.Transport[:], b.Transport[:]),
 	)
 }
 
-// ErrRefused is why a [Cache] does not ask an issuer at once: what it issues is refused again and again.
+// ErrRefused reports that a [Cache] delays a call because registries keep rejecting the issuer's new credentials.
 var ErrRefused = errors.New("new credentials are refused like the one before")
 
-// refusalMemory is how far apart refusals are that have nothing to do with each other. It is longer than the longest
-// wait between two of them.
+// refusalMemory is the time after which a new rejection is unrelated to the one before. It is longer than the longest
+// wait between two attempts.
 const refusalMemory = 10 * time.Minute
 
-// A BackoffError is what callers get while there is no credential and its issuer is left alone after a failure.
+// A BackoffError reports that there is no credential, and that the cache waits after a failure before the next call.
 type BackoffError struct {
-	// Failures is how many calls failed in a row.
+	// Failures is the number of consecutive failed calls.
 	Failures int
-	// Until is when the issuer is asked again, if someone wants it to be.
+	// Until is the time from which the issuer may be called again, if a caller needs the credential.
 	Until time.Time
-	// Err is what the last call ended with, or [ErrRefused].
+	// Err is the error of the last call, or [ErrRefused].
 	Err error
 }
 
-// Error returns the last call's error and when there will be another one.
+// Error returns the last call's error and the time of the next attempt.
 func (e *BackoffError) Error() string {
 	return fmt.Sprintf("no new attempt before %s: %s", stamp(e.Until), e.Err)
 }
@@ -113,10 +114,10 @@ func (e *BackoffError) Error() string {
 // Unwrap returns Err.
 func (e *BackoffError) Unwrap() error { return e.Err }
 
-// RetryAfter returns how long it is until Until.
+// RetryAfter returns the time left until Until, or zero.
 func (e *BackoffError) RetryAfter() time.Duration { return max(0, time.Until(e.Until)) }
 
-// retryAfter returns how long the issuer wants to be left alone; zero if it did not say.
+// retryAfter returns the wait that the issuer demands, or zero if it demands none.
 func retryAfter(err error) time.Duration {
 	var asks interface{ RetryAfter() time.Duration }
 	if errors.As(err, &asks) {

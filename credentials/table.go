@@ -7,25 +7,24 @@ import (
 	"unique"
 )
 
-// A table finds entries by key. Readers take no lock; writers hold the cache's. It never changes its size: when it is
-// full, the entries move to a new one.
+// A table is a hash table of entries by key. Readers take no lock; writers hold the cache's. Its size never changes:
+// when it is full, the entries move to a new table.
 //
-// It is a hash table with open addressing whose buckets are one cache line each, so that the usual look-up touches one
-// line here, and then the entry. A reader that races with a writer may miss an entry that is there; it then looks again
-// under the lock.
+// It uses open addressing with buckets of one cache line each, so that a typical look-up reads one line here, and then
+// the entry. A reader that races with a writer may miss an entry that exists; it then looks again under the lock.
 type table struct {
 	seed    maphash.Seed
-	buckets []bucket // A power of two of them.
+	buckets []bucket // Their number is a power of two.
 	filled  int      // Slots with a tag, live or not.
 	live    int
-	hand    int // Where the search for something to evict goes on.
+	hand    int // The slot where the last search for a victim ended.
 }
 
 const bucketSlots = 5
 
 type bucket struct {
 	// A tag has the upper bits of the hash of the slot's key, and two flags. Zero means that the slot was never filled,
-	// and ends a search. A tag without entry is what a removed one leaves behind.
+	// and ends a search. A removed entry leaves its tag behind.
 	tags    [bucketSlots]atomic.Uint32
 	_       uint32
 	entries [bucketSlots]atomic.Pointer[entry]
@@ -53,7 +52,7 @@ type slot struct {
 	i int
 }
 
-// find returns the entry of the key and its place; nil if there is none.
+// find returns the entry of the key and its slot, or nil if there is none.
 func (t *table) find(key *Key) (*entry, slot) {
 	h := t.hash(*key)
 	tag := uint32(h>>32)&tagHash | tagFilled
@@ -74,7 +73,7 @@ func (t *table) find(key *Key) (*entry, slot) {
 	}
 }
 
-// at returns the place of an entry that is there.
+// at returns the slot of an entry that is in the table.
 func (t *table) at(e *entry) slot {
 	key := e.key()
 	_, s := t.find(&key)
@@ -83,7 +82,7 @@ func (t *table) at(e *entry) slot {
 
 // use marks the entry in the slot as used.
 func (s slot) use() {
-	// Read first: a write would take the cache line from all other cores.
+	// Read first: a write would invalidate the cache line on all other cores.
 	if s.b.tags[s.i].Load()&tagUsed == 0 {
 		s.b.tags[s.i].Or(tagUsed)
 	}
@@ -93,10 +92,10 @@ func (s slot) used() bool { return s.b.tags[s.i].Load()&tagUsed != 0 }
 func (s slot) unuse()     { s.b.tags[s.i].And(^uint32(tagUsed)) }
 func (s slot) remove()    { s.b.entries[s.i].Store(nil) }
 
-// full reports whether there is no room for one more.
+// full reports whether there is no room for another entry.
 func (t *table) full() bool { return t.filled >= len(t.buckets)*(bucketSlots-1) }
 
-// add puts in an entry whose key is not there. The table must not be full.
+// add inserts an entry whose key is not in the table. The table must not be full.
 func (t *table) add(e *entry) slot {
 	h := t.hash(e.key())
 	mask := uint64(len(t.buckets) - 1)
@@ -141,9 +140,9 @@ func (t *table) all(yield func(*entry, slot) bool) {
 	}
 }
 
-// victim chooses an entry that may go: the first that was neither used by its key nor is held since the hand last came
-// by. If all are in use, it takes one all the same. An entry that a call is under way for stays; nil means that there
-// are only such. The search is bounded, for where all are in use it would be long each time.
+// victim selects an entry to evict: the first one that is not held and was not used by its key since the hand last
+// passed it. If all are in use, it selects one of them. It never selects an entry with a call in flight, and returns
+// nil if there are only such. The search is bounded because it would be long each time that all entries are in use.
 func (t *table) victim() *entry {
 	var second *entry
 	slots := len(t.buckets) * bucketSlots
@@ -165,7 +164,7 @@ func (t *table) victim() *entry {
 	return second
 }
 
-// An entry is what a cache has about one key. There may be many, so it is kept small.
+// An entry is the cache's state of one key. There may be many, so it is kept small.
 type entry struct {
 	tenant, scope string
 	login         Fingerprint
@@ -174,28 +173,28 @@ type entry struct {
 	state atomic.Pointer[state] // Nil if there is no credential.
 
 	// Guarded by the cache's mutex.
-	pending *pending // Nil if there is nothing but the credential.
-	holders int32    // Bound sources.
-	place   int32    // In the schedule, counted from 1; 0 means that it is not there.
+	pending *pending // Nil if there is only the credential.
+	holders int32    // The number of bound sources.
+	place   int32    // The place in the schedule, from 1; 0 if it is not scheduled.
 }
 
-// A route is the part of a key that many keys share.
+// A route is the part of a key that many keys have in common.
 type route struct {
 	issuer    string
 	transport Fingerprint
 }
 
-// removedPlace is the place of an entry that is no longer in the table.
+// removedPlace marks an entry that is no longer in the table.
 const removedPlace = -1
 
-// pending is what is going on, or is remembered, where all is not as it should be.
+// pending holds the call in flight and the failure history of an entry.
 type pending struct {
-	call      *call     // Nil if none is under way.
-	failures  int       // In a row.
-	err       error     // The last one.
-	until     int64     // Nobody asks before this, on the monotonic clock.
-	refusals  int       // In a row.
-	refused   time.Time // When the last refused credential was issued. Zero if that is not known.
+	call      *call     // Nil if none is in flight.
+	failures  int       // Consecutive failures.
+	err       error     // The last error.
+	until     int64     // No call before this time of the monotonic clock.
+	refusals  int       // Consecutive rejections.
+	refused   time.Time // When the last rejected credential was issued. Zero if unknown.
 	refusedAt int64     // On the monotonic clock.
 }
 
@@ -208,12 +207,13 @@ func (e *entry) key() Key {
 	return Key{Tenant: e.tenant, Issuer: w.issuer, Scope: e.scope, Login: e.login, Transport: w.transport}
 }
 
-// has reports whether the entry is that of the key.
+// has reports whether k is the entry's key.
 func (e *entry) has(k *Key) bool {
 	return e.scope == k.Scope && e.login == k.Login && e.tenant == k.Tenant && e.route.Value() == route{k.Issuer, k.Transport}
 }
 
-// usable returns the state of a usable credential, nil if there is none, and drops one that expired. The mutex is held.
+// usable returns the state of a usable credential, or nil if there is none, and drops an expired one. The mutex is
+// held.
 func (e *entry) usable(now instant) *state {
 	s := e.state.Load()
 	if s != nil && !s.usable(now) {
@@ -226,7 +226,7 @@ func (e *entry) usable(now instant) *state {
 func (e *entry) removed() bool { return e.place == removedPlace }
 func (e *entry) busy() bool    { return e.pending != nil && e.pending.call != nil }
 
-// waits reports whether it is too soon to ask for a credential where there is none.
+// waits reports whether the next call has to wait because of a failure.
 func (e *entry) waits(now instant) bool { return e.pending != nil && now.mono < e.pending.until }
 
 func (e *entry) ensurePending() *pending {

@@ -9,8 +9,8 @@ import (
 	"github.com/regcred/regcred/internal/stray"
 )
 
-// Validate reports every problem at once, as an [field.Errors]. The paths of the fields start at the login. Whether a
-// provider takes a login of this form is the provider's to say.
+// Validate reports all problems at once, as an [field.Errors]. The paths of the fields start at the login. It does not
+// check whether a provider accepts this form of login; that is up to the provider.
 func (l Login) Validate() error {
 	var p field.List
 	ways := l.ways()
@@ -43,7 +43,7 @@ func (l Login) Validate() error {
 	return p.Err("")
 }
 
-// Form returns the name of the one way that is set, as in the JSON form of the login: "anonymous", "ambient", "username"
+// Form returns the name of the one form that is set, as in the JSON of the login: "anonymous", "ambient", "username"
 // for a user name and password, "aws", "google", "azure", "federated" or "fields". It is empty if none or several are
 // set, which [Login.Validate] rejects.
 func (l Login) Form() string {
@@ -177,13 +177,14 @@ func problemOf(value string) string {
 	return "is " + field.Quote(value)
 }
 
-// checkLine refuses what a login that is read from a file or pasted from a terminal so often ends with.
+// checkLine rejects control characters, and stray characters at either end, from reading a file or copying from a
+// terminal.
 func checkLine(p *field.List, path, text string) {
 	if hasControl(text) {
 		p.Add(path, "has a line break or another control character",
 			"printable text (was it read from a file with its line end?)")
 	} else if found := stray.AtEnd(text); found != "" {
-		// Docker cuts white space off before it sends a password, and a kubelet does not.
+		// Docker trims white space before it sends a password; a kubelet does not.
 		p.Add(path, "has "+strings.Replace(found, "a line break or white space", "white space", 1)+" at an end",
 			"the text alone (was it copied or saved with more than itself?)")
 	}

@@ -1,7 +1,7 @@
-// Package credentialslog tells a [slog.Logger] what a [credentials.Cache] does.
+// Package credentialslog logs the events of a [credentials.Cache] to a [slog.Logger].
 //
-// Set [Hooks] as the cache's Hooks. It logs calls to issuers, and never a secret; it does not log hits, which would be
-// the most of all lines.
+// Set [Hooks] as the cache's Hooks. It logs calls to issuers, and never a secret. It does not log hits, because they
+// are by far the most frequent event.
 package credentialslog
 
 import (
@@ -12,8 +12,8 @@ import (
 )
 
 // Hooks returns hooks that log to the logger: an issued credential at level debug, a failure at level warn, and a
-// credential that nears its expiry because its renewals fail at level error. Nil means [slog.Default] at the time of
-// the call.
+// credential that is close to its expiry because its renewals fail at level error. If nil, they use [slog.Default] at
+// the time of each event.
 func Hooks(logger *slog.Logger) credentials.Hooks {
 	log := func(level slog.Level, message string) func(credentials.Event) {
 		return func(e credentials.Event) {

@@ -1,7 +1,7 @@
-// Package credentialsotel counts for OpenTelemetry what a [credentials.Cache] does.
+// Package credentialsotel records OpenTelemetry metrics of a [credentials.Cache].
 //
-// [Hooks] makes the cache's Hooks from a meter. The attributes issuer and scope are those of a key: neither a tenant
-// nor a login, of which there may be many. Hits are not counted, for that would cost more than they do.
+// [Hooks] returns the cache's Hooks for a meter. The attributes issuer and scope are fields of a key; tenant and login
+// are not recorded because they may have many values. Hits are not counted because counting costs more than a hit.
 package credentialsotel
 
 import (
@@ -19,7 +19,7 @@ import (
 //	regcred.credential.call.duration   how long calls to issuers took, in seconds; result is "issued" or "failed"
 //	regcred.credential.expiring        failed renewals when little was left of a credential's life: alert on it
 //
-// The error is that of making the instruments.
+// It fails if the meter cannot create an instrument.
 func Hooks(meter metric.Meter) (credentials.Hooks, error) {
 	duration, err1 := meter.Float64Histogram("regcred.credential.call.duration",
 		metric.WithUnit("s"), metric.WithDescription("How long calls to issuers of credentials took."))

@@ -1,7 +1,7 @@
-// Package credentialsprom counts for Prometheus what a [credentials.Cache] does.
+// Package credentialsprom exports Prometheus metrics of a [credentials.Cache].
 //
-// Make a [Collector], set its Hooks in the cache and register it. The labels are the issuer and scope of a key: neither
-// a tenant nor a login, of which there may be many. Hits are not counted, for that would cost more than they do.
+// Make a [Collector] with [New] and register it. The labels are the issuer and scope of a key; tenant and login are not
+// exported because they may have many values. Hits are not counted because counting costs more than a hit.
 package credentialsprom
 
 import (
@@ -28,7 +28,7 @@ type Collector struct {
 	expiry   *prometheus.Desc
 }
 
-// New returns a collector for the cache, and joins its hooks to those that the cache has. Call it before the cache is
+// New returns a collector for the cache, and appends its hooks to the hooks of the cache. Call it before the cache is
 // used.
 func New(cache *credentials.Cache) *Collector {
 	labels := []string{"issuer", "scope"}
@@ -62,7 +62,7 @@ func (c *Collector) ended(e credentials.Event, result string) {
 	c.seconds.WithLabelValues(e.Key.Issuer, e.Key.Scope).Observe(e.Took.Seconds())
 }
 
-// Describe is for Prometheus.
+// Describe implements [prometheus.Collector].
 func (c *Collector) Describe(descs chan<- *prometheus.Desc) {
 	c.calls.Describe(descs)
 	c.seconds.Describe(descs)
@@ -71,7 +71,7 @@ func (c *Collector) Describe(descs chan<- *prometheus.Desc) {
 	descs <- c.expiry
 }
 
-// Collect is for Prometheus.
+// Collect implements [prometheus.Collector].
 func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 	c.calls.Collect(metrics)
 	c.seconds.Collect(metrics)

@@ -13,7 +13,7 @@ import (
 var errIssuer = errors.New("issuer is down")
 
 var askingRules = []cacheRule{
-	// What is fresh.
+	// Fresh credentials.
 	{"a fresh credential is used again", func(p *probe) {
 		iss := p.issuer(Step{Life: time.Hour})
 		for range 10 {
@@ -51,7 +51,7 @@ var askingRules = []cacheRule{
 		}
 	}},
 
-	// What is not there.
+	// Missing credentials.
 	{"an issuer's error is the caller's", func(p *probe) {
 		if a := p.ask(p.issuer(Step{Err: errIssuer})); !errors.Is(a.err, errIssuer) {
 			p.errorf("got %+v, %v", a.Credential, a.err)
@@ -158,7 +158,7 @@ var askingRules = []cacheRule{
 	}},
 }
 
-// differentKeys differ in one field each.
+// differentKeys are keys that differ in one field each.
 var differentKeys = []credentials.Key{
 	{},
 	{Tenant: "a"},
@@ -172,7 +172,7 @@ var differentKeys = []credentials.Key{
 	{Transport: credentials.Fingerprint{1}},
 }
 
-// crowd asks for theKey n times at once.
+// crowd requests theKey n times concurrently.
 func (p *probe) crowd(n int, src credentials.Source) []answer {
 	waits := make([]<-chan answer, n)
 	for i := range waits {

@@ -12,20 +12,20 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Cache is what [TestCache] tests. [credentials.Cache] is one; a cache that is bound to one source is made one by a
-// map.
+// A Cache is the interface that [TestCache] tests. [credentials.Cache] implements it; a cache that is bound to one
+// source can be adapted with a map.
 type Cache interface {
-	// Credential returns the credential for the key, which src issues if it has to.
+	// Credential returns the credential for the key. If it needs a new one, it calls src.
 	Credential(ctx context.Context, key credentials.Key, src credentials.Source) (credentials.Credential, error)
-	// Invalidate drops the credential for the key if it is the refused one.
+	// Invalidate drops the credential for the key if it equals refused.
 	Invalidate(key credentials.Key, refused credentials.Credential)
 }
 
-// TestCache tests that what newCache returns, a new and empty cache each time, keeps every rule of a cache that one can
-// rely on. Each rule is a subtest.
+// TestCache tests that a cache follows all rules that callers can rely on. newCache must return a new, empty cache on
+// each call. Each rule is a subtest.
 //
-// The tests run in bubbles of package [synctest], with a clock of their own, and take no time. A cache that holds a
-// mutex while it asks a source would stand still there; that is found out after a minute.
+// The tests run in bubbles of package [synctest], with a simulated clock, and take no real time. A cache that holds a
+// mutex while it calls a source would block in a bubble; the test reports that after a minute.
 func TestCache(t *testing.T, newCache func() Cache) {
 	for _, rule := range slices.Concat(askingRules, renewalRules) {
 		t.Run(rule.name, func(t *testing.T) {
@@ -42,13 +42,13 @@ func TestCache(t *testing.T, newCache func() Cache) {
 	}
 }
 
-// A cacheRule is one thing that a cache must do.
+// A cacheRule is one requirement on a cache.
 type cacheRule struct {
 	name  string
 	check func(p *probe)
 }
 
-// broken returns in what ways the cache breaks the rule. It runs in a bubble.
+// broken returns the violations of the rule by the cache. It runs in a bubble.
 func (r cacheRule) broken(cache Cache) []error {
 	p := &probe{cache: cache}
 	defer p.end()
@@ -63,7 +63,7 @@ type probe struct {
 	errs    []error
 }
 
-// end lets all goroutines come to their end.
+// end lets all goroutines finish.
 func (p *probe) end() {
 	for _, i := range p.issuers {
 		i.Script(Step{})
@@ -76,7 +76,7 @@ func (p *probe) errorf(format string, args ...any) {
 	p.errs = append(p.errs, fmt.Errorf(format, args...))
 }
 
-// issuer returns one with the script.
+// issuer returns an issuer with the script.
 func (p *probe) issuer(steps ...Step) *Issuer {
 	i := &Issuer{Steps: steps}
 	p.issuers = append(p.issuers, i)
@@ -86,7 +86,7 @@ func (p *probe) issuer(steps ...Step) *Issuer {
 // theKey is the key of most tests.
 var theKey = credentials.Key{Issuer: "test", Scope: "registry.example.com"}
 
-// An answer is what a caller got.
+// An answer is the result of a caller.
 type answer struct {
 	credentials.Credential
 	err  error
@@ -97,12 +97,12 @@ func (a answer) password() string { return a.Password.Reveal() }
 
 var errStuck = errors.New("the caller got no answer within a day, though its context had ended")
 
-// ask asks the cache for theKey.
+// ask calls the cache with theKey.
 func (p *probe) ask(src credentials.Source) answer {
 	return <-p.askKey(context.Background(), theKey, src)
 }
 
-// askKey asks the cache in a goroutine.
+// askKey calls the cache in a goroutine.
 func (p *probe) askKey(ctx context.Context, key credentials.Key, src credentials.Source) <-chan answer {
 	answers := make(chan answer, 2)
 	start := time.Now()
@@ -118,7 +118,7 @@ func (p *probe) askKey(ctx context.Context, key credentials.Key, src credentials
 	return answers
 }
 
-// want reports an answer that is not the credential with the password.
+// want reports an error unless the answer is the credential with the password.
 func (p *probe) want(when, password string, a answer) {
 	switch {
 	case a.err != nil:
@@ -130,7 +130,7 @@ func (p *probe) want(when, password string, a answer) {
 	}
 }
 
-// wantAtOnce is want for a caller who must not wait.
+// wantAtOnce is like want, and also reports an error if the caller had to wait.
 func (p *probe) wantAtOnce(when, password string, a answer) {
 	p.want(when, password, a)
 	if a.err == nil && a.took > 0 {
@@ -138,7 +138,7 @@ func (p *probe) wantAtOnce(when, password string, a answer) {
 	}
 }
 
-// wantError reports an answer that is not an error.
+// wantError reports an error unless the answer is an error.
 func (p *probe) wantError(when string, a answer) {
 	switch {
 	case a.err == nil:
@@ -148,7 +148,7 @@ func (p *probe) wantError(when string, a answer) {
 	}
 }
 
-// wantCalls reports a number of calls that is not within the bounds.
+// wantCalls reports an error unless the number of calls is within the bounds.
 func (p *probe) wantCalls(when string, i *Issuer, least, most int) {
 	if n := i.Calls(); n < least || n > most {
 		p.errorf("%s: %d calls to the issuer, want %d to %d", when, n, least, most)

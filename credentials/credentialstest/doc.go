@@ -1,8 +1,8 @@
-// Package credentialstest tests caches and sources of credentials, and makes sources for tests.
+// Package credentialstest tests caches and sources of credentials, and provides sources for tests.
 //
-// [TestCache] holds a cache, and [TestSource] a source, to the rules that package credentials states; each rule is a
-// case of its own, named by it. An [Issuer] is a source that does what its test wants: it is slow, hangs, fails,
-// throttles, or issues nonsense.
+// [TestCache] tests a cache, and [TestSource] a source, against the rules of package credentials; each rule is a
+// subtest that is named after it. An [Issuer] is a scripted source: it can be slow, hang, fail, throttle, or issue
+// invalid credentials.
 //
-// The package does not test what a credential opens: that is for package validate.
+// The package does not test whether a registry accepts a credential; package validate does.
 package credentialstest

@@ -12,13 +12,13 @@ import (
 // An Issuer is a [credentials.Source] that follows a script, one step per call.
 //
 // Its credentials have the user name "user" and the passwords "token-1", "token-2" and so on. The zero Issuer issues
-// each for an hour, at once. It is safe for concurrent use; set its fields before.
+// credentials for an hour, without delay. Set its fields before the first use; it is then safe for concurrent use.
 type Issuer struct {
-	// Steps are what the calls bring, one after the other. The last one is repeated. None means that each call issues a
-	// credential for an hour.
+	// Steps are the results of successive calls. The last one is repeated. If empty, each call issues a credential for
+	// an hour.
 	Steps []Step
 
-	// Ahead is how much the issuer's clock is ahead of the machine's. Zero means not at all.
+	// Ahead is the time by which the issuer's clock is ahead of the machine's.
 	Ahead time.Duration
 
 	mu       sync.Mutex
@@ -30,25 +30,25 @@ type Issuer struct {
 	last     context.Context
 }
 
-// A Step is what comes of one call. The zero Step issues at once a credential that never expires.
+// A Step is the result of one call. The zero Step issues a credential that never expires, without delay.
 type Step struct {
-	// Life is how long the credential is good. Zero means for ever.
+	// Life is the lifetime of the credential. Zero means that it never expires.
 	Life time.Duration
-	// Takes is how long the call lasts.
+	// Takes is the duration of the call.
 	Takes time.Duration
-	// Hang makes it last until its context ends, or [Issuer.Release] is called.
+	// Hang blocks the call until its context ends, or [Issuer.Release] is called.
 	Hang bool
-	// Deaf makes it ignore that its context ends.
+	// Deaf makes the call ignore the end of its context.
 	Deaf bool
-	// Err is what the call fails with. Nil means that it does not.
+	// Err is the error of the call. If nil, the call succeeds.
 	Err error
-	// RetryAfter is how long the issuer wants to be left alone, if Err is set.
+	// RetryAfter is the wait that the issuer demands, if Err is set.
 	RetryAfter time.Duration
-	// Change alters the credential before it is handed out, so as to spoil it. Nil means that it is left as it is.
+	// Change modifies the credential before it is returned, for example to make it invalid. If nil, it is not modified.
 	Change func(*credentials.Credential)
 }
 
-// Credential follows the script.
+// Credential runs the next step of the script.
 func (i *Issuer) Credential(ctx context.Context) (credentials.Credential, error) {
 	n, step, released := i.begin(ctx)
 	defer i.end()
@@ -111,29 +111,28 @@ func (i *Issuer) end() {
 	i.running--
 }
 
-// Script sets the steps of the next calls.
+// Script replaces the steps of the next calls.
 func (i *Issuer) Script(steps ...Step) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.Steps, i.step = steps, 0
 }
 
-// Calls returns how many calls have begun.
+// Calls returns the number of calls that have begun.
 func (i *Issuer) Calls() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.calls
 }
 
-// AtOnce returns how many calls were under way at the same time, at most.
+// AtOnce returns the maximum number of concurrent calls so far.
 func (i *Issuer) AtOnce() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.most
 }
 
-// Release ends at once the calls that are under way: they bring what they would have. A later call that hangs needs
-// another Release.
+// Release ends the calls in flight with the results of their steps. A later call that hangs needs another Release.
 func (i *Issuer) Release() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -150,7 +149,7 @@ func (i *Issuer) context() context.Context {
 	return i.last
 }
 
-// throttled is an error that says how long to wait.
+// throttled is an error with a RetryAfter method.
 type throttled struct {
 	err  error
 	wait time.Duration

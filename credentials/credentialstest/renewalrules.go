@@ -9,7 +9,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// use asks for theKey each step of time, for d, and returns the answers.
+// use requests theKey at each step of time, for d, and returns the answers.
 func (p *probe) use(src credentials.Source, step, d time.Duration) []answer {
 	var answers []answer
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(step) {
@@ -18,7 +18,7 @@ func (p *probe) use(src credentials.Source, step, d time.Duration) []answer {
 	return answers
 }
 
-// wantNoFailure reports errors, expired credentials and waits.
+// wantNoFailure reports errors, expired credentials and callers who waited.
 func (p *probe) wantNoFailure(when string, answers []answer) {
 	for _, a := range answers {
 		switch {
@@ -118,7 +118,7 @@ var renewalRules = []cacheRule{
 		p.wantCalls("in its last ten minutes", iss, 2, 40)
 	}},
 
-	// Failure without a credential.
+	// Failures without a credential.
 	{"after a failure the issuer is left alone a while", func(p *probe) {
 		iss := p.issuer(Step{Err: errIssuer})
 		for _, a := range p.use(iss, 100*time.Millisecond, 10*time.Minute) {
@@ -152,7 +152,7 @@ var renewalRules = []cacheRule{
 		p.wantNoFailure("while it is throttled", p.use(iss, time.Second, 90*time.Minute))
 	}},
 
-	// Refusal.
+	// Rejected credentials.
 	{"what was refused is dropped", func(p *probe) {
 		iss := p.issuer(Step{Life: time.Hour})
 		refused := p.ask(iss)

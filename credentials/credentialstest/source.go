@@ -12,11 +12,12 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// TestSource tests that src keeps every rule of a [credentials.Source] that can be seen from outside. It must be able
-// to issue. Each rule is a subtest. Secrets are what no error may hold, such as the password of the login that src was
-// made from; what src issues is added to them. Each has to be long enough to be in no error by chance.
+// TestSource tests that src follows every rule of a [credentials.Source] that is observable from outside. src must be
+// able to issue a credential. Each rule is a subtest. The secrets are texts that no error may contain, such as the
+// password of the login of src; TestSource adds the passwords that src issues. Each must be long enough not to occur in
+// an error by chance.
 //
-// It may run in a bubble of package synctest, or beside real time.
+// It may run in a bubble of package synctest, or in real time.
 func TestSource(t *testing.T, src credentials.Source, secrets ...string) {
 	for _, rule := range sourceRules {
 		t.Run(rule.name, func(t *testing.T) {
@@ -53,10 +54,10 @@ func (p *sourceProbe) errorf(format string, args ...any) {
 	p.errs = append(p.errs, fmt.Errorf(format, args...))
 }
 
-// soon is how long a source may take to notice that its context ended.
+// soon is the time within which a source must return after its context ended.
 const soon = 5 * time.Second
 
-// ask asks the source, and no longer than it may take.
+// ask calls the source. It reports stuck if the source returns too late.
 func (p *sourceProbe) ask(ctx context.Context) (c credentials.Credential, err error, stuck bool) {
 	answers := make(chan answer, 1)
 	go func() {
@@ -81,7 +82,7 @@ func (p *sourceProbe) ask(ctx context.Context) (c credentials.Credential, err er
 	return a.Credential, a.err, false
 }
 
-// issue asks a source that has to issue.
+// issue calls a source that must return a credential.
 func (p *sourceProbe) issue() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -101,7 +102,7 @@ func (p *sourceProbe) valid(c credentials.Credential) {
 	}
 }
 
-// over asks with a context that ends with cause, after a while or before.
+// over calls the source with a context that ends with cause, after a while or before the call.
 func (p *sourceProbe) over(cause error, after time.Duration) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	if after == 0 {
@@ -114,7 +115,7 @@ func (p *sourceProbe) over(cause error, after time.Duration) {
 	case stuck:
 		p.errorf("no answer within %s of the end of its context", soon)
 	case err == nil:
-		p.valid(c) // It needed nobody, or was fast enough.
+		p.valid(c) // It needed no call, or was fast enough.
 	case !errors.Is(err, cause):
 		p.errorf("got the error %q, want one that wraps the cause of the end of the context", err)
 	default:

@@ -1,10 +1,10 @@
-// Package dockerconfig makes sources of credentials from what docker and podman have already: a configuration file, the
+// Package dockerconfig makes credential sources from the logins of docker and podman: a configuration file, the
 // .dockerconfigjson of a pull secret, or a credential helper.
 //
-// [File] reads a file each time it is asked, or, without a path, those of the user. [Parse] takes the bytes, and [Helper]
-// runs a program docker-credential-NAME. The formats, names and the protocol of helpers are those of github.com/docker/cli
-// and github.com/docker/docker-credential-helpers. The package matches the names of servers, and not those of images, which
-// is for package pullsecret; and it never makes anonymous access of a login that cannot be found or read.
+// [File] reads a file on each call, or, without a path, the files of the user. [Parse] parses the bytes of a file, and
+// [Helper] runs a program docker-credential-NAME. The formats, the names and the protocol of helpers are defined by
+// github.com/docker/cli and github.com/docker/docker-credential-helpers. The package matches names of servers; package
+// pullsecret matches names of images. A login that cannot be found or read is an error, never anonymous access.
 package dockerconfig
 
 import (
@@ -25,8 +25,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// ErrMalformed is something that cannot be read, and a [registry.ErrInvalid]. It is not quoted, because it may hold a
-// secret.
+// ErrMalformed reports a configuration that cannot be parsed; it is a [registry.ErrInvalid]. Errors do not quote the
+// input, which may hold a secret.
 var ErrMalformed error = malformed{}
 
 type malformed struct{}
@@ -34,8 +34,8 @@ type malformed struct{}
 func (malformed) Error() string { return "malformed" }
 func (malformed) Unwrap() error { return registry.ErrInvalid }
 
-// A Config is a Docker configuration: logins by server, and the helpers that know more. The zero Config has none.
-// It never changes, and is safe for concurrent use.
+// A Config is a Docker configuration: logins by server, and credential helpers. The zero Config has none. A Config is
+// immutable and safe for concurrent use.
 type Config struct {
 	auths   map[string]auth
 	helpers map[string]string
@@ -48,8 +48,8 @@ type auth struct {
 	auth, password, identity, registryToken credentials.Secret
 }
 
-// Parse reads a config.json, an auth.json of podman, a .dockerconfigjson, or the older .dockercfg, which has just the
-// entries. What it does not know it leaves out.
+// Parse parses a config.json, an auth.json of podman, a .dockerconfigjson, or the older .dockercfg, which consists of
+// the entries alone. It ignores unknown fields.
 func Parse(data []byte) (Config, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	file := configfile.ConfigFile{}
@@ -69,7 +69,8 @@ func Parse(data []byte) (Config, error) {
 	return c, nil
 }
 
-// bareEntries returns the entries of a .dockercfg: an object whose members are all logins. Nil if it is none.
+// bareEntries returns the entries of a .dockercfg, an object whose members are all logins, or nil if data is something
+// else.
 func bareEntries(data []byte) map[string]types.AuthConfig {
 	var entries map[string]types.AuthConfig
 	if json.Unmarshal(data, &entries) != nil {
@@ -86,10 +87,10 @@ func bareEntries(data []byte) map[string]types.AuthConfig {
 // empty reports whether the configuration names no login and no helper.
 func (c Config) empty() bool { return len(c.auths) == 0 && len(c.helpers) == 0 && c.store == "" }
 
-// Source returns the source for the server: a host with its port, if it has one, or the key as it is in the file, or, for
-// podman's logins for a part of a registry, a host with a path. As docker does, it runs the server's own helper; or else
-// the helper for all servers; or else, or if that helper has no login, takes the login in the configuration. Whether there
-// is one is found out when the source is called.
+// Source returns the source for the server: a host, with its port if it has one; a key exactly as in the file; or, for
+// podman's logins to a part of a registry, a host with a path. Like docker, it runs the server's own helper if there is
+// one, else the helper for all servers. If there is none, or the helper for all servers has no login, it uses the login
+// in the configuration. A missing login is reported when the source is called.
 func (c Config) Source(server string) credentials.Source {
 	return credentials.Func(func(ctx context.Context) (credentials.Credential, error) {
 		return c.credential(ctx, server)
@@ -107,7 +108,7 @@ func (c Config) credential(ctx context.Context, server string) (credentials.Cred
 	if c.store != "" {
 		asked := server
 		if ok {
-			asked = key // An entry without login is how docker notes under what name its store has it.
+			asked = key // Docker writes an entry without login under the name that its store uses.
 		}
 		found, err := Helper{Name: c.store, Server: storeKey(asked)}.Credential(ctx)
 		if !errors.Is(err, credentials.ErrNoLogin) {
@@ -124,15 +125,15 @@ func (c Config) credential(ctx context.Context, server string) (credentials.Cred
 	return found, nil
 }
 
-// lookup finds what is under the server's name, or else under a name of the same host, or else, as podman does, under the
-// nearest path above the server's.
+// lookup returns the value of the server's name, else of a name with the same host, else, like podman, of the nearest
+// path above the server's.
 func lookup[V any](all map[string]V, server string) (key string, value V, ok bool) {
 	if value, ok = all[server]; ok {
 		return server, value, true
 	}
 	for name := host(server); ; {
 		for k, v := range all {
-			// The least key, because the order of a map is not one.
+			// The least key, because the order of a map is random.
 			if host(k) == name && (!ok || k < key) {
 				key, value, ok = k, v, true
 			}
@@ -146,14 +147,15 @@ func lookup[V any](all map[string]V, server string) (key string, value V, ok boo
 }
 
 const (
-	// hubHost is Docker Hub's host in the key that docker uses, for historical reasons, and hubKey that key: getAuthConfigKey
-	// in the package configfile.
+	// hubHost is the host of Docker Hub in the key that docker uses for historical reasons, and hubKey is that key; see
+	// getAuthConfigKey in package configfile.
 	hubHost = "index.docker.io"
 	hubKey  = "https://index.docker.io/v1/"
 )
 
-// host returns the host of a key. A key with a scheme is for its host, whatever path it has: docker wrote the version of an
-// API there. A key without scheme and with a path is podman's for that part of the registry, and is left as it is.
+// host returns the host of a key. A key with a scheme covers its whole host, whatever its path: docker wrote the
+// version of an API there. A key without scheme and with a path is a podman login to that part of the registry, and is
+// returned as it is.
 func host(key string) string {
 	h := key
 	if strings.Contains(key, "://") {
@@ -167,7 +169,7 @@ func host(key string) string {
 	return h
 }
 
-// storeKey returns the name under which docker's stores have the login.
+// storeKey returns the name of the login in docker's stores.
 func storeKey(key string) string {
 	if host(key) == hubHost {
 		return hubKey
@@ -181,14 +183,14 @@ func (a auth) credential() (credentials.Credential, error) {
 	}
 	c := credentials.Credential{Username: a.username, Password: a.password}
 	if !a.auth.IsZero() {
-		// With and without padding: there are files of both kinds. Docker takes padded ones only, and for one bad entry
-		// refuses the whole file, which is why this is not left to its package.
+		// With and without padding, because files of both kinds exist. Docker's own package accepts only padded ones,
+		// and rejects the whole file because of one bad entry, so it is not used here.
 		pair, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(a.auth.Reveal(), "=\r\n "))
 		name, password, ok := strings.Cut(string(pair), ":")
 		if err != nil || !ok {
 			return credentials.Credential{}, fmt.Errorf("auth is %w: expected base64 of name:password", ErrMalformed)
 		}
-		// Old versions of Docker filled up with zeros.
+		// Old versions of Docker padded with zeros.
 		c.Username, c.Password = name, credentials.NewSecret(strings.TrimRight(password, "\x00"))
 	}
 	if c.Username == "" && c.Password.IsZero() {
@@ -197,7 +199,7 @@ func (a auth) credential() (credentials.Credential, error) {
 	return c, c.Validate(time.Now())
 }
 
-// goodFor dates a credential whose expiry nobody told.
+// goodFor sets the expiry of a credential without one.
 func goodFor(c credentials.Credential, d time.Duration) credentials.Credential {
 	if d > 0 && c.ExpiresAt.IsZero() {
 		c.IssuedAt = time.Now()

@@ -19,29 +19,30 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A File is the login for one server in a configuration file of docker or podman. It is read each time, so that a new
-// login is seen.
+// A File is the login for one server in a configuration file of docker or podman. The file is read on each call, so
+// that a new login takes effect.
 type File struct {
-	// Path is where the file is. Empty means the files of the user, in this order, of which the first that has a login for
-	// the server counts:
+	// Path is the path of the file. If empty, these files of the user are read in this order, and the first one with a
+	// login for the server is used:
 	//
 	//   - the text in $DOCKER_AUTH_CONFIG
-	//   - config.json in $DOCKER_CONFIG, or else in .docker of the home directory; if it names no login and no helper, the
-	//     store that docker takes by default on this platform
+	//   - config.json in $DOCKER_CONFIG, or else in .docker of the home directory; if it has no login and no helper,
+	//     the store that docker uses by default on this platform
 	//   - the file $REGISTRY_AUTH_FILE, or else containers/auth.json in $XDG_RUNTIME_DIR
 	//   - containers/auth.json in $XDG_CONFIG_HOME, or else in .config of the home directory
 	Path string
-	// Server is the host, or the key as it is in the file; see [Config.Source]. It has to be set.
+	// Server is the host, or the key as it is in the file; see [Config.Source]. Required.
 	Server string
-	// GoodFor is how long an answer is taken to be good. Zero means for ever; then a cache does not ask again.
+	// GoodFor is the lifetime to assume for a credential. Zero means that it never expires; a cache then never reads
+	// again.
 	GoodFor time.Duration
 }
 
-// maxFile is much more than any configuration: docker writes some hundred bytes for each login.
+// maxFile is far larger than any real configuration: docker writes some hundred bytes for each login.
 const maxFile = 4 << 20
 
-// Credential reads the file. Its error wraps [credentials.ErrNoLogin] if there is no login for the server, and, for the
-// files of the user, names those that were looked for.
+// Credential reads the file. Its error wraps [credentials.ErrNoLogin] if there is no login for the server, and lists
+// the paths that were searched if Path is empty.
 func (f File) Credential(ctx context.Context) (credentials.Credential, error) {
 	c, err := f.credential(ctx)
 	if err != nil {
@@ -64,7 +65,7 @@ func (f File) credential(ctx context.Context) (credentials.Credential, error) {
 	return f.ofUser(ctx)
 }
 
-// ofUser looks through the files of the user.
+// ofUser searches the files of the user.
 func (f File) ofUser(ctx context.Context) (credentials.Credential, error) {
 	if text := os.Getenv(configfile.DockerEnvConfigKey); text != "" {
 		parsed, err := Parse([]byte(text))
@@ -97,7 +98,8 @@ func (f File) ofUser(ctx context.Context) (credentials.Credential, error) {
 	return credentials.Credential{}, fmt.Errorf("%w: %s is not in %s", credentials.ErrNoLogin, f.Server, strings.Join(paths, ", "))
 }
 
-// inDefaultStore runs the helper that docker takes by default. Nobody chose it, so that its failure is no error.
+// inDefaultStore runs the helper that docker uses by default. The user did not choose it, so its failure is not an
+// error.
 func (f File) inDefaultStore(ctx context.Context) (credentials.Credential, bool) {
 	name := dockercredentials.DetectDefaultStore("")
 	if name == "" {
@@ -107,8 +109,9 @@ func (f File) inDefaultStore(ctx context.Context) (credentials.Credential, bool)
 	return c, err == nil
 }
 
-// userPaths returns where docker and podman keep logins: https://docs.docker.com/reference/cli/docker/#environment-variables
-// and containers-auth.json(5). The package config of docker has the path too, but finds it once for the whole process.
+// userPaths returns the paths of the logins of docker and podman; see
+// https://docs.docker.com/reference/cli/docker/#environment-variables and containers-auth.json(5). Docker's package
+// config computes the path only once per process.
 func userPaths() []string {
 	home, _ := os.UserHomeDir()
 	docker := os.Getenv(config.EnvOverrideConfigDir)

@@ -17,24 +17,24 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Helper is a source that runs a program docker-credential-NAME, by the protocol of
+// A Helper is a source that runs a program docker-credential-NAME with the protocol of
 // https://github.com/docker/docker-credential-helpers.
 type Helper struct {
-	// Name is the program's, without "docker-credential-": "ecr-login", "gcloud". It is looked for in the PATH. It has
-	// to be set.
+	// Name is the name of the program without "docker-credential-": "ecr-login", "gcloud". It is searched in the PATH.
+	// Required.
 	Name string
-	// Server is what the program is asked for. It has to be set.
+	// Server is the server whose login the program returns. Required.
 	Server string
-	// GoodFor is how long an answer is taken to be good, because the protocol does not tell. Zero means for ever; set it
-	// for helpers whose passwords are short-lived.
+	// GoodFor is the lifetime to assume for a credential, because the protocol has no expiry. Zero means that it never
+	// expires; set it for helpers whose passwords are short-lived.
 	GoodFor time.Duration
 }
 
-// maxAnswer is much more than any token.
+// maxAnswer is far larger than any token.
 const maxAnswer = 1 << 20
 
-// Credential runs the program. Its error wraps [credentials.ErrNoLogin] if the program has no login; a program that fails,
-// or is missing, is a [registry.Error]. It never holds what the program printed, which may be a secret.
+// Credential runs the program. Its error wraps [credentials.ErrNoLogin] if the program has no login; a program that
+// fails or is missing is a [registry.Error]. Errors never hold the output of the program, which may be a secret.
 func (h Helper) Credential(ctx context.Context) (credentials.Credential, error) {
 	c, err := h.run(ctx)
 	if err != nil {
@@ -57,14 +57,14 @@ func (h Helper) run(ctx context.Context) (credentials.Credential, error) {
 		return credentials.Credential{}, context.Cause(ctx)
 	case p.err != nil && helpercredentials.IsErrCredentialsNotFound(err):
 		return credentials.Credential{}, credentials.ErrNoLogin
-	case p.err != nil: // The client's error quotes what was printed.
+	case p.err != nil: // The client's error quotes the output.
 		return credentials.Credential{}, h.failed(p.err)
 	case err != nil:
 		return credentials.Credential{}, fmt.Errorf("answer is %w", ErrMalformed)
 	case answer.Username == "<token>":
 		return credentials.Credential{}, credentials.ErrIdentityToken
 	case answer.Username == "" && answer.Secret == "":
-		// Version 0.6 of docker-credential-pass, which Debian has, answers so for a server that it does not know.
+		// Version 0.6 of docker-credential-pass, which Debian ships, returns this for an unknown server.
 		return credentials.Credential{}, credentials.ErrNoLogin
 	}
 	c := credentials.Credential{Username: answer.Username, Password: credentials.NewSecret(answer.Secret)}
@@ -82,16 +82,16 @@ func (h Helper) failed(err error) error {
 	return e
 }
 
-// A program is one run of a helper, which ends with its context and whose output has a limit. It is a [client.Program].
+// A program is one run of a helper, bounded by its context and an output limit. It is a [client.Program].
 type program struct {
 	ctx  context.Context
 	name string
 	args []string
 	in   io.Reader
-	err  error // What running it ended with, without what it printed.
+	err  error // The error of the run, without the output.
 }
 
-// Input sets what the program reads.
+// Input sets the standard input of the program.
 func (p *program) Input(in io.Reader) { p.in = in }
 
 // Output runs the program.
@@ -106,7 +106,7 @@ func (p *program) Output() ([]byte, error) {
 	return out.buf.Bytes(), p.err
 }
 
-// limited keeps what is written, and stops the program that writes too much.
+// limited buffers the output, and stops a program that writes too much.
 type limited struct {
 	buf  bytes.Buffer // Not embedded: its ReadFrom would go past Write.
 	left int

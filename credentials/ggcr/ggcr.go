@@ -1,7 +1,7 @@
-// Package ggcr joins sources of credentials with the authn package of github.com/google/go-containerregistry.
+// Package ggcr connects credential sources with the authn package of github.com/google/go-containerregistry.
 //
-// [Authenticator] and [Keychain] let its clients use a source; [Source] makes a credential source of one of its
-// keychains. The package does not cache, and never turns an error into anonymous access.
+// With [Authenticator] and [Keychain], its clients use a credential source; [Source] makes a credential source from one
+// of its keychains. The package does not cache, and never turns an error into anonymous access.
 package ggcr
 
 import (
@@ -14,14 +14,14 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// An Authenticator lets go-containerregistry log in with what its source hands out. It is an [authn.Authenticator] and
-// an [authn.ContextAuthenticator].
+// An Authenticator authenticates go-containerregistry with the credential of a source. It is an [authn.Authenticator]
+// and an [authn.ContextAuthenticator].
 type Authenticator struct {
-	// Source is asked each time. It has to be set; put a cache into it.
+	// Source is called for each authentication. It is required, and should be a cache.
 	Source credentials.Source
 }
 
-// AuthorizationContext asks the source.
+// AuthorizationContext calls the source.
 func (a Authenticator) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
 	c, err := a.Source.Credential(ctx)
 	if err != nil {
@@ -33,14 +33,14 @@ func (a Authenticator) AuthorizationContext(ctx context.Context) (*authn.AuthCon
 	return &authn.AuthConfig{Username: c.Username, Password: c.Password.Reveal()}, nil
 }
 
-// Authorization asks the source, for callers without a context.
+// Authorization calls the source, for callers without a context.
 func (a Authenticator) Authorization() (*authn.AuthConfig, error) {
 	return a.AuthorizationContext(context.Background())
 }
 
-// A Keychain is a function that finds the source for a registry or repository. It is an [authn.Keychain] and an
-// [authn.ContextKeychain]. A nil Source without an error means that there is none, so that another keychain may know
-// one: see [authn.NewMultiKeychain].
+// A Keychain is a function that returns the source for a registry or repository. It is an [authn.Keychain] and an
+// [authn.ContextKeychain]. If it returns a nil Source and no error, it has no source for the target, and another
+// keychain may be tried; see [authn.NewMultiKeychain].
 type Keychain func(ctx context.Context, target authn.Resource) (credentials.Source, error)
 
 // ResolveContext calls k.
@@ -60,21 +60,22 @@ func (k Keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	return k.ResolveContext(context.Background(), target)
 }
 
-// A Source hands out what a keychain has for one registry or repository. A keychain tells no expiry, and often takes no
-// context: it then goes on beside a caller who leaves. A Source is safe for concurrent use if its keychain is.
+// A Source is a credential source that returns a keychain's login for one registry or repository. Keychains report no
+// expiry, and many accept no context: their call then continues in the background after the caller's context ends. A
+// Source is safe for concurrent use if its keychain is.
 type Source struct {
-	// Keychain is asked each time. It has to be set.
+	// Keychain is called for each credential. Required.
 	Keychain authn.Keychain
-	// Target is for what. It has to be set.
+	// Target is the registry or repository. Required.
 	Target authn.Resource
-	// Anonymous says that where the keychain has no login, anonymous access is meant. False makes that [credentials.ErrNoLogin].
+	// Anonymous allows anonymous access if the keychain has no login. If false, that is [credentials.ErrNoLogin].
 	Anonymous bool
-	// GoodFor is how long an answer is taken to be good. Zero means for ever; set it for a keychain whose passwords are
-	// short-lived, such as those of clouds.
+	// GoodFor is the lifetime to assume for a credential. Zero means that it never expires; set it for a keychain whose
+	// passwords are short-lived, such as those of clouds.
 	GoodFor time.Duration
 }
 
-// Credential asks the keychain.
+// Credential calls the keychain.
 func (s Source) Credential(ctx context.Context) (credentials.Credential, error) {
 	if ctx.Err() != nil {
 		return credentials.Credential{}, context.Cause(ctx)
@@ -84,7 +85,7 @@ func (s Source) Credential(ctx context.Context) (credentials.Credential, error) 
 		err    error
 	}
 	answers := make(chan answer, 1)
-	go func() { // Many keychains take no context.
+	go func() { // Many keychains accept no context.
 		var a answer
 		var found authn.Authenticator
 		if found, a.err = authn.Resolve(ctx, s.Keychain, s.Target); a.err == nil {

@@ -9,10 +9,10 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Profiles returns a keychain of registry profiles. For a repository it finds the profile that serves it, the most
-// specific one first; for a registry, such as for its catalog, the one that serves the largest part of it. source
-// returns the credential of a profile; most programs pass the method Source of a regcred.Pipeline. The profiles must not
-// be changed once in use.
+// Profiles returns a keychain of registry profiles. For a repository it uses the most specific profile that serves it;
+// for a registry, such as for its catalog, the profile that serves the largest part of it. source returns the
+// credential source of a profile; most programs pass the method Source of a regcred.Pipeline. The profiles must not be
+// changed once in use.
 func Profiles(profiles []registry.Profile, source func(registry.Profile) credentials.Source) Keychain {
 	return func(_ context.Context, target authn.Resource) (credentials.Source, error) {
 		host := target.RegistryStr()

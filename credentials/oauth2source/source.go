@@ -1,6 +1,6 @@
-// Package oauth2source makes token sources of golang.org/x/oauth2 into sources of credentials, and the other way round.
+// Package oauth2source converts between token sources of golang.org/x/oauth2 and credential sources.
 //
-// [Source] hands out access tokens as passwords; [TokenSource] hands out passwords as access tokens. The package gets
+// [Source] returns access tokens as passwords; [TokenSource] returns passwords as access tokens. The package requests
 // no tokens itself, and does not cache: put a [credentials.Cache] around a Source.
 package oauth2source
 
@@ -15,17 +15,17 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Source hands out the access tokens of a token source as passwords. It is safe for concurrent use if its token
-// source is.
+// A Source is a credential source that returns the access tokens of a token source as passwords. It is safe for
+// concurrent use if its token source is.
 type Source struct {
-	// Tokens is who issues the tokens. It has to be set.
+	// Tokens issues the tokens. Required.
 	Tokens oauth2.TokenSource
-	// Username is what the registry wants beside the token: "oauth2accesstoken" for Google. It has to be set.
+	// Username is the user name that the registry expects with a token: "oauth2accesstoken" for Google. Required.
 	Username string
 }
 
-// Credential returns a token of the token source, with its expiry. A token source cannot be told that ctx ends; it then
-// goes on beside the caller, who gets the cause.
+// Credential returns a token of the token source, with its expiry. Token sources accept no context: if ctx ends,
+// Credential returns its cause, and the call continues in the background.
 func (s Source) Credential(ctx context.Context) (credentials.Credential, error) {
 	if ctx.Err() != nil {
 		return credentials.Credential{}, context.Cause(ctx)
@@ -60,7 +60,7 @@ func (s Source) Credential(ctx context.Context) (credentials.Credential, error) 
 	return c, nil
 }
 
-// cleanError leaves out the body of the answer, which oauth2 puts into the text of its error.
+// cleanError removes the body of the response, which oauth2 includes in the text of its error.
 func cleanError(err error) error {
 	answer, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok {
@@ -71,7 +71,7 @@ func cleanError(err error) error {
 
 type refusedError struct{ cause *oauth2.RetrieveError }
 
-// Error says what the issuer answered, without the body.
+// Error returns the issuer's status and error code, without the body.
 func (e *refusedError) Error() string {
 	text := "refused"
 	if e.cause.Response != nil {
@@ -83,8 +83,8 @@ func (e *refusedError) Error() string {
 	return text
 }
 
-// TokenSource returns a token source that hands out the passwords of src as access tokens. As it cannot take a context,
-// ctx is that of all its calls. An anonymous credential is an error.
+// TokenSource returns a token source that returns the passwords of src as access tokens. All calls of src use ctx,
+// because a token source accepts no context. An anonymous credential is an error.
 func TokenSource(ctx context.Context, src credentials.Source) oauth2.TokenSource {
 	return tokens{ctx, src}
 }
@@ -94,7 +94,7 @@ type tokens struct {
 	src credentials.Source
 }
 
-// Token asks the source.
+// Token calls the source.
 func (t tokens) Token() (*oauth2.Token, error) {
 	c, err := t.src.Credential(t.ctx)
 	if err != nil {

@@ -1,8 +1,8 @@
-// Package orascredentials lets clients built on oras-go log in with registry profiles.
+// Package orascredentials authenticates clients built on oras-go with registry profiles.
 //
 // A [Store] is a credentials.Store of oras-go; its method Credential is an auth.CredentialFunc. The package does not
-// cache, and never turns an error into anonymous access. It is a module of its own, so that oras-go is required only by
-// programs that use it.
+// cache, and never turns an error into anonymous access. It is a separate module, so that only programs that use it
+// require oras-go.
 package orascredentials
 
 import (
@@ -19,23 +19,23 @@ import (
 // ErrReadOnly is the error of [Store.Put] and [Store.Delete].
 var ErrReadOnly = errors.New("orascredentials: profiles are not changed by a login or logout")
 
-// A Store finds the login for a host in registry profiles. Set the fields before the first use; it is safe for
-// concurrent use if Source is.
+// A Store is a read-only store that finds the login for a host in registry profiles. Set the fields before the first
+// use; it is safe for concurrent use if Source is.
 //
-// oras-go looks up logins by host, not by repository: of several profiles for parts of one registry, the one that serves the
-// largest part is used. For a client of one repository, set Profiles to what [registry.Serving] returns.
+// oras-go looks up logins by host, not by repository: if several profiles are for parts of one registry, the one that
+// serves the largest part is used. For a client of one repository, set Profiles to the result of [registry.Serving].
 type Store struct {
-	// Profiles are the registries. A nil list means that every host is used without a login.
+	// Profiles are the registries. If empty, every host is used without a login.
 	Profiles []registry.Profile
-	// Source returns the credential of a profile; most programs have the method Source of a regcred.Pipeline. It has to
-	// be set.
+	// Source returns the credential source of a profile; most programs use the method Source of a regcred.Pipeline.
+	// Required.
 	Source func(registry.Profile) own.Source
 }
 
 var _ credentials.Store = Store{}
 
-// Credential returns the login for a host, with its port if it has one; the empty one if no profile has the host. It is
-// an [auth.CredentialFunc].
+// Credential returns the login for a host, with its port if it has one, or the empty login if no profile has the host.
+// It is an [auth.CredentialFunc].
 func (s Store) Credential(ctx context.Context, host string) (auth.Credential, error) {
 	serving := registry.ServingHost(s.Profiles, host)
 	if len(serving) == 0 {
@@ -48,7 +48,7 @@ func (s Store) Credential(ctx context.Context, host string) (auth.Credential, er
 	return auth.Credential{Username: c.Username, Password: c.Password.Reveal()}, nil
 }
 
-// Get is [Store.Credential] for an address of a server in the forms in which oras-go has it.
+// Get is like [Store.Credential], for a server address in any form that oras-go uses.
 func (s Store) Get(ctx context.Context, serverAddress string) (auth.Credential, error) {
 	return s.Credential(ctx, serverAddress)
 }
