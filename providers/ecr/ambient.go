@@ -17,11 +17,11 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// ambient returns the identity of the process as AWS's own chain finds it: environment, web identity, shared files,
-// container credentials, instance metadata.
+// ambient returns the identity of the process from AWS's own chain: environment, web identity, shared files, container
+// credentials, instance metadata.
 //
-// Only the identity is taken from the chain. Where the chain asks AWS STS itself, it does so in the registry's region;
-// an endpoint of the operator's own for that is in the environment, AWS_ENDPOINT_URL_STS.
+// Only the identity comes from the chain. If the chain itself calls AWS STS, it does so in the registry's region; an
+// operator's own endpoint for that is in the environment, AWS_ENDPOINT_URL_STS.
 func (s session) ambient(ctx context.Context) (identity, error) {
 	id := identity{name: "the identity of the process"}
 	client, done := s.ambientClient()
@@ -58,9 +58,9 @@ func (s session) metadataState() imds.ClientEnableState {
 	return imds.ClientDefaultEnableState
 }
 
-// ambientClient goes the profile's way, but for plain HTTP: that is spoken by metadata endpoints only, which no proxy
-// reaches. It is of the type that the chain can add the certificates of AWS_CA_BUNDLE to, which a RoundTripper of the
-// program's own cannot have.
+// ambientClient returns a client that uses the profile's transport, except for plain HTTP: only metadata endpoints use
+// that, and no proxy reaches them. Its type allows the chain to add the certificates of AWS_CA_BUNDLE, which is
+// impossible with a RoundTripper of the program.
 func (s session) ambientClient() (client config.HTTPClient, done func()) {
 	if s.way == nil {
 		return s.client(), func() {}
@@ -80,8 +80,8 @@ func (s session) ambientClient() (client config.HTTPClient, done func()) {
 	return c, c.GetTransport().CloseIdleConnections
 }
 
-// endWith makes all calls of the chain end with ctx. The chain's own cache goes on for later callers, of which there
-// are none here.
+// endWith ends all calls of the chain with ctx. The chain's own cache would continue for later callers; here there are
+// none.
 func endWith(ctx context.Context) func(*middleware.Stack) error {
 	return func(stack *middleware.Stack) error {
 		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("EndWithCaller",
@@ -89,7 +89,7 @@ func endWith(ctx context.Context) func(*middleware.Stack) error {
 				middleware.InitializeOutput, middleware.Metadata, error,
 			) {
 				inner, cancel := context.WithCancel(inner)
-				context.AfterFunc(ctx, cancel) // ctx ends soon; the body of an answer may be read after this function.
+				context.AfterFunc(ctx, cancel) // ctx ends soon; the body may be read after this function.
 				return next.HandleInitialize(inner, in)
 			}), middleware.Before)
 	}

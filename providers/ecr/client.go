@@ -15,7 +15,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// The clients of AWS's services differ in their types only. None of them reads the environment.
+// The clients of AWS's services differ only in their types. None of them reads the environment.
 
 func (s session) ecr(id identity) *ecr.Client {
 	endpoint, fips, dualStack := s.endpoint("ecr")
@@ -41,8 +41,8 @@ func (s session) sts(id identity) *sts.Client {
 	})
 }
 
-// endpoint returns the program's own endpoint for a service, or what is to be asked of AWS's. Its clients take either,
-// not both.
+// endpoint returns the program's own endpoint for a service, or the variant of AWS's endpoint. AWS's clients accept
+// only one of the two.
 func (s session) endpoint(service string) (own *string, fips aws.FIPSEndpointState, dualStack aws.DualStackEndpointState) {
 	if s.provider.Endpoint != nil {
 		if own := s.provider.Endpoint(service, s.host.Region); own != "" {
@@ -59,8 +59,8 @@ func (s session) endpoint(service string) (own *string, fips aws.FIPSEndpointSta
 	return nil, fips, dualStack
 }
 
-// Three attempts within seconds ride out a hiccup. A longer outage is for the cache to wait for, which asks for many at
-// once.
+// Three attempts within seconds cover a short failure. The cache retries after a longer outage, on behalf of all
+// callers.
 const (
 	maxAttempts = 3
 	maxBackoff  = 2 * time.Second
@@ -80,10 +80,10 @@ func (s session) client() *http.Client {
 	}
 }
 
-// maxAnswer is far above any answer: tokens have a few thousand characters.
+// maxAnswer is far larger than any response: tokens have a few thousand characters.
 const maxAnswer = 1 << 20
 
-// limited fails where an answer is larger than any honest one.
+// limited fails if a response is larger than maxAnswer.
 type limited struct{ http.RoundTripper }
 
 func (l limited) RoundTrip(req *http.Request) (*http.Response, error) {

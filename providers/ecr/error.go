@@ -18,7 +18,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A step is an action of AWS, as it stands in a policy.
+// A step is an action of AWS, as named in a policy.
 type step string
 
 const (
@@ -28,13 +28,13 @@ const (
 	stepWebIdentity step = "sts:AssumeRoleWithWebIdentity"
 )
 
-// error returns the one form of all errors of this package.
+// error returns an error in the form of all errors of this package.
 func (s session) error(code registry.Code, hint string, err error) error {
 	return cloud.Error(s.profile, code, hint, 0, err)
 }
 
-// fail says what a step came to. Of AWS's answer it keeps code, message and request ID; not the SDK's error, which
-// holds whole requests and answers.
+// fail returns the error of a step. Of AWS's response it keeps code, message and request ID. It drops the SDK's error,
+// which holds whole requests and responses.
 func (s session) fail(ctx context.Context, st step, id identity, err error) error {
 	what := fmt.Sprintf("%s as %s", st, id.name)
 	if ctx.Err() != nil {
@@ -70,23 +70,23 @@ func (s session) fail(ctx context.Context, st step, id identity, err error) erro
 	return cloud.Error(s.profile, code, hint, wait, cause)
 }
 
-// notOfAWS is what AWS's clients call an answer that has no code: a proxy's, or that of a network's login page.
+// notOfAWS is the code that AWS's clients give a response without one, such as from a proxy or a network's login page.
 const notOfAWS = "UnknownError"
 
-// failNetwork reports a step that got no answer, or one that is not AWS's.
+// failNetwork returns the error of a step that got no response, or one that is not from AWS.
 func (s session) failNetwork(what string, id identity, err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		code := registry.NetworkCode(e)
 		return s.error(code, s.hint(code, ""), fmt.Errorf("%s: %w", what, e))
 	}
-	code := registry.ErrUnavailable // The SDK could not read the answer.
+	code := registry.ErrUnavailable // The SDK could not read the response.
 	if c, ok := errors.AsType[registry.Code](err); ok {
 		code = c
 	}
 	return s.error(code, "", fmt.Errorf("%s: %s", what, s.clean(err.Error(), id)))
 }
 
-// failAmbient reports that the chain found no identity, or one that does not work.
+// failAmbient returns the error of a chain that found no identity, or one that does not work.
 func (s session) failAmbient(ctx context.Context, id identity, err error) error {
 	op, isOp := errors.AsType[*smithy.OperationError](err)
 	if ctx.Err() != nil || isOp && op.Service() == "STS" {
@@ -108,12 +108,12 @@ func (s session) failAmbient(ctx context.Context, id identity, err error) error 
 	} else if ok && status.HTTPStatusCode() >= http.StatusInternalServerError {
 		code = registry.ErrUnavailable
 	} else if e, ok := errors.AsType[*url.Error](err); ok && !isOp {
-		code = registry.NetworkCode(e) // The endpoint of container credentials is set, and does not answer.
+		code = registry.NetworkCode(e) // The endpoint of container credentials is set, and does not respond.
 	}
 	return s.error(code, s.hint(code, ""), fmt.Errorf("%s: %s", text, s.clean(err.Error(), id)))
 }
 
-// apiCode goes by AWS's code and not by the status, which differs between services:
+// apiCode maps AWS's code and not the status, which differs between services:
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html.
 func apiCode(code, message string, status int) registry.Code {
 	switch code {
@@ -148,7 +148,7 @@ func apiCode(code, message string, status int) registry.Code {
 	return registry.ErrUnknown
 }
 
-// hint says what to do, where more can be said than for the code in general.
+// hint returns an instruction that is more specific than the code's general one, or "".
 func (s session) hint(code registry.Code, st step) string {
 	switch {
 	case code == registry.ErrDenied && st == stepToken:
@@ -177,12 +177,11 @@ func (s session) hint(code registry.Code, st step) string {
 	return ""
 }
 
-// throttleWait is for a service that does not say how long to wait: AWS lets one account ask for 20 tokens a second and
-// region, and 200 at once, which come back within ten seconds
-// (https://docs.aws.amazon.com/AmazonECR/latest/userguide/common-errors.html).
+// throttleWait is used if AWS returns no wait: it allows an account 20 tokens per second and region, with a burst of
+// 200 that refills within ten seconds (https://docs.aws.amazon.com/AmazonECR/latest/userguide/common-errors.html).
 const throttleWait = 10 * time.Second
 
-// retryAfter prefers AWS's own header, which counts in milliseconds.
+// retryAfter prefers AWS's own header, which is in milliseconds.
 func retryAfter(h http.Header) time.Duration {
 	if ms, err := strconv.Atoi(h.Get("X-Amz-Retry-After")); err == nil {
 		return min(max(time.Duration(ms), 0), cloud.MaxWait/time.Millisecond) * time.Millisecond
@@ -190,7 +189,7 @@ func retryAfter(h http.Header) time.Duration {
 	return cloud.RetryAfter(h)
 }
 
-// clean makes text of AWS fit for an error.
+// clean removes secrets from a text of AWS, and makes it suitable for an error.
 func (s session) clean(text string, id identity) string {
 	secrets := []string{id.creds.SecretAccessKey, id.creds.SessionToken}
 	if login := s.profile.Login.AWS; login != nil {

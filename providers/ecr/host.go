@@ -7,26 +7,26 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Host is what the name of a registry of ECR says. It is comparable; the zero Host is none.
+// A Host is the parsed host name of an ECR registry. It is comparable; the zero Host is no registry.
 type Host struct {
 	// Account is the AWS account that owns the registry. Empty for ECR Public.
 	Account string
-	// Region is the AWS region: "eu-central-1". For ECR Public it is the one that issues its tokens.
+	// Region is the AWS region: "eu-central-1". For ECR Public it is the region that issues its tokens.
 	Region string
-	// Partition is the part of AWS that the region is in, as it stands in ARNs: "aws", "aws-cn", "aws-us-gov".
+	// Partition is the AWS partition of the region, as in ARNs: "aws", "aws-cn", "aws-us-gov".
 	Partition string
 
-	// Public says that it is ECR Public.
+	// Public reports whether the host is ECR Public.
 	Public bool
-	// FIPS says that the endpoint is one with FIPS 140 validated cryptography.
+	// FIPS reports whether the endpoint uses FIPS 140 validated cryptography.
 	FIPS bool
-	// DualStack says that the endpoint can be reached by IPv4 and IPv6.
+	// DualStack reports whether the endpoint is reachable over IPv4 and IPv6.
 	DualStack bool
 }
 
-// ParseHost reads the name of a registry of ECR in its canonical spelling, as [registry.ParseEndpoint] returns it.
-// Everything else is an error, look-alikes above all: a name with a port, in upper case or with a dot at its end, one
-// under another domain, and one whose region does not belong to its domain.
+// ParseHost parses the host name of an ECR registry in its canonical spelling, as [registry.ParseEndpoint] returns it.
+// It rejects everything else, in particular look-alikes: a name with a port, in upper case or with a trailing dot, a
+// name under another domain, and a name whose region does not belong to its domain.
 func ParseHost(host string) (Host, error) {
 	switch host {
 	case "public.ecr.aws":
@@ -37,7 +37,7 @@ func ParseHost(host string) (Host, error) {
 	if registry.KindOf(host) != registry.ECR || strings.ToLower(host) != host {
 		return Host{}, fmt.Errorf("%q is not a registry of ECR", host)
 	}
-	// From here on the form is known: ACCOUNT.dkr.ecr[-fips].REGION.SUFFIX, or with dkr-ecr.
+	// The remaining form is ACCOUNT.dkr.ecr[-fips].REGION.SUFFIX, or with dkr-ecr.
 	var h Host
 	var rest, service, suffix string
 	h.Account, rest, _ = strings.Cut(host, ".")
@@ -59,19 +59,18 @@ func ParseHost(host string) (Host, error) {
 	return h, nil
 }
 
-// publicRegion is where the API of ECR Public is: https://docs.aws.amazon.com/general/latest/gr/ecr-public.html.
+// publicRegion is the region of the API of ECR Public: https://docs.aws.amazon.com/general/latest/gr/ecr-public.html.
 const publicRegion = "us-east-1"
 
-// A partition is a part of AWS with accounts, regions and domains of its own.
+// A partition is a part of AWS with its own accounts, regions and domains.
 type partition struct {
 	name string
-	// suffix and dualStack are what the names of its registries end in. No name for both protocols is known for an
-	// empty dualStack.
+	// suffix and dualStack are the ends of its registries' names. If dualStack is empty, no dual-stack name is known.
 	suffix, dualStack string
 }
 
-// partitionOf tells the partition by the region, for two of them share a suffix. The regions are those of AWS's
-// partitions.json. A region that nobody knows yet is in the largest partition, as for AWS's own clients.
+// partitionOf returns the partition of the region, because two partitions share a suffix. The regions are from AWS's
+// partitions.json. An unknown region belongs to the largest partition, as in AWS's own clients.
 func partitionOf(region string) partition {
 	switch part := strings.SplitN(region, "-", 3); part[0] + "-" + part[1] {
 	case "us-gov":

@@ -1,12 +1,13 @@
 // Package ecr issues credentials for the registries of Amazon Web Services: private ones in all partitions of AWS, and
 // ECR Public.
 //
-// [Provider] turns a profile with an AWS identity into the token that its registries take: from an access key, a web
-// identity or the identity of the process, over any number of roles, to ecr:GetAuthorizationToken. [ParseHost] says
-// what the name of a registry means. Package ecrtest has an AWS for tests, in memory.
+// [Provider] exchanges the AWS identity of a profile for a token of the registries: it starts with an access key, a web
+// identity or the identity of the process, assumes any number of roles, and calls ecr:GetAuthorizationToken.
+// [ParseHost] parses the name of a registry. Package ecrtest has a simulated AWS for tests, in memory.
 //
-// It does not cache: a token is good for twelve hours, and for all registries that its owner may reach in the region,
-// so put a [credentials.Cache] before it. It does not ask whether a repository may be pulled: package validate does.
+// It does not cache: a token is valid for twelve hours, and for all registries that its owner may use in the region, so
+// wrap it in a [credentials.Cache]. It does not check whether the identity may pull from a repository; package validate
+// does.
 package ecr
 
 import (
@@ -23,56 +24,59 @@ import (
 // A Provider issues credentials for profiles of kind [registry.ECR]. The zero Provider is ready to use. Set the fields
 // before the first use; it is then safe for concurrent use, and may be copied.
 //
-// AWS's API is asked where the registry is, whatever the environment says: in the region and partition of the profile's
-// endpoint, by its FIPS name if the endpoint is a FIPS name, by its dual-stack name if the endpoint is one.
+// It calls AWS's API in the registry's own region and partition, as named by the profile's endpoint, whatever the
+// environment selects. It uses the FIPS name of the API if the endpoint is a FIPS name, and the dual-stack name if the
+// endpoint is a dual-stack name.
 //
-// The profile's transport, its proxy and certificates, is for AWS's APIs too. The endpoints that give a machine or a
-// pod its identity are always reached directly.
+// Calls to AWS's APIs also use the profile's transport with its proxy and certificates. The endpoints that provide the
+// identity of a machine or a pod are always reached directly.
 type Provider struct {
-	// Transports keeps connections between calls, and can be shared. Nil means that each call makes its own and closes
-	// them, which is right where a cache keeps the calls rare.
+	// Transports keeps connections between calls, and can be shared. If nil, each call opens and closes its own, which
+	// is sufficient if a cache keeps calls rare.
 	Transports *registry.Transports
-	// RoundTripper carries all calls in place of Transports, for tests and for instrumentation: those to AWS's APIs, and
-	// those to the endpoints that give a machine or a pod its identity. Nothing of the profile's transport counts then,
-	// and AWS's chain refuses AWS_CA_BUNDLE for an ambient identity. Nil means none.
+	// RoundTripper carries all calls instead of Transports, for tests and for instrumentation: to AWS's APIs, and to
+	// the endpoints that provide the identity of a machine or a pod. Then the profile's transport is ignored, and AWS's
+	// chain rejects AWS_CA_BUNDLE for an ambient identity. If nil, Transports is used.
 	RoundTripper http.RoundTripper
 
 	// Timeout bounds one call with all its steps and retries. Zero means 30 seconds.
 	Timeout time.Duration
 
 	// Endpoint returns the URL of AWS's API for a service ("ecr", "ecr-public", "sts") in a region, for VPC endpoints
-	// without private DNS and for tests. Nil means AWS's own endpoints; so does the empty text.
+	// without private DNS and for tests. If it is nil or returns the empty string, AWS's own endpoint is used.
 	Endpoint func(service, region string) string
 
-	// NoAmbient refuses profiles that use the identity of the process. Set it where profiles are written by people who
-	// must not act as the process: a profile can name a proxy and a certificate authority of its own, and see
-	// everything that goes there. A profile with an egress policy is held to that as well.
+	// NoAmbient rejects profiles that use the identity of the process. Set it if the authors of profiles must not act
+	// as the process: a profile can name its own proxy and certificate authority, and thereby read everything that is
+	// sent through them. The egress policy of a profile applies in addition.
 	NoAmbient bool
 
-	// SubjectTokens are the files from which a profile may take the token of a web identity, each spelled as in the
-	// profile. Nil means that there are none, because a profile names whatever file it likes, and this process reads it
-	// and sends its text on: list only what the authors of profiles may use.
+	// SubjectTokens are the files from which a profile may read the token of a web identity, each spelled as in the
+	// profile. If nil, no file is allowed, because a profile can name any file, and this process would read it and send
+	// its text over the network. List only files that the authors of profiles may use.
 	SubjectTokens []string
 
-	// Subjects returns the tokens of workloads for web identities that name a subject. If nil, they are rejected.
+	// Subjects returns the tokens of workloads for web identities that name a subject. If nil, such profiles are
+	// rejected.
 	Subjects providers.Subjects
 
-	// NoInstanceMetadata keeps ambient identities from asking the instance metadata service. A single profile says so
-	// in its login.
+	// NoInstanceMetadata excludes the instance metadata service from ambient identities. The login of a profile can do
+	// the same for that profile.
 	NoInstanceMetadata bool
 }
 
-// Username is the user name that goes with every token of ECR.
+// Username is the user name for every token of ECR.
 const Username = "AWS"
 
-// Credential returns the token that the profile's registries take until its ExpiresAt, or an anonymous credential for
-// ECR Public if the profile says anonymous.
+// Credential returns a token for the profile's registries that is valid until its ExpiresAt, or an anonymous credential
+// for ECR Public if the login is anonymous.
 //
-// Its error is a [registry.Error], which names the step, the identity and AWS's answer:
+// Its error is a [registry.Error], which names the step, the identity and AWS's response:
+//
 //   - [registry.ErrInvalid]: the profile, see [Provider.Validate].
 //   - [registry.ErrNoIdentity]: the process has no identity, or its file with a web identity token cannot be read.
 //   - [registry.ErrUnauthorized], [registry.ErrExpired], [registry.ErrClockSkew]: AWS does not accept the identity.
-//   - [registry.ErrDenied]: AWS knows the identity, and does not let it have a token or assume a role.
+//   - [registry.ErrDenied]: AWS knows the identity, which has no permission to get a token or to assume a role.
 //   - [registry.ErrUnsupported]: the region is not enabled for the account.
 //   - [registry.ErrRateLimited], with Wait; [registry.ErrUnavailable] and the codes below it; [registry.ErrTLS] and
 //     those below it.
@@ -109,9 +113,9 @@ func (p Provider) Credential(ctx context.Context, profile registry.Profile) (cre
 	return s.credential(ctx)
 }
 
-// Scope says what the profile's token serves: partition and region, and by which of the region's endpoints it is asked
-// for, so that a profile that asks for FIPS gets no token that came another way. It is "" for a profile whose endpoint
-// is not of ECR.
+// Scope returns the scope of the profile's token: partition and region, and the kind of endpoint that issues it, so
+// that a profile with a FIPS endpoint gets no token from another endpoint. It returns "" for a profile whose endpoint
+// is not a registry of ECR.
 func (p Provider) Scope(profile registry.Profile) string {
 	host, err := mainHost(profile)
 	if err != nil {

@@ -19,19 +19,19 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A session is one call of [Provider.Credential]: from the first identity over the roles to the token.
+// A session is one call of [Provider.Credential]: from the initial identity over the roles to the token.
 type session struct {
 	provider     Provider
 	profile      registry.Profile
 	host         Host
 	roundTripper http.RoundTripper
-	way          *http.Transport // The same, as the profile says. Nil with Provider.RoundTripper.
+	way          *http.Transport // The same, as in the profile. Nil with Provider.RoundTripper.
 }
 
-// An identity is who asks AWS. Its name is for people and holds no secret.
+// An identity is a caller of AWS's APIs. Its name is for people and holds no secret.
 type identity struct {
 	name      string
-	presented string // What the token of a web identity says, for hints.
+	presented string // The claims of a web identity's token, for hints.
 	creds     aws.Credentials
 }
 
@@ -53,7 +53,7 @@ func (s session) credential(ctx context.Context) (credentials.Credential, error)
 	return s.token(ctx, id)
 }
 
-// start returns the identity that the login starts from; see [credentials.AWSLogin].
+// start returns the initial identity of the login; see [credentials.AWSLogin].
 func (s session) start(ctx context.Context) (identity, error) {
 	login := s.profile.Login.AWS
 	switch {
@@ -116,7 +116,7 @@ func readToken(path string) (credentials.Secret, error) {
 	return credentials.NewSecret(string(text)), nil
 }
 
-// assume asks for no duration and gets an hour, which every role and every chain of roles allows.
+// assume requests no duration, so that the session lasts an hour, which every role and every chain of roles allows.
 func (s session) assume(ctx context.Context, from identity, role credentials.AWSRole) (identity, error) {
 	in := &sts.AssumeRoleInput{RoleArn: aws.String(role.ARN), RoleSessionName: aws.String(sessionName(role.SessionName))}
 	if role.ExternalID != "" {
@@ -140,7 +140,7 @@ func sessionName(s string) string {
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html.
 const maxSession = 64
 
-// accountSession names a session so that AWS's logs show who pulled.
+// accountSession returns a session name that shows the service account in AWS's logs.
 func accountSession(k credentials.ServiceAccount) string {
 	name := defaultSessionName + "." + k.Namespace + "." + k.Name
 	return name[:min(len(name), maxSession)]
@@ -155,7 +155,7 @@ func (s session) roleIdentity(arn string, c *ststypes.Credentials) (identity, er
 	}}, nil
 }
 
-// token asks for the token and takes it apart: it is the base64 form of "AWS:PASSWORD".
+// token requests the token and decodes it: it is the base64 form of "AWS:PASSWORD".
 func (s session) token(ctx context.Context, id identity) (credentials.Credential, error) {
 	issued := time.Now().Round(0)
 	token, expires, err := s.askToken(ctx, id)

@@ -11,13 +11,13 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Validate reports what is wrong with a profile as one of ECR, as a [field.Errors];
-// [registry.Profile.Validate] reports the rest. It asks nobody.
+// Validate reports the problems of a profile that are specific to ECR, as a [field.Errors]; [registry.Profile.Validate]
+// reports the others. It makes no network call.
 //
-// All hosts of a profile are registries that one token serves: those of one region, of any account and under any of
-// their names, or those of ECR Public. The login is an AWS identity, that of the process, or, for ECR Public, none. A
-// user name and password are refused, also one that "aws ecr get-login-password" printed: it would end after twelve
-// hours, and nobody could renew it.
+// One token must serve all hosts of a profile: they are registries of one region, of any account and under any of their
+// names, or ECR Public. The login is an AWS identity, the identity of the process, or, for ECR Public, anonymous. A
+// user name and password are rejected, including the password from "aws ecr get-login-password": it expires after
+// twelve hours, and the provider could not renew it.
 func (p Provider) Validate(profile registry.Profile) error {
 	var problems field.List
 	main, ok := p.validateHosts(&problems, profile)
@@ -30,7 +30,7 @@ func (p Provider) Validate(profile registry.Profile) error {
 
 const wantHost = "the host of a registry, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com, or public.ecr.aws"
 
-// addHost records that the host is not one of ECR.
+// addHost reports a host that is not a registry of ECR.
 func addHost(problems *field.List, path, host string) {
 	if isVPCEndpoint(host) {
 		problems.Add(path, fmt.Sprintf("is %s, the name of a VPC endpoint, for which the registry has no certificate", host),
@@ -40,15 +40,15 @@ func addHost(problems *field.List, path, host string) {
 	problems.Add(path, fmt.Sprintf("is %s, which is no registry of ECR", host), wantHost)
 }
 
-// isVPCEndpoint recognises vpce-....dkr.ecr.REGION.vpce.amazonaws.com:
+// isVPCEndpoint reports whether the host is a vpce-....dkr.ecr.REGION.vpce.amazonaws.com:
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html.
 func isVPCEndpoint(host string) bool {
 	return strings.HasPrefix(host, "vpce-") && strings.Contains(host, ".ecr.") && strings.Contains(host, ".vpce.")
 }
 
-// validateHosts returns what the main endpoint says, and whether it says anything.
+// validateHosts checks all hosts. It returns the main endpoint's Host, and whether it could be parsed.
 func (p Provider) validateHosts(problems *field.List, profile registry.Profile) (main Host, ok bool) {
-	if endpoint, err := registry.ParseEndpoint(profile.Endpoint); err == nil { // Else the profile's own validation says so.
+	if endpoint, err := registry.ParseEndpoint(profile.Endpoint); err == nil { // Else Profile.Validate reports it.
 		if main, err = ParseHost(endpoint.Host); err != nil {
 			addHost(problems, "endpoint", endpoint.Host)
 		}
@@ -106,8 +106,8 @@ func (p Provider) validateLogin(problems *field.List, profile registry.Profile, 
 	}
 }
 
-// destination is AWS's Security Token Service. Its audience is the same in all partitions; in China's, the owner of the
-// identity provider may have entered the other one.
+// destination returns the destination of AWS's Security Token Service. Its audience is the same in all partitions; in
+// China, the owner of the identity provider may have configured the other one.
 func destination(s credentials.Subject, main Host) subject.Destination {
 	to := subject.Destination{Host: "sts." + main.Region + ".amazonaws.com", Audience: subject.AudienceAWS, Fixed: true}
 	if main.Partition == "aws-cn" && s.Audience == subject.AudienceAWS+".cn" {
@@ -116,7 +116,7 @@ func destination(s credentials.Subject, main Host) subject.Destination {
 	return to
 }
 
-// validateRoles refuses roles of another partition, which no token of this one reaches.
+// validateRoles rejects roles of another partition, because identities of this one cannot assume them.
 func validateRoles(problems *field.List, login *credentials.AWSLogin, main Host) {
 	check := func(field, arn string) {
 		part := strings.SplitN(arn, ":", 3)

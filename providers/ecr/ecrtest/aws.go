@@ -1,13 +1,12 @@
-// Package ecrtest is an AWS in memory, as far as pulling images goes: the API of ECR and ECR Public, STS, and the
-// registries themselves. AWS's own clients, and every client of a registry, talk to it unmodified.
+// Package ecrtest simulates AWS in memory, as far as pulling images needs it: the API of ECR and ECR Public, STS, and
+// the registries themselves. AWS's own clients, and every client of a registry, work with it unmodified.
 //
-// An [AWS] is a value that one writes as a literal: users, roles, policies of repositories. [AWS.Attach] puts it into a
-// network of named hosts, see package fakenet; [AWS.Registry] is the registry of an account and region, to put images
-// into; [AWS.Calls] tells what was asked. Signatures are recomputed from the secrets; tokens end when their time is
-// over.
+// An [AWS] is a value that a test writes as a literal: users, roles, policies of repositories. [AWS.Attach] adds it to
+// a network of named hosts, see package fakenet; [AWS.Registry] returns the registry of an account and region, to add
+// images to; [AWS.Calls] returns the calls to the APIs. Signatures are verified with the secrets; tokens expire.
 //
-// It is for tests, examples and demonstrations: policies are lists of actions, nothing is persistent, and it does not
-// limit what clients send.
+// It is for tests, examples and demonstrations: policies are lists of actions, nothing is persistent, and the size of
+// requests is not limited.
 package ecrtest
 
 import (
@@ -24,38 +23,38 @@ import (
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
 )
 
-// An AWS is all of Amazon Web Services: every account, region and partition. Set the fields before the first use, and
-// change none of them afterwards. It is safe for concurrent use and must not be copied once in use.
+// An AWS is a simulation of Amazon Web Services with every account, region and partition. Set the fields before the
+// first use, and do not change them afterwards. It is safe for concurrent use and must not be copied once in use.
 type AWS struct {
 	Users []User
 	Roles []Role
 
-	// Issuers are the OpenID Connect providers of all accounts: the issuers of web identities whose tokens AWS verifies.
-	// Their Audiences are the client IDs; none means sts.amazonaws.com. See [Role.Subjects] for the subjects.
+	// Issuers are the OpenID Connect providers of all accounts: the issuers of web identities whose tokens AWS
+	// verifies. Their Audiences are the client IDs; if empty, sts.amazonaws.com. [Role.Subjects] has the subjects.
 	Issuers []issuertest.Trust
 
-	// Policies says who of other accounts may pull from a repository: the repository by its name
-	// ("123456789012.dkr.ecr.us-east-1.amazonaws.com/team/app"), and the ARNs of users and roles. An ARN that ends in
-	// ":root" stands for its whole account.
+	// Policies are the principals of other accounts that may pull from a repository: the key is the name of the
+	// repository ("123456789012.dkr.ecr.us-east-1.amazonaws.com/team/app"), the values are ARNs of users and roles. An
+	// ARN that ends in ":root" means its whole account.
 	Policies map[string][]string
 
-	// DisabledRegions are those that no account has enabled.
+	// DisabledRegions are the regions that no account has enabled.
 	DisabledRegions []string
 
-	// TokenTTL is how long the tokens of registries are good. Zero means 12 hours.
+	// TokenTTL is the lifetime of the registries' tokens. Zero means 12 hours.
 	TokenTTL time.Duration
-	// SessionTTL is how long assumed roles are good, if the client does not say. Zero means an hour.
+	// SessionTTL is the lifetime of assumed roles, unless the client requests another one. Zero means an hour.
 	SessionTTL time.Duration
 
-	// Rate and Burst are how many tokens an account may ask for in a region: so many a second, and so many at once.
-	// Zero means 20 and 200, as with AWS.
+	// Rate and Burst limit the token requests of an account in a region: Rate per second, and Burst at once. Zero means
+	// 20 and 200, as with AWS.
 	Rate, Burst int
 
-	// Skew is how far AWS's clock is ahead of this machine's.
+	// Skew is the time by which AWS's clock is ahead of this machine's.
 	Skew time.Duration
 
-	// Intercept is asked before each call of an API; it may answer itself, and then returns true. It is called
-	// concurrently. Nil means no.
+	// Intercept is called before each call of an API; it may send the response itself, and then returns true. It is
+	// called concurrently. If nil, it is not called.
 	Intercept func(w http.ResponseWriter, r *http.Request, c Call) bool
 
 	mu         sync.Mutex
@@ -67,29 +66,29 @@ type AWS struct {
 	calls      []Call
 }
 
-// A User has a static access key.
+// A User is an IAM user with a static access key.
 type User struct {
-	// ARN is who it is: "arn:aws:iam::123456789012:user/ci".
+	// ARN is the ARN of the user: "arn:aws:iam::123456789012:user/ci".
 	ARN             string
 	AccessKeyID     string
 	SecretAccessKey credentials.Secret
-	// Allow are the actions that it may do, on everything: "ecr:BatchGetImage"; "ecr:*", all of a service. See
+	// Allow are the allowed actions, on all resources: "ecr:BatchGetImage"; "ecr:*" means all of a service. See
 	// [PullActions].
 	Allow []string
 }
 
-// A Role is assumed.
+// A Role is an IAM role, which others assume.
 type Role struct {
-	// ARN is which it is: "arn:aws:iam::123456789012:role/pull".
+	// ARN is the ARN of the role: "arn:aws:iam::123456789012:role/pull".
 	ARN string
-	// TrustedBy are the ARNs of the users and roles that may assume it. One that ends in ":root" stands for its whole
+	// TrustedBy are the ARNs of the users and roles that may assume it. An ARN that ends in ":root" means its whole
 	// account.
 	TrustedBy []string
-	// ExternalID is what they must know. Empty means nothing.
+	// ExternalID is the external ID that the caller must send. If empty, none is required.
 	ExternalID string
-	// Subjects are those of web identities that may assume it; see [AWS.WebIdentity] and [AWS.Issuers].
+	// Subjects are the subjects of web identities that may assume it; see [AWS.WebIdentity] and [AWS.Issuers].
 	Subjects []string
-	// Allow are the actions that it may do; see [User.Allow].
+	// Allow are the allowed actions; see [User.Allow].
 	Allow []string
 }
 
@@ -103,7 +102,7 @@ func ListActions() []string {
 	return append(PullActions(), "ecr:DescribeRepositories", "ecr:ListImages")
 }
 
-// Attach gives all hosts of AWS to the network.
+// Attach adds all hosts of AWS to the network.
 func (a *AWS) Attach(n *fakenet.Network) {
 	for _, domain := range domains() {
 		n.Handle("*."+domain, a)
@@ -112,7 +111,7 @@ func (a *AWS) Attach(n *fakenet.Network) {
 	n.Handle("ecr-public.aws.com", a)
 }
 
-// domains are those of the partitions: of registries and APIs, and of both by IPv4 and IPv6.
+// domains returns the domains of the partitions: of registries and APIs, and of both over IPv4 and IPv6.
 func domains() []string {
 	return []string{
 		"amazonaws.com", "on.aws", "api.aws",
@@ -122,7 +121,7 @@ func domains() []string {
 	}
 }
 
-// ServeHTTP serves all hosts of AWS; the Host header says which.
+// ServeHTTP serves all hosts of AWS, selected by the Host header.
 func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host := strings.ToLower(r.Host)
 	if h, err := ecr.ParseHost(host); err == nil {
@@ -138,11 +137,11 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // An endpoint is one of AWS's APIs.
 type endpoint struct {
-	service string // As it is signed for.
+	service string // The service in the scope of signatures.
 	region  string
 }
 
-// parseEndpoint reads [api.]SERVICE[-fips].REGION.DOMAIN.
+// parseEndpoint parses [api.]SERVICE[-fips].REGION.DOMAIN.
 func parseEndpoint(host string) (endpoint, bool) {
 	service, rest, _ := strings.Cut(strings.TrimPrefix(host, "api."), ".")
 	region, domain, _ := strings.Cut(rest, ".")
@@ -153,7 +152,7 @@ func parseEndpoint(host string) (endpoint, bool) {
 	return e, false
 }
 
-// now is AWS's time.
+// now returns the time of AWS's clock.
 func (a *AWS) now() time.Time { return time.Now().Add(a.Skew) }
 
 func (a *AWS) locked(f func()) {

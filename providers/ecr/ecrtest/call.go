@@ -12,36 +12,36 @@ import (
 	"strings"
 )
 
-// A Call is one that an API was asked for. It never holds a secret.
+// A Call is one call of an API. It never holds a secret.
 type Call struct {
-	// Action is what was asked for, as it stands in a policy: "ecr:GetAuthorizationToken". Where the request does not
-	// say, it is only the service: "ecr".
+	// Action is the action as named in a policy: "ecr:GetAuthorizationToken". If the request names none, it is only the
+	// service: "ecr".
 	Action string
-	// Host and Region are where.
+	// Host and Region are the host and the region of the API.
 	Host   string
 	Region string
-	// AccessKeyID is whose signature the request had; empty where there was none.
+	// AccessKeyID is the access key of the request's signature; empty if there is none.
 	AccessKeyID string
-	// Principal is the ARN of who asked; empty for one who is not known.
+	// Principal is the ARN of the caller; empty if unknown.
 	Principal string
-	// Code is AWS's code of the error that was the answer; empty for none.
+	// Code is AWS's error code in the response; empty if the call succeeded.
 	Code string
 }
 
-// Calls returns the calls so far, in the order in which they were answered.
+// Calls returns the calls so far, in the order of the responses.
 func (a *AWS) Calls() []Call {
 	var calls []Call
 	a.locked(func() { calls = slices.Clone(a.calls) })
 	return calls
 }
 
-// A failure is an error as AWS answers it.
+// A failure is an error response of AWS.
 type failure struct {
 	status        int
 	code, message string
 }
 
-// A reply is what is answered where nothing failed.
+// A reply is the response to a successful call.
 type reply struct{ contentType, body string }
 
 func (a *AWS) serveAPI(w http.ResponseWriter, r *http.Request, e endpoint) {
@@ -82,7 +82,7 @@ func (a *AWS) note(c Call) {
 
 func requestID() string { return strings.ToLower(rand.Text()) }
 
-// answer finds out who asks and passes the call on.
+// answer authenticates the caller and executes the call.
 func (a *AWS) answer(r *http.Request, body []byte, form url.Values, e endpoint, c *Call) (*reply, *failure) {
 	if r.Method != http.MethodPost {
 		return nil, &failure{http.StatusNotFound, "UnknownOperationException", ""}
@@ -111,7 +111,7 @@ func (a *AWS) answer(r *http.Request, body []byte, form url.Values, e endpoint, 
 	return nil, &failure{http.StatusBadRequest, "UnknownOperationException", ""}
 }
 
-// Fail answers with an error in the form of the call's service.
+// Fail sends an error response in the form of the call's service.
 func (c Call) Fail(w http.ResponseWriter, status int, code, message string) {
 	if strings.HasPrefix(c.Action, "sts") {
 		w.Header().Set("Content-Type", "text/xml")

@@ -9,13 +9,13 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A principal is somebody who has a key: a user, or a session of a role.
+// A principal is the owner of an access key: a user, or a session of a role.
 type principal struct {
-	arn          string // Of the user, or of the session.
-	roleARN      string // Of the session's role.
+	arn          string // ARN of the user, or of the session.
+	roleARN      string // ARN of the session's role.
 	secret       string
 	sessionToken string
-	expiresAt    time.Time // By AWS's clock. Zero means never.
+	expiresAt    time.Time // On AWS's clock. Zero means never.
 	allow        []string
 }
 
@@ -55,7 +55,7 @@ func (p principal) namedIn(arns []string) (named, itself bool) {
 	return named, false
 }
 
-// principalOf finds who has the access key.
+// principalOf returns the owner of the access key.
 func (a *AWS) principalOf(accessKeyID string) (p principal, ok bool) {
 	for _, u := range a.Users {
 		if u.AccessKeyID == accessKeyID {
@@ -81,7 +81,7 @@ type issuedKey struct {
 	session
 }
 
-// startSession assumes the role. Zero ttl means the usual one.
+// startSession assumes the role. If ttl is zero, the default applies.
 func (a *AWS) startSession(role Role, name string, ttl time.Duration) issuedKey {
 	if ttl == 0 {
 		ttl = a.SessionTTL
@@ -103,7 +103,7 @@ func (a *AWS) startSession(role Role, name string, ttl time.Duration) issuedKey 
 	return k
 }
 
-// longText is as long as a session token or a registry's password.
+// longText returns a random text as long as a session token or a registry's password.
 func longText() string {
 	var b strings.Builder
 	for b.Len() < 1000 {
@@ -118,8 +118,8 @@ type webToken struct {
 	expiresAt time.Time
 }
 
-// WebIdentity returns a token for the subject, such as "system:serviceaccount:team:puller", of an issuer that all
-// accounts trust. A zero ttl means an hour.
+// WebIdentity returns a token for the subject, such as "system:serviceaccount:team:puller", from an issuer that all
+// accounts trust. If ttl is zero, the token is valid for an hour.
 func (a *AWS) WebIdentity(subject string, ttl time.Duration) credentials.Secret {
 	if ttl == 0 {
 		ttl = time.Hour

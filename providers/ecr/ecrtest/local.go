@@ -10,9 +10,9 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// ContainerCredentials serves the endpoint that gives a container its role, as EKS Pod Identity and ECS do. Serve it on
-// the loopback address, for no other is taken, and set AWS_CONTAINER_CREDENTIALS_FULL_URI to its URL and
-// AWS_CONTAINER_AUTHORIZATION_TOKEN to the token. It panics for a role that does not exist.
+// ContainerCredentials serves the endpoint that provides a container's role, as EKS Pod Identity and ECS do. Serve it
+// on the loopback address, because clients accept no other, and set AWS_CONTAINER_CREDENTIALS_FULL_URI to its URL and
+// AWS_CONTAINER_AUTHORIZATION_TOKEN to the token. It panics if the role does not exist.
 func (a *AWS) ContainerCredentials(roleARN string, authorization credentials.Secret) http.Handler {
 	role := a.mustRole(roleARN)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -26,8 +26,8 @@ func (a *AWS) ContainerCredentials(roleARN string, authorization credentials.Sec
 	})
 }
 
-// InstanceMetadata serves the instance metadata service of a machine with the role, in its second version. Set
-// AWS_EC2_METADATA_SERVICE_ENDPOINT to the URL that it is served under. It panics for a role that does not exist.
+// InstanceMetadata serves version 2 of the instance metadata service of a machine with the role. Set
+// AWS_EC2_METADATA_SERVICE_ENDPOINT to its URL. It panics if the role does not exist.
 func (a *AWS) InstanceMetadata(roleARN string) http.Handler {
 	role := a.mustRole(roleARN)
 	const credentialsPath = "/latest/meta-data/iam/security-credentials/"

@@ -12,9 +12,9 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// Registry returns the registry of the account and region that the host names, by any of its names; that of ECR Public
-// for public.ecr.aws. Put images into it, make it fail, and see what it was asked. It panics for a host that is not of
-// ECR.
+// Registry returns the registry of the account and region that the host names, by any of its names, or ECR Public for
+// public.ecr.aws. Use it to add images, make requests fail, and inspect requests. It panics if the host is not a
+// registry of ECR.
 func (a *AWS) Registry(host string) *registrytest.Registry {
 	h, err := ecr.ParseHost(host)
 	if err != nil {
@@ -39,7 +39,7 @@ func (a *AWS) newRegistry(h ecr.Host) *registrytest.Registry {
 	return &registrytest.Registry{Dialect: d, Authenticate: a.authenticator(h)}
 }
 
-// authenticator knows the tokens that were issued. One of another region is answered as expired, as by AWS.
+// authenticator accepts the issued tokens. Like AWS, it rejects a token of another region as expired.
 func (a *AWS) authenticator(h ecr.Host) func(string, credentials.Secret) (registrytest.Account, bool) {
 	return func(username string, password credentials.Secret) (registrytest.Account, bool) {
 		t, ok := a.tokenOf(password.Reveal())
@@ -60,8 +60,8 @@ func (a *AWS) tokenOf(password string) (t token, ok bool) {
 	return t, ok
 }
 
-// allow gives an account its rights: within its own registry the identity's policy is enough, elsewhere the
-// repository's must say the same.
+// allow sets the permissions of an account: in its own registry the identity's policy is sufficient; elsewhere the
+// repository's policy must allow the pull as well.
 func (a *AWS) allow(account *registrytest.Account, p principal, h ecr.Host) {
 	if h.Public || !p.allows("ecr:BatchGetImage") {
 		return
@@ -85,7 +85,7 @@ func (a *AWS) allow(account *registrytest.Account, p principal, h ecr.Host) {
 	}
 }
 
-// reasonGap is the part of the registry's answer that says which policy is missing.
+// reasonGap is the part of the registry's response that names the missing policy.
 const reasonGap = "identity-based"
 
 func (a *AWS) serveRegistry(w http.ResponseWriter, r *http.Request, h ecr.Host) {
@@ -102,7 +102,7 @@ func (a *AWS) serveRegistry(w http.ResponseWriter, r *http.Request, h ecr.Host) 
 	a.Registry(strings.ToLower(r.Host)).ServeHTTP(&reasonWriter{w, reason}, r)
 }
 
-// missingForList returns the action that a list of repositories or tags takes, if the identity lacks it.
+// missingForList returns the action that is required to list repositories or tags, if the identity lacks it.
 func (a *AWS) missingForList(r *http.Request, h ecr.Host) string {
 	action := ""
 	switch {
@@ -131,7 +131,7 @@ func ociDenied(w http.ResponseWriter, r *http.Request, h ecr.Host, action string
 		action, h.Partition, h.Region, h.Account, repository)
 }
 
-// A reasonWriter fills [reasonGap].
+// A reasonWriter replaces [reasonGap] with the reason.
 type reasonWriter struct {
 	http.ResponseWriter
 	reason string
@@ -151,5 +151,5 @@ func (w *reasonWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Unwrap lets [http.ResponseController] flush.
+// Unwrap allows [http.ResponseController] to flush.
 func (w *reasonWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// maxSkew is how far a signature's time may be from AWS's:
+// maxSkew is the maximum difference between a signature's time and AWS's clock:
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-signing-elements.html.
 const maxSkew = 15 * time.Minute
 
 const signatureTime = "20060102T150405Z"
 
-// A signature is what the Authorization header says.
+// A signature is a parsed Authorization header.
 type signature struct {
 	accessKeyID, date, region, service string
 	headers                            []string
@@ -50,9 +50,9 @@ func parseSignature(header string) (s signature, ok bool) {
 	return s, s.accessKeyID != "" && s.value != "" && slices.Contains(s.headers, "host")
 }
 
-// verify finds out who signed the request, and recomputes the signature:
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. Both services say the
-// same in words of their own.
+// verify authenticates the signer of the request, and recomputes the signature:
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. ECR and STS use different
+// codes for the same errors.
 func (a *AWS) verify(r *http.Request, body []byte, e endpoint, c *Call) (principal, *failure) {
 	fail := func(ecrCode, stsCode, message string) (principal, *failure) {
 		if e.service == "sts" {
@@ -119,7 +119,7 @@ func canonicalRequest(r *http.Request, body []byte, headers []string) string {
 		case "content-length":
 			value = r.Header.Get("Content-Length")
 			if value == "" {
-				value = strconv.Itoa(len(body)) // net/http keeps it apart.
+				value = strconv.Itoa(len(body)) // net/http stores it separately.
 			}
 		}
 		b.WriteString(name + ":" + strings.Join(strings.Fields(value), " ") + "\n")

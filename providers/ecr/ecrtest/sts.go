@@ -68,9 +68,9 @@ func (a *AWS) assumeRoleWithWebIdentity(e endpoint, form url.Values) (*reply, *f
 	return sessionReply("AssumeRoleWithWebIdentity", a.startSession(role, form.Get("RoleSessionName"), ttl)), nil
 }
 
-// webIdentity returns what a token says, after it verified the token. A text that [AWS.WebIdentity] returned is good as
-// it is. The codes and texts of rejections were captured: aws-load-balancer-controller#2315,
-// amazon-eks-pod-identity-webhook#232, external-secrets#6648.
+// webIdentity verifies a token and returns its claims. A token from [AWS.WebIdentity] is accepted as it is. The codes
+// and texts of rejections were captured: aws-load-balancer-controller#2315, amazon-eks-pod-identity-webhook#232,
+// external-secrets#6648.
 func (a *AWS) webIdentity(text string) (token webToken, failed *failure) {
 	known := false
 	a.locked(func() { token, known = a.webTokens[text] })

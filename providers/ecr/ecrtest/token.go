@@ -16,7 +16,7 @@ type token struct {
 	principal principal
 	region    string
 	public    bool
-	expiresAt time.Time // By this machine's clock, as the registries'.
+	expiresAt time.Time // On this machine's clock, like the registries'.
 }
 
 const (
@@ -58,7 +58,7 @@ func (a *AWS) getAuthorizationToken(p principal, e endpoint) (*reply, *failure) 
 	return &reply{"application/x-amz-json-1.1", `{"authorizationData":[` + data + `,"proxyEndpoint":"` + proxy + `"}]}`}, nil
 }
 
-// newPassword has the form of AWS's, which nobody should rely on.
+// newPassword returns a password in AWS's present format, which clients should not depend on.
 func newPassword(expires time.Time) string {
 	inner, _ := json.Marshal(map[string]any{ // Strings and a number are always JSON.
 		"payload": longText(), "datakey": longText()[:200], "version": "2", "type": "DATA_KEY", "expiration": expires.Unix(),
@@ -66,7 +66,7 @@ func newPassword(expires time.Time) string {
 	return base64.StdEncoding.EncodeToString(inner)
 }
 
-// ExpireTokens ends all tokens of registries that were issued, as if their time had passed.
+// ExpireTokens expires all issued tokens of registries.
 func (a *AWS) ExpireTokens() {
 	a.locked(func() {
 		for password, t := range a.tokens {
@@ -76,13 +76,13 @@ func (a *AWS) ExpireTokens() {
 	})
 }
 
-// A bucket holds the calls that are left.
+// A bucket is a token bucket of calls.
 type bucket struct {
 	left float64
 	at   time.Time
 }
 
-// take takes one call from the bucket of an account and region.
+// take takes one call from the bucket of an account and region, and reports whether there was one.
 func (a *AWS) take(name string) (ok bool) {
 	rate, burst := float64(option.OrDefault(a.Rate, defaultRate)), float64(option.OrDefault(a.Burst, defaultBurst))
 	a.locked(func() {
