@@ -21,8 +21,8 @@ import (
 )
 
 // ambient returns the identity of the process, in the order of https://google.aip.dev/auth/4110: the file that the
-// environment names, the one that gcloud wrote, the metadata server. Package oauth2 has the same order, but asks the
-// metadata server without a context, and keeps for the life of the process what it heard at the first time.
+// environment names, the file of gcloud, the metadata server. Package oauth2 has the same order, but calls the metadata
+// server without a context, and keeps its first response for the life of the process.
 func (s *session) ambient(ctx context.Context, scope string) (identity, error) {
 	path, named := os.Getenv("GOOGLE_APPLICATION_CREDENTIALS"), true
 	if path == "" {
@@ -39,7 +39,7 @@ func (s *session) ambient(ctx context.Context, scope string) (identity, error) {
 	return s.fromMetadata(ctx, scope, path)
 }
 
-// wellKnownFile is where gcloud auth application-default login writes.
+// wellKnownFile is the path of the file that gcloud auth application-default login writes.
 func wellKnownFile() string {
 	const name = "application_default_credentials.json"
 	if runtime.GOOS == "windows" {
@@ -52,7 +52,7 @@ func wellKnownFile() string {
 	return filepath.Join(home, ".config", "gcloud", name)
 }
 
-// fromFile takes whatever package oauth2 does: the file belongs to who runs the process.
+// fromFile accepts all types that package oauth2 accepts: the file belongs to the operator of the process.
 func (s *session) fromFile(ctx context.Context, path string, data []byte, scope string) (identity, error) {
 	id := identity{name: "the process (from " + path + ")"}
 	st := step{stepFile, ""}
@@ -67,7 +67,7 @@ func (s *session) fromFile(ctx context.Context, path string, data []byte, scope 
 		id.name = fmt.Sprintf("the process (%s, from %s)", file.Email, path)
 	}
 	if file.Type == google.ImpersonatedServiceAccount {
-		scope = scopeAll // The scope is that of the first token too, which has to impersonate.
+		scope = scopeAll // The scope is also the first token's, which has to impersonate.
 	}
 	s.wire.failure = nil
 	c, err := google.CredentialsFromJSONWithType(s.wire.context(ctx), data, file.Type, scope)
@@ -77,12 +77,12 @@ func (s *session) fromFile(ctx context.Context, path string, data []byte, scope 
 	return s.exchange(ctx, st, id, c.TokenSource)
 }
 
-// metadataAddress is the one address of metadata servers, which is not looked up: a name would have to be resolved,
-// which can take long where there is none, and could be resolved wrongly.
+// metadataAddress is the fixed address of metadata servers. It is not looked up by name, because that can take long if
+// there is no such server, and the name could be resolved wrongly.
 // https://cloud.google.com/compute/docs/metadata/overview
 const metadataAddress = "169.254.169.254"
 
-// metadataTimeout is for a server on the same machine. Where there is none, packets may vanish.
+// metadataTimeout suits a server on the same machine. If there is none, packets may vanish.
 const metadataTimeout = 5 * time.Second
 
 func (s *session) fromMetadata(ctx context.Context, scope, file string) (identity, error) {
@@ -95,7 +95,7 @@ func (s *session) fromMetadata(ctx context.Context, scope, file string) (identit
 	st := step{stepMetadata, ""}
 	limited, cancel := context.WithTimeout(ctx, metadataTimeout)
 	defer cancel()
-	// Serverless platforms narrow the token to the scope; machines have scopes of their own.
+	// Serverless platforms restrict the token to the scope; the tokens of machines have the machine's scopes.
 	address := "http://" + host + "/computeMetadata/v1/instance/service-accounts/default/token?scopes=" + url.QueryEscape(scope)
 	req, err := http.NewRequestWithContext(limited, http.MethodGet, address, nil)
 	if err != nil {
@@ -126,7 +126,8 @@ func (s *session) fromMetadata(ctx context.Context, scope, file string) (identit
 	return s.hold(st, id, answer.AccessToken, time.Time{}, expires)
 }
 
-// nobodyThere reports whether there is no metadata server. One that refuses the connection is there, and not ready.
+// nobodyThere reports whether there is no metadata server. A server that refuses the connection exists, but is not
+// ready.
 func nobodyThere(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial" && !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, context.DeadlineExceeded)

@@ -16,8 +16,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A document is the credentials JSON of a profile, as far as this package uses it: https://google.aip.dev/auth/4112 and
-// https://google.aip.dev/auth/4117. Nothing else of the JSON is used, so that nothing is that was not checked.
+// A document is the part of a profile's credentials JSON that this package uses: https://google.aip.dev/auth/4112 and
+// https://google.aip.dev/auth/4117. It is the only part that is used, so that everything used was checked.
 type document struct {
 	Type           string `json:"type"`
 	UniverseDomain string `json:"universe_domain,omitempty"`
@@ -31,7 +31,7 @@ type document struct {
 	external
 }
 
-// The values of document.Type that a profile may have.
+// The values of document.Type that are allowed in a profile.
 const (
 	typeKey      = "service_account"
 	typeExternal = "external_account"
@@ -40,8 +40,8 @@ const (
 // maxDocument is many times the length of any credentials JSON, which has about 2,400 bytes.
 const maxDocument = 32 << 10
 
-// parseDocument reads and checks a credentials JSON. Its error is a [field.Errors], whose fields have the
-// names that they have in the JSON. It never quotes the private key.
+// parseDocument parses and checks a credentials JSON. Its error is a [field.Errors] with the field names of the JSON.
+// It never quotes the private key.
 func (p Provider) parseDocument(profile registry.Profile, secret credentials.Secret) (document, error) {
 	var problems field.List
 	data, problem := decodeDocument(secret)
@@ -79,12 +79,12 @@ func describeType(s string) string {
 	return "is " + field.Quote(s)
 }
 
-// decodeDocument returns the JSON; problem is not empty if there is none.
+// decodeDocument returns the JSON, or a problem if there is none.
 func decodeDocument(secret credentials.Secret) (data []byte, problem string) {
 	if secret.Len() > maxDocument {
 		return nil, fmt.Sprintf("is longer than %d bytes", maxDocument)
 	}
-	text := strings.TrimSpace(strings.TrimPrefix(secret.Reveal(), "\ufeff")) // Editors on Windows write this mark.
+	text := strings.TrimSpace(strings.TrimPrefix(secret.Reveal(), "\ufeff")) // Editors on Windows write a BOM.
 	if strings.HasPrefix(text, "{") {
 		return []byte(text), ""
 	}
@@ -169,13 +169,12 @@ func checkPrivateKey(text string) (problem string) {
 	return ""
 }
 
-// compact returns the credentials JSON without the spaces and line breaks between its parts: as a password, it goes
-// into every secret.
+// compact returns the credentials JSON without insignificant white space, because it is the password in every secret.
 func compact(secret credentials.Secret) credentials.Secret {
 	data, _ := decodeDocument(secret)
 	var b bytes.Buffer
 	if json.Compact(&b, data) != nil {
-		return credentials.Secret{} // Not reached: the JSON was checked.
+		return credentials.Secret{} // Unreachable: the JSON was checked.
 	}
 	return credentials.NewSecret(b.String())
 }

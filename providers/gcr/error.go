@@ -12,7 +12,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A step is something that Google, or this machine, is asked for.
+// A step is a request to Google, or an action on this machine.
 type step struct {
 	verb string
 	of   string // The service account of stepImpersonate.
@@ -34,13 +34,13 @@ func (st step) text(id identity) string {
 	return fmt.Sprintf("%s of %s", st.verb, id.name)
 }
 
-// error returns the one form of all errors of this package.
+// error returns an error in the form of all errors of this package.
 func (s *session) error(code registry.Code, hint string, wait time.Duration, err error) error {
 	return cloud.Error(s.profile, code, hint, wait, err)
 }
 
-// fail says what a step came to: that the caller or the time is gone; else what the wire has seen; else err, which is
-// from this machine.
+// fail returns the error of a step: the end of ctx if it ended; else the failure that the wire recorded; else err,
+// which is from this machine.
 func (s *session) fail(ctx context.Context, st step, id identity, err error) error {
 	what := st.text(id)
 	if ctx.Err() != nil {
@@ -72,11 +72,11 @@ func (s *session) fail(ctx context.Context, st step, id identity, err error) err
 	return s.error(registry.ErrUnavailable, "", 0, fmt.Errorf("%s: %w", what, errNoJSON))
 }
 
-// throttleWait is for a service that does not say how long to wait. Google counts by the minute:
+// throttleWait is used if Google returns no wait. Google's quotas are per minute:
 // https://cloud.google.com/iam/quotas.
 const throttleWait = time.Minute
 
-// registryCode goes by the code in the body: tokens and APIs have statuses of their own for the same thing.
+// registryCode maps the code in the body, because token endpoints and APIs use different statuses for the same error.
 func (r *refusal) registryCode(st step) registry.Code {
 	text := strings.ToLower(r.message)
 	says := func(words ...string) bool {
@@ -117,11 +117,11 @@ func (r *refusal) registryCode(st step) registry.Code {
 	case r.status == http.StatusNotFound && st.verb == stepMetadata:
 		return registry.ErrNoIdentity
 	}
-	return registry.ErrUnavailable // Not an answer of Google's: a proxy's, or that of a network's login page.
+	return registry.ErrUnavailable // Not a response of Google: from a proxy, or a network's login page.
 }
 
-// hint says what to do, where more can be said than for the code in general. Google answers alike for a key that was
-// deleted and one that was disabled.
+// hint returns an instruction that is more specific than the code's general one, or "". Google's response is the same
+// for a key that was deleted and one that was disabled.
 func (r *refusal) hint(code registry.Code, st step, id identity) string {
 	text := strings.ToLower(r.message + " " + r.code)
 	switch {

@@ -6,10 +6,10 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// An external is the configuration of workload identity federation. It says where this process gets a token of another
-// issuer, and whom it gives it to, so a configuration that comes from others is an order to read files, call URLs and
-// start programs: https://cloud.google.com/docs/authentication/external/externally-sourced-credentials says to check
-// it. Whatever is not named here is left out.
+// An external is the configuration of workload identity federation. It names the source of another issuer's token, and
+// the recipient of that token. So a configuration from an untrusted author can make a process read files, call URLs and
+// start programs: https://cloud.google.com/docs/authentication/external/externally-sourced-credentials advises to check
+// it. Fields that are not declared here are dropped.
 type external struct {
 	Audience         string `json:"audience,omitempty"`
 	SubjectTokenType string `json:"subject_token_type,omitempty"`
@@ -28,7 +28,7 @@ type tokenSource struct {
 	Headers map[string]string `json:"headers,omitempty"`
 	Format  *tokenFormat      `json:"format,omitempty"`
 
-	// These are refused.
+	// These are rejected.
 	Executable    *struct{} `json:"executable,omitempty"`
 	Certificate   *struct{} `json:"certificate,omitempty"`
 	EnvironmentID string    `json:"environment_id,omitempty"`

@@ -31,9 +31,9 @@ func (p Provider) checkFederation(problems *field.List, profile registry.Profile
 	}
 }
 
-// tokenFor says for whom the subject's token is: the workload identity provider, or the pool of a GKE cluster's project
-// (https://cloud.google.com/iam/docs/workload-identity-federation-with-kubernetes; kubernetes/cloud-provider-gcp
-// pkg/gcpcredential).
+// tokenFor returns the destination of the subject's token: the workload identity provider, or the pool of a GKE
+// cluster's project (https://cloud.google.com/iam/docs/workload-identity-federation-with-kubernetes;
+// kubernetes/cloud-provider-gcp pkg/gcpcredential).
 func tokenFor(f *credentials.GoogleFederation) subject.Destination {
 	to := subject.Destination{Host: exchangeHost, Audience: "https://iam.googleapis.com/" + f.Provider, Fixed: true}
 	if match := clusterName.FindStringSubmatch(f.GKE); match != nil {
@@ -42,7 +42,7 @@ func tokenFor(f *credentials.GoogleFederation) subject.Destination {
 	return to
 }
 
-// exchangeAudience is the audience of the exchange, which is not that of the token.
+// exchangeAudience returns the audience of the exchange, which differs from the token's.
 func exchangeAudience(f *credentials.GoogleFederation) string {
 	if match := clusterName.FindStringSubmatch(f.GKE); match != nil {
 		return "identitynamespace:" + match[1] + ".svc.id.goog:https://container.googleapis.com/v1/" + f.GKE

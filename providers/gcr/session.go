@@ -16,17 +16,17 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A session is one call of [Provider.Credential]: from the first identity over the impersonations to the token.
+// A session is one call of [Provider.Credential]: from the initial identity over the impersonations to the token.
 type session struct {
 	provider Provider
 	profile  registry.Profile
 	wire     *wire
 }
 
-// An identity is who asks Google. Its name is for people and holds no secret.
+// An identity is a caller of Google's APIs. Its name is for people and holds no secret.
 type identity struct {
 	name      string
-	presented string // What the token of a subject says, for hints.
+	presented string // The claims of a subject's token, for hints.
 	token     credentials.Credential
 }
 
@@ -54,16 +54,16 @@ func (s *session) credential(ctx context.Context) (credentials.Credential, error
 	return id.token, nil
 }
 
-// The scopes of tokens. What stands in a pull secret can only read, whatever its owner may do: read-only is the
-// narrowest scope that Artifact Registry takes
-// (https://developers.google.com/identity/protocols/oauth2/scopes#artifactregistry). To impersonate takes the wide one,
-// in a token that does not leave the process.
+// The scopes of tokens. A token in a pull secret can only read, whatever permissions its owner has: read-only is the
+// narrowest scope that Artifact Registry accepts
+// (https://developers.google.com/identity/protocols/oauth2/scopes#artifactregistry). Impersonation requires the wide
+// scope, in a token that does not leave the process.
 const (
 	scopeRead = "https://www.googleapis.com/auth/cloud-platform.read-only"
 	scopeAll  = "https://www.googleapis.com/auth/cloud-platform"
 )
 
-// scopeOf returns the scope of a token that so many impersonations follow.
+// scopeOf returns the scope of a token that is followed by this number of impersonations.
 func scopeOf(impersonations int) string {
 	if impersonations > 0 {
 		return scopeAll
@@ -81,7 +81,7 @@ func (s *session) key(ctx context.Context, d document, secret credentials.Secret
 	return credentials.Credential{Username: KeyUsername, Password: compact(secret)}, nil
 }
 
-// start returns the identity that the login starts from, with a token.
+// start returns the initial identity of the login, with a token.
 func (s *session) start(ctx context.Context, d document, scope string) (identity, error) {
 	if f := googleLogin(s.profile.Login).Federation; f != nil {
 		return s.fromFederation(ctx, f, scope)
@@ -119,7 +119,7 @@ func (s *session) fromExternal(ctx context.Context, e external, scope string) (i
 	return s.exchange(ctx, step{stepFederate, ""}, id, source)
 }
 
-// exchange lets package oauth2 get a token. Its calls end with ctx, for the wire does.
+// exchange gets a token from package oauth2. Its calls end with ctx because the wire's do.
 func (s *session) exchange(ctx context.Context, st step, id identity, source oauth2.TokenSource) (identity, error) {
 	s.wire.failure = nil
 	start := time.Now()
@@ -130,7 +130,7 @@ func (s *session) exchange(ctx context.Context, st step, id identity, source oau
 	return s.hold(st, id, t.AccessToken, start, t.Expiry)
 }
 
-// hold gives the identity its token. A zero issuedAt means that the token may be older than the call.
+// hold returns the identity with its token. A zero issuedAt means that the token may be older than the call.
 func (s *session) hold(st step, id identity, token string, issuedAt, expiresAt time.Time) (identity, error) {
 	if token == "" || expiresAt.IsZero() {
 		return id, s.error(registry.ErrUnavailable, "", 0, fmt.Errorf("%s: the answer holds no token with an end", st.text(id)))
@@ -149,12 +149,12 @@ func (s *session) hold(st step, id identity, token string, issuedAt, expiresAt t
 type impersonation struct {
 	email     string
 	delegates []string
-	lifetime  int // In seconds. Zero means an hour, which is all that a project allows unless its policy says more.
+	lifetime  int // In seconds. Zero means an hour, the longest that a project allows by default.
 }
 
 const defaultLifetime = 3600
 
-// impersonations are those that the configuration of an external account asks for, and then the login.
+// impersonations returns the impersonation that an external account's configuration names, and then the login's.
 func impersonations(d document, login credentials.GoogleLogin) (steps []impersonation) {
 	if d.ImpersonationURL != "" {
 		step := impersonation{email: strings.TrimSuffix(strings.TrimPrefix(d.ImpersonationURL, credentialsURL), generateToken)}
@@ -169,9 +169,9 @@ func impersonations(d document, login credentials.GoogleLogin) (steps []imperson
 	return steps
 }
 
-// impersonate asks for a token of a service account:
+// impersonate requests a token of a service account:
 // https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken. Package
-// oauth2 does so for files of its own only.
+// oauth2 does so only for files of its own.
 func (s *session) impersonate(ctx context.Context, from identity, to impersonation, scope string) (identity, error) {
 	st := step{stepImpersonate, to.email}
 	lifetime := to.lifetime

@@ -14,16 +14,16 @@ import (
 	"github.com/regcred/regcred/providers/internal/cloud"
 )
 
-// A subjectText is a token of another issuer, which Google's STS takes. It is read once: package oauth2 would read it
-// without the profile's limits.
+// A subjectText is a token of another issuer, which Google's STS accepts. This package reads it, because package oauth2
+// would read it without the profile's limits.
 type subjectText string
 
-// SubjectToken makes the text an [externalaccount.SubjectTokenSupplier].
+// SubjectToken implements [externalaccount.SubjectTokenSupplier].
 func (t subjectText) SubjectToken(context.Context, externalaccount.SupplierOptions) (string, error) {
 	return string(t), nil
 }
 
-// subjectToken reads the token again for each call: who writes it renews it.
+// subjectToken reads the token for each call, because its writer renews it.
 func (s *session) subjectToken(ctx context.Context, from *tokenSource) (subjectText, error) {
 	var text []byte
 	var err error
@@ -51,7 +51,7 @@ func (s *session) subjectToken(ctx context.Context, from *tokenSource) (subjectT
 	return subjectText(token), nil
 }
 
-// fetchSubject asks a service of the machine, which no proxy of the profile's reaches, nor has anything to do with.
+// fetchSubject calls a service of the machine directly: the profile's proxy cannot reach it, and has no part in it.
 func (s *session) fetchSubject(ctx context.Context, from *tokenSource) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.URL, nil)
 	if err != nil {
@@ -70,5 +70,5 @@ func (s *session) fetchSubject(ctx context.Context, from *tokenSource) ([]byte, 
 		return nil, errors.New("the URL of the configuration cannot be asked")
 	}
 	defer func() { _ = res.Body.Close() }()
-	return io.ReadAll(res.Body) // The wire has bounded it.
+	return io.ReadAll(res.Body) // The wire limits its size.
 }

@@ -9,14 +9,15 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Validate reports every problem that is Google's own, as a [field.Errors]; [registry.Profile.Validate]
-// reports the rest. It asks nobody; whether Google accepts a key is for [Provider.Credential] to find out.
+// Validate reports the problems of a profile that are specific to Google, as a [field.Errors];
+// [registry.Profile.Validate] reports the others. It makes no network call; [Provider.Credential] checks whether Google
+// accepts a key.
 //
-// All hosts of a profile are Google's. The login is a Google identity, that of the process, or none for public images.
-// A key may also stand in Username and Password as docker login takes it ("_json_key" and the file, "_json_key_base64"
-// and its base64 form). All other user names and passwords are refused: an access token that somebody pasted ends
-// within the hour, and nobody could renew it. What an external account's configuration names is checked, see
-// [Provider.SubjectTokens].
+// All hosts of a profile must be Google's. The login is a Google identity, the identity of the process, or anonymous
+// for public images. A key may also be in Username and Password in the form of docker login ("_json_key" and the file,
+// "_json_key_base64" and its base64 form). All other user names and passwords are rejected: a pasted access token
+// expires within the hour, and the provider could not renew it. Files and URLs in an external account's configuration
+// are checked; see [Provider.SubjectTokens].
 func (p Provider) Validate(profile registry.Profile) error {
 	var problems field.List
 	problems.Under("", checkHosts(profile))
@@ -29,7 +30,7 @@ func (p Provider) Validate(profile registry.Profile) error {
 
 const wantHost = "gcr.io or a name below it, LOCATION-docker.pkg.dev or docker.LOCATION.rep.pkg.dev; other registries are of kind custom"
 
-// checkHosts is what stands between a token and a look-alike.
+// checkHosts rejects hosts that are not Google's, so that no look-alike gets a token.
 func checkHosts(profile registry.Profile) error {
 	var problems field.List
 	check := func(field, s string) {
@@ -74,13 +75,13 @@ func (p Provider) checkLogin(profile registry.Profile) error {
 	return problems.Err("")
 }
 
-// isKeyPair reports whether the login is a key in the form in which a registry takes it.
+// isKeyPair reports whether the login is a key in the registry's form of user name and password.
 func isKeyPair(login credentials.Login) bool {
 	return login.Username == KeyUsername || login.Username == KeyUsername+"_base64"
 }
 
-// googleLogin returns the login in the one form that the rest of this package knows. Zero means the identity of the
-// process.
+// googleLogin returns the login in the form that the rest of this package uses. The zero value means the identity of
+// the process.
 func googleLogin(login credentials.Login) credentials.GoogleLogin {
 	switch {
 	case login.Google != nil:

@@ -16,14 +16,14 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A wire carries the calls of one session. Package oauth2 sends requests without a context and reports refusals as text
-// with the whole answer in it; the wire gives each request the session's context, and keeps what went wrong.
+// A wire carries the calls of one session. Package oauth2 sends requests without a context and reports error responses
+// as text with the whole body; the wire adds the session's context to each request, and records the failure.
 type wire struct {
 	ctx    context.Context
 	google http.RoundTripper // As the profile says.
-	direct http.RoundTripper // For what belongs to the machine.
+	direct http.RoundTripper // For services of the machine.
 
-	failure error // A *refusal, or why there was no answer.
+	failure error // A *refusal, or the reason for a missing response.
 }
 
 func (w *wire) client() *http.Client {
@@ -38,10 +38,10 @@ func (w *wire) context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, w.client())
 }
 
-// maxAnswer is far above any answer: tokens have about a thousand characters.
+// maxAnswer is far larger than any response: tokens have about a thousand characters.
 const maxAnswer = 1 << 20
 
-// RoundTrip sends what is plain HTTP directly: metadata servers speak it, and no proxy reaches them.
+// RoundTrip sends plain HTTP directly: only metadata servers use it, and no proxy reaches them.
 func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	via := w.google
 	if req.URL.Scheme == "http" {
@@ -68,14 +68,14 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// describe leaves out the query, which may hold a secret.
+// describe omits the query, which may hold a secret.
 func describe(req *http.Request) string {
 	return fmt.Sprintf("%s %s://%s%s", req.Method, req.URL.Scheme, req.URL.Host, req.URL.EscapedPath())
 }
 
 var errNoJSON = errors.New("the answer is not what was asked for")
 
-// json sends the request and reads the answer.
+// json sends the request and decodes the response.
 func (w *wire) json(req *http.Request, into any) (http.Header, error) {
 	w.failure = nil
 	res, err := w.client().Do(req)
@@ -92,7 +92,7 @@ func (w *wire) json(req *http.Request, into any) (http.Header, error) {
 	return res.Header, nil
 }
 
-// A refusal is an answer that is none.
+// A refusal is an error response from a Google API.
 type refusal struct {
 	request string
 	status  int
@@ -113,8 +113,8 @@ func (r *refusal) Error() string {
 	return text
 }
 
-// refusalOf reads both forms of Google's errors: that of OAuth (RFC 6749, 5.2), and that of its APIs
-// (https://google.aip.dev/193). Of other texts nothing is kept.
+// refusalOf parses both forms of Google's errors: OAuth's (RFC 6749, 5.2), and the APIs' (https://google.aip.dev/193).
+// It keeps nothing of other bodies.
 func refusalOf(req *http.Request, res *http.Response, body []byte) *refusal {
 	r := &refusal{request: describe(req), status: res.StatusCode, wait: cloud.RetryAfter(res.Header)}
 	var oauth struct {

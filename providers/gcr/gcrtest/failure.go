@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// A failure is an error as Google answers it: in the form of OAuth, or in that of its APIs.
+// A failure is an error response of Google: in the form of OAuth, or of its APIs.
 type failure struct {
 	status        int
 	code, message string
@@ -39,7 +39,7 @@ func send(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// disabledAPI is the answer of an API that the project has not enabled.
+// disabledAPI returns the response of an API that the project has not enabled, or nil.
 func (g *Google) disabledAPI(host string) *failure {
 	if slices.Contains(g.DisabledAPIs, host) {
 		f := apiFailure(http.StatusForbidden, "PERMISSION_DENIED", "The API "+host+" has not been used in project 123456789012 before or it is disabled. "+

@@ -1,14 +1,14 @@
-// Package gcrtest is a Google Cloud in memory, as far as pulling images goes: the token endpoints, impersonation, a
-// metadata server, and the registries themselves. Google's own clients, and every client of a registry, talk to it
-// unmodified.
+// Package gcrtest simulates Google Cloud in memory, as far as pulling images needs it: the token endpoints,
+// impersonation, a metadata server, and the registries themselves. Google's own clients, and every client of a
+// registry, work with it unmodified.
 //
-// A [Google] is a value that one writes as a literal: service accounts, providers of workload identity. [Google.Attach]
-// puts it into a network of named hosts, see package fakenet; [Google.NewKey] makes the key of a service account as the
-// console would; [Google.Registry] is the registry at a host, to put images into; [Google.Calls] tells what was asked.
-// Signatures of keys are verified; tokens end when their time is over.
+// A [Google] is a value that a test writes as a literal: service accounts, providers of workload identity.
+// [Google.Attach] adds it to a network of named hosts, see package fakenet; [Google.NewKey] creates the key of a
+// service account like the console; [Google.Registry] returns the registry at a host, to add images to; [Google.Calls]
+// returns the calls to the APIs. Signatures of keys are verified; tokens expire.
 //
-// It is for tests, examples and demonstrations: rights are lists of repositories, nothing is persistent, and it does
-// not limit what clients send.
+// It is for tests, examples and demonstrations: permissions are lists of repositories, nothing is persistent, and the
+// size of requests is not limited.
 package gcrtest
 
 import (
@@ -23,12 +23,12 @@ import (
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
 )
 
-// A Google is all of Google Cloud. Set the fields before the first use, and change none of them afterwards: the methods
-// are for that. It is safe for concurrent use and must not be copied once in use.
+// A Google is a simulation of Google Cloud. Set the fields before the first use, and do not change them afterwards; use
+// the methods instead. It is safe for concurrent use and must not be copied once in use.
 type Google struct {
 	Accounts []Account
 
-	// Providers are those of workload identity pools, by the audience of their tokens:
+	// Providers are the providers of workload identity pools, by the audience of their tokens:
 	// "//iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/pool/providers/ci".
 	Providers []string
 
@@ -37,20 +37,20 @@ type Google struct {
 	// Without Audiences, a provider accepts its own name, and a cluster its pool.
 	Trusts map[string]issuertest.Trust
 
-	// Public are the repositories that anybody may pull from, as in [Account.Pull].
+	// Public are the repositories that allow anonymous pulls, as in [Account.Pull].
 	Public []string
 
 	// DisabledAPIs are the hosts of APIs that no project has enabled: "iamcredentials.googleapis.com".
 	DisabledAPIs []string
 
-	// TokenTTL is how long access tokens are good, where the client does not ask for less. Zero means an hour.
+	// TokenTTL is the lifetime of access tokens, unless the client requests a shorter one. Zero means an hour.
 	TokenTTL time.Duration
 
-	// Skew is how far Google's clock is ahead of this machine's.
+	// Skew is the time by which Google's clock is ahead of this machine's.
 	Skew time.Duration
 
-	// Intercept is asked before each call of an API; it may answer itself, and then returns true. It is called
-	// concurrently. Nil means no.
+	// Intercept is called before each call of an API; it may send the response itself, and then returns true. It is
+	// called concurrently. If nil, it is not called.
 	Intercept func(w http.ResponseWriter, r *http.Request, c Call) bool
 
 	mu         sync.Mutex
@@ -66,30 +66,30 @@ type Google struct {
 
 // An Account is a service account.
 type Account struct {
-	// Email is who it is: "puller@project.iam.gserviceaccount.com".
+	// Email is the e-mail address of the account: "puller@project.iam.gserviceaccount.com".
 	Email string
 	// Pull are the repositories that it may pull from, with their host: "us-docker.pkg.dev/project/repository/app";
-	// "gcr.io/project/*", all below project; "*", all there are.
+	// "gcr.io/project/*" means all below project; "*" means all.
 	Pull []string
-	// ImpersonatedBy are those who may make tokens of it: e-mail addresses, and subjects of workload identity as
-	// [Google.SubjectToken] names them.
+	// ImpersonatedBy are the principals that may create tokens of it: e-mail addresses, and subjects of workload
+	// identity in the form of [Google.SubjectToken].
 	ImpersonatedBy []string
 }
 
-// A Call is one that an API was asked for. It never holds a secret.
+// A Call is one call of an API. It never holds a secret.
 type Call struct {
-	// Action is what was asked for: "token" for a key, "refresh" for the login of a person, "exchange" for the token of
+	// Action is the kind of call: "token" for a key, "refresh" for the login of a person, "exchange" for the token of
 	// another issuer, "generateAccessToken" for a service account, "metadata".
 	Action string
-	// Host is where.
+	// Host is the host of the API.
 	Host string
-	// Principal is who asked; empty for one who is not known.
+	// Principal is the caller; empty if unknown.
 	Principal string
-	// Code is Google's code of the error that was the answer; empty for none.
+	// Code is Google's error code in the response; empty if the call succeeded.
 	Code string
 }
 
-// Calls returns the calls so far, in the order in which they were answered.
+// Calls returns the calls so far, in the order of the responses.
 func (g *Google) Calls() []Call {
 	var calls []Call
 	g.locked(func() { calls = slices.Clone(g.calls) })
@@ -103,14 +103,15 @@ const (
 	credentialsHost = "iamcredentials.googleapis.com"
 )
 
-// Attach gives all hosts of Google to the network.
+// Attach adds all hosts of Google to the network.
 func (g *Google) Attach(n *fakenet.Network) {
 	for _, host := range []string{tokenHost, exchangeHost, credentialsHost, "gcr.io", "*.gcr.io", "*.pkg.dev"} {
 		n.Handle(host, g)
 	}
 }
 
-// ServeHTTP serves all hosts of Google but the metadata server, which is on the machine; the Host header says which.
+// ServeHTTP serves all hosts of Google except the metadata server, which is on the machine. The Host header selects
+// one.
 func (g *Google) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host := strings.ToLower(r.Host)
 	switch {
@@ -127,7 +128,7 @@ func (g *Google) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve answers one call of an API.
+// serve executes one call of an API.
 func (g *Google) serve(w http.ResponseWriter, r *http.Request, answer func(*http.Request, *Call) (any, *failure)) {
 	c := Call{Host: r.Host, Action: actionOf(r)}
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
@@ -167,7 +168,7 @@ func (g *Google) note(c Call) {
 	g.locked(func() { g.calls = append(g.calls, c) })
 }
 
-// now is Google's time.
+// now returns the time of Google's clock.
 func (g *Google) now() time.Time { return time.Now().Add(g.Skew) }
 
 func (g *Google) locked(f func()) {

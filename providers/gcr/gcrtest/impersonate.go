@@ -52,7 +52,7 @@ func (g *Google) serveCredentials(r *http.Request, c *Call) (any, *failure) {
 	return map[string]string{"accessToken": text, "expireTime": expires}, nil
 }
 
-// mayImpersonate follows the delegates: each must be allowed to make tokens of the next one.
+// mayImpersonate follows the delegates: each must be allowed to create tokens of the next one.
 func (g *Google) mayImpersonate(principal string, delegates []string, email string) *failure {
 	for _, name := range append(slices.Clone(delegates), "projects/-/serviceAccounts/"+email) {
 		next, isName := strings.CutPrefix(name, "projects/-/serviceAccounts/")

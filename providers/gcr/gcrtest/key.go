@@ -17,13 +17,13 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A key belongs to a service account.
+// A key is a key of a service account.
 type key struct {
 	id, email, pem string
 	public         *rsa.PublicKey
 }
 
-// keyFile is the JSON that the console lets one download.
+// keyFile is the JSON of a key that the console offers for download.
 type keyFile struct {
 	Type           string `json:"type"`
 	ProjectID      string `json:"project_id"`
@@ -38,15 +38,15 @@ type keyFile struct {
 	UniverseDomain string `json:"universe_domain"`
 }
 
-// NewKey makes a key for a service account, and returns the JSON that the console would let one download. It panics for
-// an account that does not exist.
+// NewKey creates a key of a service account, and returns the JSON that the console would offer for download. It panics
+// if the account does not exist.
 func (g *Google) NewKey(email string) credentials.Secret {
 	if _, ok := g.account(email); !ok {
 		panic("gcrtest: no service account " + email)
 	}
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		panic(err) // There is no such size, or no randomness: neither happens.
+		panic(err) // Neither an invalid size nor a lack of randomness happens.
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
@@ -69,10 +69,10 @@ func (g *Google) NewKey(email string) credentials.Secret {
 	return credentials.NewSecret(string(text) + "\n")
 }
 
-// DisableKey disables a key that NewKey has made, or deletes it: Google answers alike.
+// DisableKey disables or deletes a key from NewKey: Google's response is the same in both cases.
 func (g *Google) DisableKey(file credentials.Secret) {
 	var f keyFile
-	_ = json.Unmarshal([]byte(file.Reveal()), &f) // What is no key has no ID.
+	_ = json.Unmarshal([]byte(file.Reveal()), &f) // An invalid file has no ID.
 	g.locked(func() { g.disabled[f.PrivateKeyID] = true })
 }
 
@@ -86,7 +86,7 @@ func (g *Google) DeleteAccount(email string) {
 	g.locked(func() { g.deleted[email] = true })
 }
 
-// account finds a service account that was not deleted.
+// account returns a service account that was not deleted.
 func (g *Google) account(email string) (Account, bool) {
 	gone := false
 	g.locked(func() { gone = g.deleted[email] })
@@ -107,12 +107,12 @@ const (
 	tokenURL = "https://" + tokenHost + "/token"
 	grantJWT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
-	// maxAssertion is how long an assertion may be good, and leeway how far clocks may differ.
+	// maxAssertion is the longest lifetime of an assertion, and leeway the accepted difference between clocks.
 	maxAssertion = time.Hour
 	leeway       = 5 * time.Minute
 )
 
-// verify reads an assertion, checks all there is to check and returns the service account and the scope:
+// verify verifies an assertion and returns the service account and the scope:
 // https://developers.google.com/identity/protocols/oauth2/service-account#httprest.
 func (g *Google) verify(assertion string) (email, scope string, failed *failure) {
 	bad := func(message string) (string, string, *failure) {

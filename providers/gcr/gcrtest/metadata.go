@@ -12,12 +12,12 @@ import (
 // its host and port. Set the fields before the first use. It is safe for concurrent use.
 type Metadata struct {
 	Google *Google
-	// Email is the service account of the machine. Empty means that it has none.
+	// Email is the service account of the machine. If empty, the machine has none.
 	Email string
-	// Left is how long its tokens are still good, for real ones hand out the same token until a few minutes before its
-	// end. Zero means their usual life.
+	// Left is the remaining lifetime of its tokens, because real servers return the same token until a few minutes
+	// before its expiry. Zero means the full lifetime.
 	Left time.Duration
-	// Flakes is how many requests are answered with 503 before the first one that is served.
+	// Flakes is the number of requests that fail with 503 before the first successful one.
 	Flakes int
 
 	mu sync.Mutex

@@ -14,8 +14,8 @@ import (
 
 func isRegistry(host string) bool { return registry.KindOf(host) == registry.GCR }
 
-// Registry returns the registry at the host. Put images into it, make it fail, and see what it was asked. It panics for
-// a host that is not of Google's registries.
+// Registry returns the registry at the host. Use it to add images, make requests fail, and inspect requests. It panics
+// if the host is not a registry of Google.
 func (g *Google) Registry(host string) *registrytest.Registry {
 	if !isRegistry(host) {
 		panic("gcrtest: " + host + " is not a registry of Google's")
@@ -40,7 +40,7 @@ func (g *Google) newRegistry(host string) *registrytest.Registry {
 	}}
 }
 
-// at returns the repositories of a host, without it.
+// at returns the repositories of a host, without the host.
 func at(host string, repositories []string) (here []string) {
 	for _, name := range repositories {
 		if name == "*" {
@@ -78,7 +78,7 @@ func (g *Google) authenticate(host, username, password string) (registrytest.Acc
 	return registrytest.Account{Username: principal, ExpiresAt: expires, Pull: at(host, a.Pull)}, true
 }
 
-// ownerOf returns the service account of a key that is good; empty for any other text.
+// ownerOf returns the service account of a valid key, or "" for any other text.
 func (g *Google) ownerOf(text string) string {
 	var f keyFile
 	if json.Unmarshal([]byte(text), &f) != nil {

@@ -18,12 +18,12 @@ import (
 type token struct {
 	principal string // An e-mail address, or a subject of workload identity.
 	scopes    []string
-	expiresAt time.Time // By this machine's clock, as the registries'.
+	expiresAt time.Time // On this machine's clock, like the registries'.
 }
 
 const defaultTTL = time.Hour
 
-// issue makes a token. Zero ttl means the usual one.
+// issue creates a token. If ttl is zero, the default applies.
 func (g *Google) issue(principal, scope string, ttl time.Duration) (text string, t token) {
 	if ttl == 0 {
 		ttl = g.TokenTTL
@@ -37,7 +37,7 @@ func (g *Google) issue(principal, scope string, ttl time.Duration) (text string,
 	return text, t
 }
 
-// longText is as long as Google's tokens.
+// longText returns a random text as long as Google's tokens.
 func longText() string {
 	var b strings.Builder
 	for b.Len() < 1000 {
@@ -46,13 +46,13 @@ func longText() string {
 	return b.String()
 }
 
-// tokenOf finds a token that is good.
+// tokenOf returns a valid token.
 func (g *Google) tokenOf(text string) (t token, ok bool) {
 	g.locked(func() { t, ok = g.tokens[text] })
 	return t, ok && time.Now().Before(t.expiresAt) && !g.isDisabled(t.principal)
 }
 
-// ExpireTokens ends all access tokens that were issued, as if their time had passed.
+// ExpireTokens expires all issued access tokens.
 func (g *Google) ExpireTokens() {
 	g.locked(func() {
 		for text, t := range g.tokens {
@@ -115,8 +115,8 @@ type subject struct {
 }
 
 // SubjectToken returns a token of the issuer that a provider of workload identity trusts, for a subject such as
-// "system:serviceaccount:team:puller". A zero ttl means an hour. Who exchanges the token is, for
-// [Account.ImpersonatedBy] and [Call.Principal], "principal:" and the pool's name and "/subject/" and the subject:
+// "system:serviceaccount:team:puller". If ttl is zero, it is valid for an hour. In [Account.ImpersonatedBy] and
+// [Call.Principal], the subject is identified by "principal:", the pool's name, "/subject/" and the subject:
 // "principal://iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/pool/subject/system:serviceaccount:team:puller".
 func (g *Google) SubjectToken(provider, name string, ttl time.Duration) credentials.Secret {
 	if ttl == 0 {
@@ -159,8 +159,9 @@ func (g *Google) serveExchange(r *http.Request, c *Call) (any, *failure) {
 	return answer, nil
 }
 
-// exchangeVerified exchanges a token that it verifies. The texts of rejections were captured: gcs-fuse-csi-driver#1471,
-// terraform-google-github-actions-runners#40, google-cloud-go#12440; the one of the audience is inferred.
+// exchangeVerified exchanges a token after verifying it. The texts of rejections were captured:
+// gcs-fuse-csi-driver#1471, terraform-google-github-actions-runners#40, google-cloud-go#12440; only the audience's text
+// is inferred.
 func (g *Google) exchangeVerified(r *http.Request, c *Call, provider string, trust issuertest.Trust) (any, *failure) {
 	if len(trust.Audiences) == 0 {
 		trust.Audiences = []string{provider, "https:" + provider}
