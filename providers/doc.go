@@ -1,10 +1,10 @@
-// Package providers says who issues the credential for a registry profile.
+// Package providers defines Provider, which issues the credential for a registry profile.
 //
-// A [Provider] issues credentials for the profiles of one kind of registry; a [Set] holds the providers that a program
-// has, by kind, and is a Provider itself. [Static] is a provider for registries that take the login as it is. [Source]
-// binds a provider to one profile, and [Key] says which profiles can share one credential, for a cache.
+// A [Provider] issues credentials for the profiles of one kind of registry; a [Set] holds the providers of a program by
+// kind, and is a Provider itself. [Static] is a provider for registries that accept the login unchanged. [Source] binds
+// a provider to one profile. [Key] returns the cache key of a profile; profiles with equal keys share one credential.
 //
 // The providers of this module are in the packages below: dockerhub, ecr, gcr, custom, system. This package compiles
-// nothing but the standard library, and neither do dockerhub and custom. A provider issues; whether the registry
-// accepts what was issued is for package validate to find out.
+// nothing but the standard library, and neither do dockerhub and custom. A provider only issues credentials; package
+// validate checks whether the registry accepts them.
 package providers

@@ -17,24 +17,24 @@ import (
 
 // A Provider issues the credential for a profile.
 //
-//   - It is safe for concurrent use, and keeps nothing of a profile that would change what another one gets.
+//   - It is safe for concurrent use, and keeps no state of a profile that affects another profile's result.
 //   - It returns soon after ctx ends, with an error that wraps [context.Cause] of ctx.
 //   - It does not change the profile.
-//   - What it returns without an error passes [credentials.Credential.Validate]; with an error it returns no
-//     credential.
+//   - A credential that it returns without an error passes [credentials.Credential.Validate]; with an error it returns
+//     no credential.
 //   - A login that cannot be used is an error, never an anonymous credential.
-//   - ExpiresAt is the issuer's own instant.
-//   - Its errors are of type [registry.Error] where it knows what went wrong, and hold no secret.
-//   - It does not cache: a [credentials.Cache] does that for all of them.
+//   - ExpiresAt is the expiry as reported by the issuer, unchanged.
+//   - Its errors are of type [registry.Error] if it knows the cause, and hold no secret.
+//   - It does not cache: a [credentials.Cache] does that for all providers.
 //
-// [providerstest.TestProvider] holds an implementation to all that.
+// [providerstest.TestProvider] tests that an implementation follows these rules.
 //
 // [providerstest.TestProvider]: https://pkg.go.dev/github.com/regcred/regcred/providers/providerstest#TestProvider
 type Provider interface {
 	Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error)
 }
 
-// A Func is a function that is a [Provider].
+// A Func is an adapter that makes a function a [Provider].
 type Func func(ctx context.Context, p registry.Profile) (credentials.Credential, error)
 
 // Credential calls f.
@@ -42,25 +42,25 @@ func (f Func) Credential(ctx context.Context, p registry.Profile) (credentials.C
 	return f(ctx, p)
 }
 
-// A Scoper is a [Provider] whose credentials serve more than the profile that they were issued for: two valid profiles
-// of one kind that have the same tenant, login and transport, and the same scope, can share one credential. For AWS ECR
-// the scope is the partition and region.
+// A Scoper is a [Provider] whose credentials are valid for more than the profile that they were issued for: two valid
+// profiles of one kind with the same tenant, login and transport, and the same scope, can share one credential. For AWS
+// ECR the scope is the partition and region.
 //
-// It is optional. Something that wraps a Provider and hides it costs calls to the issuer, never correctness.
+// It is optional. A wrapper that does not implement Scoper causes extra calls to the issuer, but is correct.
 type Scoper interface {
 	Scope(p registry.Profile) string
 }
 
-// A Validator is a [Provider] that knows more about its profiles than [registry.Profile.Validate] does: which logins it
-// takes, which endpoints it serves. Its error is a [field.Errors] with every problem. It asks nobody.
+// A Validator is a [Provider] that checks more of its profiles than [registry.Profile.Validate] does: the forms of
+// login and the endpoints that it supports. Its error is a [field.Errors] with all problems. It makes no network call.
 //
-// It is optional. Something that wraps a Provider and hides it has the same problems reported later, by Credential.
+// It is optional. If a wrapper does not implement Validator, Credential reports the same problems later.
 type Validator interface {
 	Validate(p registry.Profile) error
 }
 
-// Validate reports every problem of the profile: those that any profile can have, and those that the provider knows of.
-// Where both speak of one field, the general one is reported.
+// Validate reports all problems of the profile: the general ones, and those that the provider reports. If both have a
+// problem with the same field, only the general one is reported.
 func Validate(provider Provider, p registry.Profile) error {
 	general := p.Validate()
 	v, ok := provider.(Validator)
@@ -85,7 +85,7 @@ func Validate(provider Provider, p registry.Profile) error {
 	return problems.Err(subject(p))
 }
 
-// fieldErrors returns the problems in err; one about the whole if it is none of [field.Errors].
+// fieldErrors returns the problems in err. An err that is not a [field.Errors] becomes one problem of the whole.
 func fieldErrors(err error) []*field.Error {
 	if err == nil {
 		return nil
@@ -96,7 +96,7 @@ func fieldErrors(err error) []*field.Error {
 	return []*field.Error{{Problem: err.Error()}}
 }
 
-// Key says which credential in a cache serves the profile; see [credentials.Key] and [Scoper].
+// Key returns the key of the profile's credential in a cache; see [credentials.Key] and [Scoper].
 func Key(provider Provider, p registry.Profile) credentials.Key {
 	key := credentials.Key{
 		Tenant:    p.Tenant,
@@ -113,11 +113,11 @@ func Key(provider Provider, p registry.Profile) credentials.Key {
 	return key
 }
 
-// endpointScope is the scope where nothing is known: just this endpoint, under all its names.
+// endpointScope is the scope of a profile without a [Scoper]: exactly its endpoint, under all its names.
 func endpointScope(p registry.Profile) string {
 	endpoints, err := p.Endpoints()
 	if err != nil {
-		r := p.Redacted() // It is refused before it is issued, and a key is printed.
+		r := p.Redacted() // The profile is rejected before a call, and a key is printed.
 		return r.Endpoint + " " + strings.Join(r.Hosts, " ")
 	}
 	names := make([]string, len(endpoints))
@@ -127,26 +127,26 @@ func endpointScope(p registry.Profile) string {
 	return strings.Join(names, " ")
 }
 
-// Source binds a provider to one profile. It does not cache. Its errors are [registry.Error]s, also if those of the
-// provider are not; an expired credential has [registry.ErrExpired], and one that is empty or has impossible dates
-// [registry.ErrProvider].
+// Source binds a provider to one profile. It does not cache. All its errors are [registry.Error]s, even if the
+// provider's errors are not; an expired credential has [registry.ErrExpired], and one that is empty or has impossible
+// dates [registry.ErrProvider].
 func Source(provider Provider, p registry.Profile) credentials.Source {
 	return credentials.Func(func(ctx context.Context) (credentials.Credential, error) {
 		return issue(ctx, provider, p)
 	})
 }
 
-// A Set is the providers that a program has, by the kind of profile that they serve:
+// A Set is the providers of a program, by the kind of profile that they serve:
 //
 //	providers.Set{registry.DockerHub: dockerhub.Provider{}, registry.Custom: custom.Provider{}}
 //
-// It is a [Provider], and passes on what [Scoper] and [Validator] say. It must not be changed once in use. A nil Set
-// serves nothing.
+// It is a [Provider], and forwards [Scoper] and [Validator] to the provider of the profile's kind. It must not be
+// changed once in use. A nil Set serves no profile.
 type Set map[registry.Kind]Provider
 
-// Credential validates the profile and asks the provider of its kind. Its error is a [registry.Error], whatever the
-// provider's is: a kind without provider has [registry.ErrNoProfile], an invalid profile [registry.ErrInvalid], a ctx
-// that ended [registry.ErrCanceled].
+// Credential validates the profile and calls the provider of its kind. All its errors are [registry.Error]s, even if
+// the provider's errors are not: a kind without provider has [registry.ErrNoProfile], an invalid profile
+// [registry.ErrInvalid], a ctx that ended [registry.ErrCanceled].
 func (s Set) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	if ctx.Err() != nil {
 		return credentials.Credential{}, fail(p, registry.ErrCanceled, "", context.Cause(ctx))
@@ -160,7 +160,7 @@ func (s Set) Credential(ctx context.Context, p registry.Profile) (credentials.Cr
 	return issue(ctx, s[p.Kind], p)
 }
 
-// issue calls the provider and checks what it issues. The error is a [registry.Error].
+// issue calls the provider and checks the credential. The error is a [registry.Error].
 func issue(ctx context.Context, provider Provider, p registry.Profile) (credentials.Credential, error) {
 	c, err := provider.Credential(ctx, p)
 	if err == nil {
@@ -184,7 +184,7 @@ func issue(ctx context.Context, provider Provider, p registry.Profile) (credenti
 	return credentials.Credential{}, fail(p, code, "", err)
 }
 
-// Scope passes on what the provider of the profile's kind says.
+// Scope returns the scope from the provider of the profile's kind, or "" if that provider is not a [Scoper].
 func (s Set) Scope(p registry.Profile) string {
 	if scoper, ok := s[p.Kind].(Scoper); ok {
 		return scoper.Scope(p)
@@ -192,8 +192,8 @@ func (s Set) Scope(p registry.Profile) string {
 	return ""
 }
 
-// Validate reports every problem of the profile, see the function [Validate]; and a kind that the set has no provider
-// for, as a [registry.Error] with [registry.ErrNoProfile].
+// Validate reports all problems of the profile; see the function [Validate]. If the set has no provider of the
+// profile's kind, the error is a [registry.Error] with [registry.ErrNoProfile].
 func (s Set) Validate(p registry.Profile) error {
 	if p.Kind != "" && s[p.Kind] == nil {
 		var kinds []string

@@ -10,19 +10,20 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Static is a [Provider] for registries that take the login as it stands in the profile: a user name with a password,
-// or a token in its place, or nothing. It asks nobody. The zero Static is ready to use, and serves a kind of one's own:
+// A Static is a [Provider] for registries that accept the login of the profile unchanged: a user name with a password
+// or a token, or no login. It makes no network call. The zero Static is ready to use, and can serve a kind that a
+// program defines:
 //
 //	providers.Set{"harbor": providers.Static{}}
 type Static struct {
-	// Check adds what only this kind of registry knows about its profiles. It also sees profiles that have other
-	// problems. Nil means that there is nothing to know.
+	// Check reports additional problems of profiles for this kind of registry. It is also called for profiles that have
+	// other problems. If nil, there are no additional checks.
 	Check func(p registry.Profile, problems *field.List)
 }
 
-// Credential returns the login as a credential that expires when the login says; an anonymous one if that is what the
-// login says. Its error is a [registry.Error] with [registry.ErrInvalid] for a profile that has problems,
-// [registry.ErrExpired] for a login that is over, or [registry.ErrCanceled].
+// Credential returns the login as a credential that expires when the login does, or an anonymous credential for an
+// anonymous login. Its error is a [registry.Error] with [registry.ErrInvalid] for a profile that has problems,
+// [registry.ErrExpired] for a login that is expired, or [registry.ErrCanceled].
 func (s Static) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	if ctx.Err() != nil {
 		return credentials.Credential{}, fail(p, registry.ErrCanceled, "", context.Cause(ctx))
@@ -36,7 +37,7 @@ func (s Static) Credential(ctx context.Context, p registry.Profile) (credentials
 		Password:  p.Login.Password,
 		ExpiresAt: p.Login.ExpiresAt,
 	}
-	// A valid login that is a user name and password, or says anonymous, can only be expired.
+	// A valid login of these forms can only be expired.
 	if err := c.Validate(time.Now()); err != nil {
 		return credentials.Credential{}, fail(p, registry.ErrExpired,
 			"put a new password or token into the profile, with its expiry", err)
@@ -44,7 +45,7 @@ func (s Static) Credential(ctx context.Context, p registry.Profile) (credentials
 	return c, nil
 }
 
-// Validate refuses logins that are no user name and password, and adds what Check finds.
+// Validate rejects logins of other forms than username and anonymous, and reports the problems that Check finds.
 func (s Static) Validate(p registry.Profile) error {
 	var problems field.List
 	switch form := p.Login.Form(); form {

@@ -8,10 +8,10 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// check finds what the names of well-known registries and of their tokens tell.
+// check reports problems that are visible from the names of well-known registries and their tokens.
 func check(p registry.Profile, problems *field.List) {
 	var hosts []string
-	endpoints, _ := p.Endpoints() // One that cannot be read is reported by the profile's own validation.
+	endpoints, _ := p.Endpoints() // The profile's own validation reports invalid ones.
 	for _, e := range endpoints {
 		hosts = append(hosts, e.Host)
 	}
@@ -26,7 +26,7 @@ func check(p registry.Profile, problems *field.List) {
 	}
 }
 
-// shortLived says which kind of token goes with the user name, if it is one that soon ends; else "".
+// shortLived returns the kind of short-lived token that the user name belongs to, or "" if it is not such a token.
 func shortLived(username string, hosts []string) string {
 	switch username {
 	case "00000000-0000-0000-0000-000000000000":

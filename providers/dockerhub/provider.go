@@ -1,10 +1,10 @@
 // Package dockerhub issues credentials for Docker Hub.
 //
-// [Provider] takes the login of a profile as it is: a Docker ID with a password or a personal access token, the name of
+// [Provider] uses the login of a profile unchanged: a Docker ID with a password or a personal access token, the name of
 // an organisation with an organisation access token, or none for public images.
 //
-// It asks nobody, so it does not know whether Docker Hub accepts the login: package validate finds that out. The guide
-// in docs/dockerhub.md says which login to make, and how.
+// It makes no network call, so it cannot check whether Docker Hub accepts the login; package validate does. The guide
+// in docs/dockerhub.md describes which login to create, and how.
 package dockerhub
 
 import (
@@ -21,19 +21,19 @@ import (
 // for concurrent use.
 type Provider struct{}
 
-// Credential returns the login of the profile, until its ExpiresAt if it has one. Its errors are those of
+// Credential returns the login of the profile, with the expiry of the login if it has one. Its errors are those of
 // [providers.Static].
 func (Provider) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	return static.Credential(ctx, p)
 }
 
-// Validate reports logins that Docker Hub does not take, as a [field.Errors]: an identity of a cloud, and
-// an e-mail address in place of the Docker ID.
+// Validate reports logins that Docker Hub does not accept, as a [field.Errors]: an identity of a cloud, and an e-mail
+// address in place of the Docker ID.
 func (Provider) Validate(p registry.Profile) error { return static.Validate(p) }
 
 var static = providers.Static{Check: check}
 
-// Docker Hub's web site takes an e-mail address, its registry does not:
+// check rejects an e-mail address, which Docker Hub's web site accepts and its registry does not:
 // https://github.com/docker/cli/issues/961.
 func check(p registry.Profile, problems *field.List) {
 	if strings.Contains(p.Login.Username, "@") {

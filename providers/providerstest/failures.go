@@ -10,7 +10,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A failure is what came of a call that had to fail.
+// A failure is the result of a call that must fail.
 type failure struct {
 	what       string
 	profile    registry.Profile
@@ -18,7 +18,7 @@ type failure struct {
 	err        error
 }
 
-// unusable are logins that no provider can use.
+// unusable are logins that every provider must reject.
 var unusable = map[string]credentials.Login{
 	"no login":                      {},
 	"a login of two kinds":          {Anonymous: true, Username: "user", Password: credentials.NewSecret("hunter22")},
@@ -28,7 +28,7 @@ var unusable = map[string]credentials.Login{
 	"an AWS key without its secret": {AWS: &credentials.AWSLogin{AccessKeyID: "AKIA"}},
 }
 
-// failures makes every call of the subject that has to fail.
+// failures makes all calls of the subject that must fail.
 func (s Subject) failures(ctx context.Context) []failure {
 	var all []failure
 	call := func(what string, provider providers.Provider, p registry.Profile) {
@@ -53,12 +53,12 @@ func (s Subject) failures(ctx context.Context) []failure {
 	return all
 }
 
-// eachFailure passes on the failures that are one.
+// eachFailure calls test with each call that returned an error.
 func (s Subject) eachFailure(ctx context.Context, test func(f failure) error) error {
 	var errs []error
 	for _, f := range s.failures(ctx) {
 		if f.err == nil {
-			continue // Another rule.
+			continue // Another rule checks this.
 		}
 		if err := test(f); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", f.what, err))
@@ -114,7 +114,7 @@ func errorsHaveCodes(ctx context.Context, s Subject) error {
 	})
 }
 
-// errorsHoldNoSecret prints what holds a secret only by its name, for the output of tests is public.
+// errorsHoldNoSecret reports a leaked secret by its name only, because the output of tests is public.
 func errorsHoldNoSecret(ctx context.Context, s Subject) error {
 	return s.eachFailure(ctx, func(f failure) error {
 		for err := range tree(f.err) {

@@ -11,29 +11,30 @@ import (
 )
 
 // A Fake is a [providers.Provider] for the tests of programs that use one. The zero Fake issues a credential for every
-// valid profile at once. Set the fields before the first use; it is then safe for concurrent use.
+// valid profile, without delay. Set the fields before the first use; it is then safe for concurrent use.
 //
-// The n-th credential has the user name "fake" and the password "fake-secret-n", so that a test can tell them apart. An
-// anonymous profile gets an anonymous one.
+// The n-th credential has the user name "fake" and the password "fake-secret-n", so that a test can distinguish them.
+// An anonymous profile gets an anonymous credential.
 type Fake struct {
-	// Lifetime is how long a credential is good from the instant at which it is issued. Zero means for ever.
+	// Lifetime is the lifetime of a credential from its issue. Zero means that it never expires.
 	Lifetime time.Duration
 
-	// Delay is how long a call takes, unless its context ends before. In a bubble of testing/synctest that costs no
-	// time.
+	// Delay is the duration of a call, unless its context ends before. It takes no real time in a bubble of
+	// testing/synctest.
 	Delay time.Duration
 
-	// Fail returns the error that ends a call, given the number of the call, from 1; nil lets it succeed. It may be
-	// called concurrently. A nil Fail means that all calls succeed.
+	// Fail returns the error of a call, or nil if the call succeeds, by the number of the call, from 1. It may be
+	// called concurrently. If Fail is nil, all calls succeed.
 	Fail func(call int) error
 
 	calls atomic.Int64
 }
 
-// Calls returns how many calls were made, also those that failed; profiles that are not valid do not count.
+// Calls returns the number of calls with valid profiles, including failed ones.
 func (f *Fake) Calls() int { return int(f.calls.Load()) }
 
-// Credential does what the fields say. It is [registry.ErrInvalid] for a profile that is not valid.
+// Credential returns a credential or an error according to the fields. It fails with [registry.ErrInvalid] if the
+// profile is not valid.
 func (f *Fake) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	fail := func(code registry.Code, err error) (credentials.Credential, error) {
 		return credentials.Credential{}, &registry.Error{

@@ -52,7 +52,7 @@ func scopeIsStable(_ context.Context, s Subject) error {
 	if !ok {
 		return nil
 	}
-	scoper.Scope(registry.Profile{}) // Must not panic: profiles are given to it before they are validated.
+	scoper.Scope(registry.Profile{}) // Must not panic: it is called with profiles before their validation.
 	return s.each(func(p registry.Profile) error {
 		if a, b := scoper.Scope(p), scoper.Scope(clone(p)); a != b {
 			return fmt.Errorf("profile %q: %q, then %q", p.Name, a, b)
@@ -65,7 +65,7 @@ func scopeServesBoth(ctx context.Context, s Subject) error {
 	return s.each(func(p registry.Profile) error {
 		c, err := s.Provider.Credential(ctx, p)
 		if err != nil {
-			return nil // Another rule.
+			return nil // Another rule checks this.
 		}
 		for _, other := range s.Profiles {
 			if providers.Key(s.Provider, p) != providers.Key(s.Provider, other) {

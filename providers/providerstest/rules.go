@@ -14,13 +14,13 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A rule is one sentence of a contract. Its test returns how the subject breaks it.
+// A rule is one sentence of a contract. Its test returns the violations by the subject.
 type rule struct {
 	name string
 	test func(ctx context.Context, s Subject) error
 }
 
-// broken returns how the subject breaks the rule; nil if it keeps it. Each rule gets the profiles as they were given.
+// broken returns the violations of the rule, or nil. Each rule gets an unmodified list of the profiles.
 func (r rule) broken(ctx context.Context, s Subject) error {
 	s.Profiles = slices.Clone(s.Profiles)
 	for i, p := range s.Profiles {
@@ -63,7 +63,7 @@ func (s Subject) check() error {
 	return nil
 }
 
-// examine returns what is wrong with c as the credential of p.
+// examine returns the problem with c as the credential of p.
 func (s Subject) examine(p registry.Profile, c credentials.Credential) error {
 	if s.Check == nil {
 		return nil
@@ -95,12 +95,12 @@ func issuesValid(ctx context.Context, s Subject) error {
 	})
 }
 
-// belongs asks for all profiles in turn, twice, so that what was kept of one shows in another.
+// belongs calls the provider for all profiles in turn, twice, so that state kept from one profile shows up in another.
 func belongs(ctx context.Context, s Subject) error {
 	ask := func(p registry.Profile) error {
 		c, err := s.Provider.Credential(ctx, p)
 		if err != nil {
-			return nil // Another rule.
+			return nil // Another rule checks this.
 		}
 		return s.examine(p, c)
 	}
@@ -120,7 +120,7 @@ func concurrent(ctx context.Context, s Subject) error {
 	)
 	for range callers {
 		for _, p := range s.Profiles {
-			own := clone(p) // A provider that changes the profile breaks another rule.
+			own := clone(p) // Another rule checks that the provider does not change the profile.
 			group.Go(func() {
 				for range callsPerCaller {
 					c, err := s.Provider.Credential(ctx, own)
@@ -155,7 +155,7 @@ func leavesProfile(ctx context.Context, s Subject) error {
 	})
 }
 
-// soon is generous: a loaded machine is slow, and a provider that does not listen to its context never comes back.
+// soon is generous: a loaded machine is slow, and a provider that ignores its context never returns.
 const soon = 5 * time.Second
 
 func leavesWithCaller(ctx context.Context, s Subject) error {

@@ -1,11 +1,11 @@
-// Package providerstest holds implementations of [providers.Provider] to its contract, and has a provider for the tests
-// of programs that use one.
+// Package providerstest tests implementations of [providers.Provider], and has a fake provider for the tests of
+// programs that use one.
 //
-// [TestProvider] is the contract, rule by rule: call it from a test of a provider of one's own. [Fake] is a provider
-// whose answers, delays and failures a test chooses.
+// [TestProvider] tests the contract, rule by rule: call it from the test of a custom provider. [Fake] is a provider
+// with configurable credentials, delays and failures.
 //
-// It does not know what an issuer would answer: [Subject] has a function for that. Stand-ins for issuers are in
-// packages ecr/ecrtest and gcr/gcrtest.
+// The package has no issuers: set the fields of [Subject] to providers with test issuers. Packages ecr/ecrtest and
+// gcr/gcrtest simulate the issuers of AWS and Google Cloud.
 package providerstest
 
 import (
@@ -16,34 +16,35 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Subject is a provider under test, with what the test must know about it.
+// A Subject is a provider under test, with the data that the test needs.
 type Subject struct {
-	// Provider is what is tested.
+	// Provider is the provider under test.
 	Provider providers.Provider
 
-	// Profiles are profiles that it issues a credential for: one at least, better one for each form of login, and two
-	// that differ in nothing but the login. Their secrets have 8 bytes or more, or none, so that one is
-	// recognised in the text of an error.
+	// Profiles are profiles that the provider issues a credential for: at least one, preferably one for each form of
+	// login, and two that differ only in the login. Each of their secrets is empty or has at least 8 bytes, so that the
+	// test can recognise it in the text of an error.
 	Profiles []registry.Profile
 
-	// Refused are profiles that it refuses as such, without asking anybody, though [registry.Profile.Validate] does
-	// not. Empty means that there are none.
+	// Refused are profiles that the provider rejects without a network call, although [registry.Profile.Validate]
+	// accepts them. May be empty.
 	Refused []registry.Profile
 
-	// Failing is a provider like the first whose issuer refuses every login. Nil means that it asks nobody.
+	// Failing is the same provider with an issuer that rejects every login. If nil, the provider makes no network call.
 	Failing providers.Provider
 
-	// Stalled is a provider like the first whose issuer takes the question and never answers. Nil means that it asks
-	// nobody.
+	// Stalled is the same provider with an issuer that accepts requests and never responds. If nil, the provider makes
+	// no network call.
 	Stalled providers.Provider
 
-	// Check reports what is wrong with a credential that was issued for one of the profiles: that it belongs to another
-	// login, or that its ExpiresAt is not the issuer's own instant. Nil means that each valid one is right.
+	// Check returns an error if a credential is wrong for the profile: because it belongs to another login, or its
+	// ExpiresAt is not the expiry that the issuer reported. If nil, each valid credential is accepted.
 	Check func(p registry.Profile, c credentials.Credential) error
 }
 
-// TestProvider tests that a provider keeps the contract of [providers.Provider], and those of [providers.Scoper] and
-// [providers.Validator] if it has them. Each rule is a subtest with its name. Run it with the race detector.
+// TestProvider tests that a provider follows the contract of [providers.Provider], and those of [providers.Scoper] and
+// [providers.Validator] if it implements them. Each rule is a subtest that is named after it. Run it with the race
+// detector.
 func TestProvider(t *testing.T, s Subject) {
 	t.Helper()
 	if err := s.check(); err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// minSecret is how many bytes a secret has at least that does not stand in a text by chance.
+// minSecret is the minimum length, in bytes, of a secret that does not occur in a text by chance.
 const minSecret = 8
 
 // A namedSecret is a secret of a profile, with the path of its field.
@@ -25,7 +25,7 @@ type namedSecret struct {
 	credentials.Secret
 }
 
-// secretsIn returns the secrets of a profile, wherever they are: also in fields that are added one day.
+// secretsIn returns the secrets of a profile in all its fields, including fields that will be added later.
 func secretsIn(p registry.Profile) []namedSecret {
 	var secrets []namedSecret
 	var walk func(path string, v reflect.Value)
@@ -62,7 +62,7 @@ func secretsIn(p registry.Profile) []namedSecret {
 	return secrets
 }
 
-// secretIn returns the field of the secret of p that is in the text, in one of the forms in which secrets travel; "" if
+// secretIn returns the field of a secret of p that occurs in the text, in one of the encodings of secrets, or "" if
 // there is none.
 func secretIn(text string, p registry.Profile) string {
 	for _, s := range secretsIn(p) {
@@ -84,7 +84,7 @@ func secretIn(text string, p registry.Profile) string {
 	return ""
 }
 
-// tree returns err and all that it wraps.
+// tree returns err and all errors that it wraps.
 func tree(err error) iter.Seq[error] {
 	return func(yield func(error) bool) { walkTree(err, yield) }
 }
@@ -96,7 +96,7 @@ func walkTree(err error, yield func(error) bool) bool {
 	if !yield(err) {
 		return false
 	}
-	switch e := err.(type) { // No errors.As: this is what walks the tree.
+	switch e := err.(type) { // No errors.As: this function walks the tree itself.
 	case interface{ Unwrap() error }:
 		return walkTree(e.Unwrap(), yield)
 	case interface{ Unwrap() []error }:
@@ -109,7 +109,7 @@ func walkTree(err error, yield func(error) bool) bool {
 	return true
 }
 
-// clone copies a profile with all that it points to, as far as a provider could change it.
+// clone copies a profile and all values that it points to, as far as a provider could change them.
 func clone(p registry.Profile) registry.Profile {
 	p.Hosts = slices.Clone(p.Hosts)
 	p.Login.Fields = maps.Clone(p.Login.Fields)

@@ -16,10 +16,10 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// loginsPath is where the registry makes logins.
+// loginsPath is the path of the registry's API for logins.
 const loginsPath = "/api/v1/logins"
 
-// maxAnswer is far above the size of an honest answer, which is under 2 KiB.
+// maxAnswer is far larger than a valid response, which is under 2 KiB.
 const maxAnswer = 64 << 10
 
 type loginRequest struct {
@@ -35,7 +35,7 @@ type loginAnswer struct {
 	ExpiresAt time.Time          `json:"expiresAt"`
 }
 
-// ask gets a login from the registry.
+// ask requests a login from the registry.
 func (v Provider) ask(ctx context.Context, p registry.Profile, repositories []string) (credentials.Credential, error) {
 	endpoint, err := p.MainEndpoint()
 	if err != nil {
@@ -68,7 +68,7 @@ func (v Provider) ask(ctx context.Context, p registry.Profile, repositories []st
 		return credentials.Credential{}, v.refused(p, url, resp)
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil || ctx.Err() != nil { // As a connection is torn down, its other end may still answer something.
+	if err != nil || ctx.Err() != nil { // The other end may still respond while a connection is torn down.
 		return credentials.Credential{}, v.unanswered(ctx, p, err)
 	}
 	if len(data) > maxAnswer {
@@ -85,7 +85,7 @@ func (v Provider) ask(ctx context.Context, p registry.Profile, repositories []st
 	return c, nil
 }
 
-// refused says what an answer other than the expected one means. It does not quote the body.
+// refused returns the error for an unexpected response. It does not quote the body.
 func (v Provider) refused(p registry.Profile, url string, resp *http.Response) error {
 	e := &registry.Error{
 		Op: "get credential", Ref: fmt.Sprintf("for profile %q", p.Name),
@@ -111,7 +111,8 @@ func (v Provider) refused(p registry.Profile, url string, resp *http.Response) e
 	return e
 }
 
-// unanswered says why there is no answer. Why the caller left counts before what that did to the connection.
+// unanswered returns the error for a missing response. The end of ctx takes precedence over the connection error it
+// caused.
 func (v Provider) unanswered(ctx context.Context, p registry.Profile, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):

@@ -12,18 +12,18 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A Key mints logins for one account of a registry. The registry keeps the public half. The zero Key is not usable: see
-// [NewKey] and [ParseKey]. It prints without its private half.
+// A Key is a private key that mints logins for one account of a registry. The registry keeps the public half. The zero
+// Key is not usable; see [NewKey] and [ParseKey]. Its private half is never printed.
 type Key struct {
-	// Account is whom the logins are for, and Service the name of the registry that takes them.
+	// Account is the account of the logins, and Service the name of the registry that accepts them.
 	Account, Service string
-	// ID tells the keys of an account apart.
+	// ID distinguishes the keys of an account.
 	ID string
 
 	seed credentials.Secret // Raw, of ed25519.SeedSize bytes.
 }
 
-// keyFile is the text of a key. Kind tells people and programs what they found.
+// keyFile is the text form of a key. Kind identifies the format to people and programs.
 type keyFile struct {
 	Kind    string `json:"kind"`
 	Account string `json:"account"`
@@ -34,17 +34,17 @@ type keyFile struct {
 
 const keyKind = "regcred-system-key"
 
-// NewKey returns a new key. Only registries call it; they store what [Key.Public] returns, and hand out what
-// [Key.Encode] does.
+// NewKey returns a new key. Only registries call it; they store the result of [Key.Public], and give the result of
+// [Key.Encode] to the user.
 func NewKey(account, service string) Key {
 	var id [8]byte
 	seed := make([]byte, ed25519.SeedSize)
-	_, _ = rand.Read(id[:]) // Never fails: crypto/rand ends the program instead.
+	_, _ = rand.Read(id[:]) // Never fails: crypto/rand crashes the program instead.
 	_, _ = rand.Read(seed)
 	return Key{account, service, hex.EncodeToString(id[:]), credentials.NewSecret(string(seed))}
 }
 
-// ParseKey reads the text that [Key.Encode] made. Its error does not quote it.
+// ParseKey parses the text from [Key.Encode]. Its error does not quote the text.
 func ParseKey(text credentials.Secret) (Key, error) {
 	var f keyFile
 	decoder := json.NewDecoder(strings.NewReader(text.Reveal()))
@@ -64,7 +64,7 @@ func ParseKey(text credentials.Secret) (Key, error) {
 
 // Encode returns the text of the key: JSON, for the field "key" of a profile's login.
 func (k Key) Encode() credentials.Secret {
-	text, _ := json.Marshal(keyFile{keyKind, k.Account, k.Service, k.ID, k.seed.AppendTo(nil)}) // Texts and bytes always encode.
+	text, _ := json.Marshal(keyFile{keyKind, k.Account, k.Service, k.ID, k.seed.AppendTo(nil)}) // Cannot fail.
 	return credentials.NewSecret(string(text))
 }
 
@@ -76,7 +76,7 @@ func (k Key) Public() ed25519.PublicKey {
 func (k Key) private() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(k.seed.AppendTo(nil)) }
 
 // sign returns the JSON Web Signature of the claims in its compact form (RFC 7515, RFC 8037). The type in the header
-// keeps a login from being taken for another token (RFC 8725, section 3.11).
+// prevents the use of a login as another kind of token (RFC 8725, section 3.11).
 func (k Key) sign(claims any) credentials.Secret {
 	header, _ := json.Marshal(map[string]string{"alg": "EdDSA", "typ": loginType, "kid": k.ID})
 	payload, _ := json.Marshal(claims)

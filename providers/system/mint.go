@@ -9,7 +9,7 @@ import (
 
 const loginType = "regcred-login+jwt"
 
-// claims are what a minted login says. The registry knows them by these names.
+// claims are the claims of a minted login, under the names that the registry expects.
 type claims struct {
 	Issuer       string   `json:"iss"`
 	Subject      string   `json:"sub"`
@@ -21,9 +21,9 @@ type claims struct {
 	Actions      []string `json:"actions"`
 }
 
-// mint returns a login for the patterns of repositories that can pull only.
+// mint returns a pull-only login for the patterns of repositories.
 func (k Key) mint(repositories []string, lifetime time.Duration) credentials.Credential {
-	// Tokens count in seconds. The credential says what the token says.
+	// Tokens have whole seconds. The credential has the same times as the token.
 	now := time.Now().Truncate(time.Second)
 	ends := now.Add(lifetime).Truncate(time.Second)
 	return credentials.Credential{

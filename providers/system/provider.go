@@ -17,41 +17,43 @@ import (
 // A Provider issues credentials for the integrated registry. The zero Provider is ready to use, and safe for concurrent
 // use.
 //
-// What a profile's login may be:
-//   - Username and Password of an account of the registry, a person's or a robot's: the registry is asked for a
-//     short-lived login.
-//   - Fields with just the field "key", a [Key] in its text form: the login is minted here.
-//   - Anonymous, for what the registry lets everybody pull.
+// The login of a profile is one of:
+//
+//   - Username and Password of an account of the registry, a person's or a robot's: the provider requests a short-lived
+//     login from the registry.
+//   - Fields with only the field "key", a [Key] in its text form: the provider mints the login itself.
+//   - Anonymous, for repositories that the registry makes public.
 type Provider struct {
-	// Lifetime is how long a credential lives. Zero means one hour. The registry refuses more than it allows, which is
-	// a day unless it is told otherwise.
+	// Lifetime is the lifetime of a credential. Zero means one hour. The registry rejects a longer one than its limit,
+	// which is a day unless it is configured otherwise.
 	Lifetime time.Duration
 
-	// Transports keeps connections between calls. Nil means that each call makes its own.
+	// Transports keeps connections between calls. If nil, each call opens its own.
 	Transports *registry.Transports
-	// RoundTripper carries all calls in place of Transports, for tests and for instrumentation. Of the profile's
-	// transport, just PlainHTTP counts then. Nil means none.
+	// RoundTripper carries all calls instead of Transports, for tests and for instrumentation. Then PlainHTTP is the
+	// only field of the profile's transport that is used. If nil, Transports is used.
 	RoundTripper http.RoundTripper
 }
 
 const (
 	defaultLifetime = time.Hour
-	// callTimeout is for one call to the registry; its slowest step is to hash a person's password.
+	// callTimeout bounds one call to the registry; its slowest step is hashing a person's password.
 	callTimeout = 30 * time.Second
 
 	keyField = "key"
 )
 
-// Credential returns a login that pulls what is under the profile's endpoints, and nothing else, until its ExpiresAt;
-// an anonymous one if the profile says anonymous.
+// Credential returns a login that can pull from the profile's endpoints and nothing else until its ExpiresAt, or an
+// anonymous credential if the profile's login is anonymous.
 //
 // Its error is a [registry.Error]:
+//
 //   - [registry.ErrInvalid]: the profile, see [Provider.Validate]; or a lifetime that the registry does not allow.
-//   - [registry.ErrUnauthorized]: the registry does not accept the login. [registry.ErrDenied]: it may not pull what is
-//     under the endpoint.
+//   - [registry.ErrUnauthorized]: the registry does not accept the login. [registry.ErrDenied]: the login has no
+//     permission to pull from the endpoint.
 //   - [registry.ErrRateLimited], with Wait; [registry.ErrUnavailable] and the codes below it; [registry.ErrTLS] and
 //     those below it.
-//   - [registry.ErrNotRegistry]: what answers is no System registry.
+//   - [registry.ErrNotRegistry]: the server at the endpoint is not a System registry.
 //   - [registry.ErrCanceled] or [registry.ErrTimeout]: ctx ended; it wraps the cause.
 func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	if ctx.Err() != nil {
@@ -78,12 +80,12 @@ func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentia
 	}
 }
 
-// Validate reports what a login of this kind cannot be; see [Provider].
+// Validate reports logins that this provider does not support; see [Provider].
 func (v Provider) Validate(p registry.Profile) error {
 	var problems field.List
 	const want = `username and password, fields with a "key", or anonymous`
 	switch l := p.Login; l.Form() {
-	case "", "anonymous", "username": // The profile's own validation reports a login of no form.
+	case "", "anonymous", "username": // The profile's own validation reports a missing login.
 	case "fields":
 		for name := range l.Fields {
 			if name != keyField {
@@ -96,7 +98,7 @@ func (v Provider) Validate(p registry.Profile) error {
 	default:
 		problems.Add("login", "has the form "+l.Form(), want)
 	}
-	if v.Lifetime > 0 && v.Lifetime < time.Second { // The registry counts in seconds.
+	if v.Lifetime > 0 && v.Lifetime < time.Second { // The registry uses whole seconds.
 		problems.Add("", "is served by a provider with a lifetime under a second", "a longer one, or zero")
 	}
 	return problems.Err(fmt.Sprintf("profile %q", p.Name))
@@ -106,8 +108,8 @@ func (v Provider) lifetime() time.Duration {
 	return option.OrDefault(v.Lifetime, defaultLifetime)
 }
 
-// patterns are the repositories under the endpoints, as the registry writes them: all below a path, and the path
-// itself.
+// patterns returns the patterns of the repositories under the endpoints in the registry's syntax: everything below a
+// path, and the path itself.
 func patterns(endpoints []registry.Endpoint) []string {
 	var list []string
 	for _, e := range endpoints {
