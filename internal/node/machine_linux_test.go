@@ -52,8 +52,8 @@ func needNode(t *testing.T) (bin string) {
 }
 
 // newCluster starts a Kubernetes cluster of one node, which trusts a registry and has no login at it. It returns the
-// config of an administrator.
-func newCluster(t *testing.T, bin string, server *registrytest.Server) *rest.Config {
+// config of an administrator. The kubelet gets the arguments.
+func newCluster(t *testing.T, bin string, server *registrytest.Server, kubelet ...string) *rest.Config {
 	t.Helper()
 	log.SetLogger(logr.Discard()) // Without one, it complains after a while.
 	environment := &envtest.Environment{BinaryAssetsDirectory: bin}
@@ -102,7 +102,7 @@ func newCluster(t *testing.T, bin string, server *registrytest.Server) *rest.Con
 	require.NoError(t, os.WriteFile(filepath.Join(node, "ca.pem"), []byte(server.CA), 0o600))
 	script, err := filepath.Abs("testdata/node.sh")
 	require.NoError(t, err)
-	command := exec.Command("sh", script, node, filepath.Join(bin, "kubelet"))
+	command := exec.Command("sh", append([]string{script, node, filepath.Join(bin, "kubelet")}, kubelet...)...)
 	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	run(t, node, command)
 	eventually(t, "the node registers", func(ctx context.Context) bool {

@@ -222,6 +222,7 @@ func TestNode(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T, bin string){
 		"pulls with what the controller published": pullsWithWhatTheControllerPublished,
 		"pulls after the token expired":            pullsAfterTheTokenExpired,
+		"pulls with the plugin":                    pullsWithThePlugin,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
