@@ -18,8 +18,8 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// A process adopts what one before it has published, once the registry has let it in. If the registry rejects it, it is
-// dropped, issued again, and not adopted again.
+// A process adopts the credential that an earlier process published, once the registry has accepted it. If the registry
+// rejects it, it is dropped, issued again, and not adopted again.
 func TestAdoptedCredentialIsProven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := harbor(t)
@@ -59,7 +59,7 @@ func TestAdoptedCredentialIsProven(t *testing.T) {
 		require.Greater(t, len(r.Requests()), asked, "the registry was asked about the adopted credential")
 		require.True(t, p.Lookup(targets[0].Profiles[0]).Usable)
 
-		// Revoked at the registry, where another password is set.
+		// The credential is revoked at the registry, where another password is set.
 		r.SetAccounts(registrytest.Account{Username: "robot-a", Password: credentials.NewSecret("pw-new"), Pull: []string{"team-a/*"}})
 		password = "pw-new"
 		time.Sleep(time.Hour)

@@ -52,7 +52,7 @@ func Example() {
 	// check the tag or digest: the repository exists
 }
 
-// A test of a program with profiles of AWS ECR and of a Harbor, under their real names. Nothing leaves the machine.
+// A test of a program with profiles of AWS ECR and of a Harbor, under their real names. No request leaves the machine.
 func Example_withoutNetwork() {
 	network, err := fakenet.New()
 	if err != nil {

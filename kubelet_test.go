@@ -18,8 +18,8 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// kubeletPulls reports whether a node gets the image that has nothing but the bytes of the secret: it tries their
-// entries one after the other, and pulls without a login where there are none.
+// kubeletPulls reports whether a node that has only the bytes of the secret pulls the image: it tries the entries one
+// after the other, and pulls without a login if there are none.
 func kubeletPulls(t *testing.T, h http.RoundTripper, secret []byte, name string) bool {
 	t.Helper()
 	config, err := pullsecret.Parse(secret)
@@ -35,7 +35,7 @@ func kubeletPulls(t *testing.T, h http.RoundTripper, secret []byte, name string)
 	return err == nil
 }
 
-// Whatever the profiles are, what the pipeline says of an image is what becomes of it on a node that has the secret.
+// For any profiles, the pipeline's verdict on an image is the result on a node that has the secret.
 func TestVerdictIsWhatAKubeletFinds(t *testing.T) {
 	h := hosts{"harbor.test": harbor(t), "quay.test": quay(t), "registry-1.docker.io": dockerHub(t)}
 	h["auth.docker.io"] = h["registry-1.docker.io"]

@@ -28,14 +28,14 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// The canaries have what JSON, URLs and base64 write in another way.
+// The canaries have characters that JSON, URLs and base64 escape.
 const (
 	canaryUser  = "robot$canary"
 	canaryLogin = `ca/na+ry "l&gin" é<1>`
 	canaryProxy = `ca/na+ry "pr&xy" é<2>`
 )
 
-// forms are the canary's texts that must not be found anywhere.
+// forms returns the encodings of the canary that must not be found anywhere.
 func forms(canary string) []string {
 	quoted, _ := json.Marshal(canary)
 	found := []string{
@@ -45,7 +45,7 @@ func forms(canary string) []string {
 	}
 	for _, e := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
 		found = append(found, e.EncodeToString([]byte(canaryUser+":"+canary)))
-		for offset := range 3 { // Wherever it begins in a text that is encoded as a whole; the ends depend on what is around it.
+		for offset := range 3 { // Where the canary begins in an encoded text; its ends depend on their neighbors.
 			encoded := e.EncodeToString(append(make([]byte, offset), canary...))
 			found = append(found, encoded[4:len(encoded)-4])
 		}
@@ -62,7 +62,7 @@ func requireNoCanary(t *testing.T, where, text string) {
 	}
 }
 
-// prints returns every text that a value is likely to become.
+// prints returns every text form that a program is likely to make of a value.
 func prints(v any) map[string]string {
 	texts := make(map[string]string)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
@@ -87,7 +87,7 @@ type failure string
 
 func (f *failure) Errorf(format string, args ...any) { *f += failure(fmt.Sprintf(format, args...)) }
 
-// No text that comes out of the whole way has a secret in it: not when all is well, and not when it is not.
+// No text that the library returns has a secret in it, in success and in failure.
 func TestNothingLeaks(t *testing.T) {
 	newRegistry := func(d registrytest.Dialect) *registrytest.Registry {
 		r := &registrytest.Registry{
@@ -105,7 +105,7 @@ func TestNothingLeaks(t *testing.T) {
 		Header: map[string]string{"X-Echo": canaryLogin, "Location": "/?password=" + url.QueryEscape(canaryLogin)},
 		Body:   `{"errors":[{"code":"DENIED","message":"no entry with ` + base64.StdEncoding.EncodeToString([]byte(canaryUser+":"+canaryLogin)) + ` or ` + strings.ReplaceAll(canaryLogin, `"`, `\"`) + `"}]}`,
 	}
-	// A registry can tell only what it was told.
+	// A registry can leak only what it received.
 	loggedIn := func(q registrytest.Request) bool { return q.Scheme != "" }
 	tests := map[string]struct {
 		login  credentials.Login
@@ -157,11 +157,11 @@ func TestNothingLeaks(t *testing.T) {
 				}
 			}
 		}
-		t.Run(name, func(t *testing.T) { synctest.Test(t, run) }) // In which waiting for a server that fails takes no time.
+		t.Run(name, func(t *testing.T) { synctest.Test(t, run) }) // In synctest, waiting for a failing server takes no time.
 	}
 }
 
-// mistakes are profiles and images with a login where none belongs. Each is turned down, and no text shows the login.
+// mistakes are profiles and images with a login in the wrong place. Each is rejected, and no text shows the login.
 func mistakes(t *testing.T) map[string]regcred.Request {
 	t.Helper()
 	const canary = `canary:c4n4ry-l0gin`
@@ -209,8 +209,8 @@ func mistakes(t *testing.T) map[string]regcred.Request {
 	return requests
 }
 
-// A login that somebody wrote into the wrong field is in no text that the library makes: by no function that takes a
-// profile or the name of an image, and by no print of what it was given.
+// A login in the wrong field is in no text that the library makes: neither by any function that takes a profile or the
+// name of an image, nor by any print of its input.
 func TestNoLoginInTheWrongFieldLeaks(t *testing.T) {
 	set := providers.Set{
 		registry.DockerHub: dockerhub.Provider{}, registry.Custom: custom.Provider{}, registry.System: system.Provider{},

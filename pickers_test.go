@@ -19,7 +19,7 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// listing is a registry that lists to a login what it may pull.
+// listing returns a registry that lists to a login the repositories that it may pull.
 func listing(t testing.TB) *registrytest.Registry {
 	t.Helper()
 	r := &registrytest.Registry{
@@ -31,7 +31,7 @@ func listing(t testing.TB) *registrytest.Registry {
 		require.NoError(t, err)
 	}
 	for _, name := range []string{"team/Web:1", "team/shop:1.0", "team/shop:1.1", "team/shop:2.0", "other/app:1"} {
-		_, _ = r.Add(name, registrytest.Image{}) // Of upper case there is none.
+		_, _ = r.Add(name, registrytest.Image{}) // Names in upper case are rejected.
 	}
 	return r
 }
@@ -82,7 +82,7 @@ func TestTags(t *testing.T) {
 	require.ErrorIs(t, err, registry.ErrNotFound)
 }
 
-// What keeps a list from being made has a code, and a hint for the user of the form.
+// If a list fails, the error has a code, and a hint for the user of the form.
 func TestPickersFail(t *testing.T) {
 	r := listing(t)
 	p := newPipeline(hosts{"registry.test": r, "harbor.test": harbor(t)})
@@ -132,7 +132,7 @@ func TestPickerRenews(t *testing.T) {
 	require.Equal(t, 2, calls)
 }
 
-// ECR lists only with permissions that a pull does not take. The hint names the missing one.
+// ECR requires permissions for lists that a pull does not need. The hint names the missing one.
 func TestPickersOfECR(t *testing.T) {
 	const host = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 	for name, test := range map[string]struct {

@@ -23,7 +23,7 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// hosts answers for registries in memory, by their real names.
+// hosts serves registries in memory under their real names.
 type hosts map[string]*registrytest.Registry
 
 func (h hosts) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -37,7 +37,7 @@ func newPipeline(h hosts) *regcred.Pipeline {
 	return &regcred.Pipeline{Checker: validate.Checker{RoundTripper: h}}
 }
 
-// harbor is a registry of that kind with an account for each of two teams.
+// harbor returns a Harbor registry with an account for each of two teams.
 func harbor(t *testing.T) *registrytest.Registry {
 	t.Helper()
 	r := &registrytest.Registry{
@@ -82,7 +82,7 @@ func TestRun(t *testing.T) {
 	require.Zero(t, outcome.ExpiresAt)
 }
 
-// What fails is not published, and all of it is told at once.
+// If any check fails, no secret is published, and all failures are reported at once.
 func TestRunFails(t *testing.T) {
 	h := hosts{"harbor.test": harbor(t)}
 	tests := map[string]struct {
@@ -131,7 +131,7 @@ func TestRunFails(t *testing.T) {
 	}
 }
 
-// An input that cannot be right is told whole, and nobody is asked.
+// All problems of an invalid request are reported at once, and no request is sent.
 func TestRunInvalid(t *testing.T) {
 	r := harbor(t)
 	_, err := newPipeline(hosts{"harbor.test": r}).Run(t.Context(), regcred.Request{
@@ -155,7 +155,7 @@ func TestRunInvalid(t *testing.T) {
 	require.Empty(t, r.Requests())
 }
 
-// A code means the same whoever finds out: the pipeline or the providers.
+// A code means the same from the pipeline and from the providers.
 func TestInvalidHasACode(t *testing.T) {
 	good := profile("a", "harbor.test", "robot-a", "pw-a")
 	wrong := profile("b", "https://", "robot-b", "pw-b")
@@ -191,7 +191,7 @@ func TestInvalidHasACode(t *testing.T) {
 	require.Equal(t, 1, strings.Count(err.Error(), "hint: "), "%v", err)
 }
 
-// More than fits into a secret is invalid too, though everything in it works.
+// A secret that is too large is invalid too, even if everything in it works.
 func TestRunTooLarge(t *testing.T) {
 	a := profile("a", "harbor.test", "robot-a", "pw-a")
 	for i := range 4_000 {
@@ -204,7 +204,8 @@ func TestRunTooLarge(t *testing.T) {
 	require.NoError(t, outcome.Logins[0].Err)
 }
 
-// A credential that was revoked before its time is got again once, and what was proven with the old one is proven again.
+// A credential that was revoked before it expired is issued again once, and everything proven with the old one is
+// proven again.
 func TestRunRenewsWhatWasRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := harbor(t)
@@ -268,8 +269,8 @@ func TestRunAnonymous(t *testing.T) {
 	require.Equal(t, "mcr", outcome.Images[0].Candidate)
 }
 
-// An image is looked for where its profile says, also if the profile's credential cannot be had: past its proxy and
-// certificates, a registry that is well would be reported as one that is not there.
+// An image is requested through its profile's transport even if the profile's credential cannot be obtained. Without
+// the profile's proxy and certificates, a healthy registry would be reported as unreachable.
 func TestRunWithoutCredential(t *testing.T) {
 	hub := harbor(t)
 	hub.Public = []string{"team-a/app"}
@@ -294,8 +295,8 @@ func TestRunWithoutCredential(t *testing.T) {
 	require.Zero(t, outcome.Secret)
 }
 
-// An image that is refused because its profile's credential could not be had: that is what is to be fixed, or waited
-// for, and not a login that nobody tried.
+// If an image is rejected because its profile's credential could not be obtained, the error is that failure, because
+// the user has to fix it or wait, and not the rejection of a login that was never sent.
 func TestRunRefusedWithoutCredential(t *testing.T) {
 	h := hosts{"harbor.test": harbor(t)}
 	image := "harbor.test/team-a/app:1"
@@ -369,7 +370,7 @@ func TestLogin(t *testing.T) {
 	require.ErrorContains(t, err, "name is missing")
 }
 
-// The login of a Harbor robot expires by itself, and says nothing of when it was made.
+// The login of a Harbor robot expires, and the time of its creation is not known.
 func TestRenewAtOfALoginThatExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start, month := time.Now(), 30*24*time.Hour
@@ -393,7 +394,7 @@ func TestRenewAtOfALoginThatExpires(t *testing.T) {
 	})
 }
 
-// A person who runs a check learns that the login, which works, soon does not, and that nobody renews it.
+// A user who runs a check is warned that a working login expires soon and is not renewed.
 func TestRunWarnsOfExpiry(t *testing.T) {
 	p := newPipeline(hosts{"harbor.test": harbor(t)})
 	soon := profile("a", "harbor.test/team-a", "robot-a", "pw-a")

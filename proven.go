@@ -82,8 +82,8 @@ type proof struct {
 }
 
 const (
-	// provenFor is how long an accepted credential counts as proven. unprovenFor is how long a registry that did not
-	// respond is not called again.
+	// provenFor is the time for which an accepted credential counts as proven. unprovenFor is the time after which a
+	// registry that did not respond is called again.
 	provenFor, unprovenFor = time.Hour, time.Minute
 	// proofTimeout limits the time for a proof. It is shorter than the time that a Syncer allows for a credential.
 	proofTimeout = 10 * time.Second

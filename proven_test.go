@@ -18,7 +18,7 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// A counted issues passwords for robot-a, one after the other, and stays with the last one.
+// A counted issues passwords for robot-a, one after the other, and repeats the last one.
 type counted struct {
 	passwords []string
 	issued    atomic.Int32
@@ -38,7 +38,7 @@ func TestCredential(t *testing.T) {
 	a := profile("a", "harbor.test", "robot-a", "ignored")
 	for name, tc := range map[string]struct {
 		passwords []string
-		password  string // Empty means refused.
+		password  string // Empty means rejected.
 		issued    int32
 	}{
 		"let in":                   {[]string{"pw-a"}, "pw-a", 1},
@@ -75,7 +75,7 @@ func TestCredential(t *testing.T) {
 	}
 }
 
-// A password that somebody changes at the registry is noticed, without a restart.
+// A password change at the registry is noticed, without a restart.
 func TestCredentialNoticesARevocation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := harbor(t)
@@ -93,7 +93,7 @@ func TestCredentialNoticesARevocation(t *testing.T) {
 	})
 }
 
-// What cannot be proven now is not held back: the secret that it replaces will soon be over.
+// A credential that cannot be proven now is still returned, because the secret that it replaces expires soon.
 func TestCredentialOfARegistryThatIsDown(t *testing.T) {
 	for name, fault := range map[string]registrytest.Fault{
 		"down":      {Answer: registrytest.Answer{Status: http.StatusServiceUnavailable}},
@@ -147,12 +147,12 @@ func TestCheck(t *testing.T) {
 	require.ErrorIs(t, p.Check(t.Context(), profiles, []string{"harbor.test/team-a/app:2"}), registry.ErrImageNotFound)
 }
 
-// A shared is a provider whose credential serves every registry.
+// A shared is a provider whose credential is valid for every registry.
 type shared struct{ providers.Provider }
 
 func (shared) Scope(registry.Profile) string { return "everywhere" }
 
-// That one registry has let a credential in says nothing of another.
+// A proof at one registry is no proof at another.
 func TestCredentialIsProvenAtEachRegistry(t *testing.T) {
 	r := harbor(t)
 	p := newPipeline(hosts{"harbor.test": r, "other.test": &registrytest.Registry{Dialect: registrytest.Harbor()}})

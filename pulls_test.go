@@ -54,7 +54,7 @@ func TestPullsInvalid(t *testing.T) {
 	require.ErrorContains(t, err, "images[1]")
 }
 
-// A secret that a kubelet cannot decode is the verdict on every image of the pod, and no registry is asked.
+// A secret that a kubelet cannot decode is the verdict on every image of the pod, and no request is sent.
 func TestCheckPod(t *testing.T) {
 	var p regcred.Pipeline
 	p.Checker.RoundTripper = roundTripper(func(*http.Request) (*http.Response, error) {

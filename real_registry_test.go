@@ -16,8 +16,8 @@ import (
 	"github.com/regcred/regcred/internal/testtool"
 )
 
-// The login at the real registry. The password has what needs escaping in JSON, in URLs and in Basic authentication;
-// the hash is what htpasswd -nbB writes for it.
+// The login at the real registry. The password has characters that JSON, URLs and Basic authentication escape; the hash
+// is the output of htpasswd -nbB for it.
 const (
 	realUser     = "robot"
 	realPassword = "p@ss/w:rd+é"
@@ -33,7 +33,7 @@ http:
   tls: {certificate: %[1]s/tls.crt, key: %[1]s/tls.key}
 `
 
-// A realRegistry is Debian's docker-registry, which nobody here wrote, with TLS and a login.
+// A realRegistry is Debian's docker-registry, an independent implementation, with TLS and a login.
 type realRegistry struct {
 	host, ca string
 	certs    string // The folder with ca.crt, for skopeo.

@@ -20,8 +20,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// With a registry and a client that nobody here wrote: what the pipeline says can be pulled is pulled, with nothing but
-// the content of its secret; and what it says cannot, for the reason it says.
+// The pipeline's verdicts match an independent registry and client: an image that passes is pulled with only the
+// content of its secret, and an image that fails is rejected for the reason in the verdict.
 func TestRealRegistry(t *testing.T) {
 	r := startRealRegistry(t)
 	skopeo := func(args ...string) {

@@ -54,7 +54,7 @@ func TestReportOfALogin(t *testing.T) {
 	}
 }
 
-// Every problem of a request that cannot be right has its path in the request.
+// Every problem of an invalid request has its path in the request.
 func TestReportOfARequest(t *testing.T) {
 	pipeline := newPipeline(nil)
 	bad := profile("a", "harbor.test", "", "pw-a")

@@ -27,12 +27,12 @@ import (
 
 var updateSymptoms = flag.Bool("update", false, "write docs/symptoms.md")
 
-// A symptom is a mistake that people make, as somebody reported it in public, and what says so.
+// A symptom is a mistake that was reported in public, and the library's response to it.
 type symptom struct {
-	done string // What the person did.
-	// says returns what is said about it, one text for each problem, and hints what to do.
+	done string // The user's mistake.
+	// says returns the issues that the library reports, one for each problem, with their hints.
 	says func(t *testing.T) []registry.Issue
-	want string // In what is said.
+	want string // A part of the issues' text.
 }
 
 // The chapters of docs/symptoms.md.
@@ -144,7 +144,7 @@ func bundle(change func(ca string) string) func(*testing.T) []registry.Issue {
 	}
 }
 
-// profileWith returns the problems of a profile that was good before the change, and its warnings.
+// profileWith returns the problems and warnings of a profile that was valid before the change.
 func profileWith(change func(p *registry.Profile)) func(*testing.T) []registry.Issue {
 	return func(*testing.T) []registry.Issue {
 		p := profile("a", "h.example.com", "u", "p")
@@ -175,8 +175,8 @@ func docker(config, helper string) func(*testing.T) []registry.Issue {
 	}
 }
 
-// TestSymptoms checks what is said about each mistake, and that docs/symptoms.md says the same. With -update it
-// writes that page.
+// TestSymptoms checks the response to each mistake, and that docs/symptoms.md has the same text. With -update it writes
+// that page.
 func TestSymptoms(t *testing.T) {
 	var page bytes.Buffer
 	page.WriteString("<!-- Made by go test . -run TestSymptoms -update. -->\n\n# What you see, what it is, what to do\n\n" +
@@ -195,7 +195,7 @@ func TestSymptoms(t *testing.T) {
 					advice = "expected: " + issue.Want
 				}
 				require.Contains(t, said+advice, s.want)
-				if issue.Code == "warning" { // A warning says both in one sentence.
+				if issue.Code == "warning" { // A warning has the problem and the fix in one sentence.
 					said, advice, _ = cutLast(said, ": ")
 				}
 				fmt.Fprintf(&page, "| %s | %s | %s |\n", cell(s.done), cell(datesRemoved(said)), cell(advice))
@@ -221,7 +221,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// datesRemoved takes out the instant of a login that ends soon, which is another one in each run.
+// datesRemoved removes the expiry of a login that ends soon, which differs in each run.
 func datesRemoved(s string) string {
 	if before, after, ok := strings.Cut(s, ", at "); ok {
 		if _, rest, ok := strings.Cut(after, ","); ok {

@@ -18,7 +18,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// The System registry is a choice from the start: a Pipeline needs no provider for it.
+// A Pipeline without a provider serves System registries.
 func TestSystemRegistryWithoutProvider(t *testing.T) {
 	var asked string
 	pipeline := regcred.Pipeline{Checker: validate.Checker{RoundTripper: roundTrip(func(r *http.Request) (*http.Response, error) {

@@ -36,18 +36,18 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// A stage is a platform and what a hostile profile aims at: a victim in the platform's own network, and a registry that
-// the profile's owner runs, at an address that the policy takes for a public one.
+// A stage is a platform and the targets of a hostile profile: a victim in the platform's own network, and a registry
+// that the profile's owner runs, at an address that the policy treats as public.
 type stage struct {
 	authority   *testcert.Authority
 	resolver    *net.Resolver
-	victim      string // Host and port. It speaks TLS and plain HTTP.
-	closed      string // Nobody listens there.
+	victim      string // Host and port. It serves TLS and plain HTTP.
+	closed      string // No server listens there.
 	hostile     string // The registry of the profile's owner.
 	file        string // A file of the platform.
 	mu          sync.Mutex
 	connections []string      // To the victim.
-	realm, to   string        // What the hostile registry names.
+	realm, to   string        // The hosts that the hostile registry names.
 	seen        []http.Header // By the hostile registry.
 	bodies      []string
 }
@@ -91,7 +91,7 @@ func newStage(t *testing.T) *stage {
 	s.file = filepath.Join(t.TempDir(), "kubeconfig")
 	require.NoError(t, os.WriteFile(s.file, []byte(platformSecret), 0o600))
 
-	// What the machine would hand out is the victim too.
+	// The machine's sources of credentials are also at the victim.
 	for name, value := range map[string]string{
 		"GCE_METADATA_HOST": s.victim, "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://" + s.victim,
 		"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://" + s.victim + "/creds", "HOME": t.TempDir(),
@@ -103,7 +103,7 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// watch records every connection to the victim, and what was sent there first.
+// watch records every connection to the victim, and the first bytes that are sent there.
 func (s *stage) watch(l net.Listener) {
 	for {
 		conn, err := l.Accept()
@@ -120,7 +120,7 @@ func (s *stage) watch(l net.Listener) {
 	}
 }
 
-// serve is the hostile registry: it asks for a login, and then sends on to wherever it was told.
+// serve is the hostile registry: it requires a login, and then redirects to the configured target.
 func (s *stage) serve(w http.ResponseWriter, req *http.Request) {
 	body, _ := io.ReadAll(req.Body)
 	s.mu.Lock()
@@ -140,7 +140,7 @@ func (s *stage) serve(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// SubjectToken makes the stage [providers.Subjects]: a subject of the process itself must never be requested.
+// SubjectToken implements [providers.Subjects]: a subject of the process itself must never be requested.
 func (s *stage) SubjectToken(_ context.Context, r providers.SubjectRequest) (credentials.Secret, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,8 +148,8 @@ func (s *stage) SubjectToken(_ context.Context, r providers.SubjectRequest) (cre
 	return credentials.Secret{}, errors.New("no token")
 }
 
-// policy is the one for untrusted profiles. Only the resolver, and the address of the hostile registry, which stands
-// for one on the internet, are the test's.
+// policy returns the policy for untrusted profiles. Only two parts are for the test: the resolver, and the address of
+// the hostile registry, which represents one on the internet.
 func (s *stage) policy() *egress.Policy {
 	return &egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, Resolver: s.resolver}
 }
@@ -163,7 +163,7 @@ func (s *stage) providers() providers.Set {
 	}
 }
 
-// A hostile profile, and an image to check with it.
+// A hostileProfile is a hostile profile, and an image to check with it.
 type hostileProfile struct {
 	profile registry.Profile
 	image   string
@@ -178,7 +178,7 @@ const (
 	password = "tenant-password"
 )
 
-// profiles are the table: what a tenant may write down to reach what is not his.
+// profiles returns the table: what a tenant may write to reach systems that belong to others.
 func (s *stage) profiles(t *testing.T) map[string]hostileProfile {
 	t.Helper()
 	table := make(map[string]hostileProfile)
@@ -199,7 +199,7 @@ func (s *stage) profiles(t *testing.T) map[string]hostileProfile {
 	}
 	_, port, _ := net.SplitHostPort(s.victim)
 
-	// Endpoints: the victim by every name it has, and places that only this machine can reach.
+	// Endpoints: the victim under all its names, and places that only this machine can reach.
 	places := []string{
 		s.victim, "localhost:" + port, "127.0.0.1:22", "127.0.0.1:2379", "[::1]:" + port, "[::ffff:127.0.0.1]:" + port,
 		"[64:ff9b::7f00:1]:" + port, "[::ffff:0:7f00:1]:" + port, "[64:ff9b:1::7f00:1]:" + port, "[2002:7f00:1::]:" + port, "[::]:" + port,
@@ -297,7 +297,7 @@ func (s *stage) profiles(t *testing.T) map[string]hostileProfile {
 	p.Login = credentials.Login{Azure: &credentials.AzureLogin{ManagedIdentity: true}}
 	add("Azure: a managed identity", p, hostileProfile{})
 
-	// What a registry of the profile's owner names.
+	// The servers that a registry of the profile's owner names.
 	h := base(registry.Custom, s.hostile)
 	victims := []string{
 		"https://" + s.victim, "http://" + s.victim, "https://localhost:" + port, "https://internal.hostile.example:" + port,
@@ -312,8 +312,8 @@ func (s *stage) profiles(t *testing.T) map[string]hostileProfile {
 	return table
 }
 
-// Whatever an untrusted profile says, nothing is sent to the platform's own network, on no way out of the library; and
-// no file of the platform is read into anything.
+// No untrusted profile sends a request to the platform's own network by any function of the library, and none reads a
+// file of the platform.
 func TestUntrustedProfilesReachNothing(t *testing.T) {
 	s := newStage(t)
 	table := s.profiles(t)
@@ -388,8 +388,8 @@ func TestUntrustedProfilesReachNothing(t *testing.T) {
 	}
 }
 
-// To a user, a server that answers, a port where nobody listens, an address that does not exist and a host that does not
-// exist look alike: the same code, the same text, the same evidence.
+// Four hosts look the same to a user: a server that responds, a port without a listener, an address that does not exist
+// and a host that does not exist. The code, the text and the evidence are equal.
 func TestUntrustedProfilesLearnNothing(t *testing.T) {
 	s := newStage(t)
 	_, open, _ := net.SplitHostPort(s.victim)
@@ -412,7 +412,7 @@ func TestUntrustedProfilesLearnNothing(t *testing.T) {
 				result.Attempts[i].Exchanges[j].Duration = 0
 			}
 		}
-		// All but the name that the user wrote.
+		// Everything except the name that the user wrote.
 		text := strings.NewReplacer(host, "HOST").Replace(fmt.Sprintf("%v\n%+v", err, result))
 		if want == "" {
 			want = text

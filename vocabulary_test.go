@@ -15,7 +15,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Whatever a provider does wrong, the caller of a Pipeline gets a registry.Error with a code and a hint.
+// For any failure of a provider, the caller of a Pipeline gets a registry.Error with a code and a hint.
 func TestWhatAProviderDoesWrongHasACode(t *testing.T) {
 	now := time.Now()
 	password := credentials.NewSecret("a-password")
