@@ -15,8 +15,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// BenchmarkBuild writes the JSON of a secret, beside the least code that could do it and the types that others do it
-// with. A password is as long as a cloud's token.
+// BenchmarkBuild compares Build with the shortest code that could write the JSON and with the types that other programs
+// use. A password is as long as a cloud's token.
 func BenchmarkBuild(b *testing.B) {
 	for _, n := range []int{1, 100} {
 		password := strings.Repeat("x", 2000)

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// entry returns one for a profile that is named after its first endpoint.
+// entry returns an entry for a profile that is named after its first endpoint.
 func entry(username, password string, endpoints ...string) pullsecret.Entry {
 	kind := registry.Custom
 	if endpoints[0] == "docker.io" {
@@ -170,7 +170,7 @@ func TestHashIsTheSameInEveryProcess(t *testing.T) {
 	require.Equal(t, c.Hash(nil), parsed.Hash(nil))
 }
 
-// FuzzBuild holds what is written to what encoding/json and this package read.
+// FuzzBuild compares the written text with the entries that encoding/json and this package read from it.
 func FuzzBuild(f *testing.F) {
 	f.Add("ghcr.io", "user", "password")
 	f.Add("docker.io", "u", "p:q")

@@ -9,7 +9,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// entries are two profiles of one registry, and Docker Hub.
+// entries returns the entries of two profiles of one registry, and of Docker Hub.
 func entries() []pullsecret.Entry {
 	login := func(username, password string) credentials.Credential {
 		return credentials.Credential{Username: username, Password: credentials.NewSecret(password)}
@@ -90,7 +90,7 @@ func ExampleMerge() {
 		fmt.Println(err)
 		return
 	}
-	merged, err := pullsecret.Merge(theirs, ours, "quay.io/old") // Which was ours the last time.
+	merged, err := pullsecret.Merge(theirs, ours, "quay.io/old") // quay.io/old was in the previous version of ours.
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -127,7 +127,7 @@ func ExampleSecret_YAML() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Print(string(manifest)) // With the password in it.
+	fmt.Print(string(manifest)) // The manifest has the password in it.
 	// Output:
 	// apiVersion: v1
 	// kind: Secret

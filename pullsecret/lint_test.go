@@ -105,8 +105,8 @@ func TestLintOfBuild(t *testing.T) {
 	require.Empty(t, pullsecret.Config{}.Lint(time.Now()))
 }
 
-// A key of which Lint says that it never matches must match nothing, and one that it passes must match the image that
-// is named after it.
+// A key that Lint reports as never matching must match nothing. A key that Lint accepts must match the image with that
+// name.
 func TestLintAgreesWithMatch(t *testing.T) {
 	for _, key := range []string{"ghcr.io ", "ghcr.io/team/*", "ghcr.io/Team", "ghcr.io//team", "https://ghcr.io/v2", "ghcr.io/team/app:1"} {
 		require.Empty(t, foreign(t, key).Match(image(t, "ghcr.io/team/app:1")), key)

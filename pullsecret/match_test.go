@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// foreign returns a config as somebody else may have written it.
+// foreign returns a config as another tool may have written it.
 func foreign(t testing.TB, keys ...string) pullsecret.Config {
 	t.Helper()
 	auths := make(map[string]any)
@@ -34,7 +34,7 @@ func matchedKeys(matches []pullsecret.Match) []string {
 	return keys
 }
 
-// The cases are the rules. That they are the kubelet's own is proven in internal/kubeletmatch.
+// The cases are the rules. internal/kubeletmatch proves that they are the kubelet's own.
 func TestMatch(t *testing.T) {
 	tests := map[string]struct {
 		keys  []string
@@ -101,7 +101,7 @@ func TestMatchAll(t *testing.T) {
 	require.Empty(t, pullsecret.MatchAll(image("nginx")))
 }
 
-// TestMatchIsTheSameWithManyEntries compares the index with a search through all.
+// TestMatchIsTheSameWithManyEntries compares the index with a search through all entries.
 func TestMatchIsTheSameWithManyEntries(t *testing.T) {
 	var keys []string
 	for i := range 300 {
@@ -122,7 +122,7 @@ func TestMatchIsTheSameWithManyEntries(t *testing.T) {
 	}
 }
 
-// The index is made by whoever asks first, and many may.
+// The index is built by the first caller, and many callers may be concurrent.
 func TestMatchAtTheSameTime(t *testing.T) {
 	c := foreign(t, "h.io", "*.io", "h.io/a")
 	var group sync.WaitGroup

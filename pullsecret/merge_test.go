@@ -117,7 +117,7 @@ func TestMergeOfOtherOrigins(t *testing.T) {
 	require.True(t, got.Equal(pullsecret.Config{}))
 }
 
-// FuzzMerge holds a merge to its promises on whatever somebody else may have written.
+// FuzzMerge checks the contract of Merge with arbitrary existing configs.
 func FuzzMerge(f *testing.F) {
 	f.Add(`{"auths":{"f.io":{"auth":"Zjpm","n":1e400}},"x":[1,{"y":null}]}`, "h.io,f.io")
 	f.Add(`{"AUTHS":{"h.io":null},"auths":{"h.io":{}},"\u0041uths":{}}`, "h.io")
@@ -155,7 +155,7 @@ type decoded struct {
 	other map[string]any
 }
 
-// decode reads a config without this package, numbers as they are written.
+// decode reads a config without this package, with numbers as written.
 func decode(t testing.TB, c pullsecret.Config) decoded {
 	t.Helper()
 	var top struct {

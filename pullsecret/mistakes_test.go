@@ -13,8 +13,8 @@ import (
 
 const goodConfig = `{"auths":{"h.example.com":{"auth":"dTpw"}}}`
 
-// An API server takes these, a kubelet finds no login in them, and Lint has nothing to say.
-// Threads: kubernetes/kubernetes#499 and #12626 (the old form under the new key), distribution of whole manifests.
+// An API server accepts these configs, a kubelet finds no login in them, and Lint used to report nothing. Threads:
+// kubernetes/kubernetes#499 and #12626 (the old form under the new key), distribution of whole manifests.
 func TestLintOfNoAuths(t *testing.T) {
 	for name, text := range map[string]string{
 		"the older form":         `{"https://index.docker.io/v1/":{"auth":"dTpw","email":"a@b.c"}}`,
@@ -30,8 +30,9 @@ func TestLintOfNoAuths(t *testing.T) {
 	}
 }
 
-// The usual ways to spoil the text are all told as "not JSON, at byte 1".
-// Threads: hashicorp/terraform-provider-kubernetes#145, SparebankenVest/azure-key-vault-to-kubernetes#90, zakkg3/ClusterSecret#44.
+// The usual ways to damage the text used to be reported as "not JSON, at byte 1". Threads:
+// hashicorp/terraform-provider-kubernetes#145, SparebankenVest/azure-key-vault-to-kubernetes#90,
+// zakkg3/ClusterSecret#44.
 func TestParseSaysWhatItLooksLike(t *testing.T) {
 	for name, tc := range map[string]struct{ text, says string }{
 		"base64 twice":    {base64.StdEncoding.EncodeToString([]byte(goodConfig)), "base64"},
@@ -46,7 +47,7 @@ func TestParseSaysWhatItLooksLike(t *testing.T) {
 	}
 }
 
-// No image can be named after these hosts, so nothing ever matches.
+// No image can have these hosts, so the keys never match.
 func TestLintOfHostsThatNoImageHas(t *testing.T) {
 	for _, key := range []string{"ghcr.io.", "my_registry:5000", "my_registry.example.com", "bücher.example", "-a.example.com"} {
 		c, err := pullsecret.Parse([]byte(`{"auths":{"` + key + `":{"auth":"dTpw"}}}`))
@@ -58,15 +59,16 @@ func TestLintOfHostsThatNoImageHas(t *testing.T) {
 	}
 }
 
-// A star within a label stands for no dot: this serves foomy-registry.io, and neither my-registry.io's sub-domains nor
-// itself, as the documentation of Kubernetes once said. Thread: kubernetes/kubernetes#119941.
+// A star within a label does not match a dot: this key matches foomy-registry.io, and neither sub-domains of
+// my-registry.io nor my-registry.io itself, as the documentation of Kubernetes once claimed. Thread:
+// kubernetes/kubernetes#119941.
 func TestLintOfAStarThatSpansDots(t *testing.T) {
 	c, err := pullsecret.Parse([]byte(`{"auths":{"*my-registry.io":{"auth":"dTpw"}}}`))
 	require.NoError(t, err)
 	require.NotEmpty(t, c.Lint(time.Now()))
 }
 
-// White space and marks at an end of the user name break a login as those of the password do.
+// White space and marks at an end of the user name break a login, like those of the password.
 func TestLintOfUsernames(t *testing.T) {
 	for _, pair := range []string{"u\n:p", " u:p", "u :p", "\ufeffu:p", "u:\ufeffp", "u:p\x00"} {
 		c, err := pullsecret.Parse([]byte(`{"auths":{"h.example.com":{"auth":"` + base64.StdEncoding.EncodeToString([]byte(pair)) + `"}}}`))
@@ -77,8 +79,8 @@ func TestLintOfUsernames(t *testing.T) {
 	}
 }
 
-// Line breaks within base64 are no missing padding: docker's decoder skips them too.
-// Threads: sse-secure-systems/connaisseur#546, #550 (base64 of a long token, wrapped at 76).
+// Line breaks within base64 do not count as missing padding: docker's decoder skips them too. Threads:
+// sse-secure-systems/connaisseur#546, #550 (base64 of a long token, wrapped at 76).
 func TestUnpaddedOfWrapped(t *testing.T) {
 	auth := base64.StdEncoding.EncodeToString([]byte("u:" + strings.Repeat("x", 100)))
 	require.Zero(t, len(auth)%4)
@@ -89,7 +91,7 @@ func TestUnpaddedOfWrapped(t *testing.T) {
 	}
 }
 
-// The hint for the commonest slip sends people to docker.io/v1. Thread: buildpacks/lifecycle#608.
+// The hint for the most frequent mistake must not lead to docker.io/v1. Thread: buildpacks/lifecycle#608.
 func TestHintOfHubWithoutSlash(t *testing.T) {
 	c, err := pullsecret.Parse([]byte(`{"auths":{"https://index.docker.io/v1":{"auth":"dTpw"}}}`))
 	require.NoError(t, err)

@@ -95,7 +95,7 @@ func TestConfigDoesNotLeak(t *testing.T) {
 	const password = "canary-password"
 	built := build(t, entry("u", password, "h.io"))
 	parsed := parse(t, string(built.Reveal()))
-	built.Match(image(t, "h.io/a")) // The index is made.
+	built.Match(image(t, "h.io/a")) // Builds the index.
 	for _, c := range []pullsecret.Config{built, parsed} {
 		secret := pullsecret.Secret{Name: "s", Config: c}
 		match := parsed.Match(image(t, "h.io/a"))
@@ -125,7 +125,7 @@ func TestConfigDoesNotLeak(t *testing.T) {
 	}
 }
 
-// FuzzParse looks for what is read and cannot be used.
+// FuzzParse looks for configs that are parsed and cannot be used.
 func FuzzParse(f *testing.F) {
 	f.Add(`{"auths":{"https://index.docker.io/v1/":{"auth":"dTpw"},"*.io/a":{"username":"u","password":"p"}}}`)
 	f.Add(`{"auths":{"%25:\u0000":null,"[::1]":{},"h.io:443/v1/v2/":{"Auth":"dTpw"}},"HttpHeaders":{"a":"b"},"credsStore":"x"}`)

@@ -10,8 +10,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// One secret that a kubelet cannot decode keeps every image of the pod from being pulled. Both contents are accepted by
-// the API server, and were tried on a real kubelet.
+// One secret that a kubelet cannot decode keeps every image of the pod from being pulled. The API server accepts both
+// contents; both were tried on a real kubelet.
 func TestUndecodableSecretBlocksThePod(t *testing.T) {
 	good := pullsecret.PodSecret{Name: "good", Content: []byte(`{"auths":{"ghcr.io":{"username":"a","password":"b"}}}`)}
 	for _, content := range []string{`{"auths":[]}`, `{"auths":{"quay.io":{"auth":"???"}}}`} {
@@ -33,7 +33,7 @@ func TestUndecodableSecretBlocksThePod(t *testing.T) {
 	require.Len(t, configs, 2)
 }
 
-// The hash by which a kubelet knows a login again covers the email.
+// The hash by which a kubelet recognizes a login includes the email.
 func TestEmailMakesTwoLogins(t *testing.T) {
 	secret := func(name, email string) pullsecret.PodSecret {
 		return pullsecret.PodSecret{Name: name, Content: []byte(`{"auths":{"ghcr.io":{"username":"a","password":"b"` + email + `}}}`)}

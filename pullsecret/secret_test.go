@@ -16,8 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files again")
 
-// golden compares with a file in testdata: bytes that clusters hold must not change unseen, or every secret of every
-// user is written again.
+// golden compares with a file in testdata. The bytes must not change unnoticed: clusters hold them, and every secret of
+// every user would be written again.
 func golden(t *testing.T, file string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", file)
@@ -69,7 +69,8 @@ func TestManifestsFailWhereValidateDoes(t *testing.T) {
 	require.EqualError(t, err, pullsecret.Secret{}.Validate().Error())
 }
 
-// Many tools read JSON as YAML, which does not allow all that JSON does, and takes some of it for line breaks.
+// Many tools read JSON as YAML, which does not allow everything that JSON does, and treats some characters as line
+// breaks.
 func TestJSONIsYAML(t *testing.T) {
 	for text, want := range map[string]string{
 		"next\u0085line": `next\u0085line`, "mark\ufeff": `mark\ufeff`, "\u007f": `\u007f`, "\u2028": `\u2028`, "\u00e9": "\u00e9",
@@ -90,7 +91,7 @@ func TestSecretValidate(t *testing.T) {
 	}
 	tests := map[string]struct {
 		secret pullsecret.Secret
-		want   string // The field; empty means that it is valid.
+		want   string // The invalid field; empty means that the secret is valid.
 	}{
 		"an example":                      {example(t), ""},
 		"a name":                          {pullsecret.Secret{Name: "a.b-1"}, ""},
