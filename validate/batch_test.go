@@ -28,7 +28,7 @@ func (h hosts) RoundTrip(req *http.Request) (*http.Response, error) {
 	return h[req.URL.Hostname()].RoundTripper().RoundTrip(req)
 }
 
-// A gauge counts the requests that are under way.
+// A gauge counts concurrent requests.
 type gauge struct {
 	next http.RoundTripper
 	mu   sync.Mutex
@@ -91,9 +91,9 @@ func TestImagesConcurrency(t *testing.T) {
 	}
 }
 
-// However many calls there are, a registry has no more connections to bear than it may be asked at once; over HTTP/2,
-// one. Without a bound there would be dozens, for net/http dials for a request that an older connection then serves, if
-// that is done before the handshake. Some more than four are made where net/http gives one up on a busy machine.
+// All calls together open no more connections to a registry than PerRegistry; over HTTP/2, one. Without a limit there
+// would be dozens, because net/http dials for a request that an older connection then serves, if one is free before the
+// handshake is done. A few more than four are made when net/http gives one up on a busy machine.
 func TestImagesConnections(t *testing.T) {
 	for protocol, atMost := range map[string]int{"HTTP/1.1": 8, "HTTP/2": 1} {
 		t.Run(protocol, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestImagesConnections(t *testing.T) {
 	}
 }
 
-// slowGreeting has handshakes take longer than requests do.
+// slowGreeting makes handshakes take longer than requests.
 type slowGreeting struct{ net.Listener }
 
 func (l slowGreeting) Accept() (net.Conn, error) {
@@ -148,7 +148,7 @@ func (l slowGreeting) Accept() (net.Conn, error) {
 
 type slowConn struct {
 	net.Conn
-	greeted bool // One goroutine reads.
+	greeted bool // Used by one goroutine only.
 }
 
 func (c *slowConn) Read(b []byte) (int, error) {
@@ -159,7 +159,7 @@ func (c *slowConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// A registry that does not answer keeps no other waiting.
+// A registry that does not respond delays no other.
 func TestImagesSlowRegistry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow, quick := newRegistry(registrytest.MCR()), newRegistry(registrytest.MCR())
@@ -186,14 +186,14 @@ func TestImagesSlowRegistry(t *testing.T) {
 	})
 }
 
-// All images of a registry wait when it wants a moment, and none is asked for when it wants an hour.
+// If a registry requests a short wait, all of its images wait. If it requests an hour, no more requests are sent.
 func TestImagesRetryAfter(t *testing.T) {
 	for name, tc := range map[string]struct {
 		maxWait, wish time.Duration
 		times         int
 		want          registry.Code
 		took          time.Duration
-		requests      int // At most, beside the ping.
+		requests      int // At most, in addition to the ping.
 	}{
 		"a moment":           {0, 5 * time.Second, 1, "", 5 * time.Second, 41},
 		"an hour":            {0, time.Hour, 0, registry.ErrRateLimited, 0, 16},
@@ -228,7 +228,7 @@ func TestImagesRetryAfter(t *testing.T) {
 	}
 }
 
-// In a batch, a credential is asked for once, and one that was refused is dropped and renewed once, for all images.
+// In a batch, a source is called once, and a rejected credential is dropped and renewed once, for all images.
 func TestImagesRenewsOnce(t *testing.T) {
 	r := newRegistry(registrytest.DistributionToken(), user("ann", "new", "*"))
 	s := start(t, r)
@@ -303,7 +303,7 @@ func TestNoCache(t *testing.T) {
 	}
 }
 
-// A token that is revoked before its time is renewed, once for all who hold it.
+// A token that is revoked before it expires is renewed, once for all its users.
 func TestTokenRevoked(t *testing.T) {
 	for _, d := range []registrytest.Dialect{
 		registrytest.DistributionToken(), registrytest.Quay(), registrytest.ECRPublic(), registrytest.GCR(),

@@ -33,7 +33,7 @@ func TestLogin(t *testing.T) {
 
 			_, err = c.Login(t.Context(), endpoint(t, s.Host), login(s, "ann", "wrong"))
 			want := registry.ErrUnauthorized
-			if d.Name == "ghcr" { // By its host alone is GHCR known, and others say 403 for a missing right.
+			if d.Name == "ghcr" { // GHCR is recognized by its host only, and others respond with 403 to a missing right.
 				want = registry.ErrDenied
 			}
 			require.ErrorIs(t, err, want)
@@ -67,7 +67,7 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// As a kubelet does, the next candidate is tried after one was refused.
+// Like a kubelet, the check tries the next candidate after one was rejected.
 func TestImageCandidates(t *testing.T) {
 	r := newRegistry(registrytest.DistributionToken(), user("ann", "a", "team/ann"), user("bob", "b", "team/bob"))
 	add(t, r, registrytest.Image{}, "team/ann:1", "team/bob:1")
@@ -84,12 +84,12 @@ func TestImageCandidates(t *testing.T) {
 	require.ErrorIs(t, got.Attempts[1].Err, registry.ErrHidden)
 	require.NoError(t, got.Attempts[2].Err)
 
-	// The verdict is what was said to who came farthest.
+	// The verdict is the response to the candidate that came farthest.
 	_, err = c.Image(t.Context(), image(t, s.Host+"/team/bob:2"), nobody, bob, ann)
 	require.ErrorIs(t, err, registry.ErrImageNotFound)
 }
 
-// A credential that a cache holds and the registry refuses is dropped from the cache and tried again, once.
+// If the registry rejects a cached credential, it is dropped from the cache and the source is called again, once.
 func TestImageRenewsRefused(t *testing.T) {
 	r := newRegistry(registrytest.ECR(), user("AWS", "new", "team/app"))
 	add(t, r, registrytest.Image{}, "team/app:1")
@@ -116,7 +116,7 @@ func TestImageRenewsRefused(t *testing.T) {
 	require.Equal(t, "old", refused[0].Password.Reveal())
 	require.Equal(t, 2, asked)
 
-	// Where the new one is no better, that is the verdict; and where nothing was refused, nothing is dropped.
+	// If the new credential is rejected too, that is the verdict. If none was rejected, none is dropped.
 	r.SetAccounts(user("AWS", "another", "team/app"))
 	password, asked, refused = "old", 0, nil
 	_, err = (&validate.Checker{}).Image(t.Context(), image(t, s.Host+"/team/app:1"), candidate)
@@ -129,12 +129,12 @@ func TestImageRenewsRefused(t *testing.T) {
 	require.Empty(t, refused)
 }
 
-// Where a login is refused and the image is public, the evidence says so; the verdict stays, for a kubelet that has a
-// credential does not pull without one.
+// If a login is rejected and the image is public, the evidence reports it. The verdict does not change, because a
+// kubelet that has a credential does not pull without one.
 func TestImagePublic(t *testing.T) {
 	for _, d := range registrytest.Dialects() {
 		if d.Open() || d.Name == "ecr" {
-			continue // No login is refused, or nothing is public.
+			continue // The login is not rejected, or no image is public.
 		}
 		for _, public := range [][]string{{"team/app"}, nil} {
 			accounts := []registrytest.Account{user("ann", "right", "team/app")}
@@ -159,7 +159,7 @@ func TestImagePublic(t *testing.T) {
 	}
 }
 
-// A source that has no credential is that candidate's verdict, with its own code; nothing is sent.
+// If a source has no credential, the candidate's verdict is the source's error, with its code, and no request is sent.
 func TestImageSourceFails(t *testing.T) {
 	r := &registrytest.Registry{Dialect: registrytest.DockerHub(), Public: []string{"*"}}
 	add(t, r, registrytest.Image{}, "team/app:1")
@@ -192,12 +192,12 @@ func TestImageSourceFails(t *testing.T) {
 	}
 }
 
-// The point of a batch: one ping and one token for all.
+// A batch needs one ping and one token for all images.
 func TestImagesRequests(t *testing.T) {
 	const repositories, tags = 20, 5
 	for name, tc := range map[string]struct {
 		dialect registrytest.Dialect
-		more    int // Than images.
+		more    int // In addition to one for each image.
 	}{
 		"bearer": {registrytest.DistributionToken(), 2},
 		"basic":  {registrytest.DistributionBasic(), 1},
@@ -213,7 +213,7 @@ func TestImagesRequests(t *testing.T) {
 				add(t, r, registrytest.Image{}, n)
 				requests = append(requests, validate.Request{Image: image(t, s.Host+"/"+n), Candidates: candidates})
 			}
-			requests = append(requests, requests[0]) // Asked for twice, checked once.
+			requests = append(requests, requests[0]) // Requested twice, checked once.
 			var last validate.Progress
 			c := &validate.Checker{Progress: func(p validate.Progress) {
 				require.Greater(t, p.Done, last.Done)
@@ -232,8 +232,8 @@ func TestImagesRequests(t *testing.T) {
 	}
 }
 
-// A registry that heeds one scope only gives each repository its due all the same, and a repository that is missing or
-// forbidden spoils it for no other.
+// If a registry honors one scope only, each repository still gets its own verdict, and a missing or forbidden
+// repository affects no other.
 func TestImagesNarrowed(t *testing.T) {
 	for name, d := range map[string]registrytest.Dialect{
 		"one scope": registrytest.DistributionToken(), "refuses": registrytest.DistributionToken(),

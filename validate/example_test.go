@@ -79,7 +79,7 @@ func ExampleChecker_Image() {
 	// GET https://registry.example.com/v2/team/app/blobs/sha256:654cc5d9b1a4a735e2a8e277b0e961878a794f6b9c02e10bc7e26135e62a717e: 200
 }
 
-// Would a kubelet pull these images with the pull secret that is there, whoever made it?
+// This example checks whether a kubelet would pull these images with an existing pull secret from any tool.
 func ExampleChecker_Image_pullSecret() {
 	secret, err := pullsecret.Parse([]byte(`{"auths": {
 		"https://registry.example.com/v1/":  {"auth": "b2xkOndyb25n"},
@@ -120,7 +120,7 @@ func ExampleChecker_Images() {
 		requests = append(requests, validate.Request{Image: image, Candidates: candidates})
 	}
 	checker := validate.Checker{RoundTripper: harbor()}
-	results, _ := checker.Images(context.Background(), requests) // The error joins those of the results.
+	results, _ := checker.Images(context.Background(), requests) // The error joins the errors of the results.
 	for _, r := range results {
 		switch code := registry.CodeOf(r.Err); code {
 		case "":

@@ -22,14 +22,14 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// Whatever a registry does, a check ends within its limits, says why in a code of its own, holds little memory and
-// leaves nothing behind.
+// For any fault of a registry, a check ends within its limits, fails with a specific code, uses little memory and
+// leaves no goroutine behind.
 func TestFaults(t *testing.T) {
 	for name, f := range faults {
 		for _, where := range everywhere {
 			for _, protocol := range []string{"HTTP/2.0", "HTTP/1.1"} {
 				if protocol == "HTTP/1.1" && where != "manifest" {
-					continue // What differs is below the steps.
+					continue // The difference is below the steps.
 				}
 				t.Run(name+" "+where+" "+protocol, func(t *testing.T) { f.meet(t, where, protocol) })
 			}
@@ -39,7 +39,7 @@ func TestFaults(t *testing.T) {
 
 func (f fault) meet(t *testing.T, where, protocol string) {
 	before := runtime.NumGoroutine()
-	r := newRegistry(registrytest.DistributionToken(), user("ann", "right", "*")) // Nothing is known of its host.
+	r := newRegistry(registrytest.DistributionToken(), user("ann", "right", "*")) // A host of no known vendor.
 	digest := add(t, r, registrytest.Image{}, "team/app:1")
 	var asked atomic.Int32
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -102,7 +102,7 @@ func (f fault) meet(t *testing.T, where, protocol string) {
 	require.LessOrEqual(t, runtime.NumGoroutine(), before, "goroutines are left")
 }
 
-// Where nobody answers.
+// No server responds.
 func TestNobody(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -137,7 +137,7 @@ func TestNobody(t *testing.T) {
 	}
 }
 
-// Where the name of the registry leads nowhere: the resolver says that there is no such host, or fails, or is silent.
+// The name of the registry does not resolve: the resolver responds that there is no such host, fails, or is silent.
 func TestNameNotResolved(t *testing.T) {
 	for name, tc := range map[string]struct {
 		rcode byte // RFC 1035, 4.1.1.
@@ -160,7 +160,7 @@ func TestNameNotResolved(t *testing.T) {
 					if n < 12 || tc.rcode == 0 {
 						continue
 					}
-					query[2], query[3] = query[2]|0x80, tc.rcode // The query is its own answer, but for these.
+					query[2], query[3] = query[2]|0x80, tc.rcode // The response is the query with these changes.
 					_, _ = resolver.WriteTo(query[:n], from)
 				}
 			}()
@@ -176,7 +176,7 @@ func TestNameNotResolved(t *testing.T) {
 	}
 }
 
-// A caller that leaves is told so at once, with its own reason.
+// A canceled call returns at once, with the cause of the cancellation.
 func TestCanceled(t *testing.T) {
 	r := newRegistry(registrytest.DockerHub(), user("ann", "right", "*"))
 	add(t, r, registrytest.Image{}, "team/app:1")

@@ -14,12 +14,12 @@ type fault struct {
 	do   func(w http.ResponseWriter, req *http.Request, next http.Handler)
 	once bool // Only the first such request.
 
-	want     registry.Code            // "" means that it ends well.
-	wantAt   map[string]registry.Code // Where it is another.
-	wait     time.Duration            // What the error says of how long to wait, at least.
-	requests int                      // The most that it may cost at that step.
+	want     registry.Code            // "" means success.
+	wantAt   map[string]registry.Code // Steps with another code.
+	wait     time.Duration            // The minimum of the error's Wait.
+	requests int                      // The maximum number of requests at that step.
 	maxAlloc uint64                   // Bytes; zero means 16 MiB.
-	atLeast  time.Duration            // How long it takes.
+	atLeast  time.Duration            // The minimum duration.
 	timeout  time.Duration            // Of the Checker; zero means 10 seconds.
 }
 
@@ -35,7 +35,7 @@ func answerWith(status int, body string, headers ...string) func(http.ResponseWr
 
 const manifestType = "application/vnd.oci.image.manifest.v1+json"
 
-// noPing is what comes of a fault at the ping, which containerd does not send.
+// noPing is the result of a fault at the ping, which containerd does not send.
 var noPing = map[string]registry.Code{"ping": ""}
 
 var everywhere = []string{"ping", "token", "manifest"}
@@ -43,7 +43,7 @@ var everywhere = []string{"ping", "token", "manifest"}
 var faults = map[string]fault{
 	"cut": {
 		do:   func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) },
-		want: registry.ErrUnreachable, requests: 6, // Of a connection that was idle, net/http itself makes some of them.,
+		want: registry.ErrUnreachable, requests: 6, // net/http itself sends some of them, for an idle connection.
 	},
 	"cut once": {
 		do:   func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) },
@@ -57,7 +57,7 @@ var faults = map[string]fault{
 			panic(http.ErrAbortHandler)
 		},
 		want: registry.ErrUnreachable, requests: 3,
-		wantAt: map[string]registry.Code{"ping": ""}, // Nobody needs its body.
+		wantAt: map[string]registry.Code{"ping": ""}, // Its body is not needed.
 	},
 	"hang in the header": {
 		do:   func(_ http.ResponseWriter, req *http.Request, _ http.Handler) { <-req.Context().Done() },
@@ -81,7 +81,7 @@ var faults = map[string]fault{
 		},
 		want: registry.ErrTimeout, requests: 1, timeout: 300 * time.Millisecond,
 	},
-	// Of token requests, POST and GET are tried, each three times. containerd does not send the ping.
+	// A token is requested by POST and by GET, each three times. containerd does not send the ping.
 	"500":      {do: answerWith(500, "sorry"), want: registry.ErrUnavailable, requests: 6, wantAt: noPing},
 	"500 once": {do: answerWith(500, "sorry"), once: true, requests: 2},
 	"502 page": {
@@ -122,7 +122,7 @@ var faults = map[string]fault{
 	},
 	"10 MiB of header": {
 		do:   answerWith(200, "", "X-Long", strings.Repeat("x", 10<<20)),
-		want: registry.ErrTooLarge, requests: 1, maxAlloc: 128 << 20, // Most of it is the server's.
+		want: registry.ErrTooLarge, requests: 1, maxAlloc: 128 << 20, // The server allocates most of it.
 	},
 	"redirects without end": {
 		do: func(w http.ResponseWriter, req *http.Request, _ http.Handler) {

@@ -14,7 +14,7 @@ import (
 	"github.com/regcred/regcred/egress"
 )
 
-// A challenge, as read and written again in the strict form, reads the same.
+// A parsed challenge that is written in the strict form parses to the same challenge.
 func FuzzChallenge(f *testing.F) {
 	for _, s := range []string{
 		`Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/nginx:pull",error="insufficient_scope"`,
@@ -46,7 +46,7 @@ func FuzzChallenge(f *testing.F) {
 	})
 }
 
-// Of an error body, nothing reaches a log that does not fit there.
+// Every text from an error body is safe for a log.
 func FuzzErrorBody(f *testing.F) {
 	for _, s := range []string{
 		`{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":"unknown tag=x"}]}`,
@@ -72,7 +72,7 @@ func FuzzErrorBody(f *testing.F) {
 	})
 }
 
-// A token that is taken can be sent, and lives as long as a token may.
+// A token that is accepted can be sent, and its lifetime is within the limits.
 func FuzzToken(f *testing.F) {
 	for _, s := range []string{
 		`{"token":"a","access_token":"a","expires_in":300,"issued_at":"2026-01-01T00:00:00Z"}`, `{"access_token":"a"}`,
@@ -99,7 +99,7 @@ func FuzzToken(f *testing.F) {
 	})
 }
 
-// A next page is one of the same list, at the same registry.
+// The next page is always a page of the same list, at the same registry.
 func FuzzLink(f *testing.F) {
 	for _, s := range []string{
 		`</v2/a/tags/list?last=x&n=2>; rel="next"`, `<https://a.example.com/v2/a/tags/list?n=1>; rel=next`,
@@ -120,7 +120,7 @@ func FuzzLink(f *testing.F) {
 	})
 }
 
-// Whatever a realm looks like, a login goes over https, to the registry's site, and not to an address that is private.
+// For any realm, a login goes over https, to the registry's site, and not to a private address.
 func FuzzRealm(f *testing.F) {
 	for _, s := range []string{
 		"https://auth.example.com/token", "http://registry.example.com/token",
@@ -147,7 +147,7 @@ func FuzzRealm(f *testing.F) {
 	})
 }
 
-// What a header says of a wait or a budget is a sane number or nothing.
+// The waits and budgets from headers are zero or within sane limits.
 func FuzzNumbers(f *testing.F) {
 	for _, s := range []string{"5", "-5", "99999999999999999999", "Wed, 21 Oct 2026 07:28:00 GMT", "100;w=21600", "100", ";w=1", "100;w=-1", "x"} {
 		f.Add(s)

@@ -12,7 +12,7 @@ import (
 	"github.com/regcred/regcred/egress"
 )
 
-// A name that looks harmless and leads to this machine: where the connection would go to is what counts.
+// The guard checks the address of the connection: a harmless name may resolve to this machine.
 func TestGuardedTransport(t *testing.T) {
 	var asked atomic.Int32
 	victim := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
@@ -22,7 +22,7 @@ func TestGuardedTransport(t *testing.T) {
 	way := &http.Transport{}
 	for from, want := range map[egress.Zone]int32{egress.Public: 0, egress.Private: 0, egress.LinkLocal: 0, egress.Loopback: 1} {
 		asked.Store(0)
-		// localhost stands for any name here: the guard does not look at it.
+		// localhost represents any name here: the guard does not check it.
 		req := httptest.NewRequest(http.MethodGet, strings.Replace(victim.URL, "127.0.0.1", "localhost", 1), nil)
 		req.RequestURI = ""
 		res, err := c.guardedTransport(way, nil, from).RoundTrip(req)

@@ -71,7 +71,7 @@ func TestPlatforms(t *testing.T) {
 	}
 }
 
-// What is no image of a container is said to be none.
+// An artifact that is no container image is reported as such.
 func TestPlatformsOfArtifact(t *testing.T) {
 	s := newScene()
 	s.open()
@@ -110,8 +110,7 @@ func TestPlatformRuns(t *testing.T) {
 	}
 }
 
-// A layer is read from another host, which must not see the login; where it refuses a HEAD, the first byte is asked
-// for.
+// If a layer is on another host, the login is not sent there. If that host rejects HEAD, the first byte is requested.
 func TestDeep(t *testing.T) {
 	for _, noHEAD := range []bool{false, true} {
 		r := newRegistry(registrytest.DistributionToken(), user("ann", "right", "*"))
@@ -140,7 +139,7 @@ func TestDeep(t *testing.T) {
 	}
 }
 
-// A registry that answers HEAD wrongly pulls where a runtime goes on by GET.
+// If a registry responds to HEAD incorrectly, the image pulls on runtimes that continue with GET.
 func TestHEADFails(t *testing.T) {
 	for status, want := range map[int]registry.Code{404: registry.ErrHEAD, 405: "", 403: registry.ErrHEAD, 400: registry.ErrHEAD} {
 		for runtime, heads := range map[validate.Runtime]int{validate.Containerd: 3, validate.CRIO: 1, validate.Docker: 3} {
@@ -185,7 +184,7 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
-// A token server that knows POST alone.
+// A token server that supports only POST.
 func TestTokenByPOST(t *testing.T) {
 	r := newRegistry(registrytest.DistributionToken(), user("ann", "right", "*"))
 	add(t, r, registrytest.Image{}, "team/app:1")
@@ -202,7 +201,7 @@ func TestTokenByPOST(t *testing.T) {
 	require.ErrorIs(t, err, registry.ErrUnauthorized)
 }
 
-// A server that says back what it was sent, where a log would show it.
+// A server that echoes the received credential in places that a log would show.
 func TestNoSecretInEvidence(t *testing.T) {
 	const password = "correct-horse-battery-staple"
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -223,14 +222,14 @@ func TestNoSecretInEvidence(t *testing.T) {
 	got, err := c.Image(t.Context(), image(t, server.Listener.Addr().String()+"/team/app:1"), candidate)
 	require.ErrorIs(t, err, registry.ErrUnauthorized)
 	text := strings.ToLower(fmt.Sprintf("%+v %v", got, err))
-	for _, secret := range []string{password, "yw5uomnvcnjly3qt"} { // The second is its start in base64, with the user name.
+	for _, secret := range []string{password, "yw5uomnvcnjly3qt"} { // The second is from the base64 of the login.
 		require.NotContains(t, text, secret)
 	}
 	require.Equal(t, 9, got.RateLimit.Remaining)
 	require.Empty(t, got.RateLimit.Source, "its own text leaves it out")
 }
 
-// The same of a server that names others by what it was sent.
+// The same for a server that names other hosts by the received credential.
 func TestNoSecretInHosts(t *testing.T) {
 	const password = "correct-horse-battery-staple"
 	for name, header := range map[string][2]string{
@@ -257,7 +256,7 @@ func TestNoSecretInHosts(t *testing.T) {
 	}
 }
 
-// Clocks that differ make good logins fail, which only the clocks tell.
+// Clocks that differ make good logins fail, and only the Date header shows it.
 func TestClockSkew(t *testing.T) {
 	for name, tc := range map[string]struct {
 		body string
@@ -282,7 +281,8 @@ func TestClockSkew(t *testing.T) {
 	}
 }
 
-// The image that is checked is the one that a node pulls: under these names, its requests do not go to Docker Hub's API.
+// The check requests the image from the same host as a node: under these names, the requests do not go to Docker Hub's
+// API.
 func TestOtherNamesOfDockerHub(t *testing.T) {
 	for name, host := range map[string]string{
 		"ann/app": "registry-1.docker.io", "docker.io/ann/app": "registry-1.docker.io", "index.docker.io/ann/app": "registry-1.docker.io",

@@ -27,14 +27,14 @@ func collect(seq iter.Seq2[string, error]) (names []string, err error) {
 	return names, nil
 }
 
-// name gives a registry something by that name, whatever it is.
+// name adds an image with the name to a registry.
 func name(t *testing.T, r *registrytest.Registry, name string) {
 	_, err := r.AddManifest(name, manifestType, []byte(`{"schemaVersion":2}`))
 	require.NoError(t, err)
 }
 
 func TestRepositories(t *testing.T) {
-	// What an administrator and what a user is told, where that is not the whole list.
+	// The codes for an administrator and for a user, if they do not get the whole list.
 	want := map[string][2]registry.Code{
 		"dockerhub":          {registry.ErrUnsupported, registry.ErrUnsupported},
 		"ghcr":               {registry.ErrUnsupported, registry.ErrUnsupported},
@@ -97,7 +97,7 @@ func TestTags(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, all, got)
 
-				// Who has enough asks no further.
+				// A caller that stops early causes no further requests.
 				r.ResetRequests()
 				for range c.Tags(t.Context(), image(t, host+"/team/app"), ann) {
 					break
@@ -111,7 +111,7 @@ func TestTags(t *testing.T) {
 	}
 }
 
-// A registry whose pages are shorter than what is asked for is asked for what it likes.
+// If a registry's pages are shorter than requested, the request is repeated without a size.
 func TestListShortPages(t *testing.T) {
 	r := newRegistry(registrytest.DistributionBasic(), user("ann", "right", "*"))
 	r.PageSize = 2
@@ -122,7 +122,7 @@ func TestListShortPages(t *testing.T) {
 	require.Equal(t, []string{"1", "2", "3", "4", "5"}, got)
 }
 
-// A list that leads elsewhere, or nowhere.
+// A list whose links lead to another place, or are broken.
 func TestListHostile(t *testing.T) {
 	for name, tc := range map[string]struct {
 		link string
@@ -154,7 +154,7 @@ func TestListHostile(t *testing.T) {
 	}
 }
 
-// Pages that link to each other, new pages without a name, and pages that go on for ever with the same names.
+// Pages that link to each other, new pages without a name, and endless pages with the same names.
 func TestListWithoutEnd(t *testing.T) {
 	for name, page := range map[string]func(n int) (link, body string){
 		"a ring":          func(n int) (string, string) { return fmt.Sprint(n % 5), `{"tags":["1"]}` },
@@ -179,7 +179,7 @@ func TestListWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestTagsOfRenamedOwner lists as with Gitea, which redirects to the new name and links to the next page under it.
+// TestTagsOfRenamedOwner lists tags as with Gitea, which redirects to the new name and links to the next page under it.
 func TestTagsOfRenamedOwner(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		switch req.URL.Path {

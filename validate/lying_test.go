@@ -18,7 +18,7 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// A token server that redirects gets the form with the password once, and nobody else gets it.
+// A token server that redirects gets the form with the password once, and no other server gets it.
 func TestPasswordInABodyFollowsNoRedirect(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for _, to := range []string{"https://a.example.com:8443/token", "https://a.example.com/other", "https://auth.example.com/token", "https://evil.org/"} {
@@ -54,7 +54,7 @@ func TestPasswordInABodyFollowsNoRedirect(t *testing.T) {
 	}
 }
 
-// A registry that asks for neither Basic nor Bearer gets no login, and the verdict names what it asks for.
+// A registry that requires neither Basic nor Bearer gets no login, and the verdict names the schemes that it requires.
 func TestUnsupportedScheme(t *testing.T) {
 	for name, tc := range map[string]struct {
 		challenges []string
@@ -102,7 +102,7 @@ func TestUnsupportedScheme(t *testing.T) {
 	}
 }
 
-// A registry that lets everybody in is sent no login, and the result says that it was not judged.
+// A registry that accepts every request is sent no login, and the result reports that the login was not checked.
 func TestLoginIsNotSentUnasked(t *testing.T) {
 	c := &validate.Checker{RoundTripper: roundTripper(func(req *http.Request) (*http.Response, error) {
 		require.Empty(t, req.Header.Get("Authorization"))
@@ -113,7 +113,8 @@ func TestLoginIsNotSentUnasked(t *testing.T) {
 	require.NotEmpty(t, got.Warnings)
 }
 
-// A registry that redirects its API to where it wants the login: the login stays behind, and is not called wrong.
+// A registry redirects its API to a host that requires the login. The login is not sent there, and is not reported as
+// wrong.
 func TestLoginLeftBehind(t *testing.T) {
 	for name, tc := range map[string]struct {
 		to, only string
@@ -156,7 +157,7 @@ func TestLoginLeftBehind(t *testing.T) {
 	}
 }
 
-// One image makes a check send no more than a bounded number of requests, and keep no more evidence.
+// A check of one image sends a bounded number of requests, and keeps as much evidence at most.
 func TestBudget(t *testing.T) {
 	var layers []map[string]any
 	for i := range 500 {

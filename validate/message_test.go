@@ -14,7 +14,7 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// answering checks an image of a registry that answers for each manifest with the message.
+// answering checks an image of a registry that responds to each manifest request with the message.
 func answering(t *testing.T, name string, d registrytest.Dialect, status int, message string) (validate.Result, error) {
 	t.Helper()
 	r := newRegistry(d, user("ann", "right", "*"))
@@ -30,7 +30,7 @@ func answering(t *testing.T, name string, d registrytest.Dialect, status int, me
 
 const ecrImage = "123456789012.dkr.ecr.us-east-1.amazonaws.com/team/app:1"
 
-// Messages that say more than their status, as people reported them.
+// Messages with more information than their status, as users reported them.
 func TestKnownMessages(t *testing.T) {
 	for _, test := range []struct {
 		image   string

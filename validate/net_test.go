@@ -37,17 +37,17 @@ func user(name, password string, pull ...string) registrytest.Account {
 	return registrytest.Account{Username: name, Password: credentials.NewSecret(password), Pull: pull}
 }
 
-// newRegistry is one that speaks the dialect and has the accounts.
+// newRegistry returns a registry that speaks the dialect and has the accounts.
 func newRegistry(d registrytest.Dialect, accounts ...registrytest.Account) *registrytest.Registry {
 	return &registrytest.Registry{Dialect: d, Accounts: accounts}
 }
 
-// as is the candidate that logs in as the user, the usual way.
+// as returns the candidate that logs in as the user with the default transport.
 func as(name, password string) validate.Candidate {
 	return validate.Candidate{Name: name, Source: source(name, password)}
 }
 
-// login is the candidate that logs in at the server as the user.
+// login returns the candidate that logs in at the server as the user.
 func login(s *registrytest.Server, name, password string) validate.Candidate {
 	return validate.Candidate{Name: name, Source: source(name, password), Transport: s.TransportConfig()}
 }
@@ -70,7 +70,7 @@ func endpoint(t testing.TB, host string) registry.Endpoint {
 	return e
 }
 
-// steps is the requests of an attempt in short: "ping 401".
+// steps returns the requests of an attempt in short form: "ping 401".
 func steps(a validate.Attempt) []string {
 	var all []string
 	for _, e := range a.Exchanges {

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A negative value of an option selects the default, but for those that document that it switches something off.
+// A negative value of an option selects the default, except if its documentation defines another meaning.
 func TestNegativeOptions(t *testing.T) {
 	negative := Checker{Concurrency: -1, PerRegistry: -1, Timeout: -1, MaxWait: -1, CacheFor: -1}
 	var zero Checker

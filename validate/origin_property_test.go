@@ -24,7 +24,8 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// A graph is an internet whose servers challenge, redirect and issue tokens at random. It records what it is sent.
+// A graph is an internet whose servers challenge, redirect and issue tokens at random. It records the requests that it
+// receives.
 type graph struct {
 	random    *rand.Rand
 	registry  string // As in the names of images.
@@ -40,7 +41,7 @@ type graph struct {
 
 const graphPassword = "p4ssw0rd-of-ann"
 
-// registries are the kinds of names that a rule about sites may get wrong.
+// registries are the kinds of names for which a rule about sites may be wrong.
 var graphRegistries = []string{
 	"registry.example.com", "registry.example.com:5000", "example.com", "registry.example.co.uk", "ann.azurecr.io", "ann.jfrog.io",
 	"111111111111.dkr.ecr.us-east-1.amazonaws.com", "ann.github.io", "docker.io", "10.0.0.5:5000", "localhost:5000", "registry.school.k12.ca.us",
@@ -61,7 +62,7 @@ func newGraph(seed uint64) *graph {
 	}
 	apiName := strings.Replace(name, "docker.io", "registry-1.docker.io", 1)
 	_, parent, _ := strings.Cut(apiName, ".")
-	g.hosts = []string{ // A dozen: itself, its relatives, look-alikes, strangers, this machine.
+	g.hosts = []string{ // A dozen: the registry, its relatives, look-alikes, strangers, this machine.
 		api, apiName, apiName + ":8443", strings.ToUpper(api), "auth." + parent, parent, "auth." + apiName, "eve." + parent,
 		apiName + ".evil.org", "x" + apiName, strings.Replace(apiName, ".", "-", 1), "evil.org", "auth.evil.org:8443", "sso.redhat.com", "ghcr.io",
 		"127.0.0.1:5000", "localhost", "169.254.169.254", "10.0.0.6", "[::1]", apiName + ".",
@@ -151,7 +152,7 @@ func withoutQuery(u *url.URL) string {
 	return strings.ToLower(u.Scheme) + "://" + strings.ToLower(u.Host) + strings.ToLower(u.Path)
 }
 
-// judge is the property, in words of its own: where a password and a token may be seen.
+// judge checks the property independently of the code under test: which servers may receive a password and a token.
 func (g *graph) judge(req *http.Request, body string) {
 	u := req.URL
 	line := fmt.Sprintf("%s %s auth=%.12q body=%d", req.Method, u, req.Header.Get("Authorization"), len(body))
@@ -192,7 +193,7 @@ func (g *graph) judge(req *http.Request, body string) {
 				continue
 			}
 			if r.Scheme == "http" && strings.HasPrefix(g.base, "https:") && strings.EqualFold(r.Hostname(), hostOf(g.base)) {
-				r.Scheme, r.Host = "https", strings.ToLower(strings.TrimPrefix(g.base, "https://")) // It is asked over https.
+				r.Scheme, r.Host = "https", strings.ToLower(strings.TrimPrefix(g.base, "https://")) // It is sent over https.
 			}
 			if same(r) {
 				return true
@@ -203,7 +204,8 @@ func (g *graph) judge(req *http.Request, body string) {
 	if !named(func(r *url.URL) bool { return origin == r.Scheme+"://"+r.Host }) {
 		fail("a password went to an origin that no challenge named")
 	}
-	// A login in a header may follow a redirect within one origin. A form is sent to the very URL that was named.
+	// A login in a header may follow a redirect within one origin. A form may be sent only to the exact URL that was
+	// named.
 	if inBody && !named(func(r *url.URL) bool { return withoutQuery(r) == withoutQuery(u) }) {
 		fail("a form with a password went to a URL that no challenge named")
 	}
@@ -220,7 +222,7 @@ func hostOf(base string) string {
 	return u.Hostname()
 }
 
-// mayHavePassword is a second form of the rule about sites.
+// mayHavePassword is a second implementation of the rule about sites.
 func (g *graph) mayHavePassword(host string) bool {
 	own, err := url.Parse(g.base)
 	if err != nil {
@@ -274,7 +276,7 @@ func TestCredentialsNeverLeaveTheirOrigin(t *testing.T) {
 			_, _ = c.Login(ctx, endpoint(t, g.registry), candidate)
 			_, _ = c.Image(ctx, image(t, name), candidate)
 		case 3:
-			for range c.Tags(ctx, image(t, name), candidate) { //nolint:revive // The requests are what counts.
+			for range c.Tags(ctx, image(t, name), candidate) { //nolint:revive // Only the requests matter.
 			}
 			for range c.Repositories(ctx, endpoint(t, g.registry), candidate) { //nolint:revive // As above.
 			}
@@ -293,7 +295,7 @@ func TestCredentialsNeverLeaveTheirOrigin(t *testing.T) {
 			}
 		}
 	}
-	// The property is about something.
+	// Enough of the requests had a password or a token.
 	require.Greater(t, withPassword, graphs/10)
 	require.Greater(t, withToken, graphs/20)
 	require.Greater(t, withBody, graphs/500)

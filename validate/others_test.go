@@ -14,7 +14,8 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// Without Runtimes, the verdict is containerd's, and a warning names the runtimes that would not pull what was seen.
+// Without Runtimes, the verdict is containerd's, and a warning names the runtimes that would not pull with the observed
+// responses.
 func TestWarnsOfOtherRuntimes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		edit    func(*scene)
@@ -51,7 +52,7 @@ func TestWarnsOfOtherRuntimes(t *testing.T) {
 	}
 }
 
-// A result says what it is based on, and whether the image runs.
+// A result reports its basis, and whether the image runs.
 func TestBasis(t *testing.T) {
 	s := newScene()
 	ask := func(c *validate.Checker) validate.Result {
@@ -85,7 +86,7 @@ func TestPullsAndRuns(t *testing.T) {
 	}
 }
 
-// With a list of runtimes, the image has to pull on each.
+// If Runtimes has several runtimes, the image must pull on each.
 func TestRuntimesOfAList(t *testing.T) {
 	s := newScene()
 	headStatus(404)(s)
@@ -104,7 +105,7 @@ func TestRuntimesOfAList(t *testing.T) {
 	require.ErrorContains(t, err, "rkt")
 }
 
-// HEAD succeeds when no pull is left, and a pull does not.
+// HEAD succeeds when no pull is left, but a pull fails.
 func TestNoPullLeft(t *testing.T) {
 	r := &registrytest.Registry{Dialect: registrytest.DockerHub(), TokenHost: "auth.docker.io", Public: []string{"*"}}
 	r.RateLimit = registrytest.RateLimit{Limit: 1, Window: time.Hour}
@@ -124,7 +125,7 @@ func TestNoPullLeft(t *testing.T) {
 func TestRejectedLoginIsSentOnce(t *testing.T) {
 	s := newScene()
 	s.challenges = []string{basic}
-	s.accepts = "Bearer" // Nothing is accepted.
+	s.accepts = "Bearer" // Every login is rejected.
 	sent := 0
 	s.before = func(_ http.ResponseWriter, req *http.Request) bool {
 		if isManifest(req) && strings.HasPrefix(req.Header.Get("Authorization"), "Basic ") && req.Method == http.MethodHead {

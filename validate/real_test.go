@@ -32,8 +32,8 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// A server that nobody here wrote: docker-registry of Debian (CNCF distribution 2.8), with passwords of its own and with
-// a token server. Both have the same accounts: ann may do everything; of bob, only a token server knows that he may not.
+// An independent server: docker-registry of Debian (CNCF distribution 2.8), with passwords of its own and with a token
+// server. Both have the same accounts: ann has all rights; only the token server restricts bob.
 func TestDockerRegistry(t *testing.T) {
 	issuer := newTokenServer(t)
 	for name, tc := range map[string]struct {
@@ -88,8 +88,8 @@ func TestDockerRegistry(t *testing.T) {
 				return
 			}
 
-			// No runtime but Docker requests another token after one that has expired before its time. One that is expired
-			// whenever it is requested says that the clocks of the two servers differ.
+			// Of the runtimes, only Docker requests another token after one that expired early. A token that is always expired
+			// when it is issued shows that the clocks of the two servers differ.
 			issuer.stale.Store(1)
 			_, err = (&validate.Checker{}).Image(t.Context(), image(t, host+"/team/app:1"), ann)
 			require.ErrorIs(t, err, registry.ErrUnauthorized)
@@ -109,7 +109,7 @@ type tokenServer struct {
 	url         string
 	key         *rsa.PrivateKey
 	certificate []byte
-	stale       atomic.Int32 // So many of the next tokens have expired already.
+	stale       atomic.Int32 // The number of further tokens that are issued expired.
 }
 
 func newTokenServer(t *testing.T) *tokenServer {
@@ -128,7 +128,7 @@ func newTokenServer(t *testing.T) *tokenServer {
 	return s
 }
 
-// config is what a registry must be told to trust the server.
+// config returns the settings with which a registry trusts the server.
 func (s *tokenServer) config(t *testing.T) string {
 	certificate, err := x509.ParseCertificate(s.certificate)
 	require.NoError(t, err)
@@ -181,7 +181,7 @@ func (s *tokenServer) sign(claims map[string]any) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// passwords returns a file with those of ann and bob.
+// passwords returns a file with the passwords of ann and bob.
 func passwords(t *testing.T) string {
 	file := filepath.Join(t.TempDir(), "htpasswd")
 	var text []byte

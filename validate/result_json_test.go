@@ -72,7 +72,7 @@ func ExampleResult_MarshalJSON() {
 	// }
 }
 
-// Whatever a field of a Result holds is in its JSON form, also a field that is added later.
+// The JSON form of a Result has the content of every field, including fields that are added later.
 func TestResultJSONHasEveryField(t *testing.T) {
 	var all validate.Result
 	fill(reflect.ValueOf(&all).Elem())
@@ -114,7 +114,7 @@ func encoded(t *testing.T, r validate.Result) string {
 	return string(out)
 }
 
-// fill sets every field that is not an interface to something that is not its zero value.
+// fill sets every field that is not an interface to a value that is not zero.
 func fill(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:

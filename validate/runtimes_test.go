@@ -16,8 +16,8 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// What containerd 1.6, 1.7 and 2.4, CRI-O 1.37 and Docker 29 with a graph driver did with 46 registries and images, on
-// the daemons, called as a kubelet calls them. The check has to say the same of each.
+// The results of containerd 1.6, 1.7 and 2.4, CRI-O 1.37 and Docker 29 with a graph driver for 46 registries and
+// images, from the daemons, called as a kubelet calls them. The check must have the same results.
 func TestRuntimes(t *testing.T) {
 	for _, row := range runtimeRows {
 		t.Run(row.name, func(t *testing.T) {
@@ -44,8 +44,8 @@ func TestRuntimes(t *testing.T) {
 	}
 }
 
-// signs writes + or - for each line: it pulls, or it does not. "+!" is a line that reports success and cannot start a
-// container.
+// signs writes + for each line that pulls the image and - for each that does not. "+!" is a line that reports success
+// and cannot start a container.
 func signs(r validate.Result) string {
 	var all []string
 	for _, one := range r.Runtimes {
@@ -74,9 +74,9 @@ const (
 	dockerConfig   = "application/vnd.docker.container.image.v1+json"
 )
 
-// A scene is a registry with one image, team/app:1, whose every response a row may change.
+// A scene is a registry with one image, team/app:1. A row may change any of its responses.
 type scene struct {
-	challenges     []string // Of a 401. None means that there is no login.
+	challenges     []string // For a 401. None means that there is no login.
 	pingChallenges []string // Nil means challenges.
 	pingStatus     int      // Zero means 401, or 200 if there is no challenge.
 	accepts        string   // The scheme that is accepted: "Bearer" or "Basic". Empty means that no login is needed.
@@ -84,13 +84,13 @@ type scene struct {
 	unauthorized   int      // The status without a login.
 
 	post, get func(w http.ResponseWriter) // The token server.
-	// before answers in place of the registry; edit changes the response for a manifest.
+	// before responds in place of the registry; edit changes the response for a manifest.
 	before func(w http.ResponseWriter, req *http.Request) bool
 	edit   func(req *http.Request, w *httptest.ResponseRecorder)
 
 	contents  map[string][2]string // Manifests by tag or digest: media type and body.
 	blobs     map[string]string
-	layerType string // Of images that are made from here on; empty means the usual one.
+	layerType string // Of images that are added afterwards; empty means the default type.
 }
 
 const amd64Config = `{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":["sha256:0"]}}`
@@ -140,12 +140,12 @@ func (s *scene) layer(manifestType string) string {
 	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, layerType, digestOf(text), len(text))
 }
 
-// image makes an image the one that the tag names.
+// image sets the image that the tag refers to.
 func (s *scene) image(mediaType, configType, config string) {
 	s.contents["1"] = [2]string{mediaType, s.manifest(mediaType, configType, config)}
 }
 
-// index makes an index of images the one that the tag names. Each entry is a platform, or empty, and the architecture of
+// index sets an index of images as the content of the tag. Each entry is a platform, or empty, and the architecture of
 // the image.
 func (s *scene) index(entries ...[2]string) string {
 	var list []string
@@ -233,7 +233,7 @@ func (s *scene) ping(w http.ResponseWriter) {
 
 func isManifest(req *http.Request) bool { return strings.Contains(req.URL.Path, "/manifests/") }
 
-// token makes both methods of the token server answer with the body.
+// token makes both methods of the token server respond with the body.
 func (s *scene) token(body string) { s.post, s.get = sends(200, body), sends(200, body) }
 
 // headStatus makes HEAD fail.
@@ -289,7 +289,7 @@ func padded(n int) func(*scene) {
 	}
 }
 
-// once answers the nth request for a manifest with the status.
+// once responds to the nth request for a manifest with the status.
 func once(n, status int, headers ...string) func(*scene) {
 	return func(s *scene) {
 		seen := 0
@@ -309,8 +309,7 @@ func once(n, status int, headers ...string) func(*scene) {
 	}
 }
 
-// Each row's want is for containerd, CRI-O and Docker; the two lines of containerd are parted by a slash where they
-// differ.
+// The want of a row is for containerd, CRI-O and Docker. If the two lines of containerd differ, a slash separates them.
 var runtimeRows = []struct {
 	name, want string
 	edit       func(*scene)
@@ -394,7 +393,7 @@ var runtimeRows = []struct {
 		s.open()
 		s.image(dockerManifest, "application/octet-stream", amd64Config)
 	}},
-	// A chart's config has no rootfs. What the facts say of it in 1.x is true of 1.6; 1.7.35 reports success, too.
+	// A chart's config has no rootfs. The observation for 1.x is true of 1.6; 1.7.35 reports success, too.
 	{"38 Helm chart", "+! +! -", func(s *scene) {
 		s.open()
 		s.layerType = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
@@ -444,8 +443,8 @@ var runtimeRows = []struct {
 	}},
 }
 
-// otherScope makes a registry that accepts a token only if it was requested for another repository too, as its challenge
-// says.
+// otherScope makes a registry that accepts a token only if it was requested for another repository too, as its
+// challenge requires.
 func otherScope(more string) func(*scene) {
 	return func(s *scene) {
 		const scope = "repository:other/app:pull"

@@ -13,7 +13,7 @@ import (
 
 const runtimesPage = "../docs/runtimes.md"
 
-// docs/runtimes.md is made from runtimeTable. REGCRED_UPDATE=1 writes it.
+// docs/runtimes.md is generated from runtimeTable. REGCRED_UPDATE=1 writes it.
 func TestRuntimesPage(t *testing.T) {
 	page := runtimesDoc()
 	if os.Getenv("REGCRED_UPDATE") != "" {

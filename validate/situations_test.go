@@ -11,7 +11,7 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// A home is where a dialect is spoken.
+// A home is a registry that speaks a dialect.
 type home struct {
 	title, host, tokenHost string
 	source                 string // The vendor's page on how to log in.
@@ -56,27 +56,27 @@ var homes = map[string]home{
 		"https://forgejo.org/docs/latest/user/packages/container/"},
 }
 
-// A situation is something that a registry, an image and a login can be in. Where it does not say otherwise, there is
-// an image team/app:1 for linux/amd64, and ann may pull it.
+// A situation is a state of a registry, an image and a login. By default, there is an image team/app:1 for linux/amd64,
+// and ann may pull it.
 type situation struct {
 	name, text string
-	// skip tells the dialects that cannot be in it.
+	// skip reports whether the situation is impossible with the dialect.
 	skip func(registrytest.Dialect) bool
 
-	// What there is.
+	// The content of the registry.
 	image    registrytest.Image
 	registry func(*registrytest.Registry)
-	// What is asked for.
+	// The requested image.
 	repository, reference string
 	platform              string
-	// Who asks.
+	// The login of the request.
 	anonymous bool
 	password  string
 }
 
 func isOpen(d registrytest.Dialect) bool { return d.Open() }
 
-// oneForAll tells the registries whose accounts may pull everything.
+// oneForAll reports whether all accounts of the registry may pull everything.
 func oneForAll(d registrytest.Dialect) bool { return d.Open() || d.Name == "distribution-basic" }
 
 func may(pull ...string) func(*registrytest.Registry) {
@@ -128,7 +128,7 @@ var situations = []situation{
 	}},
 }
 
-// instead makes the registry answer so to whoever asks for an image.
+// instead makes the registry send this response to every request for an image.
 func instead(r *registrytest.Registry, a registrytest.Answer, header, value string) {
 	f := registrytest.Fault{Match: func(q registrytest.Request) bool { return q.Reference != "" }, Answer: a}
 	if header != "" {
@@ -137,7 +137,7 @@ func instead(r *registrytest.Registry, a registrytest.Answer, header, value stri
 	r.Inject(f)
 }
 
-// meet brings a registry that speaks the dialect into the situation, and checks an image: by "tag", by "digest", or
+// meet puts a registry that speaks the dialect into the situation, and checks an image: by "tag", by "digest", or
 // "deep".
 func (s situation) meet(t *testing.T, d registrytest.Dialect, how string) (validate.Result, error) {
 	home := homes[d.Name]

@@ -14,14 +14,15 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// A hostile registry at registry.example.com, and all hosts there are. It notes who was asked, and with what.
+// A hostile is a hostile registry at registry.example.com, and all other hosts. It records the hosts that receive
+// requests, and the credentials in them.
 type hostile struct {
 	realm    string // Of its challenge.
-	redirect string // Where it sends who asks for a manifest.
-	token    string // Where its token server sends who asks for one.
+	redirect string // Its redirect of requests for a manifest.
+	token    string // Its token server's redirect of requests for a token.
 
 	asked []string // Hosts.
-	auth  []string // What they were sent along.
+	auth  []string // Their Authorization headers.
 }
 
 func (h *hostile) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -46,7 +47,7 @@ func (h *hostile) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// others returns the hosts that were asked beside the registry.
+// others returns the hosts that received requests in addition to the registry.
 func (h *hostile) others() []string {
 	return slices.DeleteFunc(slices.Clone(h.asked), func(s string) bool { return s == "https://registry.example.com" })
 }
@@ -64,7 +65,7 @@ func (h *hostile) check(t *testing.T, c *validate.Checker, login bool) error {
 	return err
 }
 
-// private is places that only the machine of the check can reach, in the spellings in which they have been smuggled.
+// private are places that only the machine of the check can reach, in spellings that attackers have used.
 var private = []string{
 	"127.0.0.1", "127.8.8.8", "localhost", "LOCALHOST", "localhost.", "app.localhost", "[::1]", "[::ffff:127.0.0.1]",
 	"[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]", "[::127.0.0.1]",
@@ -78,7 +79,7 @@ var private = []string{
 	"255.255.255.255", "240.0.0.1", "[ff02::1]",
 }
 
-// Nobody is asked for a token, with or without a login, at a place that the registry cannot rightly name.
+// No token is requested, with or without a login, from a place that the registry may not name.
 func TestRealmRefused(t *testing.T) {
 	realms := []string{
 		"http://auth.example.com/token", "http://auth.example.com:443/token", "ftp://registry.example.com/token",
@@ -101,8 +102,8 @@ func TestRealmRefused(t *testing.T) {
 	}
 }
 
-// A login goes to nobody at another site but those the program names; without a login there is nothing to lose, for it
-// is on the internet.
+// A login is sent to another site only if the program names it. A request without a login may be sent there, because
+// the server is on the internet.
 func TestRealmElsewhere(t *testing.T) {
 	for _, realm := range []string{
 		"https://evil.org/token", "https://registry.example.com.evil.org/token", "https://notexample.com/token",
@@ -131,7 +132,7 @@ func TestRealmElsewhere(t *testing.T) {
 	}
 }
 
-// A realm with http at the registry's own host, as behind a proxy that ends TLS, is asked over https.
+// A realm with http at the registry's own host, as behind a proxy that terminates TLS, is requested over https.
 func TestRealmUpgraded(t *testing.T) {
 	h := &hostile{realm: "http://registry.example.com/token"}
 	c := &validate.Checker{RoundTripper: h}
@@ -141,7 +142,7 @@ func TestRealmUpgraded(t *testing.T) {
 	require.Len(t, got.Warnings, 1)
 }
 
-// A redirect is not followed to such places either, and takes the login nowhere else.
+// A redirect to such places is not followed either, and the login is sent to no other host.
 func TestRedirect(t *testing.T) {
 	refused := []string{
 		"http://registry.example.com/v2/", "http://cdn.example.org/x", "ftp://cdn.example.org/x",
@@ -166,7 +167,7 @@ func TestRedirect(t *testing.T) {
 	require.NotEqual(t, -1, at)
 	require.Empty(t, h.auth[at], "the login went along")
 
-	// The password would go along.
+	// The redirect would send the password, too.
 	h = &hostile{realm: "https://registry.example.com/token", token: "https://auth.example.com/token2"}
 	require.ErrorIs(t, h.check(t, &validate.Checker{}, true), registry.ErrInsecure)
 	require.Empty(t, h.others())

@@ -40,7 +40,7 @@ func TestTLS(t *testing.T) {
 	for name, tc := range map[string]struct {
 		cert    x509.Certificate
 		trusted bool
-		client  bool // The server wants a client certificate.
+		client  bool // The server requires a client certificate.
 		want    registry.Code
 		says    string
 	}{

@@ -12,7 +12,7 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// checkAt checks an image of a handler that wants no login, and returns the error and how many requests were sent.
+// checkAt checks an image of a handler that requires no login, and returns the error and the number of requests.
 func checkAt(t *testing.T, h http.HandlerFunc, name string) (requests int, err error) {
 	t.Helper()
 	c := &validate.Checker{Deep: true, RoundTripper: registrytest.NewRoundTripper(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -23,8 +23,8 @@ func checkAt(t *testing.T, h http.HandlerFunc, name string) (requests int, err e
 	return requests, err
 }
 
-// A mirror of distribution 2.8 responds with 500 where its upstream does with 404, and quotes it. That is no reason to try
-// again, now or later.
+// A mirror of distribution 2.8 responds with 500 if its upstream responds with 404, and quotes the upstream. This is no
+// reason to try again, now or later.
 func TestErrorOfUpstream(t *testing.T) {
 	requests, err := checkAt(t, func(w http.ResponseWriter, req *http.Request) {
 		if strings.Contains(req.URL.Path, "/manifests/") {

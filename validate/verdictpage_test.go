@@ -30,7 +30,7 @@ func (p *verdictPage) add(dialect string, s situation, how string, err error) {
 	p.rows = append(p.rows, row)
 }
 
-// What most registries say is in a section of its own.
+// The verdicts of most registries are in a section of their own.
 func (p *verdictPage) bytes() []byte {
 	var b bytes.Buffer
 	b.WriteString(pageHead)
@@ -50,7 +50,7 @@ func (p *verdictPage) bytes() []byte {
 	return b.Bytes()
 }
 
-// split tells what most registries say from what some say otherwise.
+// split separates the verdicts of most registries from the exceptions.
 func (p *verdictPage) split() (usual, others []verdictRow) {
 	type saying struct{ what, how, verdict, advice string }
 	said, asked := map[saying]int{}, map[string]int{}
@@ -71,7 +71,7 @@ func (p *verdictPage) split() (usual, others []verdictRow) {
 	return usual, others
 }
 
-// section writes a table in which what has the same verdict and advice is one row.
+// section writes a table. Rows with the same verdict and advice are combined.
 func section(b *bytes.Buffer, rows []verdictRow) {
 	b.WriteString("\n| What happened | Verdict | What was answered | What to do |\n|---|---|---|---|\n")
 	var merged []verdictRow
@@ -99,7 +99,7 @@ func section(b *bytes.Buffer, rows []verdictRow) {
 
 var digests = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 
-// shorter leaves out of an answer what the reader of the page knows.
+// shorter removes the parts of a response that the reader of the page knows.
 func shorter(answer, host string) string {
 	e, _ := registry.ParseEndpoint(host)
 	answer = strings.ReplaceAll(answer, "https://"+e.APIHost()+"/", "/")

@@ -24,8 +24,8 @@ const (
 	verdictsPage  = "../docs/verdicts.md"
 )
 
-// Every registry is brought into every situation, and asked for an image by tag, by digest, and deep.
-// testdata/verdicts.txt says what must come of it; docs/verdicts.md is made from the same run.
+// Every registry is put into every situation, and an image is checked by tag, by digest, and deep.
+// testdata/verdicts.txt has the expected results; docs/verdicts.md is generated from the same run.
 func TestVerdicts(t *testing.T) {
 	data, err := os.ReadFile(verdictsTable)
 	require.NoError(t, err)
@@ -65,7 +65,7 @@ func TestVerdicts(t *testing.T) {
 	require.Equal(t, string(page.bytes()), string(have), "the page is out of date: go test ./validate -run TestVerdicts -update")
 }
 
-// inShort writes the codes by tag, by digest and deep.
+// inShort returns the codes by tag, by digest and deep in a short form.
 func inShort(codes []string) string {
 	switch {
 	case codes[0] == codes[1] && codes[1] == codes[2]:

@@ -41,7 +41,7 @@ spec:
 	// docker.io/library/redis:latest in Deployment shop/web, spec.template.spec.containers[1].image, line 13
 }
 
-// testdata/all.yaml has every kind that makes pods, and what only looks like it.
+// testdata/all.yaml has every kind that creates pods, and objects that only look like one.
 func TestPods(t *testing.T) {
 	data, err := os.ReadFile("testdata/all.yaml")
 	require.NoError(t, err)
@@ -108,7 +108,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// What a gate must not pass because nothing was found in it.
+// Manifests that a gate must not pass, because no image was found in them.
 func TestNothingIsSkipped(t *testing.T) {
 	for name, tc := range map[string]struct {
 		manifest string
@@ -136,14 +136,14 @@ func TestNothingIsSkipped(t *testing.T) {
 		})
 	}
 
-	// In a custom resource an operator may set either; what has an image counts.
+	// In a custom resource an operator may set either; a container with an image counts.
 	images, err := workload.Images([]byte("apiVersion: monitoring.coreos.com/v1\nkind: Prometheus\nspec: {containers: [{name: prometheus, args: [a]}]}\n---\n" +
 		"apiVersion: example.com/v1\nkind: Job\nspec: {containers: [{image: nginx}, {image: redis}]}\n"))
 	require.NoError(t, err)
 	require.Len(t, images, 2)
 }
 
-// A few lines that stand for billions, or for themselves.
+// A few lines that expand to billions, or refer to themselves.
 func TestBombs(t *testing.T) {
 	bomb := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
 	for i := range 20 {
