@@ -14,7 +14,7 @@ import (
 	"github.com/regcred/regcred/systemregistry"
 )
 
-// A robot's life, as an admin's program leads it through the API: what it may do at each step shows at the next pull.
+// An admin's program manages a robot through the API. Each change of its rights takes effect at the next pull.
 func TestLifeOfARobot(t *testing.T) {
 	r := start(t, systemregistry.Server{})
 	r.push(t, "ann", password("ann"), "team/app", "1", "layer")

@@ -22,8 +22,8 @@ import (
 
 const catalogPath = "/v2/_catalog"
 
-// Two tenants, each with an image. Mallory is of the tenant "evil" and has all rights there. Whatever she asks for of
-// "team", she does not get, and learns no more than of what does not exist.
+// There are two tenants, each with an image. Mallory belongs to the tenant "evil" and has all rights there. Her
+// requests for "team" are all rejected, and reveal no more than requests for repositories that do not exist.
 func TestAttacks(t *testing.T) {
 	r := start(t, systemregistry.Server{Dir: t.TempDir(), Policies: []images.Policy{{Repositories: "team/fixed", Immutable: true}}})
 	r.person(t, "mallory", "evil", rule("evil/**", "pull", "push", "delete"))
@@ -101,7 +101,7 @@ func TestAttacks(t *testing.T) {
 			require.Equal(t, tt.want, resp.StatusCode, body)
 			require.NotContains(t, body, "secret layer")
 			require.NotContains(t, body, "immutable")
-			if tt.want == 301 { // Where it leads is judged by its own name.
+			if tt.want == 301 { // The target of the redirect is authorized by its own name.
 				require.NotContains(t, resp.Header.Get("Location"), "..")
 			}
 		})
@@ -116,7 +116,7 @@ func asJSON(r *http.Request) {
 	}
 }
 
-// An admin of a tenant manages it, and sees and changes nothing beyond.
+// An admin of a tenant manages that tenant, and cannot see or change anything outside it.
 func TestAdminOfATenant(t *testing.T) {
 	r := start(t, systemregistry.Server{})
 	require.NoError(t, r.Accounts().Create(t.Context(), accounts.Account{Name: "boss", Tenant: "evil", Admin: true}, password("boss")))
@@ -152,7 +152,7 @@ func TestAdminOfATenant(t *testing.T) {
 	}
 }
 
-// A page of another site, opened in a browser that is logged in.
+// A page of another site is opened in a browser that is logged in.
 func TestCrossSite(t *testing.T) {
 	r := start(t, systemregistry.Server{})
 	resp, body := r.do(t, "POST", "/api/v1/session", `{"username":"root","password":"password of root"}`, asJSON)
@@ -197,7 +197,7 @@ func TestCrossSite(t *testing.T) {
 	})
 }
 
-// An image says of itself what it likes. The list that it is in stays whole.
+// An image can claim any time of creation. The list that contains it stays valid.
 func TestTimesThatCannotBeEncoded(t *testing.T) {
 	r := open(t, systemregistry.Server{})
 	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
@@ -217,7 +217,7 @@ func TestTimesThatCannotBeEncoded(t *testing.T) {
 	}
 }
 
-// What can be no name is kept nowhere, and repeated nowhere: not in tables, in logs or in events.
+// An invalid name is neither stored nor repeated: not in tables, in logs or in events.
 func TestNamesThatAreNone(t *testing.T) {
 	var mu sync.Mutex
 	var paths, known []string
@@ -279,7 +279,7 @@ func TestUntrustedProxyIsTold(t *testing.T) {
 	require.ErrorContains(t, r.errs[0], "TrustedProxies")
 }
 
-// A backup that was restored without its mode.
+// A backup was restored without its file mode.
 func TestFileOfAccountsIsProtected(t *testing.T) {
 	dir := t.TempDir()
 	_, stop := startStop(t, systemregistry.Server{Dir: dir})

@@ -22,7 +22,8 @@ func filesIn(dir string) storagedriver.StorageDriver {
 	return filesystem.New(filesystem.DriverParameters{RootDirectory: dir, MaxThreads: 100})
 }
 
-// A backup of a registry that takes pushes and deletions meanwhile has all that was pushed before it, and is whole.
+// A backup of a registry that serves pushes and deletions meanwhile is consistent, and has all that was pushed before
+// it.
 func TestBackup(t *testing.T) {
 	for name, shared := range map[string]bool{"one process": false, "replicas": true} {
 		t.Run(name, func(t *testing.T) {
@@ -50,7 +51,7 @@ func TestBackup(t *testing.T) {
 					}
 				}
 			})
-			for range 3 { // The second one finds most data there.
+			for range 3 { // The second one finds most data in place.
 				require.NoError(t, r.Backup(t.Context(), to))
 			}
 			stop()
@@ -91,7 +92,7 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// A collection does not run while a backup does, and the backup does not keep pushes waiting.
+// No collection runs during a backup, and the backup does not delay pushes.
 func TestBackupHoldsCollections(t *testing.T) {
 	r := start(t, systemregistry.Server{})
 	_, release, err := r.Images().HoldCollections(t.Context())

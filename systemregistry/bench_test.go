@@ -33,15 +33,15 @@ import (
 	"github.com/regcred/regcred/systemregistry"
 )
 
-// BenchmarkRegistry is this registry beside distribution's handlers alone, which let in everybody; beside the same with
-// distribution's own check of tokens; and beside Debian's docker-registry, which is distribution 2.8 and lets in
-// everybody, too. All are over files and without TLS:
+// BenchmarkRegistry compares this registry with distribution's handlers without authentication, with the same handlers
+// and distribution's own check of tokens, and with Debian's docker-registry, which is distribution 2.8 without
+// authentication. All use files and no TLS:
 //
 //	go test -run '^$' -bench Registry -benchtime 50x .
 //
-// They take turns of some requests, so that what else the machine does meets all alike. It reports the median of each
-// one's turns, in processor time of client and server together, and for this registry the median of how its turns
-// compare with those of distribution alone.
+// The registries take turns of several requests, so that other load on the machine affects all of them alike. The
+// benchmark reports the median over the turns of each registry, in processor time of client and server together, and
+// for this registry the median of the ratios of its turns to those of distribution alone.
 func BenchmarkRegistry(b *testing.B) {
 	sides := []struct {
 		name string
@@ -57,7 +57,7 @@ func BenchmarkRegistry(b *testing.B) {
 			}
 			for n := 0; b.Loop(); n += operation.turn {
 				for k := range opened {
-					i := (k + n/operation.turn) % len(opened) // Whoever comes after the other process pays for what it evicted.
+					i := (k + n/operation.turn) % len(opened) // The turn after the other process pays for its evictions.
 					s := opened[i]
 					before := s.processors(b)
 					for j := range operation.turn {
@@ -70,7 +70,7 @@ func BenchmarkRegistry(b *testing.B) {
 			for i := range more {
 				more[i] = 100 * (spent[len(sides)-1][i]/spent[0][i] - 1)
 			}
-			b.ReportMetric(0, "ns/op") // Of all together, which means nothing.
+			b.ReportMetric(0, "ns/op") // The total of all registries has no meaning.
 			for i, s := range sides {
 				b.ReportMetric(median(spent[i])/1e6, s.name+"-cpu-ms")
 			}
@@ -81,7 +81,7 @@ func BenchmarkRegistry(b *testing.B) {
 
 var operations = []struct {
 	name    string
-	turn    int // How many requests: the processors' time is counted in hundredths of a second for another process.
+	turn    int // Number of requests: the time of another process is counted in hundredths of a second.
 	request func(*testing.B, *side) func(i int)
 }{
 	{"HEAD manifest", 100, get("HEAD", manifestPath)},
@@ -99,12 +99,12 @@ func largePath(s *side) string  { return "/v2/team/app/blobs/" + digestOf(s.larg
 
 func get(method string, path func(*side) string) func(*testing.B, *side) func(int) {
 	return func(b *testing.B, s *side) func(int) {
-		path := path(s) // Once: it takes the digest of a layer.
+		path := path(s) // Once, because it computes the digest of a layer.
 		return func(int) { s.do(b, method, path, nil, http.StatusOK, "") }
 	}
 }
 
-// push uploads a layer of the size that is not there yet.
+// push uploads a layer of the size that the registry does not have yet.
 func push(layer func(*side) string) func(*testing.B, *side) func(int) {
 	return func(b *testing.B, s *side) func(int) {
 		rest := layer(s)[16:]
@@ -122,7 +122,7 @@ type side struct {
 	url, token   string
 	client       *http.Client
 	large, small string // Its layers.
-	process      int    // That of the registry, if it is not this one.
+	process      int    // ID of the registry's process, if it is not this one.
 }
 
 const largeSize, smallSize = 64 << 20, 1 << 10
@@ -140,7 +140,7 @@ func newSide(b *testing.B, url, token string, process int) *side {
 	return side
 }
 
-// processors is how long they worked so far, for the client and the registry.
+// processors returns the processor time that the client and the registry have used so far.
 func (s *side) processors(b *testing.B) time.Duration {
 	var own syscall.Rusage
 	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &own))
@@ -217,7 +217,7 @@ storage:
 	return newSide(b, "http://"+addr, "", command.Process.Pid)
 }
 
-// systemSide is served as [systemregistry.Server.Run] does it, with all that is around the handler.
+// systemSide is served like [systemregistry.Server.Run], with everything around the handler.
 func systemSide(b *testing.B) *side {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)

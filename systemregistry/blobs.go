@@ -24,12 +24,13 @@ type blobs struct {
 	catalog    *images.Catalog
 	driver     storagedriver.StorageDriver
 	redirect   bool
-	found      v1.Descriptor // Set by Stat, which distribution calls first: it knows the layers of the repository. A client that pushes sends HEAD for a layer, and skips the upload if the layer exists. So a HEAD by an account pins the layer. Requests of anonymous clients pin nothing.
+	found      v1.Descriptor // Set by Stat, which distribution calls first to look the layer up.
 }
 
 func (b *blobs) Stat(ctx context.Context, d digest.Digest) (found v1.Descriptor, err error) {
 	done := func(string) {}
-	// A client that pushes sends HEAD for a layer, and skips the upload if it exists. Anonymous clients pin nothing.
+	// A client that pushes sends HEAD for a layer, and skips the upload if the layer exists. So a HEAD by an account
+	// pins the layer. Requests of anonymous clients pin nothing.
 	if method, _ := ctx.Value("http.request.method").(string); method == http.MethodHead && gate.NoteOf(ctx).Account != "" {
 		if done, err = b.catalog.Writing(ctx, b.repository, string(d)); err != nil {
 			return v1.Descriptor{}, err
@@ -54,7 +55,8 @@ func (b *blobs) Create(ctx context.Context, options ...distribution.BlobCreateOp
 	layer := digest.Digest("")
 	if o.Mount.ShouldMount {
 		layer = o.Mount.From.Digest()
-		if layer.Algorithm() != digest.Canonical { // Distribution would link to a layer that does not exist. Without a mount, the client uploads the layer.
+		// Distribution would link to a layer that does not exist. Without a mount, the client uploads the layer.
+		if layer.Algorithm() != digest.Canonical {
 			layer, options = "", nil
 		}
 	}
@@ -137,7 +139,7 @@ func (b *blobs) ServeBlob(ctx context.Context, w http.ResponseWriter, r *http.Re
 // content reads a file of the storage from any offset, for [http.ServeContent]. It opens the file at the first Read, so
 // that a HEAD does not open it.
 type content struct {
-	ctx        context.Context // The context of the one request.
+	ctx        context.Context //nolint:containedctx // The context of the one request.
 	driver     storagedriver.StorageDriver
 	path       string
 	size, next int64

@@ -18,7 +18,7 @@ import (
 	"github.com/regcred/regcred/systemregistry"
 )
 
-// Layers are sent as distribution's own handlers send them, to whatever a client asks.
+// Responses with layers equal those of distribution's own handlers, for all kinds of requests.
 func TestLayersAsDistributionSendsThem(t *testing.T) {
 	dir := t.TempDir()
 	r := start(t, systemregistry.Server{Driver: filesystem.New(filesystem.DriverParameters{RootDirectory: dir, MaxThreads: 10})})
@@ -62,7 +62,7 @@ func TestLayersAsDistributionSendsThem(t *testing.T) {
 			require.Equal(t, wantBody, body)
 			for _, h := range []*http.Response{want, got} {
 				h.Header.Del("Date")
-				h.Header.Del("X-Content-Type-Options") // Which the server sets, and http.Error.
+				h.Header.Del("X-Content-Type-Options") // Set by the server and by http.Error.
 			}
 			require.Equal(t, want.Header, got.Header)
 		})
@@ -76,12 +76,12 @@ func TestLayersAsDistributionSendsThem(t *testing.T) {
 	})
 }
 
-// told is a storage that notes what it is asked, and sends clients elsewhere where it has a URL.
+// told is a storage that records its calls, and redirects clients if it has a URL.
 type told struct {
 	storagedriver.StorageDriver
 	mu    sync.Mutex
 	calls []string
-	most  int // Bytes that were asked for at once.
+	most  int // Largest number of bytes requested at once.
 	url   string
 	gone  bool
 }
@@ -93,7 +93,7 @@ func (d *told) note(call string) (gone bool) {
 	return d.gone
 }
 
-// since returns what was noted since it was last asked.
+// since returns the calls since the last call of since.
 func (d *told) since() (calls []string, most int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -134,7 +134,7 @@ func (f *toldFile) Read(p []byte) (int, error) {
 	return f.ReadCloser.Read(p)
 }
 
-// Over object storage, each thing that is asked costs a round trip.
+// With an object storage, each call costs a round trip.
 func TestWorkOfAPull(t *testing.T) {
 	d := &told{StorageDriver: filesystem.New(filesystem.DriverParameters{RootDirectory: t.TempDir(), MaxThreads: 10})}
 	r := start(t, systemregistry.Server{Driver: d})
@@ -150,7 +150,7 @@ func TestWorkOfAPull(t *testing.T) {
 	}
 }
 
-// A layer whose data goes between two steps of a pull is never taken for one that is whole.
+// If a layer's data disappears between two steps of a pull, the response is never mistaken for a complete layer.
 func TestLayerThatGoes(t *testing.T) {
 	d := &told{StorageDriver: filesystem.New(filesystem.DriverParameters{RootDirectory: t.TempDir(), MaxThreads: 10})}
 	r := start(t, systemregistry.Server{Driver: d})

@@ -90,7 +90,7 @@ func (b *body) Read(p []byte) (int, error) {
 		// Reset the deadline, because the server waits for the next request on the same connection.
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
-	if err == io.EOF { // Readers return io.EOF unwrapped.
+	if err == io.EOF { //nolint:errorlint // Readers return io.EOF unwrapped.
 		b.ended.Store(true)
 	}
 	if b.limit >= 0 {

@@ -17,8 +17,8 @@ import (
 	"github.com/regcred/regcred/systemregistry"
 )
 
-// interrupted is a storage that has something happen in the middle of a collection: before the first deletion of a path
-// with a part in it.
+// interrupted is a storage that calls a function in the middle of a collection: before the first deletion of a path
+// that contains a part.
 type interrupted struct {
 	storagedriver.StorageDriver
 	part string
@@ -30,20 +30,21 @@ func (d *interrupted) Delete(ctx context.Context, path string) error {
 	if d.do != nil && strings.Contains(path, d.part) {
 		d.once.Do(func() {
 			go d.do()
-			synctest.Wait() // It is done, or waits for what is deleted here.
+			synctest.Wait() // It has ended, or waits for the deletion here.
 		})
 	}
 	return d.StorageDriver.Delete(ctx, path)
 }
 
-// What a client is told during a collection holds after it, though the collection knows only what was there before.
+// Responses that a client gets during a collection stay true after it, although the collection knows only the older
+// state.
 func TestCollectLeavesWhatIsAcknowledgedMeanwhile(t *testing.T) {
 	layer := digestOf("layer")
 	tests := map[string]struct {
-		part string // What is about to be deleted.
-		path string // What the client asks for.
+		part string // Part of the path that is about to be deleted.
+		path string // Path of the client's request.
 		act  func(t *testing.T, r *running, token string) int
-		of   string // Where the layer must be then.
+		of   string // Repository that must have the layer then.
 	}{
 		"a push": {part: "_layers/sha256", of: "team/new", act: func(t *testing.T, r *running, token string) int {
 			resp, _ := r.upload(t, token, "team/new", "layer")
@@ -60,14 +61,14 @@ func TestCollectLeavesWhatIsAcknowledgedMeanwhile(t *testing.T) {
 			}
 			query := url.Values{"mount": {layer}, "from": {from}}.Encode()
 			resp, _ := r.do(t, "POST", "/v2/team/new/blobs/uploads/?"+query, "", bearer(token))
-			if resp.StatusCode == http.StatusAccepted { // It is gone; the client uploads it then.
+			if resp.StatusCode == http.StatusAccepted { // It is gone, so the client uploads it.
 				resp, _ = r.upload(t, token, "team/new", "layer")
 			}
 			return resp.StatusCode
 		}},
 		"a question": {part: "_layers/sha256/" + digestOf("other")[7:], of: "team/three", act: func(t *testing.T, r *running, token string) int {
 			resp, _ := r.do(t, "HEAD", "/v2/team/three/blobs/"+layer, "", bearer(token))
-			if resp.StatusCode == http.StatusNotFound { // The client uploads it then.
+			if resp.StatusCode == http.StatusNotFound { // The client uploads it.
 				resp, _ = r.upload(t, token, "team/three", "layer")
 				return resp.StatusCode
 			}

@@ -14,7 +14,7 @@ import (
 	"github.com/regcred/regcred/systemregistry"
 )
 
-// Whoever opens many connections without a login loses the oldest of them, and others get in.
+// A client that opens many connections without a login loses the oldest of them, and other clients can connect.
 func TestConnectionsOfStrangers(t *testing.T) {
 	r := start(t, systemregistry.Server{PlainHTTP: true, MaxAnonymous: 10})
 	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
@@ -37,7 +37,7 @@ func TestConnectionsOfStrangers(t *testing.T) {
 	}
 }
 
-// 200 connections that send what they like take less than 64 MB, and a pull is not held up by them.
+// 200 connections that send arbitrary data take less than 64 MB, and do not delay a pull.
 func TestMemoryUnderAttack(t *testing.T) {
 	r := start(t, systemregistry.Server{PlainHTTP: true, Dir: t.TempDir()})
 	layer := strings.Repeat("0123456789abcdef", 1<<19)
@@ -89,14 +89,14 @@ func TestMemoryUnderAttack(t *testing.T) {
 		}[i%8]
 		require.NoError(t, conn.SetWriteDeadline(time.Now().Add(200*time.Millisecond)))
 		_, _ = io.WriteString(conn, request)
-		for range 16 { // As much as it takes.
+		for range 16 { // As much as possible.
 			if _, err := conn.Write(chunk); err != nil {
 				break
 			}
 		}
 	}
 	attacked, used := pull(), memory()
-	for range 10 { // What else the machine does meets both alike only in the long run.
+	for range 10 { // Other load on the machine affects both alike only in the long run.
 		if attacked < 2*quiet {
 			break
 		}

@@ -20,7 +20,7 @@ func TestConsoleIsServedSafely(t *testing.T) {
 	require.True(t, strings.HasPrefix(policy, "default-src 'none';"), policy)
 	require.NotContains(t, policy, "unsafe")
 	require.Contains(t, policy, "frame-ancestors 'none'")
-	// What the policy would stop, or what would be asked of another place.
+	// Neither content that the policy would block, nor requests to other servers.
 	for _, name := range []string{"", "app.js", "style.css", "icon.svg"} {
 		resp, body := r.do(t, "GET", "/console/"+name, "")
 		require.Equal(t, http.StatusOK, resp.StatusCode, name)

@@ -16,7 +16,8 @@ import (
 	"github.com/regcred/regcred/systemregistry"
 )
 
-// A disk that is full: what failed is gone at once, so that pushes succeed again without a restart. Ten times.
+// On a full disk, the data of a failed push is removed at once, so that pushes succeed again without a restart. The
+// test repeats this ten times.
 func TestSmallDisk(t *testing.T) {
 	dir := smallDisk(t, 6)
 	r := start(t, systemregistry.Server{Dir: dir})
@@ -32,7 +33,7 @@ func TestSmallDisk(t *testing.T) {
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		full := 0
-		for range 5 { // Each fits, and all together do not.
+		for range 5 { // Each one fits, but not all together.
 			wg.Go(func() {
 				for _, chunks := range []bool{true, false} {
 					status, body := r.fill(t, token, random(4<<20), chunks)
@@ -70,9 +71,9 @@ func TestSmallDisk(t *testing.T) {
 	require.Equal(t, digestOf(kept), digestOf(body))
 }
 
-// fill uploads a layer in one request, or in chunks, up to the one that is refused, and returns its status. Its digest is
-// wrong, so that it does not stay if it fits. A server that answers before it has read the body cuts the connection, and
-// a client that still sends may not see the response: that counts as a full disk.
+// fill uploads a layer in one request, or in chunks up to the rejected one, and returns the status. The digest is
+// wrong, so that the layer does not stay if it fits. A server that responds before it has read the body cuts the
+// connection, and a client that still sends may not see the response: that counts as a full disk.
 func (r *running) fill(t *testing.T, token, content string, chunks bool) (int, string) {
 	t.Helper()
 	resp, body, err := r.try(t, "POST", "/v2/team/app/blobs/uploads/", "", bearer(token))
@@ -90,7 +91,7 @@ func (r *running) fill(t *testing.T, token, content string, chunks bool) (int, s
 	return resp.StatusCode, body
 }
 
-// smallDisk returns a folder on a disk of so many MiB.
+// smallDisk returns a folder on a disk of size MiB.
 func smallDisk(t *testing.T, size int) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -9,7 +9,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/accounts"
 )
 
-// A program that has an HTTP server serves the registry with it. This one is in memory.
+// A program with an HTTP server of its own serves the registry. This registry is in memory.
 func ExampleServer_Open() {
 	ctx := context.Background()
 	registry, err := systemregistry.Server{}.Open(ctx)

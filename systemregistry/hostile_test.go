@@ -21,7 +21,7 @@ import (
 	"github.com/regcred/regcred/systemregistry"
 )
 
-// open opens a registry that serves no address, with the accounts of start.
+// open opens a registry without a listener, with the accounts of start.
 func open(t *testing.T, s systemregistry.Server) *running {
 	t.Helper()
 	r := new(running)
@@ -37,7 +37,7 @@ func open(t *testing.T, s systemregistry.Server) *running {
 	return r
 }
 
-// inProcess has a handler answer requests without a connection.
+// inProcess sends requests to a handler without a connection.
 type inProcess struct{ handler http.Handler }
 
 func (p inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -51,7 +51,7 @@ func (p inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	return answer.Result(), nil
 }
 
-// hostileBody is a body that notes how much is read of it. It never ends.
+// hostileBody is a body that never ends. It records how much of it is read.
 type hostileBody struct {
 	text string
 	read int
@@ -64,7 +64,7 @@ func (b *hostileBody) Read(p []byte) (int, error) {
 		p = p[:1]
 	}
 	n := 0
-	for n < len(p) { // The text first, then what the last of it is.
+	for n < len(p) { // The text first, then its last byte.
 		if b.read+n < len(b.text) {
 			n += copy(p[n:], b.text[b.read+n:])
 			continue
@@ -80,8 +80,8 @@ func (b *hostileBody) Close() error { return nil }
 
 const multipartBody = "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\n"
 
-// No byte of a body is read before its sender is identified and authorized: not by any route, whatever the login and
-// the body look like. A login that is in the body itself is read up to 64 KiB.
+// No byte of a body is read before its sender is identified and authorized: by no route, for any login and body. A
+// login that is in the body itself is read up to 64 KiB.
 func TestNoBodyIsReadOfStrangers(t *testing.T) {
 	r := open(t, systemregistry.Server{}) // Outside of the bubble: distribution leaves a goroutine behind.
 	synctest.Test(t, func(t *testing.T) {
@@ -152,7 +152,7 @@ func TestNoBodyIsReadOfStrangers(t *testing.T) {
 				for _, route := range routes {
 					body := &hostileBody{text: b.text, slow: b.slow}
 					if strings.HasSuffix(route, "logins") && strings.HasPrefix(loginName, "another tenant") {
-						continue // Which is allowed to; see below.
+						continue // It is allowed to; see below.
 					}
 					resp := send(t, route, login, name, body)
 					require.Zero(t, body.read, "%s, %s, a body that is %s: %s", route, loginName, name, resp.Status)
@@ -179,7 +179,7 @@ func TestNoBodyIsReadOfStrangers(t *testing.T) {
 	})
 }
 
-// Who may push may send any type of content.
+// A client with the right to push may send any content type.
 func TestPushWithTheTypeOfAForm(t *testing.T) {
 	r := open(t, systemregistry.Server{})
 	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
@@ -196,7 +196,7 @@ func TestPushWithTheTypeOfAForm(t *testing.T) {
 	}
 }
 
-// pipes is a listener whose connections are in memory, so that their deadlines are those of a bubble's clock.
+// pipes is a listener whose connections are in memory, so that their deadlines use the clock of the synctest bubble.
 type pipes struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -228,8 +228,8 @@ func (p *pipes) dial() net.Conn {
 	return client
 }
 
-// A client that sends a byte now and then is cut off: within seconds where it has not logged in, within minutes where
-// it has. One that takes a layer as slowly is cut off too.
+// A client that sends a byte now and then is disconnected: within seconds without a login, within minutes with a login.
+// So is a client that reads a layer as slowly.
 func TestSlowBodies(t *testing.T) {
 	r := open(t, systemregistry.Server{})
 	synctest.Test(t, func(t *testing.T) {
@@ -262,7 +262,7 @@ func TestSlowBodies(t *testing.T) {
 				conn := listener.dial()
 				began := time.Now()
 				gone := make(chan struct{})
-				go func() { // A client that takes what it gets slowly.
+				go func() { // A client that reads slowly.
 					defer close(gone)
 					in := bufio.NewReaderSize(conn, 16)
 					for {
@@ -294,7 +294,7 @@ func TestSlowBodies(t *testing.T) {
 				_ = conn.Close() // The server closed its end.
 			}()
 		}
-		time.Sleep(time.Minute) // For those who write.
+		time.Sleep(time.Minute) // Until the writers have ended.
 		require.NoError(t, server.Close())
 		require.ErrorIs(t, <-ended, http.ErrServerClosed)
 	})

@@ -19,7 +19,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/accounts"
 )
 
-// A token of an issuer pulls what its subject may pull, changes no account, and no session comes of it.
+// A token of an issuer pulls what its subject may pull. It cannot change accounts, and cannot start a session.
 func TestIssuer(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -79,7 +79,7 @@ func TestIssuersThatAreRefused(t *testing.T) {
 	}
 }
 
-// The old secret of a robot pulls until its end, which its admin chooses.
+// The old secret of a robot pulls until the time that its admin chose.
 func TestTwoSecrets(t *testing.T) {
 	r := start(t, systemregistry.Server{})
 	r.push(t, "ann", password("ann"), "team/app", "1", "layer")

@@ -18,7 +18,8 @@ import (
 	"github.com/regcred/regcred/systemregistry"
 )
 
-// serveEnv has the test's own program be a registry over the folder that it names, in a process that can be killed.
+// serveEnv names a folder. If it is set, the test binary serves a registry over that folder, as a process that can be
+// killed.
 const serveEnv = "REGCRED_TEST_SERVE"
 
 func serve(dir string) {
@@ -38,7 +39,7 @@ func process(t *testing.T, dir string) (*running, func()) {
 	require.NoError(t, err)
 	require.NoError(t, command.Start())
 	kill := sync.OnceFunc(func() {
-		_ = command.Process.Kill() // SIGKILL: nothing of it runs any more.
+		_ = command.Process.Kill() // SIGKILL ends it at once.
 		_ = command.Wait()
 	})
 	t.Cleanup(kill)
@@ -87,8 +88,8 @@ func (r *running) tryPushAs(t *testing.T, name, repository, tag, layer string) b
 	return resp != nil && resp.StatusCode == http.StatusCreated
 }
 
-// A registry is killed in the middle of pushes, again and again. All that it acknowledged is there, whole, and it
-// starts by itself. REGCRED_KILLS is how often; the number in docs/system.md is of 50.
+// A registry is killed in the middle of pushes, again and again. All acknowledged images are there, complete, and it
+// starts without repair. REGCRED_KILLS is the number of kills; the result in docs/system.md is from 50.
 func TestKill(t *testing.T) {
 	kills := 5
 	if n, err := strconv.Atoi(os.Getenv("REGCRED_KILLS")); err == nil {
@@ -122,7 +123,7 @@ func TestKill(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Fatal("nothing was pushed")
 		}
-		time.Sleep(time.Duration(37*(round%10)) * time.Millisecond) // In the middle of something, another thing each time.
+		time.Sleep(time.Duration(37*(round%10)) * time.Millisecond) // A different moment each time.
 		kill()
 		wg.Wait()
 	}

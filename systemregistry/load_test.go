@@ -22,7 +22,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// 200 push and pull at once while images are collected all the time.
+// 200 clients push and pull at once while images are collected all the time.
 func TestManyAtOnce(t *testing.T) {
 	r := start(t, systemregistry.Server{Dir: t.TempDir()})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -39,7 +39,7 @@ func TestManyAtOnce(t *testing.T) {
 		wg.Go(func() {
 			repository := fmt.Sprintf("team/app%d", i%10)
 			pushed := false
-			for try := 0; try < 5 && !pushed; try++ { // Who waited too long for a collection is told to try again, and does.
+			for try := 0; try < 5 && !pushed; try++ { // A push that waited too long for a collection fails and is retried.
 				pushed = r.tryPushAs(t, "ann", repository, fmt.Sprint("t", i), fmt.Sprint("layer ", i))
 			}
 			if !pushed {
@@ -56,8 +56,8 @@ func TestManyAtOnce(t *testing.T) {
 	collecting.Wait()
 }
 
-// TestTwoReplicas has two servers over one folder and one store, between which a client goes back and forth as behind a
-// load balancer.
+// TestTwoReplicas runs two servers over one folder and one store. A client alternates between them, as behind a load
+// balancer.
 func TestTwoReplicas(t *testing.T) {
 	folder := filesystem.DriverParameters{RootDirectory: t.TempDir(), MaxThreads: 10}
 	table := new(store.Memory)
@@ -83,8 +83,7 @@ func TestTwoReplicas(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, resp.StatusCode, "what one replica was told, the other knows at once")
 }
 
-// fullDisk is a storage that has room for so many bytes only. Distribution asks a driver through many doors; these are
-// those that write.
+// fullDisk is a storage that has room for a limited number of bytes. It wraps all methods of a driver that write.
 type fullDisk struct {
 	storagedriver.StorageDriver
 	mu   sync.Mutex
@@ -159,7 +158,7 @@ func TestDiskFull(t *testing.T) {
 	r.push(t, "ann", password("ann"), "team/app", "after", "it works again when there is room")
 }
 
-// Clients that send nothing, or half of something, do not keep others out, nor the registry from ending.
+// Clients that send nothing, or half of a request, do not block others, or the shutdown of the registry.
 func TestSlowClients(t *testing.T) {
 	r, stop := startStop(t, systemregistry.Server{PlainHTTP: true, Grace: 100 * time.Millisecond})
 	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
@@ -181,7 +180,7 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
-// 10,000 wrong logins do not stop right ones. They come without TLS, which would be most of the work.
+// 10,000 wrong logins do not block correct ones. They come without TLS, which would be most of the work.
 func TestWrongLogins(t *testing.T) {
 	r := start(t, systemregistry.Server{})
 	robot, secret := r.robot(t, "team", "ci", rule("team/**", "pull"))

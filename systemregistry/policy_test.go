@@ -49,7 +49,7 @@ func TestImmutableTag(t *testing.T) {
 	require.Equal(t, digest, got)
 }
 
-// Of many who push the same new tag at once, one wins, and all others are told so.
+// If many clients push the same new tag at once, one succeeds, and all others get an error.
 func TestImmutableTagRace(t *testing.T) {
 	r := start(t, systemregistry.Server{Policies: []images.Policy{{Repositories: "team/**", Immutable: true}}})
 	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
@@ -96,7 +96,7 @@ func TestQuota(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, resp.StatusCode, "a length that is not announced: %s", body)
 	require.Contains(t, body, "quota is used up")
 
-	// Who has no right cannot use up what others have.
+	// A client without rights cannot use up the quota of others.
 	for range 5 {
 		resp, _ = r.do(t, "POST", "/v2/team/app/blobs/uploads/?digest="+digestOf("y"), strings.Repeat("y", 5000), header("Content-Type", "application/octet-stream"))
 		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
@@ -104,8 +104,8 @@ func TestQuota(t *testing.T) {
 	r.push(t, "ann", password("ann"), "team/app", "2", strings.Repeat("z", 5000))
 }
 
-// No way of pushing holds more than the limit, whatever a client says of the length, and none takes room for what it does
-// not bring.
+// No kind of push exceeds the limit, whatever length a client announces, and no push takes up room for bytes that it
+// does not send.
 func TestQuotaAttacks(t *testing.T) {
 	const limit = 100_000
 	r := open(t, systemregistry.Server{Policies: []images.Policy{{Repositories: "team/**", MaxBytes: limit}}})
@@ -157,7 +157,7 @@ func TestQuotaAttacks(t *testing.T) {
 	})
 }
 
-// Who pushes again and again what fails, or is cancelled, does not use up the room of others.
+// A client that repeats failing or cancelled pushes does not use up the room of others.
 func TestQuotaIsReleased(t *testing.T) {
 	r := open(t, systemregistry.Server{Policies: []images.Policy{{Repositories: "**", MaxBytes: 100_000}}})
 	evil := r.token(t, "mallory", password("mallory"), "repository:evil/app:pull,push,delete")
@@ -180,7 +180,7 @@ func TestQuotaIsReleased(t *testing.T) {
 	r.push(t, "ann", password("ann"), "team/app", "1", strings.Repeat("y", 60_000))
 }
 
-// An ID of an upload becomes part of a path.
+// An upload's ID becomes part of a path.
 func TestUploadsThatClimb(t *testing.T) {
 	r := open(t, systemregistry.Server{})
 	r.push(t, "ann", password("ann"), "team/app", "1", "layer")

@@ -51,7 +51,7 @@ func TestPublic(t *testing.T) {
 	require.JSONEq(t, `{"repositories":["team/open"]}`, body)
 }
 
-// A right that is taken away is gone at once, though the token still names it.
+// A revoked right is gone at once, even though the token still contains it.
 func TestRightsAreThoseOfNow(t *testing.T) {
 	r := start(t, systemregistry.Server{})
 	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
@@ -117,7 +117,7 @@ func TestTokenByPost(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, resp.StatusCode)
 }
 
-// brokenStore fails when it is told to.
+// brokenStore is a store that fails on demand.
 type brokenStore struct {
 	store.Memory
 	mu  sync.Mutex

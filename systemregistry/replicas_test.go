@@ -17,7 +17,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// Two replicas are asked for the same new tag of two images at once, again and again.
+// Two replicas repeatedly get concurrent pushes of two images to the same new tag.
 func TestImmutableTagBetweenReplicas(t *testing.T) {
 	files := filesystem.New(filesystem.DriverParameters{RootDirectory: t.TempDir(), MaxThreads: 10})
 	table := new(store.Memory)
@@ -58,7 +58,7 @@ func TestImmutableTagBetweenReplicas(t *testing.T) {
 	}
 }
 
-// awayStore has no entry for tags.
+// awayStore is a store that fails to write tags.
 type awayStore struct{ store.Store }
 
 func (s awayStore) Put(ctx context.Context, key string, value []byte, version uint64) (uint64, error) {
@@ -68,7 +68,7 @@ func (s awayStore) Put(ctx context.Context, key string, value []byte, version ui
 	return s.Store.Put(ctx, key, value, version)
 }
 
-// Whoever pushes while the store does not respond is not told that the push was done, nor of other clients.
+// If the store does not respond, a push fails, and its error does not mention other clients.
 func TestTagWithoutStore(t *testing.T) {
 	r := start(t, systemregistry.Server{Store: awayStore{new(store.Memory)}})
 	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
@@ -81,7 +81,7 @@ func TestTagWithoutStore(t *testing.T) {
 	require.NotContains(t, body, "store is away")
 }
 
-// A storage that one process used is not taken for an empty one by replicas, and is theirs after it was imported.
+// Replicas do not take a storage that one process used for an empty one, and can use it after an import.
 func TestImport(t *testing.T) {
 	files := filesystem.New(filesystem.DriverParameters{RootDirectory: t.TempDir(), MaxThreads: 10})
 	table := new(store.Memory)

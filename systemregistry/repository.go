@@ -20,7 +20,6 @@ type repositories struct {
 }
 
 // registerNamespace records the namespace while distribution's handlers are created, and returns it unchanged.
-// openRepository is called for each request, after the request was authorized.
 func registerNamespace(
 	_ context.Context, namespace distribution.Namespace, _ storagedriver.StorageDriver, options map[string]any,
 ) (distribution.Namespace, error) {
@@ -31,7 +30,7 @@ func registerNamespace(
 	return namespace, err
 }
 
-// openRepository is asked for each request, once it is known to be allowed.
+// openRepository is called for each request, after the request was authorized.
 func openRepository(ctx context.Context, handlers distribution.Repository, options map[string]any) (distribution.Repository, error) {
 	r, err := extensionOption[*repositories](options)
 	if err != nil {

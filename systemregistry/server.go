@@ -20,15 +20,14 @@ import (
 // own certificate authority and without accounts, so that no client can log in until an account is created. A Server is
 // plain data: set the fields, then call [Server.Run] or [Server.Open].
 type Server struct {
-	// Dir is the folder of images, accounts and keys. If empty, they are kept in memory and are lost when the process
-	// ends.
+	// Dir is the folder of images, accounts and keys. If empty, they are in memory and are lost when the process ends.
 	Dir string
 	// Driver stores the images instead of Dir: one of distribution's drivers for S3, Google Cloud Storage, Azure and
 	// others. If nil, images are files in Dir.
 	Driver storagedriver.StorageDriver
-	// Store stores accounts, keys, and the tags, manifests and layers of each repository instead of Dir. It is a
-	// database that several replicas share, together with Driver. Call [Import] first for a Driver that was used
-	// without a Store. If nil, accounts and keys are in a file in Dir, which one process uses at a time.
+	// Store is a database for accounts and keys, and for the tags, manifests and layers of each repository. Several
+	// replicas share it, together with Driver. Call [Import] first for a Driver that was used without a Store. If nil,
+	// accounts and keys are in a file in Dir, which one process uses at a time.
 	Store store.Store
 
 	// Admin and AdminPassword are the name and password of the account that is created if there is no account yet. It
@@ -91,8 +90,8 @@ type Server struct {
 	// the same machine that terminates TLS.
 	PlainHTTP bool
 	// MaxAnonymous is the number of connections from clients without a login that Run keeps open. Above it, Run closes
-	// the oldest connection of the address with the most. Connections from TrustedProxies do not count. If zero, it is
-	// 1000.
+	// the oldest connection of the address with the most connections. Connections from TrustedProxies do not count. If
+	// zero, it is 1000.
 	MaxAnonymous int
 	// Grace is the time that Run gives requests in flight when its context ends. If zero, it is 30 seconds.
 	Grace time.Duration

@@ -49,18 +49,18 @@ func (r *running) event(e systemregistry.Event) {
 }
 func (r *running) error(err error) { r.mu.Lock(); defer r.mu.Unlock(); r.errs = append(r.errs, err) }
 
-// Events returns what was told so far.
+// Events returns the events so far.
 func (r *running) Events() []systemregistry.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]systemregistry.Event(nil), r.events...)
 }
 
-// fastCost of a password does not slow down the tests, under the race detector above all.
+// fastCost is a password cost that does not slow down the tests, in particular under the race detector.
 const fastCost = 4
 
-// start serves the registry until the test ends, or stop is called, with the accounts "ann", who may do everything
-// below team/, and "root", who manages all; the password of each is "password of " and the name.
+// start serves the registry until the test ends or stop is called. It has the accounts "ann", who may do everything
+// below team/, and "root", who manages all accounts. The password of each is "password of " and the name.
 func start(t *testing.T, s systemregistry.Server) *running {
 	r, _ := startStop(t, s)
 	return r
@@ -120,7 +120,7 @@ func password(name string) credentials.Secret { return credentials.NewSecret("pa
 func (r *running) person(t *testing.T, name, tenant string, rules ...accounts.Rule) {
 	t.Helper()
 	err := r.Accounts().Create(t.Context(), accounts.Account{Name: name, Tenant: tenant, Rules: rules}, password(name))
-	if err != nil { // It is there since before a restart.
+	if err != nil { // It exists since before a restart.
 		require.ErrorIs(t, err, accounts.ErrAccountExists)
 	}
 }
@@ -133,7 +133,7 @@ func (r *running) robot(t *testing.T, tenant, name string, rules ...accounts.Rul
 	return a.Name, secret
 }
 
-// do sends a request and returns the answer with its body read.
+// do sends a request and returns the response with its body read.
 func (r *running) do(t *testing.T, method, path string, body string, change ...func(*http.Request)) (*http.Response, string) {
 	t.Helper()
 	resp, text, err := r.try(t, method, path, body, change...)
@@ -141,7 +141,7 @@ func (r *running) do(t *testing.T, method, path string, body string, change ...f
 	return resp, text
 }
 
-// try is do for a request whose connection the server may cut, as it does where it answers before it has read a long
+// try is like do, for a request whose connection the server may cut, because it responds before it has read a long
 // body.
 func (r *running) try(t *testing.T, method, path string, body string, change ...func(*http.Request)) (*http.Response, string, error) {
 	t.Helper()

@@ -13,7 +13,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/accounts"
 )
 
-// session logs in to the console, and returns what a browser sends with each request from then on.
+// session logs in to the console, and returns a function that adds the browser's cookie to a request.
 func (r *running) session(t *testing.T, name string) func(*http.Request) {
 	t.Helper()
 	resp, body := r.do(t, "POST", "/api/v1/session", `{"username":"`+name+`","password":"password of `+name+`"}`, asJSON)
@@ -22,7 +22,7 @@ func (r *running) session(t *testing.T, name string) func(*http.Request) {
 	return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value}) }
 }
 
-// Somebody sits down at a browser that was left logged in. What lasts longer than the session wants the password.
+// An attacker uses a browser that was left logged in. Changes that outlast the session require the password.
 func TestOpenSessionIsNotEnough(t *testing.T) {
 	r := open(t, systemregistry.Server{})
 	browser := r.session(t, "root")

@@ -16,7 +16,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// source makes an image on disk, as a docker client would have it.
+// source creates an image on disk, in the form that a docker client would have.
 func source(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,7 +29,7 @@ func source(t *testing.T) string {
 	return "dir:" + dir
 }
 
-// A person pushes; a profile of kind system gets a login that pulls and does nothing else.
+// A person pushes. A profile of kind system gets a login that can pull and nothing else.
 func TestSkopeo(t *testing.T) {
 	testtool.Need(t, "skopeo")
 	r := start(t, systemregistry.Server{Dir: t.TempDir()})

@@ -35,7 +35,7 @@ func header(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
-// token gets a token for the scopes, as a client does. An empty name means without a login.
+// token gets a token for the scopes, as a client does. If the name is empty, it sends no login.
 func (r *running) token(t *testing.T, name string, secret credentials.Secret, scopes ...string) string {
 	t.Helper()
 	token, err := r.tryToken(t, name, secret, scopes...)
@@ -70,7 +70,7 @@ func digestOf(content string) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// upload pushes a blob in one step and returns the answer.
+// upload pushes a blob in one step and returns the response.
 func (r *running) upload(t *testing.T, token, repository, content string) (*http.Response, string) {
 	t.Helper()
 	resp, body := r.do(t, http.MethodPost, "/v2/"+repository+"/blobs/uploads/", "", bearer(token))
