@@ -8,62 +8,64 @@ import (
 	"time"
 )
 
-// An Account is a person or a robot. It is plain data and holds no password.
+// An Account is the account of a person or a robot. It is plain data and holds no password.
 type Account struct {
-	// Name is what one logs in with: lower-case letters and digits, with dots, hyphens and underscores between them, at
-	// most 64. Names of persons are unique among all tenants, so whoever may make accounts finds out which exist: the
-	// admin of a tenant is told that a name is taken. That of a robot is its tenant, or "robot" where it has none, a plus, and a name of its own: "team+ci".
+	// Name is the login name: lower-case letters and digits, with dots, hyphens and underscores between them, at most
+	// 64 characters. The names of persons are unique across all tenants, so an admin of a tenant who creates an account
+	// learns whether the name is taken elsewhere. The name of a robot is its tenant, or "robot" if it has none, a plus
+	// sign, and its own name: "team+ci".
 	Name string `json:"name"`
-	// Description is for people.
+	// Description is a text for people.
 	Description string `json:"description,omitempty"`
 
-	// Tenant is the first part of the names of all repositories that the account can see: "team" for team/app. Empty
-	// means that it is not bound to one.
+	// Tenant is the first part of the names of all repositories that the account can access: "team" for team/app. If
+	// empty, the account is not limited to a tenant.
 	Tenant string `json:"tenant,omitempty"`
-	// Rules give it rights, within its tenant. None means none.
+	// Rules grant rights, within the tenant. If empty, the account has no rights.
 	Rules []Rule `json:"rules,omitempty"`
-	// Admin lets it manage accounts: those of its tenant, or all if it has none. It gives no right to images. A robot
-	// is never one.
+	// Admin allows the account to manage other accounts: those of its tenant, or all accounts if it has no tenant. It
+	// grants no right to images. A robot cannot be an admin.
 	Admin bool `json:"admin,omitempty"`
 
-	// Disabled says that it cannot be used.
+	// Disabled blocks all use of the account.
 	Disabled bool `json:"disabled,omitempty"`
-	// ExpiresAt is when it ends. Zero means never.
+	// ExpiresAt is the time at which the account expires. If zero, it never expires.
 	ExpiresAt time.Time `json:"expiresAt,omitzero"`
-	// CreatedAt is when it was made.
+	// CreatedAt is the time of the account's creation.
 	CreatedAt time.Time `json:"createdAt,omitzero"`
 
-	// Keys are the keys that may mint logins for it; see [Book.AddKey].
+	// Keys are the keys that can issue logins for the account; see [Book.AddKey].
 	Keys []Key `json:"keys,omitempty"`
 
-	// Epoch is a random text that changes with the password, or secret: tokens name it, so that those from before are
-	// worth nothing. The Book sets it.
+	// Epoch is a random text that changes with the password or secret. Tokens contain it, so that tokens from before a
+	// change are rejected. The Book sets it.
 	Epoch string `json:"epoch,omitempty"`
 
-	// OldSecretEndsAt is when a robot's previous secret ends, which is valid beside the current one until then; see
-	// [Book.RotateSecret]. Zero means that there is none. OldEpoch is its epoch. The Book sets both.
+	// OldSecretEndsAt is the time until which a robot's previous secret is valid beside the current one; see
+	// [Book.RotateSecret]. If zero, there is no previous secret. OldEpoch is the epoch of that secret. The Book sets
+	// both.
 	OldSecretEndsAt time.Time `json:"oldSecretEndsAt,omitzero"`
 	OldEpoch        string    `json:"oldEpoch,omitempty"`
 
-	version uint64 // Of the entry in the store; zero for an account that is not there yet.
+	version uint64 // Version of the entry in the store. Zero for an account that is not stored yet.
 }
 
-// Robot reports whether the account is a robot, which its name tells.
+// Robot reports whether the account is a robot. Only the names of robots contain a plus sign.
 func (a Account) Robot() bool { return strings.Contains(a.Name, "+") }
 
-// Active reports whether the account can be used at the instant now.
+// Active reports whether the account can be used at now.
 func (a Account) Active(now time.Time) bool {
 	return !a.Disabled && (a.ExpiresAt.IsZero() || now.Before(a.ExpiresAt))
 }
 
-// Valid reports whether a token that names the epoch is still good at the instant now: the account has the same password
-// or secret, or it is that of a previous secret that has not ended.
+// Valid reports whether a token with the epoch is still valid at now: the epoch belongs to the current password or
+// secret, or to a previous secret that has not expired.
 func (a Account) Valid(epoch string, now time.Time) bool {
 	return epoch == a.Epoch || epoch != "" && epoch == a.OldEpoch && now.Before(a.OldSecretEndsAt)
 }
 
-// Allows reports whether the account may do action to the repository: a rule says so, and the repository is in its
-// tenant. It does not ask whether the account is active.
+// Allows reports whether a rule of the account grants the action on the repository, and the repository is in the
+// account's tenant. It does not check whether the account is active.
 func (a Account) Allows(action Action, repository string) bool {
 	return inTenant(a.Tenant, repository) && slices.ContainsFunc(a.Rules, func(r Rule) bool { return r.Allows(action, repository) })
 }
@@ -76,8 +78,8 @@ func inTenant(tenant, repository string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// Manages reports whether a is an admin who may make, change and delete the account: one of its tenant, or any if it
-// has none.
+// Manages reports whether a is an admin who may create, change and delete the other account: an admin of its tenant, or
+// one without a tenant.
 func (a Account) Manages(other Account) bool {
 	return a.Admin && (a.Tenant == "" || a.Tenant == other.Tenant)
 }
@@ -89,7 +91,7 @@ const (
 	maxKeys        = 10
 )
 
-// Validate reports every problem, joined.
+// Validate returns all problems, joined, or nil.
 func (a Account) Validate() error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -133,8 +135,8 @@ func (a Account) Validate() error {
 	return errors.Join(errs...)
 }
 
-// ValidName reports whether an account can have the name. What is no name is not worth a look into a store, or a line in
-// a log.
+// ValidName reports whether an account can have the name. An invalid name needs no lookup in a store and no line in a
+// log.
 func ValidName(name string) bool {
 	owner, own, robot := strings.Cut(name, "+")
 	return len(name) <= maxName && validPart(owner) && (!robot || validPart(own))

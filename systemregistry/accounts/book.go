@@ -17,24 +17,25 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// What the methods of a [Book] report, beside errors of its store.
+// The errors of a [Book], beside the errors of its store.
 var (
-	// ErrAccountNotFound is an account that does not exist.
+	// ErrAccountNotFound reports that the account does not exist.
 	ErrAccountNotFound = errors.New("account not found")
-	// ErrAccountExists is an account that exists already.
+	// ErrAccountExists reports that the account exists already.
 	ErrAccountExists = errors.New("account exists")
-	// ErrInvalidAccount is an account or password that cannot be.
+	// ErrInvalidAccount reports an account or password that is not valid.
 	ErrInvalidAccount = errors.New("account is not valid")
-	// ErrWrongLogin is a name and password that are not those of an active account. It does not say which of it is wrong.
+	// ErrWrongLogin reports that the name and password do not belong to an active account. It does not reveal which of
+	// them is wrong.
 	ErrWrongLogin = errors.New("wrong name or password")
 )
 
-// A Book keeps accounts. It is safe for concurrent use, and must not be copied.
+// A Book manages accounts in a store. It is safe for concurrent use, and must not be copied.
 type Book struct {
-	// Store is where they are kept. It must be set.
+	// Store stores the accounts. It must be set.
 	Store store.Store
-	// PasswordCost is bcrypt's cost of the passwords that are set, from 4 to 31; each step doubles the time of a login.
-	// Zero means 10, about 50 ms.
+	// PasswordCost is the bcrypt cost of new passwords, from 4 to 31; each step doubles the time of a login. If zero,
+	// it is 10, about 50 ms.
 	PasswordCost int
 
 	decoded decoded
@@ -45,7 +46,7 @@ type Book struct {
 	}
 }
 
-// Account returns the account, or [ErrAccountNotFound].
+// Account returns the account, or fails with [ErrAccountNotFound].
 func (b *Book) Account(ctx context.Context, name string) (Account, error) {
 	r, err := b.read(ctx, name)
 	return r.Account, err
@@ -80,7 +81,7 @@ func (b *Book) write(ctx context.Context, r record) error {
 	return nil
 }
 
-// All yields the accounts by name; an error is the last thing that it yields.
+// All yields the accounts in the order of their names. An error ends the iteration.
 func (b *Book) All(ctx context.Context) iter.Seq2[Account, error] {
 	return func(yield func(Account, error) bool) {
 		for e, err := range b.Store.List(ctx, prefix) {
@@ -95,12 +96,13 @@ func (b *Book) All(ctx context.Context) iter.Seq2[Account, error] {
 	}
 }
 
-// Create makes a person's account with the password, of 8 to 72 bytes. It fails with [ErrAccountExists] or [ErrInvalidAccount].
+// Create creates a person's account with the password, of 8 to 72 bytes. It fails with [ErrAccountExists] or
+// [ErrInvalidAccount].
 func (b *Book) Create(ctx context.Context, a Account, password credentials.Secret) error {
 	if a.Robot() {
 		return fmt.Errorf("%w: %s is the name of a robot", ErrInvalidAccount, a.Name)
 	}
-	if err := a.Validate(); err != nil { // Before the hash, which takes its time.
+	if err := a.Validate(); err != nil { // Before hashing, which is slow.
 		return fmt.Errorf("%w: %w", ErrInvalidAccount, err)
 	}
 	hash, err := b.hash(password)
@@ -111,8 +113,8 @@ func (b *Book) Create(ctx context.Context, a Account, password credentials.Secre
 	return b.write(ctx, record{Account: a, Hash: hash})
 }
 
-// CreateRobot makes a robot's account and returns its secret, which is not kept and cannot be asked for again. It fails
-// with [ErrAccountExists] or [ErrInvalidAccount].
+// CreateRobot creates a robot's account and returns its secret. The Book does not store the secret and cannot return it
+// again. CreateRobot fails with [ErrAccountExists] or [ErrInvalidAccount].
 func (b *Book) CreateRobot(ctx context.Context, a Account) (credentials.Secret, error) {
 	if !a.Robot() {
 		return credentials.Secret{}, fmt.Errorf("%w: %s is not the name of a robot", ErrInvalidAccount, a.Name)
@@ -125,7 +127,7 @@ func (b *Book) CreateRobot(ctx context.Context, a Account) (credentials.Secret, 
 	return secret, nil
 }
 
-// Delete removes the account, or fails with [ErrAccountNotFound]. Tokens that it has are worth nothing from then on.
+// Delete deletes the account, or fails with [ErrAccountNotFound]. The account's tokens are rejected from then on.
 func (b *Book) Delete(ctx context.Context, name string) error {
 	err := b.Store.Delete(ctx, prefix+name, 0)
 	if errors.Is(err, store.ErrNoKey) {
@@ -137,8 +139,8 @@ func (b *Book) Delete(ctx context.Context, name string) error {
 	return nil
 }
 
-// Update changes the account, but for its name, its time of creation and its epoch. Two updates at once both take
-// effect: change may be called again, on what the other one left.
+// Update changes the account, except for its name, time of creation and epoch. Two concurrent updates both take effect:
+// Update calls change again on the result of the other update if necessary.
 func (b *Book) Update(ctx context.Context, name string, change func(*Account) error) error {
 	return b.update(ctx, name, func(r *record) error {
 		kept := r.Account
@@ -149,7 +151,7 @@ func (b *Book) Update(ctx context.Context, name string, change func(*Account) er
 	})
 }
 
-// updateTries is far above the number of updates of one account that are ever under way at once.
+// updateTries is far above the number of concurrent updates of one account.
 const updateTries = 20
 
 func (b *Book) update(ctx context.Context, name string, change func(*record) error) error {
@@ -169,7 +171,7 @@ func (b *Book) update(ctx context.Context, name string, change func(*record) err
 	return err
 }
 
-// SetPassword gives a person's account a new password.
+// SetPassword sets the password of a person's account.
 func (b *Book) SetPassword(ctx context.Context, name string, password credentials.Secret) error {
 	hash, err := b.hash(password)
 	if err != nil {
@@ -184,14 +186,14 @@ func (b *Book) SetPassword(ctx context.Context, name string, password credential
 	})
 }
 
-// NewSecret gives a robot a new secret and returns it. All secrets before are worth nothing from then on.
+// NewSecret gives a robot a new secret and returns it. All earlier secrets are rejected from then on.
 func (b *Book) NewSecret(ctx context.Context, name string) (credentials.Secret, error) {
 	return b.RotateSecret(ctx, name, time.Time{})
 }
 
-// RotateSecret gives a robot a new secret and returns it. The current secret, and what was issued for it, stays valid
-// beside the new one until oldEndsAt, so that a rotation has no gap; a secret from before that is worth nothing from then
-// on. A zero time, or one that has passed, ends the current secret at once.
+// RotateSecret gives a robot a new secret and returns it. The current secret, and credentials that were issued for it,
+// stay valid beside the new secret until oldEndsAt, so that a rotation has no gap. The secret before the current one is
+// rejected from then on. If oldEndsAt is zero or in the past, the current secret expires at once.
 func (b *Book) RotateSecret(ctx context.Context, name string, oldEndsAt time.Time) (credentials.Secret, error) {
 	secret, hash := newRobotSecret()
 	err := b.update(ctx, name, func(r *record) error {
@@ -211,11 +213,11 @@ func (b *Book) RotateSecret(ctx context.Context, name string, oldEndsAt time.Tim
 	return secret, nil
 }
 
-// AddKey makes a key that mints logins for the account, as [system.Provider] does, and returns its text, which is not
-// kept: it goes into a profile's login. Service is the name of the registry that tokens are meant for. The key stays
-// good until it is removed from the account's Keys.
+// AddKey creates a key that can issue logins for the account, as [system.Provider] does, and returns its text for the
+// login of a profile. The Book does not store the text. Service is the name of the registry that accepts the tokens.
+// The key is valid until it is removed from the account's Keys.
 func (b *Book) AddKey(ctx context.Context, name, service string) (credentials.Secret, error) {
-	if name == service { // Tokens say who signed them, the registry or an account, by the name.
+	if name == service { // A token names its issuer, the registry or an account.
 		return credentials.Secret{}, fmt.Errorf("%w: %s is the name of the registry itself, so it can have no keys", ErrInvalidAccount, name)
 	}
 	key := system.NewKey(name, service)
@@ -229,9 +231,10 @@ func (b *Book) AddKey(ctx context.Context, name, service string) (credentials.Se
 	return key.Encode(), nil
 }
 
-// Verify returns the account if the password is its password and it is active, or [ErrWrongLogin]; other errors mean that
-// it could not find out. For a robot's previous secret, the account's Epoch is that of this secret, and it expires when
-// the secret does. For a person it takes some computing, see PasswordCost, also where there is no such account.
+// Verify returns the account if it is active and the password is correct, and fails with [ErrWrongLogin] if not. Other
+// errors mean that the check failed. If the password is a robot's previous secret, the account has the Epoch and the
+// expiry of that secret. For persons, the check takes the time of a bcrypt hash (see PasswordCost), even if the account
+// does not exist.
 func (b *Book) Verify(ctx context.Context, name string, password credentials.Secret) (Account, error) {
 	r, err := b.read(ctx, name)
 	if err != nil && !errors.Is(err, ErrAccountNotFound) {
@@ -240,7 +243,7 @@ func (b *Book) Verify(ctx context.Context, name string, password credentials.Sec
 	now := time.Now()
 	robot := strings.Contains(name, "+")
 	if robot && err == nil && now.Before(r.OldSecretEndsAt) && robotMatches(r.OldHash, password) && r.Active(now) {
-		// What is issued for the old secret ends with it.
+		// Tokens that are issued for the old secret expire with it.
 		r.Epoch = r.OldEpoch
 		if r.ExpiresAt.IsZero() || r.OldSecretEndsAt.Before(r.ExpiresAt) {
 			r.ExpiresAt = r.OldSecretEndsAt

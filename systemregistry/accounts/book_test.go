@@ -21,7 +21,7 @@ func pull(pattern string) []accounts.Rule {
 	return []accounts.Rule{{Repositories: pattern, Actions: []accounts.Action{accounts.Pull}}}
 }
 
-// book hashes fast, for there is no secret in a test.
+// book hashes fast, because a test has no secrets to protect.
 func book(s store.Store) *accounts.Book { return &accounts.Book{Store: s, PasswordCost: 4} }
 
 var right, wrong = credentials.NewSecret("right password"), credentials.NewSecret("wrong password")
@@ -101,7 +101,7 @@ func TestTwoSecrets(t *testing.T) {
 		require.True(t, after.Valid(before.Epoch, time.Now()))
 		require.False(t, after.Valid("", time.Now()))
 
-		// Other changes keep both, and nobody can move the end by them.
+		// Other changes keep both secrets, and cannot change the time at which the old one ends.
 		require.NoError(t, b.Update(t.Context(), name, func(a *accounts.Account) error {
 			a.Description, a.OldSecretEndsAt = "changed", time.Now().Add(100*time.Hour)
 			return nil
@@ -116,7 +116,7 @@ func TestTwoSecrets(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, now.Valid(before.Epoch, time.Now()))
 
-		// There are two at most, and a rotation without an end ends both.
+		// There are at most two secrets, and a rotation without an end time ends both.
 		third, err := b.RotateSecret(t.Context(), name, time.Now().Add(time.Hour))
 		require.NoError(t, err)
 		fourth, err := b.RotateSecret(t.Context(), name, time.Now().Add(time.Hour))
@@ -247,7 +247,7 @@ func TestAll(t *testing.T) {
 	require.Equal(t, []string{"ann"}, names)
 }
 
-// What a caller does to an account that it was given is its own business.
+// A caller's changes to a returned account do not affect the Book.
 func TestAccountsAreTheCallersOwn(t *testing.T) {
 	b := book(new(store.Memory))
 	name := accounts.RobotName("team", "ci")

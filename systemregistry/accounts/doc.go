@@ -1,8 +1,8 @@
-// Package accounts says who may do what in the registry.
+// Package accounts defines the accounts of the registry and their rights.
 //
-// An [Account] is a person or a robot with its [Rule]s; a [Book] keeps accounts in a [store.Store] and checks their
-// passwords. A tenant is the first part of the repositories' names: an account of a tenant has no right outside of it,
-// whatever its rules say.
+// An [Account] is a person or a robot with its [Rule]s. A [Book] manages accounts in a [store.Store] and verifies their
+// passwords. A tenant is the first part of the names of its repositories: an account of a tenant has no right outside
+// of it, whatever its rules grant.
 //
-// It does not issue tokens, and it does not slow down those who guess: the server does both.
+// The package does not issue tokens and does not throttle guesses. The server does both.
 package accounts

@@ -11,32 +11,32 @@ import (
 )
 
 // An Issuer is an OpenID Connect issuer whose tokens are accepted as passwords: the API server of a Kubernetes cluster,
-// for the tokens of its service accounts, or a CI service, for those of its jobs. It is plain data.
+// which issues tokens for service accounts, or a CI service, which issues tokens for jobs. It is plain data.
 type Issuer struct {
-	// URL is the issuer exactly as its tokens name it in "iss". It must use https, or http on a loopback address. A
-	// cluster's is the value of the API server's --service-account-issuer.
+	// URL is the issuer's URL, exactly as in the "iss" claim of its tokens. It must use https, or http on a loopback
+	// address. For a cluster, it is the value of the API server's --service-account-issuer.
 	URL string
-	// Audience is what a token must name in "aud", and nothing else beside it: a token that is also for somebody else
-	// could be replayed by them. Use the URL of this registry. It must be set.
+	// Audience is the only audience that a token may have in "aud": another party that accepts the same token could
+	// replay it. Use the URL of this registry. It must be set.
 	Audience string
-	// KeysURL is where the issuer's keys are, such as https://kubernetes.default.svc/openid/v1/jwks. If empty, the
-	// issuer's discovery document (URL/.well-known/openid-configuration) says where.
+	// KeysURL is the URL of the issuer's keys, such as https://kubernetes.default.svc/openid/v1/jwks. If empty, it is
+	// read from the issuer's discovery document (URL/.well-known/openid-configuration).
 	KeysURL string
-	// Client fetches the document and the keys. A cluster's API server usually wants its own certificate authority and a
-	// login for that. If nil, a client with the system's authorities and without a login is used.
+	// Client fetches the document and the keys. A cluster's API server usually requires its own certificate authority
+	// and a login. If nil, a client with the system's authorities and without a login is used.
 	Client *http.Client
-	// Subjects give rights to the tokens' subjects. The first whose pattern matches counts; a subject that none matches is
-	// rejected.
+	// Subjects grant rights to the tokens' subjects. The first entry whose pattern matches applies. A subject without a
+	// match is rejected.
 	Subjects []Subject
 }
 
-// A Subject gives rights to the subjects of an [Issuer] that match a pattern.
+// A Subject grants rights to the subjects of an [Issuer] that match a pattern.
 type Subject struct {
-	// Pattern is compared with the whole "sub" of a token: "system:serviceaccount:shop:puller". An * matches any text
-	// without a colon or slash. {tenant} matches a name, which becomes the tenant:
+	// Pattern is matched against the whole "sub" claim of a token: "system:serviceaccount:shop:puller". An * matches
+	// any text without a colon or slash. {tenant} matches a name, which becomes the tenant:
 	// "system:serviceaccount:{tenant}:puller" gives each namespace the repositories below its own name.
 	Pattern string
-	// Tenant bounds the rights; see [Account]. It must be empty where Pattern has {tenant}.
+	// Tenant limits the rights; see [Account]. It must be empty if Pattern contains {tenant}.
 	Tenant string
 	// Rules are the rights, within the tenant.
 	Rules []Rule
@@ -44,13 +44,13 @@ type Subject struct {
 
 const (
 	tenantPart = "{tenant}"
-	// maxSubject bounds what a token's subject adds to logs. Kubernetes' are 338 bytes at most.
+	// maxSubject limits the text that a token's subject adds to logs. Subjects of Kubernetes have at most 338 bytes.
 	maxSubject  = 400
 	maxPatterns = 1000
 )
 
-// Account returns the account that a subject of the issuer has, which is in no store, or false if the subject has none.
-// Its name is the subject, an @ and the issuer's host, so that it is never that of another account.
+// Account returns the account of a subject of the issuer, or false if the subject has none. The account is in no store.
+// Its name is the subject, an @ and the issuer's host, so that it cannot equal the name of another account.
 func (i Issuer) Account(subject string) (Account, bool) {
 	if len(subject) > maxSubject || strings.ContainsFunc(subject, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return Account{}, false
@@ -69,7 +69,7 @@ func (i Issuer) Account(subject string) (Account, bool) {
 	return Account{}, false
 }
 
-// match returns the tenant of the subject.
+// match reports whether the subject matches, and returns its tenant.
 func (s Subject) match(subject string) (tenant string, ok bool) {
 	tenant = s.Tenant
 	pattern, more := s.Pattern, true
@@ -95,7 +95,7 @@ func (s Subject) match(subject string) (tenant string, ok bool) {
 	return tenant, true
 }
 
-// cutPart cuts what is before the first colon or slash.
+// cutPart returns the text before the first colon or slash, that separator, and the rest.
 func cutPart(s string) (part, separator, rest string) {
 	i := strings.IndexAny(s, ":/")
 	if i < 0 {
@@ -104,7 +104,7 @@ func cutPart(s string) (part, separator, rest string) {
 	return s[:i], s[i : i+1], s[i+1:]
 }
 
-// matchPart goes back to the last * only, which is enough: an earlier one could match nothing more.
+// matchPart backtracks to the last * only. That is enough, because an earlier one could not match more.
 func matchPart(pattern, text string) bool {
 	p, n, star, mark := 0, 0, -1, 0
 	for n < len(text) {
@@ -125,7 +125,7 @@ func matchPart(pattern, text string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// Validate reports every problem, joined.
+// Validate returns all problems, joined, or nil.
 func (i Issuer) Validate() error {
 	var errs []error
 	add := func(format string, args ...any) {
@@ -167,7 +167,7 @@ func tenantBesideStar(pattern string) bool {
 	})
 }
 
-// secureURL reports whether text is the URL of a server that nobody on the way can stand in for.
+// secureURL reports whether text is the URL of a server that no one on the network path can impersonate.
 func secureURL(text string) bool {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {

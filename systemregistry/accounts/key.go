@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// A Key is the public half of a key that mints logins for an account without asking the registry.
+// A Key is the public half of a key that issues logins for an account without a request to the registry.
 type Key struct {
-	// ID tells the keys of an account apart.
+	// ID identifies the key among the keys of an account.
 	ID string `json:"id"`
-	// Public is what signatures are checked with.
+	// Public is the public key that verifies signatures.
 	Public ed25519.PublicKey `json:"public"`
-	// CreatedAt is when it was added.
+	// CreatedAt is the time at which the key was added.
 	CreatedAt time.Time `json:"createdAt,omitzero"`
 }
 

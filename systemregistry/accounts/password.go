@@ -17,24 +17,24 @@ import (
 	"github.com/regcred/regcred/internal/option"
 )
 
-// A person's password is hashed slowly, for people choose what can be guessed. The secret of a robot is 256 random
-// bits, which nobody can guess however fast they try, so a fast hash is as safe, and a cluster that starts a thousand
-// pods does not cost a minute of computing.
+// A person's password is hashed slowly, because people choose passwords that can be guessed. The secret of a robot is
+// 256 random bits, which cannot be guessed at any speed. A fast hash is as safe for it, and a cluster that starts a
+// thousand pods does not cost a minute of computing.
 const (
-	// defaultCost gives about 50 ms on today's machines; OWASP's Password Storage Cheat Sheet asks for 10 at least.
+	// defaultCost takes about 50 ms on today's machines. OWASP's Password Storage Cheat Sheet requires at least 10.
 	defaultCost = 10
-	// bcrypt looks at no more than 72 bytes.
+	// bcrypt uses at most 72 bytes.
 	maxPassword = 72
 	minPassword = 8
 
 	robotSecretBytes = 32
-	// robotPrefix makes a secret that was published by mistake easy to find.
+	// robotPrefix makes secrets that were published by mistake easy to find.
 	robotPrefix = "rcr_"
 )
 
-// typed returns the bytes of a password in Unicode's normal form C: keyboards and systems write the same letter in
-// different ways. It returns false for what can be no password: bcrypt repeats a password with a zero byte at its end, so
-// that "a" and "a", zero, "a" are the same to it.
+// typed returns the bytes of a password in Unicode's normal form C, because keyboards and systems encode the same
+// letter in different ways. It returns false for a text that cannot be a password: bcrypt repeats a password with a
+// zero byte at its end, so that it cannot distinguish "a" from "a", zero, "a".
 func typed(p credentials.Secret) ([]byte, bool) {
 	text := norm.NFC.Bytes(p.AppendTo(nil))
 	return text, len(text) <= maxPassword && !bytes.Contains(text, []byte{0})
@@ -66,9 +66,9 @@ func robotMatches(hash []byte, p credentials.Secret) bool {
 	return subtle.ConstantTimeCompare(sum[:], hash) == 1
 }
 
-// personMatches takes the same time for each hash, and for none, where there is no account of the name: the time of the
-// answer does not tell which names exist, also after PasswordCost was changed. Each step of the cost doubles the time,
-// so what is missing to the highest cost is the sum of the steps between.
+// personMatches takes the same time for every hash, and for a nil hash, which means that there is no such account. So
+// the response time does not reveal which names exist, even after PasswordCost was changed. Each step of the cost
+// doubles the time, so the difference to the highest cost is the sum of the steps between.
 func (b *Book) personMatches(ctx context.Context, hash []byte, p credentials.Secret) bool {
 	text, ok := typed(p)
 	if !ok {
@@ -87,7 +87,7 @@ func (b *Book) personMatches(ctx context.Context, hash []byte, p credentials.Sec
 	return ok
 }
 
-// highestCost returns the highest cost of any password: that of new ones, or of old ones from before it was lowered.
+// highestCost returns the highest cost of any password. Old passwords keep their cost after PasswordCost was lowered.
 func (b *Book) highestCost(ctx context.Context) int {
 	b.costs.mu.Lock()
 	defer b.costs.mu.Unlock()
@@ -98,7 +98,7 @@ func (b *Book) highestCost(ctx context.Context) int {
 				r, err = decode(e)
 			}
 			if err != nil {
-				return max(b.cost(), b.costs.highest) // It is looked at again next time.
+				return max(b.cost(), b.costs.highest) // The next call reads the accounts again.
 			}
 			if cost, err := bcrypt.Cost(r.Hash); err == nil {
 				b.costs.highest = max(b.costs.highest, cost)
@@ -109,8 +109,8 @@ func (b *Book) highestCost(ctx context.Context) int {
 	return max(b.cost(), b.costs.highest)
 }
 
-// dummyHash is compared with to take the time of a comparison. No password is known for it: its salt and its end are
-// random.
+// dummyHash returns a hash that is compared only to take the time of a comparison. Its password is unknown, because its
+// salt and its end are random.
 func dummyHash(cost int) []byte {
 	return fmt.Appendf(nil, "$2a$%02d$X/8z/dVjAVqxkzn69ZKhM.IxezixaY8H9xBXyPUHz61SqmLKdGPIq", cost)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// A hash that cannot be read would make names that do not exist answer faster.
+// If the dummy hash were invalid, logins with names that do not exist would fail faster.
 func TestDummyHashTakesAsLongAsOthers(t *testing.T) {
 	for _, want := range []int{4, 10, 11} {
 		cost, err := bcrypt.Cost(dummyHash(want))
@@ -21,7 +21,7 @@ func TestDummyHashTakesAsLongAsOthers(t *testing.T) {
 	require.ErrorIs(t, bcrypt.CompareHashAndPassword(dummyHash(4), []byte("any")), bcrypt.ErrMismatchedHashAndPassword)
 }
 
-// After the cost was changed, names of before, of after and of nobody take the same time.
+// After a change of the cost, logins with old, new and unknown names take the same time.
 func TestTimeTellsNoNames(t *testing.T) {
 	for _, costs := range [][2]int{{4, 9}, {9, 4}} {
 		s := new(store.Memory)
@@ -59,7 +59,7 @@ func TestPasswordsAsTheyAreTyped(t *testing.T) {
 		_, err := b.Verify(t.Context(), "ann", credentials.NewSecret(text))
 		require.NoError(t, err, "%q", text)
 	}
-	// To bcrypt, these are the same.
+	// bcrypt cannot distinguish these passwords.
 	require.ErrorIs(t, b.Create(t.Context(), Account{Name: "bob"}, credentials.NewSecret("secret\x00secret")), ErrInvalidAccount)
 	require.NoError(t, b.Create(t.Context(), Account{Name: "bob"}, credentials.NewSecret("password")))
 	for _, text := range []string{"password\x00password", "password\x00", "password\x00password\x00"} {

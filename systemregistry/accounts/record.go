@@ -10,14 +10,14 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// prefix is that of all keys of accounts in the store.
+// prefix is the prefix of all keys of accounts in the store.
 const prefix = "account/"
 
-// A record is an account as it is stored.
+// A record is the stored form of an account.
 type record struct {
 	Account
 	Hash []byte `json:"hash"`
-	// OldHash is that of a robot's previous secret, until OldSecretEndsAt.
+	// OldHash is the hash of a robot's previous secret, until OldSecretEndsAt.
 	OldHash []byte `json:"oldHash,omitempty"`
 }
 
@@ -30,15 +30,15 @@ func decode(e store.Entry) (record, error) {
 	return r, nil
 }
 
-// decoded remembers what entries say, for each request of a client asks for its account, and decoding it would be most
-// of the work. It decides nothing: the store is asked each time, and an entry that changed has another version. The zero
-// decoded is ready to use.
+// decoded caches decoded entries, because each client request needs its account, and decoding would be most of the
+// work. It makes no decision: the store is read each time, and a changed entry has another version. The zero decoded is
+// ready to use.
 type decoded struct {
 	mu      sync.Mutex
-	records map[uint64]record // By version, which a store gives out once.
+	records map[uint64]record // By version, which is unique in a store.
 }
 
-// maxDecoded bounds the memory, at a few MB.
+// maxDecoded limits the memory, to a few MB.
 const maxDecoded = 4096
 
 func (d *decoded) decode(e store.Entry) (record, error) {
@@ -51,11 +51,11 @@ func (d *decoded) decode(e store.Entry) (record, error) {
 			return record{}, err
 		}
 		if d.records == nil || len(d.records) >= maxDecoded {
-			d.records = make(map[uint64]record) // What is needed comes back at once.
+			d.records = make(map[uint64]record) // Entries in use are decoded again at once.
 		}
 		d.records[e.Version] = r
 	}
-	// The caller may change what it gets.
+	// Clone, because the caller may change the record.
 	r.Rules, r.Keys = slices.Clone(r.Rules), slices.Clone(r.Keys)
 	for i := range r.Rules {
 		r.Rules[i].Actions = slices.Clone(r.Rules[i].Actions)

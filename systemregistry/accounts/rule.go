@@ -6,32 +6,32 @@ import (
 	"strings"
 )
 
-// An Action is what one does to a repository. The names are those of the token specification of distribution.
+// An Action is an operation on a repository. The names come from distribution's token specification.
 type Action string
 
-// The actions. A client that pushes asks for Push and Pull.
+// The actions. A client that pushes requests Push and Pull.
 const (
 	Pull   Action = "pull"
 	Push   Action = "push"
 	Delete Action = "delete"
 )
 
-// A Rule gives the right to some actions on some repositories.
+// A Rule grants some actions on some repositories.
 type Rule struct {
-	// Repositories is a pattern for names of repositories. A part "*" stands for any one part, "**" for any number of
-	// parts, none included: "team/*" is team/app and not team/app/base, "team/**" is team, team/app and team/app/base,
-	// "**" is every repository. Within a part, * is no wildcard.
+	// Repositories is a pattern for names of repositories. The part "*" matches exactly one part, and "**" any number
+	// of parts, including none: "team/*" matches team/app but not team/app/base, "team/**" matches team, team/app and
+	// team/app/base, and "**" matches every repository. Within a part, * is no wildcard.
 	Repositories string `json:"repositories"`
-	// Actions are what may be done. None means that the rule gives no right.
+	// Actions are the granted actions. If empty, the rule grants nothing.
 	Actions []Action `json:"actions"`
 }
 
-// Allows reports whether the rule gives the right to do action to the repository.
+// Allows reports whether the rule grants the action on the repository.
 func (r Rule) Allows(action Action, repository string) bool {
 	return slices.Contains(r.Actions, action) && Match(r.Repositories, repository)
 }
 
-// Validate reports the first problem.
+// Validate returns the first problem, or nil.
 func (r Rule) Validate() error {
 	if err := ValidPattern(r.Repositories); err != nil {
 		return err
@@ -47,10 +47,10 @@ func (r Rule) Validate() error {
 	return nil
 }
 
-// maxPattern is the longest name of a repository that clients take, host included.
+// maxPattern is the longest name of a repository that clients accept, including the host.
 const maxPattern = 255
 
-// ValidPattern reports what is wrong with a pattern; see [Rule].
+// ValidPattern returns the problem of a pattern, or nil; see [Rule].
 func ValidPattern(pattern string) error {
 	if len(pattern) > maxPattern {
 		return fmt.Errorf("pattern is longer than %d characters", maxPattern)
@@ -63,7 +63,7 @@ func ValidPattern(pattern string) error {
 	return nil
 }
 
-// validPart is narrower than the rule for a part of a repository's name only where no such name exists.
+// validPart rejects only parts that no repository name can have.
 func validPart(s string) bool {
 	letter := func(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 	if s == "" || !letter(s[0]) || !letter(s[len(s)-1]) {
@@ -72,7 +72,7 @@ func validPart(s string) bool {
 	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789._-") == ""
 }
 
-// Match reports whether the pattern of a [Rule] matches the name of a repository. What can be no name, such as
+// Match reports whether the pattern of a [Rule] matches the name of a repository. An invalid name, such as
 // team/../other, matches nothing.
 func Match(pattern, repository string) bool {
 	name := strings.Split(repository, "/")
@@ -84,8 +84,8 @@ func Match(pattern, repository string) bool {
 	return pattern == "**" || matchParts(strings.Split(pattern, "/"), name)
 }
 
-// matchParts goes back to the last ** only, which is enough: an earlier one could match nothing more. So its time is
-// the product of the lengths at worst.
+// matchParts backtracks to the last ** only. That is enough, because an earlier one could not match more. So its time
+// is at most the product of the lengths.
 func matchParts(pattern, name []string) bool {
 	p, n, star, mark := 0, 0, -1, 0
 	for n < len(name) {

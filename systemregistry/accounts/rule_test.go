@@ -45,7 +45,7 @@ func TestValidPattern(t *testing.T) {
 	}
 }
 
-// matchSlowly says the same as Match in the most direct way, in exponential time.
+// matchSlowly returns the same as Match by a direct recursion, in exponential time.
 func matchSlowly(pattern, name []string) bool {
 	switch {
 	case len(pattern) == 0:
