@@ -22,25 +22,25 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/shared"
 )
 
-// ErrNoImage is a repository, tag or image that is not there.
+// ErrNoImage reports that the repository, tag or image does not exist.
 var ErrNoImage = errors.New("image not found")
 
-// A Catalog is what a storage holds. Make it with [Open]; it is safe for concurrent use.
+// A Catalog manages the repositories and images in a storage. Make it with [Open]; it is safe for concurrent use.
 type Catalog struct {
 	driver    storagedriver.StorageDriver
 	namespace distribution.Namespace
-	shared    *shared.Driver // The driver, if several replicas share the storage. Nil means that they do not.
+	shared    *shared.Driver // The driver, if several replicas share the storage; nil otherwise.
 	policies  []Policy
 	quotas    *quotas
 	uploads   uploads
 	pins      pins
 
-	// holds is held by who keeps collections from running.
+	// holds is acquired by callers that block collections.
 	holds *semaphore.Weighted
-	// door lets in all who change manifests at once, or one who collects.
+	// door is shared by changes of manifests, and exclusive for a collection.
 	door *semaphore.Weighted
-	// inside lets in all who change a repository at once, or one who deletes by digest; tags serializes changes of the
-	// same tag. Both are by a hash of the name.
+	// inside is shared by changes in a repository, and exclusive for a deletion by digest. tags serializes changes of
+	// the same tag. Both are indexed by a hash of the name.
 	inside [slots]*semaphore.Weighted
 	tags   [slots]chan struct{}
 	seed   maphash.Seed
@@ -48,7 +48,7 @@ type Catalog struct {
 
 const slots = 64
 
-// Open returns the catalog of what the driver holds.
+// Open returns the catalog of the images in the driver's storage.
 func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []Policy) (*Catalog, error) {
 	for _, p := range policies {
 		if err := p.Validate(); err != nil {
@@ -73,7 +73,7 @@ func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []Po
 	return c, nil
 }
 
-// Tags returns the tags of the repository, sorted. A repository that does not exist has none.
+// Tags returns the tags of the repository, sorted. It returns none for a repository that does not exist.
 func (c *Catalog) Tags(ctx context.Context, repository string) ([]string, error) {
 	r, err := c.repository(ctx, repository)
 	if err != nil {
@@ -89,8 +89,8 @@ func (c *Catalog) Tags(ctx context.Context, repository string) ([]string, error)
 	return tags, nil
 }
 
-// Images yields the tagged images of the repository by tag; an error is the last thing that it yields. A tag that goes
-// meanwhile is left out.
+// Images yields the tagged images of the repository, ordered by tag. An error ends the iteration. A tag that is deleted
+// during the iteration is left out.
 func (c *Catalog) Images(ctx context.Context, repository string) iter.Seq2[Image, error] {
 	return func(yield func(Image, error) bool) {
 		tags, err := c.Tags(ctx, repository)
@@ -122,7 +122,7 @@ func (c *Catalog) repository(ctx context.Context, name string) (distribution.Rep
 	return r, nil
 }
 
-// Resolve returns the digest of a tag, or of a digest that is there; [ErrNoImage] if it is not.
+// Resolve returns the digest of a tag, or an existing digest unchanged. It fails with [ErrNoImage].
 func (c *Catalog) Resolve(ctx context.Context, repository, reference string) (string, error) {
 	d, err := c.resolve(ctx, repository, reference)
 	return string(d), err
@@ -148,7 +148,7 @@ func (c *Catalog) resolve(ctx context.Context, repository, reference string) (di
 		}
 		return d, nil
 	}
-	if !validTag(reference) { // It becomes part of a path.
+	if !validTag(reference) { // The tag becomes part of a path.
 		return "", missing
 	}
 	desc, err := r.Tags(ctx).Get(ctx, reference)
@@ -169,19 +169,19 @@ func notFound(err error) bool {
 	if _, ok := errors.AsType[storagedriver.PathNotFoundError](err); ok {
 		return true
 	}
-	// The driver for files returns this for a folder that goes while it lists it.
+	// The driver for files returns this error for a folder that is deleted while it is listed.
 	wrapped, ok := errors.AsType[storagedriver.Error](err)
 	return ok && errors.Is(wrapped.Detail, fs.ErrNotExist)
 }
 
-// root is where distribution keeps what is known of repositories; its layout is the same since version 2.0 of it, and
-// has to be, for storages outlive programs.
+// root is distribution's folder of repositories. Its layout has not changed since version 2.0, and cannot change,
+// because storages outlive programs.
 const (
 	root      = "/docker/registry/v2/repositories"
 	blobsRoot = "/docker/registry/v2/blobs"
 )
 
-// BlobPath returns where a storage has the data of the layer, config or manifest with the digest, which must be valid.
+// BlobPath returns the path in a storage of the layer, config or manifest with the digest, which must be valid.
 func BlobPath(d digest.Digest) string {
 	hex := d.Encoded()
 	return strings.Join([]string{blobsRoot, string(d.Algorithm()), hex[:2], hex, "data"}, "/")
@@ -199,9 +199,9 @@ func (c *Catalog) pushedAt(ctx context.Context, repository, tag string) time.Tim
 	return info.ModTime().UTC()
 }
 
-// Reachable reports why the storage does not answer; nil if it does.
+// Reachable returns the error of the storage if it does not respond, and nil if it does.
 func (c *Catalog) Reachable(ctx context.Context) error {
-	if _, err := c.driver.Stat(ctx, "/"); err != nil && !notFound(err) { // Nothing was ever pushed.
+	if _, err := c.driver.Stat(ctx, "/"); err != nil && !notFound(err) { // Not found: no image was ever pushed.
 		return fmt.Errorf("reach storage: %w", err)
 	}
 	return nil

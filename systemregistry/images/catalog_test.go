@@ -28,11 +28,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	logrus.SetLevel(logrus.PanicLevel) // Distribution logs there.
+	logrus.SetLevel(logrus.PanicLevel) // Distribution logs to it.
 	os.Exit(m.Run())
 }
 
-// fixture is a catalog, and what pushes beside it as distribution's handlers do.
+// fixture is a catalog, and a namespace that pushes into the same storage as distribution's handlers do.
 type fixture struct {
 	*images.Catalog
 	namespace distribution.Namespace
@@ -221,7 +221,7 @@ func TestImmutable(t *testing.T) {
 	require.ErrorIs(t, f.Delete(ctx, "team/app", string(d.Digest)), images.ErrImmutable)
 	require.NoError(t, f.Delete(ctx, "other/app", string(free.Digest)))
 
-	// Nor does what a tag's image is made of go.
+	// The parts of a tagged image stay, too.
 	arm, untagged := f.push(t, "team/many", "", "arm layer", "arm64"), f.push(t, "team/many", "", "layer of no tag", "s390x")
 	f.index(t, "team/many", "1", f.push(t, "team/many", "", "amd layer", "amd64"), arm, v1.Descriptor{
 		MediaType: v1.MediaTypeImageManifest, Digest: digest.FromString("a platform that was not pushed"), Size: 1,
@@ -254,7 +254,7 @@ func TestChangingWaitsForTheSameTag(t *testing.T) {
 	})
 }
 
-// A tag that is set while its image is deleted by digest would be lost, and free to mean another image.
+// A tag that is set while its image is deleted by digest would be lost, and could then refer to another image.
 func TestDeletingKeepsOutWhoPuts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := open(t)

@@ -13,9 +13,9 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Changing waits until nobody collects, nobody else changes the same tag, and nobody deletes by digest in the
-// repository, and keeps them out until done is called. The server holds it around what clients do to manifests.
-// Reference is a tag or digest. An error means that ctx ended first.
+// Changing blocks until no collection runs, no other caller changes the same tag, and none deletes by digest in the
+// repository. It excludes them until done is called. The server calls it around changes of manifests by clients.
+// Reference is a tag or digest. Changing fails only if ctx ends first.
 func (c *Catalog) Changing(ctx context.Context, repository, reference string) (done func(), err error) {
 	if err := c.door.Acquire(ctx, 1); err != nil {
 		return nil, context.Cause(ctx)
@@ -36,8 +36,8 @@ func (c *Catalog) Changing(ctx context.Context, repository, reference string) (d
 	}
 }
 
-// Deleting is Changing for a deletion. By a digest, it keeps out all who change anything in the repository: a tag that
-// is set to the digest meanwhile would be lost, and a manifest that refers to it would be broken.
+// Deleting is like Changing, for a deletion. By digest, it excludes all other changes in the repository: a tag that is
+// set to the digest meanwhile would be lost, and a manifest that refers to the digest would be broken.
 func (c *Catalog) Deleting(ctx context.Context, repository, reference string) (done func(), err error) {
 	if _, err := digest.Parse(reference); err != nil {
 		return c.Changing(ctx, repository, reference)
@@ -55,9 +55,9 @@ func (c *Catalog) Deleting(ctx context.Context, repository, reference string) (d
 
 func (c *Catalog) slot(name string) int { return int(maphash.String(c.seed, name) % slots) }
 
-// MayPut reports whether the policies let the tag mean the manifest with the digest and size: [ErrImmutable] or
-// [ErrFull] if not. The manifest's size counts. Done must be called, and releases the size if the manifest was not put.
-// Call MayPut between Changing and its done.
+// MayPut fails with [ErrImmutable] or [ErrFull] if the policies do not let the tag refer to the manifest with the
+// digest and size. It counts the size of the manifest in the quotas. The caller must call done, which releases the size
+// if the manifest was not put. Call MayPut between Changing and its done.
 func (c *Catalog) MayPut(ctx context.Context, repository, reference, manifest string, size int64) (done func(put bool), err error) {
 	if _, err := digest.Parse(reference); err != nil && c.Immutable(repository) {
 		have, err := c.Resolve(ctx, repository, reference)
@@ -78,8 +78,8 @@ func (c *Catalog) MayPut(ctx context.Context, repository, reference, manifest st
 	return c.reserve(ctx, repository, "", size)
 }
 
-// MayDelete reports whether the policies let a client delete the tag, or the image or layer with the digest:
-// [ErrImmutable] if not. Call it between Deleting and done.
+// MayDelete fails with [ErrImmutable] if the policies do not let a client delete the tag, or the image or layer with
+// the digest. Call it between Deleting and done.
 func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) error {
 	if !c.Immutable(repository) {
 		return nil
@@ -87,7 +87,7 @@ func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) e
 	if c.shared != nil {
 		pending, err := c.shared.Pending(ctx, repository)
 		if err == nil && len(pending) > 0 {
-			err = fmt.Errorf("delete %s:%s: %w", repository, reference, ErrChanging) // It may be what the tag is about to mean.
+			err = fmt.Errorf("delete %s:%s: %w", repository, reference, ErrChanging) // The tag may be about to refer to it.
 		}
 		if err != nil {
 			return err
@@ -104,7 +104,8 @@ func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) e
 	return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, tag)
 }
 
-// Immutable reports whether a tag of the repository, once pushed, never means another image.
+// Immutable reports whether the tags of the repository are immutable: once pushed, a tag always refers to the same
+// image.
 func (c *Catalog) Immutable(repository string) bool {
 	return slices.ContainsFunc(c.policies, func(p Policy) bool { return p.Immutable && p.matches(repository) })
 }
@@ -124,8 +125,8 @@ func (c *Catalog) tagsOf(ctx context.Context, repository string, d digest.Digest
 	return tags, nil
 }
 
-// Delete removes a tag, or with a digest the image and all its tags; the data goes when it is collected. It fails with
-// [ErrNoImage], or [ErrImmutable].
+// Delete removes a tag, or, given a digest, the image and all its tags. A later collection removes the data. Delete
+// fails with [ErrNoImage] or [ErrImmutable].
 func (c *Catalog) Delete(ctx context.Context, repository, reference string) error {
 	done, err := c.Deleting(ctx, repository, reference)
 	if err != nil {
@@ -155,8 +156,8 @@ func (c *Catalog) Delete(ctx context.Context, repository, reference string) erro
 	return c.deleteManifest(ctx, r, d)
 }
 
-// deleteManifest removes the tags first: a tag that means nothing would be worse than an image without one. Where several
-// replicas share the storage, it removes the manifest first, so that none of them can set another tag to it.
+// deleteManifest removes the tags first, because a tag without an image is worse than an image without a tag. If
+// several replicas share the storage, it removes the manifest first, so that none of them can set another tag to it.
 func (c *Catalog) deleteManifest(ctx context.Context, r distribution.Repository, d digest.Digest) error {
 	if c.shared != nil {
 		if err := c.deleteRevision(ctx, r, d); err != nil {

@@ -15,12 +15,13 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// A Problem is data that is missing, unreadable or not what its digest says.
+// A Problem reports data that is missing, unreadable, or does not match its digest.
 type Problem struct {
-	// Repository has Reference, a tag or digest, that needs Digest. Both are empty if no repository has the data.
+	// Repository and Reference, a tag or digest, identify the image that needs Digest. Both are empty if no repository
+	// has the data.
 	Repository, Reference string
 	Digest                string
-	// Err is what is wrong with it.
+	// Err is the error of the data.
 	Err error
 }
 
@@ -43,9 +44,9 @@ var (
 	errBadJSON   = errors.New("the manifest is not JSON")
 )
 
-// Check reads everything that the storage holds, and yields what is wrong: tags without an image, images without their
-// parts, and data that is missing or damaged. An error is the last thing that it yields. The registry may run meanwhile,
-// and what clients delete or a collection removes while it is read is no problem.
+// Check reads the whole storage, and yields its problems: tags without an image, images with missing parts, and data
+// that is missing or damaged. An error ends the iteration. The registry may run meanwhile. Data that a client or a
+// collection deletes during the check is not reported.
 func (c *Catalog) Check(ctx context.Context) iter.Seq2[Problem, error] {
 	return func(yield func(Problem, error) bool) {
 		inv, err := c.inventory(ctx)
@@ -61,13 +62,13 @@ func (c *Catalog) Check(ctx context.Context) iter.Seq2[Problem, error] {
 	}
 }
 
-// errStop ends a check that nobody reads any more.
+// errStop ends a check whose caller has stopped the iteration.
 var errStop = errors.New("stopped")
 
 type checker struct {
 	catalog *Catalog
 	inv     *inventory
-	data    map[digest.Digest]error // What was found out about data: each is read once.
+	data    map[digest.Digest]error // Results by digest: all data is read once.
 	yield   func(Problem) bool
 }
 
@@ -95,7 +96,7 @@ func (k *checker) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err != nil && !errors.Is(err, errNoData) { // Gone meanwhile. Links to it were looked at above.
+		if err != nil && !errors.Is(err, errNoData) { // Deleted during the check. Links to it were checked above.
 			if !k.yield(Problem{Digest: string(d), Err: err}) {
 				return errStop
 			}
@@ -104,7 +105,7 @@ func (k *checker) run(ctx context.Context) error {
 	return nil
 }
 
-// report yields the problem, if the link is still there: what was deleted meanwhile is none.
+// report yields the problem if the link still exists. If the link was deleted during the check, there is no problem.
 func (k *checker) report(ctx context.Context, link string, p Problem) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -161,7 +162,7 @@ func (k *checker) manifest(ctx context.Context, name string, d digest.Digest) er
 	}
 	for _, layer := range m.Layers {
 		if layer.Digest.Validate() != nil || len(layer.URLs) > 0 {
-			continue // Kept elsewhere.
+			continue // Its data is at another place.
 		}
 		if err := k.part(ctx, name, link, d, layer, linkOf(name, "_layers", layer.Digest)); err != nil {
 			return err
@@ -178,7 +179,7 @@ func (k *checker) manifest(ctx context.Context, name string, d digest.Digest) er
 	return nil
 }
 
-// part looks whether the repository has what a manifest needs. Its data is looked at with the repository's own list.
+// part checks that the repository has a part of a manifest. The check of the repository's own links reads the data.
 func (k *checker) part(ctx context.Context, name, manifestLink string, d digest.Digest, part v1.Descriptor, link string) error {
 	_, err := k.catalog.driver.Stat(ctx, link)
 	if err == nil {
@@ -201,7 +202,7 @@ func (k *checker) layer(ctx context.Context, name, reference string, d digest.Di
 	return k.report(ctx, linkOf(name, "_layers", d), Problem{name, reference, string(kept), err})
 }
 
-// read reads the data with the digest, once.
+// read reads the data with the digest, once, and returns its error.
 func (k *checker) read(ctx context.Context, d digest.Digest) error {
 	err, known := k.data[d]
 	if !known {

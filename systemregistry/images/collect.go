@@ -13,33 +13,34 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// grace is for pushes under way: a client uploads layers before the manifest that uses them. It is longer than any
-// client takes, and an abandoned upload costs a day of disk.
+// grace protects pushes in progress: a client uploads layers before the manifest that uses them. It is longer than any
+// push, and the price is that an abandoned upload occupies the disk for a day.
 const grace = 24 * time.Hour
 
-// A Collection says what [Catalog.Collect] removed.
+// A Collection lists the tags, images and data that [Catalog.Collect] removed.
 type Collection struct {
-	// Tags and Images are what the policies keep no longer, as "repository:tag" and "repository@digest".
+	// Tags and Images have expired by the policies. They are written as "repository:tag" and "repository@digest".
 	Tags, Images []string
-	// Blobs and Bytes are what no image used.
+	// Blobs and Bytes are the number and the total size of the blobs that no image used.
 	Blobs int
 	Bytes int64
-	// Uploads are those that were never finished.
+	// Uploads is the number of abandoned uploads.
 	Uploads int
 }
 
-// Collect removes what the policies keep no longer, uploads that were never finished, and what no image uses. Data is
-// left alone for a day, because it may belong to a push that goes on, and an upload for an hour after it was last
-// written to.
+// Collect removes images that have expired by the policies, uploads that were never finished, and data that no image
+// uses. It does not touch data within a day, because a push in progress may need it, or an upload within an hour of its
+// last write.
 //
-// Meanwhile images are pulled, and layers pushed; manifests wait for it, and so does what deletes. Where several replicas
-// share the storage, nobody waits: a collection condemns what is unused, and the next one removes it if nothing has used
-// it since. It returns an error that wraps [ErrCollecting] if another replica collects, or collections are held.
+// Clients can pull images and push layers during a collection; manifests and deletions wait for its end. If several
+// replicas share the storage, nothing waits: a collection condemns unused data, and the next collection removes the
+// data if it is still unused. Collect fails with an error that wraps [ErrCollecting] if another replica collects, or if
+// collections are held.
 func (c *Catalog) Collect(ctx context.Context) (Collection, error) {
 	if c.shared != nil {
 		return c.collectShared(ctx)
 	}
-	// All of it, so that nobody is between the check of a manifest and its link.
+	// Acquire the whole weight, so that no caller is between the check of a manifest and its link.
 	if err := c.door.Acquire(ctx, math.MaxInt64); err != nil {
 		return Collection{}, fmt.Errorf("collect: %w", context.Cause(ctx))
 	}
@@ -72,7 +73,7 @@ type collector struct {
 	inv     *inventory
 	now     time.Time
 	vacuum  storage.Vacuum
-	used    map[digest.Digest]bool // Blobs that stay.
+	used    map[digest.Digest]bool // Blobs to keep.
 	done    Collection
 }
 
@@ -80,8 +81,8 @@ func (g *collector) run(ctx context.Context) error {
 	if err := g.purgeUploads(ctx); err != nil {
 		return err
 	}
-	// All is marked before anything of it is swept, so that a manifest that cannot be read stops the run, and not the
-	// images.
+	// Mark everything before anything is swept, so that a manifest that cannot be read stops the run before any image
+	// is removed.
 	for name, r := range g.inv.repositories {
 		if err := g.mark(ctx, name, r); err != nil {
 			return err
@@ -149,7 +150,7 @@ func (g *collector) mark(ctx context.Context, name string, r *holdings) error {
 			used[ref] = true
 		}
 	}
-	for d, at := range r.layers { // What is left in layers is to go.
+	for d, at := range r.layers { // The entries that remain in layers are unused.
 		if used[d] || g.now.Sub(at) < grace {
 			kept, err := g.catalog.storedAs(ctx, name, d)
 			if err != nil {
@@ -163,7 +164,7 @@ func (g *collector) mark(ctx context.Context, name string, r *holdings) error {
 	return nil
 }
 
-// live returns the manifests of the repository that stay, and what each refers to.
+// live returns the manifests of the repository to keep, each with its references.
 func (g *collector) live(ctx context.Context, repository distribution.Repository, r *holdings) (map[digest.Digest][]digest.Digest, error) {
 	live := make(map[digest.Digest][]digest.Digest)
 	var keep func(d digest.Digest) error
@@ -228,10 +229,10 @@ func (g *collector) sweepLinks(ctx context.Context, name string, r *holdings) er
 	if len(r.layers)+len(r.manifests)+len(r.tags) > 0 || r.uploading || g.now.Sub(r.changed) < grace {
 		return nil
 	}
-	// Its own folders, and not the one around them, in which repositories below it may be: also such that were not there
-	// when the list was made.
+	// Remove the repository's own folders only. The enclosing folder may contain other repositories, even ones that did
+	// not exist when the list was made.
 	done, err := g.catalog.pins.remove(repositoryKey(name), func() error {
-		for _, part := range []string{"_manifests", "_uploads", "_layers"} { // The last one makes it a repository.
+		for _, part := range []string{"_manifests", "_uploads", "_layers"} { // The last one defines the repository.
 			if err := g.catalog.remove(ctx, strings.Join([]string{root, name, part}, "/")); err != nil {
 				return err
 			}

@@ -52,7 +52,7 @@ func TestCollectKeepsWhatIsUsed(t *testing.T) {
 	})
 }
 
-// An upload under way when images are collected is finished afterwards, and its image is whole.
+// An upload in progress during a collection is completed afterwards, and its image is complete.
 func TestCollectInTheMiddleOfAPush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := open(t)
@@ -70,8 +70,8 @@ func TestCollectInTheMiddleOfAPush(t *testing.T) {
 	})
 }
 
-// vanishing is a storage in which others delete while it is walked: a folder that is there when it is listed is gone
-// when it is entered.
+// vanishing is a storage with concurrent deletions: a folder exists when its parent is listed, and is gone when the
+// walk enters it.
 type vanishing struct {
 	storagedriver.StorageDriver
 	path string
@@ -126,7 +126,7 @@ func TestEmptyRepositoryGoes(t *testing.T) {
 		gone := f.push(t, "team/gone", "1", "layer", "amd64")
 		require.NoError(t, f.Delete(t.Context(), "team", string(d.Digest)))
 		require.NoError(t, f.Delete(t.Context(), "team/gone", string(gone.Digest)))
-		for range 2 { // At the first time what is in it goes, and then it itself.
+		for range 2 { // The first run removes its content, the second one removes it.
 			time.Sleep(2 * day)
 			_, err := f.Collect(t.Context())
 			require.NoError(t, err)

@@ -1,7 +1,7 @@
-// Package images says what is in the registry, and takes out what should not be there any more.
+// Package images lists, deletes and collects the images in the registry.
 //
-// [Catalog] lists repositories and images as iterators, deletes them, and collects: it removes what its [Policy] list
-// keeps no longer, and the data that no image uses.
+// [Catalog] lists repositories and images as iterators, deletes them, and collects garbage: images that have expired by
+// its [Policy] list, and data that no image uses.
 //
-// It asks nobody whether they may: the server does, before it calls. It does not push or pull.
+// The package does not check rights: the server does so before it calls. It does not push or pull.
 package images

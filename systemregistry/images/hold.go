@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// HoldCollections keeps collections from running until release is called, in all replicas. Pushes and deletions go on. The
-// context that it returns ends early if another replica may collect again, because the store did not answer.
+// HoldCollections blocks collections in all replicas until release is called. Pushes and deletions continue. The
+// returned context ends early if another replica may collect again, because the store did not respond.
 func (c *Catalog) HoldCollections(ctx context.Context) (held context.Context, release func(), err error) {
 	if c.shared != nil {
 		held, _, release, err = c.shared.Alone(ctx)
@@ -20,7 +20,7 @@ func (c *Catalog) HoldCollections(ctx context.Context) (held context.Context, re
 	return held, release, nil
 }
 
-// BlobSizes returns the sizes of all data by its path, see [BlobPath].
+// BlobSizes returns the sizes of all blobs by path; see [BlobPath].
 func (c *Catalog) BlobSizes(ctx context.Context) (map[string]int64, error) {
 	inv, err := c.inventory(ctx)
 	if err != nil {

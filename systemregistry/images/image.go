@@ -14,36 +14,37 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// An Image is what a tag or digest means. It is plain data.
+// An Image describes the image of a tag or digest. It is plain data.
 type Image struct {
 	Repository string `json:"repository"`
-	// Tag is empty where it was asked for by digest.
+	// Tag is empty if the image was requested by digest.
 	Tag       string `json:"tag,omitempty"`
 	Digest    string `json:"digest"`
 	MediaType string `json:"mediaType"`
-	// Size is what a client downloads: layers, configs and manifests, for all platforms together; what two platforms
-	// share counts once. What the registry does not have itself counts by what the manifest says.
+	// Size is the number of bytes that a client downloads: layers, configs and manifests of all platforms. Data that
+	// two platforms share counts once. For data that the registry does not have itself, Size includes the size in the
+	// manifest.
 	Size int64 `json:"size"`
-	// Platforms are such as "linux/arm64/v8", sorted. None means that the image does not say, as for charts and other
-	// artifacts.
+	// Platforms are the image's platforms, such as "linux/arm64/v8", sorted. It is empty if the image names none, as
+	// for charts and other artifacts.
 	Platforms []string `json:"platforms,omitempty"`
-	// CreatedAt is what the image says of itself. Zero means nothing. PushedAt is when the tag was set to this image.
-	// Zero means not known.
+	// CreatedAt is the time of creation according to the image. It is zero if the image has none. PushedAt is the time
+	// at which the tag was set to this image. It is zero if that is not known.
 	CreatedAt time.Time `json:"createdAt,omitzero"`
 	PushedAt  time.Time `json:"pushedAt,omitzero"`
 }
 
-// maxConfig is far above the size of an honest config; what is larger is not read for a list.
+// maxConfig is far above the size of a real config. Larger configs are not read.
 const maxConfig = 4 << 20
 
-// manifest has the fields that count here of all four formats: Docker's schema 2 and list, OCI's manifest and index.
+// manifest has the relevant fields of all four formats: Docker's schema 2 and list, OCI's manifest and index.
 type manifest struct {
 	Config    *v1.Descriptor  `json:"config"`
 	Layers    []v1.Descriptor `json:"layers"`
 	Manifests []v1.Descriptor `json:"manifests"`
 }
 
-// Image returns the image that the reference, a tag or digest, means in the repository; [ErrNoImage] if there is none.
+// Image returns the image of the reference, a tag or digest, in the repository. It fails with [ErrNoImage].
 func (c *Catalog) Image(ctx context.Context, repository, reference string) (Image, error) {
 	d, err := c.resolve(ctx, repository, reference)
 	if err != nil {
@@ -56,7 +57,7 @@ func (c *Catalog) Image(ctx context.Context, repository, reference string) (Imag
 	return image, err
 }
 
-// summarize returns the image of the digest, and how much it had to read for that.
+// summarize returns the image of the digest, and the number of documents that it read.
 func (c *Catalog) summarize(ctx context.Context, repository string, d digest.Digest) (Image, int, error) {
 	image := Image{Repository: repository, Digest: string(d)}
 	r, err := c.repository(ctx, repository)
@@ -80,7 +81,7 @@ type summary struct {
 	reads      int
 }
 
-// add adds the manifest and what is below it. Platform is what the index above says of it.
+// add adds the manifest and everything below it. Platform is the platform in the enclosing index.
 func (s *summary) add(ctx context.Context, d digest.Digest, platform *v1.Platform) error {
 	s.seen[d] = true
 	s.reads++
@@ -119,7 +120,7 @@ func (s *summary) add(ctx context.Context, d digest.Digest, platform *v1.Platfor
 	return nil
 }
 
-// child adds one of the manifests of an index. One that was not pushed, or that is gone, counts by what the index says
+// child adds one manifest of an index. If the manifest was not pushed or is deleted, child uses the index's description
 // of it.
 func (s *summary) child(ctx context.Context, child v1.Descriptor) error {
 	if s.seen[child.Digest] {
@@ -145,7 +146,7 @@ func (s *summary) size(d v1.Descriptor) (first bool) {
 }
 
 func (s *summary) platform(p *v1.Platform) {
-	// Build tools put attestations into an index, as images of an unknown platform.
+	// Build tools put attestations into an index as images of an unknown platform.
 	if p == nil || p.OS == "" || p.OS == "unknown" || p.Architecture == "" {
 		return
 	}
@@ -156,7 +157,8 @@ func (s *summary) platform(p *v1.Platform) {
 	s.image.Platforms = append(s.image.Platforms, text)
 }
 
-// config takes platform and time of creation from the config of an image. One that cannot be read says nothing.
+// config reads the platform and the time of creation from the config of an image. It ignores a config that cannot be
+// read.
 func (s *summary) config(ctx context.Context, d v1.Descriptor, platform *v1.Platform) {
 	if !s.size(d) || d.Size > maxConfig {
 		s.platform(platform)
@@ -176,7 +178,7 @@ func (s *summary) config(ctx context.Context, d v1.Descriptor, platform *v1.Plat
 		platform = &config.Platform
 	}
 	s.platform(platform)
-	// A time that is no RFC 3339 in UTC, such as one at the end of 9999 in a zone to the west, could not be encoded.
+	// A time outside of RFC 3339 in UTC, such as one at the end of 9999 in a zone to the west, could not be encoded.
 	if created := config.Created.UTC(); created.After(s.image.CreatedAt) && created.Year() <= 9999 {
 		s.image.CreatedAt = created
 	}

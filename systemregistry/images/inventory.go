@@ -10,24 +10,24 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// inventory is all that the storage knows, without what is in manifests.
+// inventory lists the whole content of the storage, except for the content of manifests.
 type inventory struct {
 	repositories map[string]*holdings
 	blobs        map[digest.Digest]blob
 	uploads      map[string]*unfinished // By folder.
-	leftovers    map[string]time.Time   // Temporary files of the storage, by path.
+	leftovers    map[string]time.Time   // Temporary files of the storage driver, by path.
 }
 
 func newInventory() *inventory {
 	return &inventory{make(map[string]*holdings), make(map[digest.Digest]blob), make(map[string]*unfinished), make(map[string]time.Time)}
 }
 
-// unfinished is an upload that was begun.
+// unfinished is an upload that was started and not finished.
 type unfinished struct {
 	repository string
 	size       int64
-	data       bool      // Some of the data can be seen.
-	changed    time.Time // When anything of it did.
+	data       bool      // Some of the data is visible.
+	changed    time.Time // Last change of any of its files.
 }
 
 type blob struct {
@@ -35,19 +35,19 @@ type blob struct {
 	changed time.Time
 }
 
-// holdings is what one repository links to, each with the time of the link.
+// holdings are the links of one repository, each with its time.
 type holdings struct {
 	layers, manifests map[digest.Digest]time.Time
 	tags              map[string]time.Time
 	uploading         bool
-	changed           time.Time // When anything in it did, as far as the storage tells.
+	changed           time.Time // Last change of anything in it, as far as the storage reports it.
 }
 
 func newHoldings() *holdings {
 	return &holdings{make(map[digest.Digest]time.Time), make(map[digest.Digest]time.Time), make(map[string]time.Time), false, time.Time{}}
 }
 
-// inventory walks the blobs first: a link that is made meanwhile is found then.
+// inventory walks the blobs first, so that it sees every link that is made after a blob was listed.
 func (c *Catalog) inventory(ctx context.Context) (*inventory, error) {
 	if c.shared != nil {
 		return c.sharedInventory(ctx)
@@ -59,15 +59,15 @@ func (c *Catalog) inventory(ctx context.Context) (*inventory, error) {
 	if err := c.walk(ctx, root, inv.link); err != nil {
 		return nil, fmt.Errorf("walk storage: %w", err)
 	}
-	for folder, u := range inv.uploads { // Not every storage shows what is not complete.
+	for folder, u := range inv.uploads { // Some storages hide data that is incomplete.
 		u.size = max(u.size, c.uploads.bytes(folder))
 	}
 	return inv, nil
 }
 
-// walk visits all files and folders below from, by their paths below it; a folder for which visit returns false is not
-// entered. What goes meanwhile is left out, and nothing else: the drivers' own Walk ends early and without an error
-// where a folder goes, and what is collected by half a list is lost.
+// walk visits all files and folders below from, with paths relative to it. It does not enter a folder for which visit
+// returns false. It leaves out entries that are deleted during the walk, and no others: the drivers' own Walk ends
+// early and without an error if a folder disappears, and a collection by half a list would lose data.
 func (c *Catalog) walk(ctx context.Context, from string, visit func(path string, info storagedriver.FileInfo) (enter bool)) error {
 	pending := []string{from}
 	for len(pending) > 0 {
@@ -93,7 +93,7 @@ func (c *Catalog) walk(ctx context.Context, from string, visit func(path string,
 	return nil
 }
 
-// link reads "team/app/_layers/sha256/HEX/link", "team/app/_manifests/revisions/sha256/HEX/link",
+// link parses "team/app/_layers/sha256/HEX/link", "team/app/_manifests/revisions/sha256/HEX/link",
 // "team/app/_manifests/tags/TAG/current/link" and "team/app/_uploads/ID/data".
 func (inv *inventory) link(path string, info storagedriver.FileInfo) bool {
 	i := strings.Index(path, "/_") // No part of a repository's name starts with an underscore.
@@ -115,7 +115,7 @@ func (inv *inventory) link(path string, info storagedriver.FileInfo) bool {
 		return inv.upload(path, info)
 	case inv.leftover(info):
 	case len(parts) > 3 && parts[1] == "tags" && parts[3] == "index":
-		return false // Which images a tag meant before.
+		return false // The history of a tag.
 	case info.IsDir() || parts[len(parts)-1] != "link":
 	case len(parts) == 4 && parts[0] == "_layers":
 		r.layers[digest.Digest(parts[1]+":"+parts[2])] = info.ModTime()
@@ -127,7 +127,7 @@ func (inv *inventory) link(path string, info storagedriver.FileInfo) bool {
 	return true
 }
 
-// upload reads "team/app/_uploads/ID/data", and enters no other folders than those on the way there.
+// upload parses "team/app/_uploads/ID/data", and enters only the folders on the way there.
 func (inv *inventory) upload(path string, info storagedriver.FileInfo) bool {
 	name, rest, ok := strings.Cut(path, "/_")
 	if !ok {
@@ -156,7 +156,7 @@ func (inv *inventory) upload(path string, info storagedriver.FileInfo) bool {
 	return len(parts) == 2
 }
 
-// leftover notes a temporary file of the driver for files, which it leaves behind when the disk is full.
+// leftover records a temporary file of the driver for files, which leaves such files behind when the disk is full.
 func (inv *inventory) leftover(info storagedriver.FileInfo) bool {
 	if info.IsDir() || !strings.HasSuffix(info.Path(), ".tmp") {
 		return false
@@ -165,7 +165,7 @@ func (inv *inventory) leftover(info storagedriver.FileInfo) bool {
 	return true
 }
 
-// blob reads "sha256/ab/HEX/data".
+// blob parses "sha256/ab/HEX/data".
 func (inv *inventory) blob(path string, info storagedriver.FileInfo) bool {
 	if inv.leftover(info) {
 		return true

@@ -12,9 +12,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Repositories yields the names of all repositories that have or had a layer and come after a name; an error is the last
-// thing that it yields. Names are in the order of their parts: team/app comes before team-two. An empty name means from
-// the start.
+// Repositories yields the names of all repositories after a name that have or had a layer. An error ends the iteration.
+// Names are ordered by their parts: team/app comes before team-two. If the name is empty, the iteration starts at the
+// first repository.
 func (c *Catalog) Repositories(ctx context.Context, after string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		l := lister{catalog: c, after: parts(after), left: -1, found: func(name string) bool { return yield(name, nil) }}
@@ -25,17 +25,18 @@ func (c *Catalog) Repositories(ctx context.Context, after string) iter.Seq2[stri
 }
 
 const (
-	// visits bounds how many folders one page looks into, and so how long it takes.
+	// visits limits the folders that are listed for one page, and so the time of the call.
 	visits = 2000
-	// reads bounds how many manifests and configs one page of images reads, and childReads those of one image: what an
-	// index has beyond that counts by what the index says.
+	// reads limits the manifests and configs that are read for one page of images, and childReads those for one image.
+	// For the rest of an index, the values in the index are used.
 	reads      = 1000
 	childReads = 100
 )
 
-// RepositoryPage returns the names of at most n repositories that come after a name, are in one of the folders, which
-// are names or the first parts of names, and for which match reports true. An empty folder is all. Next is what "after"
-// of the next page is, and empty after the last one: a page may hold fewer than n, and none, where much was looked at.
+// RepositoryPage returns the names of at most n repositories that come after a name, are in one of the folders, and for
+// which match returns true. Folders are names or the first parts of names; the empty folder contains all repositories.
+// Next is the value of after for the next page, and empty after the last page. If many folders were listed, a page may
+// have fewer than n names, or none.
 func (c *Catalog) RepositoryPage(
 	ctx context.Context, folders []string, after string, n int, match func(string) bool,
 ) (names []string, next string, err error) {
@@ -85,20 +86,20 @@ func parts(name string) []string {
 	return strings.Split(name, "/")
 }
 
-// lister goes through folders in the order of their parts.
+// lister walks through folders in the order of their parts.
 type lister struct {
 	catalog *Catalog
 	after   []string
-	left    int // How many folders may be looked into still. Negative means any number.
+	left    int // Number of folders that may still be listed. If negative, there is no limit.
 	last    string
 	found   func(name string) (more bool)
 }
 
-// list looks into the folder and those below it. It returns false if it ended early.
+// list lists the folder and the folders below it. It returns false if it ended early.
 func (l *lister) list(ctx context.Context, folder string) (ended bool, err error) {
 	here := parts(folder)
 	if slices.Compare(here, l.after) < 0 && !slices.Equal(here, l.after[:min(len(here), len(l.after))]) {
-		return true, nil // All below comes before, too.
+		return true, nil // Everything below comes before, too.
 	}
 	if l.left == 0 {
 		return false, nil
@@ -134,9 +135,9 @@ func (l *lister) list(ctx context.Context, folder string) (ended bool, err error
 	return true, nil
 }
 
-// ImagePage returns the images of the tags of the repository that come after a tag, at most n. Next is what "after" of
-// the next page is, and empty after the last one: a page may hold fewer than n where an image has many platforms. An
-// image that several tags mean is read once.
+// ImagePage returns the images of at most n tags of the repository that come after a tag. Next is the value of after
+// for the next page, and empty after the last page. If an image has many platforms, a page may have fewer than n
+// images. An image with several tags is read once.
 func (c *Catalog) ImagePage(ctx context.Context, repository, after string, n int) (page []Image, next string, err error) {
 	tags, err := c.Tags(ctx, repository)
 	if err != nil {
@@ -164,7 +165,7 @@ func (c *Catalog) ImagePage(ctx context.Context, repository, after string, n int
 			known[d] = image
 		}
 		if errors.Is(err, ErrNoImage) {
-			continue // Deleted meanwhile.
+			continue // Deleted during the call.
 		}
 		if err != nil {
 			return nil, "", err

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// counted is a storage that counts what it is asked.
+// counted is a storage that counts its calls.
 type counted struct {
 	storagedriver.StorageDriver
 	calls atomic.Int64
@@ -76,7 +76,7 @@ func TestRepositoryPage(t *testing.T) {
 	require.Zero(t, driver.calls.Load(), "nothing is public, and the storage was asked")
 }
 
-// A page looks at so much and no more, also where nothing matches.
+// A page lists a limited number of folders, even if nothing matches.
 func TestRepositoryPageIsBounded(t *testing.T) {
 	driver := &counted{StorageDriver: inmemory.New()}
 	f := over(t, driver)
@@ -95,7 +95,7 @@ func TestRepositoryPageIsBounded(t *testing.T) {
 	require.Empty(t, next)
 }
 
-// A thousand tags of one image, and one image of a thousand platforms, are read once, and in part.
+// A thousand tags of one image, and one image with a thousand platforms, are read once, and in part.
 func TestImagePageIsBounded(t *testing.T) {
 	driver := &counted{StorageDriver: inmemory.New()}
 	f := over(t, driver)
@@ -118,7 +118,7 @@ func TestImagePageIsBounded(t *testing.T) {
 	require.Len(t, page[0].Platforms, 300)
 	require.Less(t, driver.calls.Load(), int64(2000))
 
-	for i := range 30 { // Different indexes, of the same images.
+	for i := range 30 { // Different indexes of the same images.
 		f.index(t, "team/many", fmt.Sprintf("t%03d", i), func() (own []v1.Descriptor) {
 			for j := range 60 {
 				own = append(own, f.push(t, "team/many", "", fmt.Sprint("layer ", i, j), "amd64"))

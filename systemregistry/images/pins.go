@@ -8,26 +8,26 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// pins protects layers and repositories from a collection that is under way. A collection sweeps by an inventory that it
-// took before, so it misses a layer that was pushed, mounted or confirmed by HEAD since. The zero pins is ready to use.
+// pins protects layers and repositories from a collection in progress. A collection sweeps by an inventory from its
+// start, which lacks layers that were pushed, mounted or confirmed by HEAD since. The zero pins is ready to use.
 type pins struct {
 	mu       sync.Mutex
-	held     map[string]int           // By key: how many requests write it now.
-	any      int                      // How many write a layer whose key is not known yet.
-	removing map[string]chan struct{} // By key: closed once it is removed.
-	at       map[string]time.Time     // By key: when it was last pinned.
-	floor    time.Time                // Everything counts as pinned at that time.
+	held     map[string]int           // By key: number of requests that write it now.
+	any      int                      // Number of requests that write a layer whose key is not known yet.
+	removing map[string]chan struct{} // By key: closed once the removal is complete.
+	at       map[string]time.Time     // By key: time of the last pin.
+	floor    time.Time                // Everything counts as pinned at this time.
 }
 
-// maxPins bounds the memory, at some 10 MB. Where it is reached, nothing is removed for a while.
+// maxPins limits the memory, to about 10 MB. At the limit, nothing is removed for the time of grace.
 const maxPins = 1 << 16
 
 func layerKey(d digest.Digest) string        { return "layer " + string(d) }
 func repositoryKey(repository string) string { return "repository " + repository }
 
-// hold pins the keys, and waits for those that are being removed. Until release is called, they are not removed; after
-// it, neither they nor those that release is given are removed for the time of grace. If any is
-// set, a layer is written whose key is passed to release.
+// hold pins the keys, after it has waited for removals of them in progress. Until release is called, they are not
+// removed. For the time of grace after it, neither they nor the keys given to release are removed. If any is set, the
+// caller writes a layer whose key it passes to release.
 func (p *pins) hold(ctx context.Context, any bool, keys ...string) (release func(more ...string), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -99,7 +99,7 @@ func (p *pins) pin(key string) {
 	p.at[key] = now
 }
 
-// remove calls do, unless the key is pinned, and reports whether it did.
+// remove calls do unless the key is pinned, and reports whether it did.
 func (p *pins) remove(key string, do func() error) (done bool, err error) {
 	p.mu.Lock()
 	now := time.Now()
@@ -123,17 +123,17 @@ func (p *pins) remove(key string, do func() error) (done bool, err error) {
 	return true, do()
 }
 
-// Writing keeps a collection from removing the repository and, where it is not empty, the layer with the digest, until
-// done is called and for a day after that. The server holds it around what clients do to layers, and around telling
-// them that a layer is there. Stored is the digest by which the storage keeps the layer, where it was written. An error
-// means that ctx ended first.
+// Writing protects the repository and, if layer is not empty, the layer with the digest from collections until done is
+// called and for a day after that. The server calls it around changes of layers by clients, and before it confirms to a
+// client that a layer exists. Stored is the digest by which the storage keeps the layer, if it was written. Writing
+// fails only if ctx ends first.
 func (c *Catalog) Writing(ctx context.Context, repository, layer string) (done func(stored string), err error) {
 	keys := []string{repositoryKey(repository)}
 	d := digest.Digest(layer)
 	if layer != "" {
 		keys = append(keys, layerKey(d))
 	}
-	// By which digest the storage keeps a layer is known only once it is written.
+	// The digest by which the storage keeps a layer is known only after the write.
 	release, err := c.pins.hold(ctx, layer != "" && (d.Validate() != nil || d.Algorithm() != digest.Canonical), keys...)
 	if err != nil {
 		return nil, err

@@ -12,32 +12,33 @@ import (
 	"github.com/regcred/regcred/systemregistry/accounts"
 )
 
-// A Policy is what holds for some repositories. Of a Policy, each field that is not zero counts; of several that match
-// a repository, all do.
+// A Policy sets rules for some repositories. Each field that is not zero applies. If several policies match a
+// repository, all of them apply.
 type Policy struct {
-	// Repositories is a pattern for their names; see [accounts.Rule]. Each tenant has one of its own with "tenant/**".
+	// Repositories is a pattern for their names; see [accounts.Rule]. With "tenant/**", each tenant can have a policy
+	// of its own.
 	Repositories string
 
-	// Immutable says that a tag, once pushed, never means another image, and that clients cannot delete it, nor the
-	// image that it means, nor what this is made of.
+	// Immutable makes tags immutable: once pushed, a tag always refers to the same image. Clients cannot delete the
+	// tag, its image, or any part of the image.
 	Immutable bool
 
-	// KeepTags and KeepFor bound how many tags of a repository are kept, the newest ones, and how long since they were
-	// pushed. A tag is removed if it is over each of the two that is set. Both zero means that all are kept.
+	// KeepTags is the number of tags that a repository keeps, the newest ones, and KeepFor the time since their push. A
+	// tag is removed if it exceeds each of the two limits that is set. If both are zero, all tags are kept.
 	KeepTags int
 	KeepFor  time.Duration
-	// KeepUntagged is how long an image that no tag means is kept. Zero means forever, for nodes that were told a
-	// digest may ask for it again.
+	// KeepUntagged is the time for which an image without a tag is kept. If zero, it is kept forever, because nodes
+	// that know its digest may pull it again.
 	KeepUntagged time.Duration
 
-	// MaxBytes is how much the repositories may hold together; a layer that several of them have counts once. Zero
-	// means no limit.
+	// MaxBytes is the limit on the total size of the repositories. A layer in several of them counts once. If zero,
+	// there is no limit.
 	MaxBytes int64
 }
 
 func (p Policy) matches(repository string) bool { return accounts.Match(p.Repositories, repository) }
 
-// Validate reports the first problem.
+// Validate returns the first problem, or nil.
 func (p Policy) Validate() error {
 	if err := accounts.ValidPattern(p.Repositories); err != nil {
 		return fmt.Errorf("policy: %w", err)
@@ -48,23 +49,23 @@ func (p Policy) Validate() error {
 	return nil
 }
 
-// An Effective is what the policies together say of a repository, and how much its quotas hold. It is plain data.
+// An Effective is the combined effect of the policies on a repository, with the usage of its quotas. It is plain data.
 type Effective struct {
 	Immutable bool
-	// KeepTags, KeepFor and KeepUntagged are the shortest of those of the policies. Zero means no limit.
+	// KeepTags, KeepFor and KeepUntagged are the lowest limits of all policies. If zero, there is no limit.
 	KeepTags     int
 	KeepFor      time.Duration
 	KeepUntagged time.Duration
 	Quotas       []Quota
 }
 
-// A Quota is a policy with a limit, and how much of it is used, as far as that was measured or counted.
+// A Quota is the limit of a policy and its usage, as of the last measurement plus the writes counted since.
 type Quota struct {
 	Repositories   string
 	Used, MaxBytes int64
 }
 
-// Effective returns what holds for the repository.
+// Effective returns the combined effect of all policies that match the repository.
 func (c *Catalog) Effective(repository string) Effective {
 	e := Effective{Immutable: c.Immutable(repository)}
 	for _, p := range c.policies {
@@ -82,7 +83,7 @@ func (c *Catalog) Effective(repository string) Effective {
 	return e
 }
 
-// shortest returns the smaller of two limits, of which zero is none.
+// shortest returns the smaller of two limits. Zero means no limit.
 func shortest[T int | time.Duration](a, b T) T {
 	if a == 0 || b == 0 {
 		return max(a, b)
@@ -90,17 +91,17 @@ func shortest[T int | time.Duration](a, b T) T {
 	return min(a, b)
 }
 
-// What a policy refuses.
+// The errors of changes that a policy forbids.
 var (
-	// ErrImmutable is a tag, or an image with a tag, that may not change.
+	// ErrImmutable reports a change of an immutable tag, or of an image with such a tag.
 	ErrImmutable = errors.New("tag is immutable")
-	// ErrFull is a push for which there is no room.
+	// ErrFull reports a push that exceeds a quota.
 	ErrFull = errors.New("quota is used up")
 )
 
-// expired returns the tags that the policies keep no longer.
+// expired returns the tags that have expired by the policies.
 func expired(policies []Policy, repository string, tags map[string]time.Time, now time.Time) []string {
-	names := slices.SortedFunc(maps.Keys(tags), func(a, b string) int { // Newest first; by name where they are as old, so that runs agree.
+	names := slices.SortedFunc(maps.Keys(tags), func(a, b string) int { // Newest first; then by name, so that runs agree.
 		return cmp.Or(tags[b].Compare(tags[a]), strings.Compare(a, b))
 	})
 	var gone []string
@@ -119,7 +120,7 @@ func expired(policies []Policy, repository string, tags map[string]time.Time, no
 	return gone
 }
 
-// untaggedLife returns how long an untagged image is kept, or false for ever.
+// untaggedLife returns the time for which an untagged image is kept, or false if it is kept forever.
 func untaggedLife(policies []Policy, repository string) (time.Duration, bool) {
 	var life time.Duration
 	found := false

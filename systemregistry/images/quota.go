@@ -12,27 +12,27 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// quotas counts what the policies with a limit hold: layers, manifests, and unfinished uploads. It is exact when
-// measured. In between it counts each byte that is written before it is written, and takes off what turns out not to be
-// kept, so that a limit is never passed. A layer that is stored already may count twice until it is
-// measured again, which happens before anything is refused.
+// quotas tracks the usage of the policies with a limit: layers, manifests and unfinished uploads. It is exact after a
+// measurement. Between measurements, it counts each byte before it is written, and subtracts bytes that are not kept,
+// so that usage never exceeds a limit. A layer that is already stored may count twice until the next measurement, which
+// takes place before any write is rejected.
 type quotas struct {
 	mu    sync.Mutex
 	rooms []*room
 
-	// measuring has one token, for who measures.
+	// measuring is a semaphore with one token, held during a measurement.
 	measuring chan struct{}
 	// ended is the end of the last measurement, and took its duration.
 	ended time.Time
 	took  time.Duration
 }
 
-// room is one policy with a limit.
+// room is the usage of one policy with a limit.
 type room struct {
 	policy Policy
 	used   int64
-	added  int64 // Of used, what the measurement that is under way may have missed, or more.
-	begun  int64 // Of used, what is counted and may not be written yet.
+	added  int64 // Part of used that the measurement in progress may have missed; may be too high.
+	begun  int64 // Part of used that is counted and may not be written yet.
 }
 
 func newQuotas(policies []Policy) *quotas {
@@ -45,7 +45,7 @@ func newQuotas(policies []Policy) *quotas {
 	return q
 }
 
-// of yields the policies that match the repository and not except, where this is not empty.
+// of yields the policies that match the repository. If except is not empty, it skips those that match except.
 func (q *quotas) of(repository, except string) iter.Seq[*room] {
 	return func(yield func(*room) bool) {
 		for _, r := range q.rooms {
@@ -56,7 +56,7 @@ func (q *quotas) of(repository, except string) iter.Seq[*room] {
 	}
 }
 
-// fits returns [ErrFull] if n more bytes do not fit into one of the policies, or if one holds too much already.
+// fits fails with [ErrFull] if n more bytes exceed the limit of a policy, or if one is exceeded already.
 func (q *quotas) fits(repository, except string, n int64) error {
 	for r := range q.of(repository, except) {
 		if n > r.policy.MaxBytes-r.used {
@@ -66,7 +66,7 @@ func (q *quotas) fits(repository, except string, n int64) error {
 	return nil
 }
 
-// count counts n bytes in the policies, if they fit.
+// count adds n bytes to the usage of the policies if they fit.
 func (q *quotas) count(repository, except string, n int64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -79,7 +79,7 @@ func (q *quotas) count(repository, except string, n int64) error {
 	return nil
 }
 
-// reserve counts n bytes that are about to be written in one step. Done must be called with the result.
+// reserve counts n bytes that are about to be written in one step. The caller must call done with the result.
 func (q *quotas) reserve(repository, except string, n int64) (done func(written bool), err error) {
 	if err := q.count(repository, except, n); err != nil {
 		return nil, err
@@ -101,8 +101,8 @@ func (q *quotas) begun(repository, except string, n int64) {
 	}
 }
 
-// release takes off n bytes that were counted and are not kept. They stay in added: a measurement that is under way may
-// have seen that they went, and not that they came.
+// release subtracts n counted bytes that are not kept. They stay in added, because a measurement in progress may have
+// seen their removal but not their arrival.
 func (q *quotas) release(repository, except string, n int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -111,8 +111,8 @@ func (q *quotas) release(repository, except string, n int64) {
 	}
 }
 
-// stored notes that an upload of n bytes became a layer: a measurement that is under way may have looked for the layer
-// before, and for the upload after that.
+// stored records that an upload of n bytes became a layer. A measurement in progress may have missed it: it may have
+// looked for the layer before, and for the upload after that.
 func (q *quotas) stored(repository string, n int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -121,7 +121,7 @@ func (q *quotas) stored(repository string, n int64) {
 	}
 }
 
-// begin starts a measurement, once no other is under way. What is added from now on may be missed by it.
+// begin starts a measurement after any other has ended. The measurement may miss bytes that are added from now on.
 func (q *quotas) begin(ctx context.Context) error {
 	select {
 	case q.measuring <- struct{}{}:
@@ -136,7 +136,7 @@ func (q *quotas) begin(ctx context.Context) error {
 	return nil
 }
 
-// end ends a measurement. Nil means that it failed.
+// end ends a measurement. The inventory is nil if the measurement failed.
 func (q *quotas) end(inv *inventory, began time.Time) {
 	defer func() { <-q.measuring }()
 	if inv == nil {
@@ -153,12 +153,12 @@ func (q *quotas) end(inv *inventory, began time.Time) {
 	q.mu.Unlock()
 }
 
-// Limited reports whether the repository has a limit on how much it holds.
+// Limited reports whether a policy limits the size of the repository.
 func (c *Catalog) Limited(repository string) bool {
 	return slices.ContainsFunc(c.quotas.rooms, func(r *room) bool { return r.policy.matches(repository) })
 }
 
-// fits returns [ErrFull] if n more bytes do not fit.
+// fits fails with [ErrFull] if n more bytes do not fit.
 func (c *Catalog) fits(ctx context.Context, repository string, n int64) error {
 	return c.twice(ctx, func() error {
 		c.quotas.mu.Lock()
@@ -167,20 +167,20 @@ func (c *Catalog) fits(ctx context.Context, repository string, n int64) error {
 	})
 }
 
-// add counts n bytes that are about to be written, or returns [ErrFull].
+// add counts n bytes that are about to be written, or fails with [ErrFull].
 func (c *Catalog) add(ctx context.Context, repository string, n int64) error {
 	return c.twice(ctx, func() error { return c.quotas.count(repository, "", n) })
 }
 
 const (
-	// Between two measurements that pushes cause, there are at least measurePause, and measureShare times what the last
-	// one took, so that who pushes against a limit does not have the storage walked all the time.
+	// Measurements that pushes cause are at least measurePause apart, and at least measureShare times the duration of
+	// the last one, so that a client that pushes against a limit does not cause constant walks of the storage.
 	measurePause = time.Second
 	measureShare = 20
 	measureWait  = 10 * time.Second
 )
 
-// twice tries again after it has measured, if there was no room: what counts may have gone.
+// twice calls try again after a measurement if there was no room, because counted data may have been removed.
 func (c *Catalog) twice(ctx context.Context, try func() error) error {
 	if len(c.quotas.rooms) == 0 {
 		return nil
@@ -188,8 +188,8 @@ func (c *Catalog) twice(ctx context.Context, try func() error) error {
 	c.quotas.mu.Lock()
 	measured := !c.quotas.ended.IsZero()
 	c.quotas.mu.Unlock()
-	if !measured { // All that was there before this process started still counts for nothing.
-		if err := c.measure(ctx, time.Unix(1, 0)); err != nil { // Any measurement will do, once one has ended.
+	if !measured { // Data from before the start of this process is not counted yet.
+		if err := c.measure(ctx, time.Unix(1, 0)); err != nil { // Any completed measurement will do.
 			return err
 		}
 	}
@@ -211,8 +211,7 @@ func (c *Catalog) twice(ctx context.Context, try func() error) error {
 	return try()
 }
 
-// Measure counts again how much the repositories of policies with a limit hold. The server calls it at its start and now
-// and then.
+// Measure measures the usage of all policies with a limit. The server calls it at its start and periodically.
 func (c *Catalog) Measure(ctx context.Context) error {
 	if len(c.quotas.rooms) == 0 {
 		return nil
@@ -225,7 +224,7 @@ func (c *Catalog) Measure(ctx context.Context) error {
 	return c.measure(ctx, time.Time{})
 }
 
-// measure measures, unless another measurement has ended after since.
+// measure measures the usage, unless another measurement has ended after since.
 func (c *Catalog) measure(ctx context.Context, since time.Time) error {
 	if err := c.quotas.begin(ctx); err != nil {
 		return fmt.Errorf("measure: %w", err)
@@ -243,8 +242,8 @@ func (c *Catalog) measure(ctx context.Context, since time.Time) error {
 	return err
 }
 
-// Usage returns how many bytes the repositories hold together whose names match, unfinished uploads included; what they
-// share counts once.
+// Usage returns the total size in bytes of the repositories whose names match, including unfinished uploads. Data that
+// they share counts once.
 func (c *Catalog) Usage(ctx context.Context, matches func(repository string) bool) (int64, error) {
 	inv, err := c.inventory(ctx)
 	if err != nil {
@@ -277,7 +276,7 @@ func (inv *inventory) usage(matches func(string) bool) int64 {
 	return total
 }
 
-// layer returns the size of a layer that the repository has, or false.
+// layer returns the size of a layer of the repository, or false if the repository does not have it.
 func (c *Catalog) layer(ctx context.Context, repository, layer string) (int64, bool) {
 	d, err := digest.Parse(layer)
 	if err != nil {
@@ -291,8 +290,8 @@ func (c *Catalog) layer(ctx context.Context, repository, layer string) (int64, b
 	return found.Size, err == nil
 }
 
-// MayMount reports whether there is room for the layer that a client wants to have from another repository: [ErrFull]
-// if not. Its size counts. Done must be called, and releases the size if the layer was not mounted.
+// MayMount fails with [ErrFull] if there is no room for a layer that a client mounts from another repository. It counts
+// the size of the layer. The caller must call done, which releases the size if the layer was not mounted.
 func (c *Catalog) MayMount(ctx context.Context, repository, from, layer string) (done func(mounted bool), err error) {
 	if !c.Limited(repository) || c.Has(ctx, repository, layer) {
 		return func(bool) {}, nil

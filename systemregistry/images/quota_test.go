@@ -15,7 +15,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/images"
 )
 
-// send sends content to the upload with the ID, as the server does, and has it end in a way.
+// send sends content to the upload with the ID, as the server does, and ends it with the outcome.
 func (f fixture) send(t *testing.T, repository, id string, size int64, content string, outcome images.Outcome) error {
 	t.Helper()
 	u, err := f.Upload(t.Context(), repository, id, size)
@@ -38,7 +38,7 @@ func TestQuota(t *testing.T) {
 	require.False(t, f.Limited("other/app"))
 	require.True(t, f.Limited("team/app"))
 
-	// Nothing of that was kept, so all of the room is there again.
+	// Nothing of that was kept, so all of the room is free again.
 	require.NoError(t, f.Measure(t.Context()))
 	require.NoError(t, f.send(t, "team/app", "c", 900, long, images.UploadStored))
 
@@ -55,7 +55,7 @@ func TestQuota(t *testing.T) {
 	require.NoError(t, f.mayPut(t, "other/app", "2", "sha256:0"))
 }
 
-// What was announced does not count, only what came; and what is not kept counts no longer.
+// Only received bytes count, not announced ones. Bytes that are not kept stop counting.
 func TestQuotaOfWhatFails(t *testing.T) {
 	f := open(t, images.Policy{Repositories: "**", MaxBytes: 1000})
 	for i := range 50 {
@@ -68,7 +68,8 @@ func TestQuotaOfWhatFails(t *testing.T) {
 	require.NoError(t, f.send(t, "b", "other", 900, strings.Repeat("x", 900), images.UploadStored))
 }
 
-// Who has pushed against the limit finds room as soon as there is some, and does not have the storage walked each time.
+// A client that has pushed against the limit finds room as soon as there is some, without a walk of the storage each
+// time.
 func TestQuotaFindsRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := open(t, images.Policy{Repositories: "**", MaxBytes: 1000})
@@ -87,7 +88,7 @@ func TestQuotaFindsRoom(t *testing.T) {
 	})
 }
 
-// A measurement counts what is uploaded and not finished.
+// A measurement counts unfinished uploads.
 func TestQuotaOfUnfinishedUploads(t *testing.T) {
 	f := open(t, images.Policy{Repositories: "**", MaxBytes: 1000})
 	upload, err := f.repository(t, "team/app").Blobs(t.Context()).Create(t.Context())

@@ -12,9 +12,9 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// references returns what a manifest refers to: layers, configs and other manifests. What it refers to by another digest
-// than that by which the storage keeps it is returned under both. What is no digest is left out: an image manifest may
-// have any text as its subject.
+// references returns the digests that a manifest refers to: layers, configs and other manifests. If the storage keeps
+// one under a different digest, both are returned. Invalid digests are left out, because an image manifest may have any
+// text as its subject.
 func (c *Catalog) references(ctx context.Context, repository distribution.Repository, d digest.Digest) ([]digest.Digest, error) {
 	name := repository.Named().Name()
 	manifests, err := repository.Manifests(ctx)
@@ -33,7 +33,7 @@ func (c *Catalog) references(ctx context.Context, repository distribution.Reposi
 	if err != nil {
 		return nil, fmt.Errorf("read %s@%s: %w", name, d, err)
 	}
-	// A signature or attestation refers to its image; it keeps it, as the image may be all that it is kept for.
+	// A signature or attestation keeps its image, which may exist only for it.
 	var m struct {
 		Subject *v1.Descriptor `json:"subject"`
 	}
@@ -43,7 +43,8 @@ func (c *Catalog) references(ctx context.Context, repository distribution.Reposi
 	return c.stored(ctx, name, refs)
 }
 
-// stored returns the digests with those by which the storage keeps the same content, and without what is no digest.
+// stored returns the digests, together with those by which the storage keeps the same content. It drops invalid
+// digests.
 func (c *Catalog) stored(ctx context.Context, repository string, refs []digest.Digest) ([]digest.Digest, error) {
 	var all []digest.Digest
 	for _, d := range refs {
@@ -62,7 +63,7 @@ func (c *Catalog) stored(ctx context.Context, repository string, refs []digest.D
 	return all, nil
 }
 
-// storedAs returns the digest by which the storage keeps the layer with the digest, which must be valid. distribution
+// storedAs returns the digest by which the storage keeps the layer with the digest, which must be valid. Distribution
 // keeps each layer by its SHA-256, and links other digests to that.
 func (c *Catalog) storedAs(ctx context.Context, repository string, d digest.Digest) (digest.Digest, error) {
 	if d.Algorithm() == digest.Canonical {
@@ -82,8 +83,8 @@ func (c *Catalog) storedAs(ctx context.Context, repository string, d digest.Dige
 	return kept, nil
 }
 
-// tagOf returns a tag whose image has the digest, or is made of what has it: the image of a platform, a config, a layer.
-// It is empty if there is none.
+// tagOf returns a tag whose image has the digest, or has a part with the digest: the image of a platform, a config, a
+// layer. It returns an empty tag if there is none.
 func (c *Catalog) tagOf(ctx context.Context, repository string, d digest.Digest) (string, error) {
 	r, err := c.repository(ctx, repository)
 	if err != nil {

@@ -58,7 +58,7 @@ func TestCollectKeepsWhatIsReferencedBySHA512(t *testing.T) {
 	})
 }
 
-// Whatever digest a client deletes by, what an immutable tag is made of stays.
+// Parts of an image with an immutable tag stay, whatever digest a client deletes by.
 func TestImmutableWhatIsReferencedBySHA512(t *testing.T) {
 	for _, algorithm := range []digest.Algorithm{digest.SHA256, digest.SHA512} {
 		f := open(t, images.Policy{Repositories: "**", Immutable: true})
@@ -72,7 +72,7 @@ func TestImmutableWhatIsReferencedBySHA512(t *testing.T) {
 	}
 }
 
-// An image manifest may have any text as the digest of its subject. It must not stop what others do.
+// An image manifest may have any text as the digest of its subject. It must not break requests of others.
 func TestSubjectThatIsNoDigest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := open(t, images.Policy{Repositories: "**", Immutable: true})

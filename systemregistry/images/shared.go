@@ -16,18 +16,18 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/shared"
 )
 
-// What happens where several replicas share the storage.
+// The errors of a storage that several replicas share.
 var (
-	// ErrCollecting reports that another replica collects, or that a backup keeps collections from running.
+	// ErrCollecting reports that another replica collects, or that a backup blocks collections.
 	ErrCollecting = errors.New("another replica collects, or a backup is being made")
-	// ErrCollected reports that what is referred to was collected while it was pushed: it must be pushed again.
+	// ErrCollected reports that data was collected while a push referred to it. The client must push the data again.
 	ErrCollected = shared.ErrDataGone
-	// ErrChanging reports that others changed the same tag or image all the time.
+	// ErrChanging reports that other callers kept changing the same tag or image.
 	ErrChanging = shared.ErrContended
 )
 
-// OnConflict has f called with [ErrCollected], [ErrChanging], [ErrImmutable] or [ErrFull] when this is why a request of the context fails:
-// distribution does not say so.
+// OnConflict returns a context whose requests call f if they fail with [ErrCollected], [ErrChanging], [ErrImmutable] or
+// [ErrFull]. Distribution does not report these causes.
 func OnConflict(ctx context.Context, f func(error)) context.Context {
 	return shared.OnProblem(ctx, func(err error) {
 		if errors.Is(err, ErrCollected) || errors.Is(err, ErrChanging) || errors.Is(err, ErrImmutable) || errors.Is(err, ErrFull) {
@@ -36,7 +36,7 @@ func OnConflict(ctx context.Context, f func(error)) context.Context {
 	})
 }
 
-// MayReplace returns an error for tags of which the policies say that they never name another image.
+// MayReplace returns a function that fails for tags that are immutable by the policies.
 func MayReplace(policies []Policy) func(repository, tag string) error {
 	return func(repository, tag string) error {
 		if slices.ContainsFunc(policies, func(p Policy) bool { return p.Immutable && p.matches(repository) }) {
@@ -46,7 +46,7 @@ func MayReplace(policies []Policy) func(repository, tag string) error {
 	}
 }
 
-// limits are those that hold for all replicas together.
+// limits returns the limits that apply to all replicas together.
 func limits(policies []Policy) (all []shared.Limit) {
 	for _, p := range policies {
 		if p.MaxBytes > 0 {
@@ -58,8 +58,8 @@ func limits(policies []Policy) (all []shared.Limit) {
 	return all
 }
 
-// Condemn has a deletion within the returned context fail if another replica uses the manifest after this call. Call it
-// before MayDelete.
+// Condemn returns a context in which a deletion of the manifest fails if another replica uses the manifest after this
+// call. Call it before MayDelete.
 func (c *Catalog) Condemn(ctx context.Context, repository, reference string) (context.Context, error) {
 	if c.shared == nil || digest.Digest(reference).Validate() != nil {
 		return ctx, nil
@@ -67,7 +67,7 @@ func (c *Catalog) Condemn(ctx context.Context, repository, reference string) (co
 	return c.shared.Condemn(ctx, repository, reference)
 }
 
-// sharedInventory is the inventory by what the store has. Unfinished uploads are in the storage.
+// sharedInventory returns the inventory from the store. Unfinished uploads come from the storage.
 func (c *Catalog) sharedInventory(ctx context.Context) (*inventory, error) {
 	scan, err := c.shared.Scan(ctx)
 	if err != nil {
@@ -100,8 +100,8 @@ func (c *Catalog) sharedInventory(ctx context.Context) (*inventory, error) {
 	return inv, nil
 }
 
-// collectShared is Collect where several replicas share the storage: pushes, mounts and deletions go on in all of them.
-// What is unused is condemned, and removed by the next collection if nothing has used it since.
+// collectShared is Collect for a storage that several replicas share. Pushes, mounts and deletions continue in all of
+// them. It condemns unused data, and removes data that the previous collection condemned and that is still unused.
 func (c *Catalog) collectShared(ctx context.Context) (Collection, error) {
 	ctx, before, release, err := c.shared.Alone(ctx)
 	if errors.Is(err, lease.ErrBusy) {
@@ -123,14 +123,14 @@ func (c *Catalog) collectShared(ctx context.Context) (Collection, error) {
 type sharedCollector struct {
 	catalog *Catalog
 	now     time.Time
-	used    map[string]bool // Keys of records that stay.
+	used    map[string]bool // Keys of records to keep.
 	scan    *shared.Scan
 	done    Collection
 }
 
 func (g *sharedCollector) run(ctx context.Context, before uint64) error {
 	d := g.catalog.shared
-	// What is condemned is read before anything is marked: whoever has used it in between has changed it.
+	// Read the condemned records before marking: their versions change if they are used in between.
 	condemned, err := d.Scan(ctx)
 	if err != nil {
 		return err
@@ -153,7 +153,8 @@ func (g *sharedCollector) run(ctx context.Context, before uint64) error {
 	return g.clean(ctx)
 }
 
-// expire removes the tags that the policies keep no longer, and ends what a replica that crashed was about to tag.
+// expire removes the tags that have expired by the policies, and cancels the tags that a crashed replica was about to
+// set.
 func (g *sharedCollector) expire(ctx context.Context, scan *shared.Scan, before uint64) error {
 	tags := make(map[string]map[string]time.Time)
 	for _, r := range scan.Tags {
@@ -214,7 +215,7 @@ func (g *sharedCollector) mark(ctx context.Context) error {
 	return nil
 }
 
-// keep marks a manifest and what it refers to.
+// keep marks a manifest and everything that it refers to.
 func (g *sharedCollector) keep(ctx context.Context, name, d string) error {
 	key := shared.Manifests + name + "@" + d
 	if _, ok := g.scan.Manifests[key]; !ok || g.used[key] {
@@ -227,7 +228,7 @@ func (g *sharedCollector) keep(ctx context.Context, name, d string) error {
 	}
 	refs, err := g.catalog.references(ctx, repository, digest.Digest(d))
 	if _, ok := errors.AsType[distribution.ErrManifestUnknownRevision](err); ok {
-		return nil // Deleted meanwhile.
+		return nil // Deleted during the collection.
 	}
 	if err != nil {
 		return err
@@ -245,8 +246,8 @@ func (g *sharedCollector) keep(ctx context.Context, name, d string) error {
 	return nil
 }
 
-// sweep removes what an earlier collection condemned and nobody has used since. Links go first: without one, a blob
-// cannot be had.
+// sweep removes the records that an earlier collection condemned and that are still unused. It removes links first,
+// because a blob without a link cannot be pulled.
 func (g *sharedCollector) sweep(ctx context.Context, condemned *shared.Scan) error {
 	for _, records := range []map[string]shared.Record{condemned.Manifests, condemned.Layers, condemned.Blobs} {
 		for key, r := range records {
@@ -288,8 +289,7 @@ func (g *sharedCollector) condemn(ctx context.Context) error {
 	return nil
 }
 
-// clean removes what no record names: repositories without anything, unfinished uploads, and files of uploads that
-// crashed.
+// clean removes data without a record: empty repositories, unfinished uploads, and files of uploads that crashed.
 func (g *sharedCollector) clean(ctx context.Context) error {
 	full := make(map[string]bool)
 	for _, records := range []map[string]shared.Record{g.scan.Manifests, g.scan.Layers, g.scan.Tags} {

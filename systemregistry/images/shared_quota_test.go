@@ -27,7 +27,7 @@ func used(t *testing.T, f fixture) int64 {
 	return n
 }
 
-// Replicas that push at once do not exceed a limit together, and what was deleted makes room.
+// Replicas that push concurrently do not exceed a limit together, and deletions make room.
 func TestQuotaOfReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := images.Policy{Repositories: "team/**", KeepUntagged: time.Hour, MaxBytes: sharedLimit}
@@ -52,7 +52,7 @@ func TestQuotaOfReplicas(t *testing.T) {
 		}
 		wg.Wait()
 		time.Sleep(2 * day)
-		_, err := replicas[0].PurgeUploads(t.Context(), false) // Those that failed, which the registry does at once.
+		_, err := replicas[0].PurgeUploads(t.Context(), false) // The failed ones, which the registry removes at once.
 		require.NoError(t, err)
 		require.LessOrEqual(t, used(t, replicas[0]), int64(sharedLimit))
 		require.Positive(t, done[0]+done[1]+done[2])
@@ -76,8 +76,8 @@ func TestQuotaOfReplicas(t *testing.T) {
 	})
 }
 
-// A replica that stalls in the middle of a push, while others fill the room and measure, and resumes does not exceed a
-// limit either.
+// A replica that stalls in the middle of a push, while others fill the room and measure, does not exceed a limit when
+// it resumes.
 func TestQuotaOfStalledReplica(t *testing.T) {
 	policy := images.Policy{Repositories: "team/**", MaxBytes: sharedLimit}
 	for at, more := 1, true; more; at++ {

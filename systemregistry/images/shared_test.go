@@ -28,11 +28,11 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// A staller is what stops a replica for a while, before the call with a number to the storage or the store.
+// A staller stops a replica for a while, before the call with a given number to the storage or the store.
 type staller struct {
 	calls, at int
 	during    func()
-	stopped   atomic.Bool // It lost its lease by that, and does not notice.
+	stopped   atomic.Bool // It has lost its lease without noticing.
 }
 
 func (s *staller) call() {
@@ -114,7 +114,7 @@ func (d stallingDriver) List(ctx context.Context, path string) ([]string, error)
 	return d.StorageDriver.List(ctx, path)
 }
 
-// replica returns one of several over the same storage and store.
+// replica returns one of several replicas over the same storage and store.
 func replica(t *testing.T, storage storagedriver.StorageDriver, s store.Store, policies ...images.Policy) fixture {
 	t.Helper()
 	d, err := shared.New(t.Context(), storage, s, images.MayReplace(policies))
@@ -161,7 +161,7 @@ func manifestFor(layer string) []byte {
 	return payload
 }
 
-// tryPush pushes an image as the handlers do. Nil means that the client is told so.
+// tryPush pushes an image as the handlers do. It returns nil if the client gets a success response.
 func (f fixture) tryPush(ctx context.Context, repository, tag, layer string, uploads bool) error {
 	if uploads {
 		if err := errors.Join(f.upload(ctx, repository, sharedConfig), f.upload(ctx, repository, layer)); err != nil {
@@ -191,7 +191,7 @@ func (f fixture) tryPush(ctx context.Context, repository, tag, layer string, upl
 	return r.Tags(ctx).Tag(ctx, tag, desc)
 }
 
-// whole fails the test unless what the tag names can be pulled, digest by digest. It returns the digest.
+// whole fails the test unless the image of the tag can be pulled, digest by digest. It returns the digest.
 func (f fixture) whole(t *testing.T, repository, tag string) digest.Digest {
 	t.Helper()
 	r := f.repository(t, repository)
@@ -227,13 +227,13 @@ func files(t *testing.T, d storagedriver.StorageDriver) (found []string) {
 	return found
 }
 
-// TestStalledReplica has one replica stop before each of its calls to the storage and the store, for days, while another
-// one works; then it goes on. Whatever a client was told is so afterwards.
+// TestStalledReplica stops one replica before each of its calls to the storage and the store, for days, while another
+// replica works; then the first one resumes. All responses that clients got are still true afterwards.
 func TestStalledReplica(t *testing.T) {
 	const repository, tag = "team/app", "1"
 	type world struct {
 		fixture      // The other replica.
-		told    bool // The other replica told a client that its push was done.
+		told    bool // The other replica reported to a client that its push was done.
 	}
 	collect := func(t *testing.T, w *world) {
 		for range 3 {
@@ -293,7 +293,7 @@ func TestStalledReplica(t *testing.T) {
 		"delete, collect, push the first again": both(remove, collect, push("first")),
 		"push another, collect":                 both(push("other"), collect),
 	}
-	// All of them take minutes.
+	// Running all steps takes minutes.
 	step := 10
 	if os.Getenv("REGCRED_STALLS") == "all" {
 		step = 1
@@ -314,7 +314,7 @@ func TestStalledReplica(t *testing.T) {
 							_, err := w.Collect(t.Context()) // Condemns what is unused.
 							require.NoError(t, err)
 
-							linked := false // The upload is done but for the answer: its layer ages like any other.
+							linked := false // The upload is complete except for the response: its layer ages like any other.
 							s := &staller{during: func() {
 								d, err := shared.New(t.Context(), storage, table, nil)
 								require.NoError(t, err)
@@ -333,7 +333,7 @@ func TestStalledReplica(t *testing.T) {
 							why := fmt.Sprintf("stalled at call %d of %d: %v", at, s.calls, err)
 							switch {
 							case policy.Immutable:
-								// Clients cannot delete what has a tag.
+								// Clients cannot delete tagged images.
 								require.Equal(t, first, got, why)
 							case name == "push" && done && !w.told && other == "collect":
 								require.Equal(t, digest.FromBytes(manifestFor("new")), got, why)

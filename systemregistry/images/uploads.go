@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// uploadIdle is the time after the last write at which an unfinished upload is removed. Clients continue an upload at
-	// once, or never.
+	// uploadIdle is the time after the last write at which an unfinished upload is removed. Clients continue an upload
+	// at once, or never.
 	uploadIdle = time.Hour
 	// uploadIdleFull is the same time when the storage is full.
 	uploadIdleFull = time.Minute
@@ -25,15 +25,15 @@ type uploads struct {
 }
 
 type openUpload struct {
-	bytes int64 // Of it, in the quotas.
-	busy  int   // How many requests write to it.
+	bytes int64 // Bytes that count in the quotas.
+	busy  int   // Number of requests that write to it.
 }
 
 func uploadFolder(repository, id string) string {
 	return strings.Join([]string{root, repository, "_uploads", id}, "/")
 }
 
-// An Upload is one request to an unfinished upload. One goroutine uses it. Call End.
+// An Upload is one request to an unfinished upload. Only one goroutine may use it. Call End after use.
 type Upload struct {
 	catalog            *Catalog
 	repository, folder string
@@ -48,8 +48,8 @@ func ValidUpload(id string) bool {
 // maxUploadID is above the length of a UUID.
 const maxUploadID = 64
 
-// Upload begins a request to the upload with the ID, which must be valid. Size is the length that was announced,
-// or -1: an upload that cannot fit is refused with [ErrFull].
+// Upload starts a request to the upload with the ID, which must be valid. Size is the announced length, or -1. Upload
+// fails with [ErrFull] if the announced length cannot fit.
 func (c *Catalog) Upload(ctx context.Context, repository, id string, size int64) (*Upload, error) {
 	if !ValidUpload(id) {
 		return nil, fmt.Errorf("%w: upload %q", ErrNoImage, id)
@@ -57,23 +57,23 @@ func (c *Catalog) Upload(ctx context.Context, repository, id string, size int64)
 	u := &Upload{catalog: c, repository: repository, folder: uploadFolder(repository, id)}
 	c.uploads.begin(u.folder)
 	if size == 0 {
-		return u, nil // It ends an upload, whose bytes count already.
+		return u, nil // It ends an upload, whose bytes are counted already.
 	}
-	// Nothing is counted yet: what was announced need not come.
+	// The announced bytes are checked and not counted, because the client may not send them.
 	if err := c.fits(ctx, repository, max(size, 0)); err != nil {
 		return nil, errors.Join(err, u.End(ctx, UploadFailed))
 	}
 	return u, nil
 }
 
-// Body returns the body of the request. It fails with [ErrFull] once more is read of it than there is room for.
+// Body returns the body of the request. Reading it fails with [ErrFull] once it exceeds the free space of the quotas.
 func (u *Upload) Body(ctx context.Context, body io.ReadCloser) io.ReadCloser {
 	return &countedBody{body, ctx, u}
 }
 
 type countedBody struct {
 	io.ReadCloser
-	ctx context.Context //nolint:containedctx // It is that of the one request.
+	ctx context.Context //nolint:containedctx // The context of the one request.
 	of  *Upload
 }
 
@@ -87,7 +87,7 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// add counts in the upload first: a measurement between the two steps counts the bytes twice, and not never.
+// add counts in the upload first, so that a measurement between the two steps counts the bytes twice rather than never.
 func (u *Upload) add(ctx context.Context, n int64) error {
 	u.catalog.uploads.add(u.folder, n)
 	err := u.catalog.add(ctx, u.repository, n)
@@ -110,7 +110,7 @@ const (
 	UploadFailed
 )
 
-// End ends the request.
+// End ends the request with the outcome.
 func (u *Upload) End(ctx context.Context, outcome Outcome) error {
 	c := u.catalog
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
@@ -133,7 +133,7 @@ func (u *Upload) End(ctx context.Context, outcome Outcome) error {
 	}
 	if outcome == UploadFailed {
 		if err := c.remove(ctx, u.folder); err != nil {
-			return fmt.Errorf("remove failed upload: %w", err) // It still counts, until it is purged and measured.
+			return fmt.Errorf("remove failed upload: %w", err) // It stays counted until it is purged and measured.
 		}
 	}
 	c.quotas.release(u.repository, "", bytes)
@@ -160,8 +160,8 @@ func (u *uploads) add(folder string, n int64) {
 	u.open[folder].bytes += n
 }
 
-// end ends a request to the upload, and reports whether no other one is under way, and what it has in the quotas. If it
-// is gone, it is forgotten then.
+// end ends a request to the upload. It returns the bytes that count in the quotas, and reports whether this was the
+// last request in progress. If the upload is gone, the last request removes its entry.
 func (u *uploads) end(folder string, gone bool) (bytes int64, last bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -173,7 +173,7 @@ func (u *uploads) end(folder string, gone bool) (bytes int64, last bool) {
 	return open.bytes, open.busy == 0
 }
 
-// take forgets an upload. It reports false if a request writes to it.
+// take removes the entry of an upload. It returns false if a request writes to the upload.
 func (u *uploads) take(folder string) (bytes int64, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -200,7 +200,7 @@ func (u *uploads) bytes(folder string) int64 {
 // cleanUp is the time limit for removing the data of a failed upload.
 const cleanUp = 10 * time.Second
 
-// remove deletes a file or folder that may be gone already: drivers report that in different ways.
+// remove deletes a file or folder that may be gone already, which drivers report in different ways.
 func (c *Catalog) remove(ctx context.Context, path string) error {
 	_, err := c.driver.Stat(ctx, path)
 	if err == nil {
@@ -218,8 +218,8 @@ func (c *Catalog) Has(ctx context.Context, repository, layer string) bool {
 	return ok
 }
 
-// PurgeUploads removes unfinished uploads without a write for an hour, or for a minute where the storage is
-// full, and returns how many. The server calls it now and then.
+// PurgeUploads removes unfinished uploads without a write for an hour, or for a minute if the storage is full, and
+// returns their number. The server calls it periodically.
 func (c *Catalog) PurgeUploads(ctx context.Context, full bool) (int, error) {
 	inv := newInventory()
 	err := c.walk(ctx, root, inv.upload)
@@ -238,7 +238,7 @@ func (c *Catalog) purge(ctx context.Context, inv *inventory, idle time.Duration)
 	for folder, found := range inv.uploads {
 		limit := idle
 		if !found.data {
-			limit = grace // Some storages show no data before it is complete, so it may be written to elsewhere.
+			limit = grace // Some storages hide data until it is complete, so another process may be writing it.
 		}
 		if time.Since(found.changed) < limit {
 			continue
