@@ -19,15 +19,15 @@ import (
 // is reported.
 type File struct{ db *bbolt.DB }
 
-// openTimeout is how long Open waits for the process before this one to let go of the file, as it does during a
-// restart.
+// openTimeout is how long Open waits for another process to release the file, for example during a restart.
 const openTimeout = 10 * time.Second
 
-// entriesBucket is the one bucket of the file. Its sequence gives the versions, and lives on when entries are deleted.
+// entriesBucket is the only bucket of the file. Its sequence provides the versions, and never goes back when entries
+// are deleted.
 const entriesBucket = "entries"
 
-// Open opens the file at path, and makes it where there is none, readable by the owner only. A file that another
-// process holds is an error after ten seconds. Close it.
+// Open opens the file at path. If there is none, it creates one that only the owner can read. It fails if another
+// process holds the file for ten seconds. Close the File after use.
 func Open(path string) (*File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -46,7 +46,7 @@ func Open(path string) (*File, error) {
 	return &File{db}, nil
 }
 
-// Close closes the file. Calls that are under way end first.
+// Close waits for calls in flight and closes the file.
 func (f *File) Close() error { return f.db.Close() }
 
 // Get implements [Store].
@@ -108,8 +108,8 @@ func (f *File) Delete(ctx context.Context, key string, version uint64) error {
 	})
 }
 
-// listBatch bounds how long one read transaction is open: one that stays open keeps the file from using freed pages
-// again.
+// listBatch limits the time of one read transaction, because a transaction that stays open keeps the file from reusing
+// freed pages.
 const listBatch = 256
 
 // List implements [Store].
@@ -130,7 +130,7 @@ func (f *File) List(ctx context.Context, prefix string) iter.Seq2[Entry, error] 
 			if len(batch) < listBatch {
 				return
 			}
-			next = append([]byte(batch[len(batch)-1].Key), 0) // The next key that there can be.
+			next = append([]byte(batch[len(batch)-1].Key), 0) // The next possible key.
 		}
 	}
 }
@@ -150,10 +150,10 @@ func (f *File) batch(ctx context.Context, prefix string, from []byte) ([]Entry, 
 	return batch, err
 }
 
-// decode copies, for what bbolt returns is valid during the transaction only.
+// decode copies the data, because bbolt's slices are valid only during the transaction.
 func decode(key, stored []byte) Entry {
 	if len(stored) < 8 {
-		return Entry{Key: string(key)} // Not written by this package; version zero never matches.
+		return Entry{Key: string(key)} // Not written by this package. Version zero never matches.
 	}
 	return Entry{string(key), slices.Clone(stored[8:]), binary.BigEndian.Uint64(stored)}
 }

@@ -9,7 +9,8 @@ import (
 	"sync"
 )
 
-// Memory is a [Store] that ends with the process. The zero Memory is empty and ready to use; it must not be copied.
+// Memory is a [Store] in memory, which is lost when the process ends. The zero Memory is empty and ready to use. It
+// must not be copied.
 type Memory struct {
 	mu      sync.RWMutex
 	entries map[string]Entry
@@ -78,8 +79,8 @@ func (m *Memory) List(ctx context.Context, prefix string) iter.Seq2[Entry, error
 				continue
 			}
 			e, err := m.Get(ctx, key)
-			if err == ErrNoKey { //nolint:errorlint // Get returns it as it is.
-				continue // Deleted meanwhile.
+			if err == ErrNoKey { //nolint:errorlint // Get returns ErrNoKey unwrapped.
+				continue // Deleted during the iteration.
 			}
 			if !yield(e, err) || err != nil {
 				return

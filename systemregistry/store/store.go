@@ -1,12 +1,12 @@
-// Package store keeps what the registry must remember beside the data of images: accounts, the keys that sign its tokens,
-// and, where several replicas share a storage, tags and what repositories have.
+// Package store stores the registry's data other than image data: accounts, the keys that sign its tokens, and, if
+// several replicas share a storage, tags and the content of repositories.
 //
-// A [Store] is a table of keys, values and versions with four methods. [Open] returns the embedded one, a single file
-// that survives a crash; [Memory] is one for tests and for registries that live as long as their process. Where several
-// replicas serve one registry, they share a Store over a database that the platform has: [storetest.Run] holds it to
-// the contract.
+// A [Store] is a table of keys, values and versions with four methods. [Open] returns an embedded Store in a single
+// file that survives a crash. [Memory] is a Store for tests and for registries that live as long as their process. If
+// several replicas serve one registry, they share a Store over a database that the platform has. [storetest.Run] tests
+// such an implementation against the contract.
 //
-// It does not know what the values mean, and it does not hold the data of images.
+// The package does not interpret the values, and does not hold the data of images.
 //
 // [storetest.Run]: https://pkg.go.dev/github.com/regcred/regcred/systemregistry/store/storetest#Run
 package store
@@ -17,11 +17,11 @@ import (
 	"iter"
 )
 
-// What the methods of a [Store] report; test for them with [errors.Is].
+// The errors of a [Store]; test for them with [errors.Is].
 var (
-	// ErrNoKey is a key that is not there.
+	// ErrNoKey reports that the key does not exist.
 	ErrNoKey = errors.New("not found")
-	// ErrKeyChanged is a value that somebody else changed since it was read.
+	// ErrKeyChanged reports that another caller changed the value after it was read.
 	ErrKeyChanged = errors.New("changed by somebody else")
 )
 
@@ -29,27 +29,28 @@ var (
 type Entry struct {
 	Key   string
 	Value []byte
-	// Version is never zero, and larger than every version that the Store gave out before, also for a key that was
-	// deleted meanwhile.
+	// Version is never zero. It is larger than every version that the Store returned before, even if the key was
+	// deleted in between.
 	Version uint64
 }
 
-// A Store is a table of small values. It is safe for concurrent use, and what a method returned without an error
-// survives a crash of the process. A call that ends because its context ended returns an error that wraps
+// A Store is a table of small values. It is safe for concurrent use. The result of a method that returned without an
+// error survives a crash of the process. A call that fails because its context ended returns an error that wraps
 // [context.Cause].
 type Store interface {
-	// Get returns the entry of key, or [ErrNoKey]. The value is the caller's own.
+	// Get returns the entry of key, or fails with [ErrNoKey]. The caller may modify the value.
 	Get(ctx context.Context, key string) (Entry, error)
 
-	// Put sets key to value if its version is still the one given, zero for a key that must not exist; it returns the
-	// new version, or [ErrKeyChanged]. It does not keep value.
+	// Put sets key to value if the key still has the given version. Version zero means that the key must not exist. Put
+	// returns the new version, or fails with [ErrKeyChanged]. It does not retain value.
 	Put(ctx context.Context, key string, value []byte, version uint64) (uint64, error)
 
-	// Delete removes key if its version is still the one given, zero for any; or returns [ErrKeyChanged], or [ErrNoKey].
+	// Delete removes key if it still has the given version. Version zero matches every version. Delete fails with
+	// [ErrKeyChanged] or [ErrNoKey].
 	Delete(ctx context.Context, key string, version uint64) error
 
-	// List yields the entries whose keys start with prefix, in the order of their bytes. An error is the last thing
-	// that it yields. Entries that change meanwhile may be yielded as before or after the change. The caller may call
+	// List yields the entries whose keys start with prefix, ordered by the bytes of the keys. An error ends the
+	// iteration. An entry that changes meanwhile may be yielded as before or after the change. The caller may call
 	// other methods between two entries.
 	List(ctx context.Context, prefix string) iter.Seq2[Entry, error]
 }

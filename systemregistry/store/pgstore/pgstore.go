@@ -16,14 +16,16 @@ import (
 )
 
 // A Store is a [store.Store] in two objects of a database: the table regcred_entries and the sequence regcred_versions,
-// in the first schema of the search path. Make it with [Open]; it is safe for concurrent use by any number of processes.
+// in the first schema of the search path. Make it with [Open]; it is safe for concurrent use by any number of
+// processes.
 //
-// A change is reported when the database has committed it, with synchronous_commit on. A database that loses commits, such
-// as an asynchronous standby that was promoted, loses changes that were reported: tokens that were revoked may count again.
+// A change is reported when the database has committed it, with synchronous_commit on. A database that loses commits,
+// such as an asynchronous standby that was promoted, loses changes that were reported: revoked tokens may become valid
+// again.
 type Store struct{ pool *pgxpool.Pool }
 
-// schema is created once. A lock serializes replicas that start at the same time, because CREATE ... IF NOT EXISTS fails
-// if two of them create the same object.
+// schema is created once. A lock serializes replicas that start at the same time, because CREATE ... IF NOT EXISTS
+// fails if two of them create the same object.
 const schema = `
 CREATE TABLE IF NOT EXISTS regcred_entries (key bytea PRIMARY KEY, value bytea NOT NULL, version bigint NOT NULL);
 CREATE SEQUENCE IF NOT EXISTS regcred_versions`
@@ -31,10 +33,10 @@ CREATE SEQUENCE IF NOT EXISTS regcred_versions`
 // lockID is the lock of the schema: "regcred" in ASCII.
 const lockID = 0x72656763726564
 
-// Open connects to the database and creates the table and the sequence if they are missing, for which the role needs the
-// right to create objects; otherwise, it needs SELECT, INSERT, UPDATE and DELETE on the table, and USAGE on the sequence.
-// The connection string is a URL or a list of settings, as libpq reads it, and may name a password file; its parameters
-// pool_max_conns and others of [pgxpool.ParseConfig] set the pool. Close the Store.
+// Open connects to the database, and creates the table and the sequence if they are missing. For that, the role needs
+// the right to create objects. Otherwise, it needs SELECT, INSERT, UPDATE and DELETE on the table, and USAGE on the
+// sequence. The connection string is a URL or a list of settings, as libpq reads it, and may name a password file. Its
+// parameters pool_max_conns and others of [pgxpool.ParseConfig] configure the pool. Close the Store after use.
 func Open(ctx context.Context, connection string) (*Store, error) {
 	config, err := pgxpool.ParseConfig(connection)
 	if err != nil {
@@ -138,7 +140,7 @@ func (s *Store) Delete(ctx context.Context, key string, version uint64) error {
 	return store.ErrNoKey
 }
 
-// batch is how many entries are read at once: no connection is held between two of them.
+// batch is the number of entries per query. No connection is held between two queries.
 const batch = 256
 
 // List implements [store.Store].
@@ -159,12 +161,12 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Entry, 
 			if len(entries) < batch {
 				return
 			}
-			next = append([]byte(entries[len(entries)-1].Key), 0) // The next key that there can be.
+			next = append([]byte(entries[len(entries)-1].Key), 0) // The next possible key.
 		}
 	}
 }
 
-// batch returns entries from a key on, before the key end, which is nil for no end.
+// batch returns entries from a key on, before the key end. If end is nil, there is no upper limit.
 func (s *Store) batch(ctx context.Context, from, end []byte) ([]store.Entry, error) {
 	rows, err := s.pool.Query(ctx, `SELECT key, value, version FROM regcred_entries
 		WHERE key >= $1 AND ($2::bytea IS NULL OR key < $2) ORDER BY key LIMIT $3`, from, end, batch)
@@ -179,7 +181,7 @@ func (s *Store) batch(ctx context.Context, from, end []byte) ([]store.Entry, err
 	})
 }
 
-// after returns the first key that does not start with the prefix and comes after those that do; nil if there is none.
+// after returns the first key after all keys that start with the prefix, or nil if there is none.
 func after(prefix []byte) []byte {
 	for i := len(prefix) - 1; i >= 0; i-- {
 		if prefix[i] < 0xff {

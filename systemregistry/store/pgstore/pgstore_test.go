@@ -20,7 +20,7 @@ import (
 
 var schemas atomic.Int64
 
-// schema creates an empty schema and returns how to connect to it. It is faster than a database.
+// schema creates an empty schema and returns a connection string for it. It is faster than creating a database.
 func schema(t *testing.T, server string) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", schemas.Add(1))
@@ -65,7 +65,7 @@ func testReplicas(t *testing.T, connection string) {
 			require.NoError(t, s.Close())
 		}
 	})
-	// Each adds to the same number, and no addition is lost.
+	// All goroutines add to the same number, and no addition is lost.
 	const each = 20
 	for i, s := range stores {
 		wg.Go(func() {
@@ -95,7 +95,7 @@ func testReplicas(t *testing.T, connection string) {
 	require.Equal(t, fmt.Sprint(each*len(stores)), string(e.Value))
 }
 
-// What was reported survives a crash of the database, versions go on, and connections are made again.
+// Reported changes survive a crash of the database, versions continue, and connections are made again.
 func testCrash(t *testing.T, server *testtool.Database) {
 	s := open(t, schema(t, server.URL))
 	first, err := s.Put(t.Context(), "a", []byte("1"), 0)
@@ -117,7 +117,7 @@ func testCrash(t *testing.T, server *testtool.Database) {
 	require.Greater(t, last, first)
 }
 
-// A role without the right to create anything can use a table that is there. No error has the password.
+// A role without the right to create objects can use an existing table. No error contains the password.
 func testRoles(t *testing.T, connection string) {
 	_, err := pgstore.Open(t.Context(), "postgres://user:hunter2@[::1/db")
 	require.Error(t, err)

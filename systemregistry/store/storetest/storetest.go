@@ -1,6 +1,7 @@
-// Package storetest holds an implementation of [store.Store] to its contract: call [Run] from its tests.
+// Package storetest tests an implementation of [store.Store] against its contract. Call [Run] in the tests of the
+// implementation.
 //
-// It does not test what survives a crash.
+// It does not test whether data survives a crash.
 package storetest
 
 import (
@@ -13,7 +14,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// Run tests the stores that open returns, each of which is empty and independent of the others.
+// Run tests the stores that open returns. Each must be empty and independent of the others.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	for name, rule := range rules() {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// broken is a store that is right but for the methods that are set.
+// broken is a correct store, except for the methods that are set.
 type broken struct {
 	store.Store
 	get  func(context.Context, string) (store.Entry, error)
@@ -49,7 +49,7 @@ func (b *broken) List(ctx context.Context, prefix string) iter.Seq2[store.Entry,
 	return b.Store.List(ctx, prefix)
 }
 
-// Each rule fails for a store that breaks it, and holds for one that does not.
+// Each rule fails for a store that breaks it, and passes for one that does not.
 func TestRulesFindWhatIsBroken(t *testing.T) {
 	anyVersion := func(b *broken) {
 		b.put = func(ctx context.Context, key string, value []byte, _ uint64) (uint64, error) {
@@ -87,7 +87,7 @@ func TestRulesFindWhatIsBroken(t *testing.T) {
 			b.list = func(ctx context.Context, _ string) iter.Seq2[store.Entry, error] { return b.Store.List(ctx, "") }
 		},
 		"a list goes on while entries change": func(b *broken) {
-			var mu sync.Mutex // Held while the caller looks at an entry, as a transaction would be.
+			var mu sync.Mutex // Held while the caller has an entry, like a transaction.
 			b.list = func(ctx context.Context, prefix string) iter.Seq2[store.Entry, error] {
 				return func(yield func(store.Entry, error) bool) {
 					for e, err := range b.Store.List(ctx, prefix) {
