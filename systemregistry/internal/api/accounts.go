@@ -10,7 +10,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/login"
 )
 
-// account is an account as it is shown: without what only the registry needs.
+// account is the public form of an account, without the fields that only the registry needs.
 type account struct {
 	Name        string          `json:"name"`
 	Robot       bool            `json:"robot"`
@@ -22,7 +22,7 @@ type account struct {
 	ExpiresAt   time.Time       `json:"expiresAt,omitzero"`
 	CreatedAt   time.Time       `json:"createdAt,omitzero"`
 	Keys        []string        `json:"keys,omitempty"`
-	// OldSecretEndsAt is when a robot's previous secret ends, which is valid until then.
+	// OldSecretEndsAt is the time until which a robot's previous secret is valid.
 	OldSecretEndsAt time.Time `json:"oldSecretEndsAt,omitzero"`
 }
 
@@ -40,7 +40,7 @@ func shown(a accounts.Account) account {
 	return s
 }
 
-// admin returns an error unless one manages accounts.
+// admin returns an error unless the identity may manage accounts.
 func admin(who login.Identity) error {
 	switch {
 	case who.Anonymous():
@@ -51,8 +51,8 @@ func admin(who login.Identity) error {
 	return nil
 }
 
-// managed returns the account of the request's name, if one manages it. One that is not there and one of another tenant
-// look alike.
+// managed returns the account with the name in the request, if the identity manages it. The response for an account of
+// another tenant equals the response for an account that does not exist.
 func (a *API) managed(r *http.Request, who login.Identity) (accounts.Account, error) {
 	if err := admin(who); err != nil {
 		return accounts.Account{}, err
@@ -80,7 +80,7 @@ func (a *API) accounts(r *http.Request, who login.Identity) (any, error) {
 	return map[string]any{"accounts": list}, nil
 }
 
-// newAccount is a person, with a password, or a robot, with a name of its own, without its tenant.
+// newAccount is a person, with a password, or a robot, whose name is given without its tenant.
 type newAccount struct {
 	Name        string             `json:"name"`
 	Robot       bool               `json:"robot"`
@@ -95,12 +95,12 @@ type newAccount struct {
 
 type withSecret struct {
 	account
-	// Secret is shown this once.
+	// Secret is shown only in this response.
 	Secret string `json:"secret,omitempty"`
 }
 
-// confirmation is the password of who asks. Within a session, it must be given for what gives a person rights or a way to
-// log in: a session that was left open must not be enough to keep a door open after it.
+// confirmation contains the password of the caller. Within a session, it is required for changes that give a person
+// rights or a way to log in, so that an abandoned session is not enough for permanent access.
 type confirmation struct {
 	Current credentials.Secret `json:"current,omitzero"`
 }
@@ -109,7 +109,7 @@ var errConfirm = &failure{http.StatusForbidden, "confirm this with your current 
 
 func (a *API) confirm(r *http.Request, who login.Identity, c confirmation) error {
 	if who.Session == "" {
-		return nil // The password came with the request.
+		return nil // The request was authenticated by password.
 	}
 	if c.Current.Len() == 0 {
 		return errConfirm
@@ -132,7 +132,7 @@ func (a *API) createAccount(r *http.Request, who login.Identity) (any, error) {
 		return nil, err
 	}
 	if who.Account.Tenant != "" && body.Tenant == "" {
-		body.Tenant = who.Account.Tenant // The only one that it can be.
+		body.Tenant = who.Account.Tenant // The only possible tenant.
 	}
 	made := accounts.Account{
 		Name: body.Name, Description: body.Description, Tenant: body.Tenant,
@@ -162,7 +162,7 @@ func (a *API) createAccount(r *http.Request, who login.Identity) (any, error) {
 	return created{withSecret{shown(made), secret.Reveal()}}, nil
 }
 
-// changes are what can be changed of an account; what is not given stays.
+// changes are the fields of an account that can be changed. Fields that are not given keep their values.
 type changes struct {
 	Description *string          `json:"description"`
 	Rules       *[]accounts.Rule `json:"rules"`
@@ -185,7 +185,7 @@ func (c changes) apply(a *accounts.Account) {
 	set(&a.Admin, c.Admin)
 	set(&a.Disabled, c.Disabled)
 	set(&a.ExpiresAt, c.ExpiresAt)
-	if c.Keys != nil { // Keys are removed here, and made by newKey.
+	if c.Keys != nil { // Keys are removed here, and created by newKey.
 		a.Keys = slices.DeleteFunc(a.Keys, func(k accounts.Key) bool { return !slices.Contains(*c.Keys, k.ID) })
 	}
 }
@@ -209,7 +209,7 @@ func (a *API) changeAccount(r *http.Request, who login.Identity) (any, error) {
 	after := got
 	err = a.Book.Update(r.Context(), got.Name, func(now *accounts.Account) error {
 		if !who.Account.Manages(*now) {
-			return errMissing // It was deleted, and made again for another tenant.
+			return errMissing // The account was deleted, and created again for another tenant.
 		}
 		body.apply(now)
 		if now.Name == who.Account.Name && (!now.Admin || !now.Active(time.Now())) {
@@ -238,7 +238,8 @@ func (a *API) deleteAccount(r *http.Request, who login.Identity) (any, error) {
 	return nil, err
 }
 
-// newSecret gives a robot a new secret, or a person a new password. People change their own with the one they have.
+// newSecret gives a robot a new secret, or a person a new password. People need their current password to change their
+// own.
 func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
 	var got accounts.Account
 	var err error
@@ -251,7 +252,7 @@ func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
 	var body struct {
 		confirmation
 		Password credentials.Secret `json:"password"`
-		// OldEndsAt is when a robot's current secret ends. Zero means now.
+		// OldEndsAt is the time at which a robot's current secret expires. If zero, it expires now.
 		OldEndsAt time.Time `json:"oldEndsAt"`
 	}
 	if err := a.decode(r, &body); err != nil {
@@ -260,7 +261,7 @@ func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
 	switch {
 	case got.Robot():
 	case own == who.Account.Name:
-		err = a.password(r, own, body.Current) // Also where it came with the request: a browser sends it by itself.
+		err = a.password(r, own, body.Current) // Even with basic authentication, which a browser sends by itself.
 	default:
 		err = a.confirm(r, who, body.confirmation)
 	}
@@ -282,14 +283,14 @@ func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
 	return created{withSecret{shown(got), secret.Reveal()}}, nil
 }
 
-// newKey makes a key that mints logins for the account.
+// newKey creates a key that issues logins for the account.
 func (a *API) newKey(r *http.Request, who login.Identity) (any, error) {
 	got, err := a.managed(r, who)
 	if err != nil {
 		return nil, err
 	}
 	if !got.Robot() {
-		// A key for a robot has no body.
+		// The request for a robot's key has no body.
 		var body confirmation
 		if who.Session != "" {
 			err = a.decode(r, &body)

@@ -1,10 +1,11 @@
-// Package api is what programs and the console ask the registry for, beside images themselves: what is there, who may
-// do what, and short-lived logins.
+// Package api is the HTTP API of the registry for programs and the console, beside images themselves: it lists
+// repositories and images, manages accounts, and creates short-lived logins.
 //
-// [API.Handler] serves it under /api/v1/. One logs in with each request by basic authentication, or once with a
-// session, which is a cookie for the console.
+// [API.Handler] serves it under /api/v1/. A client authenticates each request by basic authentication, or logs in once
+// for a session, which is a cookie for the console.
 //
-// It decides nothing by itself: rights are those of the identity, and what may change those of the policies.
+// The package makes no decision itself: the identity determines the rights, and the policies determine which images may
+// change.
 package api
 
 import (
@@ -25,7 +26,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/token"
 )
 
-// An API answers. Set its fields before first use; it is safe for concurrent use then.
+// An API serves the HTTP API. Set its fields before first use; it is then safe for concurrent use.
 type API struct {
 	Book          *accounts.Book
 	Catalog       *images.Catalog
@@ -34,35 +35,35 @@ type API struct {
 	Sessions      login.Sessions
 	// Service is the name of the registry in its tokens.
 	Service string
-	// MaxLoginLife is how long a login may live.
+	// MaxLoginLife is the longest lifetime of a login.
 	MaxLoginLife time.Duration
-	// Public reports whether anybody may pull from the repository: one of PublicPatterns matches it.
+	// Public reports whether clients may pull from the repository without a login: one of PublicPatterns matches it.
 	Public         func(repository string) bool
 	PublicPatterns []string
-	// Host returns the host that stands in the names of images.
+	// Host returns the host in the names of images.
 	Host func(*http.Request) string
-	// Address returns where a client is.
+	// Address returns the address of the client.
 	Address func(*http.Request) string
-	// OpenBody lets the body of a request be read; the server limits how much, and for how long.
+	// OpenBody allows reading the body of a request, within the limits of size and time that the server sets.
 	OpenBody func(*http.Request)
-	// Known is told whose request it is.
+	// Known is called with the account of each authenticated request.
 	Known func(r *http.Request, account string)
-	// LoggedIn is told of each password that was checked, Changed of each change.
+	// LoggedIn is called after each check of a password, and Changed after each change.
 	LoggedIn func(r *http.Request, account string, err error)
 	Changed  func(r *http.Request, c Change)
 
 	listsOnce sync.Once
-	lists     chan struct{} // One for each list that may be made at once for clients without a login.
+	lists     chan struct{} // One slot for each concurrent list for clients without a login.
 }
 
-// A Change is what was done, or refused, for the audit log.
+// A Change is a change that was made or rejected, for the audit log.
 type Change struct {
 	Kind             ChangeKind
 	Account, Subject string
 	Err              error
 }
 
-// A ChangeKind says what was changed.
+// A ChangeKind is the kind of a [Change].
 type ChangeKind int
 
 // The kinds of changes.
@@ -95,14 +96,14 @@ func (a *API) Handler() http.Handler {
 	handle("DELETE /api/v1/accounts", a.deleteAccount)
 	handle("POST /api/v1/accounts/secret", a.newSecret)
 	handle("POST /api/v1/accounts/key", a.newKey)
-	// A page of another site cannot have a browser that is logged in change anything.
+	// Pages of other sites cannot make changes through a browser that is logged in.
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-// created is an answer with status 201.
+// created is a response with status 201.
 type created struct{ body any }
 
-// failure is an answer that is not what was asked for. Its text is for people.
+// failure is an error response. Its text is for people.
 type failure struct {
 	status int
 	text   string
@@ -143,12 +144,12 @@ func reply(w http.ResponseWriter, status int, body any) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	text, err := json.Marshal(body) // Before the status is written: half an answer would pass for a whole one.
+	text, err := json.Marshal(body) // Before the status: a partial response would pass for a complete one.
 	if err != nil {
 		status, text = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be encoded"}`)
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(append(text, '\n')) // The client has left if this fails.
+	_, _ = w.Write(append(text, '\n')) // Writing fails only if the client has disconnected.
 }
 
 func (a *API) refuse(w http.ResponseWriter, err error) {
@@ -175,12 +176,12 @@ func (a *API) refuse(w http.ResponseWriter, err error) {
 	reply(w, f.status, map[string]string{"error": f.text})
 }
 
-// who returns who sent the request: anybody, where it has no login at all.
+// who returns the identity of the sender. It is anonymous if the request has no login.
 func (a *API) who(r *http.Request) (login.Identity, error) {
 	if name, password, ok := r.BasicAuth(); ok {
 		who, err := a.Authenticator.Login(r.Context(), a.Address(r), name, credentials.NewSecret(password))
 		if err == nil {
-			name = who.Account.Name // A token says it by itself.
+			name = who.Account.Name // The token names its account.
 		}
 		a.LoggedIn(r, name, err)
 		return who, err
@@ -191,8 +192,8 @@ func (a *API) who(r *http.Request) (login.Identity, error) {
 	return a.session(r)
 }
 
-// decode reads the body of a request. Call it once the sender is identified and may do what the request is for. The type
-// of its content is one that no form of a web page can have.
+// decode reads the body of a request. Call it after authentication and authorization. It requires a content type that a
+// form of a web page cannot have.
 func (a *API) decode(r *http.Request, into any) error {
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
 		return invalid("the body is not application/json")

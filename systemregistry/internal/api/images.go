@@ -39,11 +39,11 @@ func (a *API) sees(who login.Identity, repository string) bool {
 
 type repositoryPage struct {
 	Repositories []string `json:"repositories"`
-	// Next is what "after" of the next page is. Empty means that this is the last one.
+	// Next is the value of "after" for the next page. It is empty on the last page.
 	Next string `json:"next,omitempty"`
 }
 
-// repositories lists those that one may pull from, and whose names have a text in them.
+// repositories lists the repositories that the identity may pull from and whose names contain a text.
 func (a *API) repositories(r *http.Request, who login.Identity) (any, error) {
 	n, err := pageSize(r, who)
 	if err != nil {
@@ -64,7 +64,7 @@ func (a *API) repositories(r *http.Request, who login.Identity) (any, error) {
 	return repositoryPage{append([]string{}, names...), next}, nil
 }
 
-// folders are where there may be something that one may pull from: the parts of patterns before the first wildcard.
+// folders returns the folders that may contain such repositories: the parts of patterns before the first wildcard.
 func (a *API) folders(who login.Identity) []string {
 	var folders []string
 	add := func(pattern string) {
@@ -88,10 +88,10 @@ func (a *API) folders(who login.Identity) []string {
 	return folders
 }
 
-// anonymousLists is how many lists are made at once for clients without a login. Others wait.
+// anonymousLists is the number of concurrent lists for clients without a login. Others wait.
 const anonymousLists = 4
 
-// turn waits for leave to make a list.
+// turn waits for permission to make a list.
 func (a *API) turn(r *http.Request, who login.Identity) (done func(), err error) {
 	if !who.Anonymous() {
 		return func() {}, nil
@@ -107,9 +107,9 @@ func (a *API) turn(r *http.Request, who login.Identity) (done func(), err error)
 
 type imagePage struct {
 	Images []images.Image `json:"images"`
-	// Next is what "after" of the next page is. Empty means that this is the last one.
+	// Next is the value of "after" for the next page. It is empty on the last page.
 	Next string `json:"next,omitempty"`
-	// MayDelete says that one has the right to delete here.
+	// MayDelete reports that the identity has the right to delete in this repository.
 	MayDelete bool `json:"mayDelete"`
 }
 
@@ -136,7 +136,8 @@ func (a *API) images(r *http.Request, who login.Identity) (any, error) {
 	return imagePage{append([]images.Image{}, page...), next, who.Allows(accounts.Delete, repository)}, nil
 }
 
-// shownPolicy is what holds for a repository. Quotas are shown to those who logged in: they may say how much others have.
+// shownPolicy is the policy of a repository. Quotas are shown after a login only, because they may reveal the usage of
+// others.
 type shownPolicy struct {
 	Immutable           bool         `json:"immutable"`
 	KeepTags            int          `json:"keepTags,omitempty"`
@@ -151,7 +152,7 @@ type shownQuota struct {
 	MaxBytes     int64  `json:"maxBytes"`
 }
 
-// policy says what holds for a repository.
+// policy returns the policy of a repository.
 func (a *API) policy(r *http.Request, who login.Identity) (any, error) {
 	repository := r.URL.Query().Get("repository")
 	if !a.sees(who, repository) {
@@ -170,7 +171,7 @@ func (a *API) policy(r *http.Request, who login.Identity) (any, error) {
 	return p, nil
 }
 
-// deleteImage deletes a tag, or with a digest an image and all its tags.
+// deleteImage deletes a tag, or, given a digest, an image and all its tags.
 func (a *API) deleteImage(r *http.Request, who login.Identity) (any, error) {
 	q := r.URL.Query()
 	repository, reference := q.Get("repository"), q.Get("reference")

@@ -13,7 +13,7 @@ import (
 
 const defaultLoginLife = time.Hour
 
-// loginRequest and loginAnswer are what package system of the root module sends and reads.
+// loginRequest and loginAnswer are the messages of package system of the root module.
 type loginRequest struct {
 	Repositories []string          `json:"repositories"`
 	Actions      []accounts.Action `json:"actions"`
@@ -27,11 +27,11 @@ type loginAnswer struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 }
 
-// maxPatterns is far above what one profile needs, and keeps the login under the length of a header.
+// maxPatterns is far above the needs of one profile, and keeps the login shorter than the limit of a header.
 const maxPatterns = 50
 
-// newLogin makes a login that stands for the account with fewer rights and a shorter life. It cannot make a further
-// one, and so never outlives what was asked for.
+// newLogin creates a login for the account with fewer rights and a shorter lifetime. The login cannot create another
+// one, so access never outlives the requested lifetime.
 func (a *API) newLogin(r *http.Request, who login.Identity) (any, error) {
 	if who.Anonymous() {
 		return nil, errLogin
@@ -80,8 +80,8 @@ func (a *API) newLogin(r *http.Request, who login.Identity) (any, error) {
 	return created{loginAnswer{who.Account.Name, text, c.IssuedAt.Time().UTC(), c.Expiry.Time().UTC()}}, nil
 }
 
-// reaches reports whether the account can have any of what is asked for. That it says yes promises nothing: rights are
-// looked at when they are used.
+// reaches reports whether the account can have any of the requested rights. True is no promise, because rights are
+// checked at each use.
 func reaches(a accounts.Account, want accounts.Rule) bool {
 	first, _, _ := strings.Cut(want.Repositories, "/")
 	if a.Tenant != "" && first != a.Tenant && !strings.HasPrefix(first, "*") {

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// The prefix has browsers take the cookie over TLS only, for this host only (RFC 6265bis, section 4.1.3.2); pages
-	// on localhost may do without TLS.
+	// With this prefix, browsers accept the cookie over TLS only, and for this host only (RFC 6265bis, section
+	// 4.1.3.2). Pages on localhost may work without TLS.
 	sessionCookie = "__Host-regcred"
 	// A working day.
 	sessionLife = 8 * time.Hour
@@ -56,7 +56,7 @@ func (a *API) openSession(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusCreated, a.meOf(r, who))
 }
 
-// closeSession ends the session of the cookie, everywhere: a copy of the cookie is worth nothing from then on.
+// closeSession ends the session of the cookie, so that any copy of the cookie is rejected from then on.
 func (a *API) closeSession(w http.ResponseWriter, r *http.Request) {
 	who, err := a.session(r)
 	if err == nil && who.Session != "" {
@@ -72,11 +72,11 @@ func (a *API) closeSession(w http.ResponseWriter, r *http.Request) {
 
 type shownSession struct {
 	login.Session
-	// Current is that of the request.
+	// Current reports that this is the session of the request.
 	Current bool `json:"current,omitempty"`
 }
 
-// sessions lists the open sessions of the account of the request's name, or one's own.
+// sessions lists the open sessions of the account with the name in the request, or of the caller's own account.
 func (a *API) sessions(r *http.Request, who login.Identity) (any, error) {
 	name, err := a.ownOrManaged(r, who)
 	if err != nil {
@@ -93,7 +93,7 @@ func (a *API) sessions(r *http.Request, who login.Identity) (any, error) {
 	return map[string]any{"sessions": list}, nil
 }
 
-// endSessions ends the session of the ID, or all of the account.
+// endSessions ends the session with the ID, or all sessions of the account.
 func (a *API) endSessions(r *http.Request, who login.Identity) (any, error) {
 	name, err := a.ownOrManaged(r, who)
 	if err != nil {
@@ -104,7 +104,7 @@ func (a *API) endSessions(r *http.Request, who login.Identity) (any, error) {
 	return nil, err
 }
 
-// ownOrManaged returns the name of the account that is asked for: one's own, or one that one manages.
+// ownOrManaged returns the name of the requested account: the caller's own, or one that the caller manages.
 func (a *API) ownOrManaged(r *http.Request, who login.Identity) (string, error) {
 	name := r.URL.Query().Get("name")
 	switch {
@@ -126,7 +126,7 @@ func cookie(value string, seconds int) *http.Cookie {
 	}
 }
 
-// session returns who the session is of; anybody if there is none, or if it ended.
+// session returns the identity of the session. It is anonymous if there is no session, or if it has ended.
 func (a *API) session(r *http.Request) (login.Identity, error) {
 	got, err := r.Cookie(sessionCookie)
 	if err != nil {
@@ -153,13 +153,13 @@ func (a *API) session(r *http.Request) (login.Identity, error) {
 	return login.Identity{Account: account, ExpiresAt: c.Expiry.Time(), Session: c.ID}, nil
 }
 
-// me is who one is.
+// me is the response that describes the caller.
 type me struct {
 	Name   string          `json:"name"`
 	Tenant string          `json:"tenant,omitempty"`
 	Admin  bool            `json:"admin"`
 	Rules  []accounts.Rule `json:"rules"`
-	// Host is what stands before the names of repositories.
+	// Host is the host before the names of repositories.
 	Host string `json:"host"`
 }
 
