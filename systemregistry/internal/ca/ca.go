@@ -1,11 +1,11 @@
-// Package ca makes the registry's own certificates, for those who have none.
+// Package ca issues certificates for registries that have none.
 //
 // [Load] returns the [Authority] of a registry, which signs the certificate that [Authority.TLS] serves and renews.
-// What clients must trust is [Authority.PEM]. An authority may sign for the names and addresses only that it was made
-// for. It is replaced in two steps: [Authority.Add] makes another one, which clients come to trust beside it, and
-// [Authority.Retire] has that one sign.
+// Clients must trust [Authority.PEM]. An authority may sign only for the names and addresses that it was created for.
+// It is replaced in two steps: [Authority.Add] creates a second authority, which clients trust beside the first, and
+// [Authority.Retire] makes the second one sign.
 //
-// It signs for the registry only: there is no way to have it sign anything else.
+// An authority signs for the registry only. It has no method that signs anything else.
 package ca
 
 import (
@@ -31,11 +31,12 @@ import (
 )
 
 const (
-	// An authority is copied into profiles and onto nodes, so it lives long. Its private key never leaves the store.
+	// An authority is copied into profiles and onto nodes, so it has a long lifetime. Its private key never leaves the
+	// store.
 	authorityLife = 10 * 365 * 24 * time.Hour
-	// A certificate is renewed by itself, without a restart, in the last third of its life.
+	// A certificate is renewed automatically, without a restart, in the last third of its lifetime.
 	certificateLife = 90 * 24 * time.Hour
-	// backdate is for clients whose clocks are behind.
+	// backdate tolerates clients whose clocks are behind.
 	backdate = time.Hour
 
 	storeKey = "keys/authority"
@@ -54,22 +55,22 @@ type pair struct {
 	key         *ecdsa.PrivateKey
 }
 
-// stored is a pair in the store, both in DER.
+// stored is a pair as it is stored, both parts in DER.
 type stored struct {
 	Certificate []byte `json:"certificate"`
 	Key         []byte `json:"key"`
 }
 
-// Load returns the authority in the store, and makes one where there is none, which may sign for the hosts, names and
-// addresses, and for what is below the names. No hosts mean that it may sign for all. Replicas that share a store share
-// it.
+// Load returns the authority in the store. If there is none, it creates one that may sign for the hosts, which are
+// names and addresses, and for subdomains of the names. Without hosts, it may sign for all. Replicas that share a store
+// share the authority.
 func Load(ctx context.Context, s store.Store, hosts []string) (*Authority, error) {
 	a := &Authority{store: s}
 	err := a.Refresh(ctx)
 	if errors.Is(err, store.ErrNoKey) {
 		if err = a.change(ctx, func(keys []pair) ([]pair, error) {
 			if len(keys) > 0 {
-				return keys, nil // A replica was faster.
+				return keys, nil // Another replica created it first.
 			}
 			made, err := generate(time.Now(), hosts)
 			return []pair{made}, err
@@ -83,8 +84,8 @@ func Load(ctx context.Context, s store.Store, hosts []string) (*Authority, error
 	return a, nil
 }
 
-// Add makes another authority, which signs nothing yet: clients come to trust what PEM returns from then on, which is
-// both. It does nothing if there are two already.
+// Add creates a second authority, which does not sign yet. From then on, PEM returns both certificates for clients to
+// trust. Add does nothing if there are two authorities already.
 func (a *Authority) Add(ctx context.Context, hosts []string) error {
 	return a.change(ctx, func(keys []pair) ([]pair, error) {
 		if len(keys) > 1 {
@@ -95,13 +96,13 @@ func (a *Authority) Add(ctx context.Context, hosts []string) error {
 	})
 }
 
-// Retire has the newest authority sign, and forgets the others: clients that do not trust it fail from then on. It does
-// nothing if there is just one.
+// Retire makes the newest authority sign, and deletes the others. Clients that do not trust the newest one fail from
+// then on. Retire does nothing if there is only one.
 func (a *Authority) Retire(ctx context.Context) error {
 	return a.change(ctx, func(keys []pair) ([]pair, error) { return keys[len(keys)-1:], nil })
 }
 
-// Refresh reads what another replica may have changed. Call it now and then.
+// Refresh reads changes that other replicas have made. Call it periodically.
 func (a *Authority) Refresh(ctx context.Context) error {
 	keys, _, err := a.read(ctx)
 	if err == nil {
@@ -168,8 +169,8 @@ func generate(now time.Time, hosts []string) (pair, error) {
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-		MaxPathLenZero:        true, // It signs servers, not further authorities.
-		// Nodes trust it, so it must not be able to speak for other servers (RFC 5280, section 4.2.1.10).
+		MaxPathLenZero:        true, // It signs servers only, no further authorities.
+		// Nodes trust the authority, so it must not be able to impersonate other servers (RFC 5280, section 4.2.1.10).
 		PermittedDNSDomainsCritical: len(hosts) > 0,
 	}
 	for _, host := range hosts {
@@ -205,7 +206,7 @@ func format(keys []pair) ([]byte, error) {
 func parse(value []byte) ([]pair, error) {
 	var list []stored
 	if json.Unmarshal(value, &list) != nil || len(list) == 0 {
-		var one stored // As it was kept before there could be two.
+		var one stored // The format from before there could be two.
 		if err := json.Unmarshal(value, &one); err != nil {
 			return nil, errors.New("read certificate authority: it is not JSON")
 		}
@@ -248,12 +249,12 @@ func (k pair) permits(host string) bool {
 	})
 }
 
-// TLS returns the configuration of a server that has a certificate for those of the hosts, names and addresses, that the
-// authority may sign for. It renews it.
+// TLS returns a server configuration with a certificate for those hosts, names and addresses, that the authority may
+// sign for. The certificate is renewed automatically.
 func (a *Authority) TLS(hosts []string) *tls.Config {
 	var mu sync.Mutex
 	var current *tls.Certificate
-	var by *x509.Certificate // Whom it was signed by.
+	var by *x509.Certificate // The authority that signed it.
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -288,7 +289,7 @@ func (k pair) issue(hosts []string, now time.Time) (*tls.Certificate, error) {
 	}
 	for _, host := range hosts {
 		if !k.permits(host) {
-			continue // Clients would reject the whole certificate for it.
+			continue // Clients would reject the whole certificate because of this host.
 		}
 		if ip := net.ParseIP(host); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
@@ -307,7 +308,7 @@ func (k pair) issue(hosts []string, now time.Time) (*tls.Certificate, error) {
 	return &tls.Certificate{Certificate: [][]byte{der, k.certificate.Raw}, PrivateKey: key, Leaf: leaf}, nil
 }
 
-// serial is random, as the baseline requirements of the CA/Browser Forum ask: at least 64 bits.
+// serial returns a random number, as the Baseline Requirements of the CA/Browser Forum require: at least 64 bits.
 func serial() *big.Int {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // Never fails: crypto/rand ends the program instead.

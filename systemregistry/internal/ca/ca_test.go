@@ -62,7 +62,7 @@ func TestCertificateIsRenewedWhileServing(t *testing.T) {
 	})
 }
 
-// Nodes trust the authority: whoever has its key cannot speak for other servers with it.
+// Nodes trust the authority, so its key must not be usable to impersonate other servers.
 func TestAuthorityIsConstrained(t *testing.T) {
 	s := new(store.Memory)
 	hosts := []string{"registry.example.com", "192.0.2.1", "2001:db8::1", "localhost"}
@@ -83,7 +83,7 @@ func TestAuthorityIsConstrained(t *testing.T) {
 	require.Len(t, certificate.PermittedIPRanges, 2)
 }
 
-// An authority is replaced without a moment in which clients that do as they are told fail.
+// While an authority is replaced, clients that follow the documented steps never fail.
 func TestAuthorityIsReplaced(t *testing.T) {
 	s := new(store.Memory)
 	a, err := ca.Load(t.Context(), s, []string{"a.example.com"})
