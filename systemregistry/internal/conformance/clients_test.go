@@ -20,7 +20,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/accounts"
 )
 
-// daemon runs a program until the test ends, and waits until ready says that it is there.
+// daemon runs a program until the test ends, and waits until ready returns true.
 func daemon(t *testing.T, ready func() bool, program string, args ...string) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -42,7 +42,7 @@ func daemon(t *testing.T, ready func() bool, program string, args ...string) {
 	}
 }
 
-// logins are those that may pull team/app, and those that may not.
+// logins are the logins that may pull team/app, and those that may not.
 type logins struct {
 	name   string
 	secret credentials.Secret
@@ -103,7 +103,7 @@ func TestDocker(t *testing.T) {
 		out, err := command.CombinedOutput()
 		return string(out), err
 	}
-	// Where the daemon looks for authorities cannot be set.
+	// The folder of the daemon's certificate authorities cannot be configured.
 	certs := "/etc/docker/certs.d/" + r.Host
 	daemon(t, func() bool { _, err := docker("", "version"); return err == nil }, "dockerd", "-H", "unix://"+socket,
 		"--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs",

@@ -29,7 +29,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/images"
 )
 
-// browser is a headless Chromium with one page. It keeps which addresses the page asked, and what went wrong in it.
+// browser is a headless Chromium with one page. It records the addresses that the page requests, and the page's errors.
 type browser struct {
 	ctx  context.Context
 	mu   sync.Mutex
@@ -42,12 +42,12 @@ func open(t *testing.T) *browser {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(testtool.Need(t, "chromium")), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1100, 800),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-		// The registry's authority is one of its own, which this browser is not told of.
+		// The registry has its own authority, which this browser does not trust.
 		chromedp.Flag("ignore-certificate-errors", true),
 	)
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
-	// It complains of events of a Chromium that is newer than itself.
+	// chromedp complains about events of a Chromium that is newer than itself.
 	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithErrorf(func(string, ...any) {}))
 	t.Cleanup(cancel)
 	ctx, cancel = context.WithTimeout(ctx, 5*time.Minute)
@@ -74,8 +74,8 @@ func (b *browser) run(t *testing.T, actions ...chromedp.Action) {
 	require.NoError(t, chromedp.Run(b.ctx, actions...))
 }
 
-// picture keeps a screenshot where REGCRED_RESULTS says, for people to look at. Of what people operate who cannot see
-// it, each has to have a name.
+// picture saves a screenshot in the folder REGCRED_RESULTS for review. It also checks that each interactive element has
+// an accessible name.
 func (b *browser) picture(t *testing.T, name string) {
 	t.Helper()
 	b.run(t, chromedp.ActionFunc(func(ctx context.Context) error {
@@ -88,7 +88,7 @@ func (b *browser) picture(t *testing.T, name string) {
 				Name text `json:"name"`
 			} `json:"nodes"`
 		}
-		// By its name, for cdproto's own reading fails on what is newer than itself.
+		// By its name, because cdproto's own parser fails for a newer Chromium.
 		if err := cdp.Execute(ctx, "Accessibility.getFullAXTree", nil, &tree); err != nil {
 			return err
 		}
@@ -184,7 +184,7 @@ func TestConsole(t *testing.T) {
 		require.Equal(t, "1.0 1.1", tags(t, r, "team/app"), "nothing is deleted by Cancel, which Enter stands for at first")
 		b.run(t, click(`button[aria-label="Delete the tag 1.0"]`))
 	}
-	// Asked again before the dialog has said that it was closed, the answer is that to the second question.
+	// If the dialog is opened again before its close event, the answer belongs to the second question.
 	again := `document.getElementById("confirm-no").click(); document.querySelector('button[aria-label="Delete the tag 1.0"]').click()`
 	b.run(t, see("#confirm[open]"), chromedp.Evaluate(again, nil), see("#confirm[open]"), click("#confirm-yes"),
 		chromedp.WaitNotPresent(`button[aria-label="Delete the tag 1.0"]`, chromedp.ByQuery))
@@ -198,7 +198,7 @@ func TestConsole(t *testing.T) {
 	require.NoError(t, err, out)
 	testPullSecret(t, b, r, name, secret)
 
-	// Once it was closed, the secret is in the page no longer.
+	// Once the dialog is closed, the page does not contain the secret any more.
 	b.run(t, click("#secret-close"), chromedp.WaitNotVisible("#secret", chromedp.ByQuery), chromedp.WaitReady("#secret-text:empty", chromedp.ByQuery))
 	b.picture(t, "7-accounts")
 	testRobotPage(t, b, r)
@@ -218,11 +218,11 @@ func TestConsole(t *testing.T) {
 		require.True(t, strings.HasPrefix(u, r.URL+"/") || strings.HasPrefix(u, "blob:"+r.URL+"/"), "the page asked %s", u)
 	}
 	for _, line := range b.logs {
-		require.Contains(t, line, "401", "went wrong in the page") // The wrong password, and that nobody was logged in at first.
+		require.Contains(t, line, "401", "went wrong in the page") // The wrong password, and the request before the login.
 	}
 }
 
-// testRobotPage looks at the page of the robot robot+ci, and makes a new secret there.
+// testRobotPage checks the page of the robot robot+ci, and creates a new secret there.
 func testRobotPage(t *testing.T, b *browser, r running) {
 	t.Helper()
 	var page, secret string
@@ -237,7 +237,7 @@ func testRobotPage(t *testing.T, b *browser, r running) {
 	b.run(t, click("#secret-close"), chromedp.WaitNotVisible("#secret", chromedp.ByQuery))
 }
 
-// testOwnAccount changes the password of root there and back, after a wrong one, and looks at the sessions.
+// testOwnAccount changes the password of root and back, after an attempt with a wrong one, and checks the sessions.
 func testOwnAccount(t *testing.T, b *browser, r running) {
 	t.Helper()
 	var message, rows string
@@ -256,7 +256,7 @@ func testOwnAccount(t *testing.T, b *browser, r running) {
 	require.NoError(t, err)
 }
 
-// testPullSecret downloads the pull secret and looks at it.
+// testPullSecret downloads the pull secret and checks it.
 func testPullSecret(t *testing.T, b *browser, r running, name, secret string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -284,7 +284,7 @@ func tags(t *testing.T, r running, repository string) string {
 	return strings.Join(list, " ")
 }
 
-// Names and descriptions are text. One that looks like markup stays text.
+// Names and descriptions are text. One that looks like markup is still shown as text.
 func TestConsoleShowsTextAsText(t *testing.T) {
 	r := start(t, systemregistry.Server{})
 	const evil = `<img src=x onerror=alert(1)>`

@@ -22,13 +22,13 @@ import (
 	"github.com/regcred/regcred/systemregistry/accounts"
 )
 
-// cluster is a Kubernetes API server of a test's own.
+// cluster is a Kubernetes API server for one test.
 type cluster struct {
 	url, issuer string
 	client      *http.Client // As an admin.
 }
 
-// asAdmin shows a token with each request, and takes any certificate: the server makes one of its own.
+// asAdmin sends a token with each request. Any certificate is accepted, because the server creates its own.
 type asAdmin struct{ http.RoundTripper }
 
 func (a asAdmin) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -55,7 +55,7 @@ func startCluster(t *testing.T) *cluster {
 	tokens := file("tokens.csv", []byte("admin,admin,admin,system:masters\n"))
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	t.Cleanup(transport.CloseIdleConnections)
-	// The address of the issuer is one that nobody can reach, as it is in a cluster: its keys are fetched elsewhere.
+	// The issuer's URL is not reachable, as in a real cluster: its keys are fetched from another URL.
 	c := &cluster{"https://127.0.0.1:" + testtool.FreePort(t), "https://kubernetes.default.svc.cluster.local", &http.Client{Transport: asAdmin{transport}}}
 	etcd, peer := "http://127.0.0.1:"+testtool.FreePort(t), "http://127.0.0.1:"+testtool.FreePort(t)
 	ready := func(url string) func() bool {
@@ -80,7 +80,7 @@ func startCluster(t *testing.T) *cluster {
 	return c
 }
 
-// post sends an object and returns the answer's.
+// post sends an object and returns the object in the response.
 func (c *cluster) post(t *testing.T, path string, object any) (answer struct{ Status struct{ Token string } }) {
 	t.Helper()
 	body, err := json.Marshal(object)
@@ -100,7 +100,7 @@ func (c *cluster) account(t *testing.T, namespace, name string) {
 	c.post(t, "/api/v1/namespaces/"+namespace+"/serviceaccounts", map[string]any{"metadata": map[string]any{"name": name}})
 }
 
-// token asks for a token of a service account, as a kubelet or an operator does.
+// token requests a token of a service account, as a kubelet or an operator does.
 func (c *cluster) token(t *testing.T, namespace, name string, audiences ...string) credentials.Secret {
 	t.Helper()
 	got := c.post(t, "/api/v1/namespaces/"+namespace+"/serviceaccounts/"+name+"/token",
@@ -109,7 +109,7 @@ func (c *cluster) token(t *testing.T, namespace, name string, audiences ...strin
 	return credentials.NewSecret(got.Status.Token)
 }
 
-// TestKubernetes pulls with the tokens of service accounts of a real API server, which are checked against its keys.
+// TestKubernetes pulls with tokens of service accounts from a real API server, which are verified with its keys.
 func TestKubernetes(t *testing.T) {
 	c := startCluster(t)
 	const audience = "https://registry.example.com"

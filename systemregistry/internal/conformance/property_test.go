@@ -30,7 +30,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/store/pgstore"
 )
 
-// operations is how many there are in one run. REGCRED_OPERATIONS=10000 is the size for a release.
+// operations returns the number of operations in one run. Releases use REGCRED_OPERATIONS=10000.
 func operations() int {
 	if n, err := strconv.Atoi(os.Getenv("REGCRED_OPERATIONS")); err == nil {
 		return n
@@ -47,7 +47,7 @@ const (
 
 func policies() []images.Policy {
 	return []images.Policy{
-		{Repositories: "**", KeepUntagged: time.Hour}, // Which all is older than, see aged.
+		{Repositories: "**", KeepUntagged: time.Hour}, // All images are older than that, see aged.
 		{Repositories: "team/fixed", Immutable: true},
 		{Repositories: "team/limited", MaxBytes: quota},
 	}
@@ -63,7 +63,7 @@ type site struct {
 }
 
 type siteReplica struct {
-	mu       sync.RWMutex // Held to read by whoever uses the registry in Go, and to write by a crash.
+	mu       sync.RWMutex // Read-locked by users of the registry in Go, and locked by a crash.
 	registry *systemregistry.Registry
 	http     *httptest.Server
 	url      string
@@ -76,7 +76,7 @@ func (s *site) open(r *siteReplica) {
 	r.url = r.http.URL
 }
 
-// crash cuts all connections, and starts the replica again. What its requests do meanwhile fails or not.
+// crash cuts all connections, and starts the replica again. Requests in flight may fail or succeed.
 func (s *site) crash(r *siteReplica) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -129,11 +129,11 @@ func newSite(t *testing.T, replicas int, server func() systemregistry.Server) *s
 
 var repositories = []string{"team/app", "team/app/base", "team/fixed", "team/limited"}
 
-// tagState is what a tag of one client may name: the empty text is that there is none. More than one is what nobody knows
-// after a request that failed.
+// tagState is the set of digests that a tag of one client may refer to; the empty text means no tag. It has more than
+// one after a failed request, whose effect is unknown.
 type tagState map[string]bool
 
-// A client pushes and deletes tags of its own. Layers are the same for all.
+// A client pushes and deletes tags of its own. All clients use the same layers.
 type client struct {
 	*site
 	random *rand.Rand
@@ -150,7 +150,7 @@ type picture struct {
 
 func digestOf(content []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(content)) }
 
-// layer is one of a few, so that clients meet.
+// layer returns one of a few layers, so that clients share them.
 func layer(n int) []byte {
 	r := rand.New(rand.NewPCG(uint64(n), 1))
 	content := make([]byte, 100+n*(largest-100)/12)
@@ -212,7 +212,7 @@ func (c *client) do(method, path string, body []byte) (status int, header http.H
 	return response.StatusCode, response.Header, answer
 }
 
-// upload puts a layer into the repository as a client does: it asks first, may mount, and else sends it.
+// upload puts a layer into the repository as a client does: it sends HEAD first, may mount, and otherwise uploads it.
 func (c *client) upload(repository string, blob []byte) bool {
 	d := digestOf(blob)
 	if status, _, _ := c.do(http.MethodHead, "/v2/"+repository+"/blobs/"+d, nil); status == http.StatusOK {
@@ -246,7 +246,7 @@ func (c *client) upload(repository string, blob []byte) bool {
 
 func (c *client) push(repository, tag string) {
 	p := c.picture()
-	for range 3 { // What is not used may be collected in between: all is older than a day here.
+	for range 3 { // Unused data may be collected in between: everything is older than a day here.
 		ok := true
 		for _, blob := range p.blobs {
 			ok = ok && c.upload(repository, blob)
@@ -257,7 +257,7 @@ func (c *client) push(repository, tag string) {
 	}
 }
 
-// put sets a tag, and reports whether it need not be tried again.
+// put sets a tag, and reports whether no retry is necessary.
 func (c *client) put(repository, tag string, p picture) bool {
 	d := digestOf(p.manifest)
 	key := repository + ":" + tag
@@ -315,7 +315,7 @@ func (c *client) delete(repository, tag string) {
 			c.tags[other] = tagState{"": true}
 			continue
 		}
-		after := tagState{"": true} // With a digest, only the tags that name it go.
+		after := tagState{"": true} // A deletion by digest removes only the tags that refer to it.
 		for d := range state {
 			if status != http.StatusAccepted || d != reference {
 				after[d] = true
@@ -326,7 +326,7 @@ func (c *client) delete(repository, tag string) {
 	c.counts["deleted"]++
 }
 
-// verify pulls what a tag names, digest by digest, and compares.
+// verify pulls the image of a tag, digest by digest, and compares it.
 func (c *client) verify(key string) {
 	repository, tag, _ := strings.Cut(key, ":")
 	state := c.tags[key]
@@ -372,7 +372,7 @@ func (c *client) step() {
 	switch n := c.random.IntN(100); {
 	case n < 40:
 		c.push(repository, tag)
-	case n < 50: // Another tag for an image that is there, or was.
+	case n < 50: // Another tag for an image that exists or existed.
 		for _, p := range c.images {
 			c.put(repository, tag, p)
 			break
@@ -428,8 +428,8 @@ func (s *site) run(storage storagedriver.StorageDriver) {
 	if s.t.Failed() {
 		return
 	}
-	// All is quiet: what is unused goes with two collections, and everything else stays. A process remembers for a day what
-	// it told clients, so it starts again.
+	// No client is active. Two collections remove all unused data, and everything else stays. The replicas start again
+	// first, because a process remembers for a day which data it has confirmed to clients.
 	for _, r := range s.replicas {
 		s.crash(r)
 	}
@@ -465,8 +465,8 @@ func (s *site) run(storage storagedriver.StorageDriver) {
 	require.Equal(s.t, len(used), files)
 }
 
-// TestProperties has several clients push, mount, give up, tag, delete, collect and measure at random while replicas
-// crash. What a client was told can be pulled, immutable tags stay, quotas hold, and what is unused goes.
+// TestProperties has several clients push, mount, abandon uploads, tag, delete, collect and measure at random while
+// replicas crash. Acknowledged images can be pulled, immutable tags stay, quotas hold, and unused data is removed.
 func TestProperties(t *testing.T) {
 	t.Run("one replica", func(t *testing.T) {
 		dir := t.TempDir()

@@ -23,7 +23,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/store/pgstore"
 )
 
-// bucket returns a driver for the bucket of an S3 service, as docs/system.md shows it.
+// bucket returns a driver for the bucket of an S3 service, configured as in docs/system.md.
 func bucket(t *testing.T, endpoint string) storagedriver.StorageDriver {
 	t.Helper()
 	driver, err := factory.Create(t.Context(), "s3", map[string]any{
@@ -34,12 +34,13 @@ func bucket(t *testing.T, endpoint string) storagedriver.StorageDriver {
 	return driver
 }
 
-// aged says that all is two days old, for a collection leaves alone what may be of a push that goes on.
+// aged reports all files as two days old, because a collection does not touch data that may belong to a push in
+// progress.
 type aged struct{ storagedriver.StorageDriver }
 
 func (d aged) Stat(ctx context.Context, path string) (storagedriver.FileInfo, error) {
 	info, err := d.StorageDriver.Stat(ctx, path)
-	if err != nil || strings.Contains(path, "/_uploads/") { // An upload that somebody writes to is never old.
+	if err != nil || strings.Contains(path, "/_uploads/") { // An upload in progress is never old.
 		return info, err
 	}
 	return storagedriver.FileInfoInternal{FileInfoFields: storagedriver.FileInfoFields{
@@ -47,7 +48,7 @@ func (d aged) Stat(ctx context.Context, path string) (storagedriver.FileInfo, er
 	}}, nil
 }
 
-// agedStore says the same of what replicas keep in a store.
+// agedStore does the same for the records that replicas keep in a store.
 type agedStore struct{ store.Store }
 
 func (s agedStore) age(e store.Entry) store.Entry {
@@ -55,7 +56,7 @@ func (s agedStore) age(e store.Entry) store.Entry {
 	if strings.HasPrefix(e.Key, "image/") && json.Unmarshal(e.Value, &record) == nil {
 		if at, err := time.Parse(time.RFC3339, fmt.Sprint(record["at"])); err == nil && time.Since(at) < 24*time.Hour {
 			record["at"] = at.Add(-48 * time.Hour)
-			e.Value, _ = json.Marshal(record) // Of what was JSON.
+			e.Value, _ = json.Marshal(record) // The record was decoded from JSON.
 		}
 	}
 	return e
@@ -115,7 +116,8 @@ func TestS3Backup(t *testing.T) {
 	require.NoError(t, err, out)
 }
 
-// TestS3 has two replicas over one bucket: what is pushed to one is pulled from the other, listed, deleted and collected.
+// TestS3 runs two replicas over one bucket. Images that are pushed to one are pulled from the other, listed, deleted
+// and collected.
 func TestS3(t *testing.T) {
 	bucketURL := service(t)
 	accounts := new(store.Memory)

@@ -25,7 +25,7 @@ var rootPassword = credentials.NewSecret("password of root")
 type running struct {
 	systemregistry.Ready
 	Host string
-	// CAFile is a file with the certificate of its authority.
+	// CAFile is a file with the certificate of the registry's authority.
 	CAFile string
 }
 
