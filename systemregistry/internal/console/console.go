@@ -1,9 +1,9 @@
-// Package console is the registry's web page: people log in, look at repositories and images, delete them, and make
+// Package console is the registry's web page. People log in, look at repositories and images, delete them, and create
 // robots.
 //
-// [Handler] serves three files that are in the program. All that the page shows it asks the API for.
+// [Handler] serves three embedded files. The page gets all its data from the API.
 //
-// It asks nobody else: the page loads nothing from another place, and its policy forbids it.
+// The page loads nothing from other servers, and its content security policy forbids that.
 package console
 
 import (
@@ -18,12 +18,12 @@ import (
 //go:embed page
 var files embed.FS
 
-// policy lets the page run its own script and ask its own server, and nothing else: no inline code, no frame around it,
-// no form that is sent by itself.
+// policy allows the page to run its own script and to send requests to its own server, and nothing else: no inline
+// code, no frame around it, no form that is submitted natively.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
-// types are fixed, for mime.TypeByExtension reads what the machine has to say.
+// types are fixed, because mime.TypeByExtension depends on the configuration of the machine.
 var types = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".js":   "text/javascript; charset=utf-8",
@@ -51,13 +51,13 @@ func Handler(prefix string) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Cache-Control", "no-cache") // A browser asks whether the page is still the one that it has.
+		h.Set("Cache-Control", "no-cache") // A browser revalidates its copy of the page.
 		h.Set("ETag", tag)
 		h.Set("Content-Type", types[path.Ext(name)])
 		if r.Header.Get("If-None-Match") == tag {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
-		_, _ = w.Write(content) // The client has left if this fails.
+		_, _ = w.Write(content) // Writing fails only if the client has disconnected.
 	}))
 }
