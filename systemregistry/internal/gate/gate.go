@@ -1,10 +1,9 @@
-// Package gate lets requests into the registry: the token flow of distribution's specification.
+// Package gate authorizes requests to the registry by the token flow of distribution's specification.
 //
-// [Gate.Authorized] is asked by distribution for each request, with the rights that the request needs, and
-// [Gate.ServeToken] gives out the tokens that it wants to see. A right counts only if the token has it and its account
-// still does.
+// Distribution calls [Gate.Authorized] for each request, with the rights that the request needs. [Gate.ServeToken]
+// issues the tokens that Authorized requires. A right counts only if the token grants it and the account still has it.
 //
-// It does not know what a request means: distribution says which rights it needs.
+// The package does not interpret requests: distribution determines the rights that a request needs.
 package gate
 
 import (
@@ -23,28 +22,28 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/token"
 )
 
-// A Gate checks and gives out access tokens. Set its fields before first use; it is safe for concurrent use then, and
-// must not be copied.
+// A Gate issues and checks access tokens. Set its fields before first use; it is then safe for concurrent use. It must
+// not be copied.
 type Gate struct {
 	Authenticator *login.Authenticator
 	Ring          *token.Ring
 	// Service is the name of the registry in its tokens.
 	Service string
-	// Life is how long an access token lives.
+	// Life is the lifetime of an access token.
 	Life time.Duration
-	// Public are patterns of repositories that anybody may pull.
+	// Public lists patterns of repositories that clients may pull without a login.
 	Public []string
-	// BaseURL returns how the client reaches this server: "https://registry.example.com".
+	// BaseURL returns the URL at which the client reaches this server: "https://registry.example.com".
 	BaseURL func(*http.Request) string
-	// Address returns where a client is.
+	// Address returns the address of the client.
 	Address func(*http.Request) string
-	// Audit is told of each token that was asked for.
+	// Audit is called for each request for a token.
 	Audit func(r *http.Request, account string, err error)
 
 	seen seen
 }
 
-// TokenPath is where [Gate.ServeToken] is served.
+// TokenPath is the path of [Gate.ServeToken].
 const TokenPath = "/token"
 
 // Authorized implements distribution's auth.AccessController.
@@ -72,12 +71,12 @@ func (g *Gate) Authorized(r *http.Request, access ...auth.Access) (*auth.Grant, 
 	return grant, nil
 }
 
-// refusal is the challenge to somebody whose token is not good, or an error if that could not be found out.
+// refusal returns the challenge for an invalid token, or an error if the token could not be checked.
 func (g *Gate) refusal(r *http.Request, access []auth.Access, err error) error {
 	if errors.Is(err, token.ErrBad) || errors.Is(err, accounts.ErrWrongLogin) {
 		return g.challenge(r, access, "invalid_token")
 	}
-	NoteOf(r.Context()).Err = err // Distribution makes a plain 400 of what is returned, and the server a 503 of the note.
+	NoteOf(r.Context()).Err = err // Distribution makes a plain 400 of it, and the server a 503 of the note.
 	return err
 }
 
@@ -92,8 +91,8 @@ func (g *Gate) parse(ctx context.Context, text string) (token.Claims, error) {
 	return c, err
 }
 
-// rights returns what the token's account may do now. Rights that it lost since the token was made are lost; those that
-// it gained, the token does not have.
+// rights returns the current rights of the token's account. The caller also requires each right in the token. So rights
+// that the account has lost are lost at once, and rights that it has gained need a new token.
 func (g *Gate) rights(ctx context.Context, c token.Claims) (func(accounts.Action, string) bool, error) {
 	if c.Subject == "" {
 		return g.anybody, nil
@@ -122,7 +121,7 @@ func bearer(r *http.Request) (string, bool) {
 	return text, ok && strings.EqualFold(scheme, "bearer") && text != ""
 }
 
-// scopeOf writes the rights in the form of a scope, as the challenge names them.
+// scopeOf formats the rights as a scope for the challenge.
 func scopeOf(access []auth.Access) string {
 	var order []auth.Resource
 	actions := make(map[auth.Resource][]string)
@@ -159,8 +158,8 @@ func (c *challenge) SetHeaders(_ *http.Request, w http.ResponseWriter) {
 	w.Header().Set("WWW-Authenticate", value)
 }
 
-// quote writes a quoted-string of RFC 9110. What could leave the quotes, or the line, is dropped: no honest value has
-// it.
+// quote writes a quoted-string of RFC 9110. It drops characters that could end the quotes or the line, because no valid
+// value contains them.
 func quote(s string) string {
 	return `"` + strings.Map(func(r rune) rune {
 		if r == '"' || r == '\\' || r < ' ' || r > '~' {

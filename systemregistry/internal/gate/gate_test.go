@@ -20,8 +20,8 @@ import (
 
 const robot = "team+ci"
 
-// opened returns a gate with one robot that may pull team/app, and a token of its for five minutes that the gate
-// remembers.
+// opened returns a gate with one robot that may pull team/app, and a token of the robot for five minutes that the gate
+// has cached.
 func opened(t *testing.T) (*Gate, string) {
 	t.Helper()
 	s := new(store.Memory)
@@ -61,7 +61,7 @@ func ask(g *Gate, text string) error {
 	return err
 }
 
-// What is done to an account counts for the next request, though its token is remembered.
+// A change of an account applies to the next request, even though its token is cached.
 func TestRememberedTokenOfAnAccountThatChanged(t *testing.T) {
 	change := func(f func(*accounts.Account)) func(*testing.T, *accounts.Book) error {
 		return func(t *testing.T, b *accounts.Book) error {
@@ -96,19 +96,19 @@ func TestRememberedTokenEnds(t *testing.T) {
 	})
 }
 
-// A key that was taken out of the store, as after a theft, counts no longer than replicas take to read that.
+// A key that was removed from the store, as after a theft, is valid no longer than replicas take to read the change.
 func TestRememberedTokenOfARetiredKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, text := opened(t)
 		require.NoError(t, g.Ring.Store.Delete(t.Context(), "keys/ring", 0))
-		require.NoError(t, (&token.Ring{Store: g.Ring.Store, MaxLife: time.Hour}).Rotate(t.Context())) // At another replica.
+		require.NoError(t, (&token.Ring{Store: g.Ring.Store, MaxLife: time.Hour}).Rotate(t.Context())) // On another replica.
 		time.Sleep(time.Minute)
 		require.Error(t, ask(g, text))
 		require.NoError(t, ask(g, signed(t, g)), "a token of the new key")
 	})
 }
 
-// Nothing that somebody makes up is remembered, whatever of it is right.
+// Forged tokens are not cached, whatever part of them is valid.
 func TestForgedTokensAreNotRemembered(t *testing.T) {
 	g, text := opened(t)
 	parts := strings.Split(text, ".")

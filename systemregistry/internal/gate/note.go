@@ -2,11 +2,11 @@ package gate
 
 import "context"
 
-// A Note is what the gate found out about a request, for the server around it.
+// A Note holds the findings of the gate about a request, for the server around it.
 type Note struct {
-	// Account is who sent the request. Empty means anybody, or nobody that is known.
+	// Account is the account that sent the request. It is empty if the client is anonymous or unknown.
 	Account string
-	// Err is that accounts or keys could not be read.
+	// Err is the error if accounts or keys could not be read.
 	Err error
 }
 
@@ -17,7 +17,7 @@ func WithNote(ctx context.Context, n *Note) context.Context {
 	return context.WithValue(ctx, noteKey{}, n)
 }
 
-// NoteOf returns the note of a context; one that nobody reads if it has none.
+// NoteOf returns the note of a context, or an unused note if the context has none.
 func NoteOf(ctx context.Context) *Note {
 	if n, ok := ctx.Value(noteKey{}).(*Note); ok {
 		return n

@@ -8,23 +8,23 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/token"
 )
 
-// seen remembers what valid access tokens say, for a client shows the same one with each request of a pull, and a
-// signature costs more than to find a manifest. It decides nothing: when the token ends, whether the key that signed it
-// still counts, and what its account may do is looked at each time. Anybody can have valid tokens for what is public, so what it
-// holds is bounded by bytes. The zero seen is ready to use.
+// seen caches the claims of valid access tokens, because a client sends the same token with each request of a pull, and
+// verifying a signature takes longer than finding a manifest. It makes no decision: expiry, the validity of the signing
+// key and the rights of the account are checked each time. Anyone can get valid tokens for public repositories, so the
+// cache is limited by bytes. The zero seen is ready to use.
 type seen struct {
 	mu     sync.Mutex
 	claims map[[sha256.Size]byte]token.Claims
-	bytes  int // Of the tokens, by which the memory is bounded.
+	bytes  int // Total size of the tokens, which limits the memory.
 	sizes  map[[sha256.Size]byte]int
 }
 
 const (
-	// maxSeenBytes bounds the memory, at some 10 MB: claims take about twice what their token does.
+	// maxSeenBytes limits the memory to about 10 MB: claims take about twice the size of their token.
 	maxSeenBytes = 4 << 20
 	// maxSeenToken is above the length of a token for a few repositories.
 	maxSeenToken = 4 << 10
-	// seenOverhead is what a token takes beside its length.
+	// seenOverhead is the memory that a token takes beside its length.
 	seenOverhead = 256
 )
 
@@ -47,7 +47,7 @@ func (s *seen) put(text string, c token.Claims) {
 		s.claims, s.sizes = make(map[[sha256.Size]byte]token.Claims), make(map[[sha256.Size]byte]int)
 	}
 	size := len(text) + seenOverhead
-	if s.bytes+size > maxSeenBytes { // Half at once, so that it is seldom; who is forgotten is checked again.
+	if s.bytes+size > maxSeenBytes { // Half at once, so that this is rare. A forgotten token is verified again.
 		for k, n := range s.sizes {
 			if s.bytes <= maxSeenBytes/2 {
 				break

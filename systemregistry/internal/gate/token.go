@@ -19,15 +19,15 @@ import (
 )
 
 const (
-	// Clients ask for two or three repositories at once, when a layer is mounted from another one.
+	// Clients request two or three repositories at once to mount a layer from another one.
 	maxScopes = 50
-	// maxRepository is the longest name of a repository that clients take, host included.
+	// maxRepository is the longest name of a repository that clients accept, including the host.
 	maxRepository = 255
 )
 
-// ServeToken gives out access tokens: for a GET with the login in the Authorization header, and for an OAuth2 POST with
-// the login in the form. A right that one does not have is left out of the token, as distribution's specification says,
-// so that it does not tell what exists.
+// ServeToken issues access tokens: for a GET with the login in the Authorization header, and for an OAuth2 POST with
+// the login in the form. As distribution's specification requires, the token omits rights that the account does not
+// have, so that it does not reveal which repositories exist.
 func (g *Gate) ServeToken(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	var name, password string
@@ -67,13 +67,13 @@ func (g *Gate) ServeToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	var who login.Identity // Anybody.
+	var who login.Identity // Anonymous.
 	var err error
 	if given {
 		who, err = g.Authenticator.Login(r.Context(), g.Address(r), name, credentials.NewSecret(password))
 	}
 	if err == nil {
-		name = who.Account.Name // A login token says it by itself.
+		name = who.Account.Name // A login token names its account.
 		NoteOf(r.Context()).Account = name
 	}
 	if given {
@@ -100,7 +100,7 @@ func refuse(w http.ResponseWriter, err error) {
 	fail(w, errcode.ErrorCodeUnavailable, "accounts cannot be read")
 }
 
-// tokenAnswer has the token under both names that clients look for.
+// tokenAnswer has the token under both names that clients read.
 type tokenAnswer struct {
 	Token       string    `json:"token"`
 	AccessToken string    `json:"access_token"`
@@ -115,7 +115,7 @@ func (g *Gate) answer(w http.ResponseWriter, r *http.Request, who login.Identity
 	if !who.ExpiresAt.IsZero() {
 		life = min(life, time.Until(who.ExpiresAt))
 	}
-	if life = life.Truncate(time.Second); life <= 0 { // A token counts in seconds.
+	if life = life.Truncate(time.Second); life <= 0 { // A token counts whole seconds.
 		refuse(w, accounts.ErrWrongLogin)
 		return
 	}
@@ -131,13 +131,13 @@ func (g *Gate) answer(w http.ResponseWriter, r *http.Request, who login.Identity
 		granted[i] = a.Type + ":" + a.Name + ":" + strings.Join(a.Actions, ",")
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(tokenAnswer{ // The client has left if this fails.
+	_ = json.NewEncoder(w).Encode(tokenAnswer{ // Encoding fails only if the client has disconnected.
 		Token: text, AccessToken: text, TokenType: "Bearer",
 		ExpiresIn: int(life / time.Second), IssuedAt: c.IssuedAt.Time().UTC(), Scope: strings.Join(granted, " "),
 	})
 }
 
-// opens returns what of the scopes the identity may do.
+// opens returns the part of the scopes that the identity has the rights for.
 func (g *Gate) opens(who login.Identity, scopes []string) []token.Resource {
 	access := []token.Resource{}
 	for _, s := range scopes {
@@ -155,8 +155,8 @@ func (g *Gate) opens(who login.Identity, scopes []string) []token.Resource {
 	return access
 }
 
-// parseScope reads "repository:NAME:ACTIONS", where * means all actions. Scopes of other types, such as the catalog of
-// the whole registry, are not given to anybody.
+// parseScope parses "repository:NAME:ACTIONS", where * means all actions. No client gets scopes of other types, such as
+// the catalog of the whole registry.
 func parseScope(s string) (name string, actions []string, ok bool) {
 	kind, rest, _ := strings.Cut(s, ":")
 	i := strings.LastIndexByte(rest, ':')
