@@ -1,7 +1,8 @@
-// Package lease lets one replica at a time do something, by an entry in the store that replicas share.
+// Package lease provides leases that allow one replica at a time to do some work, by an entry in the store that
+// replicas share.
 //
-// [Hold] waits for a name, and holds it until it is let go. No clocks are compared: who waits takes the name over when
-// its entry has not changed for [Life], and who holds it changes the entry more often than that.
+// [Hold] waits for a name, and holds it until it is released. It compares no clocks: a waiting replica takes the name
+// over if its entry has not changed for [Life], and the holder changes the entry more often than that.
 package lease
 
 import (
@@ -14,29 +15,31 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// Life is how long a name stays held that a replica held when it ended.
+// Life is the time for which a name stays held after its holder has ended without a release.
 const Life = 15 * time.Second
 
 const (
 	renewEvery = Life / 3
-	// giveUp leaves the holder a third of Life to stop what it does, before somebody else can begin.
+	// giveUp leaves the holder a third of Life to stop its work before another replica can start.
 	giveUp = 2 * Life / 3
-	// lookEvery is how often who waits looks: a manifest is written in less time than a person notices.
+	// lookEvery is the polling interval of a waiting replica. It is short, because a manifest is written in less time
+	// than a person notices.
 	lookEvery = 50 * time.Millisecond
 )
 
 var (
-	// ErrBusy is a name that others held all the time.
+	// ErrBusy reports that others held the name during the whole wait.
 	ErrBusy = errors.New("somebody else holds it")
-	// ErrLost is why what is held ends early: the store did not answer, or somebody took over.
+	// ErrLost is the cause of a context that ends early, because the store did not respond or another replica took
+	// over.
 	ErrLost = errors.New("it is not held any more")
 )
 
 const held, free = "held", "free"
 
-// Hold holds the name until release is called, which must be. The context that it returns is ctx, and ends with
-// [ErrLost] when the name may be somebody else's soon: what goes on then is not alone. It waits for wait at most, and
-// returns [ErrBusy] then, or an error of ctx or the store.
+// Hold holds the name until release is called, which is required. The returned context derives from ctx, and ends with
+// [ErrLost] before another replica can hold the name: work that continues after that is not exclusive. Hold waits for
+// at most wait, and then fails with [ErrBusy]. It also fails with an error of ctx or the store.
 func Hold(ctx context.Context, s store.Store, name string, wait time.Duration) (alone context.Context, release func(), err error) {
 	l := &lease{store: s, key: slot(name)}
 	if err := l.take(ctx, wait); err != nil {
@@ -59,23 +62,23 @@ func Hold(ctx context.Context, s store.Store, name string, wait time.Duration) (
 	}, nil
 }
 
-// lease is an entry of the store that is held, or waited for. One goroutine at a time has it.
+// lease is an entry of the store that is held or waited for. Only one goroutine at a time uses it.
 type lease struct {
 	store   store.Store
 	key     string
 	version uint64
-	since   time.Time // When it was last put, or earlier.
+	since   time.Time // Time of the last put, or earlier.
 }
 
-// slot is one of 4096 entries. They stay: to remove one could remove what somebody else just took. Two names that share
-// one wait for each other, which does no harm.
+// slot returns one of 4096 entries. Entries are never removed, because that could remove an entry that another replica
+// has just taken. Two names that share an entry wait for each other, which does no harm.
 func slot(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return fmt.Sprintf("lease/%03x", uint16(sum[0])<<4|uint16(sum[1])>>4)
 }
 
 func (l *lease) put(ctx context.Context, value string, version uint64) error {
-	since := time.Now() // Before others can see it.
+	since := time.Now() // Taken before others can see the entry.
 	version, err := l.store.Put(ctx, l.key, []byte(value), version)
 	if err == nil {
 		l.version, l.since = version, since
@@ -111,7 +114,7 @@ func (l *lease) take(ctx context.Context, wait time.Duration) error {
 	}
 }
 
-// keep keeps others out until ctx ends. It returns early, and false, if it cannot.
+// keep renews the lease until ctx ends. It returns false early if it cannot.
 func (l *lease) keep(ctx context.Context) bool {
 	renew := time.NewTicker(renewEvery)
 	defer renew.Stop()
@@ -122,7 +125,7 @@ func (l *lease) keep(ctx context.Context) bool {
 		case <-renew.C:
 		}
 		end := l.since.Add(giveUp)
-		// Not cut short by the end of ctx: without the version, it could not be released.
+		// Detached from ctx: without the new version, the lease could not be released.
 		putting, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 		err := l.put(putting, held, l.version)
 		cancel()
@@ -135,5 +138,5 @@ func (l *lease) keep(ctx context.Context) bool {
 func (l *lease) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewEvery)
 	defer cancel()
-	_ = l.put(ctx, free, l.version) // If it fails, others wait for Life.
+	_ = l.put(ctx, free, l.version) // If this fails, others wait for Life.
 }

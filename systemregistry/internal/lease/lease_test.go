@@ -14,7 +14,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// away is a store that may not answer to what is put.
+// away is a store that may not respond to puts.
 type away struct {
 	store.Store
 	fails atomic.Bool
@@ -90,8 +90,8 @@ func TestHeldForLong(t *testing.T) {
 	})
 }
 
-// A holder that ended without a word stops nobody for long, and one that the store leaves alone stops before somebody
-// else begins, however the store does that.
+// A holder that crashed blocks others only briefly. A holder whose store does not respond stops before another holder
+// starts, however the store fails.
 func TestTakenOver(t *testing.T) {
 	for name, leave := range map[string]func(*away){
 		"fails": func(s *away) { s.fails.Store(true) },
