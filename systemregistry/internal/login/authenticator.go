@@ -15,13 +15,13 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/token"
 )
 
-// An Authenticator checks who is there. Set its fields before first use; it is safe for concurrent use then, and must
-// not be copied.
+// An Authenticator checks logins. Set its fields before first use; it is then safe for concurrent use. It must not be
+// copied.
 type Authenticator struct {
 	Book    *accounts.Book
 	Ring    *token.Ring
 	Service string
-	// Issuers are OpenID Connect issuers whose tokens are passwords, too. Nil means that there are none.
+	// Issuers are OpenID Connect issuers whose tokens are accepted as passwords. If nil, there are none.
 	Issuers *Issuers
 
 	throttle throttle
@@ -29,37 +29,37 @@ type Authenticator struct {
 	turns    turns
 
 	slotsOnce sync.Once
-	slots     chan struct{} // One for each slow hash that may be computed at once.
-	queue     chan struct{} // One for each that may wait or compute.
+	slots     chan struct{} // One slot for each concurrent slow hash.
+	queue     chan struct{} // One slot for each login that waits or computes.
 }
 
-// A Throttled is a login that was not even checked, for too many before it were wrong, or too many others are being
-// checked.
+// A Throttled is an error for a login that was not checked, because too many logins before it were wrong, or too many
+// others are being checked.
 type Throttled struct{ Wait time.Duration }
 
-// Error says how long to wait.
+// Error returns a text with the time to wait.
 func (t *Throttled) Error() string {
 	return fmt.Sprintf("too many logins: try again in %s", t.Wait.Round(time.Second))
 }
 
-// queueLength bounds how many slow hashes wait; at 50 ms each, the last of them waits three seconds for each core.
+// queueLength limits the slow hashes that wait. At 50 ms each, the last of them waits three seconds on one core.
 const queueLength = 64
 
-// Login returns who has the name and password. An empty name means that the password, a login token, says it. Address
-// is where the client is, with or without a port. A wrong login is [accounts.ErrWrongLogin]; one that was not checked is a
-// [Throttled]; other errors mean that it could not be found out.
+// Login returns the identity with the name and password. If the name is empty, the password is a login token, which
+// names its account. Address is the client's address, with or without a port. Login fails with [accounts.ErrWrongLogin]
+// if the login is wrong, and with a [Throttled] if it was not checked. Other errors mean that the check failed.
 func (a *Authenticator) Login(ctx context.Context, address, name string, password credentials.Secret) (Identity, error) {
 	text := password.Reveal()
 	if strings.Count(text, ".") == 2 && strings.HasPrefix(text, "eyJ") {
-		if issuer, ok := a.Issuers.of(text); ok { // Whatever the name is: docker wants one, and the token says who it is.
+		if issuer, ok := a.Issuers.of(text); ok { // For any user name: Docker requires one, and the token names its subject.
 			return issuer.identity(ctx, text)
 		}
 		return a.byToken(ctx, name, text)
 	}
-	if !accounts.ValidName(name) { // Nothing is kept by it, and nobody looks for it.
+	if !accounts.ValidName(name) { // Nothing is recorded or looked up under such a name.
 		return Identity{}, accounts.ErrWrongLogin
 	}
-	if strings.Contains(name, "+") { // A robot: its secret cannot be guessed, and is cheap to check.
+	if strings.Contains(name, "+") { // A robot, whose secret cannot be guessed and is cheap to check.
 		account, err := a.Book.Verify(ctx, name, password)
 		return Identity{Account: account, ExpiresAt: account.ExpiresAt}, err
 	}
@@ -67,8 +67,8 @@ func (a *Authenticator) Login(ctx context.Context, address, name string, passwor
 	return Identity{Account: account, ExpiresAt: account.ExpiresAt}, err
 }
 
-// Password checks the password that is kept for a person, and nothing that stands in for it: it proves that the person
-// is there now, which an open session and a login that was made with it do not. Errors are those of Login.
+// Password checks the stored password of a person, and accepts no token in its place. It proves that the person is
+// present now, which an open session and a login created in it do not. It fails with the same errors as Login.
 func (a *Authenticator) Password(ctx context.Context, address, name string, password credentials.Secret) error {
 	_, err := a.person(ctx, clientKey(address), name, password)
 	return err
@@ -83,7 +83,7 @@ func (a *Authenticator) person(ctx context.Context, client, name string, passwor
 		return accounts.Account{}, err
 	}
 	defer done()
-	if account, ok := a.known(ctx, name, password); ok { // By now.
+	if account, ok := a.known(ctx, name, password); ok { // Another login may have proved it meanwhile.
 		return account, nil
 	}
 	if wait := a.throttle.take(client, name, time.Now()); wait > 0 {
@@ -105,13 +105,13 @@ func (a *Authenticator) person(ctx context.Context, client, name string, passwor
 	return account, err
 }
 
-// known returns the account if the password was right for it a while ago.
+// known returns the account if the password was correct for it a while ago.
 func (a *Authenticator) known(ctx context.Context, name string, password credentials.Secret) (accounts.Account, bool) {
 	account, err := a.Book.Account(ctx, name)
 	return account, err == nil && account.Active(time.Now()) && a.proofs.knows(name, account.Epoch, password)
 }
 
-// slot waits for leave to compute a slow hash.
+// slot waits for permission to compute a slow hash.
 func (a *Authenticator) slot(ctx context.Context) (release func(), err error) {
 	a.slotsOnce.Do(func() {
 		a.slots = make(chan struct{}, runtime.GOMAXPROCS(0))
@@ -154,8 +154,8 @@ func (a *Authenticator) byToken(ctx context.Context, name, text string) (Identit
 	return i, nil
 }
 
-// Current returns the account that a valid token speaks for, as it is now: [accounts.ErrWrongLogin] if it is gone, not
-// active, or has another password since.
+// Current returns the current account of a valid token. It fails with [accounts.ErrWrongLogin] if the account is
+// deleted, not active, or has another password since.
 func (a *Authenticator) Current(ctx context.Context, c token.Claims) (accounts.Account, error) {
 	if c.TokenIssuer != "" {
 		account, ok := a.Issuers.current(c.TokenIssuer, c.TokenSubject)
@@ -171,7 +171,7 @@ func (a *Authenticator) Current(ctx context.Context, c token.Claims) (accounts.A
 	if err != nil {
 		return accounts.Account{}, err
 	}
-	// What an account's own key signed names no epoch: such a key is good until it is removed.
+	// A token that an account's own key signed has no epoch: such a key is valid until it is removed.
 	if !account.Active(time.Now()) || c.Issuer == a.Service && !account.Valid(c.Epoch, time.Now()) {
 		return accounts.Account{}, accounts.ErrWrongLogin
 	}

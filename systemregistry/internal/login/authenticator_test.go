@@ -53,7 +53,7 @@ func TestGuessingIsSlowedDown(t *testing.T) {
 		}
 		require.Equal(t, 10, refused, "how many guesses were looked at")
 
-		// The owner is let in from elsewhere meanwhile, and later from everywhere.
+		// The owner can log in from elsewhere meanwhile, and later from everywhere.
 		_, err := a.Login(t.Context(), home, "ann", right)
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
@@ -62,7 +62,7 @@ func TestGuessingIsSlowedDown(t *testing.T) {
 	})
 }
 
-// Even behind the address that guesses, as behind one proxy, one who logged in before goes on.
+// A client that logged in before can still log in from the address of the attacker, for example behind the same proxy.
 func TestGuessingBesideSomebodyWhoKnows(t *testing.T) {
 	a := authenticator(t)
 	_, err := a.Login(t.Context(), attacker, "ann", right)
@@ -105,7 +105,7 @@ func (f fixture) login(t *testing.T, c credentials.Credential) (login.Identity, 
 
 type fixture struct{ *login.Authenticator }
 
-// minted returns a login that the key of ann's account made, for team/app.
+// minted returns a login that the key of ann's account issued for team/app.
 func (f fixture) minted(t *testing.T) credentials.Credential {
 	t.Helper()
 	key, err := f.Book.AddKey(t.Context(), "ann", "regcred")

@@ -1,8 +1,8 @@
-// Package login finds out who is there: it turns a name and a password into an [Identity].
+// Package login authenticates clients: it turns a name and a password into an [Identity].
 //
-// A password is that of a person, the secret of a robot, a login token that stands for either with fewer rights and a
-// shorter life, or the token of an OpenID Connect issuer. [Authenticator] checks all of them, and keeps those who guess from guessing fast, without keeping out
-// those who know.
+// A password is the password of a person, the secret of a robot, a login token that represents either with fewer rights
+// and a shorter lifetime, or the token of an OpenID Connect issuer. [Authenticator] checks all of them, and throttles
+// guesses without locking out clients that know their password.
 package login
 
 import (
@@ -13,39 +13,39 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/token"
 )
 
-// An Identity is who somebody proved to be, and what they may do. The zero Identity is anybody: it has no name and no
+// An Identity is an authenticated identity and its rights. The zero Identity is anonymous: it has no name and no
 // rights.
 type Identity struct {
 	Account accounts.Account
-	// ExpiresAt is when the proof ends. Zero means never.
+	// ExpiresAt is the time at which the proof of the identity expires. If zero, it does not expire.
 	ExpiresAt time.Time
-	// Session is the ID of the session that proves it. Empty means that a password or token was sent along.
+	// Session is the ID of the session that proves the identity. It is empty if a password or token was sent instead.
 	Session string
 
-	// limited says that a login token gives less than the account has: Actions on Repositories.
+	// limited means that a login token grants less than the account has: Actions on Repositories.
 	limited      bool
 	repositories []string
 	actions      []accounts.Action
 
-	// issuer and subject are those of the token of an OpenID Connect issuer; its account is in no store.
+	// issuer and subject come from the token of an OpenID Connect issuer. Its account is in no store.
 	issuer, subject string
 }
 
-// Claims returns what the registry's own tokens say of who it is.
+// Claims returns the claims that identify this account in the registry's own tokens.
 func (i Identity) Claims() token.Claims {
 	c := token.Claims{Epoch: i.Account.Epoch, TokenIssuer: i.issuer, TokenSubject: i.subject}
 	c.Subject = i.Account.Name
 	return c
 }
 
-// Anonymous reports whether nobody logged in.
+// Anonymous reports whether the client has not logged in.
 func (i Identity) Anonymous() bool { return i.Account.Name == "" }
 
-// Limited reports whether it stands for its account with fewer rights, or has an account that is in no store; it may
-// then not change anything but images.
+// Limited reports whether the identity has fewer rights than its account, or an account that is in no store. It may
+// then change images only.
 func (i Identity) Limited() bool { return i.limited || i.issuer != "" }
 
-// Allows reports whether it may do action to the repository.
+// Allows reports whether the identity may perform the action on the repository.
 func (i Identity) Allows(action accounts.Action, repository string) bool {
 	if !i.Account.Allows(action, repository) {
 		return false

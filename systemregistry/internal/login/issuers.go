@@ -20,22 +20,22 @@ import (
 )
 
 // An Issuers checks tokens of OpenID Connect issuers. Make it with [NewIssuers]; it is safe for concurrent use. A nil
-// Issuers knows no issuer.
+// Issuers has no issuers.
 type Issuers struct{ byURL map[string]*issuer }
 
-// issuer is one of them, with what checks its tokens.
+// issuer is one OpenID Connect issuer with the verifier of its tokens.
 type issuer struct {
 	accounts.Issuer
 	keys     *remoteKeys
 	verifier *oidc.IDTokenVerifier
 }
 
-// algorithms are those of asymmetric keys. "none" and HMAC, whose key would be public, are not among them.
+// algorithms are the algorithms with asymmetric keys. They exclude "none", and HMAC, whose key would be public.
 var algorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
 }
 
-// NewIssuers returns the issuers, which must be valid. No network is used until a token is checked.
+// NewIssuers returns the issuers, which must be valid. It sends no request before a token is checked.
 func NewIssuers(list []accounts.Issuer) *Issuers {
 	all := &Issuers{make(map[string]*issuer, len(list))}
 	names := make([]string, len(algorithms))
@@ -55,7 +55,7 @@ func NewIssuers(list []accounts.Issuer) *Issuers {
 	return all
 }
 
-// of returns the issuer that the token names, without any check of the token.
+// of returns the issuer that the token names. It does not check the token.
 func (i *Issuers) of(text string) (*issuer, bool) {
 	if i == nil || len(i.byURL) == 0 {
 		return nil, false
@@ -73,11 +73,12 @@ func (i *Issuers) of(text string) (*issuer, bool) {
 	return found, ok
 }
 
-// maxToken is far above the length of an honest token; what is longer is not even parsed.
+// maxToken is far above the length of a valid token. Longer tokens are not even parsed.
 const maxToken = 64 << 10
 
-// identity returns who the token is of. A token that is not good is an error that wraps [accounts.ErrWrongLogin] and says
-// why, for the audit log; other errors mean that the issuer's keys could not be fetched.
+// identity returns the identity of the token. If the token is not valid, it fails with an error that wraps
+// [accounts.ErrWrongLogin] and contains the reason for the audit log. Other errors mean that the issuer's keys could
+// not be fetched.
 func (i *issuer) identity(ctx context.Context, text string) (Identity, error) {
 	refuse := func(err error) (Identity, error) {
 		return Identity{}, fmt.Errorf("%w: token of %s: %w", accounts.ErrWrongLogin, i.URL, err)
@@ -85,7 +86,7 @@ func (i *issuer) identity(ctx context.Context, text string) (Identity, error) {
 	if len(text) > maxToken {
 		return refuse(errors.New("it is too long"))
 	}
-	var unknown error // Why keys could not be fetched: the verifier keeps the text of the error only.
+	var unknown error // Error of fetching the keys: the verifier keeps only its text.
 	got, err := i.verifier.Verify(context.WithValue(ctx, unknownKey{}, &unknown), text)
 	switch {
 	case unknown != nil:
@@ -106,10 +107,10 @@ func (i *issuer) identity(ctx context.Context, text string) (Identity, error) {
 	return Identity{Account: account, ExpiresAt: got.Expiry, issuer: i.URL, subject: got.Subject}, nil
 }
 
-// leeway is for the clock of the issuer.
+// leeway tolerates differences between the clocks of the issuer and of this machine.
 const leeway = time.Minute
 
-// current returns the account of a subject by the rights that it has now.
+// current returns the account of a subject with its current rights.
 func (i *Issuers) current(url, subject string) (accounts.Account, bool) {
 	if i == nil || i.byURL[url] == nil {
 		return accounts.Account{}, false
@@ -121,29 +122,29 @@ const (
 	fetchTimeout = 5 * time.Second
 	// maxDocument is above the size of every real key set.
 	maxDocument = 1 << 20
-	// A key that the issuer took back counts for keysAge longer, or for keysKept while the issuer does not answer: an
-	// issuer that restarts must not stop pulls.
+	// A key that the issuer has withdrawn is valid for keysAge longer, or for keysKept while the issuer does not
+	// respond: an issuer that restarts must not stop pulls.
 	keysAge  = 5 * time.Minute
 	keysKept = 24 * time.Hour
-	// fetchEvery bounds how often tokens of unknown keys, which anybody can make, send a request to the issuer.
+	// fetchEvery limits the requests to the issuer for tokens with unknown keys, which anyone can make.
 	fetchEvery = 10 * time.Second
 )
 
-// unknownKey is the key of a context under which remoteKeys leaves why it could not find out.
+// unknownKey is the context key under which remoteKeys leaves the error that prevented the check.
 type unknownKey struct{}
 
-// remoteKeys are an issuer's keys. It implements [oidc.KeySet]; go-oidc's own fetches keys for every token with a wrong
-// signature, and never forgets a key that the issuer took back.
+// remoteKeys are an issuer's keys. It implements [oidc.KeySet]. The implementation of go-oidc fetches keys for every
+// token with a wrong signature, and never forgets a key that the issuer has withdrawn.
 type remoteKeys struct {
 	issuer, url string
 	client      *http.Client
-	fetching    chan struct{} // Held by who fetches.
+	fetching    chan struct{} // Held during a fetch.
 
 	mu      sync.Mutex
 	keys    []jose.JSONWebKey // Not changed in place.
-	fetched time.Time         // When keys were fetched.
-	tried   time.Time         // When that was last tried.
-	failure error             // Why the last try failed.
+	fetched time.Time         // Time of the last successful fetch.
+	tried   time.Time         // Time of the last attempt.
+	failure error             // Error of the last attempt.
 }
 
 // VerifySignature implements [oidc.KeySet].
@@ -171,8 +172,8 @@ func (k *remoteKeys) VerifySignature(ctx context.Context, text string) ([]byte, 
 	return nil, errors.New("its signature is wrong")
 }
 
-// find returns the keys that a token with the key ID may be signed with: none if the issuer has no such key. An error
-// means that the issuer could not be asked.
+// find returns the keys with the key ID. It returns none if the issuer has no such key, and an error if the issuer
+// could not be reached.
 func (k *remoteKeys) find(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
 	keys, wait, err := k.known(id)
 	if !wait {
@@ -184,11 +185,11 @@ func (k *remoteKeys) find(ctx context.Context, id string) ([]jose.JSONWebKey, er
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if keys, wait, err = k.known(id); !wait { // Somebody fetched meanwhile.
+	if keys, wait, err = k.known(id); !wait { // Another goroutine fetched meanwhile.
 		return keys, err
 	}
 	tried := time.Now()
-	fetched, failure := k.fetch(context.WithoutCancel(ctx)) // For all who wait; bounded by the client's timeout.
+	fetched, failure := k.fetch(context.WithoutCancel(ctx)) // For all waiting callers; limited by the client's timeout.
 	k.mu.Lock()
 	k.tried, k.failure = tried, failure
 	if failure == nil {
@@ -199,7 +200,7 @@ func (k *remoteKeys) find(ctx context.Context, id string) ([]jose.JSONWebKey, er
 	return keys, err
 }
 
-// known returns the keys of that ID, and whether they should be fetched first.
+// known returns the keys with the ID, and reports whether they should be fetched first.
 func (k *remoteKeys) known(id string) (keys []jose.JSONWebKey, fetch bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -259,14 +260,14 @@ func (k *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	keys := []jose.JSONWebKey{}
 	for _, raw := range set.Keys {
 		var key jose.JSONWebKey
-		if json.Unmarshal(raw, &key) == nil { // One of a kind that is not known here does not spoil the others.
+		if json.Unmarshal(raw, &key) == nil { // Keys of unsupported kinds are skipped.
 			keys = append(keys, key)
 		}
 	}
 	return keys, nil
 }
 
-// bounded is a transport whose responses end after maxDocument, for those who read all of them.
+// bounded is a transport that ends each response after maxDocument, because its callers read the whole response.
 type bounded struct{ base http.RoundTripper }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {

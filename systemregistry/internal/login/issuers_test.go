@@ -35,11 +35,11 @@ const (
 	subject   = "system:serviceaccount:shop:puller"
 )
 
-// fakeIssuer is an issuer in memory, the transport of whoever asks it.
+// fakeIssuer is an issuer in memory, used as the transport of its clients.
 type fakeIssuer struct {
 	keys     map[string]crypto.Signer // By ID.
 	away     bool
-	says     string // The issuer in its document. Empty means issuerURL.
+	says     string // The issuer in its document. If empty, issuerURL.
 	requests int
 }
 
@@ -68,7 +68,7 @@ func (f *fakeIssuer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return recorder.Result(), nil
 }
 
-// The keys are made once: RSA takes its time.
+// The keys are generated once, because generating RSA keys is slow.
 var rsaKey, otherRSAKey = newRSA(), newRSA()
 
 func newRSA() *rsa.PrivateKey {
@@ -205,14 +205,14 @@ func TestIssuerRotatesKeys(t *testing.T) {
 		require.NoError(t, try(signed(t, jose.RS256, otherRSAKey, "new", honest())), "a new key is not found")
 		require.ErrorIs(t, try(old), accounts.ErrWrongLogin, "the issuer took the key back")
 
-		// A key that is taken back while no new one is used ends after a while.
+		// A withdrawn key expires after a while, even if no new key is used.
 		f.keys = map[string]crypto.Signer{"third": rsaKey}
 		recent := signed(t, jose.RS256, otherRSAKey, "new", honest())
 		require.NoError(t, try(recent))
 		time.Sleep(5 * time.Minute)
 		require.ErrorIs(t, try(recent), accounts.ErrWrongLogin)
 
-		// Anybody can make tokens of unknown keys.
+		// Anyone can make tokens with unknown keys.
 		before := f.requests
 		for i := range 1000 {
 			require.ErrorIs(t, try(signed(t, jose.RS256, rsaKey, fmt.Sprint(i), honest())), accounts.ErrWrongLogin)
@@ -253,14 +253,14 @@ func TestIssuerDocument(t *testing.T) {
 		f := &fakeIssuer{keys: map[string]crypto.Signer{"rsa": rsaKey}, says: "https://evil.example.com"}
 		_, err := federated(t, f).Login(t.Context(), home, "x", signed(t, jose.RS256, rsaKey, "rsa", honest()))
 		require.ErrorContains(t, err, "did not match")
-		// Where the URL of the keys is known, the document does not count.
+		// If KeysURL is set, the document is not used.
 		a := federated(t, f, func(i *accounts.Issuer) { i.KeysURL = issuerURL + "/keys" })
 		_, err = a.Login(t.Context(), home, "x", signed(t, jose.RS256, rsaKey, "rsa", honest()))
 		require.NoError(t, err)
 	})
 }
 
-// What an access token opens is looked at with the rights that the subject has now.
+// Access tokens grant only rights that the subject still has.
 func TestIssuerRightsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeIssuer{keys: map[string]crypto.Signer{"rsa": rsaKey}}

@@ -9,8 +9,8 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// proofs remembers which passwords were right a while ago, so that one who logged in before neither waits for a slow
-// hash again nor is slowed down by others who guess. It holds keyed hashes, with a key of this process.
+// proofs remembers passwords that were correct a while ago, so that a client that logs in again neither waits for a
+// slow hash nor is throttled because of guesses by others. It holds hashes keyed with a key of this process.
 //
 // The zero proofs is ready to use.
 type proofs struct {
@@ -39,7 +39,7 @@ func (p *proofs) mac(name string, password credentials.Secret) [sha256.Size]byte
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// knows reports whether the password was right for the account in the epoch.
+// knows reports whether the password was correct for the account in the epoch.
 func (p *proofs) knows(name, epoch string, password credentials.Secret) bool {
 	mac := p.mac(name, password)
 	p.mu.Lock()

@@ -13,26 +13,26 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// Sessions keeps which sessions of browsers are open, so that each can be ended: the token in a browser's cookie is
-// good only as long as its session is in the store. It is safe for concurrent use.
+// Sessions stores the open sessions of browsers, so that each of them can be ended: the token in a browser's cookie is
+// valid only as long as its session is in the store. It is safe for concurrent use.
 type Sessions struct {
-	// Store is where they are kept. It must be set.
+	// Store stores the sessions. It must be set.
 	Store store.Store
 }
 
-// A Session is one of a person's.
+// A Session is one session of a person.
 type Session struct {
 	ID        string    `json:"id"`
 	CreatedAt time.Time `json:"createdAt"`
 	ExpiresAt time.Time `json:"expiresAt"`
-	// Client is the address where the person logged in, and Agent the browser, by its own words.
+	// Client is the address from which the person logged in. Agent is the User-Agent header of the browser.
 	Client string `json:"client"`
 	Agent  string `json:"agent,omitempty"`
 }
 
 const (
 	sessionPrefix = "session/"
-	// maxSessions bounds how many of one account are open: who logs in more often ends the oldest.
+	// maxSessions limits the open sessions of one account. A further login ends the oldest one.
 	maxSessions = 20
 	maxAgent    = 200
 )
@@ -40,7 +40,7 @@ const (
 // No part of an account's name has a slash.
 func sessionsOf(account string) string { return sessionPrefix + account + "/" }
 
-// Open keeps a new session of the account, and returns it.
+// Open stores a new session of the account, and returns it.
 func (s Sessions) Open(ctx context.Context, account, client, agent string, expires time.Time) (Session, error) {
 	open, err := s.List(ctx, account)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s Sessions) Active(ctx context.Context, account, id string) (bool, error) 
 	return true, nil
 }
 
-// List returns the open sessions of the account, the newest first.
+// List returns the open sessions of the account, newest first.
 func (s Sessions) List(ctx context.Context, account string) ([]Session, error) {
 	var open []Session
 	for e, err := range s.Store.List(ctx, sessionsOf(account)) {
@@ -95,7 +95,8 @@ func (s Sessions) List(ctx context.Context, account string) ([]Session, error) {
 	return open, nil
 }
 
-// End ends one session of the account, or all with an empty ID. One that is not open is no error.
+// End ends one session of the account, or all of them if the ID is empty. Ending a session that is not open is no
+// error.
 func (s Sessions) End(ctx context.Context, account, id string) error {
 	if id != "" {
 		return s.end(ctx, sessionsOf(account)+id)
@@ -118,7 +119,7 @@ func (s Sessions) end(ctx context.Context, key string) error {
 	return nil
 }
 
-// Purge forgets sessions that have expired. Call it now and then.
+// Purge removes sessions that have expired. Call it periodically.
 func (s Sessions) Purge(ctx context.Context) error {
 	for e, err := range s.Store.List(ctx, sessionPrefix) {
 		var one Session

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// throttle slows down those who guess passwords. Only what fails counts. A client has an allowance for each name that
-// it tries, and one for all names together, so that an attack on a name does not keep out its owner, who comes from
-// elsewhere.
+// throttle limits the rate of password guesses. Only failed logins count. A client has an allowance for each name that
+// it tries, and one for all names together, so that an attack on a name does not lock out its owner, who uses another
+// address.
 //
 // The zero throttle is ready to use.
 type throttle struct {
@@ -22,19 +22,19 @@ type allowance struct {
 }
 
 const (
-	// A person who forgot which password it was tries a few. 10 a minute are 5 million a year, against passwords of 8
-	// bytes at least.
+	// A person who forgot a password tries a few. 10 a minute are 5 million a year, against passwords of at least 8
+	// bytes.
 	perName       = 10
 	perNameEvery  = 6 * time.Second
 	perClient     = 100
 	perClientEach = time.Second
-	// maxAllowances bounds the memory, at some 10 MB. Where it is reached, those that are full again are forgotten, and
-	// then the oldest.
+	// maxAllowances limits the memory, to about 10 MB. At the limit, allowances that are full again are forgotten
+	// first, and then the oldest.
 	maxAllowances = 1 << 16
 )
 
-// take takes one try off both allowances, or returns how long to wait for one. What turns out to be right is given
-// back.
+// take takes one attempt from both allowances, or returns the time to wait for one. The caller gives the attempt back
+// if the login was correct.
 func (t *throttle) take(client, name string, now time.Time) (wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -91,7 +91,7 @@ func (t *throttle) evict(now time.Time) {
 			delete(t.left, key)
 		}
 	}
-	for key := range t.left { // Whoever can fill the table from so many addresses gains a few tries by this.
+	for key := range t.left { // An attacker who fills the table from that many addresses gains only a few attempts.
 		if len(t.left) < maxAllowances/2 {
 			return
 		}
@@ -99,7 +99,7 @@ func (t *throttle) evict(now time.Time) {
 	}
 }
 
-// clientKey is the part of an address that one client has: of IPv6, the /64 network that a site or a machine is given.
+// clientKey returns the part of an address that identifies a client: for IPv6, the /64 network of a site or machine.
 func clientKey(address string) string {
 	if ap, err := netip.ParseAddrPort(address); err == nil {
 		address = ap.Addr().String()

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// In package login: through the Authenticator each try costs a slow hash.
+// This test is in package login because each attempt through the Authenticator costs a slow hash.
 
 func TestManyNamesFromOneClient(t *testing.T) {
 	var th throttle

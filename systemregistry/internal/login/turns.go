@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// turns has those who show the same name and password at once come one after the other, so that the first one's slow
-// hash serves all, and many right logins at once are not taken for guesses. The zero turns is ready to use.
+// turns serializes concurrent logins with the same name and password, so that the slow hash of the first login serves
+// all of them, and many correct logins at once do not look like guesses. The zero turns is ready to use.
 type turns struct {
 	mu   sync.Mutex
 	busy map[[sha256.Size]byte]chan struct{}
 }
 
-// take waits for the turn of the key; done ends it. An error is why ctx ended first.
+// take waits for the turn of the key; done ends the turn. It fails only if ctx ends first.
 func (t *turns) take(ctx context.Context, key [sha256.Size]byte) (done func(), err error) {
 	for {
 		t.mu.Lock()
