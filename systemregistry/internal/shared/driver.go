@@ -1,13 +1,13 @@
 // Package shared lets several replicas use one storage as if they were one process.
 //
-// A [Driver] stands between distribution and a storage that cannot write on a condition. It keeps what changes in a store
-// with compare-and-set, namely tags and which repository has which manifest and layer, and leaves data in the storage, in
-// a file of its own for each upload, whose name is never used again. So a replica that stalls in the middle of anything,
-// and resumes after others went on without it, fails to change the store, or changes a file that nobody reads.
+// A [Driver] is a layer between distribution and a storage without conditional writes. It keeps mutable data in a store
+// with compare-and-set: tags, and the manifests and layers of each repository. It leaves data in the storage, in a
+// separate file for each upload, whose name is never used again. So if a replica stalls at any point, and resumes after
+// others have continued without it, it fails to change the store, or changes a file that is never read.
 //
-// Whoever writes something that refers to data writes the reference first, then makes sure that the data stays, and only
-// then reports success. Whoever removes data condemns it first, then looks for references, and removes it only if nobody
-// has used it since. Of the two, one always sees the other; no clock is compared.
+// A writer of a reference to data first writes the reference, then makes sure that the data stays, and only then
+// reports success. A remover of data first condemns it, then looks for references, and removes it only if it has not
+// been used since. One of the two always sees the other; no clock is compared.
 package shared
 
 import (
@@ -29,13 +29,13 @@ import (
 )
 
 var (
-	// ErrDataGone reports that what is referred to was removed meanwhile: it must be pushed again.
+	// ErrDataGone reports that the data was removed while a push referred to it. The client must push it again.
 	ErrDataGone = errors.New("it was removed meanwhile")
-	// ErrContended reports that others changed the same thing all the time.
+	// ErrContended reports that others kept changing the same record.
 	ErrContended = errors.New("others change the same thing")
 )
 
-// A Driver is a storage whose links are in a store. Make it with [New]; it is safe for concurrent use.
+// A Driver is a storage driver that keeps links in a store. Make it with [New]; it is safe for concurrent use.
 type Driver struct {
 	storagedriver.StorageDriver // Data, and unfinished uploads.
 
@@ -44,8 +44,8 @@ type Driver struct {
 	limits     limits
 }
 
-// New returns a driver over the storage and the store. mayReplace returns an error if a tag that is set must not name
-// another manifest. It fails if the storage holds images that are not in the store; see [Import].
+// New returns a driver over the storage and the store. mayReplace returns an error if a tag that is set must not refer
+// to another manifest. New fails if the storage holds images that are not in the store; see [Import].
 func New(ctx context.Context, storage storagedriver.StorageDriver, s store.Store, mayReplace func(repository, tag string) error) (*Driver, error) {
 	d := &Driver{StorageDriver: storage, store: s, mayReplace: mayReplace}
 	_, err := s.Get(ctx, readyKey)
@@ -91,12 +91,12 @@ func (d *Driver) missing(path string) error {
 	return storagedriver.PathNotFoundError{Path: path, DriverName: d.Name()}
 }
 
-// A place is what a path means. The zero place is a file of the storage.
+// A place is the meaning of a path. The zero place is a file of the storage.
 type place struct {
 	kind       string // Blobs, Tags, Manifests, Layers, or one of the following.
 	key        string // Of the record.
 	repository string
-	reference  string // The tag or digest.
+	reference  string // Tag or digest.
 }
 
 const (
@@ -156,13 +156,13 @@ func (d *Driver) read(ctx context.Context, path string, p place) (Record, error)
 	return r, err
 }
 
-// file returns where the storage has the data of a blob.
+// file returns the path in the storage of a blob's data.
 func (d *Driver) file(ctx context.Context, path string, p place) (string, error) {
 	r, err := d.read(ctx, path, p)
 	return blobFolder(digest.Digest(p.reference)) + "/" + r.Value, err
 }
 
-// GetContent implements [storagedriver.StorageDriver], as do the following.
+// GetContent implements [storagedriver.StorageDriver], like the methods below.
 func (d *Driver) GetContent(ctx context.Context, path string) ([]byte, error) {
 	switch p := placeOf(path); p.kind {
 	case Blobs:
@@ -258,8 +258,8 @@ func (d *Driver) List(ctx context.Context, path string) ([]string, error) {
 	return nil, nil
 }
 
-// folder lists a folder of repositories: those in the store, and the folders of unfinished uploads. Prefix is its path
-// below that of all repositories, with a slash at the end, or empty.
+// folder lists a folder of repositories: the repositories in the store, and the folders of unfinished uploads. Prefix
+// is the folder's path below the root of all repositories, with a slash at the end, or empty.
 func (d *Driver) folder(ctx context.Context, path, prefix string) ([]string, error) {
 	children, err := d.StorageDriver.List(ctx, path)
 	if err != nil && !notFound(err) {
@@ -268,12 +268,12 @@ func (d *Driver) folder(ctx context.Context, path, prefix string) ([]string, err
 	gone := err // If the store has nothing either.
 	found := make(map[string]bool)
 	for _, child := range children {
-		if name := child[len(path)+1:]; name[0] != '_' || name == "_uploads" { // Others were there before Import.
+		if name := child[len(path)+1:]; name[0] != '_' || name == "_uploads" { // Other folders date from before Import.
 			found[name] = true
 		}
 	}
 	if _, err := d.store.Get(ctx, Repositories+strings.TrimSuffix(prefix, "/")); err == nil {
-		found["_layers"] = true // By which a repository is known.
+		found["_layers"] = true // Distribution recognizes a repository by it.
 	} else if !errors.Is(err, store.ErrNoKey) {
 		return nil, err
 	}
@@ -294,7 +294,7 @@ func (d *Driver) folder(ctx context.Context, path, prefix string) ([]string, err
 	return names, nil
 }
 
-// Walk walks tags as folders, which is what distribution pages through.
+// Walk visits tags as folders, because distribution pages through them that way.
 func (d *Driver) Walk(ctx context.Context, path string, f storagedriver.WalkFn, options ...func(*storagedriver.WalkOptions)) error {
 	if placeOf(path).kind != tagsFolder {
 		return d.StorageDriver.Walk(ctx, path, f, options...)
@@ -349,7 +349,8 @@ func (d *Driver) Move(ctx context.Context, from, to string) error {
 	return report(ctx, d.putBlob(ctx, p, func(file string) error { return d.StorageDriver.Move(ctx, from, file) }))
 }
 
-// putBlob has the data written to a file of its own, and then names the file. If others were faster, theirs stays.
+// putBlob writes the data to a new file, and then records the name of the file. If another upload was faster, its file
+// stays.
 func (d *Driver) putBlob(ctx context.Context, p place, write func(file string) error) error {
 	name := "data." + strings.ToLower(rand.Text())
 	file := blobFolder(digest.Digest(p.reference)) + "/" + name
@@ -365,9 +366,9 @@ func (d *Driver) putBlob(ctx context.Context, p place, write func(file string) e
 		return d.StorageDriver.Delete(ctx, file)
 	}
 	if err != nil {
-		return err // Whether it was written is not known. If not, a collection removes the file.
+		return err // Whether the record was written is unknown. If not, a collection removes the file.
 	}
-	// A collection may have found the file before it was named.
+	// A collection may have found the file before the record named it.
 	_, err = d.store.Get(ctx, orphans+name)
 	if errors.Is(err, store.ErrNoKey) {
 		if _, err = d.StorageDriver.Stat(ctx, file); err == nil {
@@ -380,7 +381,7 @@ func (d *Driver) putBlob(ctx context.Context, p place, write func(file string) e
 	return err
 }
 
-// putLink writes the link, and then makes sure that what it refers to stays.
+// putLink writes the link, and then makes sure that its target stays.
 func (d *Driver) putLink(ctx context.Context, p place, value string, use func() error) error {
 	r, err := d.update(ctx, p.key, func(r *Record) error {
 		r.Value, r.At, r.Condemned = value, time.Now().UTC(), false
@@ -393,7 +394,7 @@ func (d *Driver) putLink(ctx context.Context, p place, value string, use func() 
 		return err
 	}
 	if err = use(); errors.Is(err, ErrDataGone) {
-		_ = d.remove(ctx, r) // It names nothing. If this fails, a collection removes it.
+		_ = d.remove(ctx, r) // The link has no target. If this fails, a collection removes it.
 	}
 	return err
 }
@@ -410,8 +411,8 @@ func (d *Driver) addRepository(ctx context.Context, name string) error {
 	return err
 }
 
-// putTag sets a tag in two steps: after the first one, a collection and a deletion know that the manifest is in use, and
-// readers still get what the tag named before.
+// putTag sets a tag in two steps. After the first one, collections and deletions know that the manifest is in use,
+// while readers still get the previous target.
 func (d *Driver) putTag(ctx context.Context, p place, manifest string) error {
 	for n := range tries {
 		announced, err := d.update(ctx, p.key, func(r *Record) error {
@@ -445,7 +446,7 @@ func (d *Driver) putTag(ctx context.Context, p place, manifest string) error {
 	return fmt.Errorf("set %s:%s: %w", p.repository, p.reference, ErrContended)
 }
 
-// settle writes a tag that is not about to change any more. One that was never set is removed.
+// settle writes a tag that no replica is about to change any more. It removes a tag that was never set.
 func (d *Driver) settle(ctx context.Context, r Record) error {
 	if r.Value == "" {
 		return d.remove(ctx, r)
@@ -474,7 +475,7 @@ func (d *Driver) Delete(ctx context.Context, path string) error {
 	}
 }
 
-// deleteRecord deletes the record; if it was condemned first, only if nobody has used it since.
+// deleteRecord deletes the record. If the record was condemned first, it deletes the record only if it is unused since.
 func (d *Driver) deleteRecord(ctx context.Context, path string, p place, condemned *Record) error {
 	if condemned != nil && condemned.Key == p.key {
 		err := d.remove(ctx, *condemned)
@@ -505,8 +506,8 @@ func (d *Driver) orMissing(path string, err error) error {
 	return err
 }
 
-// forget has those fail who are about to set a tag to the manifest, which is deleted; distribution removes the tags that
-// are set.
+// forget makes puts of tags in progress fail for the manifest, which is being deleted. Distribution removes the tags
+// that are set.
 func (d *Driver) forget(ctx context.Context, p place) error {
 	pending, err := d.Pending(ctx, p.repository)
 	if err != nil {
@@ -543,7 +544,7 @@ func (d *Driver) Pending(ctx context.Context, repository string) ([]Record, erro
 
 type condemnedKey struct{}
 
-// Condemn has a deletion of the manifest within the returned context fail if the manifest is used after this call.
+// Condemn returns a context in which a deletion of the manifest fails if the manifest is used after this call.
 func (d *Driver) Condemn(ctx context.Context, repository, manifest string) (context.Context, error) {
 	r, err := d.get(ctx, manifestKey(repository, manifest))
 	if errors.Is(err, store.ErrNoKey) {
@@ -569,8 +570,8 @@ func condemnedBy(ctx context.Context) *Record {
 
 type problemKey struct{}
 
-// OnProblem has f called when a request of the context fails because of others, or of mayReplace: distribution does not
-// say why.
+// OnProblem returns a context whose requests call f if they fail because of other replicas or of mayReplace.
+// Distribution does not report these causes.
 func OnProblem(ctx context.Context, f func(error)) context.Context {
 	return context.WithValue(ctx, problemKey{}, f)
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// Export yields the entries of a store for a backup: what refers to something before what it refers to, so that nothing is
-// missing that is pushed meanwhile. Tags whose image is deleted meanwhile are left out, and so is what only running
-// replicas need.
+// Export yields the entries of a store for a backup. It yields references before their targets, so that the backup
+// lacks nothing that is pushed meanwhile. It leaves out tags whose image is deleted meanwhile, and entries that only
+// running replicas need.
 func Export(ctx context.Context, s store.Store) iter.Seq2[store.Entry, error] {
 	return func(yield func(store.Entry, error) bool) {
 		var tags []store.Entry
@@ -33,7 +33,7 @@ func Export(ctx context.Context, s store.Store) iter.Seq2[store.Entry, error] {
 					continue
 				case prefix != "":
 				case strings.HasPrefix(e.Key, Tags), strings.HasPrefix(e.Key, Manifests), strings.HasPrefix(e.Key, Layers), strings.HasPrefix(e.Key, Blobs):
-					continue // They are there already.
+					continue // Yielded already.
 				}
 				if !yield(e, err) || err != nil {
 					return
@@ -57,7 +57,7 @@ func Export(ctx context.Context, s store.Store) iter.Seq2[store.Entry, error] {
 	}
 }
 
-// Restored returns the value of an entry in a storage that was restored: data is where distribution keeps it.
+// Restored returns the value of an entry for a restored storage, which has the data in distribution's layout.
 func Restored(key string, value []byte) ([]byte, error) {
 	if !strings.HasPrefix(key, Blobs) {
 		return value, nil

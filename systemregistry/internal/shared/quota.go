@@ -12,25 +12,25 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// A Limit bounds how many bytes the repositories that match hold together, in all replicas.
+// A Limit limits the total size in bytes of the repositories that match, in all replicas.
 type Limit struct {
-	// Name identifies what is counted: limits of the same name match the same repositories.
+	// Name identifies the limit: limits with the same name match the same repositories.
 	Name     string
 	MaxBytes int64
 	Matches  func(repository string) bool
-	// Full returns the error for what does not fit.
+	// Full returns the error for data that does not fit.
 	Full func(used int64) error
 }
 
-// ledger is an entry of the store that says how much a limit's repositories hold. What a link adds is counted before the
-// link is written, and what is shared may count twice until it is measured.
+// ledger is an entry of the store with the usage of a limit. A link's size is counted before the link is written, and
+// shared data may count twice until the next measurement.
 type ledger struct {
 	Used int64 `json:"used"`
 	// Added is the part of Used that the measurement in progress may have missed.
 	Added int64 `json:"added"`
-	// Epoch counts measurements. Zero means that there was none.
+	// Epoch is the number of measurements. If zero, there was none.
 	Epoch uint64 `json:"epoch"`
-	// Pending are the links that are being written, by a random text.
+	// Pending are the links that are being written, each under a random text.
 	Pending map[string]pending `json:"pending,omitempty"`
 }
 
@@ -41,19 +41,19 @@ type pending struct {
 
 const ledgers = "image/quota/"
 
-// forgotten is how many measurements a pending link survives: a replica that crashed does not end it. One that stalled
-// counts it again when it resumes.
+// forgotten is the number of measurements after which a pending link is dropped, because a crashed replica never
+// settles it. A replica that stalled counts it again when it resumes.
 const forgotten = 3
 
-// limits are those of a Driver.
+// limits are the limits of a Driver.
 type limits struct {
 	all []Limit
 
 	mu       sync.Mutex
-	measured time.Time // When this replica last measured because something did not fit.
+	measured time.Time // Time of this replica's last measurement because of a lack of space.
 }
 
-// remeasure is the least time between two measurements that pushes cause.
+// remeasure is the shortest time between two measurements that pushes cause.
 const remeasure = time.Second
 
 // SetLimits sets the limits. Call it before the first use.
@@ -90,7 +90,7 @@ func (d *Driver) ledger(ctx context.Context, l Limit, change func(*ledger) error
 
 var errNotMeasured = errors.New("not measured")
 
-// count counts n bytes, or returns the limit's error.
+// count counts n bytes, or fails with the limit's error.
 func (d *Driver) count(ctx context.Context, l Limit, id string, n int64) error {
 	try := func() error {
 		return d.ledger(ctx, l, func(now *ledger) error {
@@ -127,14 +127,15 @@ func (d *Driver) mayMeasure() bool {
 	return true
 }
 
-// settleCount ends what count began. If measurements have forgotten it, it is counted again, or does not fit any more.
+// settleCount completes a count. If measurements have dropped it, the bytes are counted again, which fails if they do
+// not fit any more.
 func (d *Driver) settleCount(ctx context.Context, l Limit, id string, n int64, written bool) error {
 	return d.ledger(ctx, l, func(now *ledger) error {
 		_, known := now.Pending[id]
 		delete(now.Pending, id)
 		switch {
 		case !written && known:
-			now.Used = max(0, now.Used-n) // It stays in Added: a measurement may have seen that it went, and not that it came.
+			now.Used = max(0, now.Used-n) // It stays in Added: a measurement may have seen its removal but not its arrival.
 		case written && !known:
 			if n > l.MaxBytes-now.Used {
 				return l.Full(now.Used)
@@ -145,7 +146,7 @@ func (d *Driver) settleCount(ctx context.Context, l Limit, id string, n int64, w
 	})
 }
 
-// charged writes a link that makes the repository hold the blob. If it does not fit, it is not written.
+// charged writes a link that adds the blob to the repository. If the blob does not fit, it does not write the link.
 func (d *Driver) charged(ctx context.Context, p place, blob string, write func() error) error {
 	var matching []Limit
 	for _, l := range d.limits.all {
@@ -156,7 +157,7 @@ func (d *Driver) charged(ctx context.Context, p place, blob string, write func()
 	if len(matching) == 0 {
 		return write()
 	}
-	if _, err := d.get(ctx, p.key); !errors.Is(err, store.ErrNoKey) { // It counts already.
+	if _, err := d.get(ctx, p.key); !errors.Is(err, store.ErrNoKey) { // It is counted already.
 		if err != nil {
 			return err
 		}
@@ -176,7 +177,7 @@ func (d *Driver) charged(ctx context.Context, p place, blob string, write func()
 		}
 	}
 	if err := write(); err != nil {
-		// Whether it was written may not be known: then it counts until it is measured.
+		// Whether the link was written may be unknown. It then counts until the next measurement.
 		if errors.Is(err, ErrDataGone) {
 			return errors.Join(err, d.uncount(ctx, matching, id, data.Size))
 		}
@@ -202,7 +203,7 @@ func (d *Driver) uncount(ctx context.Context, limits []Limit, id string, n int64
 	return errors.Join(errs...)
 }
 
-// Measure counts again what the repositories of each limit hold.
+// Measure measures the usage of each limit.
 func (d *Driver) Measure(ctx context.Context) error {
 	for _, l := range d.limits.all {
 		if err := d.measure(ctx, l); err != nil {
@@ -212,8 +213,8 @@ func (d *Driver) Measure(ctx context.Context) error {
 	return nil
 }
 
-// measure counts what is added while it reads the store to what it reads. If another measurement begins meanwhile, that
-// one counts.
+// measure adds the bytes that are written during the measurement to the bytes that it reads from the store. If another
+// measurement starts meanwhile, that one counts.
 func (d *Driver) measure(ctx context.Context, l Limit) error {
 	var epoch uint64
 	err := d.ledger(ctx, l, func(now *ledger) error {
@@ -224,7 +225,7 @@ func (d *Driver) measure(ctx context.Context, l Limit) error {
 				delete(now.Pending, id)
 				continue
 			}
-			now.Added += p.Bytes // Its link may be written after it was looked for.
+			now.Added += p.Bytes // Its link may be written after the scan for links.
 		}
 		return nil
 	})
@@ -243,8 +244,8 @@ func (d *Driver) measure(ctx context.Context, l Limit) error {
 	})
 }
 
-// scanHeld returns how many bytes the repositories hold that match: links first, so that a link counts whose blob is
-// found.
+// scanHeld returns the total size in bytes of the repositories that match. It reads links first, so that each link
+// whose blob is found counts.
 func (d *Driver) scanHeld(ctx context.Context, matches func(string) bool) (int64, error) {
 	held := make(map[string]bool)
 	for _, prefix := range []string{Layers, Manifests} {

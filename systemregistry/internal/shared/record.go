@@ -14,22 +14,23 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// A Record is an entry of the store that says what one file of a registry's storage holds.
+// A Record is an entry of the store with the content of one file of a registry's storage.
 type Record struct {
 	Key string `json:"-"`
-	// Version is that of the entry.
+	// Version is the version of the entry.
 	Version uint64 `json:"-"`
 
-	// Value is the digest that a link names, or the name of the file that has a blob's data. Of a tag, empty means that it
-	// was never set.
+	// Value is the digest in a link, or the name of the file with a blob's data. For a tag, it is empty if the tag was
+	// never set.
 	Value string `json:"value,omitempty"`
-	// Next is the digest that a tag is about to name: what it refers to is in use already.
+	// Next is the digest that a tag is about to refer to. The manifest and its references are in use already.
 	Next string `json:"next,omitempty"`
-	// Size is that of a blob.
+	// Size is the size of a blob.
 	Size int64 `json:"size,omitempty"`
-	// At is when Value was set.
+	// At is the time at which Value was set.
 	At time.Time `json:"at,omitzero"`
-	// Condemned says that a collection found the record unused. The next one removes it, unless it changes before.
+	// Condemned means that a collection found the record unused. The next collection removes it, unless it changes
+	// before.
 	Condemned bool `json:"condemned,omitempty"`
 }
 
@@ -72,7 +73,7 @@ func decode(e store.Entry) (Record, error) {
 	return r, nil
 }
 
-// get returns the record, or [store.ErrNoKey].
+// get returns the record, or fails with [store.ErrNoKey].
 func (d *Driver) get(ctx context.Context, key string) (Record, error) {
 	e, err := d.store.Get(ctx, key)
 	if err != nil {
@@ -94,7 +95,8 @@ func (d *Driver) put(ctx context.Context, r Record) (Record, error) {
 // tries is far above the number of replicas that change one record at once.
 const tries = 50
 
-// update changes the record, which change finds empty if it does not exist, until nobody else changes it meanwhile.
+// update changes the record, and retries if others change it meanwhile. If the record does not exist, change gets an
+// empty one.
 func (d *Driver) update(ctx context.Context, key string, change func(*Record) error) (Record, error) {
 	for n := range tries {
 		r, err := d.get(ctx, key)
@@ -114,7 +116,7 @@ func (d *Driver) update(ctx context.Context, key string, change func(*Record) er
 	return Record{}, fmt.Errorf("write %s to the store: %w", key, ErrContended)
 }
 
-// pause waits a little, longer each time and by chance, so that those who change the same record do not meet again.
+// pause waits for a short random time that grows with n, so that concurrent changes of a record do not collide again.
 func pause(ctx context.Context, n int) error {
 	most := min(time.Millisecond<<min(n, 10), 100*time.Millisecond)
 	timer := time.NewTimer(rand.N(most))
@@ -127,8 +129,8 @@ func pause(ctx context.Context, n int) error {
 	}
 }
 
-// use makes sure that the record stays: it must exist, and a collection that condemned it is told that it is in use. It
-// returns [ErrDataGone] if it does not exist.
+// use makes sure that the record stays. It removes the mark of a collection that condemned the record. It fails with
+// [ErrDataGone] if the record does not exist.
 func (d *Driver) use(ctx context.Context, key string) (Record, error) {
 	for n := range tries {
 		r, err := d.get(ctx, key)
@@ -160,11 +162,11 @@ func (d *Driver) useLayer(ctx context.Context, repository, layer string) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.use(ctx, blobKey(link.Value)) // distribution keeps each layer by its SHA-256.
+	_, err = d.use(ctx, blobKey(link.Value)) // Distribution keeps each layer by its SHA-256.
 	return err
 }
 
-// useManifest makes sure that the manifest stays, and all that it refers to.
+// useManifest makes sure that the manifest and everything that it refers to stay.
 func (d *Driver) useManifest(ctx context.Context, repository, manifest string, seen map[string]bool) error {
 	if seen[manifest] {
 		return nil

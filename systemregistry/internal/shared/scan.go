@@ -14,7 +14,8 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// A Scan is all records of one kind after the other: blobs first, so that a link that is made meanwhile is found.
+// A Scan has all records, read one kind after the other. It reads blobs first, so that it sees links that are made
+// meanwhile.
 type Scan struct {
 	Blobs, Layers, Manifests, Tags, Repositories map[string]Record // By key.
 }
@@ -41,11 +42,12 @@ func (d *Driver) Scan(ctx context.Context) (*Scan, error) {
 	return s, nil
 }
 
-// collecting is how long a collection waits for another one. It is long enough to take over from a replica that crashed.
+// collecting is how long a collection waits for another one. It is long enough to take over from a replica that
+// crashed.
 const collecting = lease.Life + lease.Life/5
 
-// Alone holds the only collection of all replicas until release is called, and returns the version since which the one
-// before it has run; zero if there was none. Two at once would do no harm, but their work twice.
+// Alone blocks other collections in all replicas until release is called. It returns the version at which the previous
+// collection started, or zero if there was none. Two collections at once would do no harm, but do the work twice.
 func (d *Driver) Alone(ctx context.Context) (alone context.Context, before uint64, release func(), err error) {
 	alone, release, err = lease.Hold(ctx, d.store, "collect", collecting)
 	if err != nil {
@@ -62,7 +64,7 @@ func (d *Driver) Alone(ctx context.Context) (alone context.Context, before uint6
 	return alone, before, release, nil
 }
 
-// changed reports an error, but not that the record changed meanwhile.
+// changed returns err, and false without an error if the record changed meanwhile.
 func changed(err error) (bool, error) {
 	if errors.Is(err, store.ErrKeyChanged) || errors.Is(err, store.ErrNoKey) {
 		return false, nil
@@ -70,7 +72,7 @@ func changed(err error) (bool, error) {
 	return err == nil, err
 }
 
-// Mark writes whether the record was found unused, unless it changed since it was read.
+// Mark records whether the record was found unused, unless the record has changed since it was read.
 func (d *Driver) Mark(ctx context.Context, r Record, unused bool) error {
 	r.Condemned = unused
 	_, err := d.put(ctx, r)
@@ -78,8 +80,8 @@ func (d *Driver) Mark(ctx context.Context, r Record, unused bool) error {
 	return err
 }
 
-// Remove removes the record unless it changed since it was read, and reports whether it did. Of a blob, the file is
-// removed then: no other upload ever has its name.
+// Remove removes the record unless it has changed since it was read, and reports whether it did. For a blob, it also
+// removes the file, because no other upload ever has its name.
 func (d *Driver) Remove(ctx context.Context, r Record) (bool, error) {
 	removed, err := changed(d.remove(ctx, r))
 	if !removed || !strings.HasPrefix(r.Key, Blobs) {
@@ -92,7 +94,7 @@ func (d *Driver) Remove(ctx context.Context, r Record) (bool, error) {
 	return true, nil
 }
 
-// Settle has those fail who began to set the tag before the version, which a replica that ended has left behind.
+// Settle cancels a put of the tag that started before the version. Such a put is the remainder of a crashed replica.
 func (d *Driver) Settle(ctx context.Context, r Record, before uint64) error {
 	if r.Next == "" || r.Version >= before {
 		return nil
@@ -102,7 +104,7 @@ func (d *Driver) Settle(ctx context.Context, r Record, before uint64) error {
 	return err
 }
 
-// RemoveRepository forgets a repository without tags, manifests and layers.
+// RemoveRepository removes the record of a repository without tags, manifests and layers.
 func (d *Driver) RemoveRepository(ctx context.Context, r Record) error {
 	removed, err := changed(d.remove(ctx, r))
 	if !removed || err != nil {
@@ -114,14 +116,14 @@ func (d *Driver) RemoveRepository(ctx context.Context, r Record) error {
 			if err != nil {
 				return err
 			}
-			return d.addRepository(ctx, name) // Somebody began to push to it.
+			return d.addRepository(ctx, name) // A push to it has started.
 		}
 	}
 	return nil
 }
 
-// RemoveOrphan removes a file of a blob's folder unless a record names it, and reports whether it did. Uploads that are
-// about to name it fail.
+// RemoveOrphan removes a file from a blob's folder unless a record names it, and reports whether it did. An upload that
+// is about to name the file fails.
 func (d *Driver) RemoveOrphan(ctx context.Context, d1 digest.Digest, name string) (bool, error) {
 	named := func() (bool, error) {
 		r, err := d.get(ctx, blobKey(string(d1)))
@@ -134,7 +136,7 @@ func (d *Driver) RemoveOrphan(ctx context.Context, d1 digest.Digest, name string
 		return false, err
 	}
 	r, err := d.put(ctx, Record{Key: orphans + name, At: time.Now().UTC()})
-	if errors.Is(err, store.ErrKeyChanged) { // It was left by a collection that ended.
+	if errors.Is(err, store.ErrKeyChanged) { // A collection that crashed left it behind.
 		r, err = d.get(ctx, orphans+name)
 	}
 	if err != nil {
@@ -151,8 +153,8 @@ func (d *Driver) RemoveOrphan(ctx context.Context, d1 digest.Digest, name string
 	return !is, err
 }
 
-// Import makes records of all that distribution left in a storage which had no store. Nobody else may use the storage
-// meanwhile. Running it again goes on.
+// Import creates records for all data that distribution has stored in a storage without a store. No other program may
+// use the storage meanwhile. If Import is interrupted, call it again to continue.
 func Import(ctx context.Context, storage storagedriver.StorageDriver, s store.Store) error {
 	d := &Driver{StorageDriver: storage, store: s}
 	add := func(r Record) error {
