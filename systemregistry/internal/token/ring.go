@@ -1,10 +1,10 @@
 // Package token signs and checks the registry's tokens.
 //
-// A [Ring] is the registry's own signing keys: one that signs, and those before it, which still check until what they
-// signed has expired. Three kinds of tokens are kept apart by the type in their header: what a client shows to the
-// registry (access), what stands in for a password (login), and a browser's session.
+// A [Ring] holds the registry's own signing keys: one that signs, and earlier ones, which verify tokens until all that
+// they signed have expired. The type in the header separates three kinds of tokens: access tokens for requests to the
+// registry, login tokens, which replace a password, and session tokens of browsers.
 //
-// It does not know accounts or rights.
+// The package does not know accounts or rights.
 package token
 
 import (
@@ -23,14 +23,15 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// A Ring is the keys that sign the registry's tokens, kept in a store that replicas share. It is safe for concurrent
+// A Ring manages the keys that sign the registry's tokens, in a store that replicas share. It is safe for concurrent
 // use.
 type Ring struct {
-	// Store is where the keys are. It must be set.
+	// Store stores the keys. It must be set.
 	Store store.Store
-	// RotateEvery is how long a key signs. Zero means 30 days.
+	// RotateEvery is the time for which a key signs. If zero, it is 30 days.
 	RotateEvery time.Duration
-	// MaxLife is the longest life of a token; for so long a key that no longer signs still checks. It must be set.
+	// MaxLife is the longest lifetime of a token. A key that no longer signs verifies tokens for that time. It must be
+	// set.
 	MaxLife time.Duration
 
 	mu     sync.Mutex
@@ -38,7 +39,7 @@ type Ring struct {
 	loaded time.Time
 }
 
-// key is a signing key as it is stored.
+// key is the stored form of a signing key.
 type key struct {
 	ID        string    `json:"id"`
 	Seed      []byte    `json:"seed"`
@@ -49,16 +50,16 @@ const (
 	ringKey            = "keys/ring"
 	defaultRotateEvery = 30 * 24 * time.Hour
 
-	// settle is how long a new key waits before it signs, where there is another: replicas must have read it by then.
-	// They read every refresh.
+	// settle is the time that a new key waits before it signs, if there is another key. Replicas must have read the new
+	// key by then; they read the store every refresh.
 	settle  = 2 * refresh
 	refresh = time.Minute
-	// missRefresh bounds how often a token of an unknown key makes the ring read its store.
+	// missRefresh limits how often tokens with an unknown key make the ring read its store.
 	missRefresh = time.Second
 )
 
-// Rotate makes a new key if it is time for one, and forgets those that can have signed nothing that is still valid.
-// Call it now and then, at least once at the start; several replicas may.
+// Rotate creates a new key if it is due, and removes keys whose tokens have all expired. Call it at the start and
+// periodically. Several replicas may call it.
 func (r *Ring) Rotate(ctx context.Context) error {
 	for {
 		now := time.Now()
@@ -93,7 +94,7 @@ func (r *Ring) rotated(keys []key, now time.Time) []key {
 	if len(next) == 0 || !now.Before(next[0].CreatedAt.Add(every)) {
 		next = slices.Insert(next, 0, newKey(now))
 	}
-	// A key stops signing once the one after it has settled.
+	// A key stops signing once the key after it has settled.
 	for i := 1; i < len(next); i++ {
 		if now.After(next[i-1].CreatedAt.Add(settle + r.MaxLife + refresh)) {
 			return next[:i]
@@ -125,7 +126,7 @@ func (r *Ring) read(ctx context.Context) ([]key, uint64, error) {
 	return keys, e.Version, nil
 }
 
-// current returns the keys, read again if they are older than maxAge.
+// current returns the keys. It reads them again if they are older than maxAge.
 func (r *Ring) current(ctx context.Context, maxAge time.Duration) ([]key, error) {
 	r.mu.Lock()
 	keys, fresh := r.keys, time.Since(r.loaded) < maxAge
@@ -139,7 +140,7 @@ func (r *Ring) current(ctx context.Context, maxAge time.Duration) ([]key, error)
 	}
 	if err != nil {
 		if len(keys) > 0 {
-			return keys, nil // What was read before is still right, or nearly so; a store that is away must not stop pulls.
+			return keys, nil // The cached keys are still correct, or nearly so. A store that is down must not stop pulls.
 		}
 		return nil, err
 	}
@@ -149,7 +150,7 @@ func (r *Ring) current(ctx context.Context, maxAge time.Duration) ([]key, error)
 	return read, nil
 }
 
-// signer returns the key that signs: the newest that has settled.
+// signer returns the newest key that has settled.
 func (r *Ring) signer(ctx context.Context) (key, error) {
 	keys, err := r.current(ctx, refresh)
 	if err != nil {
@@ -160,16 +161,16 @@ func (r *Ring) signer(ctx context.Context) (key, error) {
 			return k, nil
 		}
 	}
-	return keys[len(keys)-1], nil // The oldest is the one that others are most likely to have.
+	return keys[len(keys)-1], nil // The oldest is the one that other replicas are most likely to have.
 }
 
-// Has reports whether a key of that ID still checks tokens. It does not if that could not be found out.
+// Has reports whether a key with the ID still verifies tokens. It returns false if the check failed.
 func (r *Ring) Has(ctx context.Context, id string) bool {
 	keys, err := r.current(ctx, refresh)
 	return err == nil && slices.ContainsFunc(keys, func(k key) bool { return k.ID == id })
 }
 
-// public returns the public half of the key of that ID, or false.
+// public returns the public half of the key with the ID, or false.
 func (r *Ring) public(ctx context.Context, id string) (ed25519.PublicKey, bool, error) {
 	for _, maxAge := range []time.Duration{refresh, missRefresh} {
 		keys, err := r.current(ctx, maxAge)

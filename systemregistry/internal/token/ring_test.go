@@ -13,8 +13,8 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// While keys rotate for two weeks, two replicas sign and check each other's tokens all the time, and none is refused
-// before its end.
+// While keys rotate for two weeks, two replicas sign and verify each other's tokens all the time, and no token is
+// rejected before it expires.
 func TestRotationWithoutOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(store.Memory)
@@ -23,7 +23,7 @@ func TestRotationWithoutOutage(t *testing.T) {
 			{Store: s, RotateEvery: 24 * time.Hour, MaxLife: 2 * time.Hour},
 		}
 		ids := make(map[string]bool)
-		var held []string // Tokens that are younger than their life.
+		var held []string // Tokens that have not expired.
 		for step := range 15 * 24 {
 			for _, r := range replicas {
 				if step%3 == 0 {
@@ -31,7 +31,7 @@ func TestRotationWithoutOutage(t *testing.T) {
 				}
 				text, _, err := r.Sign(t.Context(), token.Login, claimsOf("ann"), service, 2*time.Hour)
 				require.NoError(t, err)
-				ids[text[:60]] = true // The header, which names the key.
+				ids[text[:60]] = true // The header, with the ID of the key.
 				held = append(held, text)
 			}
 			for _, text := range held {
@@ -75,7 +75,7 @@ func TestReplayAfterItsEndAndAfterRotation(t *testing.T) {
 	})
 }
 
-// broken is a store that is away.
+// broken is a store that is down.
 type broken struct {
 	store.Store
 	err error
@@ -88,7 +88,7 @@ func (b *broken) Get(ctx context.Context, key string) (store.Entry, error) {
 	return b.Store.Get(ctx, key)
 }
 
-// A store that is away for a while stops nobody who is known.
+// A store that is down for a while does not block known accounts.
 func TestStoreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &broken{Store: new(store.Memory)}

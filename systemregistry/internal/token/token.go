@@ -11,7 +11,8 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// A Type is the kind of a token, in its header (RFC 8725, section 3.11): one kind is never taken for another.
+// A Type is the kind of a token. It is in the token's header, so that one kind is never accepted as another (RFC 8725,
+// section 3.11).
 type Type string
 
 // The types. A Login may also be signed by a key of an account.
@@ -21,43 +22,45 @@ const (
 	Session Type = "regcred-session+jwt"
 )
 
-// Claims is what a token says.
+// Claims are the claims of a token.
 type Claims struct {
 	jwt.Claims
-	// Epoch is that of the account when the token was made. A token that an account's own key signed has none.
+	// Epoch is the account's epoch at the time of issue. A token that an account's own key signed has none.
 	Epoch string `json:"epoch,omitempty"`
-	// TokenIssuer and TokenSubject say that the account is that of a subject of an OpenID Connect issuer, which is in no
-	// store and has no epoch. They count only in what the registry itself signed.
+	// TokenIssuer and TokenSubject identify an account by the subject of an OpenID Connect issuer. Such an account is
+	// in no store and has no epoch. They are used only in tokens that the registry itself signed.
 	TokenIssuer  string `json:"tokenIssuer,omitempty"`
 	TokenSubject string `json:"tokenSubject,omitempty"`
-	// Access is what an access token may be used for.
+	// Access lists the rights of an access token.
 	Access []Resource `json:"access,omitempty"`
-	// Repositories are patterns, and Actions what a login may do there, at most.
+	// Repositories are patterns, and Actions the highest rights of a login there.
 	Repositories []string `json:"repositories,omitempty"`
 	Actions      []string `json:"actions,omitempty"`
-	// Key is the ID of the key that signed it, by what Parse checked. It is not in the token's claims.
+	// Key is the ID of the key by which Parse verified the token. It is not in the token's claims.
 	Key string `json:"-"`
 }
 
-// A Resource is what an access token opens; the names are those of distribution's token specification.
+// A Resource is an object, such as a repository, and the actions that an access token grants on it. The names come from
+// distribution's token specification.
 type Resource struct {
 	Type    string   `json:"type"`
 	Name    string   `json:"name"`
 	Actions []string `json:"actions"`
 }
 
-// ErrBad is a token that is worth nothing: not signed by a known key, of another type, expired, not yet valid, or for
-// somebody else.
+// ErrBad reports a token that is not valid: not signed by a known key, of another type, expired, not yet valid, or for
+// another audience.
 var ErrBad = errors.New("token is not valid")
 
 const (
-	// leeway is for the clocks of those who mint logins with keys of their own, and of replicas.
+	// leeway tolerates differences between the clocks of replicas, and of programs that issue logins with their own
+	// keys.
 	leeway = time.Minute
-	// maxLength is far above that of an honest token; what is longer is not even parsed.
+	// maxLength is far above the length of a valid token. Longer tokens are not even parsed.
 	maxLength = 64 << 10
 )
 
-// Sign returns the token of the claims, for the audience and from now on for life, to the second.
+// Sign returns a token with the claims for the audience, valid from now on for life, in whole seconds.
 func (r *Ring) Sign(ctx context.Context, typ Type, c Claims, service string, life time.Duration) (string, Claims, error) {
 	k, err := r.signer(ctx)
 	if err != nil {
@@ -79,12 +82,14 @@ func (r *Ring) Sign(ctx context.Context, typ Type, c Claims, service string, lif
 	return text, c, nil
 }
 
-// An AccountKey returns the public key of that ID of the account, or false. Errors are for what could not be found out.
+// An AccountKey is a function that returns the account's public key with the ID, or false. It fails if the key could
+// not be read.
 type AccountKey func(ctx context.Context, account, id string) (ed25519.PublicKey, bool, error)
 
-// Parse returns what the token says if it is valid now, of the type, and for the service; else an error that wraps
-// [ErrBad]. A token from an issuer other than the service itself is checked with a key of that account, and speaks for
-// nobody else; accountKey nil means that there is no such token.
+// Parse returns the claims of the token if it is valid now, of the type, and for the service. Otherwise, it fails with
+// an error that wraps [ErrBad]. If the issuer of the token is not the service itself, Parse verifies the token with a
+// key of the issuing account, and the token is valid for that account only. If accountKey is nil, such tokens are
+// rejected.
 func (r *Ring) Parse(ctx context.Context, text string, typ Type, service string, accountKey AccountKey) (Claims, error) {
 	var c Claims
 	if len(text) > maxLength {
@@ -102,7 +107,7 @@ func (r *Ring) Parse(ctx context.Context, text string, typ Type, service string,
 	if parsed.UnsafeClaimsWithoutVerification(&unsafe) != nil {
 		return c, fmt.Errorf("%w: its claims cannot be read", ErrBad)
 	}
-	// The issuer says whose key to check with; that the issuer may speak for the subject is checked below.
+	// The issuer selects the key. Whether the issuer may sign for the subject is checked below.
 	public, known, err := ed25519.PublicKey(nil), false, error(nil)
 	own := unsafe.Issuer == service
 	switch {
@@ -132,7 +137,7 @@ func (r *Ring) check(c Claims, service string, own bool) error {
 	switch {
 	case c.Expiry == nil || c.IssuedAt == nil:
 		return errors.New("it says not how long it lives")
-	case !now.Before(c.Expiry.Time()): // No leeway: what is expired is expired.
+	case !now.Before(c.Expiry.Time()): // No leeway for the expiry.
 		return errors.New("it is expired")
 	case now.Add(leeway).Before(c.IssuedAt.Time()) || c.NotBefore != nil && now.Add(leeway).Before(c.NotBefore.Time()):
 		return errors.New("it is not valid yet")

@@ -37,7 +37,7 @@ func encode(v any) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-// forge signs the claims as somebody who has a key of their own.
+// forge signs the claims with a key of the attacker.
 func forge(key ed25519.PrivateKey, header, claims map[string]any) string {
 	input := encode(header) + "." + encode(claims)
 	return input + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(key, []byte(input)))
@@ -54,7 +54,7 @@ func TestRoundTrip(t *testing.T) {
 	require.Equal(t, time.Minute, got.Expiry.Time().Sub(got.IssuedAt.Time()))
 }
 
-// Each row is somebody who tries to get in with a token that was not made for it.
+// Each row is an attack with a token that is not valid for the request.
 func TestForgeries(t *testing.T) {
 	s := new(store.Memory)
 	r := ring(t, s)
@@ -78,7 +78,7 @@ func TestForgeries(t *testing.T) {
 		}
 		return to
 	}
-	// The registry's public key, which anybody may know, used as the secret of a symmetric algorithm.
+	// The registry's public key, which is not secret, is used as the secret of a symmetric algorithm.
 	stored, err := s.Get(t.Context(), "keys/ring")
 	require.NoError(t, err)
 	var keys []struct{ Seed []byte }
@@ -88,7 +88,7 @@ func TestForgeries(t *testing.T) {
 	mac.Write([]byte(symmetric))
 	symmetric += "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 
-	// The forger's own account has the forger's own key.
+	// The attacker's own account has the attacker's own key.
 	accountKey := func(_ context.Context, account, id string) (ed25519.PublicKey, bool, error) {
 		return mine.Public().(ed25519.PublicKey), account == "mallory" && id == "m", nil
 	}
