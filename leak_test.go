@@ -2,6 +2,7 @@ package regcred_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -14,17 +15,22 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/regcred/regcred"
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/acr"
 	"github.com/regcred/regcred/providers/custom"
 	"github.com/regcred/regcred/providers/dockerhub"
 	"github.com/regcred/regcred/providers/ecr"
+	"github.com/regcred/regcred/providers/federated"
 	"github.com/regcred/regcred/providers/gcr"
+	"github.com/regcred/regcred/providers/subjects"
 	"github.com/regcred/regcred/providers/system"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/profilestore"
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
@@ -80,7 +86,19 @@ func prints(v any) map[string]string {
 	var failed failure
 	assert.Equal(&failed, v, nil) // It follows pointers, into fields that are not exported.
 	texts["failed test"] = string(failed)
+	texts["YAML"] = inYAML(v)
 	return texts
+}
+
+// inYAML returns the value as YAML, or the reason why it cannot be written: its encoder panics at a function.
+func inYAML(v any) (text string) {
+	defer func() {
+		if r := recover(); r != nil {
+			text = fmt.Sprint(r)
+		}
+	}()
+	written, err := yaml.Marshal(v)
+	return fmt.Sprint(string(written), err)
 }
 
 type failure string
@@ -195,6 +213,11 @@ func mistakes(t *testing.T) map[string]regcred.Request {
 			p.Login = credentials.Login{Google: &credentials.GoogleLogin{Credentials: credentials.NewSecret(text)}}
 		}
 	}
+	cloud := func(login credentials.GoogleLogin) func(p *registry.Profile, _ *[]string) {
+		return func(p *registry.Profile, _ *[]string) {
+			p.Kind, p.Endpoint, p.Login = registry.GCR, "gcr.io", credentials.Login{Google: &login}
+		}
+	}
 	const external = `{"type":"external_account","audience":"x","token_url":"%s","service_account_impersonation_url":"%s","credential_source":{"url":"%s"}}`
 	url := "https://" + canary + "@googleapis.test/token?key=c4n4ry-l0gin"
 	add("token_url", google(fmt.Sprintf(external, url, url, url)))
@@ -205,6 +228,54 @@ func mistakes(t *testing.T) map[string]regcred.Request {
 		p.Kind, p.Endpoint = registry.ECR, "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 		p.Login = credentials.Login{AWS: &credentials.AWSLogin{WebIdentity: &credentials.AWSWebIdentity{RoleARN: "arn:aws:iam::123456789012:role/x", TokenFile: url}}}
 	})
+	workloads := map[string]credentials.Subject{
+		"file": {File: url}, "environment": {Environment: url}, "source": {Source: url}, "audience": {Source: "ci", Audience: url},
+		"two": {File: url, Source: url}, "account": {Kubernetes: &credentials.ServiceAccount{Cluster: url, Namespace: url, Name: url}},
+		"cluster": {Kubernetes: &credentials.ServiceAccount{Cluster: url, Name: "puller"}},
+	}
+	for name, subject := range workloads {
+		add("federated "+name, func(p *registry.Profile, _ *[]string) {
+			p.Login = credentials.Login{Federated: &credentials.FederatedLogin{Subject: subject, Exchange: credentials.Exchange{Password: &credentials.PasswordExchange{}}}}
+		})
+		add("Azure "+name, func(p *registry.Profile, _ *[]string) {
+			p.Kind, p.Endpoint = registry.ACR, "ann.azurecr.io"
+			p.Login = credentials.Login{Azure: &credentials.AzureLogin{Tenant: "t", Client: "c", Subject: &subject}}
+		})
+		add("AWS "+name, func(p *registry.Profile, _ *[]string) {
+			p.Kind, p.Endpoint = registry.ECR, "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+			p.Login = credentials.Login{AWS: &credentials.AWSLogin{WebIdentity: &credentials.AWSWebIdentity{RoleARN: "arn:aws:iam::123456789012:role/x", Subject: &subject}}}
+		})
+		add("Google "+name, func(p *registry.Profile, _ *[]string) {
+			p.Kind, p.Endpoint = registry.GCR, "gcr.io"
+			p.Login = credentials.Login{Google: &credentials.GoogleLogin{Federation: &credentials.GoogleFederation{
+				Provider: "projects/1/locations/global/workloadIdentityPools/a/providers/b", Subject: subject,
+			}}}
+		})
+	}
+	add("Azure tenant and client", func(p *registry.Profile, _ *[]string) {
+		p.Kind, p.Endpoint = registry.ACR, "ann.azurecr.io"
+		p.Login = credentials.Login{Azure: &credentials.AzureLogin{Tenant: url, Client: url, ClientSecret: credentials.NewSecret(canaryLogin)}}
+	})
+	add("Google provider", cloud(credentials.GoogleLogin{Federation: &credentials.GoogleFederation{Provider: url, Subject: credentials.Subject{Source: "ci"}}}))
+	add("Google cluster", cloud(credentials.GoogleLogin{Federation: &credentials.GoogleFederation{GKE: url, Subject: credentials.Subject{Source: "ci"}}}))
+	add("Google impersonation", cloud(credentials.GoogleLogin{Impersonate: url, Delegates: []string{url}}))
+	add("AWS role", func(p *registry.Profile, _ *[]string) {
+		p.Kind, p.Endpoint = registry.ECR, "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+		p.Login = credentials.Login{AWS: &credentials.AWSLogin{WebIdentity: &credentials.AWSWebIdentity{RoleARN: url, SessionName: url, Token: credentials.NewSecret(canaryLogin)}, Roles: []credentials.AWSRole{{ARN: url, ExternalID: url, SessionName: url}}}}
+	})
+	for name, exchange := range map[string]credentials.Exchange{
+		"password":    {Password: &credentials.PasswordExchange{Username: url}},
+		"Quay":        {Quay: &credentials.QuayExchange{Robot: url}},
+		"Artifactory": {Artifactory: &credentials.ArtifactoryExchange{Provider: url, Mapping: url, Project: url}},
+		"Cloudsmith":  {Cloudsmith: &credentials.CloudsmithExchange{Organization: url, Service: url}},
+		"Chainguard":  {Chainguard: &credentials.ChainguardExchange{Identity: url}},
+		"Docker Hub":  {DockerHub: &credentials.DockerHubExchange{Organization: url, Connection: url}},
+		"IBM":         {IBM: &credentials.IBMExchange{Profile: url}},
+	} {
+		add("exchange "+name, func(p *registry.Profile, _ *[]string) {
+			p.Login = credentials.Login{Federated: &credentials.FederatedLogin{Subject: credentials.Subject{Source: "ci"}, Exchange: exchange}}
+		})
+	}
 	add("system", func(p *registry.Profile, _ *[]string) { p.Kind, p.Endpoint = registry.System, url })
 	return requests
 }
@@ -212,9 +283,10 @@ func mistakes(t *testing.T) map[string]regcred.Request {
 // A login in the wrong field is in no text that the library makes: neither by any function that takes a profile or the
 // name of an image, nor by any print of its input.
 func TestNoLoginInTheWrongFieldLeaks(t *testing.T) {
+	told := subjects.Set{} // It provides none.
 	set := providers.Set{
-		registry.DockerHub: dockerhub.Provider{}, registry.Custom: custom.Provider{}, registry.System: system.Provider{},
-		registry.ECR: ecr.Provider{}, registry.GCR: gcr.Provider{},
+		registry.DockerHub: dockerhub.Provider{}, registry.Custom: federated.Provider{Subjects: told, Otherwise: custom.Provider{}}, registry.System: system.Provider{},
+		registry.ECR: ecr.Provider{Subjects: told}, registry.GCR: gcr.Provider{Subjects: told}, registry.ACR: acr.Provider{Subjects: told},
 	}
 	for name, request := range mistakes(t) {
 		t.Run(name, func(t *testing.T) {
@@ -225,8 +297,8 @@ func TestNoLoginInTheWrongFieldLeaks(t *testing.T) {
 			keep := func(what string, values ...any) {
 				for _, v := range values {
 					for how, text := range prints(v) {
-						if how == "failed test" {
-							continue // The printers of test libraries call no method of a value.
+						if how == "failed test" && what == "profile" {
+							continue // The printers of test libraries call no method of a value, and show its fields.
 						}
 						texts[what+" by "+how] += text
 					}
@@ -263,6 +335,10 @@ func TestNoLoginInTheWrongFieldLeaks(t *testing.T) {
 					keep("ParseImage", parsed, err)
 				}
 			}
+			texts["Redacted"] = string(profilestore.Redacted(profile))
+			stored, err := profilestore.Encode(t.Context(), profile, func(context.Context, profilestore.Place, credentials.Secret) (string, error) { return "sealed", nil })
+			keep("Encode", string(stored), err)
+			keep("Misplaced", profile.Misplaced())
 			keep("Validate", providers.Validate(set, profile), profile.Validate(), profile.Warnings())
 			endpoints, err := profile.Endpoints()
 			keep("Endpoints", endpoints, err)

@@ -81,6 +81,7 @@ func shapes() map[string]any {
 		Username: "jo", Password: s, Fields: map[string]credentials.Secret{"key": s},
 		AWS:    &credentials.AWSLogin{AccessKeyID: "AKIA", SecretAccessKey: s, SessionToken: s, WebIdentity: &credentials.AWSWebIdentity{Token: s}},
 		Google: &credentials.GoogleLogin{Credentials: s},
+		Azure:  &credentials.AzureLogin{Tenant: "t", Client: "c", ClientSecret: s, Certificate: s},
 	}
 	credential := credentials.Credential{Username: "jo", Password: s, ExpiresAt: time.Now()}
 	return map[string]any{
@@ -90,6 +91,7 @@ func shapes() map[string]any {
 		"slice of structs": []unexported{{s}}, "map of pointers": map[string]*unexported{"a": {s}}, "interface": []any{s, unexported{s}},
 		"any in unexported field": anyValue{s}, "login": login, "login in unexported field": hidden{&login}, "credential": credential,
 		"pointer to credential": &credential, "source": credentials.Static(credential), "key": credentials.Key{Login: login.Fingerprint()},
+		"Azure login": *login.Azure, "pointer to Azure login": login.Azure,
 		"error": fmt.Errorf("login %v: %w", login, io.EOF), "invalid login": login.Validate(),
 		"method value": s.Reveal, "channel": make(chan credentials.Secret), "result of Format": fmt.Sprint(s),
 	}

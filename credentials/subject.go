@@ -38,23 +38,32 @@ type ServiceAccount struct {
 	Name      string `json:"name"`
 }
 
-// String identifies the subject in an error or a log. It holds no secret.
+// String identifies the subject in an error or a log. It holds no secret, and no login of a URL that a user wrote into
+// the wrong field.
 func (s Subject) String() string {
 	switch {
 	case s.Kubernetes != nil:
-		text := "service account " + s.Kubernetes.Namespace + "/" + s.Kubernetes.Name
+		text := "service account " + shown(s.Kubernetes.Namespace) + "/" + shown(s.Kubernetes.Name)
 		if s.Kubernetes.Cluster != "" {
-			text += " of cluster " + s.Kubernetes.Cluster
+			text += " of cluster " + shown(s.Kubernetes.Cluster)
 		}
 		return text
 	case s.File != "":
-		return "file " + s.File
+		return "file " + shown(s.File)
 	case s.Environment != "":
-		return "environment variable " + s.Environment
+		return "environment variable " + shown(s.Environment)
 	case s.Source != "":
-		return "source " + s.Source
+		return "source " + shown(s.Source)
 	}
 	return "no subject"
+}
+
+// shown returns a URL as [field.Redact] leaves it, and any other text as it is: a path may well have an @ or a #.
+func shown(text string) string {
+	if strings.Contains(text, "://") {
+		return field.Redact(text)
+	}
+	return text
 }
 
 func (s Subject) validate() error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -12,8 +13,8 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// Redacted returns the profile without a login that a user wrote by mistake into the endpoint, a host, the proxy or the
-// path of a file. The secrets of Login and Transport stay; they print as "[redacted]" themselves.
+// Redacted returns the profile without a login that a user wrote by mistake into the endpoint, a host, the proxy, or a
+// URL in a text of Login. The secrets of Login and Transport stay; they print as "[redacted]" themselves.
 func (p Profile) Redacted() Profile {
 	p.Endpoint, p.Transport.Proxy = field.Redact(p.Endpoint), field.Redact(p.Transport.Proxy)
 	if p.Hosts != nil {
@@ -23,24 +24,66 @@ func (p Profile) Redacted() Profile {
 		}
 		p.Hosts = hosts
 	}
-	if file := tokenFile(p.Login); strings.Contains(file, "://") { // A URL; the path of a file may well have an @ or a #.
-		aws := *p.Login.AWS
-		web := *aws.WebIdentity
-		web.TokenFile = field.Redact(file)
-		aws.WebIdentity, p.Login.AWS = &web, &aws
-	}
+	p.Login, _ = withoutURLs(p.Login)
 	return p
 }
 
-func tokenFile(l credentials.Login) string {
-	if l.AWS == nil || l.AWS.WebIdentity == nil {
-		return ""
+// withoutURLs returns the login with each URL in it as [field.Redact] leaves it, and the paths of those that it changed.
+// No text of a login is a URL with a login in it. Other texts stay: the path of a file may well have an @ or a #, and so
+// may a policy in JSON.
+func withoutURLs(l credentials.Login) (_ credentials.Login, changed []string) {
+	var walk func(v reflect.Value, path string) reflect.Value // It returns a copy where something changes, else v.
+	set := func(v reflect.Value, path string, part func(reflect.Value) reflect.Value) reflect.Value {
+		before := len(changed)
+		now := walk(part(v), path)
+		if len(changed) == before {
+			return v
+		}
+		c := reflect.New(v.Type()).Elem()
+		switch c.Set(v); v.Kind() {
+		case reflect.Pointer:
+			c.Set(reflect.New(v.Type().Elem()))
+		case reflect.Slice:
+			c.Set(reflect.AppendSlice(reflect.MakeSlice(v.Type(), 0, v.Len()), v))
+		default:
+		}
+		part(c).Set(now)
+		return c
 	}
-	return l.AWS.WebIdentity.TokenFile
+	walk = func(v reflect.Value, path string) reflect.Value {
+		switch v.Kind() {
+		case reflect.String:
+			text := v.String()
+			redacted := field.Redact(text)
+			if redacted == text || !strings.Contains(text, "://") || strings.HasPrefix(text, "{") {
+				return v
+			}
+			changed = append(changed, path)
+			return reflect.ValueOf(redacted).Convert(v.Type())
+		case reflect.Pointer:
+			if !v.IsNil() {
+				v = set(v, path, reflect.Value.Elem)
+			}
+		case reflect.Slice:
+			for i := range v.Len() {
+				v = set(v, fmt.Sprintf("%s[%d]", path, i), func(v reflect.Value) reflect.Value { return v.Index(i) })
+			}
+		case reflect.Struct:
+			for f := range v.Type().Fields() {
+				if f.IsExported() {
+					name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+					v = set(v, path+"."+name, func(v reflect.Value) reflect.Value { return v.FieldByIndex(f.Index) })
+				}
+			}
+		default:
+		}
+		return v
+	}
+	return walk(reflect.ValueOf(l), "login").Interface().(credentials.Login), changed
 }
 
-// Misplaced returns an error with [ErrInvalid] if the endpoint, a host, the proxy or the path of a file may hold a
-// login that belongs in Login or Transport. Such a profile must not be stored or shown.
+// Misplaced returns an error, with [ErrInvalid], if the endpoint, a host, the proxy or a text of Login may hold a login
+// that belongs elsewhere. Such a profile must not be stored or shown.
 func (p Profile) Misplaced() error {
 	r := p.Redacted()
 	var problems field.List
@@ -53,8 +96,9 @@ func (p Profile) Misplaced() error {
 	if r.Transport.Proxy != p.Transport.Proxy {
 		problems.Add("transport.proxy", "may hold a login", "the URL alone; the login goes into proxyUsername and proxyPassword")
 	}
-	if tokenFile(r.Login) != tokenFile(p.Login) {
-		problems.Add("login.aws.webIdentity.tokenFile", "may hold a login", "the path of a file")
+	_, changed := withoutURLs(p.Login)
+	for _, path := range changed {
+		problems.Add(path, "may hold a login", "no URL with a login")
 	}
 	return problems.Err(p.subject())
 }

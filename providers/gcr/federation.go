@@ -22,10 +22,10 @@ var (
 func (p Provider) checkFederation(problems *field.List, profile registry.Profile, f *credentials.GoogleFederation) {
 	switch {
 	case f.Provider != "" && !providerName.MatchString(f.Provider):
-		problems.Add("federation.provider", fmt.Sprintf("is %.200q", f.Provider),
+		problems.Add("federation.provider", "is "+field.Quote(f.Provider),
 			"projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER, with the number of the project and not its ID")
 	case f.GKE != "" && !clusterName.MatchString(f.GKE):
-		problems.Add("federation.gke", fmt.Sprintf("is %.200q", f.GKE), "projects/PROJECT/locations/LOCATION/clusters/NAME")
+		problems.Add("federation.gke", "is "+field.Quote(f.GKE), "projects/PROJECT/locations/LOCATION/clusters/NAME")
 	default:
 		subject.Validate(problems, "federation.subject", p.Subjects, profile, f.Subject, tokenFor(f), nil)
 	}

@@ -3,6 +3,7 @@ package gcr
 import (
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/field"
@@ -102,14 +103,22 @@ func (p Provider) checkGoogle(profile registry.Profile, login credentials.Google
 		p.checkFederation(&problems, profile, login.Federation)
 	}
 	if login.Impersonate != "" && !serviceAccount.MatchString(login.Impersonate) {
-		problems.Add("impersonate", fmt.Sprintf("is %.120q", login.Impersonate), wantAccount)
+		problems.Add("impersonate", "is "+quoteAddress(login.Impersonate), wantAccount)
 	}
 	for i, email := range login.Delegates {
 		if !serviceAccount.MatchString(email) {
-			problems.Add(fmt.Sprintf("delegates[%d]", i), fmt.Sprintf("is %.120q", email), wantAccount)
+			problems.Add(fmt.Sprintf("delegates[%d]", i), "is "+quoteAddress(email), wantAccount)
 		}
 	}
 	return problems.Err("")
+}
+
+// quoteAddress quotes an e-mail address in full, and a URL, which may hold a login, as [field.Quote] does.
+func quoteAddress(text string) string {
+	if strings.Contains(text, "://") {
+		return field.Quote(text)
+	}
+	return fmt.Sprintf("%.120q", text)
 }
 
 const wantAccount = "the e-mail address of a service account, such as puller@project.iam.gserviceaccount.com"

@@ -91,11 +91,11 @@ func audience(p registry.Profile, s credentials.Subject, to Destination, allow f
 	case s.Audience == "" || s.Audience == to.Audience:
 		return to.Audience, ""
 	case to.Fixed:
-		return "", fmt.Sprintf("is %.200q, which %s does not accept", s.Audience, to.Host)
+		return "", fmt.Sprintf("is %s, which %s does not accept", field.Quote(s.Audience), to.Host)
 	case reserved(s.Audience):
-		return "", fmt.Sprintf("is %.200q, which opens something other than %s", s.Audience, to.Host)
+		return "", fmt.Sprintf("is %s, which opens something other than %s", field.Quote(s.Audience), to.Host)
 	case allow == nil || !allow(p.Tenant, s.Audience, to.Host):
-		return "", fmt.Sprintf("is %.200q, which this program does not allow for %s", s.Audience, to.Host)
+		return "", fmt.Sprintf("is %s, which this program does not allow for %s", field.Quote(s.Audience), to.Host)
 	}
 	return s.Audience, ""
 }

@@ -1,0 +1,47 @@
+package registry_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/field"
+	"github.com/regcred/regcred/registry"
+)
+
+// A URL with a login is found in every text of a login, and the profile itself stays as it is.
+func TestMisplacedInLogin(t *testing.T) {
+	const url, policy = "https://ann:hunter2@example.com/x", `{"Condition":{"StringLike":{"a":"https://x@y/?z"}}}`
+	profile := func() registry.Profile {
+		return registry.Profile{Name: "a", Kind: registry.ECR, Login: credentials.Login{
+			AWS: &credentials.AWSLogin{
+				Roles:       []credentials.AWSRole{{ARN: "arn"}, {ARN: "arn", ExternalID: url}},
+				WebIdentity: &credentials.AWSWebIdentity{Subject: &credentials.Subject{File: url}, SessionPolicy: policy},
+			},
+			Azure:     &credentials.AzureLogin{Subject: &credentials.Subject{File: "/var/run/a@b#c", Audience: "api://AzureADTokenExchange"}},
+			Federated: &credentials.FederatedLogin{Exchange: credentials.Exchange{Quay: &credentials.QuayExchange{Robot: url}}},
+			Password:  credentials.NewSecret(url),
+		}}
+	}
+	p := profile()
+	var problems *field.Errors
+	require.ErrorAs(t, p.Misplaced(), &problems)
+	var fields []string
+	for _, problem := range problems.Fields {
+		fields = append(fields, problem.Field)
+	}
+	require.Equal(t, []string{"login.aws.webIdentity.subject.file", "login.aws.roles[1].externalID", "login.federated.exchange.quay.robot"}, fields)
+
+	r := p.Redacted()
+	require.Equal(t, "https://***@example.com/x", r.Login.AWS.WebIdentity.Subject.File)
+	require.Equal(t, "https://***@example.com/x", r.Login.AWS.Roles[1].ExternalID)
+	require.Equal(t, policy, r.Login.AWS.WebIdentity.SessionPolicy)
+	require.Equal(t, p.Login.Azure, r.Login.Azure)
+	require.Equal(t, url, r.Login.Password.Reveal())
+	require.NoError(t, r.Misplaced())
+	p.Login.Password, r.Login.Password = credentials.Secret{}, credentials.Secret{}
+	want := profile()
+	want.Login.Password = credentials.Secret{}
+	require.Equal(t, want, p, "it was changed in place")
+}
