@@ -15,11 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A client asks as any Docker client does: once without a login, then with what the challenge asks for.
+// A client behaves like any Docker client: it sends a request without a login, and then follows the challenge.
 type client struct {
 	http     http.RoundTripper
 	base     string
-	username string // Empty means that nobody logs in.
+	username string // Empty means no login.
 	password string
 	accept   string
 }
@@ -28,14 +28,14 @@ func newClient(r *Registry, username, password string) client {
 	return client{r.RoundTripper(), "https://registry.test", username, password, "application/vnd.oci.image.manifest.v1+json"}
 }
 
-// An outcome is what came of it in the end.
+// An outcome is the final response to a request.
 type outcome struct {
 	*http.Response
-	part string // Who answered: "token" or "registry".
+	part string // The part that responded: "token" or "registry".
 	body string
 }
 
-// String is the outcome in the words of a table: "registry 404 NAME_UNKNOWN".
+// String returns the outcome as in a table: "registry 404 NAME_UNKNOWN".
 func (o outcome) String() string {
 	s := fmt.Sprintf("%s %d", o.part, o.StatusCode)
 	var body struct{ Errors []struct{ Code string } }
@@ -68,7 +68,7 @@ func (c client) send(t *testing.T, part, method, u string, edit func(*http.Reque
 
 var challengeForm = regexp.MustCompile(`(?i)^(basic|bearer) realm="([^"]*)"(?:,service="([^"]*)")?`)
 
-// ask sends a request and does what the challenge says.
+// ask sends a request and follows the challenge.
 func (c client) ask(t *testing.T, method, path string) outcome {
 	t.Helper()
 	first := c.send(t, "registry", method, c.base+path, nil)
@@ -134,7 +134,7 @@ func form(req *http.Request, body string) {
 	req.Body = io.NopCloser(strings.NewReader(body))
 }
 
-// fieldsOf returns the names of the fields of a token's answer, and the value of expires_in.
+// fieldsOf returns the field names of a token response, and the value of expires_in.
 func fieldsOf(t *testing.T, body string) string {
 	t.Helper()
 	var fields map[string]any

@@ -234,8 +234,8 @@ func Zot() Dialect {
 }
 
 // Gitea is Gitea since 1.25.3, compared with version 1.26.0 response by response. Its challenge has the service name of
-// GitLab and a scope that is not valid. A request that is denied because of a repository's owner gets plain text. Owners are private or
-// public, not repositories.
+// GitLab and a scope that is not valid. A request that is denied because of a repository's owner gets plain text.
+// Owners are private or public, not repositories.
 func Gitea() Dialect {
 	unversioned := map[string]string{"Docker-Distribution-Api-Version": ""}
 	refused := oci(401, "UNAUTHORIZED", "", "").with(

@@ -20,18 +20,18 @@ const (
 	token401 = "token 401 UNAUTHORIZED"
 )
 
-// The answers to a client that does what the challenge says, as the vendors document them or as they were seen.
+// The responses to a client that follows the challenge, as documented by the vendors or as observed.
 var dialectTable = map[string]struct {
 	ping, challenge string // Of /v2/ and of a manifest, without a login.
-	anonymous       string // Asks for an image that is not public.
+	anonymous       string // Requests an image that is not public.
 	badLogin        string
-	expired         string // A login that was good once.
-	forbidden       string // The repository is there, the right is not.
-	hidden          string // Neither the repository nor a right to it.
-	noRepository    string // A right to it, but no repository.
+	expired         string // An expired login.
+	forbidden       string // The repository exists, but the login has no right to it.
+	hidden          string // The repository does not exist, and the login has no right to it.
+	noRepository    string // The login has the right, but the repository does not exist.
 	noTags          string // The same, for the list of tags.
 	noTag           string
-	oldToken        string // A bearer token that was good once.
+	oldToken        string // An expired bearer token.
 	limited         string
 	blocked         string
 }{

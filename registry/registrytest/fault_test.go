@@ -17,7 +17,7 @@ func manifests(q Request) bool {
 	return q.Part == PartRegistry && strings.Contains(q.Path, "/manifests/")
 }
 
-// An answered is what came of a request that may have failed on the way.
+// An answered is the result of a request that may have failed on the way.
 type answered struct {
 	err    error // Of the request.
 	status int
@@ -44,7 +44,7 @@ type faultCase struct {
 	check func(t *testing.T, got answered)
 }
 
-// faultTable is the faults and what a client sees of them, which it compares with the answer that was whole.
+// faultTable has the faults and their effects on a client, compared with the whole response.
 func faultTable(whole answered) map[string]faultCase {
 	return map[string]faultCase{
 		"status": {Fault{Answer: Answer{Status: 503, Body: "try later"}}, func(t *testing.T, got answered) {

@@ -12,7 +12,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// Whatever is sent, there is an answer, and nothing is given to who has no right to it.
+// Every request gets a response, and no response exposes content to a client without the right to it.
 func FuzzRegistry(f *testing.F) {
 	for _, path := range []string{"/v2/", "/v2/team/app/manifests/1", "/v2/team/app/blobs/" + zeroDigest, "/v2/team/app/tags/list", "/v2/_catalog"} {
 		f.Add(uint8(0), "GET", path, "n=1&last=x", "", "")

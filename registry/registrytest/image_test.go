@@ -13,7 +13,7 @@ import (
 
 const zeroDigest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 
-// What Add makes must hold up to a client that checks every byte.
+// The images that Add makes pass a client's checks of every byte.
 func TestImagesAreValid(t *testing.T) {
 	r := newRegistry(t, MCR())
 	s := startServer(t, r)
@@ -63,7 +63,7 @@ func TestImagesAreValid(t *testing.T) {
 	}
 }
 
-// checkImage reads all that the image is made of; the client checks each digest on the way.
+// checkImage reads all parts of the image; the client checks each digest on the way.
 func checkImage(t *testing.T, image v1.Image, platform string) {
 	t.Helper()
 	config, err := image.ConfigFile()

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// follow asks for pages until there is no link to a next one.
+// follow requests pages until there is no link to a next one.
 func follow(t *testing.T, c client, path string) (all []string, pages int) {
 	t.Helper()
 	for path != "" {
@@ -83,7 +83,7 @@ func TestPages(t *testing.T) {
 }
 
 func TestCatalog(t *testing.T) {
-	// What an administrator, and somebody who may pull from other/ only, get.
+	// The lists of an administrator, and of an account that may pull only from other/.
 	const (
 		every  = "new/app other/app team/app"
 		mine   = "new/app team/app"

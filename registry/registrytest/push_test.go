@@ -13,7 +13,7 @@ import (
 
 const uploads = "/v2/new/app/blobs/uploads/"
 
-// sending returns what logs in and sends a body.
+// sending returns a function that logs in and sends a body.
 func (c client) sending(body string) func(*http.Request) {
 	return func(req *http.Request) {
 		c.basic(req)
@@ -91,7 +91,7 @@ func TestPush(t *testing.T) {
 	}
 }
 
-// ECR neither makes repositories nor says so.
+// ECR does not create repositories: it closes the connection without a response.
 func TestPushToMissingRepository(t *testing.T) {
 	r := newRegistry(t, ECR())
 	ann := newClient(r, "ann", "right")

@@ -59,14 +59,14 @@ func TestClientPullsFromEveryDialect(t *testing.T) {
 			_, err = io.Copy(io.Discard, content)
 			require.NoError(t, err)
 			require.NoError(t, content.Close())
-			if d.tags.trailing == trailingNever { // At a loopback address, this client follows no link to https.
+			if d.tags.trailing == trailingNever { // At a loopback address, this client follows no https link.
 				tags, err := remote.List(ref.Context(), opts...)
 				require.NoError(t, err)
 				require.Equal(t, []string{"1"}, tags)
 			}
 
 			if d.open {
-				return // There is nobody who could push.
+				return // No account can push.
 			}
 			to, err := name.ParseReference(s.Host + "/new/app:2")
 			require.NoError(t, err)

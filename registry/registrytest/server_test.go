@@ -106,7 +106,7 @@ func TestOthersDoNotTrustIt(t *testing.T) {
 	require.ErrorContains(t, err, "unknown authority")
 }
 
-// The transport in memory must behave as one over a socket does.
+// The transport in memory behaves like one over a socket.
 func TestTransport(t *testing.T) {
 	r := newRegistry(t, ECR())
 	c := newClient(r, "ann", "right")

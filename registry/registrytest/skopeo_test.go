@@ -16,10 +16,10 @@ import (
 	"github.com/regcred/regcred/internal/testtool"
 )
 
-// refused is how skopeo tells that it was a matter of the login.
+// refused is the text with which skopeo reports a rejected login.
 var refused = regexp.MustCompile(`(?i)denied|unauthorized|authentication required|not authorized|invalid username|403 .Forbidden`)
 
-// A client that nobody here wrote pulls from every dialect over TLS, and pushes to it.
+// A third-party client pulls from every dialect over TLS, and pushes to it.
 func TestSkopeo(t *testing.T) {
 	testtool.Need(t, "skopeo")
 	for _, d := range Dialects() {

@@ -13,7 +13,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// The zero dialect, with and without a token endpoint, is the specification's registry.
+// The zero dialect, with and without a token endpoint, is the registry of the specification.
 func TestZeroDialect(t *testing.T) {
 	for name, c := range map[string]struct {
 		dialect         Dialect
@@ -38,7 +38,7 @@ func TestZeroDialect(t *testing.T) {
 	}
 }
 
-// What is public needs no login, and with tokens a token all the same.
+// Public repositories require no login, but with tokens they require a token.
 func TestPublic(t *testing.T) {
 	for _, d := range Dialects() {
 		t.Run(d.Name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestScopes(t *testing.T) {
 		dialect Dialect
 		user    string
 		scopes  string
-		want    string // The scope of the answer.
+		want    string // The scope of the response.
 	}{
 		"several":             {DistributionToken(), "ann", both, "repository:team/app:pull repository:new/app:pull,push"},
 		"only the first":      {narrow, "ann", both, "repository:team/app:pull"},
@@ -89,7 +89,7 @@ func TestScopes(t *testing.T) {
 	}
 }
 
-// A bad expression in a row of one's own is told, not hidden in a connection that breaks.
+// An invalid expression in a custom dialect is reported, and not hidden in a broken connection.
 func TestBadScopeExpression(t *testing.T) {
 	r := newRegistry(t, Dialect{token: tokenEndpoint{path: "/token", scope: "("}})
 	ann := newClient(r, "ann", "right")
@@ -98,7 +98,7 @@ func TestBadScopeExpression(t *testing.T) {
 	require.Contains(t, got.body, "Dialect.Token.Scope")
 }
 
-// A login that ends takes its tokens with it.
+// When a login expires, so do its tokens.
 func TestTokenEndsWithItsLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRegistry(t, ArtifactRegistry())

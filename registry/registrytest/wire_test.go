@@ -13,7 +13,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// What clients read in the bodies, in the words of the registries.
+// The fields that clients read from bodies, with the registries' own texts.
 func TestWords(t *testing.T) {
 	for name, c := range map[string]struct {
 		dialect  Dialect
@@ -74,7 +74,7 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// What token endpoints answer, besides that the token works.
+// The responses of token endpoints, in addition to a working token.
 func TestTokenEndpoints(t *testing.T) {
 	fields := map[string]string{
 		"dockerhub": "access_token,expires_in=300,issued_at,token", "ecr-public": "token", "gcr": "expires_in=43200,token", "gar": "expires_in=43200,token", "quay": "token",
@@ -132,7 +132,7 @@ func TestHarborIgnoresAWrongLogin(t *testing.T) {
 	require.Equal(t, 401, mallory.send(t, "registry", "GET", mallory.base+image, nil).StatusCode, "also what is public wants a token")
 }
 
-// Harbor asks whoever has shown something that is not enough for a password, and everybody else for a token.
+// Harbor requests a password from a client that sent an insufficient login or token, and a token from all others.
 func TestHarborChallenges(t *testing.T) {
 	r := newRegistry(t, Harbor())
 	ann := newClient(r, "ann", "right")

@@ -21,7 +21,7 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// A host that nobody handles is not there, as in the world.
+// A host without a handler does not exist, as on a real network.
 func TestHostNotFound(t *testing.T) {
 	n := newNetwork(t)
 	c := n.Client()
@@ -147,7 +147,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	require.LessOrEqual(t, runtime.NumGoroutine(), before)
 }
 
-// Docker Hub is several hosts: images are asked for at two, and tokens come from a third.
+// Docker Hub has several hosts: images are requested from two, and tokens from a third.
 func ExampleNetwork_dockerHub() {
 	hub := &registrytest.Registry{
 		Dialect:   registrytest.DockerHub(),
