@@ -1,6 +1,7 @@
-// Package kubeletmatch holds package pullsecret to the kubelet's own code. It has tests and nothing else, and is a
-// module of its own because that code is one too, with all that Kubernetes requires.
+// Package kubeletmatch compares package pullsecret with the kubelet's own code. It has only tests. It is a separate
+// module, because the kubelet's code requires all modules of Kubernetes.
 //
-// The oracle is what a kubelet runs between reading the secrets of a pod and asking the container runtime to pull:
-// secrets.MakeDockerKeyring and parsers.ParseImageName of k8s.io/kubernetes, at the version in go.mod.
+// The oracle is the code that a kubelet runs between reading the secrets of a pod and requesting a pull from the
+// container runtime: secrets.MakeDockerKeyring and parsers.ParseImageName of k8s.io/kubernetes, at the version in
+// go.mod.
 package kubeletmatch

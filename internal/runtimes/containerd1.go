@@ -12,7 +12,7 @@ import (
 	"github.com/regcred/regcred/internal/scenario"
 )
 
-// A Containerd1 pulls with containerd 1.7, in a process of its own. Make one with [NewContainerd1], and close it when
+// A Containerd1 pulls with containerd 1.7, in a separate process. Create it with [NewContainerd1], and close it when
 // done. It pulls one image at a time.
 type Containerd1 struct {
 	mu      sync.Mutex
@@ -21,8 +21,8 @@ type Containerd1 struct {
 	answers *json.Decoder
 }
 
-// BuildContainerd1 builds the program into the folder, and returns its path. The folder of this package has to be the
-// working directory.
+// BuildContainerd1 builds the program into the folder, and returns its path. The working directory must be the folder
+// of this package.
 func BuildContainerd1(dir string) (string, error) {
 	path := filepath.Join(dir, "containerd1")
 	build := exec.Command("go", "build", "-o", path, ".")
@@ -51,11 +51,11 @@ func NewContainerd1(program string) (*Containerd1, error) {
 
 // Close ends the program.
 func (c *Containerd1) Close() error {
-	_ = c.in.Close() // It ends at the end of its input.
+	_ = c.in.Close() // The program ends at the end of its input.
 	return c.command.Wait()
 }
 
-// Pull pulls. Different salts make different images.
+// Pull pulls the image of a scenario. Different salts result in different images.
 func (c *Containerd1) Pull(s scenario.Scenario, salt string) (Verdict, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -29,14 +29,14 @@ var linuxAMD64 = ocispec.Platform{OS: "linux", Architecture: "amd64"}
 // The default of the CRI plugin.
 const maxConcurrentDownloads = 3
 
-// Containerd2 pulls with containerd 2.4. Different salts make different images.
+// Containerd2 pulls with containerd 2.4. Different salts result in different images.
 func Containerd2(ctx context.Context, s scenario.Scenario, salt string) Verdict {
 	registry := scenario.NewRegistry(s, salt)
 	err := containerd2(ctx, registry, s)
 	return verdict(err, registry)
 }
 
-// containerd2 is what CRIImageService.PullImage does, with the transfer service of its plugins in their default
+// containerd2 does the same as CRIImageService.PullImage, with the transfer service of its plugins in their default
 // configuration.
 func containerd2(ctx context.Context, registry http.Handler, s scenario.Scenario) error {
 	transport := registrytest.NewRoundTripper(registry)
@@ -73,7 +73,7 @@ func containerd2(ctx context.Context, registry http.Handler, s scenario.Scenario
 	return readImage2(ctx, image, store)
 }
 
-// readImage2 is what the CRI plugin reads of an image before it reports it as pulled.
+// readImage2 reads the parts of an image that the CRI plugin reads before it reports the image as pulled.
 func readImage2(ctx context.Context, image images.Image, store content.Store) error {
 	platform := platforms.Only(linuxAMD64)
 	if _, err := image.Config(ctx, store, platform); err != nil {
@@ -100,7 +100,7 @@ func readImage2(ctx context.Context, image images.Image, store content.Store) er
 	return nil
 }
 
-// A source is what transfer/registry.OCIRegistry is; that one cannot be given a transport.
+// A source does the same as transfer/registry.OCIRegistry, which does not accept a transport.
 type source struct{ resolver remotes.Resolver }
 
 func (s source) Resolve(ctx context.Context) (string, ocispec.Descriptor, error) {

@@ -26,13 +26,14 @@ import (
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
 )
 
-// A CRIO pulls with the library of CRI-O. Make one with [NewCRIO], and close it when done. It pulls one image at a time.
+// A CRIO pulls with the library of CRI-O. Create it with [NewCRIO], and close it when done. It pulls one image at a
+// time.
 type CRIO struct {
 	network *fakenet.Network
 	dir     string
 }
 
-// NewCRIO starts the network that the pulls go through: the library takes no transport, but a proxy.
+// NewCRIO starts the network for the pulls: the library accepts no transport, but a proxy.
 func NewCRIO() (*CRIO, error) {
 	network, err := fakenet.New()
 	if err != nil {
@@ -53,13 +54,13 @@ func NewCRIO() (*CRIO, error) {
 	return c, nil
 }
 
-// Close ends the network.
+// Close stops the network.
 func (c *CRIO) Close() {
 	c.network.Close()
 	_ = os.RemoveAll(c.dir)
 }
 
-// Pull pulls as CRI-O does. Different salts make different images.
+// Pull pulls as CRI-O does. Different salts result in different images.
 func (c *CRIO) Pull(ctx context.Context, s scenario.Scenario, salt string) Verdict {
 	registry := scenario.NewRegistry(s, salt)
 	for _, host := range []string{scenario.Host, scenario.AuthHost, scenario.OtherHost, scenario.StorageHost} {
@@ -82,7 +83,7 @@ func (c *CRIO) pull(ctx context.Context, s scenario.Scenario) error {
 		SystemRegistriesConfPath:    filepath.Join(c.dir, "registries.conf"),
 		SystemRegistriesConfDirPath: filepath.Join(c.dir, "none"),
 		RegistriesDirPath:           filepath.Join(c.dir, "none"),
-		// No folder, so nothing is remembered from one pull to the next.
+		// The folder does not exist, so that no pull remembers a previous one.
 		BlobInfoCacheDir: filepath.Join(c.dir, "auth.json", "none"),
 	}
 	if username, password := login(s); username != "" {
@@ -100,20 +101,21 @@ func (c *CRIO) pull(ctx context.Context, s scenario.Scenario) error {
 	_, err = copy.Image(ctx, policy, memoryReference{source}, source, &copy.Options{SourceCtx: system, DestinationCtx: system})
 	var artifact manifest.NonImageArtifactError
 	if errors.As(err, &artifact) && isArtifact(err) {
-		// CRI-O, whose own code is not a module that can be had, then pulls what it calls an OCI artifact, and
-		// reports success.
+		// CRI-O then pulls the image as what it calls an OCI artifact, and reports success. Its own code, which does this,
+		// is not an importable module.
 		return nil
 	}
 	return err
 }
 
-// isArtifact reports whether CRI-O's store of artifacts takes it: not if it has the config of an image, or none.
+// isArtifact reports whether CRI-O's store of artifacts accepts the image: not if it has the config of an image, or
+// none.
 func isArtifact(err error) bool {
 	return !strings.Contains(err.Error(), manifest.DockerV2Schema2ConfigMediaType) && !strings.Contains(err.Error(), imgspecv1.MediaTypeImageConfig)
 }
 
-// A memoryReference is an image in memory, with what matters of CRI-O's containers-storage: the manifests that it takes, and
-// what it reads of them when it commits the image.
+// A memoryReference is an image in memory with the relevant parts of CRI-O's containers-storage: the manifests that it
+// accepts, and the parts of them that it reads when it commits the image.
 type memoryReference struct{ types.ImageReference }
 
 func (r memoryReference) NewImageDestination(context.Context, *types.SystemContext) (types.ImageDestination, error) {

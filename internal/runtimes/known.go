@@ -8,15 +8,15 @@ import (
 	"github.com/regcred/regcred/internal/scenario"
 )
 
-// A Known is a kind of scenario in which the check says something else than a runtime, on purpose.
+// A Known is a kind of scenario for which the check intentionally disagrees with a runtime.
 type Known struct {
-	// What is the kind, and Why the reason.
+	// What describes the kind, and Why is the reason.
 	What, Why string
 	// Applies reports whether a scenario is of that kind, for a runtime that pulls or does not.
 	Applies func(line string, s scenario.Scenario, pulls bool) bool
 }
 
-// Disagreements are all kinds that are known. docs/proof.md has them as a table, which a test writes.
+// Disagreements are all known kinds. A test writes them into docs/proof.md as a table.
 var Disagreements = []Known{
 	{
 		What: "an error that passes: the first requests fail, or the first tokens are rejected, and the same requests succeed later",
@@ -67,7 +67,7 @@ var Disagreements = []Known{
 	},
 }
 
-// ambiguous reports whether more than one entry may be for the node.
+// ambiguous reports whether more than one entry may match the node.
 func ambiguous(entries []scenario.Entry) bool {
 	n := 0
 	for _, e := range entries {
@@ -86,12 +86,12 @@ func ambiguous(entries []scenario.Entry) bool {
 	return n > 1
 }
 
-// inContent reports whether something holds for the content or for what is below it.
+// inContent reports whether holds is true for the content or for any content below it.
 func inContent(c scenario.Content, holds func(scenario.Content) bool) bool {
 	return holds(c) || slices.ContainsFunc(c.Index, func(e scenario.Entry) bool { return inContent(e.Content, holds) })
 }
 
-// known returns the kind that a disagreement is of; nil if it is none.
+// known returns the kind of a disagreement, or nil if it is not known.
 func known(line string, s scenario.Scenario, pulls bool) *Known {
 	for i, k := range Disagreements {
 		if k.Applies(line, s, pulls) {

@@ -2,13 +2,13 @@ package runtimes
 
 import "github.com/regcred/regcred/internal/scenario"
 
-// A Verdict is what a runtime, or a check in its place, made of a scenario.
+// A Verdict is the result of a runtime, or of a check, for a scenario.
 type Verdict struct {
-	// Pulls says that PullImage reports success. The image may not run; see [scenario.Content].
+	// Pulls reports whether PullImage succeeds. The image may not run; see [scenario.Content].
 	Pulls bool
-	// Error is the runtime's, if not.
+	// Error is the runtime's error if the pull fails.
 	Error string `json:",omitempty"`
-	// Requests are those that the registry received.
+	// Requests are the requests that the registry received.
 	Requests []scenario.Request `json:",omitempty"`
 }
 

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// The media types of a usual image.
+// The media types of a common image.
 const (
 	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
 	dockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -22,14 +22,14 @@ const (
 	ociLayer       = "application/vnd.oci.image.layer.v1.tar+gzip"
 )
 
-// A document is a manifest or a blob as it is served.
+// A document is a manifest or a blob as the registry serves it.
 type document struct {
 	mediaType string
 	body      []byte
 	kind      string // Of blobs: "config" or "layer".
 }
 
-// A library is what a registry holds, by digest.
+// A library is the content of a registry, by digest.
 type library struct {
 	salt      string
 	manifests map[string]document
@@ -46,12 +46,12 @@ type object = map[string]any
 func mustJSON(v any) []byte {
 	text, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // It is made of strings and numbers.
+		panic(err) // Strings and numbers always encode.
 	}
 	return text
 }
 
-// pick returns the first that is not empty. "none" is empty.
+// pick returns the first string that is not empty. "none" results in an empty string.
 func pick(options ...string) string {
 	for _, o := range options {
 		if o == "none" {
@@ -71,7 +71,7 @@ func either(oci bool, a, b string) string {
 	return b
 }
 
-// add stores the content with all that is below it, and returns its digest.
+// add stores the content with everything that it refers to, and returns its digest.
 func (l *library) add(c Content) string {
 	var body object
 	var mediaType string
@@ -180,7 +180,7 @@ func (l *library) image(c Content) object {
 	}
 }
 
-// archive returns a tar archive with one file, and the same as it is served.
+// archive returns a tar archive with one file, and the bytes that the registry serves for it.
 func archive(content string, compressed bool) (plain, served []byte) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -192,7 +192,7 @@ func archive(content string, compressed bool) (plain, served []byte) {
 		err = w.Close()
 	}
 	if err != nil {
-		panic(err) // A buffer accepts everything.
+		panic(err) // Writes to a buffer do not fail.
 	}
 	if !compressed {
 		return b.Bytes(), b.Bytes()

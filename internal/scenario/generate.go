@@ -4,8 +4,8 @@ import (
 	"math/rand/v2"
 )
 
-// Generate returns the scenario of a seed: the usual registry with one to four deviations. The same seed gives the same
-// scenario, until this package changes.
+// Generate returns the scenario of a seed: the common registry with one to four deviations. The same seed results in
+// the same scenario, until this package changes.
 func Generate(seed uint64) Scenario {
 	r := rand.New(rand.NewPCG(seed, 0))
 	return generate(r.IntN)
@@ -33,7 +33,7 @@ func (d die) maybe() bool                   { return d(2) == 1 }
 func generate(roll func(int) int) Scenario {
 	d := die(roll)
 	var s Scenario
-	// Half of all have one deviation: what differs there needs no explanation.
+	// Half of all scenarios have one deviation, so that its effect needs no explanation.
 	n := d.number(1, 1, 1, 1, 2, 2, 3, 4)
 	for range n {
 		deviations[d(len(deviations))](d, &s)
@@ -42,7 +42,7 @@ func generate(roll func(int) int) Scenario {
 	return s
 }
 
-// tame takes out what no registry does, or what would only cost time.
+// tame removes deviations that no registry has, or that would only cost time.
 func (s *Scenario) tame() {
 	if s.Auth == "open" && s.Public {
 		s.Public = false
@@ -54,7 +54,7 @@ var (
 	platforms     = []string{"linux/arm64", "linux/arm64/v8", "linux/386", "windows/amd64", "linux/amd64/v1", "linux/amd64/v2", "linux/arm/v7"}
 )
 
-// deviations are the dimensions, each of which sets something.
+// deviations are the dimensions. Each function sets one deviation.
 var deviations = []func(die, *Scenario){
 	func(d die, s *Scenario) { s.Login = d.pick("none", "wrong") },
 	func(d die, s *Scenario) { s.Auth = d.pick("basic", "basic", "open") },
@@ -189,7 +189,7 @@ func (d die) tokenReply(post bool) TokenReply {
 	}
 }
 
-// first are statuses of a registry that is in trouble for a moment. 429 is left out: it makes a runtime wait.
+// first returns the statuses of a registry with a temporary failure. 429 is excluded, because it makes a runtime wait.
 func (d die) first() []int {
 	status := d.number(500, 502, 503, 504, 404, 401, 403, 408, 400)
 	return [][]int{{status}, {200, status}, {status, status}, {200, 200, status}}[d(4)]
@@ -214,7 +214,7 @@ func (d die) reply() Reply {
 	}
 }
 
-// change makes an image unusual.
+// change adds a deviation to an image.
 func (d die) change(c *Content) {
 	part := func() string { return d.pick("config", "layer") }
 	switch d(14) {

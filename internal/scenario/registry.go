@@ -13,15 +13,15 @@ import (
 // A Registry serves a scenario, under all of its hosts. It is an [http.Handler], safe for concurrent use.
 type Registry struct {
 	scenario Scenario
-	top      string // The digest that the tag leads to.
+	top      string // The digest of the tag.
 	library  library
 
 	mu       sync.Mutex
 	requests []Request
-	seen     map[string]int // Requests by what they are counted as.
+	seen     map[string]int // Requests, by the name under which they are counted.
 }
 
-// A Request is one that the registry received.
+// A Request is a request that the registry received.
 type Request struct {
 	Method string
 	// Target is host and path, with the query of a token request.
@@ -40,8 +40,8 @@ func (r Request) String() string {
 	return fmt.Sprintf("%s %s%s: %d", r.Method, r.Target, auth, r.Status)
 }
 
-// NewRegistry returns a registry. Different salts give images that have nothing in common, so that a client which keeps
-// what it pulled requests everything each time.
+// NewRegistry returns a registry. Images with different salts have no content in common, so that a client that keeps
+// content requests everything each time.
 func NewRegistry(s Scenario, salt string) *Registry {
 	r := &Registry{
 		scenario: s,
@@ -52,14 +52,14 @@ func NewRegistry(s Scenario, salt string) *Registry {
 	return r
 }
 
-// Requests returns what was received, in order.
+// Requests returns the requests so far, in order of arrival.
 func (r *Registry) Requests() []Request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.requests)
 }
 
-// count returns how many requests were counted under the name before this one.
+// count returns the number of requests that were counted under the name before this one.
 func (r *Registry) count(name string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,7 +68,7 @@ func (r *Registry) count(name string) int {
 	return n
 }
 
-// A recorder notes the status of a response.
+// A recorder records the status of a response.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -139,7 +139,7 @@ func (r *Registry) route(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// fail sends an error as the distribution specification wants it.
+// fail sends an error in the format of the distribution specification.
 func (r *Registry) fail(w http.ResponseWriter, req *http.Request, status int) {
 	code := map[int]string{
 		http.StatusUnauthorized:    "UNAUTHORIZED",
@@ -156,7 +156,7 @@ func (r *Registry) fail(w http.ResponseWriter, req *http.Request, status int) {
 	}
 }
 
-// challenge adds the lines of a 401. The last parameters are added to the usual line.
+// challenge adds the challenges of a 401. The last parameters are appended to the default challenge.
 func (r *Registry) challenge(w http.ResponseWriter, host string, ping bool, more string) {
 	s := &r.scenario
 	realm := "https://" + either(s.Token.OtherHost, AuthHost, Host) + "/token"
@@ -202,8 +202,8 @@ func (r *Registry) ping(w http.ResponseWriter, req *http.Request, host string) {
 	}
 }
 
-// known returns who sends a request: the user, "anonymous" with an anonymous token, "anybody" where no login is wanted,
-// or "" for one that is to log in.
+// known returns the sender of a request: the user, "anonymous" with an anonymous token, "anybody" if no login is
+// required, or "" for a client that has to log in.
 func (s *Scenario) known(req *http.Request, host string) string {
 	user, password, basic := req.BasicAuth()
 	good := basic && user == Username && password == Password
@@ -225,13 +225,13 @@ func (s *Scenario) known(req *http.Request, host string) string {
 	return who
 }
 
-// rejected reports whether the request has a wrong login: that is a 401 even where nobody needs one.
+// rejected reports whether the request has a wrong login, which gets a 401 even if no login is required.
 func (r *Registry) rejected(req *http.Request) bool {
 	user, password, basic := req.BasicAuth()
 	return basic && r.scenario.Auth == "basic" && (user != Username || password != Password)
 }
 
-// letIn reports whether the request may pull; if not, it responds.
+// letIn reports whether the request may pull. If not, it responds.
 func (r *Registry) letIn(w http.ResponseWriter, req *http.Request, host string, status int, silent bool) bool {
 	s := &r.scenario
 	who := s.known(req, host)
@@ -255,7 +255,7 @@ func (r *Registry) letIn(w http.ResponseWriter, req *http.Request, host string, 
 		}
 	}
 	if req.Header.Get("Authorization") != "" {
-		status = http.StatusUnauthorized // What is odd is the response to a request without one.
+		status = http.StatusUnauthorized // The unusual status is for requests without one.
 	}
 	if status == http.StatusUnauthorized && !silent {
 		r.challenge(w, host, false, more)
@@ -419,7 +419,7 @@ func (r *Registry) write(w http.ResponseWriter, req *http.Request, mediaType str
 	if t := pick(reply.Type, mediaType); t != "" {
 		w.Header().Set("Content-Type", t)
 	} else {
-		w.Header()["Content-Type"] = nil // Else net/http would guess one.
+		w.Header()["Content-Type"] = nil // Otherwise net/http would guess one.
 	}
 	if !reply.NoLength {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
@@ -434,7 +434,7 @@ func (r *Registry) write(w http.ResponseWriter, req *http.Request, mediaType str
 	_, _ = w.Write(body)
 }
 
-// Flush implements [http.Flusher], where the connection can.
+// Flush implements [http.Flusher], if the connection supports it.
 func (w *recorder) Flush() {
 	if f, ok := w.ResponseWriter.(http.Flusher); ok {
 		f.Flush()

@@ -2,16 +2,17 @@ package scenario
 
 import "strings"
 
-// A Row is a scenario with what runtimes make of it, seen once on the real daemons.
+// A Row is a scenario with the verdicts of the runtimes, as observed once on the real daemons.
 type Row struct {
-	// Name is the number of the row and what it is about.
+	// Name is the number and the subject of the row.
 	Name     string
 	Scenario Scenario
-	// Pulls of each runtime. Docker is the engine with a graph driver; containerd's image store behaves as containerd.
+	// The verdict of each runtime. Docker is the engine with a graph driver; containerd's image store behaves as
+	// containerd.
 	Containerd1, Containerd2, CRIO, Docker bool
 }
 
-// Rows returns the rows on which runtimes differ from each other or from what one would expect. They were recorded with
+// Rows returns the rows for which runtimes differ from each other or from expectations. They were recorded with
 // containerd 1.6, 1.7 and 2.4 and CRI-O 1.37 through CRI, and with the Docker engine 20.10 and 29.
 func Rows() []Row {
 	var rows []Row

@@ -2,7 +2,7 @@ package scenario
 
 import "encoding/json"
 
-// The hosts of every scenario. AuthHost belongs to the site of Host, the other two to no site that Host knows.
+// The hosts of every scenario. AuthHost belongs to the site of Host; the other two belong to sites unrelated to Host.
 const (
 	Host        = "registry.example.test"
 	AuthHost    = "auth.example.test"
@@ -19,18 +19,18 @@ const (
 	Password   = "secret-of-ann"
 )
 
-// A Scenario is one registry with one image, and one client's login. The zero Scenario is a registry with a token server
-// that does everything right, holds a private image for linux/amd64, and accepts the client's login. Each field is a
-// deviation from it, so a Scenario with fewer fields set is a simpler one.
+// A Scenario is one registry with one image, and one client's login. The zero Scenario is a registry without
+// deviations: it has a token server, holds a private image for linux/amd64, and accepts the client's login. Each field
+// is a deviation, so a Scenario with fewer fields set is a simpler one.
 type Scenario struct {
-	// Login is the client's: empty for the right one, "none", or "wrong".
+	// Login is the client's login: empty for the correct one, "none", or "wrong".
 	Login string `json:",omitempty"`
-	// Auth is what the registry wants: empty for tokens, "basic" for a login with every request, or "open" for nothing.
+	// Auth is the registry's authentication: empty for tokens, "basic" for a login with every request, or "open" for none.
 	Auth string `json:",omitempty"`
-	// Public says that everybody may pull, with an anonymous token where there are tokens.
+	// Public allows every client to pull, with an anonymous token if there are tokens.
 	Public bool `json:",omitempty"`
-	// Challenges are the WWW-Authenticate lines of a 401 in place of the usual one. {realm} stands for the address of the
-	// token server, {scope} for the scope to request, {host} for the registry's host.
+	// Challenges are the WWW-Authenticate lines of a 401 that replace the default one. {realm} is replaced by the address
+	// of the token server, {scope} by the scope to request, {host} by the registry's host.
 	Challenges []string `json:",omitempty"`
 
 	Ping     Ping     `json:",omitzero"`
@@ -43,18 +43,18 @@ type Scenario struct {
 
 // Ping is the response to GET /v2/.
 type Ping struct {
-	// Status is sent whatever the login. If zero, it is 200 with a login that is accepted, else 401 with a
-	// challenge.
+	// Status is sent whatever the login. If zero, it is 200 for an accepted login, and otherwise 401 with a challenge.
 	Status int `json:",omitempty"`
-	// Open is 200 whatever the login.
+	// Open responds with 200 whatever the login.
 	Open bool `json:",omitempty"`
 }
 
-// Token is the token server.
+// Token configures the token server.
 type Token struct {
-	// OtherHost has it at [AuthHost].
+	// OtherHost serves the token server at [AuthHost].
 	OtherHost bool `json:",omitempty"`
-	// Scope is what the challenges name, and Needed what a token must be for. Empty means a pull from the repository.
+	// Scope is the scope in the challenges, and Needed the scope that a token needs. Empty means a pull from the
+	// repository.
 	Scope  string     `json:",omitempty"`
 	Needed string     `json:",omitempty"`
 	Post   TokenReply `json:",omitzero"`
@@ -63,31 +63,31 @@ type Token struct {
 
 // A TokenReply is the response of the token server to one method.
 type TokenReply struct {
-	// Status is sent in place of 200. With a status of 300 or more there is no token.
+	// Status replaces 200. With a status of 300 or more there is no token.
 	Status int `json:",omitempty"`
-	// Times is how many requests are answered with Status; the others are answered as usual. If zero, all are.
+	// Times is the number of requests that get Status; the others get the default response. If zero, all get it.
 	Times int `json:",omitempty"`
-	// Body is sent in place of the usual one. {token} stands for a good token.
+	// Body replaces the default body. {token} is replaced by a valid token.
 	Body string `json:",omitempty"`
-	// Pad is how many bytes are added to the usual JSON.
+	// Pad is the number of bytes to add to the default JSON.
 	Pad int `json:",omitempty"`
 }
 
-// Manifest is how manifests are served.
+// Manifest configures the responses for manifests.
 type Manifest struct {
-	// Open serves them without a login.
+	// Open serves manifests without a login.
 	Open bool `json:",omitempty"`
 	// Silent sends no challenge with a 401.
 	Silent bool `json:",omitempty"`
 	// Unauthorized is the status for a request without a login. If zero, it is 401.
 	Unauthorized int `json:",omitempty"`
-	// First are the statuses of the first requests that are let in.
+	// First are the statuses of the first authorized requests.
 	First []int `json:",omitempty"`
-	// Rejected is how many of the first requests with a good token are answered with 401, and RejectedError the error
-	// in the challenge.
+	// Rejected is the number of first requests with a valid token that get a 401, and RejectedError the error in the
+	// challenge.
 	Rejected      int    `json:",omitempty"`
 	RejectedError string `json:",omitempty"`
-	// ScopeError adds error="insufficient_scope" to the challenge for a token that is for something else.
+	// ScopeError adds error="insufficient_scope" to the challenge for a token with another scope.
 	ScopeError bool `json:",omitempty"`
 
 	Head Reply `json:",omitzero"`
@@ -96,32 +96,32 @@ type Manifest struct {
 
 // Reply is a deviation of a response.
 type Reply struct {
-	// Status is sent in place of 200.
+	// Status replaces 200.
 	Status int `json:",omitempty"`
-	// Type is sent as Content-Type; "none" for no such header.
+	// Type is the Content-Type; "none" omits the header.
 	Type string `json:",omitempty"`
 	// Digest is the Docker-Content-Digest: "none", "upper" (case), "quoted", "other" (of other bytes) or "garbage".
 	Digest string `json:",omitempty"`
-	// NoLength leaves out Content-Length.
+	// NoLength omits Content-Length.
 	NoLength bool `json:",omitempty"`
 }
 
-// Blob is how configs and layers are served.
+// Blob configures the responses for configs and layers.
 type Blob struct {
-	// Open serves them without a login.
+	// Open serves blobs without a login.
 	Open bool `json:",omitempty"`
 	// Unauthorized is the status for a request without a login. If zero, it is 401.
 	Unauthorized int `json:",omitempty"`
-	// Status is sent in place of 200, for the config or a layer.
+	// Status replaces 200, for the config or a layer.
 	ConfigStatus int `json:",omitempty"`
 	LayerStatus  int `json:",omitempty"`
-	// First are the statuses of the first requests that are let in.
+	// First are the statuses of the first authorized requests.
 	First []int `json:",omitempty"`
 	// Storage redirects to [StorageHost], which rejects a request that has an Authorization header.
 	Storage bool `json:",omitempty"`
 }
 
-// Redirect sends parts of the API to [OtherHost], which wants a Basic login if Login is set, and serves everybody else.
+// Redirect redirects parts of the API to [OtherHost], which requires a Basic login if Login is set, and otherwise none.
 type Redirect struct {
 	Ping      bool `json:",omitempty"`
 	Manifests bool `json:",omitempty"`
@@ -131,44 +131,45 @@ type Redirect struct {
 
 // Content is an image, an index of images, or an artifact.
 type Content struct {
-	// OCI has the media types of OCI, in place of docker's.
+	// OCI uses the media types of OCI instead of docker's.
 	OCI bool `json:",omitempty"`
-	// Platform is the config's, such as "linux/arm64/v8". Empty means linux/amd64.
+	// Platform is the config's platform, such as "linux/arm64/v8". Empty means linux/amd64.
 	Platform string `json:",omitempty"`
-	// Type is the Content-Type. BodyType is the mediaType in the body: empty for the same as usual, or "none".
+	// Type is the Content-Type. BodyType is the mediaType in the body: empty for the default one, or "none".
 	Type     string `json:",omitempty"`
 	BodyType string `json:",omitempty"`
 	// ConfigType and LayerType are the media types in the manifest; "none" for an empty one. The bytes of a layer are
 	// compressed unless its type ends in "tar".
 	ConfigType string `json:",omitempty"`
 	LayerType  string `json:",omitempty"`
-	// ConfigText is the config's text in place of the usual.
+	// ConfigText replaces the text of the config.
 	ConfigText string `json:",omitempty"`
-	// NoLayers has no layers in the manifest, although the config has one.
+	// NoLayers omits the layers from the manifest, although the config has one.
 	NoLayers bool `json:",omitempty"`
-	// Missing and Corrupt are "config" or "layer"; the bytes of what is corrupt have another digest. WrongSize is what the
-	// manifest states the wrong size of.
+	// Missing and Corrupt are "config" or "layer"; the bytes of a corrupt blob have another digest. WrongSize is the blob
+	// whose size in the manifest is wrong.
 	Missing   string `json:",omitempty"`
 	Corrupt   string `json:",omitempty"`
 	WrongSize string `json:",omitempty"`
-	// Pad and ConfigPad are how many bytes are added to manifest and config.
+	// Pad and ConfigPad are the numbers of bytes to add to the manifest and the config.
 	Pad       int `json:",omitempty"`
 	ConfigPad int `json:",omitempty"`
-	// Both adds an index's list of manifests to the body of an image, and an image's config to that of an index.
+	// Both adds an index's list of manifests to the body of an image, and an image's config to the body of an index.
 	Both bool `json:",omitempty"`
-	// Index makes it an index of these. Then Pad, OCI, Type, BodyType and Both are the index's; the rest is unused.
+	// Index makes it an index of these entries. Then Pad, OCI, Type, BodyType and Both apply to the index; the rest is
+	// unused.
 	Index []Entry `json:",omitempty"`
 	// EmptyIndex makes it an index without entries.
 	EmptyIndex bool `json:",omitempty"`
 }
 
-// An Entry is one of an index.
+// An Entry is an entry of an index.
 type Entry struct {
-	// Platform is the text of the descriptor's platform, in JSON. Empty means that of Content; "none" that there is none.
+	// Platform is the descriptor's platform as JSON text. Empty means the platform of Content; "none" omits it.
 	Platform string `json:",omitempty"`
-	// Missing says that the registry does not have the manifest.
+	// Missing removes the manifest from the registry.
 	Missing bool `json:",omitempty"`
-	// WrongSize states the wrong size.
+	// WrongSize sets a wrong size in the descriptor.
 	WrongSize bool    `json:",omitempty"`
 	Content   Content `json:",omitzero"`
 }

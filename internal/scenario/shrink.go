@@ -2,8 +2,8 @@ package scenario
 
 import "reflect"
 
-// Shrink returns the simplest scenario that it finds from s for which fails still holds: one with as few deviations as
-// possible. It calls fails about once for each deviation, in turns, until no deviation can be left out.
+// Shrink returns the simplest scenario that it finds, starting from s, for which fails is true: one with as few
+// deviations as possible. It calls fails about once for each deviation, repeatedly, until no deviation can be removed.
 func Shrink(s Scenario, fails func(Scenario) bool) Scenario {
 	for changed := true; changed; {
 		changed = false
@@ -14,14 +14,14 @@ func Shrink(s Scenario, fails func(Scenario) bool) Scenario {
 			}
 			if fails(smaller) {
 				s, changed = smaller, true
-				step-- // What came after it has moved up.
+				step-- // The next deviations have moved up.
 			}
 		}
 	}
 	return s
 }
 
-// without returns a copy of s that lacks one deviation, and whether there are that many.
+// without returns a copy of s without one deviation, and whether s has that many.
 func without(s Scenario, step int) (Scenario, bool) {
 	c := deepCopy(reflect.ValueOf(s))
 	n := step
@@ -48,7 +48,7 @@ func deepCopy(v reflect.Value) reflect.Value {
 	return c
 }
 
-// drop sets the n-th deviation in v to zero: a whole struct or slice first, then what is in it.
+// drop sets the n-th deviation in v to zero: first a whole struct or slice, then its parts.
 func drop(v reflect.Value, n *int) bool {
 	if v.IsZero() {
 		return false
@@ -76,7 +76,7 @@ func drop(v reflect.Value, n *int) bool {
 				}
 				*n--
 			}
-			// A number in a list has no meaning as zero: it is there or not.
+			// A zero number in a list is not simpler: a number can only be removed.
 			if v.Type().Elem().Kind() != reflect.Int && drop(v.Index(i), n) {
 				return true
 			}

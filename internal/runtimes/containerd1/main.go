@@ -1,5 +1,5 @@
-// Program containerd1 pulls with the code of containerd 1.7: it reads scenarios from its input, one in a line of JSON, and
-// writes a verdict for each. Package runtimes starts it.
+// Program containerd1 pulls with the code of containerd 1.7. It reads scenarios from its input, one per line, as JSON,
+// and writes a verdict for each. Package runtimes starts it.
 package main
 
 import (
@@ -31,7 +31,7 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// A question is a line of the input, and an answer one of the output.
+// A question is a line of the input, and an answer is a line of the output.
 type question struct {
 	Scenario           scenario.Scenario
 	Salt               string
@@ -67,7 +67,7 @@ func main() {
 	}
 }
 
-// pull is what the CRI plugin's PullImage does in its default configuration.
+// pull does the same as the CRI plugin's PullImage in its default configuration.
 func pull(ctx context.Context, registry http.Handler, username, password string) error {
 	linuxAMD64 := platforms.Only(ocispec.Platform{OS: "linux", Architecture: "amd64"})
 	transport := registrytest.NewRoundTripper(registry)
@@ -109,7 +109,7 @@ func pull(ctx context.Context, registry http.Handler, username, password string)
 	return read(ctx, image, store)
 }
 
-// read is what the CRI plugin reads of an image before it reports it as pulled.
+// read reads the parts of an image that the CRI plugin reads before it reports the image as pulled.
 func read(ctx context.Context, image containerd.Image, store content.Store) error {
 	if _, err := image.RootFS(ctx); err != nil {
 		return fmt.Errorf("get image diffIDs: %w", err)
@@ -132,14 +132,14 @@ func read(ctx context.Context, image containerd.Image, store content.Store) erro
 	return nil
 }
 
-// A differ only applies.
+// A differ only applies layers.
 type differ struct{ applier }
 
 func (differ) Compare(context.Context, []mount.Mount, []mount.Mount, ...diff.Opt) (ocispec.Descriptor, error) {
 	return ocispec.Descriptor{}, errors.New("not a part of a pull")
 }
 
-// A lessor keeps nothing from being deleted, because nothing is.
+// A lessor protects nothing from deletion, because nothing is deleted.
 type lessor struct{}
 
 func (lessor) Create(context.Context, ...leases.Opt) (leases.Lease, error) {

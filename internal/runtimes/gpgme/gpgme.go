@@ -1,6 +1,6 @@
-// Package gpgme has the names that go.podman.io/image/v5/signature needs to compile, and none of the functions: each call
-// fails. It takes the place of the binding of libgpgme, whose C headers not every machine has. The runtimes' tests check
-// no signatures, as nodes do not by default.
+// Package gpgme declares the names that go.podman.io/image/v5/signature needs to compile, without their functions: each
+// call fails. It replaces the binding of libgpgme, whose C headers are not on every machine. The runtimes' tests do not
+// check signatures, as nodes do not by default.
 package gpgme
 
 import (
@@ -18,13 +18,13 @@ type (
 	Key struct{}
 	// Data is a buffer.
 	Data struct{}
-	// Protocol, PinEntryMode, SigMode, Validity and Callback are the binding's.
+	// Protocol, PinEntryMode, SigMode, Validity and Callback are types of the binding.
 	Protocol     int
 	PinEntryMode int
 	SigMode      int
 	Validity     int
 	Callback     func(uidHint string, prevWasBad bool, f *os.File) error
-	// Signature is what was found out about a signature.
+	// Signature is the result of the check of a signature.
 	Signature struct {
 		Fingerprint    string
 		Status         error
@@ -41,7 +41,7 @@ type (
 	}
 )
 
-// The constants that are used.
+// The constants that go.podman.io/image uses.
 const (
 	ProtocolOpenPGP  Protocol     = 0
 	PinEntryLoopback PinEntryMode = 4
