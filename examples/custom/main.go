@@ -1,13 +1,11 @@
-// Custom shows how registries differ where they say no: the same four questions to each kind of registry that a Docker
-// client can use, in memory, and what to do about the answers.
+// Custom shows how the responses of registries differ when they deny access. It makes the same four requests to each
+// kind of registry that a Docker client can use, in memory, and prints how to fix each error.
 //
 //	go run ./examples/custom
 //
-// needs nothing but Go;
+// needs only Go. To check an image of a real registry:
 //
 //	REGISTRY_PASSWORD=... go run ./examples/custom -registry quay.io -user acme+robot -image quay.io/acme/app:1.4
-//
-// asks a real one.
 package main
 
 import (
@@ -36,7 +34,7 @@ func main() {
 	}
 }
 
-// A usageError is a mistake in the flags.
+// A usageError reports incorrect flags.
 type usageError struct{ error }
 
 func exitCode(err error) int {
@@ -70,7 +68,7 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	return ask(ctx, out, p, *image)
 }
 
-// ask prints whether the image can be pulled, and returns why not.
+// ask prints whether the image can be pulled, and returns the error if it cannot.
 func ask(ctx context.Context, out io.Writer, p registry.Profile, image string) error {
 	var pipeline regcred.Pipeline
 	outcome, err := pipeline.Run(ctx, regcred.Request{Profiles: []registry.Profile{p}, Images: []string{image}})
@@ -86,11 +84,11 @@ func ask(ctx context.Context, out io.Writer, p registry.Profile, image string) e
 	return nil
 }
 
-// showAll asks the registries in memory that a profile of kind custom is for.
+// showAll checks images of the registries in memory that have profiles of kind custom.
 func showAll(ctx context.Context, out io.Writer) error {
 	for _, dialect := range registrytest.Dialects() {
 		if strings.HasPrefix(dialect.Name, "ecr") || dialect.Name == "dockerhub" || dialect.Name == "gcr" || dialect.Name == "gar" {
-			continue // They have providers of their own.
+			continue // They have their own providers.
 		}
 		if err := show(ctx, out, dialect); err != nil {
 			return err
@@ -132,7 +130,7 @@ func show(ctx context.Context, out io.Writer, dialect registrytest.Dialect) erro
 		{"no permission", right, "/other/app:1"},
 	} {
 		fmt.Fprintf(out, "   %-15s ", question.what+":")
-		_ = ask(ctx, out, question.profile, server.Host+question.image) // It was told.
+		_ = ask(ctx, out, question.profile, server.Host+question.image) // It has printed the error.
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func TestCustomAsksARealOne(t *testing.T) {
 	require.Contains(t, out.String(), "no, code ")
 }
 
-// Bad usage is told from a check that failed.
+// Incorrect usage has its own exit code.
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{"unexpected"}, {"-unknown"}} {
 		require.Equal(t, 2, exitCode(run(t.Context(), args, func(string) string { return "" }, io.Discard)), args)

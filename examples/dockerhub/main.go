@@ -1,13 +1,13 @@
-// Dockerhub checks images of Docker Hub, aloud: public ones without a login, private ones with an access token, and how
-// many pulls are left.
+// Dockerhub checks images of Docker Hub and prints each step: public images without a login, private images with an
+// access token, and the number of pulls left.
 //
 //	go run ./examples/dockerhub
 //
-// does so on a Docker Hub in memory and needs nothing but Go;
+// uses a Docker Hub in memory and needs only Go. To use the real one:
 //
 //	DOCKERHUB_TOKEN=dckr_pat_... go run ./examples/dockerhub -cloud -user acmebot -image acme/app:1.4
 //
-// on the real one; without -user it asks without a login.
+// Without -user it sends no login.
 package main
 
 import (
@@ -37,7 +37,7 @@ func main() {
 	}
 }
 
-// A usageError is a mistake in the flags.
+// A usageError reports incorrect flags.
 type usageError struct{ error }
 
 func exitCode(err error) int {
@@ -77,14 +77,15 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 		profile("bot", "acmebot", "dckr_pat_demo"),
 		profile("typing-mistake", "acmebot", "dckr_pat_dmeo"),
 	} {
-		p.Transport = network.TransportConfig() // The way to the one in memory. Most profiles need no Transport.
-		// What a login may not see is part of the demonstration, and was told.
+		p.Transport = network.TransportConfig() // For the Docker Hub in memory. Most profiles need no Transport.
+		// The images that the login may not see belong to the demonstration; check has printed their errors.
 		_ = check(ctx, out, p, "nginx", "acme/app:1.4", "acme/gone:1")
 	}
 	return nil
 }
 
-// profile is what a user fills in. Without a login it says so: one that is missing is taken for a mistake.
+// profile returns the profile that a user fills in. Anonymous access is explicit, because a missing login counts as a
+// mistake.
 func profile(name, user, token string) registry.Profile {
 	login := credentials.Login{Username: user, Password: credentials.NewSecret(token)}
 	if user == "" {
@@ -114,7 +115,7 @@ func check(ctx context.Context, out io.Writer, p registry.Profile, images ...str
 	return err
 }
 
-// startDockerHub starts one in memory, under its own names.
+// startDockerHub starts a Docker Hub in memory, under the real host names.
 func startDockerHub() (*fakenet.Network, error) {
 	hub := &registrytest.Registry{
 		Dialect:   registrytest.DockerHub(),

@@ -22,7 +22,7 @@ func TestDockerHub(t *testing.T) {
 	require.NotContains(t, out.String(), "dckr_pat")
 }
 
-// Bad usage is told from a check that failed.
+// Incorrect usage has its own exit code.
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{"unexpected"}, {"-unknown"}} {
 		require.Equal(t, 2, exitCode(run(t.Context(), args, func(string) string { return "" }, io.Discard)), args)

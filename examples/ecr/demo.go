@@ -8,8 +8,8 @@ import (
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
 )
 
-// A demo is an AWS in memory with three accounts: a platform, a team that admits the platform to its repository, and
-// one that does not.
+// A demo is an AWS in memory with three accounts: a platform, a team that grants the platform access to its
+// repository, and a team that does not.
 type demo struct {
 	network *fakenet.Network
 	aws     *ecrtest.AWS
@@ -50,13 +50,13 @@ func startDemo() (*demo, error) {
 		Name:     "aws",
 		Kind:     registry.ECR,
 		Endpoint: platform,
-		Hosts:    []string{admits, refuses}, // One token serves all accounts of a region that let its owner in.
+		Hosts:    []string{admits, refuses}, // One token serves all accounts of a region that grant its owner access.
 		Login: credentials.Login{AWS: &credentials.AWSLogin{
 			AccessKeyID:     keyID,
 			SecretAccessKey: secret,
 			Roles:           []credentials.AWSRole{{ARN: role, ExternalID: "customer-7"}},
 		}},
-		Transport: network.TransportConfig(), // The way to the AWS in memory. Most profiles need no Transport.
+		Transport: network.TransportConfig(), // For the AWS in memory. Most profiles need no Transport.
 	}
 	return d, nil
 }

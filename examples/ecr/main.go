@@ -1,13 +1,13 @@
-// Ecr turns a profile of AWS ECR into a pull secret, aloud: which identity asks for the token, how long it is good,
-// whether it pulls the images.
+// Ecr turns a profile of AWS ECR into a pull secret and prints each step: the identity that requests the token, the
+// token's expiry, and whether it pulls the images.
 //
 //	go run ./examples/ecr
 //
-// does so on an AWS in memory and needs nothing but Go;
+// uses an AWS in memory and needs only Go. To use the real one, with the identity of this machine:
 //
 //	go run ./examples/ecr -cloud -image 123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/app:1.4 -out secret.yaml
 //
-// on the real one, with the identity that this machine has. Run it with -h for all it can do.
+// Run it with -h for all flags.
 package main
 
 import (
@@ -53,7 +53,7 @@ func main() {
 	}
 }
 
-// A usageError is a mistake in the flags.
+// A usageError reports incorrect flags.
 type usageError struct{ error }
 
 func exitCode(err error) int {
@@ -130,13 +130,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		fmt.Fprintf(out, "   %s by %s\n", call.Action, call.Principal)
 	}
 	if o.out == "" && errors.Is(err, registry.ErrDenied) {
-		return nil // The third image, which is not admitted, belongs to the demonstration.
+		return nil // The third image, to which access is denied, belongs to the demonstration.
 	}
 	return err
 }
 
-// cloudProfile is the profile that the images need: the first one's registry is the endpoint, those of the others are
-// further hosts.
+// cloudProfile returns the profile for the images. The registry of the first image is the endpoint, and those of the
+// others are further hosts.
 func cloudProfile(o options) (registry.Profile, error) {
 	p := registry.Profile{Name: "ecr", Kind: registry.ECR, Login: credentials.Login{Ambient: true}}
 	if len(o.roles) > 0 {
@@ -156,7 +156,8 @@ func cloudProfile(o options) (registry.Profile, error) {
 	return p, providers.Validate(ecr.Provider{}, p)
 }
 
-// show is what a program does: credential, check, secret. The credential would come from a credentials.Cache.
+// show makes the steps of a program: credential, check, secret. A real program takes the credential from a
+// credentials.Cache.
 func show(ctx context.Context, out io.Writer, o options, profile registry.Profile) error {
 	credential, err := ecr.Provider{}.Credential(ctx, profile)
 	if err != nil {

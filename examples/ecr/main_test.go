@@ -31,7 +31,7 @@ func TestDemo(t *testing.T) {
 	require.NotContains(t, out.String(), "shows nowhere")
 }
 
-// What does not pull is not published.
+// A secret that cannot pull is not published.
 func TestNothingIsWrittenForAnImageThatDoesNotPull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret.yaml")
 	require.ErrorIs(t, run(t.Context(), []string{"-out", path}, new(bytes.Buffer)), registry.ErrDenied)
@@ -48,7 +48,7 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// Bad usage is told from a check that failed.
+// Incorrect usage has its own exit code.
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{"unexpected"}, {"-unknown"}} {
 		require.Equal(t, 2, exitCode(run(t.Context(), args, io.Discard)), args)

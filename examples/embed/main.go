@@ -1,5 +1,6 @@
-// Embed keeps pull secrets from inside a manager of controller-runtime: the whole of it, to copy into a controller of
-// one's own. It reads profiles from a file of JSON (see docs/custom.md) and serves every namespace but kube-*.
+// Embed keeps pull secrets from inside a manager of controller-runtime. The program is complete, so that you can copy
+// it into your own controller. It reads profiles from a JSON file (see docs/custom.md) and serves every namespace
+// except kube-*.
 //
 //	go run . -profiles profiles.json
 package main
@@ -59,7 +60,8 @@ func run(ctx context.Context, profiles []registry.Profile, namespaces string) er
 	return mgr.Start(ctx)
 }
 
-// keepPullSecrets adds to a manager all that it takes. What it returns is the gate for workloads: EnsureReady.
+// keepPullSecrets adds everything needed to a manager. The Controller that it returns has the gate for workloads:
+// EnsureReady.
 func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.Profile, namespaces string) (*kube.Controller, error) {
 	client, err := kube.NewClient(config)
 	if err != nil {
@@ -82,7 +84,7 @@ func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.
 		Cluster: &kube.Cluster{Client: client},
 		Syncer: &inject.Syncer{
 			Credential: pipeline.Credential, Check: pipeline.Check, Lookup: pipeline.Lookup,
-			Adopt: pipeline.Adopt, AdoptionKey: key, // A restart issues nothing and writes nothing.
+			Adopt: pipeline.Adopt, AdoptionKey: key, // A restart calls no issuer and writes nothing.
 		},
 		Targets: func(context.Context) ([]inject.Target, error) { return []inject.Target{target}, nil },
 		OnPass: func(p kube.Pass) {
@@ -92,6 +94,6 @@ func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.
 		},
 	}
 	pipeline.Cache.Hooks.Issued = controller.Renewed
-	renew := manager.RunnableFunc(pipeline.Cache.Run) // Ahead of time, so that no pass waits.
+	renew := manager.RunnableFunc(pipeline.Cache.Run) // Renews ahead of time, so that no pass waits.
 	return controller, errors.Join(target.Validate(), mgr.Add(renew), mgr.Add(controller))
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// On a real API, with a registry that wants a login.
+// The program works on a real API, with a registry that requires a login.
 func TestEmbed(t *testing.T) {
 	folder, why := testtool.ControlPlane()
 	if why != nil {
@@ -59,7 +59,7 @@ func TestEmbed(t *testing.T) {
 	require.NoError(t, err)
 	_, err = client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}} // No controller manager runs that would make it.
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}} // No controller manager is running that would create it.
 	_, err = client.CoreV1().ServiceAccounts("shop").Create(ctx, account, metav1.CreateOptions{})
 	require.NoError(t, err)
 

@@ -21,15 +21,15 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// The objects of this example are Secrets with a label, in the namespace of the platform. Take the objects of your own
-// API in their place: each holds a profile in JSON, and the namespaces that it is for.
+// The objects of this example are Secrets with a label, in the namespace of the platform. Replace them with the
+// objects of your own API: each holds a profile in JSON, and the namespaces that need it.
 const (
 	objectLabel          = "example.com/registry"
 	objectNamespace      = "platform"
 	profileKey           = "profile"
-	namespacesAnnotation = "example.com/namespaces" // Names, with commas between them.
+	namespacesAnnotation = "example.com/namespaces" // Names, separated by commas.
 	statusAnnotation     = "example.com/status"
-	owner                = "platform" // Of the pull secrets: whose they are to change and delete.
+	owner                = "platform" // The owner of the pull secrets, who may change and delete them.
 )
 
 // objectsInCache are the options of a manager that reads these objects and no other Secrets.
@@ -42,7 +42,7 @@ func objectsInCache() cache.Options {
 	}}
 }
 
-// An objectReconciler keeps the pull secrets of one object at a time, and writes its status.
+// An objectReconciler reconciles the pull secrets of one object at a time, and writes its status.
 type objectReconciler struct {
 	client     client.Client // Reads from the cache of the manager.
 	pipeline   *regcred.Pipeline
@@ -149,7 +149,7 @@ func (r *objectReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	return ctrl.Result{}, nil
 }
 
-// statusOf returns the issues in JSON; none of them holds a secret.
+// statusOf returns the issues in JSON. They hold no secret.
 func statusOf(err error) (string, error) {
 	if err == nil {
 		return "ready", nil

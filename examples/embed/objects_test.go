@@ -24,7 +24,7 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// One object after the other comes, breaks and goes, on a real API; the pull secrets of the others stay.
+// Objects are added, broken and deleted on a real API; the pull secrets of other objects stay.
 func TestObjects(t *testing.T) {
 	folder, why := testtool.ControlPlane()
 	if why != nil {
@@ -95,7 +95,7 @@ func TestObjects(t *testing.T) {
 	eventually(func() bool { return exists("blog", "pull-blog") })
 	require.True(t, exists("shop", "pull-shop"))
 
-	// An object that somebody breaks keeps its pull secret, and says what is wrong with it.
+	// A broken object keeps its pull secret, and its status has the error.
 	broken := object("shop", strings.Replace(profile("shop", "s3cret"), "password", "passwrod", 1))
 	_, err = objects.Update(ctx, broken, metav1.UpdateOptions{})
 	require.NoError(t, err)
@@ -113,7 +113,7 @@ func TestObjects(t *testing.T) {
 	require.True(t, exists("blog", "pull-blog"))
 }
 
-// The guide shows this code, and no other.
+// The guide quotes this code exactly.
 func TestGuide(t *testing.T) {
 	guide, err := os.ReadFile("../../docs/controller.md")
 	require.NoError(t, err)

@@ -19,7 +19,7 @@ const (
 	builder = "builder@project.iam.gserviceaccount.com"
 )
 
-// runDemo shows the ways from a service account to a password, and what happens when a key is disabled.
+// runDemo shows how a service account gets a password in each way, and the errors after a key is disabled.
 func runDemo(ctx context.Context, out io.Writer, o options) error {
 	network, err := fakenet.New()
 	if err != nil {
@@ -44,7 +44,7 @@ func runDemo(ctx context.Context, out io.Writer, o options) error {
 		Name:      "gcp",
 		Kind:      registry.GCR,
 		Endpoint:  "europe-docker.pkg.dev",
-		Hosts:     []string{"gcr.io"}, // Key and token are good for all hosts of Google's.
+		Hosts:     []string{"gcr.io"}, // Key and token are valid for all of Google's hosts.
 		Transport: network.TransportConfig(),
 	}
 	for _, way := range []struct {

@@ -1,13 +1,13 @@
-// Gcr turns a profile of Google Artifact Registry, or of gcr.io, into a pull secret, aloud: what the registry gets as a
-// password, how long it is good, whether it pulls the images.
+// Gcr turns a profile of Google Artifact Registry, or of gcr.io, into a pull secret and prints each step: the password
+// that the registry gets, its expiry, and whether it pulls the images.
 //
 //	go run ./examples/gcr
 //
-// does so on a Google Cloud in memory and needs nothing but Go;
+// uses a Google Cloud in memory and needs only Go. To use the real one:
 //
 //	go run ./examples/gcr -cloud -key key.json -token -image europe-docker.pkg.dev/project/repository/app:1.4 -out secret.yaml
 //
-// on the real one. Run it with -h for all it can do.
+// Run it with -h for all flags.
 package main
 
 import (
@@ -54,7 +54,7 @@ func main() {
 	}
 }
 
-// A usageError is a mistake in the flags.
+// A usageError reports incorrect flags.
 type usageError struct{ error }
 
 func exitCode(err error) int {
@@ -121,8 +121,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return runDemo(ctx, out, o)
 }
 
-// cloudProfile is the profile that the images need: the first one's registry is the endpoint, those of the others are
-// further hosts.
+// cloudProfile returns the profile for the images. The registry of the first image is the endpoint, and those of the
+// others are further hosts.
 func cloudProfile(o options) (registry.Profile, error) {
 	login := &credentials.GoogleLogin{AccessToken: o.token, Impersonate: o.impersonate}
 	p := registry.Profile{Name: "gcr", Kind: registry.GCR, Login: credentials.Login{Google: login}}
@@ -147,7 +147,8 @@ func cloudProfile(o options) (registry.Profile, error) {
 	return p, providers.Validate(gcr.Provider{}, p)
 }
 
-// show is what a program does: credential, check, secret. The credential would come from a credentials.Cache.
+// show makes the steps of a program: credential, check, secret. A real program takes the credential from a
+// credentials.Cache.
 func show(ctx context.Context, out io.Writer, o options, profile registry.Profile) error {
 	credential, err := gcr.Provider{}.Credential(ctx, profile)
 	if err != nil {

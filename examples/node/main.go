@@ -1,17 +1,17 @@
-// Node serves the credentials of registry profiles on a node and at a terminal. It is one small program that does what
-// the name says by which it is called:
+// Node serves the credentials of registry profiles on a node and at a terminal. It is one small program, whose name
+// selects its function:
 //
 //	regcred-credential-provider   a kubelet's credential provider plugin
 //	docker-credential-regcred     a credential helper of docker, podman, skopeo, BuildKit and ORAS
 //
-// By any other name it takes a command:
+// Under any other name it takes a command:
 //
 //	node kubelet-config   print the kubelet's CredentialProviderConfig for the profiles
 //	node audience-role    print the ClusterRole that lets nodes request tokens for the profiles' audiences
-//	node demo             show both protocols with profiles of its own; the default
+//	node demo             show both protocols with built-in profiles; the default
 //
-// docs/node.md has the steps to install it. Docker Hub, custom, System and Azure registries are built in; build it with
-// -tags ecr,gcr for the other clouds.
+// docs/node.md has the steps to install it. Docker Hub, custom, System and Azure registries are built in; build it
+// with -tags ecr,gcr for the other clouds.
 package main
 
 import (
@@ -57,7 +57,7 @@ func main() {
 	}
 }
 
-// A usageError is a mistake in the command line.
+// A usageError reports an incorrect command line.
 type usageError struct{ error }
 
 const (
@@ -112,7 +112,7 @@ func write(out io.Writer, text func() ([]byte, error)) error {
 	return err
 }
 
-// extra are the providers that build tags add.
+// extra holds the providers that build tags add.
 var extra = providers.Set{}
 
 func newProvider() providers.Provider {
@@ -129,8 +129,8 @@ func newProvider() providers.Provider {
 	return set
 }
 
-// readProfiles reads the file: on a node /etc/regcred/profiles.yaml, else regcred/profiles.yaml in the user's folder of
-// configurations.
+// readProfiles reads the file. The default is /etc/regcred/profiles.yaml on a node, and otherwise
+// regcred/profiles.yaml in the user's configuration folder.
 func readProfiles(file string, node bool) ([]registry.Profile, error) {
 	if file == "" && node {
 		file = "/etc/regcred/profiles.yaml"
@@ -152,7 +152,7 @@ func readProfiles(file string, node bool) ([]registry.Profile, error) {
 	return profiles, nil
 }
 
-// newDisk returns where credentials are kept between calls: nowhere if there is no folder for them.
+// newDisk returns the cache that keeps credentials between calls; nil if there is no folder for it.
 func newDisk(folder string) *helper.Disk {
 	if folder == "off" {
 		return nil
@@ -167,7 +167,7 @@ func newDisk(folder string) *helper.Disk {
 	return &helper.Disk{Dir: folder}
 }
 
-// demo shows what a kubelet and docker get, for profiles of its own.
+// demo prints the responses that a kubelet and docker get, for built-in profiles.
 func demo(ctx context.Context, out io.Writer) error {
 	h := &helper.Helper{
 		Profiles: []registry.Profile{

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// instructions returns those of the Dockerfile.
+// instructions returns the instructions of the Dockerfile.
 func instructions(t *testing.T) []string {
 	t.Helper()
 	data, err := os.ReadFile("Dockerfile")
@@ -49,7 +49,7 @@ func build(t *testing.T) string {
 	return program
 }
 
-// No image can be built where there is no registry to pull Go from. What can be seen without is seen here.
+// The image cannot be built here, without a registry to pull Go from. The tests check everything else.
 func TestImage(t *testing.T) {
 	program := build(t)
 	version, err := exec.CommandContext(t.Context(), program, "-version").Output()
@@ -83,7 +83,7 @@ func TestImage(t *testing.T) {
 	require.Nil(t, pod.Containers[0].SecurityContext.RunAsUser)
 	require.Empty(t, pod.Containers[0].Command, "that is for the image to say")
 
-	// It listens where the deployment says.
+	// It listens at the addresses of the deployment.
 	usage, err := exec.CommandContext(t.Context(), program, "-h").CombinedOutput()
 	require.NoError(t, err)
 	ports := pod.Containers[0].Ports

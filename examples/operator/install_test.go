@@ -31,7 +31,7 @@ import (
 	"github.com/regcred/regcred/internal/testtool"
 )
 
-// A kubectl is the program, and which cluster it talks to.
+// A kubectl runs the program for a cluster.
 type kubectl struct {
 	t       *testing.T
 	program string
@@ -72,7 +72,7 @@ func (k kubectl) eventually(what string, f func() bool) {
 
 const image = "registry.test:5000/platform/operator@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-// platform writes an overlay as somebody would who has a platform of their own, with all that there is.
+// platform writes an overlay with all options, as the owner of a platform would.
 func platform(t *testing.T) string {
 	t.Helper()
 	folder, err := filepath.EvalSymlinks(t.TempDir())
@@ -95,7 +95,7 @@ images:
 	return folder
 }
 
-// deployment returns the one that is among these manifests.
+// deployment returns the deployment among these manifests.
 func deployment(t *testing.T, manifests string) appsv1.Deployment {
 	t.Helper()
 	for text := range strings.SplitSeq(manifests, "\n---\n") {
@@ -120,7 +120,7 @@ func names(t *testing.T, manifests string) []string {
 	return list
 }
 
-// An overlay names the image, and all that is in config is in what comes of it.
+// An overlay sets the image, and its result has everything in config.
 func TestKustomization(t *testing.T) {
 	k := newKubectl(t)
 	d := deployment(t, k.run("kustomize", "overlay"))
@@ -142,8 +142,8 @@ func TestKustomization(t *testing.T) {
 	}))
 }
 
-// The way of the README, on a real API server: what it takes, and that the program as the image has it does its work with
-// the token, the rights and the arguments of the deployment.
+// The steps of the README work on a real API server. The program from the image works with the token, the rights and
+// the arguments of the deployment.
 func TestInstall(t *testing.T) {
 	k := newKubectl(t)
 	ctrl.SetLogger(logr.Discard())
@@ -165,14 +165,14 @@ func TestInstall(t *testing.T) {
 	k.run("-n", "platform", "create", "secret", "generic", "shop-login", "--from-literal=username=robot", "--from-literal=password=x")
 	k.eventually("the sample is taken", func() bool { _, err := k.try("apply", "-f", "config/samples/profile.yaml"); return err == nil })
 
-	// An instant to come reads as one.
+	// An expiry in the future is readable.
 	k.run("patch", "registryprofile/shop", "--subresource=status", "--type=merge", "-p",
 		`{"status": {"expiresAt": "2126-01-01T12:00:00Z", "renewAt": "2126-01-01T09:36:00Z"}}`)
 	table := k.run("get", "registryprofiles", "-o", "wide")
 	require.Equal(t, strings.Fields("NAME KIND ENDPOINT READY REASON SECRETS EXPIRES RENEWS AGE"), strings.Fields(table)[:9])
 	require.Contains(t, table, "2126-01-01T12:00:00Z   2126-01-01T09:36:00Z")
 
-	// The namespace is for restricted pods only, and those of the deployment are.
+	// The namespace permits restricted pods only, and the deployment's pods are restricted.
 	d := deployment(t, k.run("-n", "platform", "get", "deployment/regcred-operator", "-o", "yaml"))
 	client, err := kubernetes.NewForConfig(config)
 	require.NoError(t, err)
@@ -210,7 +210,7 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-// kubeconfig writes one, and returns its name.
+// kubeconfig writes a kubeconfig, and returns its name.
 func kubeconfig(t *testing.T, config *rest.Config) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "kubeconfig")

@@ -1,4 +1,4 @@
-// Operator keeps image pull secrets in a cluster, as objects of the kind RegistryProfile say. See README.md.
+// Operator keeps image pull secrets in a cluster according to objects of the kind RegistryProfile. See README.md.
 package main
 
 import (
@@ -19,11 +19,11 @@ import (
 // version is set by the Dockerfile.
 var version = "development"
 
-// grace is how long work that has begun may take to end after a signal: less than the 30 seconds that a pod has, so that
-// the next leader need not wait until the lease is over.
+// grace is the time in which running work must end after a signal. It is less than the 30 seconds that a pod has, so
+// that the next leader need not wait for the lease to expire.
 const grace = 20 * time.Second
 
-// The flag -kubeconfig is controller-runtime's.
+// The flag -kubeconfig is defined by controller-runtime.
 var (
 	namespace    = flag.String("namespace", "regcred-system", "the `namespace` of the operator: its lease is there, and the secrets with logins")
 	election     = flag.Bool("leader-elect", true, "let one of several replicas do the work")
@@ -52,12 +52,12 @@ func main() {
 func run() error {
 	log := zap.New()
 	ctrl.SetLogger(log)
-	klog.SetLogger(log) // What client-go says.
+	klog.SetLogger(log) // Logs of client-go.
 	cluster, err := ctrl.GetConfig()
 	if err != nil {
 		return err
 	}
-	cluster.UserAgent = "regcred-operator/" + version // In the audit log of the API server.
+	cluster.UserAgent = "regcred-operator/" + version // Appears in the audit log of the API server.
 	mgr, err := operator.NewManager(
 		operator.Config{API: cluster, Namespace: *namespace, Evict: *evict, Metrics: metrics.Registry},
 		ctrl.Options{

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The generated files are those that the generator makes of the types now.
+// The generated files match the current types.
 func TestGenerated(t *testing.T) {
 	out := t.TempDir()
 	command := exec.CommandContext(t.Context(), "go", "tool", "controller-gen", "object", "crd", "paths=./api/v1alpha1", "output:dir="+out)

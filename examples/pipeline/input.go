@@ -16,20 +16,20 @@ import (
 	"github.com/regcred/regcred/validate/workload"
 )
 
-// An input is what is to be checked.
+// An input holds the profiles and images to check.
 type input struct {
 	profiles []registry.Profile
-	images   []wanted // Each name once.
+	images   []wanted // Without duplicates.
 	docker   providers.Func
 }
 
-// A wanted image, and where it stands.
+// A wanted is an image to check, and the places that name it.
 type wanted struct {
 	name   string
 	places []place
 }
 
-// A place in the file of -workload. The zero place is the command line.
+// A place is a place in the file of -workload. The zero place is the command line.
 type place struct {
 	File      string `json:"file"`
 	Line      int    `json:"line"`
@@ -59,7 +59,7 @@ func (in input) names() []string {
 	return names
 }
 
-// read reads all files. That there is nothing to check is an error: a template that failed leaves nothing.
+// read reads all files. It fails if there is nothing to check, because a template that failed leaves nothing.
 func (c *command) read() (input, error) {
 	var in input
 	var err error
@@ -123,8 +123,8 @@ func (c *command) readWorkload(in *input) error {
 // dockerKind is the kind of the profiles that are made for a docker config.
 const dockerKind registry.Kind = "docker-config"
 
-// readDockerConfig makes a profile for each registry with an image that no profile serves. Where the config has no
-// login, the registry is used without one, as docker does.
+// readDockerConfig creates a profile for each registry with an image that no profile serves. If the config has no
+// login for the registry, the profile is anonymous, as in docker.
 func (c *command) readDockerConfig(in *input) error {
 	if c.dockerConfig == "" {
 		return nil

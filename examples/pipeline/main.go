@@ -1,10 +1,9 @@
-// Pipeline checks images with registry profiles, as a gate in CI, and prints the pull secret that they can be pulled
-// with:
+// Pipeline checks images with registry profiles, as a gate in CI, and prints a pull secret that can pull them:
 //
 //	helm template shop | go run ./examples/pipeline -profiles profiles.yaml -workload - -o none
 //	go run ./examples/pipeline -profiles profiles.yaml -image ghcr.io/acme/shop:1.4 -namespace shop | kubectl apply -f -
 //
-// It fails closed: input in which there is nothing to check is an error. Run it with -h for all it can do.
+// It fails closed: input without anything to check is an error. Run it with -h for all flags.
 package main
 
 import (
@@ -35,10 +34,10 @@ import (
 
 // The exit codes, for scripts.
 const (
-	proven    = 0 // All logins work, all images can be pulled; the secret was printed.
-	refuted   = 1 // At least one does not; no secret was printed.
-	badInput  = 2 // The flags or files are wrong, or there is nothing to check; no registry was asked.
-	uncertain = 3 // A registry could not be asked, or is rate limited; try again later.
+	proven    = 0 // All logins work and all images can be pulled; the secret was printed.
+	refuted   = 1 // At least one login or image failed; no secret was printed.
+	badInput  = 2 // The flags or files are invalid, or there is nothing to check; no registry was called.
+	uncertain = 3 // A registry did not respond, or is rate limiting; try again later.
 )
 
 const usage = `Usage: pipeline [-profiles FILE] [-docker-config FILE] [-image IMAGE]... [-workload FILE] [flags]
@@ -69,7 +68,7 @@ Exit codes: 0 all is well; 1 a login does not work, or an image cannot be pulled
 nothing to check; 3 a registry could not be asked.
 `
 
-// A command is what the flags say.
+// A command holds the flags.
 type command struct {
 	profiles, dockerConfig, workload string
 	images                           []string
@@ -82,7 +81,7 @@ type command struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	terminal       terminal
-	roundTripper   http.RoundTripper // Of tests.
+	roundTripper   http.RoundTripper // Set by tests.
 }
 
 func main() {
@@ -125,7 +124,7 @@ func (c *command) parse(args []string) error {
 	}
 	if c.format == "" {
 		c.format = "yaml"
-		if c.dockerConfig != "" || c.json { // The logins of a person are not for the log of a job.
+		if c.dockerConfig != "" || c.json { // The logins of a person must not appear in the log of a job.
 			c.format = "none"
 		}
 	}
@@ -172,7 +171,7 @@ func (c *command) run(ctx context.Context, args []string) int {
 		Name: c.secret.Name, Namespace: c.secret.Namespace, Profiles: in.profiles, Images: in.names(),
 	})
 	progress.clear()
-	if err != nil && len(outcome.Logins)+len(outcome.Images) == 0 { // No registry was asked.
+	if err != nil && len(outcome.Logins)+len(outcome.Images) == 0 { // No registry was called.
 		return c.fail(err)
 	}
 	report := newReport(in, outcome, err)

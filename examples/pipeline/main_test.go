@@ -48,7 +48,8 @@ func start(t *testing.T) *registrytest.Server {
 	return server
 }
 
-// write writes profiles for the server, with the password in a variable and the authority in a file beside it.
+// write writes profiles for the server. The password is in a variable, and the certificate authority in a file next to
+// the profiles.
 func write(t *testing.T, server *registrytest.Server, format string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -131,7 +132,7 @@ func TestPipeline(t *testing.T) {
 			require.NotContains(t, l, "\x1b")
 		}
 
-		// Those of one login are one line.
+		// Failures of one login share a line.
 		r = invoke(t, "", map[string]string{"SHOP_PASSWORD": "wrong"}, "-profiles", profiles, "-workload", file)
 		require.Equal(t, refuted, r.code)
 		require.Equal(t, 2, strings.Count(r.stderr, "FAIL"), r.stderr)
@@ -240,14 +241,14 @@ func TestPipelineBadInput(t *testing.T) {
 	require.Empty(t, server.Registry.Requests(), "nobody was asked")
 }
 
-// An empty manifest is allowed only if that is said.
+// An empty manifest is allowed only with a flag.
 func TestPipelineAllowEmpty(t *testing.T) {
 	server := start(t)
 	r := invoke(t, "# Nothing.\n", map[string]string{"SHOP_PASSWORD": "s3cret"}, "-profiles", write(t, server, inYAML), "-workload", "-", "-allow-empty")
 	require.Equal(t, proven, r.code, r.stderr)
 }
 
-// The user's own docker config serves what no profile serves, and its logins are not printed.
+// The user's own docker config is used for images that no profile serves, and its logins are not printed.
 func TestPipelineDockerConfig(t *testing.T) {
 	r := &registrytest.Registry{
 		Dialect:  registrytest.Harbor(),

@@ -11,7 +11,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A report is what -json prints.
+// A report is the output of -json.
 type report struct {
 	OK       bool    `json:"ok"`
 	ExitCode int     `json:"exitCode"`
@@ -19,9 +19,9 @@ type report struct {
 	Images   []entry `json:"images"`
 }
 
-// An entry is a login or an image.
+// An entry is the result for a login or an image.
 type entry struct {
-	Profile  string           `json:"profile,omitempty"` // The one that was let in.
+	Profile  string           `json:"profile,omitempty"` // The profile that was accepted.
 	Image    string           `json:"image,omitempty"`
 	OK       bool             `json:"ok"`
 	Digest   string           `json:"digest,omitempty"`
@@ -68,15 +68,15 @@ func (r report) writeJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
-// A line of the report: entries with one outcome.
+// A line of the report combines entries with the same outcome.
 type line struct {
 	status, what string
 	entries      []entry
 	text, hint   string
 }
 
-// lines puts what failed alike into one line: an image in many containers, and many images for one reason, such as a
-// login that a registry rejects.
+// lines combines entries with the same failure into one line: an image in many containers, or many images with one
+// cause, such as a login that a registry rejects.
 func (r report) lines() []line {
 	var lines []line
 	add := func(what string, e entry) {
@@ -147,7 +147,7 @@ func (l line) result() string {
 	}
 }
 
-// writeText writes a table with colours to a terminal, and one line for each outcome elsewhere.
+// writeText writes a table with colors to a terminal, and otherwise one line for each outcome.
 func (r report) writeText(w io.Writer, t terminal) {
 	failed := 0
 	for _, l := range r.lines() {

@@ -12,7 +12,7 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// A terminal is where a person reads. The zero terminal is a file or a pipe.
+// A terminal describes a terminal that a person reads. The zero terminal is a file or a pipe.
 type terminal struct {
 	is, colors bool
 	width      int
@@ -38,7 +38,7 @@ func (t terminal) color(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// cut keeps a line within the width, of which something is taken already.
+// cut shortens a line to the width, of which taken columns are already used.
 func (t terminal) cut(text string, taken int) string {
 	if width := t.width - taken; utf8.RuneCountInString(text) > width {
 		return string([]rune(text)[:width-3]) + "..."
@@ -46,7 +46,7 @@ func (t terminal) cut(text string, taken int) string {
 	return text
 }
 
-// wrap breaks text between words. A word that is too long has a line of its own.
+// wrap breaks text between words. A word that is longer than a line gets a line of its own.
 func (t terminal) wrap(text string, taken int) []string {
 	var lines []string
 	for _, word := range strings.Fields(text) {
@@ -60,7 +60,7 @@ func (t terminal) wrap(text string, taken int) []string {
 	return lines
 }
 
-// A progress tells how far the checks have come: in one line of a terminal, else every few seconds.
+// A progress reports the progress of the checks: in one line of a terminal, and otherwise every few seconds.
 type progress struct {
 	w      io.Writer
 	t      terminal

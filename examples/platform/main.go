@@ -58,7 +58,7 @@ func serve(ctx context.Context, addr string) error {
 	fmt.Println("listening on http://" + listener.Addr().String())
 	s := newServer()
 	renewing := make(chan error, 1)
-	go func() { renewing <- s.Pipeline.Cache.Run(ctx) }() // Renews credentials before anybody waits for them.
+	go func() { renewing <- s.Pipeline.Cache.Run(ctx) }() // Renews credentials before a caller has to wait for them.
 	h := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { _ = h.Close() })
 	if err := h.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -87,13 +87,13 @@ func newServer() *Server {
 	}
 }
 
-// session stands for the sessions of the platform: a cookie, or a token that it verifies.
+// session replaces the sessions of the platform: a cookie, or a token that it verifies.
 func session(r *http.Request) (string, bool) {
 	tenant, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	return tenant, ok && tenant != ""
 }
 
-// memory is a table in memory.
+// memory is a database table in memory.
 type memory struct {
 	mu   sync.Mutex
 	rows map[[2]string]row

@@ -17,7 +17,7 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// A world is the backend, and a registry that it reaches.
+// A world has the backend, and a registry that it can reach.
 type world struct {
 	t      *testing.T
 	server *Server
@@ -42,7 +42,7 @@ func newWorld(t *testing.T) *world {
 	return &world{t, s, h.URL, quay}
 }
 
-// call sends a request as a tenant, and returns the status and the body. No response ever has a secret.
+// call sends a request as a tenant, and returns the status and the body. It fails if a response holds a secret.
 func (w *world) call(tenant, method, path, body string) (int, string) {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, strings.NewReader(body))
@@ -77,7 +77,7 @@ func TestForm(t *testing.T) {
 	require.Contains(t, body, `"password":{"redacted":true}`)
 	require.Contains(t, body, `"version":1`)
 
-	// What is stored has no secret, and belongs to this tenant alone.
+	// The stored row holds no secret, and belongs to this tenant only.
 	row, _, err := w.server.Rows.Get(t.Context(), "acme", "quay")
 	require.NoError(t, err)
 	require.Contains(t, string(row), `"sealed":"1:`)
@@ -88,7 +88,7 @@ func TestForm(t *testing.T) {
 		status, _ = w.call("", "GET", path, "")
 		require.Equal(t, 401, status)
 	}
-	require.NoError(t, w.server.Rows.Put(t.Context(), "other", "quay", row, 0)) // Somebody copies the row.
+	require.NoError(t, w.server.Rows.Put(t.Context(), "other", "quay", row, 0)) // An attacker copies the row.
 	status, body = w.call("other", "GET", "/registries/quay", "")
 	require.Equal(t, 422, status)
 	require.Contains(t, body, "cannot be opened")
@@ -124,7 +124,7 @@ func TestForm(t *testing.T) {
 	require.Equal(t, 404, status)
 }
 
-// Each mistake is shown at its field.
+// Each mistake is reported at its field.
 func TestMistakes(t *testing.T) {
 	w := newWorld(t)
 	for change, want := range map[string]struct {
@@ -148,7 +148,7 @@ func TestMistakes(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, version, "nothing was stored")
 
-	// Tenants reach no address of the platform's own network, and do not act as the platform.
+	// Tenants cannot reach addresses of the platform's own network, or use the platform's identity.
 	for _, profile := range []string{
 		`{"name":"quay","kind":"custom","endpoint":"169.254.169.254:80","transport":{"plainHTTP":true},"login":{"anonymous":true}}`,
 		`{"name":"quay","kind":"custom","endpoint":"quay.io","transport":{"proxy":"http://10.0.0.1:3128"},"login":{"anonymous":true}}`,
@@ -166,7 +166,7 @@ func TestMistakes(t *testing.T) {
 	require.Contains(t, got[0].Problem, "the path says")
 }
 
-// A registry that is down says nothing of the profile: the user may try again, or insist.
+// A registry that is down is no error of the profile: the user may try again, or insist.
 func TestRegistryIsDown(t *testing.T) {
 	w := newWorld(t)
 	w.quay.Inject(registrytest.Fault{Answer: registrytest.Answer{Status: 429}, Header: map[string]string{"Retry-After": "120"}})
@@ -199,7 +199,7 @@ func TestChoices(t *testing.T) {
 	require.True(t, json.Valid([]byte(body)))
 }
 
-// The guide shows this code, and no other.
+// The guide quotes this code exactly.
 func TestGuide(t *testing.T) {
 	guide, err := os.ReadFile("../../docs/platform.md")
 	require.NoError(t, err)

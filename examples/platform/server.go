@@ -96,7 +96,7 @@ func (s *Server) list(ctx context.Context, w http.ResponseWriter, _ *http.Reques
 	return err
 }
 
-// A stored profile, as a form shows it.
+// A shown is a stored profile, as a form shows it.
 type shown struct {
 	Version  int             `json:"version"`
 	Profile  json.RawMessage `json:"profile"` // Redacted.

@@ -1,5 +1,5 @@
-// Provider is a provider of one's own: the token service of a company issues the credential for a registry. The service
-// and the registry are in memory:
+// Provider shows how to write your own provider: the token service of a company issues the credential for a registry.
+// The service and the registry are in memory:
 //
 //	go run ./examples/provider
 //
@@ -72,7 +72,7 @@ func run(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// service is the token service. It answers 401 for an unknown key, and else with the status.
+// service returns the token service. It responds with 401 to an unknown key, and otherwise with the status.
 func service(status int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var question struct{ Team, Registry string }

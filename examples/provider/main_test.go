@@ -37,7 +37,7 @@ func profile(way registry.TransportConfig, name, team, key string) registry.Prof
 	}
 }
 
-// behind is the provider on a network of its own, whatever a profile says.
+// behind returns the provider on a network of its own, whatever the transport of the profile.
 type behind struct {
 	*Provider
 	way registry.TransportConfig
@@ -90,7 +90,7 @@ func TestRun(t *testing.T) {
 	require.Contains(t, out.String(), "With another key: unauthorized. What to do: make a new key in the developer portal, under Registry keys.")
 }
 
-// The guide shows this code, and no other.
+// The guide quotes this code exactly.
 func TestGuide(t *testing.T) {
 	guide, err := os.ReadFile("../../docs/provider.md")
 	require.NoError(t, err)

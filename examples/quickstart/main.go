@@ -1,5 +1,5 @@
-// Quickstart walks the whole way from a registry profile to a pull secret, aloud, and needs nothing but Go: the
-// registry, which wants a login, is in memory.
+// Quickstart makes all steps from a registry profile to a pull secret, and prints each. It needs only Go: the
+// registry, which requires a login, is in memory.
 //
 //	go run ./examples/quickstart
 package main
@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-// A usageError is a mistake in the flags.
+// A usageError reports incorrect flags.
 type usageError struct{ error }
 
 func exitCode(err error) int {
@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	say := func(format string, a ...any) { fmt.Fprintf(out, format+"\n", a...) }
 
-	// A registry that speaks as Harbor does. It would be somewhere else in real life.
+	// A registry that behaves like Harbor. A real one would be remote.
 	server, err := registrytest.Start(&registrytest.Registry{
 		Dialect:  registrytest.Harbor(),
 		Accounts: []registrytest.Account{{Username: "robot$shop", Password: credentials.NewSecret("s3cret"), Pull: []string{"shop/*"}}},
@@ -80,7 +80,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			Username: "robot$shop",
 			Password: credentials.NewSecret("s3cret"),
 		},
-		Transport: server.TransportConfig(), // Its certificates are its own. Most profiles need no Transport.
+		Transport: server.TransportConfig(), // It has its own certificates. Most profiles need no Transport.
 	}
 	say("\n2. The profile, as a user fills it in: %q, kind %s, endpoint %s, user %s, password %s.",
 		profile.Name, profile.Kind, profile.Endpoint, profile.Login.Username, profile.Login.Password)

@@ -40,7 +40,7 @@ func TestQuickstartReveals(t *testing.T) {
 	require.Contains(t, string(config), base64.StdEncoding.EncodeToString([]byte("robot$shop:s3cret")))
 }
 
-// Bad usage is told from a check that failed.
+// Incorrect usage has its own exit code.
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{"unexpected"}, {"-unknown"}} {
 		require.Equal(t, 2, exitCode(run(t.Context(), args, io.Discard)), args)

@@ -1,12 +1,13 @@
-// Command system-registry runs the integrated registry, and prints how to reach it:
+// Command system-registry runs the integrated registry, and prints how to use it:
 //
 //	go run . -dir /var/lib/registry
 //
-// It keeps images and accounts in the folder, and goes on with them when it is started again. The first start makes the
-// account "admin" with a random password, which is in the file admin-password there, and the registry's own certificate
-// authority, which is in the file ca.pem.
+// It keeps images and accounts in the folder, and continues with them after a restart. The first start creates the
+// account "admin" with a random password, in the file admin-password, and the registry's own certificate authority, in
+// the file ca.pem.
 //
-// While it runs, and once an image has been pushed, this prints a pull secret for the image that was proven to pull:
+// While it runs, and once an image has been pushed, this command proves that a new pull secret can pull the image, and
+// prints the secret:
 //
 //	go run . -dir /var/lib/registry -pull team/app:1 -namespace shop | kubectl apply -f -
 package main
@@ -43,7 +44,7 @@ func main() {
 	}
 }
 
-// A usageError is a mistake in the flags.
+// A usageError reports incorrect flags.
 type usageError struct{ error }
 
 func exitCode(err error) int {
@@ -88,7 +89,7 @@ func serve(ctx context.Context, out io.Writer, dir, addr, url string) error {
 	return systemregistry.Server{
 		Dir: dir, Addr: addr, URL: url,
 		Admin: adminName, AdminPassword: password,
-		// What may be pulled without a login, which tags never change, and how long what is kept.
+		// Anonymous pulls, immutable tags, and retention.
 		Public:   []string{"public/**"},
 		Policies: []images.Policy{{Repositories: "release/**", Immutable: true}, {Repositories: "cache/**", KeepFor: 30 * 24 * time.Hour}},
 		OnReady:  func(r systemregistry.Ready) { ready(out, dir, r) },
@@ -99,8 +100,8 @@ func serve(ctx context.Context, out io.Writer, dir, addr, url string) error {
 	}.Run(ctx)
 }
 
-// ownErrors are what distribution logs, but for what it answers clients: that a layer is not there yet is how each push
-// begins.
+// ownErrors drops the log entries of distribution that only repeat error responses to clients: each push begins with
+// the response that a layer does not exist.
 type ownErrors struct{ logrus.TextFormatter }
 
 func (f *ownErrors) Format(e *logrus.Entry) ([]byte, error) {
@@ -110,7 +111,7 @@ func (f *ownErrors) Format(e *logrus.Entry) ([]byte, error) {
 	return f.TextFormatter.Format(e)
 }
 
-// What the folder holds for clients, beside what the registry keeps there for itself.
+// Files in the folder for clients, in addition to the registry's own files.
 const (
 	adminName    = "admin"
 	passwordFile = "admin-password"
@@ -133,7 +134,7 @@ func outcome(err error) string {
 	return "done"
 }
 
-// adminPassword returns the password in the folder, and makes one at the first time.
+// adminPassword returns the password in the folder, and creates one at the first start.
 func adminPassword(dir string) (credentials.Secret, error) {
 	path := filepath.Join(dir, passwordFile)
 	text, err := os.ReadFile(path)

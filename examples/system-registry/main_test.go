@@ -43,7 +43,7 @@ func started(t *testing.T, dir string) (url string, stop func()) {
 	return "", nil
 }
 
-// printed is what the program printed, a piece for each call.
+// printed collects the output of the program, with an element for each write.
 type printed chan string
 
 func (p printed) Write(b []byte) (int, error) {
@@ -55,8 +55,8 @@ func (p printed) Write(b []byte) (int, error) {
 	}
 }
 
-// The registry is started, an image is pushed, and then pulled with nothing but the content of the pull secret that a
-// pod would have; and once more after a restart.
+// After the registry has started and an image was pushed, a client can pull it with only the content of the pull
+// secret that a pod would have; and again after a restart.
 func TestFromNothingToAPodsSecret(t *testing.T) {
 	testtool.Need(t, "skopeo")
 	dir, image := t.TempDir(), "oci:"+filepath.Join(t.TempDir(), "image")
@@ -111,7 +111,7 @@ func dockerConfig(t *testing.T, manifest string) []byte {
 	return text
 }
 
-// Bad usage is told from a check that failed.
+// Incorrect usage has its own exit code.
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{"unexpected"}, {"-unknown"}} {
 		require.Equal(t, 2, exitCode(run(t.Context(), args, io.Discard)), args)

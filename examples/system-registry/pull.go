@@ -13,10 +13,10 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// printPullSecret is what a platform does for its users: a profile of kind system goes in, and out comes a secret that
-// was proven to pull the image. The secret holds a login that may pull from the image's repository for an hour, and not
-// the password that made it. A platform would have a robot of the tenant in the place of the admin, and inject.Syncer
-// renew the secret.
+// printPullSecret shows how a platform serves its users: from a profile of kind system, it makes a secret that was
+// proven to pull the image. The secret does not hold the admin's password, but a login that may pull from the image's
+// repository for an hour. A platform would use a robot account of the tenant instead of the admin, and have
+// inject.Syncer renew the secret.
 func printPullSecret(ctx context.Context, out io.Writer, dir, url, image, namespace string) error {
 	password, err := os.ReadFile(filepath.Join(dir, passwordFile))
 	if err != nil {
@@ -32,7 +32,7 @@ func printPullSecret(ctx context.Context, out io.Writer, dir, url, image, namesp
 		return err
 	}
 
-	var pipeline regcred.Pipeline // It serves System registries by itself.
+	var pipeline regcred.Pipeline // It has a provider for System registries built in.
 	outcome, err := pipeline.Run(ctx, regcred.Request{
 		Namespace: namespace,
 		Profiles: []registry.Profile{{

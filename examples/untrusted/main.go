@@ -1,11 +1,11 @@
-// Untrusted is the backend of a form "New registry" on a platform whose users are not trusted: it checks the profile and
-// the images that a user sends, and connects to public addresses only.
+// Untrusted is the backend of a form "New registry" on a platform whose users are not trusted: it checks the profile
+// and the images that a user sends, and connects to public addresses only.
 //
 //	go run ./examples/untrusted
 //	curl -H 'X-Tenant: ann' -d @request.json http://127.0.0.1:8080/check
 //
 // A request is {"profile": {...}, "images": ["..."]}. The response has the issues, with codes and hints for the form.
-// docs/security.md says what each step here is for.
+// docs/security.md explains the purpose of each step.
 package main
 
 import (
@@ -93,7 +93,7 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 const (
 	maxBody   = 64 << 10
 	maxImages = 50
-	// atOnce bounds how many checks run at once: a registry may take its time.
+	// atOnce limits the number of concurrent checks, because a registry may be slow.
 	atOnce    = 32
 	timeLimit = time.Minute
 )
@@ -106,7 +106,8 @@ type handler struct {
 func newHandler(allow []netip.Prefix) *handler {
 	return &handler{
 		pipeline: &regcred.Pipeline{
-			// The one switch: public addresses only, no proxy, no plain HTTP, no identity and no file of this process.
+			// This one setting permits public addresses only, and no proxy, plain HTTP, identity or file of this
+			// process.
 			Egress:  &egress.Policy{Allow: allow},
 			Checker: validate.Checker{Timeout: 10 * time.Second, UserAgent: "platform/1.0"},
 		},
@@ -129,8 +130,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.NotFound(w, req)
 		return
 	}
-	// Who asks comes from the platform's own authentication, never from the profile. Profiles of different tenants never
-	// share a credential.
+	// The tenant comes from the platform's own authentication, never from the profile. Profiles of different tenants
+	// never share a credential.
 	tenant := req.Header.Get("X-Tenant")
 	if tenant == "" {
 		http.Error(w, "log in first", http.StatusUnauthorized)
@@ -154,7 +155,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func (h *handler) check(ctx context.Context, tenant string, body io.Reader) error {
 	var r request
 	if err := json.NewDecoder(body).Decode(&r); err != nil {
-		return registry.ErrInvalid // The decoder's own error may quote what was sent.
+		return registry.ErrInvalid // The decoder's own error may quote the request.
 	}
 	if len(r.Images) > maxImages {
 		return &registry.Error{Op: "read request", Code: registry.ErrInvalid, Err: fmt.Errorf("it has %d images: expected at most %d", len(r.Images), maxImages)}

@@ -1,5 +1,5 @@
-// Demo shows the operator at work, aloud: on a real Kubernetes API that it starts, and with a registry in memory that
-// wants a login.
+// Demo runs the operator and prints each step. It starts a real Kubernetes API server, and a registry in memory that
+// requires a login.
 //
 //	../../scripts/kubernetes && go run ./demo
 package main
@@ -96,7 +96,7 @@ func run(ctx context.Context) (err error) {
 	return d.walk(ctx)
 }
 
-// A demo is an administrator at work.
+// A demo acts as an administrator of the cluster.
 type demo struct {
 	client.Client
 	hub *registrytest.Server
@@ -143,12 +143,12 @@ func (d *demo) walk(ctx context.Context) error {
 func (d *demo) namespace(ctx context.Context, name string) error {
 	return errors.Join(
 		d.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}),
-		// No controller manager runs that would make it.
+		// No controller manager is running that would create it.
 		d.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "default"}}),
 	)
 }
 
-// password sets the one that the registry takes, and the one that the operator has.
+// password sets the password that the registry accepts, and the one that the operator uses.
 func (d *demo) password(ctx context.Context, right, typed string) error {
 	d.hub.Registry.SetAccounts(registrytest.Account{Username: "robot", Password: credentials.NewSecret(right), Pull: []string{"*"}})
 	secret := &corev1.Secret{
@@ -161,7 +161,7 @@ func (d *demo) password(ctx context.Context, right, typed string) error {
 	return d.Update(ctx, secret)
 }
 
-// becomes waits for a status of the profile, and prints it.
+// becomes waits until the profile has that status, and prints it.
 func (d *demo) becomes(ctx context.Context, reason string, secrets int) error {
 	for {
 		var p v1alpha1.RegistryProfile

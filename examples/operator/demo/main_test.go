@@ -12,6 +12,6 @@ func TestDemo(t *testing.T) {
 	if _, why := testtool.ControlPlane(); why != nil {
 		testtool.Missing(t, why.Error())
 	}
-	t.Chdir("..") // Where people run it.
+	t.Chdir("..") // The folder in which the README runs it.
 	require.NoError(t, run(t.Context()))
 }

@@ -17,11 +17,11 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// logins are those in the secrets of the operator's namespace. A secret is read when a profile names it, and again when
-// its version has changed.
+// logins caches the logins in the secrets of the operator's namespace. It reads a secret when a profile names it, and
+// again after its version has changed.
 type logins struct {
-	watched   client.Reader // Has the metadata.
-	api       client.Reader // Has it all.
+	watched   client.Reader // Reads the metadata, from a cache.
+	api       client.Reader // Reads the whole object.
 	namespace string
 
 	mu    sync.Mutex
@@ -54,7 +54,7 @@ func (l *logins) login(ctx context.Context, name string) (credentials.Login, err
 	return found.login, nil
 }
 
-// transport returns what a secret says of the way to a registry.
+// transport returns the transport settings in a secret.
 func (l *logins) transport(ctx context.Context, name string) (registry.TransportConfig, error) {
 	found, err := l.read(ctx, name)
 	if err == nil {
@@ -66,7 +66,7 @@ func (l *logins) transport(ctx context.Context, name string) (registry.Transport
 	return found.transport, nil
 }
 
-// read returns what is in a secret.
+// read returns the parsed content of a secret.
 func (l *logins) read(ctx context.Context, name string) (known, error) {
 	key := client.ObjectKey{Namespace: l.namespace, Name: name}
 	meta := secretMetadata()
@@ -102,7 +102,7 @@ func (l *logins) failed(what, name string, err error) error {
 	return fmt.Errorf("%s in secret %s/%s: %w", what, l.namespace, name, err)
 }
 
-// keep forgets the logins that no profile uses.
+// keep drops the logins that no profile uses.
 func (l *logins) keep(used map[string]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,7 +113,8 @@ func (l *logins) keep(used map[string]bool) {
 	}
 }
 
-// parseLogin takes what kubectl create secret generic makes from a user name and a password, or the JSON of a login.
+// parseLogin accepts the data that kubectl create secret generic writes for a user name and a password, or the JSON of
+// a login.
 func parseLogin(data map[string][]byte) (credentials.Login, error) {
 	var login credentials.Login
 	if text, ok := data["login"]; ok {
@@ -133,7 +134,7 @@ func parseLogin(data map[string][]byte) (credentials.Login, error) {
 	return login, nil
 }
 
-// parseTransport takes a client certificate, as in a secret of the type kubernetes.io/tls, and a login at a proxy.
+// parseTransport accepts a client certificate, as in a secret of the type kubernetes.io/tls, and a login for a proxy.
 func parseTransport(data map[string][]byte) (registry.TransportConfig, error) {
 	t := registry.TransportConfig{ClientCertificate: string(data["tls.crt"]), ProxyUsername: string(data["proxyUsername"])}
 	if key := data["tls.key"]; len(key) > 0 {

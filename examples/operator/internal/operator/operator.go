@@ -36,8 +36,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// An operator turns profiles into targets, and what comes of them into their status. The work in between is that of a
-// [kube.Controller].
+// An operator turns profiles into targets, and the results of passes into the status of profiles. A [kube.Controller]
+// makes the passes.
 type operator struct {
 	client     client.Client
 	events     record.EventRecorder
@@ -45,55 +45,56 @@ type operator struct {
 	pipeline   *regcred.Pipeline
 	cluster    *kube.Cluster
 	controller *kube.Controller
-	// asked has a map[string]asked, by the names of the profiles, for each pass that is under way, by the first of its
-	// targets: several may be.
+	// asked maps the first target of each pass in progress to a map[string]asked by the names of the profiles. Several
+	// passes may be in progress.
 	asked sync.Map
 }
 
-// asked is what a pass found in a profile.
+// asked holds the findings of a pass about a profile.
 type asked struct {
 	generation int64
-	key        credentials.Key // Of its credential in the cache.
-	err        error           // Why its login or its selector cannot be read.
+	key        credentials.Key // Of the profile's credential in the cache.
+	err        error           // Why the login or the selector is invalid, or nil.
 }
 
-// owner is whose the secrets are.
+// owner is the owner of the pull secrets.
 const owner = "regcred"
 
 // Scheme returns the types that an operator works with.
 func Scheme() *runtime.Scheme {
 	s := runtime.NewScheme()
-	// Neither fails: what they add is part of the program.
+	// Neither fails, because both add types that are compiled in.
 	if err := errors.Join(corev1.AddToScheme(s), v1alpha1.AddToScheme(s)); err != nil {
 		panic(err)
 	}
 	return s
 }
 
-// cacheOptions keep the manager's cache from holding secrets of the cluster: only those in the operator's namespace are
-// watched, and of them only the metadata.
+// cacheOptions limit the manager's cache to the metadata of secrets in the operator's namespace, so that it holds no
+// content of secrets, and no other secrets of the cluster.
 func cacheOptions(namespace string) cache.Options {
 	return cache.Options{ByObject: map[client.Object]cache.ByObject{
 		&corev1.Secret{}: {Namespaces: map[string]cache.Config{namespace: {}}},
 	}}
 }
 
-// A Config says where and how an operator works.
+// A Config holds the settings of an operator.
 type Config struct {
-	// API is the way to the cluster.
+	// API is the connection to the cluster.
 	API *rest.Config
-	// Namespace is where the secrets with logins are.
+	// Namespace is the namespace of the secrets with logins.
 	Namespace string
-	// Provider issues the credentials. Nil means that of each kind of registry that a profile may have.
+	// Provider issues the credentials. If nil, the operator uses a provider for each kind of registry that a profile
+	// may have.
 	Provider providers.Provider
-	// Evict lets pods be evicted that were created before their pull secret was there.
+	// Evict permits the eviction of pods that were created before their pull secret.
 	Evict bool
-	// Metrics is where they are registered.
+	// Metrics registers the operator's metrics.
 	Metrics prometheus.Registerer
 }
 
-// NewManager returns a manager with all that the operator is. The options say the rest; their Scheme and Cache are the
-// operator's.
+// NewManager returns a manager that runs the operator. The options configure the manager, except for Scheme and Cache,
+// which the operator sets.
 func NewManager(config Config, options ctrl.Options) (ctrl.Manager, error) {
 	options.Scheme, options.Cache = Scheme(), cacheOptions(config.Namespace)
 	mgr, err := ctrl.NewManager(config.API, options)
@@ -139,7 +140,7 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 		Cluster: o.cluster,
 		Syncer: &inject.Syncer{
 			Owner: owner, Credential: pipeline.Credential, Check: pipeline.Check, Lookup: pipeline.Lookup,
-			Adopt: pipeline.Adopt, AdoptionKey: key, // A restart issues nothing and writes nothing.
+			Adopt: pipeline.Adopt, AdoptionKey: key, // A restart calls no issuer and writes nothing.
 			CompleteLists: true, // The client reads from a cache that waits until it is synced.
 		},
 		Targets: o.targets,
@@ -171,7 +172,7 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 	)
 }
 
-// evicted writes down what nothing in the cluster remembers.
+// evicted logs an eviction, because nothing else in the cluster records it.
 func evicted(namespace, pod string, err error) {
 	log := ctrl.Log.WithValues("namespace", namespace, "pod", pod)
 	if err != nil {
@@ -181,7 +182,7 @@ func evicted(namespace, pod string, err error) {
 	log.Info("evicted a pod that came before its pull secret")
 }
 
-// watched writes down that nobody can be evicted, or can again.
+// watched logs that pods can no longer be watched for evictions, or can be again.
 func watched(err error) {
 	if err != nil {
 		ctrl.Log.Error(err, "cannot see which pods came before their pull secret")
@@ -190,7 +191,7 @@ func watched(err error) {
 	ctrl.Log.Info("pods are watched again")
 }
 
-// watch asks for a pass whenever a profile or a login has changed.
+// watch requests a pass whenever a profile or a login changes.
 func (o *operator) watch(ctx context.Context, objects cache.Cache) error {
 	for _, object := range []client.Object{&v1alpha1.RegistryProfile{}, secretMetadata()} {
 		informer, err := objects.GetInformer(ctx, object)
@@ -213,16 +214,17 @@ func (o *operator) watch(ctx context.Context, objects cache.Cache) error {
 	return nil
 }
 
-// wanted changes with what is wanted of an object, and not with its status: the operator writes that itself.
+// wanted returns a value that changes with the spec of an object, but not with its status, which the operator itself
+// writes.
 func wanted(object any) any {
-	meta := object.(metav1.Object) // All that is watched is one.
+	meta := object.(metav1.Object) // All watched objects have metadata.
 	if meta.GetGeneration() != 0 {
 		return meta.GetGeneration()
 	}
 	return meta.GetResourceVersion()
 }
 
-// targets returns one for each profile.
+// targets returns a target for each profile.
 func (o *operator) targets(ctx context.Context) ([]inject.Target, error) {
 	var list v1alpha1.RegistryProfileList
 	if err := o.client.List(ctx, &list); err != nil {
@@ -238,14 +240,14 @@ func (o *operator) targets(ctx context.Context) ([]inject.Target, error) {
 	}
 	o.logins.keep(used)
 	if len(targets) > 0 {
-		o.asked.Clear() // Of the list before. A pass that still is about that one reports nothing.
+		o.asked.Clear() // Those of the previous list. A pass that still uses that list reports nothing.
 		o.asked.Store(&targets[0], profiles)
 	}
 	return targets, nil
 }
 
-// target returns what a profile wants. The error says why its login or its selector cannot be read; then the target is
-// not valid either, so that the secrets that are there stay.
+// target returns the target of a profile. If the login or the selector cannot be read, the error reports why and the
+// target is invalid, so that its published secrets stay.
 func (o *operator) target(ctx context.Context, p *v1alpha1.RegistryProfile) (inject.Target, error) {
 	profile := registry.Profile{
 		Name: p.Name, Tenant: p.Spec.Tenant, Kind: registry.Kind(p.Spec.Kind), Endpoint: p.Spec.Endpoint, Hosts: p.Spec.Hosts,

@@ -30,21 +30,21 @@ func TestOperator(t *testing.T) {
 	require.NotEmpty(t, first)
 	require.Empty(t, w.published("other"))
 
-	// A new namespace is served at once.
+	// A new namespace gets the secret at once.
 	w.namespace("shop-2", nil)
 	w.eventually("the new namespace is served", func() bool { return w.published("shop-2") == first })
 	w.becomes(metav1.ConditionTrue, "Published", 2)
 
-	// A login that the registry refuses: what is published stays.
+	// If the registry rejects the login, the published secret stays.
 	w.login("wrong")
 	w.becomes(metav1.ConditionFalse, "Unauthorized", 2)
 	require.Equal(t, first, w.published("shop-1"))
-	// One that is missing, too.
+	// The same if the login is missing.
 	require.NoError(t, w.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "shop-login"}}))
 	w.becomes(metav1.ConditionFalse, "Invalid", 2)
 	require.Equal(t, first, w.published("shop-1"))
 
-	// A rotation gets everywhere.
+	// A rotation reaches every namespace.
 	w.password("second")
 	w.becomes(metav1.ConditionTrue, "Published", 2)
 	require.NotEqual(t, first, w.published("shop-1"))
@@ -68,7 +68,7 @@ func TestOperator(t *testing.T) {
 	}
 	require.Subset(t, names, []string{"regcred_credential_calls_total", "regcred_pullsecret_changes_total", "regcred_pullsecret_credentials_total"})
 
-	// Without the profile, all is gone.
+	// Without the profile, all secrets are removed.
 	require.NoError(t, w.Delete(t.Context(), w.profile(func(*v1alpha1.RegistryProfileSpec) {})))
 	w.eventually("all is gone", func() bool { return w.published("shop-1") == "" && w.published("shop-2") == "" })
 }
@@ -84,7 +84,7 @@ func TestSelector(t *testing.T) {
 	require.NotEmpty(t, w.published("shop-1"))
 	require.Empty(t, w.published("shop-2"))
 
-	// A profile that selects something else: the condition is about what it was, until a pass has seen that.
+	// After an edit of the selection, the condition describes the old profile until a pass has covered the new one.
 	var p v1alpha1.RegistryProfile
 	require.NoError(t, w.Get(t.Context(), client.ObjectKey{Name: "shop"}, &p))
 	p.Spec.Namespaces = v1alpha1.Namespaces{Names: []string{"shop-2"}}
@@ -96,7 +96,7 @@ func TestSelector(t *testing.T) {
 	require.NotEmpty(t, w.published("shop-2"))
 }
 
-// The status says when a credential is renewed, and then it is.
+// The status has the time of the next renewal, and the renewal happens then.
 func TestRenewal(t *testing.T) {
 	const life = 10 * time.Second
 	var mu sync.Mutex
@@ -126,12 +126,12 @@ func TestRenewal(t *testing.T) {
 	next := slices.IndexFunc(issued, func(at time.Time) bool { return !at.Before(first.RenewAt.Time) })
 	require.Positive(t, next, "issued at %v, to be renewed at %v", issued, first.RenewAt)
 	before := issued[next-1]
-	earliest := credentials.Policy{}.RenewAt(before, before.Add(life), 0).Truncate(time.Second) // As the API keeps it.
+	earliest := credentials.Policy{}.RenewAt(before, before.Add(life), 0).Truncate(time.Second) // The resolution of the API.
 	latest := credentials.Policy{}.RenewAt(before, before.Add(life), 1)
 	require.WithinRange(t, first.RenewAt.Time, earliest, latest)
 }
 
-// What cannot be right is refused when it is applied.
+// The API rejects an invalid profile when it is applied.
 func TestValidation(t *testing.T) {
 	w := newWorld(t)
 	for says, change := range map[string]func(*v1alpha1.RegistryProfileSpec){

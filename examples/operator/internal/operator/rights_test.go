@@ -19,7 +19,7 @@ import (
 	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
 )
 
-// The rights that config gives are those that the operator uses, all of them and no others.
+// The operator uses exactly the rights that config grants.
 func TestRights(t *testing.T) {
 	var used rights
 	w := newWorld(t, func(c *Config) { c.API = used.record(c.API) })
@@ -57,11 +57,11 @@ func TestRights(t *testing.T) {
 			}
 		}
 	}
-	// The last requests, such as the event of what was said last, may be under way.
+	// The last requests, such as the event for the last condition, may be in progress.
 	require.EventuallyWithT(t, func(c *assert.CollectT) { require.Equal(c, given, used.all()) }, time.Minute, 20*time.Millisecond)
 }
 
-// stuckPod makes a pod that came before its pull secret.
+// stuckPod creates a pod that is older than its pull secret.
 func (w *world) stuckPod(namespace string) {
 	w.t.Helper()
 	pod := &corev1.Pod{
@@ -81,7 +81,7 @@ func (w *world) stuckPod(namespace string) {
 	require.NoError(w.t, w.Status().Update(w.t.Context(), pod))
 }
 
-// Rights are those that a client has used.
+// Rights are the rights that a client has used.
 type rights struct {
 	mu   sync.Mutex
 	used map[string]bool
@@ -99,7 +99,7 @@ func (r *rights) all() map[string]bool {
 	return all
 }
 
-// record returns a way to the API that adds to the rights.
+// record returns a config for the API that records the used rights.
 func (r *rights) record(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -122,15 +122,15 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// rightFor returns the right that a request takes; "" for one that asks what resources there are, which everybody may.
-// See https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb.
+// rightFor returns the right that a request needs; "" for a discovery request, which every client may send. See
+// https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb.
 func rightFor(request *http.Request) string {
 	path := strings.Split(strings.Trim(request.URL.Path, "/"), "/")
 	group := ""
 	if path[0] == "apis" && len(path) > 1 {
 		group, path = path[1], path[1:]
 	}
-	path = path[min(2, len(path)):] // What is before the version, and the version.
+	path = path[min(2, len(path)):] // Without the parts before the version, and the version.
 	if len(path) > 2 && path[0] == "namespaces" {
 		path = path[2:]
 	}

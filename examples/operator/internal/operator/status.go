@@ -19,10 +19,10 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// reportTimeout bounds the writing of all statuses after a pass.
+// reportTimeout limits the time to write all statuses after a pass.
 const reportTimeout = 30 * time.Second
 
-// report writes into the status of each profile what came of a pass.
+// report writes the results of a pass into the status of each profile.
 func (o *operator) report(pass kube.Pass) {
 	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
 	defer cancel()
@@ -56,7 +56,7 @@ func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
 		before := p.DeepCopy()
 		if profile, ok := profiles[p.Name]; ok {
 			meta.SetStatusCondition(&p.Status.Conditions, ready(p.Name, profile, pass))
-			// While the issuer is asked, it is not known when the next time will be.
+			// While the issuer is being called, the time of the next call is unknown.
 			if entry := cached[profile.key]; !entry.Calling {
 				p.Status.RenewAt = seconds(entry.NextCall)
 			}
@@ -76,18 +76,18 @@ func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
 	return errors.Join(errs...)
 }
 
-// ready is what the pass says of the profile, unless that could not even be read.
+// ready returns the condition of a profile after the pass. It is Invalid if the profile could not be read.
 func ready(name string, profile asked, pass kube.Pass) metav1.Condition {
 	condition := pass.Ready(name)
 	if profile.err != nil {
 		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, "Invalid", profile.err.Error()
 	}
-	// The profile may be another one by now: then the next pass is about to come.
+	// The profile may have changed since; then another pass follows soon.
 	condition.ObservedGeneration = profile.generation
 	return condition
 }
 
-// seconds returns an instant as the API keeps it; nil if there is none.
+// seconds returns an instant with the resolution of the API; nil for the zero time.
 func seconds(at time.Time) *metav1.Time {
 	if at.IsZero() {
 		return nil
@@ -95,7 +95,7 @@ func seconds(at time.Time) *metav1.Time {
 	return &metav1.Time{Time: at.Truncate(time.Second)}
 }
 
-// published returns how many secrets of that name there are, and when the first of them expires.
+// published returns the number of secrets of that name, and their earliest expiry.
 func published(state []inject.Namespace, name string) (count int, expires *metav1.Time) {
 	for _, ns := range state {
 		for _, secret := range ns.Secrets {
@@ -112,7 +112,7 @@ func published(state []inject.Namespace, name string) (count int, expires *metav
 	return count, expires
 }
 
-// tell makes an event of a condition that has changed.
+// tell records an event if the condition has changed.
 func (o *operator) tell(before, after *v1alpha1.RegistryProfile) {
 	was := meta.FindStatusCondition(before.Status.Conditions, kube.ConditionReady)
 	is := meta.FindStatusCondition(after.Status.Conditions, kube.ConditionReady)

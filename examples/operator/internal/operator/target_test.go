@@ -15,7 +15,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// All that a profile says is in its target.
+// The target has all settings of the profile.
 func TestTarget(t *testing.T) {
 	secret := func(name string, data map[string][]byte) *corev1.Secret {
 		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: name}, Data: data}
@@ -53,8 +53,8 @@ func TestTarget(t *testing.T) {
 	}
 }
 
-// The API takes a profile of the kind system with all that it may have, and its provider is asked for a login: the
-// registry of these tests has none to give.
+// The API accepts a profile of kind system with all its settings, and the operator requests a login from its provider,
+// which fails: the registry of these tests issues none.
 func TestSystemRegistry(t *testing.T) {
 	w := newWorld(t)
 	w.namespace("shop-1", nil)

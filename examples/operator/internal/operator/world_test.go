@@ -31,8 +31,8 @@ import (
 
 const home = "regcred-system"
 
-// A world is a real API with the operator at work, with no more rights than config gives it, and a registry
-// that wants a login.
+// A world is a real API with a running operator that has only the rights in config, and a registry that requires a
+// login.
 type world struct {
 	client.Client // An administrator's.
 	t             *testing.T
@@ -87,7 +87,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	return w
 }
 
-// objects returns those in a file of config.
+// objects returns the objects in a file of config.
 func (w *world) objects(file string) []client.Object {
 	w.t.Helper()
 	data, err := os.ReadFile("../../config/" + file)
@@ -104,7 +104,7 @@ func (w *world) objects(file string) []client.Object {
 	return list
 }
 
-// password is the only one that the registry takes from now on, and what the login of the profiles is.
+// password sets the only password that the registry accepts from now on, and the password of the profiles' login.
 func (w *world) password(text string) {
 	w.t.Helper()
 	w.hub.Registry.SetAccounts(registrytest.Account{Username: "robot", Password: credentials.NewSecret(text), Pull: []string{"*"}})
@@ -138,11 +138,11 @@ func (w *world) profile(change func(*v1alpha1.RegistryProfileSpec)) *v1alpha1.Re
 func (w *world) namespace(name string, labels map[string]string) {
 	w.t.Helper()
 	require.NoError(w.t, w.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}))
-	// No controller manager runs that would make it.
+	// No controller manager is running that would create it.
 	require.NoError(w.t, w.Create(w.t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "default"}}))
 }
 
-// published returns the password that is published in a namespace; "" if there is no secret, or it is not linked.
+// published returns the published password in a namespace; "" if there is no secret, or it is not linked.
 func (w *world) published(namespace string) string {
 	var account corev1.ServiceAccount
 	require.NoError(w.t, w.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: "default"}, &account))
