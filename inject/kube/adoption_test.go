@@ -13,7 +13,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Of several replicas that start at once, all get the same key.
+// If several replicas start at once, they all get the same key.
 func TestAdoptionKey(t *testing.T) {
 	admin, err := kube.NewClient(needAPI(t))
 	require.NoError(t, err)

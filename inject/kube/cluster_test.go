@@ -24,7 +24,7 @@ func TestCluster(t *testing.T) {
 	injecttest.TestCluster(t, injecttest.Subject{Cluster: cluster, World: world{admin}})
 }
 
-// A world is everybody else at a real API.
+// A world acts as the other clients of a real API.
 type world struct{ kubernetes.Interface }
 
 func (w world) CreateNamespace(ctx context.Context, name string, labels map[string]string) error {

@@ -22,7 +22,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// What a manager of controller-runtime looks for.
+// The interfaces that a manager of controller-runtime looks for.
 var (
 	_ manager.Runnable               = (*kube.Controller)(nil)
 	_ manager.LeaderElectionRunnable = (*kube.Controller)(nil)
@@ -41,7 +41,7 @@ func (c counter) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.next.RoundTrip(r)
 }
 
-// A running is a Controller at work in the namespaces that begin with its name.
+// A running has a started Controller for the namespaces whose names begin with its name.
 type running struct {
 	world
 	*kube.Controller
@@ -50,7 +50,7 @@ type running struct {
 	passes   atomic.Int64
 }
 
-// start runs one that has the rights of "regcred" and of these roles.
+// start starts a running that has the rights of "regcred" and of these roles.
 func start(t *testing.T, name string, roles ...string) *running {
 	r := &running{}
 	first := "first"
@@ -87,7 +87,7 @@ func start(t *testing.T, name string, roles ...string) *running {
 	return r
 }
 
-// ready reports whether the secret is there with the password, and linked.
+// ready reports whether the secret exists with the password, and is linked.
 func (r *running) ready(t *testing.T, namespace string) bool {
 	t.Helper()
 	s, err := r.Secret(t.Context(), namespace, "regcred")
@@ -113,18 +113,18 @@ func (r *running) becomesReady(t *testing.T, namespace string) {
 func (r *running) namespace(t *testing.T, name string) {
 	t.Helper()
 	require.NoError(t, r.CreateNamespace(t.Context(), name, nil))
-	// No controller manager runs that would make it.
+	// No controller manager is running that would create it.
 	require.NoError(t, r.WriteAccount(t.Context(), name, injecttest.AccountObject{Name: "default"}))
 }
 
 func TestControllerServesNewNamespaces(t *testing.T) {
 	r := start(t, "fast")
 	r.namespace(t, "fast-0")
-	r.becomesReady(t, "fast-0") // Its watches are up.
+	r.becomesReady(t, "fast-0") // Its watches have begun.
 	began := time.Now()
 	r.namespace(t, "fast-1")
 	r.becomesReady(t, "fast-1")
-	t.Logf("served %s after it was made", time.Since(began).Round(time.Millisecond)) // A busy machine says nothing of us.
+	t.Logf("served %s after it was made", time.Since(began).Round(time.Millisecond)) // Not asserted, because the machine may be busy.
 }
 
 func TestEnsureReady(t *testing.T) {
@@ -169,7 +169,7 @@ func TestPassWithNothingToDoSendsNoRequest(t *testing.T) {
 		r.namespace(t, name)
 		r.becomesReady(t, name)
 	}
-	time.Sleep(500 * time.Millisecond) // The last events come back and cause passes of their own.
+	time.Sleep(500 * time.Millisecond) // The last events arrive and cause passes of their own.
 	requests, passes := r.requests.Load(), r.passes.Load()
 	for range 10 {
 		r.Wake()

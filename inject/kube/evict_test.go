@@ -30,7 +30,7 @@ import (
 
 var _ manager.LeaderElectionRunnable = (*kube.Evictor)(nil)
 
-// A stuck is a pod that a kubelet could not pull an image for.
+// A stuck is a pod for which a kubelet could not pull an image.
 type stuck struct {
 	name, reason, owner string
 	pullSecrets         []string
@@ -61,7 +61,7 @@ func publish(t *testing.T, client kubernetes.Interface, pod *corev1.Pod) {
 	require.NoError(t, err)
 }
 
-// Evictions are what an Evictor did.
+// Evictions records the evictions of an Evictor.
 type evictions struct {
 	mu   sync.Mutex
 	errs map[string][]error // By pod.
@@ -106,7 +106,7 @@ func TestEvictor(t *testing.T) {
 	for _, s := range leave {
 		require.Eventually(t, func() bool {
 			_, err := r.CoreV1().Pods("evict-1").Get(t.Context(), s.name, metav1.GetOptions{})
-			return apierrors.IsNotFound(err) && seen.of(s.name) != nil // It is told after the pod is gone.
+			return apierrors.IsNotFound(err) && seen.of(s.name) != nil // OnEvict is called after the pod is gone.
 		}, time.Minute, 20*time.Millisecond, s.name)
 		require.Equal(t, []error{nil}, seen.of(s.name), s.name)
 	}
@@ -171,7 +171,7 @@ func TestEvictorSaysThatItSeesNoPods(t *testing.T) {
 	require.NoError(t, <-watched)
 }
 
-// linked returns a fake API on which the account of a namespace names the pull secret, which is there.
+// linked returns a fake API with a namespace whose account names the existing pull secret.
 func linked(t *testing.T) *fake.Clientset {
 	t.Helper()
 	return fake.NewClientset(

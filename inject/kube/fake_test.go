@@ -20,7 +20,7 @@ func TestClusterOnFake(t *testing.T) {
 	client := fake.NewClientset()
 	cluster := &kube.Cluster{Client: client, Owner: "conformance"}
 	background(t, cluster.Run)
-	_, err := cluster.State(t.Context(), inject.Scope{Owner: "conformance"}) // Before its watches, it misses what is written.
+	_, err := cluster.State(t.Context(), inject.Scope{Owner: "conformance"}) // Before its watches have begun, it misses writes.
 	require.NoError(t, err)
 	injecttest.TestCluster(t, injecttest.Subject{Cluster: cluster, World: world{client}, Except: map[string]string{
 		"State: only secrets of the owner are shown":                              noSelectors,

@@ -33,14 +33,14 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A fleet is namespaces with a service account and a pull secret of somebody else, and one more that no target selects.
-// Its passwords are numbers, in the order in which they were issued.
+// A fleet has namespaces with a service account and a pull secret of another owner, and one more namespace that no
+// target selects. Its passwords are numbers, in the order of issue.
 type fleet struct {
 	world
 	name       string
 	namespaces []string
 	password   atomic.Int64
-	theirs     map[string]string // The versions of what belongs to others, by namespace. None may ever change.
+	theirs     map[string]string // The versions of others' objects, by namespace. They must never change.
 }
 
 func newFleet(t *testing.T, config *rest.Config, name string, n int) *fleet {
@@ -64,7 +64,7 @@ func newFleet(t *testing.T, config *rest.Config, name string, n int) *fleet {
 
 func (f *fleet) outside() string { return "outside-" + f.name }
 
-// foreign returns the versions of what belongs to others.
+// foreign returns the versions of others' objects.
 func (f *fleet) foreign(t *testing.T) map[string]string {
 	t.Helper()
 	versions := make(map[string]string)
@@ -81,8 +81,7 @@ func (f *fleet) foreign(t *testing.T) map[string]string {
 	return versions
 }
 
-// controller returns one that publishes the fleet's password as that secret: the one that it has now, or whichever it
-// has when the Controller asks.
+// controller returns a Controller that publishes the result of password as the secret "regcred".
 func (f *fleet) controller(t *testing.T, config *rest.Config, password func() int64) *kube.Controller {
 	t.Helper()
 	client, err := kube.NewClient(config)
@@ -90,7 +89,7 @@ func (f *fleet) controller(t *testing.T, config *rest.Config, password func() in
 	return newController(client, f.name, "regcred", password)
 }
 
-// next issues a password, and returns an issuer that has no newer one.
+// next issues a password, and returns an issuer that always returns this one.
 func (f *fleet) next() func() int64 {
 	n := f.password.Add(1)
 	return func() int64 { return n }
@@ -121,15 +120,15 @@ func newController(client kubernetes.Interface, name, secret string, password fu
 	}
 }
 
-// look returns the passwords that are published, by namespace and secret, and fails if anything is worse than it may be
-// at any instant: an empty or partial secret, a link without a secret, a change to what belongs to others.
+// look returns the published passwords, by namespace and secret. It fails if it finds a state that is never allowed:
+// an empty or partial secret, a link without a secret, a change to others' objects.
 func (f *fleet) look(t *testing.T) map[string]int64 {
 	t.Helper()
 	image, err := registry.ParseImage("registry.example.com/app")
 	require.NoError(t, err)
 	found := make(map[string]int64)
 	for _, ns := range f.namespaces {
-		// The account first: what it names must be there then, or have been taken out since.
+		// Read the account first: a secret that it names must exist then, or have been unlinked since.
 		account, err := f.Account(t.Context(), ns, "default")
 		require.NoError(t, err)
 		require.Equal(t, "theirs", account.PullSecrets[0])
@@ -160,7 +159,7 @@ func (f *fleet) look(t *testing.T) map[string]int64 {
 	return found
 }
 
-// converges waits until each namespace has just this secret with the newest password, and it is linked.
+// converges waits until each namespace has only this secret, with the newest password, and it is linked.
 func (f *fleet) converges(t *testing.T, secret string) {
 	t.Helper()
 	password, began := f.password.Load(), time.Now()
@@ -174,7 +173,7 @@ func (f *fleet) converges(t *testing.T, secret string) {
 	}
 }
 
-// differs says what is not yet as it should be.
+// differs describes the first difference from the desired state; empty if there is none.
 func (f *fleet) differs(t *testing.T, secret string, password int64) string {
 	t.Helper()
 	found := f.look(t)
@@ -194,7 +193,7 @@ func (f *fleet) differs(t *testing.T, secret string, password int64) string {
 	return ""
 }
 
-// seeded returns random numbers, and prints where they begin: REGCRED_SEED makes them the same again.
+// seeded returns a random source and prints its seed. Set REGCRED_SEED to repeat a run.
 func seeded(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := setting(t, "REGCRED_SEED", int(time.Now().UnixNano()), strconv.Atoi)
@@ -202,7 +201,7 @@ func seeded(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(uint64(seed), 0))
 }
 
-// nap sleeps for a random time that is shorter than that.
+// nap sleeps for a random time that is shorter than most.
 func nap(random *rand.Rand, most time.Duration) {
 	time.Sleep(time.Duration(random.Int64N(int64(most))))
 }
@@ -218,7 +217,7 @@ func setting[T any](t *testing.T, name string, usual T, parse func(string) (T, e
 	return value
 }
 
-// begin starts a Controller; what it returns stops it.
+// begin starts a Controller, and returns the function that stops it.
 func begin(t *testing.T, c *kube.Controller) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -235,7 +234,7 @@ func begin(t *testing.T, c *kube.Controller) (stop func()) {
 	return stop
 }
 
-// A server that dies in the middle of a rotation.
+// An API server is killed in the middle of a rotation.
 func TestServersDie(t *testing.T) {
 	random := seeded(t)
 	p := newPlane(t)
@@ -258,7 +257,7 @@ func TestServersDie(t *testing.T) {
 	}
 }
 
-// An unkind API answers some writes with an error, and some late.
+// An unkind API responds to some writes with an error, and to some late.
 type unkind struct {
 	next  http.RoundTripper
 	count atomic.Int64
@@ -281,7 +280,7 @@ func (u *unkind) RoundTrip(r *http.Request) (*http.Response, error) {
 	case 2:
 		return nil, errors.New("connection reset")
 	case 3:
-		response, err := u.next.RoundTrip(r) // It is done, and nobody learns of it.
+		response, err := u.next.RoundTrip(r) // The change is made, but the response is lost.
 		if err == nil {
 			response.Body.Close()
 		}
@@ -293,7 +292,7 @@ func (u *unkind) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestUnkindAPI(t *testing.T) {
-	t.Parallel() // It waits for the most part.
+	t.Parallel() // It waits most of the time.
 	f := newFleet(t, needAPI(t), "unkind", 20)
 	config := rest.CopyConfig(needAPI(t))
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &unkind{next: next} })
@@ -308,10 +307,10 @@ func TestUnkindAPI(t *testing.T) {
 	}
 }
 
-// Somebody who rewrites accounts, and deletes and changes secrets, all at once: for a while, or as long as
-// REGCRED_MEDDLING says.
+// Another client rewrites accounts, and deletes and changes secrets, all at once: for a while, or for the time in
+// REGCRED_MEDDLING.
 func TestMeddler(t *testing.T) {
-	t.Parallel() // It waits for the most part.
+	t.Parallel() // It waits most of the time.
 	random := seeded(t)
 	f := newFleet(t, needAPI(t), "meddler", 8)
 	f.password.Store(1)
@@ -330,19 +329,20 @@ func TestMeddler(t *testing.T) {
 		case action == 1:
 			f.password.Add(1)
 			c.Wake()
-		case s == nil: // There is nothing to delete or to change.
+		case s == nil: // There is no secret to delete or to change.
 		case action == 2:
 			err = f.DeleteSecret(ctx, ns, "regcred")
 		case action == 3:
 			s.Data = map[string][]byte{pullsecret.SecretKey: []byte(`{"auths":{}}`), "theirs": []byte("x")}
 			err = f.WriteSecret(ctx, ns, *s)
 		}
-		if !apierrors.IsNotFound(err) { // The controller was there first.
+		if !apierrors.IsNotFound(err) { // The controller has deleted it first.
 			require.NoError(t, err)
 		}
 		nap(random, 100*time.Millisecond)
 	}
-	// He leaves it tidy. Before, what he deleted must have been seen, or it may be linked again.
+	// At the end, the client cleans up. Before that, the Controller must have noticed the deletions, or it may link a
+	// secret again.
 	time.Sleep(2 * time.Second)
 	for _, ns := range f.namespaces {
 		require.NoError(t, f.WriteAccount(ctx, ns, injecttest.AccountObject{Name: "default", PullSecrets: []string{"theirs"}}))
@@ -352,7 +352,7 @@ func TestMeddler(t *testing.T) {
 	f.converges(t, "regcred")
 }
 
-// A leader that loses its lease in the middle of a rotation, while another one takes over with a newer credential.
+// A leader loses its lease in the middle of a rotation, while another leader takes over with a newer credential.
 func TestLeaderChanges(t *testing.T) {
 	random := seeded(t)
 	f := newFleet(t, needAPI(t), "leader", 30)
@@ -360,7 +360,7 @@ func TestLeaderChanges(t *testing.T) {
 	lost := func() {}
 	for range 8 {
 		stop := begin(t, f.controller(t, needAPI(t), f.next()))
-		lost() // The one before may still be in the middle of a write.
+		lost() // The previous leader may still be in the middle of a write.
 		nap(random, 150*time.Millisecond)
 		lost = stop
 		last = f.noWorse(t, last)
@@ -370,7 +370,7 @@ func TestLeaderChanges(t *testing.T) {
 	f.converges(t, "regcred")
 }
 
-// noWorse is look, and fails if a secret holds an older credential than the last time.
+// noWorse calls look, and fails if a secret holds an older credential than the last time.
 func (f *fleet) noWorse(t *testing.T, last map[string]int64) map[string]int64 {
 	t.Helper()
 	found := f.look(t)
@@ -380,8 +380,8 @@ func (f *fleet) noWorse(t *testing.T, last map[string]int64) map[string]int64 {
 	return found
 }
 
-// A process that is killed at random points, and begins again with a newer credential, now and then for a secret of
-// another name. No secret that is wanted goes, and afterwards no orphan is left. REGCRED_KILLS says how often.
+// A process is killed at random points, and restarts with a newer credential, sometimes for a secret of another name.
+// No secret that is needed is removed, and at the end no orphan is left. REGCRED_KILLS is the number of kills.
 func TestProcessDies(t *testing.T) {
 	random := seeded(t)
 	f := newFleet(t, needAPI(t), "killed", 20)
@@ -395,7 +395,7 @@ func TestProcessDies(t *testing.T) {
 		task := []string{kubeconfig, f.name, secretOf(i), strconv.FormatInt(f.password.Add(1), 10)}
 		command.Env = append(os.Environ(), childEnv+"="+strings.Join(task, "|"))
 		require.NoError(t, command.Start())
-		_, err = out.Read(make([]byte, 1)) // It asks for the password, and then it writes.
+		_, err = out.Read(make([]byte, 1)) // It calls for the password, and then it writes.
 		require.NoError(t, err)
 		return command
 	}
@@ -427,12 +427,12 @@ func TestProcessDies(t *testing.T) {
 	f.converges(t, secretOf(kills))
 }
 
-// secretOf is the name of the secret that the process publishes.
+// secretOf returns the name of the secret that the process publishes.
 func secretOf(i int) string { return fmt.Sprintf("regcred-%d", i/4%2) }
 
 const childEnv = "REGCRED_TEST_CONTROLLER"
 
-// child is what the process that is killed does.
+// child is the main function of the process that is killed.
 func child(text string) error {
 	part := strings.Split(text, "|")
 	config, err := clientcmd.BuildConfigFromFlags("", part[0])

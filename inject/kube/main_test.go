@@ -15,7 +15,7 @@ import (
 
 var api struct {
 	config *rest.Config
-	why    string // There is none.
+	why    string // Why there is none.
 }
 
 // TestMain starts etcd and an API server, once for all tests, if scripts/kubernetes has built them.
@@ -47,7 +47,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// needAPI returns the way to the API server; without one, the test is skipped.
+// needAPI returns the config for the API server; without a server, it skips the test.
 func needAPI(t testing.TB) *rest.Config {
 	t.Helper()
 	if api.config == nil {

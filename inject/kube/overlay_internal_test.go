@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// A watched account is one whose watch a test plays: what its store holds, and what it tells of.
+// A watched account has a watch that a test simulates: the content of its store, and its events.
 type watched struct {
 	*testing.T
 	*overlay[*account]
@@ -46,12 +46,12 @@ func (w watched) writes(before, after string) {
 
 func (w watched) deletes(before string) { w.deleted("shop", "default", before) }
 
-// A written object stays until the watch has caught up with it, however late and in whichever steps its events are told
-// of.
+// A written object stays until the watch has caught up with it, however late its events are, and in whichever steps
+// they arrive.
 func TestOverlay(t *testing.T) {
 	for name, tc := range map[string]struct {
 		do   func(w watched)
-		want string // The version that is shown; empty if nothing is.
+		want string // The version that is returned; empty if none is.
 		kept bool   // A write is still remembered.
 	}{
 		"it comes back": {func(w watched) {
@@ -143,7 +143,7 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
-// What never comes back is given up, and somebody has to look again.
+// A write that never arrives is dropped, and another pass is requested.
 func TestOverlayGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lost := make(chan string, 10)

@@ -17,8 +17,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A controller keeps targets that are set one by one, publishes what a cache has issued, and knows how a target is
-// everywhere after a pass over one namespace.
+// A controller keeps targets that are set one by one, publishes new credentials of a cache, and reports the state of a
+// target in all namespaces after a pass over one.
 func TestControllerKeepsParts(t *testing.T) {
 	admin, err := kube.NewClient(needAPI(t))
 	require.NoError(t, err)
@@ -70,7 +70,7 @@ func TestControllerKeepsParts(t *testing.T) {
 	controller.SetTarget(target("two", "parts-b"))
 	appears("parts-b", "two")
 
-	// A renewal that somebody else has caused is published at once.
+	// A renewal with another cause is published at once.
 	before, err := w.Secret(t.Context(), "parts-b", "two")
 	require.NoError(t, err)
 	c, err := cache.Credential(t.Context(), credentials.Key{Issuer: "two"}, nil)
@@ -83,7 +83,7 @@ func TestControllerKeepsParts(t *testing.T) {
 		return err == nil && now.UID == before.UID && string(now.Data[".dockerconfigjson"]) != string(before.Data[".dockerconfigjson"])
 	}, time.Minute, 20*time.Millisecond)
 
-	// It is broken in one namespace, and a pass over another one does not hide that.
+	// The target has a problem in one namespace, and a pass over another one does not hide that.
 	secrets := admin.CoreV1().Secrets("parts-b")
 	s, err := secrets.Get(t.Context(), "two", metav1.GetOptions{})
 	require.NoError(t, err)

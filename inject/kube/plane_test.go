@@ -21,7 +21,7 @@ import (
 	"github.com/regcred/regcred/internal/testtool"
 )
 
-// A plane is an etcd and an API server of a test's own, which it may kill and start again where they were.
+// A plane is an etcd and an API server for one test, which can kill and restart them with their data.
 type plane struct {
 	t         *testing.T
 	dir, bin  string
@@ -32,12 +32,12 @@ type plane struct {
 	port      string
 }
 
-// A process is one that runs; it is killed at the end of the test.
+// A process is a running process. It is killed at the end of the test.
 type process struct{ *exec.Cmd }
 
 func (p *process) kill() {
 	_ = p.Process.Kill()
-	_ = p.Wait() // Its error is that it was killed.
+	_ = p.Wait() // The error is that it was killed.
 }
 
 func newPlane(t *testing.T) *plane {
@@ -55,7 +55,7 @@ func newPlane(t *testing.T) *plane {
 	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "tokens.csv"), []byte("admin,admin,admin,system:masters\n"), 0o600))
 	p.config = &rest.Config{
 		Host: "https://127.0.0.1:" + p.port, BearerToken: "admin", Timeout: 5 * time.Second,
-		TLSClientConfig: rest.TLSClientConfig{Insecure: true}, // It makes a certificate of its own.
+		TLSClientConfig: rest.TLSClientConfig{Insecure: true}, // It creates a certificate of its own.
 	}
 	p.startEtcd()
 	p.startAPI()

@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// withRights returns the way to the API of somebody who has just these roles of rbac.yaml.
+// withRights returns the config of a client that has only these roles of rbac.yaml.
 func withRights(t *testing.T, roles ...string) *rest.Config {
 	t.Helper()
 	admin, err := kubernetes.NewForConfig(needAPI(t))

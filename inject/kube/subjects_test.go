@@ -19,7 +19,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// puller has an account in a namespace of its own, and a program that may request the tokens of that account alone.
+// puller creates an account in a namespace of its own, and a client that may request tokens of that account only.
 func puller(t *testing.T, namespace string) (program kubernetes.Interface, trust issuertest.Trust) {
 	t.Helper()
 	admin, err := kubernetes.NewForConfig(needAPI(t))
@@ -43,7 +43,7 @@ func puller(t *testing.T, namespace string) (program kubernetes.Interface, trust
 	program, err = kubernetes.NewForConfig(config)
 	require.NoError(t, err)
 
-	// What a server that trusts the cluster knows of it: the issuer and its keys.
+	// A server that trusts the cluster knows its issuer and keys.
 	var discovery struct {
 		Issuer string `json:"issuer"`
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Metrics and traces, which are joined to a Syncer, see a pass that has no targets.
+// Metrics and traces of a Syncer include a pass for which Targets fails.
 func TestTargetsThatFailAreToldOf(t *testing.T) {
 	errNone := errors.New("no targets")
 	told := make(chan error, 100)

@@ -14,8 +14,8 @@ import (
 	"github.com/regcred/regcred/internal/testtool"
 )
 
-// TestNamespacesGo has the controllers of Kubernetes make service accounts and take namespaces away, as in any cluster:
-// the secret is there without anybody's help, goes with its namespace, and comes back with it.
+// TestNamespacesGo has the controllers of Kubernetes create service accounts and delete namespaces, as in any cluster:
+// the secret is created without further help, goes with its namespace, and is created again with it.
 func TestNamespacesGo(t *testing.T) {
 	r := start(t, "going")
 	manageControllers(t)
@@ -23,7 +23,7 @@ func TestNamespacesGo(t *testing.T) {
 		require.NoError(t, r.CreateNamespace(t.Context(), "going-1", nil))
 		r.becomesReady(t, "going-1")
 		require.NoError(t, r.DeleteNamespace(t.Context(), "going-1"))
-		r.Wake() // A pass over all while the namespace is on its way.
+		r.Wake() // A pass over all namespaces while one is being deleted.
 		require.Eventually(t, func() bool {
 			_, err := r.CoreV1().Namespaces().Get(t.Context(), "going-1", metav1.GetOptions{})
 			return apierrors.IsNotFound(err)

@@ -77,7 +77,7 @@ func TestMissingRightIsToldOf(t *testing.T) {
 	require.Equal(t, "ClusterUnavailable", p.Ready("regcred").Reason)
 }
 
-// A person has to fix it, so there is nothing to wait for.
+// Only a person can fix a denial, so State does not wait.
 func TestRefusalIsToldOfAtOnce(t *testing.T) {
 	for _, status := range []int{http.StatusForbidden, http.StatusUnauthorized} {
 		synctest.Test(t, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestRefusalIsToldOfAtOnce(t *testing.T) {
 	}
 }
 
-// A refusing API refuses everything with that status.
+// A refusing API rejects everything with that status.
 type refusing int
 
 func (status refusing) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -106,7 +106,7 @@ func (status refusing) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: int(status), Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
-// A watch that is refused while lists are not.
+// A watch is denied, but lists are not.
 func TestMissingRightToWatchIsToldOf(t *testing.T) {
 	client := fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "unseen-1"}})
 	var may atomic.Bool
@@ -135,7 +135,7 @@ func TestMissingRightToWatchIsToldOf(t *testing.T) {
 	require.Equal(t, metav1.ConditionTrue, p.Ready("regcred").Status)
 }
 
-// Where versions are unknown, what is written between a first list and the watch after it is delivered by neither.
+// Without resource versions, a write between the first list and the watch after it is delivered by neither.
 func TestStateWaitsForTheFirstWatches(t *testing.T) {
 	for _, resource := range []string{"namespaces", "secrets", "serviceaccounts"} {
 		t.Run(resource, func(t *testing.T) {
@@ -153,7 +153,7 @@ func TestStateWaitsForTheFirstWatches(t *testing.T) {
 			defer cancel()
 			_, err := cluster.State(ctx, inject.Scope{Owner: "regcred"})
 			require.ErrorContains(t, err, "watch "+resource+": not begun yet")
-			close(begin) // Until now the fake clientset took no other request.
+			close(begin) // Until now the fake clientset accepted no other request.
 			state, err := cluster.State(t.Context(), inject.Scope{Owner: "regcred"})
 			require.NoError(t, err)
 			require.Len(t, state, 1)
@@ -161,9 +161,9 @@ func TestStateWaitsForTheFirstWatches(t *testing.T) {
 	}
 }
 
-// An API that is not there for long after it was.
+// An API becomes unreachable for a long time.
 func TestLostAPIIsToldOf(t *testing.T) {
-	t.Parallel() // It waits for the most part.
+	t.Parallel() // It waits most of the time.
 	plane := newPlane(t)
 	client, err := kube.NewClient(plane.config)
 	require.NoError(t, err)
@@ -186,7 +186,7 @@ func TestLostAPIIsToldOf(t *testing.T) {
 	}
 }
 
-// An API that takes requests and does not answer.
+// An API accepts requests and does not respond.
 func TestSilentAPIIsToldOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config := &rest.Config{Host: "http://silent"}
@@ -215,7 +215,7 @@ func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, context.Cause(r.Context())
 }
 
-// client-go that sleeps on, as it does from v0.35 on where connections are refused.
+// client-go goes on sleeping, as it does from v0.35 on if connections are refused.
 func TestRunEndsSoon(t *testing.T) {
 	client := fake.NewClientset()
 	asleep, awake := make(chan struct{}, 10), make(chan struct{})

@@ -16,7 +16,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A wrapper has the methods of a inject.Cluster and no others of a kube.Cluster.
+// A wrapper has the methods of an inject.Cluster and no other methods of a kube.Cluster.
 type wrapper struct {
 	inject.Cluster
 	applied *atomic.Int64
@@ -27,7 +27,7 @@ func (w wrapper) Apply(ctx context.Context, change inject.Change) error {
 	return w.Cluster.Apply(ctx, change)
 }
 
-// What makes traces of a Syncer wraps its Cluster. The Controller runs the kube.Cluster in it all the same.
+// Tracing a Syncer wraps its Cluster. The Controller still runs the wrapped kube.Cluster.
 func TestControllerWorksWithAWrappedCluster(t *testing.T) {
 	meta := func(name, namespace string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Name: name, Namespace: namespace}

@@ -17,7 +17,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// An update writes a secret whole, so whatever others may have given it must be in what is written.
+// An update writes a whole secret, so it must include everything that others may have added.
 func TestUpdateKeepsAllThatOthersWrote(t *testing.T) {
 	admin, err := kube.NewClient(needAPI(t))
 	require.NoError(t, err)
@@ -58,7 +58,7 @@ func TestUpdateKeepsAllThatOthersWrote(t *testing.T) {
 			require.NoError(t, err)
 			before, err := secrets.Get(t.Context(), name, metav1.GetOptions{})
 			require.NoError(t, err)
-			t.Cleanup(func() { // So that the namespace of a test that is run again is not full of them.
+			t.Cleanup(func() { // Without this, the namespace fills up when a test is repeated.
 				_, err := secrets.Patch(context.Background(), name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
 				require.NoError(t, err)
 			})
