@@ -18,7 +18,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// broken is a good cluster but for the functions that are set.
+// broken is a correct cluster, except for the functions that are set.
 type broken struct {
 	*injecttest.Cluster
 	state func(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error)
@@ -49,7 +49,7 @@ func (b broken) Apply(ctx context.Context, c inject.Change) error {
 
 type memory = injecttest.Cluster
 
-// showing is a cluster that shows each namespace after it was spoiled.
+// showing returns a cluster whose State spoils each namespace.
 func showing(c *memory, spoil func(ns *inject.Namespace)) broken {
 	return broken{Cluster: c, state: func(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error) {
 		state, err := c.State(ctx, scope)
@@ -70,7 +70,7 @@ func on(c *memory, action inject.Action, apply func(ctx context.Context, change 
 	}}
 }
 
-// blind is a cluster that makes the action whatever the version is now.
+// blind returns a cluster that makes the action regardless of the version.
 func blind(c *memory, action inject.Action) broken {
 	return on(c, action, func(ctx context.Context, change inject.Change) error {
 		change.Version = current(ctx, c, change)
@@ -95,7 +95,7 @@ func current(ctx context.Context, c *memory, change inject.Change) string {
 	return change.Version
 }
 
-// write puts the secret of the change in by force.
+// write overwrites the secret of the change unconditionally.
 func write(ctx context.Context, c *memory, change inject.Change, spoil func(o *injecttest.SecretObject)) error {
 	o := injecttest.SecretObject{
 		Name: change.Name, Type: pullsecret.SecretType, Labels: change.Secret.Labels, Annotations: change.Secret.Annotations,
@@ -107,7 +107,7 @@ func write(ctx context.Context, c *memory, change inject.Change, spoil func(o *i
 	return c.WriteSecret(ctx, change.Namespace, o)
 }
 
-// lagging shows what was there when a namespace was shown first, for a while.
+// lagging returns a cluster that, for a while, returns the first state of a namespace again.
 func lagging(c *memory) broken {
 	var mu sync.Mutex
 	seen := make(map[string][]inject.Namespace)
@@ -256,7 +256,7 @@ var breaks = map[string]func(c *memory) broken{
 			if err != nil {
 				return err
 			}
-			time.Sleep(time.Millisecond) // What a network takes.
+			time.Sleep(time.Millisecond) // The latency of a network.
 			a.PullSecrets = append(a.PullSecrets, change.Link...)
 			return c.WriteAccount(ctx, change.Namespace, *a)
 		})
