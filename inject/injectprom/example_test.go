@@ -13,7 +13,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Several clusters in one registry of metrics are told apart by a label.
+// This example collects the metrics of several clusters in one registry. A label distinguishes them.
 func ExampleNew() {
 	ctx := context.Background()
 	metrics := prometheus.NewRegistry()
@@ -30,14 +30,14 @@ func ExampleNew() {
 		}
 		syncer := &inject.Syncer{
 			Cluster: &cluster,
-			Credential: func(context.Context, registry.Profile) (credentials.Credential, error) { // A cache, in a program.
+			Credential: func(context.Context, registry.Profile) (credentials.Credential, error) { // In a real program, a cache.
 				return credentials.Credential{Username: "robot", Password: credentials.NewSecret("hunter2")}, nil
 			},
 		}
 		collector := injectprom.New(syncer)
 		prometheus.WrapRegistererWith(prometheus.Labels{"cluster": name}, metrics).MustRegister(collector)
 
-		if _, err := syncer.Sync(ctx, []inject.Target{target}); err != nil { // A kube.Controller does it, in a program.
+		if _, err := syncer.Sync(ctx, []inject.Target{target}); err != nil { // In a real program, a kube.Controller calls it.
 			panic(err)
 		}
 	}
