@@ -20,7 +20,7 @@ func TestClusterIsOne(t *testing.T) {
 	injecttest.TestCluster(t, injecttest.Subject{Cluster: w.syncer.Cluster, World: &w.cluster})
 }
 
-// An eu is a provider with all that is optional.
+// An eu is a provider with all optional methods.
 type eu struct{ providerstest.Fake }
 
 func (*eu) Scope(registry.Profile) string { return "eu" }
@@ -51,7 +51,7 @@ func TestProviderIsOne(t *testing.T) {
 	})
 }
 
-// What is optional of a provider decides which credentials are shared, and which problems are reported early.
+// The optional methods of a provider determine which credentials are shared, and which problems are reported early.
 func TestProviderKeepsWhatIsOptional(t *testing.T) {
 	tracer := newWorld(t).tracer()
 	profile := registry.Profile{Name: "us", Kind: registry.Custom, Endpoint: "us.example.com", Login: credentials.Login{Anonymous: true}}

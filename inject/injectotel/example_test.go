@@ -19,7 +19,7 @@ import (
 
 func Example() {
 	ctx := context.Background()
-	exporter := tracetest.NewInMemoryExporter() // In a program, that of otlptrace, with a batch processor.
+	exporter := tracetest.NewInMemoryExporter() // In a real program, the one of otlptrace, with a batch processor.
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter)).Tracer("regcred")
 
 	// With a Pipeline: regcred.Pipeline{Provider: injectotel.Provider(provider, tracer)}, and its Credential and
@@ -47,10 +47,10 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	spans := exporter.GetSpans() // In the order of their ends.
+	spans := exporter.GetSpans() // In the order in which they ended.
 	pass := spans[len(spans)-1]
 	for _, span := range spans {
-		if span.Name != "get credential" { // Only if it took a millisecond.
+		if span.Name != "get credential" { // It exists only if the call took a millisecond.
 			fmt.Println(span.Name, span.Parent.SpanID() == pass.SpanContext.SpanID())
 		}
 	}

@@ -83,7 +83,7 @@ func target() []inject.Target {
 	}}
 }
 
-// trees returns what was traced since it was last called, and checks that no secret is in it.
+// trees returns the spans since its last call, and checks that they hold no secret.
 func (w *world) trees() string {
 	text := tree(w.exporter.GetSpans())
 	w.exporter.Reset()
@@ -93,7 +93,7 @@ func (w *world) trees() string {
 	return "\n" + text
 }
 
-// tree returns a line for each span and each event, below that of its parent.
+// tree returns a line for each span and each event, indented below its parent.
 func tree(spans tracetest.SpanStubs) string {
 	var b strings.Builder
 	var write func(parent trace.SpanID, indent string)
@@ -213,7 +213,7 @@ func TestEndlessConflict(t *testing.T) {
 	})
 }
 
-// errDown is what a Cluster says of an API server that is.
+// errDown is the error of a Cluster whose API server is down.
 var errDown = fmt.Errorf("connection refused: %w", registry.ErrClusterUnavailable)
 
 func TestUnavailableNamespace(t *testing.T) {
@@ -242,7 +242,7 @@ func TestUnavailableCluster(t *testing.T) {
 		require.Len(t, tried, 10, "then the pass gave up")
 
 		ctx, cancel := context.WithCancelCause(t.Context())
-		cancel(errDown) // So that not even its state can be read.
+		cancel(errDown) // So that even the state cannot be read.
 		_, err := w.syncer.Sync(ctx, target())
 		require.ErrorIs(t, err, registry.ErrClusterUnavailable)
 		require.Equal(t, `
@@ -268,7 +268,7 @@ $`, w.trees(), "the issuer is left alone")
 	})
 }
 
-// A call that renews what is still good goes on beside the pass, and belongs to it all the same.
+// A call that renews an unexpired credential continues concurrently with the pass, and still belongs to its trace.
 func TestRenewalBesideThePass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a")
@@ -341,7 +341,7 @@ func TestErrorTypes(t *testing.T) {
 	}
 }
 
-// A hook that was there before is called too, with the span in its context.
+// An existing hook is called too, with the span in its context.
 func TestHookIsKept(t *testing.T) {
 	w := newWorld(t, "a")
 	told := 0
