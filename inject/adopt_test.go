@@ -21,10 +21,10 @@ import (
 
 // An office is an issuer that many processes share.
 type office struct {
-	mu     sync.Mutex // Guards issued, and what processes have adopted.
+	mu     sync.Mutex // Guards issued, and the adoptions of processes.
 	issued int
 	down   bool
-	ahead  time.Duration // Of its clock, as the process that calls it notes it.
+	ahead  time.Duration // How far the clock of the calling process is ahead.
 }
 
 // A process is a program with a cache and a Syncer for each cluster.
@@ -77,7 +77,7 @@ func (o *office) process(t *testing.T, key credentials.Secret, clusters ...injec
 	return p
 }
 
-// sync makes a pass over all in each cluster, and returns the changes.
+// sync makes a pass over all namespaces in each cluster, and returns the changes.
 func (p *process) sync(targets ...inject.Target) int {
 	p.t.Helper()
 	n := 0
@@ -98,7 +98,7 @@ func clusterOf(t *testing.T, namespaces int) *injecttest.Cluster {
 	return c
 }
 
-// password returns what is published.
+// password returns the published password.
 func password(t *testing.T, c *injecttest.Cluster, namespace, name string) string {
 	s, err := c.Secret(t.Context(), namespace, name)
 	require.NoError(t, err)
@@ -128,12 +128,12 @@ func TestRestartIsFree(t *testing.T) {
 		require.Equal(t, issued, o.issued)
 		require.Equal(t, writes, cluster.Writes())
 
-		o.down = true // Nor does it matter then that the issuer is down.
+		o.down = true // The result is the same while the issuer is down.
 		require.Zero(t, o.process(t, sharedKey, cluster).sync(targets...))
 	})
 }
 
-// A leader that ends in the middle of a rotation leaves work for the next one: the missing writes, and no others.
+// If a leader ends in the middle of a rotation, the next one makes the missing writes, and no others.
 func TestLeaderEndsInARotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster, o := clusterOf(t, 50), &office{}
@@ -156,7 +156,8 @@ func TestLeaderEndsInARotation(t *testing.T) {
 	})
 }
 
-// What must not be adopted costs a call to the issuer, and what is published is never replaced by what is worse.
+// If a credential must not be adopted, the issuer is called, and the published secret is never replaced by a worse
+// one.
 func TestNotAdopted(t *testing.T) {
 	tg := target("regcred", profile("ecr"))
 	edited := func(change func(s *injecttest.SecretObject)) func(t *testing.T, c *injecttest.Cluster) {
@@ -213,7 +214,7 @@ func TestNotAdopted(t *testing.T) {
 				if tc.target != nil {
 					tc.target(&wanted)
 				}
-				o.down = true // Without a credential, what is published stays.
+				o.down = true // Without a credential, the published secret stays.
 				before := password(t, cluster, "team-00", "regcred")
 				p := o.process(t, credentials.NewSecret(tc.key), cluster)
 				result, err := p.syncers[0].Sync(t.Context(), []inject.Target{wanted})
@@ -239,7 +240,7 @@ func TestAdoptionKeyThatIsTooShort(t *testing.T) {
 	require.NotContains(t, err.Error(), "secret ")
 }
 
-// One edited secret does not keep the others from being adopted from.
+// One edited secret does not prevent adoption from the others.
 func TestAdoptedFromWhatIsNotEdited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster, o := clusterOf(t, 3), &office{}
@@ -258,7 +259,7 @@ func TestAdoptedFromWhatIsNotEdited(t *testing.T) {
 	})
 }
 
-// The newest good credential wins, whichever cluster or replica has it.
+// The newest valid credential is adopted, whichever cluster or replica has it.
 func TestNewestCredentialWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tg := target("regcred", profile("ecr"))
@@ -269,7 +270,7 @@ func TestNewestCredentialWins(t *testing.T) {
 		cutOff.sync(tg)
 		require.NotEqual(t, password(t, old, "team-00", "regcred"), password(t, new, "team-00", "regcred"))
 
-		// One process that has both clusters comes to the newer one, whichever answers first.
+		// One process that has both clusters adopts the newer credential, whichever cluster responds first.
 		p := o.process(t, sharedKey, old, new)
 		p.sync(tg)
 		p.sync(tg)
@@ -277,7 +278,7 @@ func TestNewestCredentialWins(t *testing.T) {
 		require.Equal(t, newest, password(t, old, "team-00", "regcred"))
 		require.Equal(t, 2, o.issued)
 
-		// A leader issues while a replica is cut off. The replica does not fight, and issues nothing.
+		// A leader issues a credential while a replica is cut off. The replica neither contests it nor issues another.
 		c, err := p.syncers[0].Credential(t.Context(), tg.Profiles[0])
 		require.NoError(t, err)
 		time.Sleep(time.Hour)
@@ -293,8 +294,8 @@ func TestNewestCredentialWins(t *testing.T) {
 	})
 }
 
-// A backup of an older etcd is restored: what is in the cache is newer. After a restart, what is restored is adopted if it
-// is good.
+// After a restore from an old etcd backup, the cached credential is newer. After a restart, the restored credential is
+// adopted if it is valid.
 func TestRestoredBackup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tg := target("regcred", profile("ecr"))
@@ -304,7 +305,7 @@ func TestRestoredBackup(t *testing.T) {
 		backup, err := cluster.Secret(t.Context(), "team-00", "regcred")
 		require.NoError(t, err)
 		time.Sleep(11 * time.Hour)
-		_, err = p.syncers[0].Credential(t.Context(), tg.Profiles[0]) // It is stale: a renewal begins.
+		_, err = p.syncers[0].Credential(t.Context(), tg.Profiles[0]) // It is stale, so a renewal begins.
 		require.NoError(t, err)
 		synctest.Wait()
 		p.sync(tg)
@@ -321,8 +322,8 @@ func TestRestoredBackup(t *testing.T) {
 	})
 }
 
-// A replica whose clock is ahead dates its credentials ahead. Others adopt them, and do not fight; once they are renewed
-// all goes on.
+// A replica whose clock is ahead records a future issue time. Other replicas adopt its credentials, and do not contest
+// them; after a renewal everything continues.
 func TestClockSkewBetweenReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tg := target("regcred", profile("ecr"))

@@ -14,7 +14,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// BenchmarkSync makes passes that find nothing to do, where each target has a namespace of its own.
+// BenchmarkSync makes passes without changes, where each target has a namespace of its own.
 func BenchmarkSync(b *testing.B) {
 	for _, n := range []int{100, 10_000} {
 		b.Run(fmt.Sprintf("targets=%d", n), func(b *testing.B) {
@@ -41,8 +41,8 @@ func BenchmarkSync(b *testing.B) {
 	}
 }
 
-// BenchmarkPart makes passes over what has changed: one renewal, one event, one edited target, among targets that each
-// have a namespace and a credential of their own. Their cost does not grow with the number of targets.
+// BenchmarkPart makes passes over one change: a renewal, an event or an edited target, among targets that each have a
+// namespace and a credential of their own. The cost does not grow with the number of targets.
 func BenchmarkPart(b *testing.B) {
 	for _, n := range []int{100, 1000, 10_000, 50_000} {
 		cluster, start := &injecttest.Cluster{}, time.Now()

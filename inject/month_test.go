@@ -28,11 +28,12 @@ var (
 	monthDays     = flag.Int("days", 30, "for how many days it does")
 )
 
-// lifetimes are those of the credentials in a cluster: AWS ECR, Google, a System registry, and passwords, which live for
-// ever.
+// lifetimes are the lifetimes of the credentials in a cluster: AWS ECR, Google, a System registry, and passwords,
+// which never expire.
 var lifetimes = []time.Duration{12 * time.Hour, 12 * time.Hour, 12 * time.Hour, 12 * time.Hour, time.Hour, 6 * time.Hour, 0, 0, 0, 0}
 
-// lifetime is that of a credential in a cluster. In every tenth cluster, the System registry is a strict one.
+// lifetime returns the lifetime of a credential in a cluster. In every tenth cluster, the System registry is a strict
+// one.
 func lifetime(cluster, kind int) time.Duration {
 	if kind == 5 && cluster%10 == 0 {
 		return 15 * time.Minute
@@ -40,9 +41,9 @@ func lifetime(cluster, kind int) time.Duration {
 	return lifetimes[kind]
 }
 
-// TestMonth keeps the secrets of many clusters for 30 days. Once a day, all processes end and are started again with
-// empty caches. Every issuer is down once a day: for an hour, or for a twelfth of the lifetime if that is shorter, for a
-// tenth is what is left when the last renewals are due. At no instant is a published secret expired.
+// TestMonth keeps the secrets of many clusters for 30 days. Once a day, all processes end and are restarted with empty
+// caches. Every issuer is down once a day: for an hour, or for a twelfth of a lifetime if that is shorter, because the
+// last renewals are due when a tenth is left. No published secret is expired at any instant.
 func TestMonth(t *testing.T) {
 	clusters, days := *monthClusters, *monthDays
 	if raceDetector || testing.Short() {
@@ -74,7 +75,7 @@ func TestMonth(t *testing.T) {
 			keeping.Wait()
 			stop()
 			running.Wait()
-			time.Sleep(time.Second) // Calls to issuers that are under way go on to their end.
+			time.Sleep(time.Second) // Calls to issuers that are in progress finish.
 		}
 
 		least, profiles := 0.0, clusters*len(lifetimes)
@@ -125,7 +126,7 @@ func newKeptCluster(t *testing.T, number int) *keptCluster {
 	return c
 }
 
-// start makes the Syncer of a new process.
+// start creates the Syncer of a new process.
 func (c *keptCluster) start(t *testing.T, m *month, cache *credentials.Cache) {
 	key := func(p registry.Profile) credentials.Key {
 		return credentials.Key{Tenant: c.name, Issuer: "issuer-" + p.Name, Scope: c.name}
@@ -153,7 +154,7 @@ func (c *keptCluster) start(t *testing.T, m *month, cache *credentials.Cache) {
 	}
 }
 
-// keep makes the passes that are due in a cluster, and no others, until the process ends.
+// keep makes only the passes that are due in a cluster, until the process ends.
 func (m *month) keep(t *testing.T, c *keptCluster, end time.Time) {
 	_, err := c.syncer.Sync(t.Context(), c.targets)
 	require.NoError(t, err)
@@ -174,7 +175,7 @@ func (m *month) keep(t *testing.T, c *keptCluster, end time.Time) {
 	m.passes += passes
 }
 
-// noneExpired looks just before secrets change: what is good then was good since the last change.
+// noneExpired checks just before secrets change: a secret that is valid then has been valid since the last change.
 func (m *month) noneExpired(t *testing.T, cluster *injecttest.Cluster) {
 	state, err := cluster.State(t.Context(), inject.Scope{Owner: "regcred"})
 	require.NoError(t, err)
@@ -193,9 +194,9 @@ func (m *month) noneExpired(t *testing.T, cluster *injecttest.Cluster) {
 	}
 }
 
-// issue is an issuer that takes its time, and is down once a day, each kind at another hour.
+// issue simulates an issuer that is slow, and down once a day, at a different hour for each kind.
 func (m *month) issue(kind int, life time.Duration) (credentials.Credential, error) {
-	if life == 0 { // It is in the profile.
+	if life == 0 { // The credential is in the profile.
 		return credentials.Credential{Username: "robot", Password: credentials.NewSecret("password")}, nil
 	}
 	time.Sleep(200 * time.Millisecond)

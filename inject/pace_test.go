@@ -13,7 +13,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// unnamed is a cluster that knows no UIDs.
+// unnamed is a cluster without UIDs.
 type unnamed struct{ inject.Cluster }
 
 func (u unnamed) State(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error) {
@@ -24,14 +24,14 @@ func (u unnamed) State(ctx context.Context, scope inject.Scope) ([]inject.Namesp
 	return state, err
 }
 
-// recreate makes a namespace again, with nothing in it but an account.
+// recreate deletes and creates a namespace, with only an account in it.
 func (w *world) recreate(name string) {
 	w.t.Helper()
 	w.RemoveNamespace(name)
 	require.NoError(w.t, w.CreateNamespace(w.t.Context(), name, nil))
 }
 
-// No pass sees that the namespace is gone in between.
+// No pass notices in between that the namespace is gone.
 func TestNamespaceMadeAnewUnseenIsNoFight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a")
@@ -56,7 +56,7 @@ func TestFightEndsWithItsNamespace(t *testing.T) {
 		require.ErrorIs(t, w.sync(tg).Err(), registry.ErrContested)
 		w.recreate("a")
 		require.Len(t, w.clean(tg).Changed, 2)
-		// In the new one, it begins as any other does.
+		// The backoff in the new namespace starts from the beginning.
 		require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
 		require.Len(t, w.clean(tg).Changed, 1)
 		require.NoError(t, w.DeleteSecret(t.Context(), "a", "one"))
@@ -64,7 +64,7 @@ func TestFightEndsWithItsNamespace(t *testing.T) {
 	})
 }
 
-// A change fails in one namespace. Another of that name does not wait for it.
+// After a change failed in one namespace, a recreated namespace of the same name does not wait.
 func TestFailureEndsWithItsNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a")
@@ -79,7 +79,7 @@ func TestFailureEndsWithItsNamespace(t *testing.T) {
 	})
 }
 
-// It happens in the middle of a pass, which then reads the namespace again.
+// This happens in the middle of a pass, which then reads the namespace again.
 func TestFightEndsWithItsNamespaceDuringAPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a")
@@ -101,7 +101,7 @@ func TestFightEndsWithItsNamespaceDuringAPass(t *testing.T) {
 	})
 }
 
-// Without UIDs, it is seen only if a pass finds that the namespace is gone.
+// Without UIDs, the Syncer notices only if a pass finds that the namespace is gone.
 func TestNamespaceWithoutUIDIsForgottenWhenItIsGone(t *testing.T) {
 	for name, scope := range map[string][]string{"all namespaces": nil, "that one": {"a"}} {
 		t.Run(name, func(t *testing.T) {

@@ -19,11 +19,11 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A scoped cluster notes which namespaces a Syncer asks for.
+// A scoped cluster records the namespaces that a Syncer requests.
 type scoped struct {
 	*injecttest.Cluster
 	mu    sync.Mutex
-	asked []string // "*" is all of them.
+	asked []string // "*" means all namespaces.
 }
 
 func (c *scoped) State(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error) {
@@ -42,14 +42,14 @@ func (c *scoped) takeAsked() []string {
 	return asked
 }
 
-// in is a target with a profile of its own, in namespaces of these names.
+// in returns a target with a profile of its own, in namespaces of these names.
 func in(name string, namespaces ...string) inject.Target {
 	t := target(name, profile(name))
 	t.Namespaces.Names = namespaces
 	return t
 }
 
-// cached returns a world whose Syncer goes through a cache, as with a Pipeline, and what counts calls for credentials.
+// cached returns a world whose Syncer uses a cache, as with a Pipeline, and a counter of calls for credentials.
 func cached(t *testing.T, namespaces ...string) (w *world, cluster *scoped, cache *credentials.Cache, issued, fetched *atomic.Int64) {
 	w = newWorld(t, namespaces...)
 	cluster, cache = &scoped{Cluster: w.Cluster}, &credentials.Cache{}
@@ -72,7 +72,7 @@ func cached(t *testing.T, namespaces ...string) (w *world, cluster *scoped, cach
 	return w, cluster, cache, issued, fetched
 }
 
-// A renewal costs a pass over the targets that hold the credential, and nothing before it.
+// A renewal costs one pass over the targets that hold the credential, and no pass is made before it.
 func TestSyncDueFollowsTheCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, cluster, cache, _, fetched := cached(t, "a", "b", "c")
@@ -125,7 +125,7 @@ func TestRenewedMakesTheHoldersDue(t *testing.T) {
 
 		c, err := w.syncer.Credential(t.Context(), profile("one"))
 		require.NoError(t, err)
-		cache.Invalidate(credentials.Key{Issuer: "one"}, c) // As by a check of an image, elsewhere in the program.
+		cache.Invalidate(credentials.Key{Issuer: "one"}, c) // As after a check of an image elsewhere in the program.
 		time.Sleep(time.Second)
 		_, err = w.syncer.Credential(t.Context(), profile("one"))
 		require.NoError(t, err)
@@ -175,7 +175,7 @@ func TestTargetsAreSetOneByOne(t *testing.T) {
 	require.Equal(t, []string{"one"}, w.pullSecrets("a"))
 	require.Equal(t, []string{"three", "two"}, w.pullSecrets("c"))
 
-	w.syncer.SetTarget(in("two", "[bd]")) // A pattern has all namespaces looked at.
+	w.syncer.SetTarget(in("two", "[bd]")) // For a pattern, all namespaces are visited.
 	require.ElementsMatch(t, []string{"c/two", "d/two"}, due(t, w))
 	require.Equal(t, "*", cluster.takeAsked()[0])
 
@@ -214,7 +214,7 @@ func TestSyncNamespaces(t *testing.T) {
 	require.NotNil(t, w.secret("a", "one"))
 }
 
-// A lister that has not synced yet returns nothing, or little.
+// A lister that has not synced yet returns an empty or short list.
 func TestShortListRemovesNothing(t *testing.T) {
 	w := newWorld(t, "a", "b")
 	targets := []inject.Target{in("one", "a"), in("two", "a"), in("three", "b"), in("four", "b"), in("five", "b")}
@@ -239,7 +239,7 @@ func TestShortListRemovesNothing(t *testing.T) {
 	w.clean(targets[:4]...)
 	require.Nil(t, w.secret("b", "five"), "one of five is no such loss")
 
-	w.syncer.RemoveTarget("three") // Each declared on its own.
+	w.syncer.RemoveTarget("three") // Each is declared separately.
 	w.syncer.RemoveTarget("four")
 	w.syncer.RemoveTarget("two")
 	w.clean(targets[:1]...)
@@ -270,7 +270,7 @@ func TestDuplicateTargetIsAProblem(t *testing.T) {
 	require.Len(t, problems, 1)
 }
 
-// A removal that was declared before a restart's first pass counts in it.
+// A removal that was declared before the first pass after a restart is made in that pass.
 func TestRemovalDeclaredAfterARestart(t *testing.T) {
 	w := newWorld(t, "a")
 	w.clean(in("one", "a"))
@@ -280,7 +280,7 @@ func TestRemovalDeclaredAfterARestart(t *testing.T) {
 	require.Nil(t, w.secret("a", "one"))
 }
 
-// What goes wrong in one place is retried there, and is remembered while passes are about others.
+// A failure in one place is retried there, and is remembered during passes over others.
 func TestProblemsOfAllPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, cluster, _, _, _ := cached(t, "a", "b", "c")
@@ -317,7 +317,7 @@ func TestProblemsOfAllPlaces(t *testing.T) {
 		require.Equal(t, []string{"b/one"}, due(t, w))
 		require.Empty(t, problems("one"))
 
-		// A foreign secret is not watched. It is looked at again all the same.
+		// A secret of another owner is not watched, but is retried nevertheless.
 		require.NoError(t, w.WriteSecret(t.Context(), "c", injecttest.SecretObject{Name: "three", Type: "Opaque"}))
 		w.syncer.SetTarget(in("three", "c"))
 		_, err = w.syncer.SyncDue(t.Context())
@@ -329,7 +329,7 @@ func TestProblemsOfAllPlaces(t *testing.T) {
 		require.Equal(t, []string{"c/three"}, due(t, w))
 		require.Empty(t, problems("three"))
 
-		// The end of a namespace ends its problems.
+		// When a namespace is gone, its problems are gone.
 		w.Before = func(context.Context, inject.Change) error { return broken }
 		require.NoError(t, w.DeleteSecret(t.Context(), "b", "one"))
 		_, err = w.syncer.SyncNamespaces(t.Context(), "b")
@@ -342,7 +342,7 @@ func TestProblemsOfAllPlaces(t *testing.T) {
 	})
 }
 
-// A cluster that does not answer a part is asked for all once it does.
+// If a cluster does not respond to a partial pass, the next pass covers everything.
 func TestPartThatWasCutShortIsMadeUpFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, cluster, _, _, _ := cached(t, "a")
@@ -398,7 +398,7 @@ func TestLoginThatExpiresIsReportedInAdvance(t *testing.T) {
 	})
 }
 
-// A target that is renamed keeps its old secret, and keeps it fresh, until nothing refers to it.
+// A renamed target keeps its old secret fresh until nothing refers to it.
 func TestRenamedTargetKeepsItsSecretWhileInUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a", "b")
@@ -431,7 +431,7 @@ func TestRenamedTargetKeepsItsSecretWhileInUse(t *testing.T) {
 		require.Nil(t, w.secret("a", "old"))
 
 		w.syncer.InUse = nil
-		// Where somebody else has put the name into a service account, it is in use too.
+		// A name that another client has added to a service account counts as use, too.
 		require.NoError(t, w.WriteAccount(t.Context(), "b", injecttest.AccountObject{Name: "default", PullSecrets: []string{"other"}}))
 		w.clean(list...)
 		require.NoError(t, w.WriteAccount(t.Context(), "b", injecttest.AccountObject{Name: "theirs", PullSecrets: []string{"new"}}))

@@ -2,5 +2,5 @@
 
 package inject_test
 
-// raceDetector makes simulations smaller.
+// raceDetector reduces the size of simulations.
 const raceDetector = true

@@ -18,7 +18,7 @@ import (
 func TestEnsureReady(t *testing.T) {
 	denied := &registry.Error{Op: "check image", Ref: "a.example.com/app:1", Code: registry.ErrDenied}
 	for name, tc := range map[string]struct {
-		before             func(w *world) // Of a world with the namespace "shop".
+		before             func(w *world) // Prepares a world with the namespace "shop".
 		meanwhile          func(w *world) // A second later.
 		namespace, account string         // "shop" and "default" if they are empty.
 		checked            error
@@ -133,7 +133,8 @@ func TestEnsureReady(t *testing.T) {
 	}
 }
 
-// A check may get a credential again, because the published one is refused. The gate opens when the new one is there.
+// A check may fetch a new credential because the registry rejects the published one. The gate opens after the new one
+// is published.
 func TestEnsureReadyPublishesWhatTheCheckProved(t *testing.T) {
 	w := newWorld(t, "shop")
 	w.syncer.Check = func(context.Context, []registry.Profile, []string) error {

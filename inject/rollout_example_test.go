@@ -11,11 +11,12 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// How far is the rotation of a credential, over two clusters? In one of them, a webhook refuses it in one namespace.
+// This example reports the progress of a credential's rotation over two clusters. In one of them, a webhook rejects
+// the change in one namespace.
 func ExampleRolloutOf() {
 	ctx := context.Background()
 	issued := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
-	credential := func(context.Context, registry.Profile) (credentials.Credential, error) { // Of a regcred.Pipeline, usually.
+	credential := func(context.Context, registry.Profile) (credentials.Credential, error) { // Usually of a regcred.Pipeline.
 		return credentials.Credential{Username: "AWS", Password: credentials.NewSecret(issued.String()), IssuedAt: issued, ExpiresAt: issued.Add(12 * time.Hour)}, nil
 	}
 	eu, us := &injecttest.Cluster{}, &injecttest.Cluster{}
@@ -54,7 +55,7 @@ func ExampleRolloutOf() {
 	issued = issued.Add(10 * time.Hour)
 	rollOut()
 
-	// Of one target; nil is that of all. To choose by a profile, look for it in t.Profiles.
+	// The rollout of one target; nil selects all targets. To select by profile, look for it in t.Profiles.
 	fmt.Print(inject.RolloutOf(syncers, func(t inject.Target) bool { return t.Name == "regcred" }))
 	// Output:
 	// 3 of 4 secrets hold the newest credentials

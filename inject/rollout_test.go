@@ -50,7 +50,7 @@ func TestRollout(t *testing.T) {
 		require.Equal(t, 8, inject.RolloutOf(clusters, nil).Newest)
 		require.Equal(t, 3, clusters["eu"].Rollout(which).Newest)
 
-		generation++ // The webhook of one namespace refuses, and the other cluster is cut off.
+		generation++ // A webhook rejects the change in one namespace, and the other cluster is cut off.
 		worlds["eu"].Before = func(_ context.Context, c inject.Change) error {
 			if c.Namespace == "team-1" {
 				return registry.ErrDenied

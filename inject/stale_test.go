@@ -13,7 +13,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A stale cluster shows what it knew when its watches broke.
+// A stale cluster returns its last known state after its watches break.
 type stale struct {
 	inject.Cluster
 	known []inject.Namespace
@@ -58,7 +58,7 @@ func TestPassGoesOnFromWhatWasKnown(t *testing.T) {
 		require.Equal(t, []inject.Problem{problem}, result.Problems)
 		require.Equal(t, problem.RetryAt, result.NextAt)
 
-		// What is planned on what is old does no harm.
+		// A change that was planned on old state does no harm.
 		before := w.secret("a", "one")
 		w.issuer.password = "third"
 		result = w.sync(tg)

@@ -20,7 +20,7 @@ func ExampleSyncer_Plan() {
 	}
 	syncer := &inject.Syncer{
 		Cluster: &cluster,
-		Credential: func(context.Context, registry.Profile) (credentials.Credential, error) { // A cache, in a program.
+		Credential: func(context.Context, registry.Profile) (credentials.Credential, error) { // In a real program, a cache.
 			return credentials.Credential{Username: "robot", Password: credentials.NewSecret("hunter2")}, nil
 		},
 	}

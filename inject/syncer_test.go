@@ -21,12 +21,12 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// An issuer hands out the credentials of a test.
+// An issuer issues the credentials of a test.
 type issuer struct {
 	mu       sync.Mutex
 	password string // The same for all profiles.
 	issued   time.Time
-	life     time.Duration // Zero means for ever.
+	life     time.Duration // Zero means that they never expire.
 	err      error
 	failing  map[string]error // By the name of the profile.
 }
@@ -89,7 +89,7 @@ func (w *world) sync(targets ...inject.Target) inject.Result {
 	return result
 }
 
-// clean is a pass that finds no problem.
+// clean makes a pass that must find no problem.
 func (w *world) clean(targets ...inject.Target) inject.Result {
 	w.t.Helper()
 	result := w.sync(targets...)
@@ -183,7 +183,7 @@ func TestSyncSelectsAccounts(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"one"}, builder.PullSecrets)
 
-	// Unlinked by hand and not selected anymore: all that is left to do is to forget it.
+	// It was unlinked by another client and is no longer selected: only the record of the link is left to remove.
 	tg.Accounts = inject.Selection{}
 	w.clean(tg)
 	builder, err = w.Account(t.Context(), "a", "builder")
@@ -197,7 +197,7 @@ func TestSyncSkipsTerminatingNamespaces(t *testing.T) {
 	require.NoError(t, w.DeleteNamespace(t.Context(), "a"))
 	w.clean(target("one", profile("ecr")))
 	require.Nil(t, w.secret("a", "one"))
-	// It starts to terminate between the plan and the change.
+	// The namespace starts to terminate between the plan and the change.
 	require.NoError(t, w.CreateNamespace(t.Context(), "c", nil))
 	w.Before = func(ctx context.Context, c inject.Change) error {
 		if c.Namespace == "c" && c.Action == inject.CreateSecret {
@@ -275,7 +275,7 @@ func TestFailureOfOneTargetLeavesTheOthers(t *testing.T) {
 	require.NotNil(t, w.secret("a", "invalid"))
 }
 
-// Whoever chooses by labels and forgets the names wants some, and not none: what is published stays.
+// A selection by labels without names is a mistake, and does not mean an empty selection: the published secrets stay.
 func TestSelectionWithoutNames(t *testing.T) {
 	for name, selection := range map[string]inject.Selection{
 		"labels": {Labels: func(map[string]string) bool { return true }},
@@ -404,8 +404,8 @@ func TestFightIsNoticedAndSlowsDown(t *testing.T) {
 		tg := target("one", profile("ecr"))
 		w.clean(tg)
 		made, contested := 0, 0
-		// For an hour, somebody takes the link out as soon as it is there, and a pass follows each change and whenever
-		// one is due.
+		// For an hour, another client removes the link as soon as it is made. A pass follows each change, and is made
+		// whenever one is due.
 		for start := time.Now(); time.Since(start) < time.Hour; {
 			require.NoError(t, w.WriteAccount(t.Context(), "a", injecttest.AccountObject{Name: "default"}))
 			result := w.sync(tg)
@@ -419,7 +419,7 @@ func TestFightIsNoticedAndSlowsDown(t *testing.T) {
 		require.InDelta(t, 12, made, 3, "ten seconds, twenty, ... ten minutes")
 		require.Greater(t, contested, 3000)
 
-		// What is new is not held up.
+		// A new goal is not delayed.
 		w.clean(target("one", profile("ecr")), target("two", profile("hub")))
 		require.Equal(t, []string{"one", "two"}, w.pullSecrets("a"))
 	})
@@ -453,7 +453,7 @@ func TestClusterThatDoesNotAnswerEndsThePass(t *testing.T) {
 	})
 }
 
-// An admission webhook that fails in one namespace, say.
+// For example, an admission webhook that fails in one namespace.
 func TestNamespaceThatDoesNotAnswerHoldsUpNobody(t *testing.T) {
 	w := newWorld(t, "a", "b", "c", "d")
 	w.syncer.Concurrency = 1
@@ -505,7 +505,7 @@ func TestSyncEachDoesNotWaitForAClusterThatIsDown(t *testing.T) {
 		for name, outcome := range inject.SyncEach(t.Context(), syncers, []inject.Target{target("one", profile("ecr"))}) {
 			require.Equal(t, "up", name)
 			require.NoError(t, outcome.Err)
-			break // The other one ends with it; synctest fails if it does not.
+			break // The other goroutine ends with it; otherwise synctest fails.
 		}
 	})
 }
