@@ -12,7 +12,7 @@ import (
 	"github.com/regcred/regcred/credentials/credentialstest"
 )
 
-// issuedAt is a credential of an hour.
+// issuedAt returns a credential with a lifetime of an hour.
 func issuedAt(name string, at time.Time) credentials.Credential {
 	return credentials.Credential{Username: "u", Password: credentials.NewSecret(name), IssuedAt: at, ExpiresAt: at.Add(time.Hour)}
 }
@@ -58,7 +58,7 @@ func TestAdopt(t *testing.T) {
 		require.True(t, cache.Adopt(key, issuer, issuedAt("third", now.Add(-5*time.Minute))))
 		require.Equal(t, 3, adopted)
 
-		// It is renewed by the source as one that the source issued.
+		// The source renews it like one that it issued.
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { _ = cache.Run(ctx) }()
 		get()
@@ -69,7 +69,7 @@ func TestAdopt(t *testing.T) {
 	})
 }
 
-// While an issuer fails, a credential that another replica had issued ends the failure.
+// A credential that another replica received ends the failure of an issuer.
 func TestAdoptWhileTheIssuerFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key := credentials.Key{Issuer: "x"}
@@ -86,7 +86,7 @@ func TestAdoptWhileTheIssuerFails(t *testing.T) {
 	})
 }
 
-// Lookup has the cache's one answer to the question when a renewal is due, also while one is under way.
+// Lookup returns the time of the next renewal, also while a renewal is in flight.
 func TestLookupSaysWhenARenewalIsDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key := credentials.Key{Issuer: "x"}

@@ -16,9 +16,9 @@ import (
 
 func TestClocks(t *testing.T) {
 	tests := map[string]struct {
-		jump   time.Duration // Of the wall clock, after the credential came.
+		jump   time.Duration // Of the wall clock, after the credential arrived.
 		passes time.Duration // On the monotonic clock, after the jump.
-		ahead  time.Duration // The issuer's clock, from the start.
+		ahead  time.Duration // Of the issuer's clock, from the start.
 		want   string
 	}{
 		"nothing happens":                               {0, 40 * time.Minute, 0, "token-1"},
@@ -82,7 +82,7 @@ func TestRunWhileTheIssuerIsAway(t *testing.T) {
 
 func TestHooksTellWhatHappens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex // Hooks are called by many goroutines.
+		var mu sync.Mutex // Hooks are called from many goroutines.
 		count := map[string]int{}
 		var last credentials.Event
 		note := func(name string) func(credentials.Event) {

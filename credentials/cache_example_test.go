@@ -8,7 +8,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A source is bound once, and asked as often as one likes.
+// A source is bound to its key once, and can then be called any number of times.
 func ExampleCache() {
 	calls := 0
 	issue := credentials.Func(func(context.Context) (credentials.Credential, error) {
@@ -28,7 +28,7 @@ func ExampleCache() {
 	}
 	fmt.Println("calls:", calls)
 
-	// A registry refused the credential: it was revoked.
+	// A registry rejected the credential because it was revoked.
 	refused, _ := src.Credential(context.Background())
 	src.Invalidate(refused)
 	_, _ = src.Credential(context.Background())
@@ -38,7 +38,7 @@ func ExampleCache() {
 	// calls: 2
 }
 
-// The password of a profile is changed: the next caller has the new one used, and nothing is left of the old one.
+// The password of a profile changes: the next caller gets the new one, and the cache drops the old one.
 func ExampleCachedSource_Rebind() {
 	login := func(password string) (credentials.Key, credentials.Source) {
 		l := credentials.Login{Username: "ci", Password: credentials.NewSecret(password)}

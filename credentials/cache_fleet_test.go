@@ -16,9 +16,9 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// TestFleet runs the replicas of a platform for a week: many profiles of fewer principals, whose tokens are good for
-// twelve hours. Their issuer has the limits of AWS ECR, and is down for an hour each day; once, all replicas start again
-// at the same time.
+// TestFleet simulates the replicas of a platform for a week: many profiles of fewer principals, whose tokens are valid
+// for twelve hours. Their issuer has the limits of AWS ECR, and is down for an hour each day; once, all replicas
+// restart at the same time.
 func TestFleet(t *testing.T) {
 	f := fleet{profiles: 100_000, principals: 5_000, replicas: 2, days: 7}
 	if testing.Short() || raceDetector {
@@ -33,8 +33,8 @@ func TestFleet(t *testing.T) {
 	require.Zero(t, issuer.beyond, "calls beyond the limit and its burst")
 }
 
-// How many calls a fleet makes depends on where its restart and the outages fall among its renewals, which stay together
-// for days after a start. So they fall at random here.
+// The number of a fleet's calls depends on the times of its restart and of the outages relative to its renewals, which
+// stay synchronized for days after a start. So these times are random here.
 func TestFleetCalls(t *testing.T) {
 	weeks := 60
 	if testing.Short() || raceDetector {
@@ -48,7 +48,7 @@ func TestFleetCalls(t *testing.T) {
 	for range weeks {
 		f := fleet{profiles: 100, principals: 100, replicas: 1, days: 7, restart: hours(24, 144)}
 		for day := range 7 {
-			// Nobody can start in an outage.
+			// No replica can start during an outage.
 			if at := time.Duration(24*day)*time.Hour + hours(1, 23); at > f.restart || at+time.Hour < f.restart {
 				f.outages = append(f.outages, at)
 			}
@@ -75,7 +75,7 @@ type fleet struct {
 	outages                              []time.Duration // When they begin; each lasts an hour.
 }
 
-// run returns the issuer after all days, and how many calls it takes at least.
+// run returns the issuer after all days, and the minimum number of calls.
 func (f fleet) run(t *testing.T) (issuer *limited, least int) {
 	synctest.Test(t, func(t *testing.T) {
 		issuer = &limited{rate: 20, burst: 200, start: time.Now(), last: time.Now(), tokens: 200, outages: f.outages}
@@ -90,7 +90,7 @@ func (f fleet) run(t *testing.T) (issuer *limited, least int) {
 
 const tokenLife = 12 * time.Hour
 
-// live starts all replicas, uses each profile once an hour, and ends them.
+// live starts all replicas, uses each profile once an hour, and stops the replicas.
 func (f fleet) live(t *testing.T, issuer *limited, until time.Time) {
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -103,7 +103,7 @@ func (f fleet) live(t *testing.T, issuer *limited, until time.Time) {
 			key := credentials.Key{Issuer: "ecr", Scope: "aws/eu-central-1", Login: credentials.Fingerprint{byte(principal), byte(principal >> 8)}}
 			replicas[r] = append(replicas[r], cache.Source(key, issuer))
 		}
-		// At the start, all are wanted at once.
+		// At the start, all profiles are used at once.
 		for _, src := range replicas[r][:f.principals] {
 			running.Go(func() {
 				if _, err := src.Credential(ctx); err != nil {
@@ -127,10 +127,10 @@ func (f fleet) live(t *testing.T, issuer *limited, until time.Time) {
 	}
 	stop()
 	running.Wait()
-	time.Sleep(time.Second) // Calls that are under way go on to their end, and a bubble's time ends with its test.
+	time.Sleep(time.Second) // Calls in flight continue to their end, and a bubble's time ends with its test.
 }
 
-// limited issues tokens, so many a second.
+// limited is a source that issues a limited number of tokens per second.
 type limited struct {
 	rate, burst float64
 	start       time.Time

@@ -12,9 +12,8 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// FuzzCache does to a cache whatever the bytes say, two for each step, and holds each answer against a model that is
-// simple enough to be believed: it knows when each token really dies, which ones were refused, and to which login they
-// belong.
+// FuzzCache performs random operations on a cache, one for every two bytes, and compares each result with a simple
+// model. The model knows when each token really expires, which tokens were rejected, and the login of each token.
 func FuzzCache(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{opGet, 3, opForward, 3, opGet, 9, opForward, 4, opGet, 3})                                 // Fresh, stale, expired.
@@ -31,7 +30,7 @@ func FuzzCache(f *testing.F) {
 		f.Add([]byte{opRun, 0, opMode, mode, opGet, 3, opForward, 3, opGet, 3, opForward, 1, opMode, modeOK, opForward, 3, opGet, 3, opForward, 4, opGet, 3})
 	}
 	f.Fuzz(func(t *testing.T, steps []byte) {
-		steps = steps[:min(len(steps), 60)] // More takes long, and tells nothing new.
+		steps = steps[:min(len(steps), 60)] // Longer runs are slow and find nothing new.
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			defer w.end()
@@ -77,7 +76,7 @@ var spans = [...]time.Duration{time.Second, 45 * time.Second, 5 * time.Minute, 5
 
 const modelKeys = 3
 
-// A world is a cache, its issuers, and what is true about them.
+// A world is a cache, its issuers, and the model of their true state.
 type world struct {
 	t     *testing.T
 	cache *credentials.Cache
@@ -91,15 +90,15 @@ type world struct {
 	cancel [modelKeys]context.CancelFunc
 	ctx    [modelKeys]context.Context
 	tokens map[string]*modelToken
-	last   [modelKeys]*modelToken    // Of the present login: what was handed out last.
-	keys   map[credentials.Key]*asks // What an issuer sees of one key.
+	last   [modelKeys]*modelToken    // For the current login: the token that was returned last.
+	keys   map[credentials.Key]*asks // The issuer's view of one key.
 }
 
 type modelToken struct {
 	cred    credentials.Credential
 	key     credentials.Key
-	dies    time.Time     // By the monotonic clock; zero means never.
-	passed  time.Duration // What the wall clock says has passed, beyond that.
+	dies    time.Time     // On the monotonic clock; zero means never.
+	passed  time.Duration // The additional time that passed on the wall clock.
 	late    time.Duration // How late the cache may see the end, because the wall clock was behind when it adopted the token.
 	skewed  bool          // The wall clock was wrong in its life, so that it may have been dropped early.
 	refused time.Time
@@ -107,8 +106,8 @@ type modelToken struct {
 
 type asks struct {
 	running  int
-	failed   time.Time // When the last call failed; zero if it did not.
-	disturbs int       // Refusals, evictions: whatever makes a new call right.
+	failed   time.Time // When the last call failed; zero if it succeeded.
+	disturbs int       // Rejections, evictions: anything that justifies a new call.
 	seen     int
 }
 
@@ -131,7 +130,7 @@ func (w *world) end() {
 	for k := range modelKeys {
 		w.cancel[k]()
 	}
-	time.Sleep(time.Hour) // All calls come to their end; the bubble fails if a goroutine does not.
+	time.Sleep(time.Hour) // All calls end; the bubble fails if a goroutine does not.
 }
 
 func (w *world) key(k int) credentials.Key {
@@ -167,7 +166,7 @@ func (w *world) step(op, arg byte) {
 		w.rotate(k)
 	case opForget:
 		w.disturb(k)
-		w.cache.Forget(w.key(k)) // It is held, so nothing happens.
+		w.cache.Forget(w.key(k)) // The key is held, so Forget has no effect.
 	case opCrowd:
 		for i := range modelKeys {
 			w.disturb(i)
@@ -197,13 +196,13 @@ func (w *world) step(op, arg byte) {
 	}
 }
 
-// setWall makes the wall clock jump, by wrong more than time has passed.
+// setWall moves the wall clock by d, which is off by wrong from the real time.
 func (w *world) setWall(d, wrong time.Duration) {
 	w.mu.Lock()
 	w.ahead += wrong
 	for _, token := range w.tokens {
 		token.passed += d
-		token.cred.IssuedAt = token.cred.IssuedAt.Add(-d) // As SetWall moves what the cache has noted.
+		token.cred.IssuedAt = token.cred.IssuedAt.Add(-d) // SetWall moves the cache's times in the same way.
 		if !token.cred.ExpiresAt.IsZero() {
 			token.cred.ExpiresAt = token.cred.ExpiresAt.Add(-d)
 		}
@@ -211,15 +210,15 @@ func (w *world) setWall(d, wrong time.Duration) {
 	}
 	for _, a := range w.keys {
 		if d > 0 && !a.failed.IsZero() {
-			a.failed = a.failed.Add(-d) // The wait after a failure has passed, too.
+			a.failed = a.failed.Add(-d) // The backoff has passed, too.
 		}
 	}
 	w.mu.Unlock()
 	w.cache.SetWall(d)
 }
 
-// dead reports whether a clock of the machine can tell that the token is dead. If it was suspended while its wall clock
-// was behind, none can.
+// dead reports whether the machine's clocks show that the token is expired. After a suspension with a slow wall clock,
+// they do not.
 func (m *modelToken) dead(now time.Time) bool {
 	return !m.dies.IsZero() && !now.Add(max(-m.late, m.passed)).Before(m.dies)
 }
@@ -237,7 +236,7 @@ func (w *world) asks(key credentials.Key) *asks {
 	return w.keys[key]
 }
 
-// get is one caller. It judges its answer.
+// get is one caller. It checks the result.
 func (w *world) get(k int, byKey, hurry bool) {
 	w.mu.Lock()
 	key, src := w.key(k), w.source(k, w.logins[k])
@@ -286,7 +285,7 @@ func (w *world) get(k int, byKey, hurry bool) {
 	}
 }
 
-// mustHave returns the token if a caller has to get one at once.
+// mustHave returns the token if a caller must get one without waiting.
 func (w *world) mustHave(token *modelToken, now time.Time) *modelToken {
 	if token == nil || !token.refused.IsZero() || w.ahead != 0 || token.skewed || token.dead(now) {
 		return nil
@@ -309,7 +308,7 @@ func (w *world) invalidate(k int) {
 	w.cache.Invalidate(token.key, cred)
 }
 
-// present returns what the snapshot says of the key. The dates of its credential have moved if a clock was set.
+// present returns the key's entry in the snapshot. The dates of its credential have moved if a clock was set.
 func (w *world) present(k int) []credentials.Entry {
 	var found []credentials.Entry
 	for _, e := range w.cache.Snapshot() {
@@ -320,7 +319,7 @@ func (w *world) present(k int) []credentials.Entry {
 	return found
 }
 
-// adopt offers the cache a credential that somebody else had issued some time before, or one that it has handed out.
+// adopt calls Adopt with a credential that another process received earlier, or with one that the cache returned.
 func (w *world) adopt(k, kind int) {
 	w.mu.Lock()
 	key, src := w.key(k), w.source(k, w.logins[k])
@@ -369,7 +368,7 @@ func (w *world) rotate(k int) {
 	}
 }
 
-// source is the issuer as one login sees it.
+// source returns the issuer from the view of one login.
 func (w *world) source(k, login int) credentials.Source {
 	key := credentials.Key{Issuer: "model", Tenant: fmt.Sprint(k), Login: credentials.Fingerprint{byte(login), byte(login >> 8)}}
 	return credentials.Func(func(ctx context.Context) (credentials.Credential, error) {
@@ -430,11 +429,11 @@ func (w *world) issue(ctx context.Context, key credentials.Key, mode byte) (cred
 	return w.newToken(key, life, 0).cred, nil
 }
 
-// newToken makes a token that was issued some time ago. Zero life means that it never dies. The mutex is held.
+// newToken returns a token that was issued earlier. If life is zero, it never expires. The mutex is held.
 func (w *world) newToken(key credentials.Key, life, age time.Duration) *modelToken {
 	name := fmt.Sprint("token-", len(w.tokens))
 	token := &modelToken{key: key, skewed: w.ahead != 0, passed: w.ahead}
-	// The issuer's clock is right, and the machine's, which both read here, may be ahead of it.
+	// The issuer's clock is correct. The machine's, which both read here, may be ahead of it.
 	token.cred = credentials.Credential{Username: "u", Password: credentials.NewSecret(name), IssuedAt: time.Now().Add(-w.ahead - age)}
 	if life > 0 {
 		token.cred.ExpiresAt = token.cred.IssuedAt.Add(life)

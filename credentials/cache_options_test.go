@@ -14,7 +14,7 @@ import (
 	"github.com/regcred/regcred/credentials/credentialstest"
 )
 
-// A negative value of an option selects the default, but for the Rate, where it means no limit.
+// A negative value selects the default of an option; for Rate, it means no limit.
 func TestCacheNegativeOptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		issuer := &credentialstest.Issuer{}
@@ -47,7 +47,7 @@ func TestCacheNilSource(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A source that panics costs its callers an error and a retry, and not the process.
+// A panic of a source is an error of its callers, followed by a retry. It does not crash the process.
 func TestCachePanickingSource(t *testing.T) {
 	for name, tc := range map[string]struct {
 		source credentials.Func

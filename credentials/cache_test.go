@@ -22,7 +22,7 @@ type issuer struct {
 	takes time.Duration
 
 	mu    sync.Mutex
-	err   error // What it answers, if not nil.
+	err   error // The error of each call, if not nil.
 	calls int
 }
 
@@ -199,10 +199,10 @@ func TestRunTriesAgainForWhoeverAskedByKey(t *testing.T) {
 		}
 		ask()
 		time.Sleep(time.Minute)
-		ask() // Nobody asks again.
+		ask() // No caller calls it again.
 		time.Sleep(9*time.Hour + 30*time.Minute)
 		iss.fail(errors.New("outage"))
-		time.Sleep(110 * time.Minute) // The renewal has failed, and so have some after it.
+		time.Sleep(110 * time.Minute) // The renewal and some of its retries have failed.
 		tried := iss.count()
 		require.Greater(t, tried, 2)
 		iss.fail(nil)
@@ -279,7 +279,7 @@ func TestCacheKeepsNoMoreThanMaxEntries(t *testing.T) {
 	})
 }
 
-// What nobody holds any more is no longer renewed, also if it was forgotten to release it.
+// A key without a holder is no longer renewed, even if its source was not released.
 func TestForgottenSourceHoldsNothing(t *testing.T) {
 	var cache credentials.Cache
 	token(t, cache.Source(key("a"), &issuer{life: time.Hour}))
@@ -332,7 +332,7 @@ func TestWaitingCallersGoBeforeRenewals(t *testing.T) {
 	})
 }
 
-// A source that ends its goroutine, as a failing test does, leaves nobody waiting.
+// A source that ends its goroutine, like a failing test, does not block its callers.
 func TestSourceThatEndsItsGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cache credentials.Cache

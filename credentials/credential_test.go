@@ -119,7 +119,7 @@ func TestSourceFunc(t *testing.T) {
 	require.True(t, c.Anonymous)
 }
 
-// The monotonic clock stands still while a machine is suspended, and package time prefers it where both times have one.
+// The monotonic clock stops while a machine is suspended, and package time prefers it if both times have one.
 func TestExpiredByTheWallClock(t *testing.T) {
 	now := time.Now()
 	c := credentials.Credential{Username: "u", Password: credentials.NewSecret("p"), ExpiresAt: now.Add(-time.Minute)}
@@ -127,7 +127,7 @@ func TestExpiredByTheWallClock(t *testing.T) {
 		wall      uint64
 		monotonic int64
 		zone      *time.Location
-	})(unsafe.Pointer(&now)).monotonic -= int64(time.Hour) // Nothing but a suspended machine makes such a time.
+	})(unsafe.Pointer(&now)).monotonic -= int64(time.Hour) // Only a suspended machine produces such a time.
 	require.True(t, now.Before(c.ExpiresAt), "by the monotonic clock")
 	require.True(t, c.Expired(now))
 }

@@ -2,9 +2,8 @@ package credentials
 
 import "time"
 
-// SetWall makes the cache believe that the wall clock jumped by d: forward after the machine was suspended, or in
-// either direction because someone set it. A bubble of synctest has no such jumps, so all that was noted of the wall
-// clock moves the other way.
+// SetWall simulates a jump of the wall clock by d: forward after a suspension, or in either direction because a person
+// set it. A bubble of synctest has no such jumps, so SetWall moves all recorded wall times the other way.
 func (c *Cache) SetWall(d time.Duration) {
 	c.init()
 	c.mu.Lock()
@@ -36,5 +35,5 @@ func (c *Cache) SetWall(d time.Duration) {
 	}
 }
 
-// RetryIn is for tests of what cannot be reached from outside in all its cases.
+// RetryIn exports retryIn, because not all its cases are reachable from outside.
 var RetryIn = retryIn

@@ -43,12 +43,12 @@ func everything() credentials.Login {
 	}
 }
 
-// TestFingerprintKnowsEveryField finds the fields by itself, so that one that is added and forgotten fails it.
+// TestFingerprintKnowsEveryField finds the fields by reflection, so that it fails if a new field is forgotten.
 func TestFingerprintKnowsEveryField(t *testing.T) {
 	before := everything().Fingerprint()
 	require.Equal(t, before, everything().Fingerprint())
 	var count int
-	// change changes one part after the other of the login that root is, and what it points to.
+	// change changes each part of the login root in turn, including the values that it points to.
 	var change func(path string, root *credentials.Login, v reflect.Value)
 	check := func(path string, root *credentials.Login, v, other reflect.Value) {
 		count++

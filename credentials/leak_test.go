@@ -23,11 +23,11 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// canary is the secret that must never be seen. It has letters that base64, URLs, JSON and HTML each write in another
-// way.
+// canary is the secret that must never appear. It has characters that base64, URLs, JSON and HTML each encode
+// differently.
 const canary = `hunter2+/&"c>ñary`
 
-// forms are the ways in which canary can be written.
+// forms are the encodings of canary.
 var forms = func() map[string]string {
 	b := []byte(canary)
 	return map[string]string{
@@ -74,7 +74,7 @@ type (
 	anyValue   struct{ v any }
 )
 
-// shapes is everywhere where a secret can hide.
+// shapes are all the places where a secret can be hidden.
 func shapes() map[string]any {
 	s := credentials.NewSecret(canary)
 	login := credentials.Login{
@@ -132,12 +132,12 @@ func TestSlogDoesNotLeak(t *testing.T) {
 	}
 }
 
-// recorder is a test that keeps what an assertion prints.
+// recorder is a testing.T that records the output of an assertion.
 type recorder struct{ bytes.Buffer }
 
 func (r *recorder) Errorf(format string, args ...any) { fmt.Fprintf(r, format, args...) }
 
-// TestTestDiffsDoNotLeak holds for printers that follow pointers into unexported fields by reflection: those of failing
+// TestTestDiffsDoNotLeak covers printers that follow pointers into unexported fields by reflection: those of failing
 // tests, whose output is public.
 func TestTestDiffsDoNotLeak(t *testing.T) {
 	for name, v := range shapes() {

@@ -44,7 +44,7 @@ func TestLoginValidate(t *testing.T) {
 	}
 	tests := map[string]struct {
 		login credentials.Login
-		want  []string // The fields that have a problem; none means that the login is good.
+		want  []string // The fields with a problem; empty if the login is valid.
 	}{
 		"nothing":              {credentials.Login{}, []string{""}},
 		"only empty fields":    {credentials.Login{Fields: map[string]credentials.Secret{}}, []string{""}},

@@ -97,7 +97,7 @@ func ExamplePolicy_RenewAt() {
 	// 12h0m0s is renewed after 10h12m0s
 }
 
-// Where the instant of issue is not known, no lifetime can be computed from it.
+// If the time of issue is unknown, the lifetime cannot be computed from it.
 func TestRenewAtWithoutIssue(t *testing.T) {
 	expires := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	require.Equal(t, expires.Add(-time.Minute), credentials.Policy{}.RenewAt(time.Time{}, expires, 0.5))

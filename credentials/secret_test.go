@@ -54,7 +54,7 @@ func TestSecretIsImmutable(t *testing.T) {
 	b[0] = 'X'
 	require.Equal(t, "s3cret", s.Reveal())
 
-	// Tests of programs compare logins so.
+	// Tests of programs compare logins in this way.
 	require.Equal(t, s, credentials.NewSecret("s3cret"))
 	require.NotEqual(t, s, credentials.NewSecret("s3creT"))
 }
@@ -67,7 +67,7 @@ func TestSecretPrints(t *testing.T) {
 	require.Empty(t, credentials.Secret{}.String())
 }
 
-// TestEncodersFail: a placeholder in place of a password would be taken for the password by whoever reads it.
+// TestEncodersFail: a reader would take a placeholder for the password.
 func TestEncodersFail(t *testing.T) {
 	encoders := map[string]func(v any) ([]byte, error){
 		"json": json.Marshal,
@@ -132,7 +132,7 @@ func TestDecodeJSON(t *testing.T) {
 	}
 }
 
-// An error of encoding/json quotes what it stumbles over.
+// An error of encoding/json quotes the invalid input.
 func TestUnmarshalJSONQuotesNothing(t *testing.T) {
 	var s credentials.Secret
 	for _, text := range []string{"hunter2", "7hunter2", `"hunter2`} {

@@ -16,7 +16,7 @@ func TestCache(t *testing.T) {
 	credentialstest.TestCache(t, func() credentialstest.Cache { return new(credentials.Cache) })
 }
 
-// bound asks through bound sources.
+// bound is a cache that is used through bound sources.
 type bound struct {
 	credentials.Cache
 	mu      sync.Mutex

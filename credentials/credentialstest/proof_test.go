@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each rule lets a cache pass that keeps it, and finds the cache whose one flaw is to break it.
+// Each rule accepts a cache that follows it, and detects a cache whose only flaw is a violation of it.
 func TestEachRuleFindsItsFlaw(t *testing.T) {
 	for _, rule := range slices.Concat(askingRules, renewalRules) {
 		t.Run(rule.name, func(t *testing.T) {

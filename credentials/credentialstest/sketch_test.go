@@ -9,13 +9,13 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A sketch is a cache as simple as can be that keeps every rule, but the one that is its flaw.
+// A sketch is a minimal cache that follows all rules except the one of its flaw.
 type sketch struct {
 	flaw string
 
 	mu    sync.Mutex
 	items map[credentials.Key]*item
-	turn  chan struct{} // For the flaws that take turns; a mutex would stop the bubble's clock.
+	turn  chan struct{} // For flaws that serialize; a mutex would stop the bubble's clock.
 }
 
 type item struct {
@@ -98,7 +98,7 @@ func (s *sketch) Credential(ctx context.Context, key credentials.Key, src creden
 	return credentials.Credential{}, call.err
 }
 
-// usable hands out what is usable, and renews it if it is due. The mutex is held.
+// usable returns a usable credential, and renews it if that is due. The mutex is held.
 func (s *sketch) usable(ctx context.Context, it *item, src credentials.Source, now time.Time) (credentials.Credential, error) {
 	cred := it.cred
 	idle := it.call == nil || s.has("a renewal is one call")
@@ -117,7 +117,7 @@ func (s *sketch) usable(ctx context.Context, it *item, src credentials.Source, n
 	return cred, nil
 }
 
-// start begins a call. The mutex is held.
+// start starts a call. The mutex is held.
 func (s *sketch) start(ctx context.Context, it *item, src credentials.Source) *flight {
 	call := &flight{done: make(chan struct{})}
 	it.call = call
@@ -172,7 +172,7 @@ func (s *sketch) start(ctx context.Context, it *item, src credentials.Source) *f
 	return call
 }
 
-// take takes in what a call brought. The mutex is held.
+// take stores the result of a call. The mutex is held.
 func (s *sketch) take(it *item, call *flight, renewal bool) {
 	now := time.Now()
 	c := &call.cred

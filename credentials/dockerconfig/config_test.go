@@ -72,7 +72,7 @@ func TestConfig(t *testing.T) {
 	require.NotErrorIs(t, err, credentials.ErrNoLogin)
 }
 
-// helpers makes a folder of programs.
+// helpers returns a folder of programs.
 func helpers(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

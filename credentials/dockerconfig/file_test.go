@@ -15,7 +15,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// home makes an empty home directory with no configuration, no helper and no runtime directory.
+// home creates an empty home directory with no configuration, no helper and no runtime directory.
 func home(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -54,7 +54,7 @@ func TestFilesOfTheUser(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, c.Username)
 	}
-	// From the last place to the first.
+	// From the last file to the first.
 	put(t, filepath.Join(dir, ".config", "containers", "auth.json"), login("ghcr.io", "podman, lasting"), 0o600)
 	asks("podman, lasting")
 	put(t, filepath.Join(dir, "run", "containers", "auth.json"), login("ghcr.io", "podman"), 0o600)
@@ -67,7 +67,7 @@ echo '{"Username":"default store","Secret":"p"}'`, 0o700)
 	put(t, filepath.Join(dir, "bin", "pass"), "#!/bin/sh\n", 0o700)
 	asks("default store")
 	put(t, filepath.Join(dir, ".docker", "config.json"), login("quay.io", "docker"), 0o600)
-	asks("podman, elsewhere") // A file that names any login or store does not use the default one.
+	asks("podman, elsewhere") // A file with any login or store disables the default store.
 	put(t, filepath.Join(dir, ".docker", "config.json"), login("ghcr.io", "docker"), 0o600)
 	asks("docker")
 	put(t, filepath.Join(dir, "other", "config.json"), login("ghcr.io", "docker, other"), 0o600)
@@ -101,7 +101,7 @@ func TestFileThatIsTooLarge(t *testing.T) {
 	require.ErrorIs(t, err, dockerconfig.ErrMalformed)
 }
 
-// Docker asks a store for https://index.docker.io/v1/, whatever name of Docker Hub was meant.
+// Docker requests https://index.docker.io/v1/ from a store for every name of Docker Hub.
 func TestStoreIsAskedForTheKeyOfDockerHub(t *testing.T) {
 	dir := home(t)
 	put(t, filepath.Join(dir, "bin", "docker-credential-desktop"), `#!/bin/sh
@@ -122,7 +122,7 @@ echo 'credentials not found in native keychain'; exit 1
 	}
 }
 
-// Version 0.6 of docker-credential-pass answers so for a server that it does not know. The login is in the file.
+// Version 0.6 of docker-credential-pass returns this for an unknown server. The login is in the file.
 func TestStoreThatAnswersWithNothing(t *testing.T) {
 	dir := home(t)
 	put(t, filepath.Join(dir, "bin", "docker-credential-pass"), "#!/bin/sh\n"+`echo '{"ServerURL":"","Username":"","Secret":""}'`, 0o700)
@@ -166,7 +166,7 @@ func TestOtherForms(t *testing.T) {
 	}
 }
 
-// podman's logins for a part of a registry: the nearest counts, as in containers-auth.json(5).
+// For podman's logins to a part of a registry, the nearest is used, as in containers-auth.json(5).
 func TestPathsOfPodman(t *testing.T) {
 	config, err := dockerconfig.Parse([]byte(`{"auths":{
 		"example.com":              {"username":"host","password":"p"},
@@ -186,8 +186,8 @@ func TestPathsOfPodman(t *testing.T) {
 	}
 }
 
-// FuzzLikeDocker compares with docker's own package: where docker finds a login in the file, so does this one, and it is
-// the same.
+// FuzzLikeDocker compares the package with docker's own: if docker finds a login in a file, this package finds the same
+// one.
 func FuzzLikeDocker(f *testing.F) {
 	for _, key := range []string{"ghcr.io", "https://index.docker.io/v1/", "http://r.example.com:5000/v2/", "docker.io", "r.example.com/v1/"} {
 		for _, server := range []string{"ghcr.io", "docker.io", "index.docker.io", "r.example.com:5000", "r.example.com"} {

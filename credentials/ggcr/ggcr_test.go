@@ -23,7 +23,7 @@ var (
 	_ authn.Keychain             = ggcr.Keychain(nil)
 )
 
-// keychain is one of theirs, which takes no context.
+// keychain is an authn.Keychain that accepts no context.
 type keychain struct {
 	config authn.AuthConfig
 	err    error
