@@ -17,11 +17,11 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A function is a provider. This one asks a service for a token of an hour; docs/provider.md has all that a provider in
-// production needs.
+// A function is a provider. This one requests a token of an hour from a service; docs/provider.md describes all that a
+// provider in production needs.
 func ExampleFunc() {
 	tokens := providers.Func(func(_ context.Context, p registry.Profile) (credentials.Credential, error) {
-		if p.Login.Fields["key"].Reveal() != "key-of-the-"+p.Login.Settings["team"] { // What the service would say.
+		if p.Login.Fields["key"].Reveal() != "key-of-the-"+p.Login.Settings["team"] { // The service's check.
 			return credentials.Credential{}, &registry.Error{
 				Op: "get credential", Ref: fmt.Sprintf("for profile %q", p.Name), Code: registry.ErrUnauthorized,
 				Hint: "make a new key in the developer portal",
@@ -53,7 +53,7 @@ func ExampleFunc() {
 
 func ExampleSet() {
 	vault := providers.Func(func(_ context.Context, p registry.Profile) (credentials.Credential, error) {
-		// Ask whoever issues credentials for registries of this kind.
+		// Call the issuer of credentials for registries of this kind.
 		return credentials.Credential{Username: "vault", Password: p.Login.Fields["role"]}, nil
 	})
 	set := providers.Set{"vault": vault, registry.Custom: providers.Static{}}
@@ -72,8 +72,8 @@ func ExampleSet() {
 
 // A probe is a provider with both optional interfaces.
 type probe struct {
-	err     error // What Credential returns.
-	invalid error // What Validate returns.
+	err     error // The result of Credential.
+	invalid error // The result of Validate.
 	scope   string
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// profileWith returns a valid profile but for what the login makes of it.
+// profileWith returns a profile that is valid except for problems of the login.
 func profileWith(login credentials.Login) registry.Profile {
 	return registry.Profile{Name: "a", Kind: "harbor", Endpoint: "registry.example.com", Login: login}
 }

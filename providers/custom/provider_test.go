@@ -37,7 +37,7 @@ func TestKnownTokens(t *testing.T) {
 	tests := map[string]struct {
 		endpoint, username, password string
 		expires                      bool
-		want                         string // Empty means that the login is good.
+		want                         string // Empty if the login is valid.
 	}{
 		"fine-grained token of GitHub":        {endpoint: "ghcr.io", username: "jo", password: "github_pat_11AA", want: "login.password is a fine-grained token"},
 		"and in any spelling of the endpoint": {endpoint: "https://GHCR.io/v2/", username: "jo", password: "github_pat_11AA", want: "login.password is a fine-grained token"},

@@ -18,7 +18,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// noAmbient keeps tests from what the machine has.
+// noAmbient hides the machine's own identity from tests.
 func noAmbient(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
@@ -105,7 +105,7 @@ func TestAmbientIdentities(t *testing.T) {
 	}
 }
 
-// Where the chain itself asks STS, it does so as the registry's name says.
+// If the chain itself calls STS, it uses the endpoint that matches the registry's name.
 func TestSTSOfTheChainFollowsTheRegistry(t *testing.T) {
 	noAmbient(t)
 	cloud := newAWS()
@@ -137,7 +137,8 @@ func TestNoIdentity(t *testing.T) {
 	require.Empty(t, n.Dialed())
 }
 
-// The instance metadata service is slow to time out where there is none: it can be switched off, for all or for one.
+// Without an instance metadata service, requests to it time out slowly: it can be disabled, for all profiles or for
+// one.
 func TestInstanceMetadataIsOff(t *testing.T) {
 	noAmbient(t)
 	cloud := newAWS()
@@ -186,7 +187,7 @@ func TestWebIdentity(t *testing.T) {
 	require.NotContains(t, err.Error(), forged.Reveal())
 }
 
-// A profile with a proxy of its own would get the text of any file that it names.
+// A profile with its own proxy would receive the text of any file that it names.
 func TestProfileNamesNoFile(t *testing.T) {
 	noAmbient(t)
 	path := writeFile(t, "client-key-data: of the platform")
@@ -221,7 +222,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// The pod's own endpoint may fail; that is no missing identity.
+// The pod's own endpoint may fail; that does not mean that there is no identity.
 func TestContainerCredentialsFail(t *testing.T) {
 	noAmbient(t)
 	cloud := newAWS()

@@ -19,7 +19,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// behind is the provider with a network of its own, whatever a profile says.
+// behind is the provider with its own network, which ignores the profile's transport.
 type behind struct {
 	ecr.Provider
 	transport registry.TransportConfig
@@ -56,7 +56,7 @@ func TestConformance(t *testing.T) {
 
 	annLogin := awsLogin(credentials.AWSLogin{AccessKeyID: ann.AccessKeyID, SecretAccessKey: ann.SecretAccessKey})
 	var profiles []registry.Profile
-	owners := map[string]string{} // ARNs, or how they begin.
+	owners := map[string]string{} // ARNs, or prefixes of ARNs.
 	add := func(owner, endpoint string, login credentials.Login) {
 		q := profile(n, endpoint, login)
 		q.Name = fmt.Sprintf("profile-%d", len(profiles))
@@ -115,7 +115,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// A thousand profiles of one principal and region, in as many accounts, make one call.
+// A thousand profiles of one principal and region, in as many accounts, need one call.
 func TestCacheSharesOneToken(t *testing.T) {
 	cloud := newAWS()
 	n := attach(t, cloud)

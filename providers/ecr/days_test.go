@@ -20,14 +20,15 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// For a week, with AWS's APIs down for an hour each day, every hour's pull secret pulls to the end of the hour, or to its
-// own if that comes first, as it may after an outage; and AWS is asked no more than renewals take.
+// For a week, with AWS's APIs down for an hour each day, every hour's pull secret works until the end of the hour, or
+// until its own expiry if that is earlier, as is possible after an outage; and AWS gets no more calls than renewals
+// need.
 func TestDays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const days = 7
 		start := time.Now()
 		cloud := newAWS()
-		asked := 0 // Calls that were not refused, each of two: for the role and for the token.
+		asked := 0 // Successful calls. A renewal makes two: for the role and for the token.
 		var mu sync.Mutex
 		cloud.Intercept = func(w http.ResponseWriter, _ *http.Request, _ ecrtest.Call) bool {
 			if down := time.Since(start)%(24*time.Hour) > 23*time.Hour; down {
@@ -62,19 +63,19 @@ func TestDays(t *testing.T) {
 			left := time.Until(outcome.ExpiresAt)
 			require.Greater(t, left, time.Minute)
 			time.Sleep(min(time.Hour, left-time.Second))
-			config, err := pullsecret.Parse(outcome.Secret.Config.Reveal()) // As a node reads it.
+			config, err := pullsecret.Parse(outcome.Secret.Config.Reveal()) // Like a node.
 			require.NoError(t, err)
 			matches := config.Match(image)
 			require.Len(t, matches, 1)
 			require.Equal(t, http.StatusOK, pull(t, network, matches[0].Credential), "after %s", time.Since(start))
 		}
-		// A token is good for 12 hours and renewed when a fifth of that is left, at the earliest.
+		// A token is valid for 12 hours, and its renewal starts when at most a fifth of that is left.
 		require.GreaterOrEqual(t, asked, 2*days*24/12)
 		require.LessOrEqual(t, asked, 2*days*24/9)
 	})
 }
 
-// pull asks for the manifest as a node would, and returns the status.
+// pull requests the manifest like a node, and returns the status.
 func pull(t *testing.T, network http.RoundTripper, c credentials.Credential) int {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+home+"/v2/team/app/manifests/1", nil)

@@ -10,7 +10,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// No test may ask a real name server, so what one says of a region that does not exist is given.
+// Tests must not query a real name server, so the response for a region that does not exist is simulated.
 func TestUnknownRegion(t *testing.T) {
 	s := session{host: Host{Region: "eu-nowhere-1"}}
 	err := s.fail(t.Context(), stepToken, identity{name: "access key AKIA"}, &url.Error{Op: "Post", URL: "https://api.ecr.eu-nowhere-1.amazonaws.com/", Err: &net.OpError{

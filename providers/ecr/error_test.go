@@ -95,8 +95,8 @@ func TestExpiredSession(t *testing.T) {
 	require.Contains(t, registry.HintOf(err), "put new ones into the profile")
 }
 
-// The clocks of both sides may differ by hours: AWS's clients learn it from the answer and sign again. Where that does
-// not help, the error says so.
+// The clocks of both sides may differ by hours: AWS's clients learn the difference from the response and sign again. If
+// that does not help, the error names the clock.
 func TestClockSkew(t *testing.T) {
 	cloud := newAWS()
 	cloud.Skew = 2 * time.Hour
@@ -114,13 +114,13 @@ func TestClockSkew(t *testing.T) {
 	require.Contains(t, registry.HintOf(err), "set the clock")
 
 	cloud = newAWS()
-	cloud.TokenTTL = -time.Hour // As for a machine whose clock is more than twelve hours ahead.
+	cloud.TokenTTL = -time.Hour // Like a machine whose clock is more than twelve hours ahead.
 	n = attach(t, cloud)
 	_, err = ecr.Provider{}.Credential(t.Context(), profile(n, home, ciLogin()))
 	require.ErrorIs(t, err, registry.ErrClockSkew)
 }
 
-// answering returns a cloud whose APIs answer with f.
+// answering returns a cloud whose APIs respond with f.
 func answering(f func(http.ResponseWriter, ecrtest.Call)) *ecrtest.AWS {
 	cloud := newAWS()
 	cloud.Intercept = func(w http.ResponseWriter, _ *http.Request, c ecrtest.Call) bool {
@@ -212,7 +212,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 	}
 }
 
-// A service that sends back what it got makes no error of this package show it: AWS does so for a wrong signature.
+// If a service echoes the request, no error of this package shows it: AWS does so for a wrong signature.
 func TestEchoesAreNotShown(t *testing.T) {
 	session := strings.Repeat("session-token-", 40)
 	cloud := newAWS()
@@ -240,7 +240,7 @@ func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
 		ended <- true
 		return true
 	}
-	// The chain of AWS's SDK lets its caller go and its call go on.
+	// The chain of AWS's SDK returns to its caller, and its call continues.
 	requireEnd := func() {
 		select {
 		case <-ended:
@@ -269,7 +269,7 @@ func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
 	}
 }
 
-// A request that went on without its caller would keep the bubble from ending.
+// A request that outlives its caller would prevent the end of the bubble.
 func TestTimeout(t *testing.T) {
 	noAmbient(t)
 	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", writeFile(t, newAWS().WebIdentity(podSubject, 0).Reveal()))
@@ -290,7 +290,7 @@ func TestTimeout(t *testing.T) {
 				require.ErrorIs(t, err, registry.ErrTimeout)
 				require.ErrorContains(t, err, "no answer within 1m0s")
 				require.Equal(t, time.Minute, time.Since(start))
-				synctest.Wait() // The chain of AWS's SDK lets its caller go before its call ends.
+				synctest.Wait() // The chain of AWS's SDK returns to its caller before its call ends.
 				require.NotEmpty(t, cloud.Calls())
 			})
 		})

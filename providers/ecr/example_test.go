@@ -46,7 +46,7 @@ func Example() {
 	}
 	fmt.Println(credential.Username, credential.Password, time.Until(credential.ExpiresAt).Round(time.Minute))
 
-	// Errors name the identity and what AWS said, and say what to do.
+	// Errors name the identity and quote AWS's message, with a hint.
 	profile.Login.AWS.Roles = nil
 	_, err = ecr.Provider{}.Credential(context.Background(), profile)
 	fmt.Println(registry.CodeOf(err) == registry.ErrDenied)

@@ -13,7 +13,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// The profiles in the guide are ones that this package takes.
+// The provider accepts the profiles in the guide.
 func TestGuide(t *testing.T) {
 	guide, err := os.ReadFile("../../docs/ecr.md")
 	require.NoError(t, err)

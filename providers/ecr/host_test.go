@@ -46,7 +46,7 @@ func TestParseHost(t *testing.T) {
 	}
 }
 
-// lookAlikes are no registries of ECR, though some resolve to AWS and some to whoever made them.
+// lookAlikes are names that are not registries of ECR, although some resolve to AWS and some to their author.
 func lookAlikes() []string {
 	return []string{
 		// Under another domain.
@@ -63,7 +63,7 @@ func lookAlikes() []string {
 		"123456789012.dkr-ecr.us-east-1.on-aws.example",
 		"123456789012.dkr-ecr.us-east-1.xon.aws",
 		"123456789012.dkr.ecr.us-east-1",
-		// A bucket or another service that anybody may own a name of.
+		// A bucket or another service where anyone can register a name.
 		"123456789012.dkr.ecr.s3.amazonaws.com",
 		"123456789012.dkr.ecr.s3-us-west-2.amazonaws.com",
 		"123456789012.dkr.ecr.s3.us-west-2.amazonaws.com",
@@ -73,7 +73,7 @@ func lookAlikes() []string {
 		"123456789012.dkr.ecr.us-east-1.compute.amazonaws.com",
 		"123456789012.dkr.ecr.elb.amazonaws.com",
 		"123456789012.dkr.ecr.lambda-url.us-east-1.on.aws",
-		// Something before it.
+		// Something before the name.
 		"evil.123456789012.dkr.ecr.us-east-1.amazonaws.com",
 		"x123456789012.dkr.ecr.us-east-1.amazonaws.com",
 		"evil.example/123456789012.dkr.ecr.us-east-1.amazonaws.com",
@@ -123,7 +123,7 @@ func lookAlikes() []string {
 		"123456789012.dkr.ecr.-us-east-1.amazonaws.com",
 		"123456789012.dkr.ecr.us_east_1.amazonaws.com",
 		"api.ecr.us-east-1.amazonaws.com",
-		// The region of another partition, or the name of another kind of network.
+		// The region of another partition, or the suffix of another kind of endpoint.
 		"123456789012.dkr.ecr.cn-north-1.amazonaws.com",
 		"123456789012.dkr.ecr.us-east-1.amazonaws.com.cn",
 		"123456789012.dkr.ecr.us-iso-east-1.amazonaws.com",
@@ -148,8 +148,8 @@ func TestLookAlikesAreRefused(t *testing.T) {
 			_, err := ecr.ParseHost(host)
 			require.Error(t, err)
 
-			// As an endpoint, some are read as the registry that they spell in another way. All others are refused,
-			// also beside a good one.
+			// As an endpoint, some are alternative spellings of the registry. All others are rejected, also in addition
+			// to a valid one.
 			if e, err := registry.ParseEndpoint(host); err == nil && e.Host == home {
 				return
 			}
@@ -168,7 +168,7 @@ func TestLookAlikesAreRefused(t *testing.T) {
 	require.Empty(t, cloud.Calls())
 }
 
-// What is written in another way and still means the registry is sent to the registry, under its own name.
+// Alternative spellings of the registry are sent to the registry, under its canonical name.
 func TestEndpointsInOtherSpellings(t *testing.T) {
 	cloud := &ecrtest.AWS{Users: []ecrtest.User{ci()}}
 	n := attach(t, cloud)
@@ -233,7 +233,7 @@ func FuzzParseHost(f *testing.F) {
 	})
 }
 
-// domains are all that AWS has for registries.
+// domains are all of AWS's domains for registries.
 func domains() []string {
 	return []string{
 		".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".on.aws", ".on.amazonwebservices.com.cn", ".c2s.ic.gov", ".sc2s.sgov.gov", ".cloud.adc-e.uk",

@@ -36,7 +36,7 @@ func keyless(audience string) registry.Profile {
 	}}}
 }
 
-// A service account's token becomes a role, and AWS verifies the token.
+// A service account's token is exchanged for a role, and AWS verifies the token.
 func TestKeyless(t *testing.T) {
 	for _, algorithm := range []issuertest.Algorithm{issuertest.RS256, issuertest.ES256} {
 		c := &cluster{issuer: issuertest.New("https://kubernetes.example.com", algorithm)}
@@ -77,7 +77,7 @@ func TestKeylessErrors(t *testing.T) {
 	}
 }
 
-// What a profile may not ask for; no token is requested.
+// Subjects that a profile may not use; no token is requested.
 func TestKeylessRejections(t *testing.T) {
 	c := &cluster{issuer: issuertest.New("https://kubernetes.example.com", issuertest.RS256)}
 	cloud := newAWS()

@@ -31,8 +31,8 @@ func ci() ecrtest.User {
 	return ecrtest.User{ARN: ciARN, AccessKeyID: ciKey, SecretAccessKey: credentials.NewSecret(ciText), Allow: ecrtest.PullActions()}
 }
 
-// newAWS has a user who may pull, a role that the user may assume, one of another account that this role may assume if
-// it knows the external ID, and one for pods.
+// newAWS has a user who may pull, a role that the user may assume, a role of another account that the first role may
+// assume with the external ID, and a role for pods.
 func newAWS() *ecrtest.AWS {
 	return &ecrtest.AWS{
 		Users: []ecrtest.User{ci()},
@@ -50,7 +50,7 @@ func ciLogin(roles ...credentials.AWSRole) credentials.Login {
 
 func awsLogin(l credentials.AWSLogin) credentials.Login { return credentials.Login{AWS: &l} }
 
-// attach puts the cloud into a network.
+// attach adds the cloud to a network.
 func attach(t *testing.T, cloud *ecrtest.AWS) *fakenet.Network {
 	t.Helper()
 	n, err := fakenet.New()
@@ -60,7 +60,7 @@ func attach(t *testing.T, cloud *ecrtest.AWS) *fakenet.Network {
 	return n
 }
 
-// profile has the network's transport.
+// profile returns a profile with the network's transport.
 func profile(n *fakenet.Network, endpoint string, login credentials.Login) registry.Profile {
 	return registry.Profile{Name: "team-a", Kind: registry.ECR, Endpoint: endpoint, Login: login, Transport: n.TransportConfig()}
 }
@@ -111,7 +111,7 @@ func TestRoleChain(t *testing.T) {
 	})
 }
 
-// Roles are assumed from whatever identity there is.
+// Roles are assumed from any initial identity.
 func TestRolesFromEachIdentity(t *testing.T) {
 	noAmbient(t)
 	cloud := newAWS()
@@ -133,7 +133,7 @@ func TestRolesFromEachIdentity(t *testing.T) {
 	}
 }
 
-// The API is asked where the registry is, by the same kind of name, whatever the environment says.
+// The API is called in the registry's region, by the same kind of name, whatever the environment selects.
 func TestAPIFollowsTheRegistry(t *testing.T) {
 	t.Setenv("AWS_REGION", "eu-west-3")
 	t.Setenv("AWS_DEFAULT_REGION", "eu-west-3")
@@ -174,7 +174,7 @@ func TestAPIFollowsTheRegistry(t *testing.T) {
 	}
 }
 
-// STS is asked in the registry's region too: the roles of a closed region are not known elsewhere.
+// STS is called in the registry's region too: other regions do not know the roles of an isolated region.
 func TestSTSFollowsTheRegistry(t *testing.T) {
 	cloud := newAWS()
 	n := attach(t, cloud)

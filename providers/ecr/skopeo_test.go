@@ -18,7 +18,7 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// skopeo looks at an image with nothing but the pull secret, as a node would have it.
+// skopeo inspects an image with only the pull secret, like a node.
 func skopeo(t *testing.T, n *fakenet.Network, p registry.Profile, c credentials.Credential, image string) error {
 	t.Helper()
 	secret, err := pullsecret.Build(pullsecret.Entry{Profile: p, Credential: c})
@@ -41,7 +41,8 @@ func addImage(t *testing.T, cloud *ecrtest.AWS, host, repository string) {
 	require.NoError(t, err)
 }
 
-// From a profile to a pull by a client that nobody here wrote; refused once the token is over, and fine with a new one.
+// From a profile to a pull by an independent client. The pull fails once the token is expired, and works with a new
+// one.
 func TestSkopeo(t *testing.T) {
 	testtool.Need(t, "skopeo")
 	cloud := newAWS()
@@ -81,7 +82,7 @@ func TestSkopeoPublic(t *testing.T) {
 	}
 }
 
-// One principal, three accounts: its own, one whose repository admits it, and one whose repository does not.
+// One principal, three accounts: its own, one whose repository allows it, and one whose repository does not.
 func TestCrossAccount(t *testing.T) {
 	const image = "team/app:1"
 	own, admits, refuses := home, "222222222222.dkr.ecr.us-east-1.amazonaws.com", "333333333333.dkr.ecr.us-east-1.amazonaws.com"

@@ -13,7 +13,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// No test may ask the address of real metadata servers, so what a network says where there is none is given.
+// Tests must not call the address of real metadata servers, so the error of a network without one is simulated.
 func TestNobodyThere(t *testing.T) {
 	dial := func(err error) error {
 		return fmt.Errorf("GET http://x/: %w", &net.OpError{Op: "dial", Net: "tcp", Err: err})

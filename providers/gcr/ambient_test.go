@@ -17,7 +17,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// serveMetadata makes the test's process one on a machine of Google's.
+// serveMetadata simulates a machine of Google Cloud for the test's process.
 func serveMetadata(t *testing.T, m *gcrtest.Metadata) {
 	t.Helper()
 	s := httptest.NewServer(m)
@@ -73,7 +73,7 @@ func TestMetadataServerWithTokenAboutToEnd(t *testing.T) {
 	require.WithinDuration(t, time.Now().Add(20*time.Second), c.ExpiresAt, 5*time.Second, "the true end")
 }
 
-// Nor is such a token asked for again before half of what was left of it is over.
+// Such a token is not requested again before half of its remaining lifetime has passed.
 func TestCacheWithTokenAboutToEnd(t *testing.T) {
 	noAmbient(t)
 	cloud := newGoogle()
@@ -117,11 +117,11 @@ func TestNoAmbientIdentity(t *testing.T) {
 	}
 }
 
-// A server that is not Google's may be anything: the metadata server of another cloud answers at the same address.
+// The server may not be Google's: the metadata server of another cloud has the same address.
 func TestOtherMetadataServer(t *testing.T) {
 	noAmbient(t)
 	n := attach(t, newGoogle())
-	s := httptest.NewServer(nil) // It answers 404 without the header.
+	s := httptest.NewServer(nil) // It responds with 404 and without the header.
 	t.Cleanup(s.Close)
 	t.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(s.URL, "http://"))
 	_, err := gcr.Provider{}.Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
@@ -169,7 +169,7 @@ func TestApplicationDefaultCredentials(t *testing.T) {
 	})
 }
 
-// A program that takes profiles from others lends them nothing.
+// A program with untrusted profiles does not lend its identity to them.
 func TestProviderWithoutAmbient(t *testing.T) {
 	noAmbient(t)
 	cloud := newGoogle()

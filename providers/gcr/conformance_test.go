@@ -19,7 +19,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// behind is the provider with a network of its own, whatever a profile says.
+// behind is the provider with its own network, which ignores the profile's transport.
 type behind struct {
 	gcr.Provider
 	transport registry.TransportConfig
@@ -111,7 +111,7 @@ func idOf(key credentials.Secret) string {
 	return f.ID
 }
 
-// A thousand profiles of one service account, on all hosts of Google's, make one call.
+// A thousand profiles of one service account, on all hosts of Google's, need one call.
 func TestCacheSharesOneToken(t *testing.T) {
 	cloud := newGoogle()
 	n := attach(t, cloud)

@@ -13,7 +13,7 @@ import (
 )
 
 func Example() {
-	// A Google Cloud in memory, with a service account and a key of it as the console would let one download it.
+	// A Google Cloud in memory, with a service account and a key of it as downloaded from the console.
 	google := &gcrtest.Google{Accounts: []gcrtest.Account{{Email: "puller@project.iam.gserviceaccount.com"}}}
 	key := google.NewKey("puller@project.iam.gserviceaccount.com")
 	network, err := fakenet.New()
@@ -36,7 +36,7 @@ func Example() {
 	}
 	fmt.Println(credential.Username, credential.Password, "never ends:", credential.ExpiresAt.IsZero())
 
-	// The same key, kept out of the secret: access tokens are made with it.
+	// The same key, kept out of the secret: it issues access tokens.
 	profile.Login.Google.AccessToken = true
 	credential, err = gcr.Provider{}.Credential(context.Background(), profile)
 	if err != nil {

@@ -108,8 +108,8 @@ func TestWorkloadIdentityFederation(t *testing.T) {
 	})
 }
 
-// The configuration of an external account is an order to read files, call URLs and start programs: none is followed
-// that the program did not allow, nor is anybody but Google given what was read.
+// The configuration of an external account can request to read files, call URLs and start programs: nothing is executed
+// unless the program allowed it, and the data is sent only to Google.
 func TestExternalAccountsAreChecked(t *testing.T) {
 	cloud := newGoogle()
 	n := attach(t, cloud)

@@ -14,7 +14,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// The profiles in the guide are ones that this package takes.
+// The provider accepts the profiles in the guide.
 func TestGuide(t *testing.T) {
 	guide, err := os.ReadFile("../../docs/gcr.md")
 	require.NoError(t, err)

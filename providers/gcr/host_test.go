@@ -36,7 +36,7 @@ func TestHosts(t *testing.T) {
 	require.Empty(t, n.Dialed())
 }
 
-// lookAlikes are no registries of Google's, though some are other hosts of Google's.
+// lookAlikes are names that are not registries of Google, although some are other hosts of Google.
 func lookAlikes() []string {
 	return []string{
 		// Under another domain.
@@ -45,11 +45,11 @@ func lookAlikes() []string {
 		"us-docker.pkg.dev.evil.example", "us-docker.pkg.devx", "us-docker.pkg.de", "us-docker.xpkg.dev", "us-docker-pkg.dev", "us-dockerxpkg.dev",
 		"us-docker.pkgxdev", "us-docker.pkg-dev.example", "us-docker.pkg.dev-evil.example", "us-docker.pkg.example",
 		"docker.us-central1.rep.pkg.dev.evil.example", "docker.us-central1.rep.pkg.devx", "docker.us-central1.xrep.pkg.dev", "docker.us-central1.rep-pkg.dev",
-		// Another thing of Google's.
+		// Another service of Google.
 		"us-npm.pkg.dev", "us-python.pkg.dev", "us-maven.pkg.dev", "pkg.dev", "docker.pkg.dev", "-docker.pkg.dev", "rep.pkg.dev", "docker.rep.pkg.dev",
 		"npm.us-central1.rep.pkg.dev", "storage.googleapis.com", "container.cloud.google.com", "oauth2.googleapis.com", "metadata.google.internal",
 		"169.254.169.254", "google.com", "project.appspot.com", "app-abc.a.run.app",
-		// Something before it.
+		// Something before the name.
 		"evil.us.gcr.io", "a.b.c.gcr.io", "evil.us-docker.pkg.dev", "us-docker.pkg.dev@evil.example", "user@gcr.io", "user:pass@gcr.io", "gcr.io@evil.example",
 		"evil.docker.us-central1.rep.pkg.dev", "evil.example/gcr.io", ".gcr.io",
 		// A port, a dot, a query, control characters, other letters.

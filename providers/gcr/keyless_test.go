@@ -54,7 +54,7 @@ func newKeyless(c *cluster) *gcrtest.Google {
 	return cloud
 }
 
-// A service account's token becomes an access token, directly or by impersonation.
+// A service account's token is exchanged for an access token, directly or by impersonation.
 func TestKeyless(t *testing.T) {
 	noAmbient(t)
 	c := &cluster{issuer: issuertest.New("https://kubernetes.example.com", issuertest.RS256)}
@@ -104,7 +104,7 @@ func TestKeylessErrors(t *testing.T) {
 	}
 }
 
-// What a profile may not ask for; no token is requested.
+// Subjects that a profile may not use; no token is requested.
 func TestKeylessRejections(t *testing.T) {
 	noAmbient(t)
 	c := &cluster{issuer: issuertest.New("https://kubernetes.example.com", issuertest.RS256)}

@@ -12,8 +12,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// The line breaks of the private key were written out (a shell, YAML, Terraform): the file is whole, and was not cut.
-// Threads: GoogleCloudPlatform/kubernetes-engine-samples#40, velero-io/velero#1942.
+// The line breaks of the private key were expanded (by a shell, YAML or Terraform): the file is complete, not
+// truncated. Threads: GoogleCloudPlatform/kubernetes-engine-samples#40, velero-io/velero#1942.
 func TestLineBreaksWrittenOut(t *testing.T) {
 	key := strings.ReplaceAll(newGoogle().NewKey(puller).Reveal(), `\n`, "\n")
 	err := providers.Validate(gcr.Provider{}, registry.Profile{Name: "a", Kind: registry.GCR, Endpoint: home,

@@ -22,7 +22,7 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// answering returns a cloud whose APIs answer with f.
+// answering returns a cloud whose APIs respond with f.
 func answering(f http.HandlerFunc) *gcrtest.Google {
 	cloud := newGoogle()
 	cloud.Intercept = func(w http.ResponseWriter, r *http.Request, _ gcrtest.Call) bool {
@@ -32,7 +32,7 @@ func answering(f http.HandlerFunc) *gcrtest.Google {
 	return cloud
 }
 
-// logins lead to each of the APIs.
+// logins are one login for each of the APIs.
 func logins(t *testing.T, cloud *gcrtest.Google) (map[string]credentials.Login, gcr.Provider) {
 	t.Helper()
 	file := writeFile(t, cloud.SubjectToken(provider, "repo:team/app", 0).Reveal())
@@ -48,7 +48,7 @@ func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
 	arrived := make(chan bool, 10)
 	cloud := answering(func(_ http.ResponseWriter, r *http.Request) {
 		arrived <- true
-		<-r.Context().Done() // The request itself ends, so that nothing is left behind.
+		<-r.Context().Done() // The request itself ends, so that no goroutine remains.
 	})
 	n := attach(t, cloud)
 	all, p := logins(t, cloud)
@@ -177,7 +177,7 @@ func TestHiccupsAreRiddenOut(t *testing.T) {
 	require.EqualValues(t, 3, calls.Load())
 }
 
-// A server that sends back what it got makes no error of this package show it.
+// If a server echoes the request, no error of this package shows it.
 func TestEchoesAreNotShown(t *testing.T) {
 	for name, form := range map[string]string{
 		"OAuth": `{"error":"invalid_grant","error_description":%q}`,

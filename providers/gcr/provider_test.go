@@ -30,7 +30,7 @@ const (
 	subject  = "principal:" + pool + "/subject/repo:team/app"
 )
 
-// newGoogle has a service account that may pull, and two that lead to it.
+// newGoogle has a service account that may pull, and two that can impersonate it, one of them through the other.
 func newGoogle() *gcrtest.Google {
 	return &gcrtest.Google{
 		Accounts: []gcrtest.Account{
@@ -42,7 +42,7 @@ func newGoogle() *gcrtest.Google {
 	}
 }
 
-// attach puts the cloud into a network.
+// attach adds the cloud to a network.
 func attach(t *testing.T, cloud *gcrtest.Google) *fakenet.Network {
 	t.Helper()
 	n, err := fakenet.New()
@@ -52,19 +52,19 @@ func attach(t *testing.T, cloud *gcrtest.Google) *fakenet.Network {
 	return n
 }
 
-// profile has the network's transport.
+// profile returns a profile with the network's transport.
 func profile(n *fakenet.Network, login credentials.Login) registry.Profile {
 	return registry.Profile{Name: "team-a", Kind: registry.GCR, Endpoint: home, Login: login, Transport: n.TransportConfig()}
 }
 
 func googleLogin(l credentials.GoogleLogin) credentials.Login { return credentials.Login{Google: &l} }
 
-// noAmbient keeps tests from what the machine has.
+// noAmbient hides the machine's own identity from tests.
 func noAmbient(t *testing.T) {
 	t.Helper()
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
-	t.Setenv("GCE_METADATA_HOST", "127.0.0.1:1") // Nobody is there.
+	t.Setenv("GCE_METADATA_HOST", "127.0.0.1:1") // No server listens there.
 }
 
 func TestKey(t *testing.T) {
@@ -142,7 +142,7 @@ func TestImpersonation(t *testing.T) {
 	require.Contains(t, registry.HintOf(err), "one of the service accounts does not exist")
 }
 
-// What stands in a pull secret can do nothing but read, whatever its owner may do.
+// A token in a pull secret can only read, whatever permissions its owner has.
 func TestTokensOnlyRead(t *testing.T) {
 	noAmbient(t)
 	cloud := newGoogle()
@@ -172,7 +172,7 @@ func TestAPIIsNotEnabled(t *testing.T) {
 	require.Contains(t, registry.HintOf(err), "gcloud services enable iamcredentials.googleapis.com")
 }
 
-// The errors say which of the things that end a key has happened.
+// The errors name the reason why a key is no longer valid.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -222,7 +222,7 @@ func TestContext(t *testing.T) {
 	require.Empty(t, cloud.Calls())
 }
 
-// What a key holds is in no error, whatever is wrong with it.
+// No error quotes the content of a key, whatever is wrong with it.
 func TestNoSecretInErrors(t *testing.T) {
 	cloud := newGoogle()
 	n := attach(t, cloud)

@@ -15,7 +15,7 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// In a bubble, a socket would be noticed: what waits for the network keeps it from ending.
+// A bubble detects a socket: a goroutine that waits for the network prevents its end.
 func TestRoundTripperCarriesAllCalls(t *testing.T) {
 	noAmbient(t)
 	t.Setenv("GCE_METADATA_HOST", "metadata.test")

@@ -16,7 +16,7 @@ import (
 	"github.com/regcred/regcred/registry/registrytest/fakenet"
 )
 
-// skopeo looks at an image with nothing but the pull secret, as a node would have it.
+// skopeo inspects an image with only the pull secret, like a node.
 func skopeo(t *testing.T, n *fakenet.Network, p registry.Profile, c credentials.Credential, image string) error {
 	t.Helper()
 	secret, err := pullsecret.Build(pullsecret.Entry{Profile: p, Credential: c})
@@ -33,8 +33,8 @@ func skopeo(t *testing.T, n *fakenet.Network, p registry.Profile, c credentials.
 	return err
 }
 
-// From a profile to a pull by a client that nobody here wrote; refused once the credential is over, and fine with a new
-// one.
+// From a profile to a pull by an independent client. The pull fails once the credential is expired, and works with a
+// new one.
 func TestSkopeo(t *testing.T) {
 	testtool.Need(t, "skopeo")
 	const image = "project/repository/app:1"

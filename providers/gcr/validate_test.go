@@ -36,7 +36,7 @@ func TestValidate(t *testing.T) {
 	const file = "login.google.credentials"
 	for name, test := range map[string]struct {
 		login credentials.Login
-		field string // Empty for a good one.
+		field string // Empty if valid.
 		text  string
 	}{
 		"key":                         {login: text(key)},
@@ -97,7 +97,7 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// Whatever stands in a credentials JSON, validation ends, asks nobody and shows no key.
+// Whatever a credentials JSON contains, validation terminates, makes no network call and shows no key.
 func FuzzCredentials(f *testing.F) {
 	f.Add(`{"type":"service_account","client_email":"a@b.iam.gserviceaccount.com","private_key_id":"1","private_key":"-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n"}`)
 	f.Add(external(map[string]any{"file": "/token"}, nil).Google.Credentials.Reveal())

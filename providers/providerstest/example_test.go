@@ -11,7 +11,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// vault is a provider of one's own, which is to be tested.
+// vault is a custom provider under test.
 func vault(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	if ctx.Err() != nil {
 		return credentials.Credential{}, context.Cause(ctx)

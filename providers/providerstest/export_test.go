@@ -11,7 +11,7 @@ func Rules() []string {
 	return names
 }
 
-// Broken returns the rules that the subject breaks, each with how.
+// Broken returns the rules that the subject violates, each with the violation.
 func Broken(ctx context.Context, s Subject) map[string]error {
 	if err := s.check(); err != nil {
 		return map[string]error{"subject": err}

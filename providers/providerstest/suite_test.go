@@ -21,7 +21,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// good is a provider that keeps all rules. The broken ones below wrap it, each with one fault.
+// good is a provider that follows all rules. The broken ones below wrap it, each with one fault.
 type good struct {
 	providers.Static
 	stall bool
@@ -47,7 +47,7 @@ func (g good) Credential(ctx context.Context, p registry.Profile) (credentials.C
 
 func (g good) Scope(p registry.Profile) string { return "scope of " + p.Endpoint }
 
-// broken is good but for the functions that are set.
+// broken is good with some functions replaced.
 type broken struct {
 	good
 	credential func(ctx context.Context, p registry.Profile) (credentials.Credential, error)
@@ -112,12 +112,12 @@ func TestGoodProvidersPass(t *testing.T) {
 	})
 }
 
-// implied are the rules that nobody can keep who breaks another.
+// implied are the rules that are necessarily broken together with another one.
 var implied = map[string][]string{
 	"what it issues belongs to the profile": {"it is safe for concurrent use", "Scope: what is shared serves both"},
 }
 
-// TestEachRuleFails has a provider for each rule that breaks it, and no other.
+// TestEachRuleFails has a provider for each rule that breaks that rule only.
 func TestEachRuleFails(t *testing.T) {
 	tests := map[string]func(s *providerstest.Subject) broken{
 		"what it issues is valid": func(*providerstest.Subject) broken {
@@ -126,7 +126,7 @@ func TestEachRuleFails(t *testing.T) {
 			})}
 		},
 		"what it issues belongs to the profile": func(s *providerstest.Subject) broken {
-			// It remembers the first answer by the host alone, as one does whose key is too small.
+			// It caches the first result by the host alone, like a provider with an incomplete cache key.
 			var cache atomic.Pointer[credentials.Credential]
 			s.Profiles = s.Profiles[:2]
 			return broken{credential: then(func(_ registry.Profile, c *credentials.Credential, err *error) {
@@ -142,7 +142,7 @@ func TestEachRuleFails(t *testing.T) {
 					return credentials.Credential{}, errRefused
 				}
 				defer busy.Store(false)
-				time.Sleep(time.Nanosecond) // In a bubble: until all other callers wait or are refused.
+				time.Sleep(time.Nanosecond) // In a bubble: until all other callers wait or have failed.
 				return newGood().Credential(ctx, p)
 			}}
 		},
@@ -208,7 +208,7 @@ func TestEachRuleFails(t *testing.T) {
 			return broken{scope: func(registry.Profile) string { return fmt.Sprint(n.Add(1)) }}
 		},
 		"Scope: what is shared serves both": func(s *providerstest.Subject) broken {
-			// Two registries with one login, of which each has a token of its own.
+			// Two registries with one login, each with its own token.
 			other := s.Profiles[0]
 			other.Name, other.Endpoint = "elsewhere", "registry.example.org"
 			s.Profiles = append(s.Profiles, other)
@@ -243,7 +243,7 @@ func TestEachRuleFails(t *testing.T) {
 	}
 }
 
-// then returns a call of good whose outcome is spoilt afterwards.
+// then returns a call of good whose result is modified afterwards.
 func then(spoil func(registry.Profile, *credentials.Credential, *error)) func(context.Context, registry.Profile) (credentials.Credential, error) {
 	return func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 		c, err := newGood().Credential(ctx, p)
@@ -268,7 +268,7 @@ func TestBrokenIssuers(t *testing.T) {
 				return credentials.Credential{}, errRefused
 			})
 			require.Contains(t, providerstest.Broken(t.Context(), s), "it returns soon after ctx ends, with its cause")
-			time.Sleep(2 * time.Hour) // Until it is back after all.
+			time.Sleep(2 * time.Hour) // Until the late call returns.
 		})
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A key mints the credential, so nobody has to be asked: this runs without a registry.
+// A key mints the credential without a network call, so this runs without a registry.
 func ExampleProvider() {
 	key := system.NewKey("team+cluster", "regcred") // As the registry made it, for its robot.
 	profile := registry.Profile{

@@ -40,7 +40,7 @@ func TestKeyPrintsWithoutItsSeed(t *testing.T) {
 
 func TestMint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(123 * time.Millisecond) // A token counts in seconds, so the credential must as well.
+		time.Sleep(123 * time.Millisecond) // A token has whole seconds, so the credential must as well.
 		key := system.NewKey("team+ci", "regcred")
 		c, err := system.Provider{Lifetime: 10 * time.Minute}.Credential(t.Context(), registry.Profile{
 			Name: "p", Kind: registry.System, Endpoint: "registry.example.com/team",

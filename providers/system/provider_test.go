@@ -20,8 +20,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// issuer is the one path of the registry that the provider asks. The registry itself is tested with the provider in
-// module server.
+// issuer is the one path of the registry that the provider calls. Module server tests the provider with the registry
+// itself.
 type issuer struct {
 	*httptest.Server
 	answer func(http.ResponseWriter, *http.Request, question)
@@ -58,7 +58,7 @@ func (i *issuer) profile(path, name, password string) registry.Profile {
 
 var end = time.Date(2100, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// grant answers as the registry does.
+// grant responds like the registry.
 func grant(w http.ResponseWriter, r *http.Request, q question) {
 	name, password, _ := r.BasicAuth()
 	w.WriteHeader(http.StatusCreated)
@@ -112,7 +112,7 @@ func TestContractOfKeys(t *testing.T) {
 	})
 }
 
-// elsewhere is a provider that goes to another registry than the profile says.
+// elsewhere is a provider that calls another registry than the profile's.
 type elsewhere struct {
 	system.Provider
 	host      string

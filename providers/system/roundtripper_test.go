@@ -17,7 +17,7 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// In a bubble, a socket would be noticed: what waits for the network keeps it from ending.
+// A bubble detects a socket: a goroutine that waits for the network prevents its end.
 func TestRoundTripperCarriesAllCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked []string
@@ -39,8 +39,8 @@ func TestRoundTripperCarriesAllCalls(t *testing.T) {
 	})
 }
 
-// net/http returns a response that comes while it closes the connection of a caller who left, and a server that was left
-// may answer anything.
+// net/http returns a response that arrives while it closes the connection of a caller who left, and a server whose
+// client left may send any response.
 func TestAnswerToACallerWhoLeft(t *testing.T) {
 	left := errors.New("the caller left")
 	for _, status := range []int{http.StatusOK, http.StatusUnauthorized, http.StatusInternalServerError} {

@@ -59,7 +59,7 @@ func code(t *testing.T, w *httptest.ResponseRecorder) string {
 	return answer.Type
 }
 
-// A signature is for one request: whatever is changed in it, it is refused.
+// A signature is valid for one request: any change to the request makes it invalid.
 func TestSignatures(t *testing.T) {
 	good := aws.Credentials{AccessKeyID: userID, SecretAccessKey: "secret"}
 	for name, test := range map[string]struct {
@@ -114,7 +114,7 @@ func pull(cloud *ecrtest.AWS, host, password string) int {
 	return w.Code
 }
 
-// Tokens are good for twelve hours, in their region.
+// Tokens are valid for twelve hours, in their region.
 func TestTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := newAWS()
@@ -133,7 +133,7 @@ func TestTokens(t *testing.T) {
 	})
 }
 
-// An account may ask for 200 tokens at once in a region, and 20 a second from then on.
+// An account may request 200 tokens at once in a region, and 20 per second from then on.
 func TestThrottling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := newAWS()

@@ -82,7 +82,7 @@ func set(name string, value any) func(header, claims map[string]any) {
 	return func(_, claims map[string]any) { claims[name] = value }
 }
 
-// An assertion is for one service account, one issuer, and a short time.
+// An assertion is valid for one service account, one issuer, and a short time.
 func TestAssertions(t *testing.T) {
 	cloud := newGoogle()
 	key, othersKey := cloud.NewKey(puller), cloud.NewKey(other)
@@ -127,7 +127,7 @@ func idOf(t *testing.T, key credentials.Secret) string {
 	return file.ID
 }
 
-// login asks the registry's token endpoint for a token to pull with.
+// login requests a pull token from the registry's token endpoint.
 func login(cloud *gcrtest.Google, username, password string) int {
 	req := httptest.NewRequest(http.MethodGet, "https://"+host+"/v2/token?service="+host+"&scope=repository:project/repository/app:pull", nil)
 	req.SetBasicAuth(username, password)
@@ -136,7 +136,7 @@ func login(cloud *gcrtest.Google, username, password string) int {
 	return w.Code
 }
 
-// The registries take what was issued, until its time is over.
+// The registries accept issued credentials until their expiry.
 func TestLogins(t *testing.T) {
 	cloud := newGoogle()
 	_, err := cloud.Registry(host).Add("project/repository/app:1", registrytest.Image{})
