@@ -69,7 +69,7 @@ func Merge(existing, ours Config, owned ...string) (Config, error) {
 	return merged(text, existing, ours)
 }
 
-// merged parses the text, and gives its entries the credentials of existing and ours that they came from.
+// merged parses the text, and restores the credentials of the entries that came from existing and ours.
 func merged(text []byte, existing, ours Config) (Config, error) {
 	c, err := Parse(text)
 	if err != nil {
