@@ -122,7 +122,7 @@ func TestListShortPages(t *testing.T) {
 	require.Equal(t, []string{"1", "2", "3", "4", "5"}, got)
 }
 
-// A list whose links lead to another place, or are broken.
+// A list with links to other servers or lists, or with broken links.
 func TestListHostile(t *testing.T) {
 	for name, tc := range map[string]struct {
 		link string

@@ -47,8 +47,8 @@ type Result struct {
 	// RateLimit is the rest of the budget of pulls, if the registry reports it. Zero if it is not known.
 	RateLimit RateLimit
 
-	// Warnings are problems that a person should know about although the image can be pulled; one sentence each, without a
-	// full stop.
+	// Warnings are findings that do not keep the image from being pulled but that a person should know about; one
+	// sentence each, without a full stop.
 	Warnings []string
 
 	// Duration is the duration of the check.

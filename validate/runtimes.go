@@ -36,13 +36,13 @@ type runtimeRules struct {
 type loginRules struct {
 	// pingFirst: GET /v2/ is the only source of challenges. Otherwise each 401 is.
 	pingFirst bool
-	// pingStatus are the statuses of the ping with which the pull goes on. Nil means any.
+	// pingStatus are the statuses of the ping after which the pull continues. Nil means any.
 	pingStatus []int
 	// strict: a header line holds one challenge, and its parameters are read by the grammar of RFC 2616.
 	strict bool
 	// order selects one of several challenges.
 	order challengeOrder
-	// emptyLogin: without a login, a Basic challenge is answered with an empty user name and password.
+	// emptyLogin: without a login, the runtime answers a Basic challenge with an empty user name and password.
 	emptyLogin bool
 	// post: a token is requested by POST with the password in a form, and by GET only after one of postFallback.
 	post         bool

@@ -344,7 +344,7 @@ func (r tokenRequest) send(ctx context.Context, tok *token) {
 	tok.read(rules, ans, failed, false)
 }
 
-// read takes the token from the response.
+// read reads the token from the response.
 func (t *token) read(rules *runtimeRules, ans *response, failed *registry.Error, post bool) {
 	switch {
 	case failed != nil:
