@@ -80,6 +80,9 @@ func (s agedStore) List(ctx context.Context, prefix string) iter.Seq2[store.Entr
 // service starts an S3 service with an empty bucket.
 func service(t *testing.T) string {
 	t.Helper()
+	// Where it is set, each new session of the SDK writes its authorities into the one http.DefaultClient, which other
+	// sessions use at that moment.
+	t.Setenv("AWS_CA_BUNDLE", "")
 	backend := s3mem.New()
 	require.NoError(t, backend.CreateBucket("registry"))
 	s := httptest.NewServer(gofakes3.New(backend).Server())
