@@ -57,7 +57,7 @@ func (a *authorizer) open(ctx context.Context, t *trace, scope string, q apiRequ
 				return bad, err
 			}
 			q.auth = pass.auth
-			if ans, err = a.o.do(ctx, t, q); err != nil {
+			if ans, err = a.do(ctx, t, ping, l.challenge, q); err != nil {
 				return nil, err
 			}
 		}
@@ -226,7 +226,7 @@ func (a *authorizer) explainNoLogin(
 		return bad, err
 	}
 	q.auth = pass.auth
-	with, err := a.o.do(ctx, t, q)
+	with, err := own.do(ctx, t, ping, other, q)
 	switch {
 	case err != nil:
 		return nil, err

@@ -141,7 +141,7 @@ func (a *authorizer) tryLogin(ctx context.Context, t *trace, ping *pingResult) *
 		}
 		root.auth = authorization{"Bearer", tok.value, a.credential.Password}
 	}
-	ans, err := a.o.do(ctx, t, root)
+	ans, err := a.do(ctx, t, ping, c, root)
 	switch {
 	case err != nil:
 		return &loginResult{failed: err}

@@ -34,6 +34,7 @@ type origin struct {
 	useGET      bool // A HEAD request had an incorrect response.
 	authorizers map[authorizerKey]*authorizer
 	getOnly     map[string]bool // Token servers that reject POST, by realm.
+	basicLogins map[basicKey]*singleFlight[*basicLogin]
 }
 
 type originKey struct {

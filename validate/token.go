@@ -21,6 +21,7 @@ type authorizer struct {
 	rules      *runtimeRules
 	credential credentials.Credential
 	basic      credentials.Secret // The text after "Basic" in the header.
+	identity   credentials.Fingerprint
 
 	loginCheck singleFlight[*loginResult]
 	first      singleFlight[*firstResponse]
@@ -52,7 +53,7 @@ func (o *origin) authorizer(c credentials.Credential, rules *runtimeRules) *auth
 		return a
 	}
 	a := &authorizer{
-		o: o, rules: rules, credential: c, groups: make(map[string]*scopeGroup),
+		o: o, rules: rules, credential: c, identity: key.credential, groups: make(map[string]*scopeGroup),
 		loginCheck: newSingleFlight[*loginResult](), first: newSingleFlight[*firstResponse](),
 	}
 	if !c.Anonymous {

@@ -119,6 +119,19 @@ func vendorOfResponse(challenges []challenge, header http.Header) vendor {
 	return anyVendor
 }
 
+// lockouts are the documented reactions of vendors to rejected logins. The sources:
+//   - Artifactory: https://jfrog.com/help/r/jfrog-platform-administration-documentation/user-lock-and-login-suspension
+//   - GitLab: https://docs.gitlab.com/rate_limits/abuse_bans/
+//   - Harbor: src/core/auth/authenticator.go of github.com/goharbor/harbor (frozenTime)
+//   - Quay: verify_user in data/model/user.py of github.com/quay/quay
+var lockouts = map[vendor]string{
+	artifactory: "Artifactory suspends the user's logins, for up to a minute after each, and locks the user after some of " +
+		"them if its policy says so",
+	gitlab: "GitLab, where it is set up so, bans an address for an hour after 30 of them within three minutes",
+	harbor: "Harbor rejects every login of a user for a second and a half after each",
+	quay:   "Quay rejects every login of a user for a time that doubles with each",
+}
+
 // hints are the hints for a verdict where a vendor's is more specific than [registry.Code.Hint]. The sources are the
 // vendors' own pages on how to log in, as linked from docs/verdicts.md.
 var hints = map[vendor]map[registry.Code]string{
