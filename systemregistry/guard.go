@@ -21,8 +21,8 @@ import (
 const (
 	// maxManifest is distribution's own limit on the size of a manifest, in bytes.
 	maxManifest = 4 << 20
-	// waitToPut is how long a manifest waits for a collection, or for another replica that writes the same tag. Clients
-	// give up after a minute.
+	// waitToPut is the longest time that a manifest waits for a collection, or for another replica that writes the same
+	// tag. Clients give up after a minute.
 	waitToPut = 30 * time.Second
 )
 
