@@ -21,7 +21,7 @@ import (
 // 256 random bits, which cannot be guessed at any speed. A fast hash is as safe for it, and a cluster that starts a
 // thousand pods does not cost a minute of computing.
 const (
-	// defaultCost takes about 50 ms on today's machines. OWASP's Password Storage Cheat Sheet requires at least 10.
+	// defaultCost takes about 50 ms on today's machines. OWASP's Password Storage Cheat Sheet recommends at least 10.
 	defaultCost = 10
 	// bcrypt uses at most 72 bytes.
 	maxPassword = 72
