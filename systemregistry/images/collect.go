@@ -29,12 +29,13 @@ type Collection struct {
 }
 
 // Collect removes images that have expired by the policies, uploads that were never finished, and data that no image
-// uses. It does not touch data within a day, because a push in progress may need it, or an upload within an hour of its
+// uses. It leaves data alone for a day, because a push in progress may need it, and an upload for an hour after its
 // last write.
 //
 // Clients can pull images and push layers during a collection; manifests and deletions wait for its end. If several
 // replicas share the storage, nothing waits: a collection condemns unused data, and the next collection removes the
 // data if it is still unused. Collect fails with an error that wraps [ErrCollecting] if another replica collects, or if
+// collections are held.
 // collections are held.
 func (c *Catalog) Collect(ctx context.Context) (Collection, error) {
 	if c.shared != nil {
