@@ -19,7 +19,8 @@ import (
 // is reported.
 type File struct{ db *bbolt.DB }
 
-// openTimeout is how long Open waits for another process to release the file, for example during a restart.
+// openTimeout is the longest time that Open waits for another process to release the file, for example during a
+// restart.
 const openTimeout = 10 * time.Second
 
 // entriesBucket is the only bucket of the file. Its sequence provides the versions, and never goes back when entries
