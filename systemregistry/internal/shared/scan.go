@@ -42,8 +42,8 @@ func (d *Driver) Scan(ctx context.Context) (*Scan, error) {
 	return s, nil
 }
 
-// collecting is how long a collection waits for another one. It is long enough to take over from a replica that
-// crashed.
+// collecting is the longest time that a collection waits for another one. It is long enough to take over from a replica
+// that crashed.
 const collecting = lease.Life + lease.Life/5
 
 // Alone blocks other collections in all replicas until release is called. It returns the version at which the previous
