@@ -45,7 +45,7 @@ var (
 	code    = regexp.MustCompile("`[^`]*`")
 )
 
-// anchors returns the anchors of the headings, as GitHub makes them.
+// anchors returns the anchors that GitHub makes from the headings.
 func anchors(text string) map[string]bool {
 	found := make(map[string]bool)
 	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
@@ -87,10 +87,10 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// path finds a path in backquotes.
+// path matches a path in backquotes.
 var path = regexp.MustCompile("`([a-z][a-z0-9_]*(?:/[a-z0-9_.]+)+)`")
 
-// TestPaths keeps old paths out of the documents: each path in backquotes that starts with a folder of this tree exists.
+// TestPaths rejects outdated paths: each path in backquotes that starts with a folder of this tree exists.
 func TestPaths(t *testing.T) {
 	exists := func(elements ...string) bool {
 		_, err := os.Stat(filepath.Join(elements...))
@@ -100,7 +100,7 @@ func TestPaths(t *testing.T) {
 	for name, text := range documents(t) {
 		for _, m := range path.FindAllStringSubmatch(text, -1) {
 			first, _, _ := strings.Cut(m[1], "/")
-			if m[1] == "registry/app" || !exists(root, first) { // That one is the name of an image.
+			if m[1] == "registry/app" || !exists(root, first) { // The first is the name of an image.
 				continue
 			}
 			checked++
@@ -121,7 +121,7 @@ func TestPrograms(t *testing.T) {
 				continue
 			}
 			count++
-			// Within the module, in a folder that ./... leaves out.
+			// Within the module, in a folder that ./... does not match.
 			dir, err := os.MkdirTemp(".", "_program-")
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -133,7 +133,7 @@ func TestPrograms(t *testing.T) {
 	require.Positive(t, count)
 }
 
-// TestJSON reads every JSON text in the documentation.
+// TestJSON parses every JSON text in the documentation.
 func TestJSON(t *testing.T) {
 	for name, text := range documents(t) {
 		for _, m := range fence.FindAllStringSubmatch(text, -1) {

@@ -20,33 +20,33 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// A side is a registry that is asked the same as another one.
+// A side is one of two registries that get the same requests.
 type side struct {
 	host      string
 	tokenPath string // Empty if there are no tokens.
 	tokens    map[string]string
 }
 
-// A reply is what is compared of a response.
+// A reply has the parts of a response that are compared.
 type reply struct {
 	Status                            int
 	Challenges                        []string
-	Type, Version, Digest, Link, Path string // Path is that of Location.
+	Type, Version, Digest, Link, Path string // Path is the path of Location.
 	Body                              string
 }
 
-// A question is one request, as one who logs in in one way.
+// A question is one request, with one kind of login.
 type question struct {
 	method, path, login string
 }
 
 func (q question) String() string { return fmt.Sprintf("%s %s as %s", q.method, q.path, q.login) }
 
-// missing is the digest of nothing.
+// missing is the digest of a blob that does not exist.
 const missing = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 
-// questions are what clients ask a registry that has the images team/app:1 and :2, which ann may pull and bob may not,
-// other/app:1, which bob may pull and ann may not, and public/app:1.
+// questions are the requests of clients to a registry that has the images team/app:1 and :2, which ann may pull and bob
+// may not, other/app:1, which bob may pull and ann may not, and public/app:1.
 func questions(digest string, tokens bool) []question {
 	var all []question
 	logins := []string{"nobody", "ann", "wrong"}
@@ -150,7 +150,7 @@ func (s *side) login(t *testing.T, scopes ...string) {
 	}
 }
 
-// differs says in what the replies differ that a client may act on, and whether in words only.
+// differs returns the differences of the replies that may affect a client, and whether only the texts differ.
 func differs(real, fake reply) (matters []string, words bool) {
 	add := func(what string, a, b any) {
 		if !reflect.DeepEqual(a, b) {
@@ -186,14 +186,14 @@ func namesOf(body string) []string {
 	return append(l.Tags, l.Repositories...)
 }
 
-// A known is a difference between a registry and its dialect that stays.
+// A known is an accepted difference between a registry and its dialect.
 type known struct {
 	path string // A regular expression of the path.
 	why  string
 }
 
-// compare asks both sides everything. A difference that matters and is not known fails the test, and so does a known one
-// that is not there anymore.
+// compare sends all questions to both sides. It fails the test for a relevant difference that is not known, and for a
+// known one that no longer exists.
 func compare(t *testing.T, real, fake *side, all []question, differences []known) {
 	t.Helper()
 	used := make([]bool, len(differences))
@@ -219,7 +219,7 @@ func compare(t *testing.T, real, fake *side, all []question, differences []known
 	}
 }
 
-// fakeOf serves a dialect with what every comparison is about.
+// fakeOf serves a dialect with the accounts and images of every comparison.
 func fakeOf(t *testing.T, r *registrytest.Registry, image v1.Image) *side {
 	t.Helper()
 	server, err := registrytest.StartPlainHTTP(r)
@@ -229,7 +229,7 @@ func fakeOf(t *testing.T, r *registrytest.Registry, image v1.Image) *side {
 	return &side{host: server.Host}
 }
 
-// fill pushes what every comparison is about.
+// fill pushes the images of every comparison.
 func fill(t *testing.T, host string, image v1.Image) {
 	t.Helper()
 	for to, username := range map[string]string{"team/app:1": "ann", "team/app:2": "ann", "public/app:1": "ann", "other/app:1": "bob"} {

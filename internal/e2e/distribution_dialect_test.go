@@ -38,7 +38,7 @@ func passwords(t *testing.T) string {
 	return path
 }
 
-// serve3 starts distribution 3.1 in this process. Of the configuration, proxy is what it mirrors.
+// serve3 starts distribution 3.1 in this process. Proxy is the registry that it mirrors, as in its configuration.
 func serve3(t *testing.T, auth bool, proxy configuration.Proxy) (host string) {
 	t.Helper()
 	config := &configuration.Configuration{
@@ -96,8 +96,7 @@ func serve2(t *testing.T, more string) (host string) {
 	}
 }
 
-// TestDistributionDialect compares distribution 3.1 and 2.8 with their dialect. There, whoever has a login may do
-// everything.
+// TestDistributionDialect compares distribution 3.1 and 2.8 with their dialect. They give every login all rights.
 func TestDistributionDialect(t *testing.T) {
 	image, digest := newImage(t)
 	differences := []known{
@@ -124,8 +123,8 @@ func TestDistributionDialect(t *testing.T) {
 	})
 }
 
-// TestMirror checks images through a pull-through cache, whose own login upstream is good or not. Upstream has a token
-// server, because 2.8 logs in nowhere else.
+// TestMirror checks images through a pull-through cache, with a valid or a rejected login of its own upstream. Upstream
+// has a token server, because 2.8 logs in to no other registry.
 func TestMirror(t *testing.T) {
 	image, _ := newImage(t)
 	everything := []string{"*", "*/*"}
@@ -148,14 +147,14 @@ func TestMirror(t *testing.T) {
 				"team/gone:1":         registries.ErrRepositoryNotFound,
 				"team/app@" + missing: registries.ErrImageNotFound,
 			})
-			// The mirror does not say that its own login is rejected: docs/custom.md does.
+			// The mirror does not report that its own login is rejected; docs/custom.md describes this.
 			verdicts(t, mirror(t, "wrong"), map[string]registries.Code{"team/app:1": registries.ErrRepositoryNotFound})
 		})
 	}
 }
 
-// TestGoContainerregistry checks images of the registry that many Go programs use in their tests. Its list of tags says
-// that it is plain text.
+// TestGoContainerregistry checks images of the registry that many Go programs use in their tests. The Content-Type of
+// its list of tags is plain text.
 func TestGoContainerregistry(t *testing.T) {
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
@@ -170,7 +169,7 @@ func TestGoContainerregistry(t *testing.T) {
 	})
 }
 
-// verdicts checks images of a registry that wants no login, and compares the codes.
+// verdicts checks images of a registry that requires no login, and compares the codes.
 func verdicts(t *testing.T, host string, want map[string]registries.Code) {
 	t.Helper()
 	c := &validate.Checker{Deep: true}

@@ -1,4 +1,4 @@
-// Package e2e holds tests against registries that nobody here wrote, embedded.
+// Package e2e has tests against embedded third-party registries.
 package e2e
 
 import (
@@ -26,7 +26,7 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// serve starts the registry of the CNCF's distribution project, version 3, with one account, and an image in it.
+// serve starts the registry of the CNCF's distribution project, version 3, with one account and one image.
 func serve(t *testing.T) (host string) {
 	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
 	require.NoError(t, err)
@@ -36,7 +36,7 @@ func serve(t *testing.T) (host string) {
 		Storage: configuration.Storage{"inmemory": {}, "maintenance": {"uploadpurging": map[any]any{"enabled": false}}},
 		Auth:    configuration.Auth{"htpasswd": {"realm": "test", "path": passwords}},
 	}
-	config.Catalog.MaxEntries = 50 // Less than a client would ask for.
+	config.Catalog.MaxEntries = 50 // Less than a client would request.
 	config.Log.Level = "panic"
 	config.Log.AccessLog.Disabled = true
 	logrus.SetLevel(logrus.PanicLevel)

@@ -28,7 +28,7 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// A gitea is a real Gitea with a database of its own.
+// A gitea is a real Gitea with its own database.
 type gitea struct {
 	host    string // Host and port.
 	program string
@@ -69,8 +69,8 @@ ENABLED = false
 PROVIDER = memory
 `
 
-// startGitea starts the program that scripts/gitea builds, with the users root, an admin, ann and bob. Their password is
-// "right".
+// startGitea starts the program that scripts/gitea builds, with the users root, an admin, ann and bob. Their password
+// is "right".
 func startGitea(t *testing.T) *gitea {
 	t.Helper()
 	program := testtool.Built(t, "gitea-*/bin/gitea", "scripts/gitea")
@@ -150,13 +150,13 @@ func (g *gitea) api(t *testing.T, username, method, path string, body any) map[s
 	return values
 }
 
-// addOwner makes an organization that belongs to a user; only its members see a private one.
+// addOwner creates an organization that belongs to a user. Only its members see a private organization.
 func (g *gitea) addOwner(t *testing.T, owner, username, visibility string) {
 	t.Helper()
 	g.api(t, username, http.MethodPost, "/orgs", map[string]any{"username": owner, "visibility": visibility})
 }
 
-// addToken makes an access token.
+// addToken creates an access token.
 func (g *gitea) addToken(t *testing.T, username, name string, scopes ...string) string {
 	t.Helper()
 	values := g.api(t, username, http.MethodPost, "/users/"+username+"/tokens", map[string]any{"name": name, "scopes": scopes})
@@ -171,7 +171,7 @@ func pushImage(t *testing.T, host, to, username string, image v1.Image) {
 	require.NoError(t, remote.Write(ref, image, remote.WithAuth(&authn.Basic{Username: username, Password: "right"})), strings.TrimSpace(to))
 }
 
-// TestGitea checks images of a real Gitea. What is expected is what docs/verdicts.md says of it.
+// TestGitea checks images of a real Gitea. The expected verdicts are in docs/verdicts.md.
 func TestGitea(t *testing.T) {
 	g := startGitea(t)
 	g.addOwner(t, "team", "ann", "private")
@@ -235,7 +235,7 @@ func TestGitea(t *testing.T) {
 	_, err = c.Image(t.Context(), image1, as("ann", elsewhere))
 	require.Contains(t, hint(err), "read:package")
 
-	// It lists, to everybody, what they may see.
+	// Every client gets a list of the repositories that it may see.
 	endpoint, err := registry.ParseEndpoint("http://" + g.host)
 	require.NoError(t, err)
 	for _, tc := range []struct {

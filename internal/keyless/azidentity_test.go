@@ -21,9 +21,9 @@ import (
 	"github.com/regcred/regcred/providers/issuertest"
 )
 
-// Microsoft's own library logs in at the fake of Azure as it does at Entra ID, with each proof of an identity, and what
-// it gets is accepted by the exchange of a registry. So the fake asks for what Entra asks for, and not for what package
-// acr sends.
+// Microsoft's own library logs in at the fake of Azure as at Entra ID, with each proof of an identity, and a registry's
+// exchange accepts the resulting token. This shows that the fake requires what Entra requires, and not merely what
+// package acr sends.
 func TestFakeAzureWithItsSDK(t *testing.T) {
 	const tenant, client = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 	issuer := issuertest.New("https://kubernetes.example.com", issuertest.RS256)

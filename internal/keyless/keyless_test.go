@@ -58,7 +58,7 @@ func start(t *testing.T) kubernetes.Interface {
 	return client
 }
 
-// Every exchange accepts the token of a real account, which it verifies by the API server's keys.
+// Every exchange accepts the token of a real account, which it verifies with the API server's keys.
 func TestKeylessOnRealAPI(t *testing.T) {
 	const namespace = "shop"
 	client := start(t)
@@ -146,7 +146,7 @@ func TestKeylessOnRealAPI(t *testing.T) {
 	}
 }
 
-// pull has skopeo pull from a registry that accepts the credential and no other.
+// pull pulls with skopeo from a registry that accepts only this credential.
 func pull(t *testing.T, c credentials.Credential) {
 	t.Helper()
 	server, err := registrytest.Start(&registrytest.Registry{

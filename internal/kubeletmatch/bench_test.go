@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkMatch asks a kubelet's keyring and a Config which entries serve an image.
+// BenchmarkMatch looks up the entries for an image in a kubelet's keyring and in a Config.
 func BenchmarkMatch(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
 		var entries []string

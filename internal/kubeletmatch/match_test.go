@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The parts from which configs and images are drawn. They are near misses of each other, and of what people write.
+// The parts of random configs and images. They are near misses of each other, and of common names.
 var (
 	hosts = []string{
 		"h.io", "H.io", "h.io:443", "h.io:5000", "h.io:", "a.h.io", "h", "localhost", "localhost:5000", "a.h.io:5000", "[::1]", "[::1]:5000", "10.0.0.1:5000",
@@ -32,7 +32,7 @@ var (
 
 func pick(r *rand.Rand, from []string) string { return from[r.IntN(len(from))] }
 
-// A world is where one round takes place: on few hosts, so that keys and images often meet.
+// A world is the set of hosts of one round. It is small, so that keys and images often match.
 type world struct {
 	*rand.Rand
 	hosts []string
@@ -65,7 +65,7 @@ func (w world) image() string {
 	return host + pick(w.Rand, repositories) + pick(w.Rand, tags)
 }
 
-// entry returns the JSON of an entry whose login tells it from all others.
+// entry returns the JSON of an entry with a login that no other entry has.
 func (w world) entry(n int) string {
 	pair := fmt.Sprintf("u%d:%s", n, strings.Repeat("p", n%4))
 	quoted := func(s string) string { b, _ := json.Marshal(s); return string(b) }
@@ -106,7 +106,7 @@ func (w world) source(secret int) source {
 	return source{`{"auths":` + object + `}`, false}
 }
 
-// TestAgreesOnNearMisses compares on many configs and images, the same ones in every run.
+// TestAgreesOnNearMisses compares the results for many configs and images, the same ones in every run.
 func TestAgreesOnNearMisses(t *testing.T) {
 	n := 20_000
 	if testing.Short() {
@@ -124,7 +124,7 @@ func TestAgreesOnNearMisses(t *testing.T) {
 	require.Greater(t, matched, n/2, "too few near misses are hits")
 }
 
-// TestAgreesOnEachKey compares each key that the parts make, alone, with each image.
+// TestAgreesOnEachKey compares the results for each possible key, alone, with each image.
 func TestAgreesOnEachKey(t *testing.T) {
 	images := []string{"nginx", "a/b"}
 	for _, host := range hosts {
@@ -145,12 +145,12 @@ func TestAgreesOnEachKey(t *testing.T) {
 	}
 }
 
-// TestLintAgrees holds the findings about keys to the kubelet: a key of which Lint says that it never matches matches
-// no image as people name it; one of which it says nothing bad matches some.
+// TestLintAgrees compares Lint's findings about keys with the kubelet: a key that Lint reports as never matching
+// matches no image with a usual name, and a key without a finding matches some.
 func TestLintAgrees(t *testing.T) {
-	var images, odd []string // Odd ones have a repository that is named like a version of the API.
+	var images, odd []string // The repository of an odd one is named like a version of the API.
 	for _, host := range hosts {
-		if strings.ToLower(host) == host && host != "localhost" && host != "[::1]" { // The star alone matches these two.
+		if strings.ToLower(host) == host && host != "localhost" && host != "[::1]" { // Only the star matches these two.
 			for _, repository := range []string{"a/b", "a-b/c", "aa/b", "library/nginx"} {
 				images = append(images, host+"/"+repository)
 			}
@@ -186,7 +186,7 @@ func TestLintAgrees(t *testing.T) {
 	}
 }
 
-// FuzzAgree compares on whatever the fuzzer makes of two secrets and an image.
+// FuzzAgree compares the results for two arbitrary secrets and an image.
 func FuzzAgree(f *testing.F) {
 	for seed := range uint64(40) {
 		w := newWorld(seed)

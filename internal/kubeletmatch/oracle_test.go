@@ -23,13 +23,13 @@ import (
 // A source is the content of one secret.
 type source struct {
 	text string
-	bare bool // It is of type kubernetes.io/dockercfg.
+	bare bool // The secret has type kubernetes.io/dockercfg.
 }
 
-// A login is what the container runtime would be given.
+// A login is the login that the kubelet would pass to the container runtime.
 type login struct{ username, password string }
 
-// keyring returns what a kubelet makes of the secrets of a pod, or the error with which it does not pull at all.
+// keyring returns a kubelet's keyring for the secrets of a pod, or the error that prevents the pull.
 func keyring(sources ...source) (credentialprovider.DockerKeyring, error) {
 	list := make([]v1.Secret, len(sources))
 	for i, s := range sources {
@@ -42,8 +42,8 @@ func keyring(sources ...source) (credentialprovider.DockerKeyring, error) {
 	return secrets.MakeDockerKeyring(list, &credentialprovider.BasicDockerKeyring{})
 }
 
-// tries returns the logins that a kubelet tries, in their order. Those in one group it tries in an order that changes:
-// they are under spellings of one key in one secret, which it reads into a map.
+// tries returns the logins that a kubelet tries, in order. The order within a group is random: the logins are under
+// spellings of one key in one secret, which the kubelet decodes into a map.
 func tries(t testing.TB, keyring credentialprovider.DockerKeyring, repository string) [][]login {
 	found, _ := keyring.Lookup(repository)
 	keys := matching(keyring, repository)
@@ -67,12 +67,12 @@ func compare(a, b login) int {
 	return cmp.Or(strings.Compare(a.username, b.username), strings.Compare(a.password, b.password))
 }
 
-// matching returns the key of each login that Lookup returns. It reads the keyring's own index, which is in no exported
-// field.
+// matching returns the key of each login that Lookup returns. It reads the keyring's own index, which is in an
+// unexported field.
 func matching(keyring credentialprovider.DockerKeyring, repository string) []string {
 	union, ok := keyring.(credentialprovider.UnionDockerKeyring)
 	if !ok {
-		return nil // No secret has anything in it.
+		return nil // All secrets are empty.
 	}
 	basic := reflect.ValueOf(union[0]).Elem()
 	index, logins := basic.FieldByName("index"), basic.FieldByName("creds")
@@ -100,8 +100,8 @@ func parse(s source) (pullsecret.Config, error) {
 	return pullsecret.Parse([]byte(s.text))
 }
 
-// agree fails the test unless both say the same: which secrets are refused, and for each image which entries match, and
-// in which order. It returns how many matched.
+// agree fails the test unless both agree on the rejected secrets and, for each image, on the matching entries and their
+// order. It returns the number of matches.
 func agree(t testing.TB, images []string, sources ...source) (matched int) {
 	t.Helper()
 	configs := make([]pullsecret.Config, len(sources))
@@ -109,7 +109,7 @@ func agree(t testing.TB, images []string, sources ...source) (matched int) {
 		_, refused := keyring(s)
 		c, err := parse(s)
 		if s.text == "" {
-			refused = err // A kubelet passes over what no API server stores.
+			refused = err // A kubelet skips a secret that no API server stores.
 		}
 		if (refused == nil) != (err == nil) {
 			t.Fatalf("secret %q: the kubelet says %v, Parse says %v", s.text, refused, err)
@@ -125,7 +125,7 @@ func agree(t testing.TB, images []string, sources ...source) (matched int) {
 		repository, _, _, err := parsers.ParseImageName(name)
 		image, parseErr := registry.ParseImage(name)
 		if err != nil || parseErr != nil {
-			continue // Which names are refused is package registry's own matter.
+			continue // Package registry decides which names are valid.
 		}
 		require.Equal(t, repository, image.Name(), "image %q", name)
 		want := tries(t, k, repository)
@@ -161,7 +161,7 @@ func logins(matches []pullsecret.Match) []login {
 	return list
 }
 
-// TestMain silences the kubelet's code, which logs each key that it cannot read.
+// TestMain silences the kubelet's code, which logs each key that it cannot parse.
 func TestMain(m *testing.M) {
 	klog.SetLogger(logr.Discard())
 	m.Run()

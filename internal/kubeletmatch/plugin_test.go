@@ -20,8 +20,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// TestPlugin has the kubelet's own code read the configuration that package helper writes, call examples/node by it, and
-// look up the logins for images: with profiles alone, and with the tokens of the pods' accounts.
+// TestPlugin runs the kubelet's own code, which reads the configuration that package helper writes, calls examples/node
+// with it, and looks up the logins for images: with profiles alone, and with the tokens of the pods' accounts.
 func TestPlugin(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "regcred-credential-provider")

@@ -25,7 +25,7 @@ func config(t testing.TB) pullsecret.Config {
 	return c
 }
 
-// manifests reads both manifests with what kubectl reads them, and nothing unknown may be in them.
+// manifests decodes both manifests as kubectl does, and fails for unknown fields.
 func manifests(t testing.TB, s pullsecret.Secret) {
 	t.Helper()
 	want := v1.Secret{
@@ -51,7 +51,7 @@ func TestManifestsAreSecrets(t *testing.T) {
 	})
 }
 
-// FuzzValidate compares Validate with what an API server checks, and reads the manifests of what is valid.
+// FuzzValidate compares Validate with the checks of an API server, and decodes the manifests of valid secrets.
 func FuzzValidate(f *testing.F) {
 	for _, s := range []string{"", "a", "A", "a.b", "a-", "a_b", "a/b", "A.b/C", "a/B/c", "/a", "a/", strings.Repeat("a", 63), strings.Repeat("a", 64), strings.Repeat("a.", 126) + "a", strings.Repeat("a.", 127), "no", "\u00e9", "\u212a", "a\x7f", "-a"} {
 		f.Add(s, s, s, s, s, s)
@@ -69,7 +69,7 @@ func FuzzValidate(f *testing.F) {
 			len(apivalidation.ValidateAnnotations(s.Annotations, path)) > 0
 		err := s.Validate()
 		if annotationValue != strings.ToValidUTF8(annotationValue, "") {
-			require.Error(t, err) // It does not reach an API server as it is.
+			require.Error(t, err) // It does not reach an API server unchanged.
 			return
 		}
 		require.Equal(t, refused, err != nil, "%+v: %v", s, err)

@@ -37,7 +37,7 @@ type daemon struct {
 	pull    func(ctx context.Context, username, password string) error
 }
 
-// verdict has the daemon pull from a scenario.
+// verdict pulls the image of a scenario with the daemon.
 func (d *daemon) verdict(s scenario.Scenario, salt string, patience time.Duration) Verdict {
 	registry := scenario.NewRegistry(s, salt)
 	for _, host := range []string{scenario.Host, scenario.AuthHost, scenario.OtherHost, scenario.StorageHost} {
@@ -49,7 +49,7 @@ func (d *daemon) verdict(s scenario.Scenario, salt string, patience time.Duratio
 	return verdict(d.pull(ctx, username, password), registry)
 }
 
-// newDaemon starts a program in namespaces of its own, whose only way to a registry is a network of this test.
+// newDaemon starts a program in its own namespaces. It can reach registries only through a network of this test.
 func newDaemon(t *testing.T, files map[string]string, command ...string) *daemon {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -97,12 +97,12 @@ func newNetwork(t *testing.T) *daemon {
 	return d
 }
 
-// environment leads every registry to the network.
+// environment routes the requests for every registry to the network.
 func (d *daemon) environment() []string {
 	return []string{"HTTPS_PROXY=" + d.network.URL, "https_proxy=" + d.network.URL, "NO_PROXY=", "no_proxy=", "SSL_CERT_FILE=" + filepath.Join(d.dir, "ca.crt")}
 }
 
-// socket waits until the daemon listens.
+// socket blocks until the daemon listens.
 func (d *daemon) socket(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(d.dir, "daemon.sock")
@@ -116,7 +116,7 @@ func (d *daemon) socket(t *testing.T) string {
 	return path
 }
 
-// startContainerd starts containerd with its CRI, which pulls with the AuthConfig that a kubelet fills in.
+// startContainerd starts containerd with its CRI, which pulls with the same AuthConfig as a kubelet sends.
 func startContainerd(t *testing.T, program, config string) *daemon {
 	t.Helper()
 	d := newDaemon(t, map[string]string{config: "config.toml"}, program, "--config", "config.toml")
@@ -139,7 +139,7 @@ func startContainerd(t *testing.T, program, config string) *daemon {
 	return d
 }
 
-// startDocker starts the Docker engine with a graph driver, which pulls as cri-dockerd has it pull.
+// startDocker starts the Docker engine with a graph driver, which pulls as for cri-dockerd.
 func startDocker(t *testing.T) *daemon {
 	t.Helper()
 	d := newDaemon(t, nil, testtool.Need(t, "dockerd"), "--host", "unix://${DIR}/daemon.sock", "--data-root", "${DIR}/data",

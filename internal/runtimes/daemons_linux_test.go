@@ -15,8 +15,8 @@ import (
 
 var daemonScenarios = flag.Int("daemon-scenarios", 50, "how many generated scenarios each daemon pulls from")
 
-// TestDaemons has the runtimes' own programs pull from the rows, and from generated scenarios, where the code of the
-// runtimes in this process says what to expect.
+// TestDaemons pulls the rows and generated scenarios with the runtimes' own programs. The expected verdicts of the
+// generated ones come from the runtimes' code in this process.
 func TestDaemons(t *testing.T) {
 	t.Run("containerd 1.6", func(t *testing.T) {
 		t.Parallel()
@@ -47,7 +47,7 @@ func TestDaemons(t *testing.T) {
 			v.Pulls = v.Pulls && !artifact(s)
 			return v
 		}, func(s scenario.Scenario) bool {
-			// podman repeats the whole pull after an error that may pass; CRI-O leaves that to the kubelet.
+			// podman repeats the whole pull after a temporary error; CRI-O leaves retries to the kubelet.
 			return len(s.Manifest.First) > 0 || len(s.Blob.First) > 0
 		})
 	})
@@ -58,7 +58,7 @@ func artifact(s scenario.Scenario) bool {
 	return s.Content.ConfigType == "application/vnd.cncf.helm.config.v1+json"
 }
 
-// daemonPatience is how long a pull of a daemon may take: longer than that only one waits that is told to try again later.
+// daemonPatience is the timeout of a daemon's pull. Only a daemon that waits before a retry needs longer.
 const daemonPatience = 8 * time.Second
 
 func rows(t *testing.T, d *daemon, want func(scenario.Row) bool) {

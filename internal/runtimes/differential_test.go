@@ -31,7 +31,7 @@ var (
 	keep      = flag.Bool("keep", false, "add each reduced disagreement to testdata")
 )
 
-// lines are the release lines that both the check and the oracle know, by their names in each.
+// lines are the release lines that both the check and the oracle support, with their names in each.
 var lines = []struct {
 	oracle  string
 	runtime validate.Runtime
@@ -85,13 +85,13 @@ func check(ctx context.Context, s scenario.Scenario, salt string) map[string]Ver
 	return verdicts
 }
 
-// A disagreement is a scenario of which a runtime and the check say different things.
+// A disagreement is a scenario for which a runtime and the check have different verdicts.
 type disagreement struct {
 	line     string
 	scenario scenario.Scenario
 }
 
-// disagreements returns the lines on which the verdicts differ, without those that are known.
+// disagreements returns the lines on which the verdicts differ, without the known disagreements.
 func (o *oracle) disagreements(t testing.TB, s scenario.Scenario, salt string) []string {
 	want := o.verdicts(t, s, salt)
 	got := check(context.Background(), s, salt)
@@ -130,8 +130,8 @@ func TestExplain(t *testing.T) {
 	t.Log(newOracle(t).report(t, s))
 }
 
-// TestVerdicts compares the verdicts of package validate with those of the runtimes, on generated scenarios. Each
-// disagreement is reduced to what matters.
+// TestVerdicts compares the verdicts of package validate with the runtimes' verdicts, on generated scenarios. It
+// reduces each disagreement to its relevant deviations.
 func TestVerdicts(t *testing.T) {
 	var (
 		next  atomic.Uint64
@@ -173,7 +173,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// keepScenario adds a scenario to those that are compared in each run.
+// keepScenario adds a scenario to the file of scenarios that are compared in each run.
 func keepScenario(t testing.TB, s scenario.Scenario) {
 	t.Helper()
 	f, err := os.OpenFile(kept, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
@@ -183,7 +183,7 @@ func keepScenario(t testing.TB, s scenario.Scenario) {
 	require.NoError(t, f.Close())
 }
 
-// kept has the reduced disagreements of earlier days, one in a line.
+// kept has the reduced disagreements of earlier days, one per line.
 const kept = "testdata/scenarios.jsonl"
 
 // TestVerdictsOnRows compares the verdicts on the rows, and on the disagreements of earlier days, which testdata keeps.

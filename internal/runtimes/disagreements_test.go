@@ -11,7 +11,7 @@ import (
 
 var update = flag.Bool("update", false, "write the table of known disagreements into the docs")
 
-// TestDisagreements keeps the table of docs/proof.md.
+// TestDisagreements keeps the table of docs/proof.md up to date.
 func TestDisagreements(t *testing.T) {
 	const (
 		page  = "../../docs/proof.md"

@@ -30,7 +30,7 @@ var program = sync.OnceValues(func() (string, error) {
 	return BuildContainerd1(dir)
 })
 
-// An oracle is one of each runtime.
+// An oracle has one of each runtime.
 type oracle struct {
 	containerd1 *Containerd1
 	crio        *CRIO
@@ -49,8 +49,8 @@ func newOracle(t testing.TB) *oracle {
 	return &oracle{containerd1, crio}
 }
 
-// patience is how long a pull may take: not long where a registry answers 429, because CRI-O waits for it for minutes, and
-// else as long as a busy machine needs.
+// patience is the timeout of a pull. It is short if a registry responds with 429, because CRI-O then waits for minutes,
+// and otherwise long enough for a busy machine.
 func patience(s scenario.Scenario) time.Duration {
 	if strings.Contains(s.String(), ":429") {
 		return 3 * time.Second
@@ -58,7 +58,7 @@ func patience(s scenario.Scenario) time.Duration {
 	return time.Minute
 }
 
-// verdicts returns those of all runtimes, by name.
+// verdicts returns the verdicts of all runtimes, by name.
 func (o *oracle) verdicts(t testing.TB, s scenario.Scenario, salt string) map[string]Verdict {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience(s))
@@ -80,7 +80,7 @@ func describe(v Verdict) string {
 	return b.String()
 }
 
-// TestRows compares the code of the runtimes to what their daemons were seen to do.
+// TestRows compares the code of the runtimes with the recorded verdicts of their daemons.
 func TestRows(t *testing.T) {
 	o := newOracle(t)
 	for i, row := range scenario.Rows() {

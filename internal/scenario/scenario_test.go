@@ -28,7 +28,7 @@ func TestGenerate(t *testing.T) {
 	require.Equal(t, scenario.FromBytes([]byte{1, 2, 3}), scenario.FromBytes([]byte{1, 2, 3}))
 }
 
-// TestShrink leaves what matters, and nothing else.
+// TestShrink checks that only the relevant deviations are left.
 func TestShrink(t *testing.T) {
 	large := scenario.Scenario{
 		Login:      "wrong",
@@ -57,7 +57,7 @@ func TestShrink(t *testing.T) {
 	require.Equal(t, "none", large.Content.Index[1].Platform)
 }
 
-// TestRegistry pulls the usual image by hand.
+// TestRegistry pulls the image of the zero scenario by hand.
 func TestRegistry(t *testing.T) {
 	r := scenario.NewRegistry(scenario.Scenario{}, "x")
 	request := func(method, target string, prepare func(*http.Request)) *httptest.ResponseRecorder {
