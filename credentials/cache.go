@@ -18,8 +18,8 @@ import (
 //
 //   - While it is fresh or stale, every caller gets it without waiting. The first caller that finds it stale starts its
 //     renewal, which runs in the background.
-//   - If it is expired or missing, callers share a single call to the source. Each waits for that call until its own
-//     context ends.
+//   - If it is expired or missing, callers share a single call to the source. Each waits for it no longer than its own
+//     context lasts.
 //   - An expired credential is never returned. Expiry is judged by the wall clock or the monotonic clock, whichever is
 //     later, so that neither a suspended machine nor a clock that is set back extends it. Credentials from an issuer
 //     are checked; see [Credential.Validate].

@@ -12,7 +12,7 @@ import (
 	"github.com/regcred/regcred/internal/panics"
 )
 
-// A call is one call to an issuer, which many callers may wait for.
+// A call is a request to an issuer, which many callers may wait for.
 type call struct {
 	entry *entry
 	src   Source

@@ -12,8 +12,8 @@ import (
 )
 
 // Hooks returns hooks that log to the logger: an issued credential at level debug, a failure at level warn, and a
-// credential that is close to its expiry because its renewals fail at level error. If nil, they use [slog.Default] at
-// the time of each event.
+// credential that is close to its expiry because its renewals fail at level error. If logger is nil, the hooks use
+// [slog.Default] at the time of each event.
 func Hooks(logger *slog.Logger) credentials.Hooks {
 	log := func(level slog.Level, message string) func(credentials.Event) {
 		return func(e credentials.Event) {
