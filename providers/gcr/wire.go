@@ -20,7 +20,7 @@ import (
 // as text with the whole body; the wire adds the session's context to each request, and records the failure.
 type wire struct {
 	ctx    context.Context
-	google http.RoundTripper // As the profile says.
+	google http.RoundTripper // With the profile's transport.
 	direct http.RoundTripper // For services of the machine.
 
 	failure error // A *refusal, or the reason for a missing response.
