@@ -153,6 +153,12 @@ func TestMistakes(t *testing.T) {
 		`{"name":"quay","kind":"custom","endpoint":"169.254.169.254:80","transport":{"plainHTTP":true},"login":{"anonymous":true}}`,
 		`{"name":"quay","kind":"custom","endpoint":"quay.io","transport":{"proxy":"http://10.0.0.1:3128"},"login":{"anonymous":true}}`,
 		`{"name":"quay","kind":"ecr","endpoint":"123456789012.dkr.ecr.us-east-1.amazonaws.com","login":{"ambient":true}}`,
+		// A login in the wrong field, which call looks for in the responses.
+		`{"name":"quay","kind":"custom","endpoint":"https://ann:s3cret@quay.io","login":{"anonymous":true}}`,
+		`{"name":"quay","kind":"custom","endpoint":"quay.io","hosts":["ann:s3cret@quay.io"],"login":{"anonymous":true}}`,
+		`{"name":"quay","kind":"custom","endpoint":"quay.io","transport":{"proxy":"http://ann:s3cret@proxy.example.com"},"login":{"anonymous":true}}`,
+		`{"name":"quay","kind":"custom","endpoint":"quay.io","login":{"federated":{"subject":{"file":"https://ann:s3cret@quay.io"},"exchange":{"quay":{"robot":"a+b"}}}}}`,
+		`{"name":"quay","kind":"gcr","endpoint":"gcr.io","login":{"google":{"impersonate":"https://ann:s3cret@example.com"}}}`,
 	} {
 		w.issues(w.call("acme", "PUT", "/registries/quay", profile))
 	}

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -142,4 +144,50 @@ func TestValidation(t *testing.T) {
 	} {
 		require.ErrorContains(t, w.Create(t.Context(), w.profile(change)), says)
 	}
+}
+
+// No status, event or metric has a secret in it, not even one that stands in the wrong field of a profile's spec.
+func TestNothingLeaks(t *testing.T) {
+	const canary = "c4n4ry-l0gin"
+	w := newWorld(t)
+	w.namespace("shop-1", nil)
+	w.password(canary)
+	good := w.profile(func(*v1alpha1.RegistryProfileSpec) {})
+	require.NoError(t, w.Create(t.Context(), good))
+	w.becomes(metav1.ConditionTrue, "Published", 1)
+	quiet := func() {
+		t.Helper()
+		var events corev1.EventList
+		require.NoError(t, w.List(t.Context(), &events))
+		found, err := w.metrics.Gather()
+		require.NoError(t, err)
+		for what, v := range map[string]any{"status": w.status(), "events": events, "metrics": found} {
+			text, err := json.Marshal(v)
+			require.NoError(t, err)
+			require.NotContains(t, string(text), canary, what)
+		}
+	}
+	quiet()
+	const url = "https://ann:" + canary + "@example.com/?key=" + canary
+	for _, change := range []func(*v1alpha1.RegistryProfileSpec){
+		func(s *v1alpha1.RegistryProfileSpec) { s.Endpoint = url },
+		func(s *v1alpha1.RegistryProfileSpec) { s.Hosts = []string{url} },
+		func(s *v1alpha1.RegistryProfileSpec) { s.Transport.Proxy = url },
+	} {
+		var p v1alpha1.RegistryProfile
+		require.NoError(t, w.Get(t.Context(), client.ObjectKey{Name: "shop"}, &p))
+		p.Spec = w.profile(change).Spec
+		require.NoError(t, w.Update(t.Context(), &p))
+		w.eventually("it is invalid", func() bool {
+			c := meta.FindStatusCondition(w.status().Conditions, "Ready")
+			return c.ObservedGeneration == p.Generation && c.Reason == "Invalid"
+		})
+		quiet()
+	}
+	w.eventually("events tell it", func() bool {
+		var events corev1.EventList
+		require.NoError(t, w.List(t.Context(), &events))
+		return slices.ContainsFunc(events.Items, func(e corev1.Event) bool { return e.Reason == "Invalid" })
+	})
+	quiet()
 }
