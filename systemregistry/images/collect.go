@@ -36,7 +36,6 @@ type Collection struct {
 // replicas share the storage, nothing waits: a collection condemns unused data, and the next collection removes the
 // data if it is still unused. Collect fails with an error that wraps [ErrCollecting] if another replica collects, or if
 // collections are held.
-// collections are held.
 func (c *Catalog) Collect(ctx context.Context) (Collection, error) {
 	if c.shared != nil {
 		return c.collectShared(ctx)
