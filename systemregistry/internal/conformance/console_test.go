@@ -237,7 +237,8 @@ func testRobotPage(t *testing.T, b *browser, r running) {
 	b.run(t, click("#secret-close"), chromedp.WaitNotVisible("#secret", chromedp.ByQuery))
 }
 
-// testOwnAccount changes the password of root and restores it, after an attempt with a wrong one, and checks the sessions.
+// testOwnAccount changes the password of root and restores it, after an attempt with a wrong one, and checks the
+// sessions.
 func testOwnAccount(t *testing.T, b *browser, r running) {
 	t.Helper()
 	var message, rows string
