@@ -32,6 +32,7 @@ type graph struct {
 	base      string // Scheme and host of its API.
 	realms    []string
 	hosts     []string
+	ports     map[string]string // By scheme, if the hosts are on sockets; see wire.
 	mu        sync.Mutex
 	named     map[string]bool // URLs of token servers that a challenge named, without a query.
 	issued    int
@@ -82,7 +83,14 @@ func (g *graph) url(path string) string {
 	if g.random.IntN(20) == 0 {
 		user = "ann:x@"
 	}
-	return scheme + "://" + user + g.hosts[g.random.IntN(len(g.hosts))] + path
+	host := g.hosts[g.random.IntN(len(g.hosts))]
+	if port := g.ports[scheme]; port != "" {
+		u, err := url.Parse("//" + host)
+		if err == nil {
+			host = net.JoinHostPort(u.Hostname(), port)
+		}
+	}
+	return scheme + "://" + user + host + path
 }
 
 func (g *graph) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -234,6 +242,8 @@ func (g *graph) mayHavePassword(host string) bool {
 		return true
 	case g.registry == "registry.redhat.io" && host == "sso.redhat.com", g.registry == "lscr.io" && host == "ghcr.io":
 		return true
+	case g.ports != nil && (host == "localhost" || host == "127.0.0.1"):
+		return true // On the wire, all registries are on this machine, whatever their names are.
 	case mine == "localhost":
 		return host == "127.0.0.1" || host == "::1" || strings.HasSuffix(host, ".localhost")
 	case net.ParseIP(mine) != nil:
