@@ -34,6 +34,7 @@ import (
 type daemon struct {
 	network *fakenet.Network
 	dir     string // Its folder; the log is in daemon.log.
+	line    string // The name in [Disagreements] if the daemon is compared with the check itself; else empty.
 	pull    func(ctx context.Context, username, password string) error
 }
 

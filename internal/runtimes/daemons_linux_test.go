@@ -11,6 +11,7 @@ import (
 
 	"github.com/regcred/regcred/internal/scenario"
 	"github.com/regcred/regcred/internal/testtool"
+	"github.com/regcred/regcred/validate"
 )
 
 var daemonScenarios = flag.Int("daemon-scenarios", 50, "how many generated scenarios each daemon pulls from")
@@ -33,7 +34,10 @@ func TestDaemons(t *testing.T) {
 	})
 	t.Run("Docker", func(t *testing.T) {
 		t.Parallel()
-		rows(t, startDocker(t), func(r scenario.Row) bool { return r.Docker })
+		d := startDocker(t)
+		d.line = "Docker"
+		rows(t, d, func(r scenario.Row) bool { return r.Docker })
+		generated(t, d, dockerCheck, nil)
 	})
 	t.Run("podman", func(t *testing.T) {
 		t.Parallel()
@@ -51,6 +55,17 @@ func TestDaemons(t *testing.T) {
 			return len(s.Manifest.First) > 0 || len(s.Blob.First) > 0
 		})
 	})
+}
+
+// dockerCheck is the verdict of the check for Docker: the engine's pull is in no module, so the daemon is compared with
+// the check itself.
+func dockerCheck(ctx context.Context, s scenario.Scenario, salt string) Verdict {
+	result, requests, err := checkFor(ctx, validate.Docker, s, salt)
+	v := Verdict{Requests: requests, Pulls: len(result.Runtimes) > 0 && result.Runtimes[0].Pulls == validate.Yes}
+	if err != nil {
+		v.Error = err.Error()
+	}
+	return v
 }
 
 // artifact reports whether CRI-O falls back to what it calls an OCI artifact, which podman does not have.
@@ -81,7 +96,8 @@ func generated(t *testing.T, d *daemon, oracle func(context.Context, scenario.Sc
 		ctx, cancel := context.WithTimeout(t.Context(), daemonPatience)
 		want := oracle(ctx, s, salt)
 		cancel()
-		if got := d.verdict(s, salt, daemonPatience); got.Pulls != want.Pulls {
+		if got := d.verdict(s, salt, daemonPatience); got.Pulls != want.Pulls &&
+			(d.line == "" || known(d.line, s, got.Pulls) == nil) {
 			t.Errorf("seed %d: %s\nthe code: %s\nthe daemon: %s", seed, s, describe(want), describe(got))
 		}
 	}

@@ -46,30 +46,12 @@ var lines = []struct {
 func check(ctx context.Context, s scenario.Scenario, salt string) map[string]Verdict {
 	verdicts := make(map[string]Verdict)
 	for _, r := range []validate.Runtime{validate.Containerd, validate.CRIO} {
-		served := scenario.NewRegistry(s, salt)
-		checker := &validate.Checker{
-			RoundTripper: registrytest.NewRoundTripper(served),
-			Runtimes:     []validate.Runtime{r},
-			Platforms:    []validate.Platform{{OS: "linux", Architecture: "amd64"}},
-			Deep:         true,
-			MaxWait:      -1,
-		}
-		image, err := registry.ParseImage(scenario.Image)
-		if err != nil {
-			panic(err) // It is a constant.
-		}
-		var candidates []validate.Candidate
-		if username, password := login(s); username != "" {
-			candidates = append(candidates, validate.Candidate{Name: "secret", Source: credentials.Static(credentials.Credential{
-				Username: username, Password: credentials.NewSecret(password),
-			})})
-		}
-		result, err := checker.Image(ctx, image, candidates...)
+		result, requests, err := checkFor(ctx, r, s, salt)
 		for _, l := range lines {
 			if l.runtime != r {
 				continue
 			}
-			v := Verdict{Requests: served.Requests()}
+			v := Verdict{Requests: requests}
 			for _, one := range result.Runtimes {
 				if one.Runtime == r && (one.Version == "" || strings.HasPrefix(one.Version, l.version)) {
 					v.Pulls = one.Pulls == validate.Yes
@@ -83,6 +65,32 @@ func check(ctx context.Context, s scenario.Scenario, salt string) map[string]Ver
 		}
 	}
 	return verdicts
+}
+
+// checkFor checks the image for one runtime, and returns the requests that the registry received.
+func checkFor(
+	ctx context.Context, r validate.Runtime, s scenario.Scenario, salt string,
+) (validate.Result, []scenario.Request, error) {
+	served := scenario.NewRegistry(s, salt)
+	checker := &validate.Checker{
+		RoundTripper: registrytest.NewRoundTripper(served),
+		Runtimes:     []validate.Runtime{r},
+		Platforms:    []validate.Platform{{OS: "linux", Architecture: "amd64"}},
+		Deep:         true,
+		MaxWait:      -1,
+	}
+	image, err := registry.ParseImage(scenario.Image)
+	if err != nil {
+		panic(err) // It is a constant.
+	}
+	var candidates []validate.Candidate
+	if username, password := login(s); username != "" {
+		candidates = append(candidates, validate.Candidate{Name: "secret", Source: credentials.Static(credentials.Credential{
+			Username: username, Password: credentials.NewSecret(password),
+		})})
+	}
+	result, err := checker.Image(ctx, image, candidates...)
+	return result, served.Requests(), err
 }
 
 // A disagreement is a scenario for which a runtime and the check have different verdicts.
