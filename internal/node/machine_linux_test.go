@@ -51,9 +51,16 @@ func needNode(t *testing.T) (bin string) {
 	return bin
 }
 
-// newCluster starts a Kubernetes cluster of one node, which trusts a registry and has no login at it. It returns the
-// config of an administrator. The kubelet gets the arguments.
-func newCluster(t *testing.T, bin string, server *registrytest.Server, kubelet ...string) *rest.Config {
+// A trusted is a registry that a node trusts.
+type trusted struct{ host, ca string }
+
+// clusterIssuer is the issuer of the tokens of service accounts. Nobody reaches it by that name.
+const clusterIssuer = "https://cluster.example.com"
+
+// newCluster starts a Kubernetes cluster of one node, which trusts registries and has no login at them. The first one has
+// the image that holds the namespaces of a pod. The kubelet gets the arguments. It returns the config of an
+// administrator.
+func newCluster(t *testing.T, bin string, registries []trusted, kubelet ...string) *rest.Config {
 	t.Helper()
 	log.SetLogger(logr.Discard()) // Without one, it complains after a while.
 	environment := &envtest.Environment{BinaryAssetsDirectory: bin}
@@ -62,7 +69,8 @@ func newCluster(t *testing.T, bin string, server *registrytest.Server, kubelet .
 	environment.ControlPlane.GetAPIServer().Configure().
 		Disable("disable-admission-plugins").
 		Set("enable-admission-plugins", "NodeRestriction").
-		Set("authorization-mode", "Node,RBAC")
+		Set("authorization-mode", "Node,RBAC").
+		Set("service-account-issuer", clusterIssuer)
 	config, err := environment.Start()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, environment.Stop()) })
@@ -86,20 +94,22 @@ func newCluster(t *testing.T, bin string, server *registrytest.Server, kubelet .
 
 	node := t.TempDir()
 	kubeconfig(node, envtest.User{Name: "system:node:node", Groups: []string{"system:nodes"}})
-	for file, path := range map[string]string{
-		"containerd.toml":   "containerd.toml",
-		"kubelet.yaml":      "kubelet.yaml",
-		"loopback.conflist": "cni/loopback.conflist",
-		"hosts.toml":        "certs.d/" + server.Host + "/hosts.toml",
-	} {
+	expand := func(file, path, registry string) {
+		t.Helper()
 		text, err := os.ReadFile(filepath.Join("testdata", file))
 		require.NoError(t, err)
-		values := map[string]string{"DIR": node, "REGISTRY": server.Host, "PORT": testtool.FreePort(t)}
+		values := map[string]string{"DIR": node, "REGISTRY": registry, "PORT": testtool.FreePort(t)}
 		path = filepath.Join(node, path)
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
 		require.NoError(t, os.WriteFile(path, []byte(os.Expand(string(text), func(key string) string { return values[key] })), 0o600))
 	}
-	require.NoError(t, os.WriteFile(filepath.Join(node, "ca.pem"), []byte(server.CA), 0o600))
+	expand("containerd.toml", "containerd.toml", registries[0].host)
+	expand("kubelet.yaml", "kubelet.yaml", registries[0].host)
+	expand("loopback.conflist", "cni/loopback.conflist", registries[0].host)
+	for _, r := range registries {
+		expand("hosts.toml", "certs.d/"+r.host+"/hosts.toml", r.host)
+		require.NoError(t, os.WriteFile(filepath.Join(node, "certs.d", r.host, "ca.pem"), []byte(r.ca), 0o600))
+	}
 	script, err := filepath.Abs("testdata/node.sh")
 	require.NoError(t, err)
 	command := exec.Command("sh", append([]string{script, node, filepath.Join(bin, "kubelet")}, kubelet...)...)

@@ -59,7 +59,7 @@ func newWorld(t *testing.T, bin string, issuer *issuer) *world {
 	pushPause(t, server, "acme/first", authn.Basic{Username: "ci", Password: "ci"})
 	w := &world{images: images, server: server, issuer: issuer, policy: corev1.PullIfNotPresent}
 
-	config := newCluster(t, bin, server)
+	config := newCluster(t, bin, []trusted{{server.Host, server.CA}})
 	w.Interface, err = kube.NewClient(config)
 	require.NoError(t, err)
 	cluster := &kube.Cluster{Client: w.Interface}

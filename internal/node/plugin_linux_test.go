@@ -1,17 +1,24 @@
 package node
 
 import (
-	"context"
+	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -20,16 +27,17 @@ import (
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/helper"
-	"github.com/regcred/regcred/providers/issuertest"
+	"github.com/regcred/regcred/internal/testtool"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/systemregistry"
+	"github.com/regcred/regcred/systemregistry/accounts"
 )
 
-// pullsWithThePlugin has a kubelet call examples/node as its credential provider plugin. No secret is in the cluster. The
-// login of a profile opens one repository. The other one opens to the tokens of pods' accounts alone, which the registry
-// verifies by the API server's keys, as a System registry does: nothing is stored on the node either.
+// pullsWithThePlugin has a kubelet call examples/node as its credential provider plugin. No secret is in the cluster. One
+// registry opens to the login of a profile. The other one is a System registry, which opens to the tokens of the pods'
+// accounts, whose keys it has from the API server: nothing is stored on the node either.
 func pullsWithThePlugin(t *testing.T, bin string) {
-	trusted := &trust{}
 	images := &registrytest.Registry{
 		Dialect: registrytest.DistributionToken(),
 		Public:  []string{"public/*"},
@@ -37,7 +45,6 @@ func pullsWithThePlugin(t *testing.T, bin string) {
 			{Username: "ci", Password: credentials.NewSecret("ci"), Push: []string{"*"}},
 			{Username: "node", Password: credentials.NewSecret("secret-of-node"), Pull: []string{"stored/*"}},
 		},
-		Authenticate: trusted.account,
 	}
 	server, err := registrytest.Start(images)
 	require.NoError(t, err)
@@ -50,9 +57,14 @@ func pullsWithThePlugin(t *testing.T, bin string) {
 		require.NoError(t, err)
 	}
 	pushPause(t, server, "acme/first", authn.Basic{Username: "ci", Password: "ci"})
+	keys := &cluster{}
+	system := startSystem(t, keys)
+	for _, repository := range []string{"shop/app", "blog/app"} {
+		system.copy(t, server, repository)
+	}
 
-	dir, audience := t.TempDir(), "https://"+server.Host
-	pod := registry.Profile{Name: "pod", Kind: registry.Custom, Endpoint: server.Host, Login: credentials.Login{
+	dir, audience := t.TempDir(), "https://"+system.host
+	pod := registry.Profile{Name: "pod", Kind: registry.System, Endpoint: system.host, Login: credentials.Login{
 		Federated: &credentials.FederatedLogin{
 			Subject:  credentials.Subject{Source: helper.Pod, Audience: audience},
 			Exchange: credentials.Exchange{Password: &credentials.PasswordExchange{}},
@@ -62,7 +74,7 @@ func pullsWithThePlugin(t *testing.T, bin string) {
 		Username: "node", Password: credentials.NewSecret("secret-of-node"),
 	}}
 	profiles, err := json.Marshal([]any{
-		map[string]any{"name": "pod", "kind": "custom", "endpoint": server.Host, "login": map[string]any{"federated": map[string]any{
+		map[string]any{"name": "pod", "kind": "system", "endpoint": system.host, "login": map[string]any{"federated": map[string]any{
 			"subject": map[string]any{"source": "pod", "audience": audience}, "exchange": map[string]any{"password": map[string]any{}},
 		}}},
 		map[string]any{"name": "stored", "kind": "custom", "endpoint": server.Host + "/stored", "login": map[string]any{"username": "node", "password": "secret-of-node"}},
@@ -84,12 +96,12 @@ func pullsWithThePlugin(t *testing.T, bin string) {
 	require.NoError(t, err, string(output))
 	require.NoError(t, os.Link(filepath.Join(plugins, config.Name), filepath.Join(plugins, config.Name+"-1")))
 
-	admin := newCluster(t, bin, server,
+	admin := newCluster(t, bin, []trusted{{server.Host, server.CA}, {system.host, system.ca}},
 		"--image-credential-provider-config="+filepath.Join(dir, "providers.json"), "--image-credential-provider-bin-dir="+plugins)
 	w := &world{images: images, server: server, policy: corev1.PullAlways}
 	w.Interface, err = kubernetes.NewForConfig(admin)
 	require.NoError(t, err)
-	trusted.trust(t, w.Interface, audience)
+	keys.set(w.Interface)
 	w.namespace(t, "shop", nil)
 	w.namespace(t, "blog", nil)
 
@@ -99,19 +111,17 @@ func pullsWithThePlugin(t *testing.T, bin string) {
 	require.Contains(t, w.pulledBy("stored/app"), "node")
 
 	// A node may not request tokens for the registry until the role that package helper writes is there.
-	w.pod(t, "shop", "early", "shop/app")
+	w.pod(t, "shop", "early", system.host+"/shop/app")
 	w.isStuck(t, "shop", "early")
 	role, err := helper.AudienceRole("regcred-audiences", config.Audiences()...)
 	require.NoError(t, err)
 	apply(t, w.Interface, role)
 	w.runs(t, "shop", "early")
-	require.Contains(t, w.pulledBy("shop/app"), "system:serviceaccount:shop:default", "the node pulled as the pod's account")
 
 	// Each account gets its own: that of another namespace does not open the repository.
-	w.pod(t, "blog", "own", "blog/app")
+	w.pod(t, "blog", "own", system.host+"/blog/app")
 	w.runs(t, "blog", "own")
-	require.Contains(t, w.pulledBy("blog/app"), "system:serviceaccount:blog:default")
-	w.pod(t, "blog", "foreign", "shop/app")
+	w.pod(t, "blog", "foreign", system.host+"/shop/app")
 	w.isStuck(t, "blog", "foreign")
 
 	// Nothing is stored: no secret in the cluster, and no token on the node.
@@ -123,10 +133,11 @@ func pullsWithThePlugin(t *testing.T, bin string) {
 	require.NotContains(t, string(files), "eyJ")
 }
 
-// pod makes a pod of that name.
+// pod makes a pod of that name from an image of any registry.
 func (w *world) pod(t *testing.T, namespace, name, image string) {
 	t.Helper()
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: w.spec(image)}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: w.spec("")}
+	pod.Spec.Containers[0].Image = image
 	_, err := w.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{})
 	require.NoError(t, err)
 }
@@ -147,40 +158,80 @@ func apply(t *testing.T, client kubernetes.Interface, list []byte) {
 	require.NoError(t, err)
 }
 
-// A trust accepts the tokens of a cluster's service accounts as passwords. It trusts no cluster at first.
-type trust struct {
-	mu sync.Mutex
-	of *issuertest.Trust
+// A cluster is the way to the API server's keys for a registry that starts before it.
+type cluster struct {
+	mu     sync.Mutex
+	client kubernetes.Interface
 }
 
-func (tr *trust) trust(t *testing.T, client kubernetes.Interface, audience string) {
+func (c *cluster) set(client kubernetes.Interface) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.client = client
+}
+
+// RoundTrip returns what the API server has at the path.
+func (c *cluster) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.mu.Lock()
+	client := c.client
+	c.mu.Unlock()
+	if client == nil {
+		return nil, errors.New("there is no cluster yet")
+	}
+	text, err := client.CoreV1().RESTClient().Get().AbsPath(r.URL.Path).DoRaw(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(bytes.NewReader(text)), Request: r,
+	}, nil
+}
+
+// A system is a System registry that runs until the test ends.
+type system struct{ host, ca string }
+
+const systemPassword = "password of root"
+
+// startSystem has each namespace pull what is below its name, by the token of its default account.
+func startSystem(t *testing.T, keys *cluster) system {
 	t.Helper()
-	get := func(ctx context.Context, path string) ([]byte, error) {
-		return client.CoreV1().RESTClient().Get().AbsPath(path).DoRaw(ctx)
+	logrus.SetLevel(logrus.PanicLevel) // Distribution logs each request there.
+	host := "127.0.0.1:" + testtool.FreePort(t)
+	ready := make(chan systemregistry.Ready, 1)
+	server := systemregistry.Server{
+		Dir: t.TempDir(), Addr: host, Admin: "root", AdminPassword: credentials.NewSecret(systemPassword),
+		OnReady: func(r systemregistry.Ready) { ready <- r },
+		Issuers: []accounts.Issuer{{
+			URL: clusterIssuer, KeysURL: clusterIssuer + "/openid/v1/jwks", Client: &http.Client{Transport: keys}, Audience: "https://" + host,
+			Subjects: []accounts.Subject{{
+				Pattern: "system:serviceaccount:{tenant}:default",
+				Rules:   []accounts.Rule{{Repositories: "**", Actions: []accounts.Action{accounts.Pull}}},
+			}},
+		}},
 	}
-	text, err := get(t.Context(), "/.well-known/openid-configuration")
-	require.NoError(t, err)
-	var discovery struct{ Issuer string }
-	require.NoError(t, json.Unmarshal(text, &discovery))
-	keys, err := get(t.Context(), "/openid/v1/jwks")
-	require.NoError(t, err)
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	tr.of = &issuertest.Trust{Issuer: discovery.Issuer, Keys: func() ([]byte, error) { return keys, nil }, Audiences: []string{audience}}
+	background(t, server.Run)
+	select {
+	case r := <-ready:
+		return system{host, r.CA}
+	case <-time.After(time.Minute):
+		require.FailNow(t, "the System registry did not start")
+		return system{}
+	}
 }
 
-// account opens to an account the repositories under the name of its namespace.
-func (tr *trust) account(_ string, password credentials.Secret) (registrytest.Account, bool) {
-	tr.mu.Lock()
-	of := tr.of
-	tr.mu.Unlock()
-	if of == nil {
-		return registrytest.Account{}, false
-	}
-	token, err := of.Verify(password.Reveal())
-	parts := strings.Split(token.Subject, ":")
-	if err != nil || len(parts) != 4 {
-		return registrytest.Account{}, false
-	}
-	return registrytest.Account{Username: token.Subject, ExpiresAt: token.ExpiresAt, Pull: []string{parts[2] + "/*"}}, true
+// copy pushes an image of another registry.
+func (s system) copy(t *testing.T, from *registrytest.Server, repository string) {
+	t.Helper()
+	source, err := name.ParseReference(from.Host + "/" + repository)
+	require.NoError(t, err)
+	image, err := remote.Image(source, remote.WithAuth(&authn.Basic{Username: "ci", Password: "ci"}), remote.WithTransport(from.Client().Transport),
+		remote.WithPlatform(v1.Platform{OS: "linux", Architecture: runtime.GOARCH}))
+	require.NoError(t, err)
+	target, err := name.ParseReference(s.host + "/" + repository)
+	require.NoError(t, err)
+	transport, err := registry.TransportConfig{CABundle: s.ca}.HTTP()
+	require.NoError(t, err)
+	defer transport.CloseIdleConnections()
+	require.NoError(t, remote.Write(target, image, remote.WithAuth(&authn.Basic{Username: "root", Password: systemPassword}), remote.WithTransport(transport)))
 }
