@@ -11,6 +11,7 @@ import (
 
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/gcr"
+	"github.com/regcred/regcred/providers/subjects"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -33,7 +34,7 @@ func TestGuide(t *testing.T) {
 		}
 		list, err := registry.DecodeProfiles([]byte(text))
 		require.NoError(t, err, text)
-		require.NoError(t, providers.Validate(gcr.Provider{SubjectTokens: []string{"/var/run/secrets/token"}}, list[0]), text)
+		require.NoError(t, providers.Validate(gcr.Provider{SubjectTokens: []string{"/var/run/secrets/token"}, Subjects: subjects.Set{}}, list[0]), text)
 		profiles++
 	}
 	require.Greater(t, profiles, 5)
