@@ -221,6 +221,9 @@ func (r *Result) decide(c *Checker) {
 	}
 	r.Pulls = all(func(one RuntimeResult) Answer { return one.Pulls })
 	r.Runs = all(func(one RuntimeResult) Answer { return one.Runs })
+	if r.Err != nil && registry.Temporary(r.Err) { // A failure that stayed: the next request may succeed.
+		r.Pulls, r.Runs = unknownUnlessNo(r.Pulls), unknownUnlessNo(r.Runs)
+	}
 	for _, one := range r.Runtimes {
 		if one.Err == nil || r.Pulls == No && one.Pulls == No && !slices.ContainsFunc(r.Runtimes, pulls) {
 			continue
@@ -241,6 +244,14 @@ func (r *Result) decide(c *Checker) {
 }
 
 func pulls(r RuntimeResult) bool { return r.Pulls == Yes }
+
+// unknownUnlessNo returns the answer for a check that ended with a temporary failure.
+func unknownUnlessNo(a Answer) Answer {
+	if a == Yes {
+		return Unknown
+	}
+	return a
+}
 
 // probePublic sends a request without a login if all logins were rejected. It changes no verdict, because a kubelet
 // that has a credential for an image does not pull without one. But an unneeded login may be left out.
