@@ -169,3 +169,21 @@ func (p Platform) exact() []Platform {
 	}
 	return all
 }
+
+// platformNotFound returns the verdict on an image that is not for the platforms.
+func platformNotFound(missing []string, have []Platform) *registry.Error {
+	if len(have) == 0 {
+		return errorf(registry.ErrPlatformNotFound, "the image is not for %s; it names no platform", strings.Join(missing, ", "))
+	}
+	var names []string
+	for _, p := range have[:min(len(have), 16)] {
+		names = append(names, p.String())
+	}
+	return errorf(registry.ErrPlatformNotFound, "the image is not for %s; it is for %s",
+		strings.Join(missing, ", "), strings.Join(names, ", "))
+}
+
+// platformOf returns the platform with texts from the image made safe for a log.
+func platformOf(os, architecture, variant, version string) Platform {
+	return Platform{cleanLine(os, 32), cleanLine(architecture, 32), cleanLine(variant, 32), cleanLine(version, 32)}
+}

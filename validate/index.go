@@ -1,0 +1,300 @@
+package validate
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/regcred/regcred/registry"
+)
+
+// An indexEntry is an entry of an index with its platform as written there.
+type indexEntry struct {
+	Digest    v1.Hash         `json:"digest"`
+	Size      int64           `json:"size"`
+	MediaType types.MediaType `json:"mediaType"`
+	Platform  *struct {
+		OS           string   `json:"os"`
+		Architecture string   `json:"architecture"`
+		Variant      string   `json:"variant"`
+		OSVersion    string   `json:"os.version"`
+		OSFeatures   []string `json:"os.features"`
+	} `json:"platform"`
+}
+
+func (e indexEntry) platform() Platform {
+	if e.Platform == nil {
+		return Platform{}
+	}
+	return platformOf(e.Platform.OS, e.Platform.Architecture, e.Platform.Variant, e.Platform.OSVersion)
+}
+
+func parseIndex(body []byte) ([]indexEntry, *registry.Error) {
+	var index struct {
+		Manifests []indexEntry `json:"manifests"`
+	}
+	if json.Unmarshal(body, &index) != nil || len(index.Manifests) > maxManifests {
+		return nil, errorf(registry.ErrUnavailable, "the index that was sent cannot be read")
+	}
+	for _, e := range index.Manifests {
+		if !isDigest(e.Digest.String()) || e.Size < 0 {
+			return nil, errorf(registry.ErrUnavailable, "the index that was sent names a manifest without a digest or a size")
+		}
+	}
+	return index.Manifests, nil
+}
+
+// An entryKey identifies an entry that was checked for a platform.
+type entryKey struct {
+	digest   v1.Hash
+	platform Platform
+}
+
+func (k *check) inspectIndex(ctx context.Context, f *imageInfo, body []byte) *registry.Error {
+	entries, err := parseIndex(body)
+	if err != nil {
+		return err
+	}
+	k.t.seen.entries = entries
+	for _, e := range entries {
+		// An entry with an unknown platform is an attestation or signature, not an image.
+		if e.Platform != nil && e.MediaType.IsImage() && e.Platform.OS != "unknown" {
+			f.platforms = append(f.platforms, e.platform())
+		}
+	}
+	wanted := k.a.o.s.c.Platforms
+	if len(wanted) == 0 {
+		return k.inspectAll(ctx, f, entries, 0)
+	}
+	done := make(map[entryKey]bool)
+	missing := make([][]string, len(k.a.rules.lines))
+	for _, p := range wanted {
+		for i, l := range k.a.rules.lines {
+			candidates := k.a.rules.selectEntries(l, p, f.mediaType, entries)
+			if len(candidates) == 0 {
+				missing[i] = append(missing[i], p.String())
+				continue
+			}
+			found, err := k.inspectEntries(ctx, f, i, p, candidates, done, 0)
+			if err != nil {
+				return err
+			}
+			if !found {
+				missing[i] = append(missing[i], p.String())
+			}
+		}
+	}
+	for i, list := range missing {
+		if list != nil {
+			k.failLine(i, No, k.a.rules.platformMissing(k.a.rules.lines[i], wanted, entries, list, f.platforms))
+		}
+	}
+	return nil
+}
+
+// inspectAll checks all images of an index, for a check without platforms.
+func (k *check) inspectAll(ctx context.Context, f *imageInfo, entries []indexEntry, depth int) *registry.Error {
+	for _, e := range entries {
+		if e.Platform != nil && e.Platform.OS == "unknown" {
+			continue
+		}
+		m, nested, err := k.member(ctx, e)
+		switch {
+		case err != nil:
+			return err
+		case nested != nil && (depth == maxNesting || !k.a.rules.nested):
+			return k.a.rules.noNesting()
+		case nested != nil:
+			err = k.inspectAll(ctx, f, nested, depth+1)
+		default:
+			f.size = max(f.size, sizeOf(m))
+			err = k.deep(ctx, f, m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *runtimeRules) noNesting() *registry.Error {
+	return r.incompatible(registry.ErrManifest, Exchange{}, "the index names another index", "name the images in one index")
+}
+
+// inspectEntries checks the entries that a line tries for the platform, in order, until one is for the platform. It
+// reports whether one is.
+func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platform, candidates []indexEntry,
+	done map[entryKey]bool, depth int) (bool, *registry.Error) {
+	rules, l := k.a.rules, k.a.rules.lines[i]
+	if l.allEntries {
+		for _, e := range candidates[1:] {
+			if err := k.complete(ctx, e); err != nil && err.Code.Temporary() {
+				return false, err
+			} else if err != nil {
+				k.failLine(i, No, err)
+			}
+		}
+	}
+	for _, e := range candidates {
+		m, nested, err := k.member(ctx, e)
+		switch {
+		case err != nil:
+			return false, err
+		case nested != nil && (depth == maxNesting || !rules.nested):
+			k.failLine(i, No, rules.noNesting())
+			return true, nil
+		case nested != nil:
+			inner := rules.selectEntries(l, p, string(types.OCIImageIndex), nested)
+			if len(inner) == 0 {
+				continue
+			}
+			found, err := k.inspectEntries(ctx, f, i, p, inner, done, depth+1)
+			if err != nil || found {
+				return found, err
+			}
+			continue
+		}
+		config, err := k.config(ctx, m, e.MediaType)
+		if err != nil {
+			return false, err
+		}
+		if e.Platform == nil || rules.unnamed == unnamedAny && e.Platform.Architecture == "" {
+			if q := config.platform(); p.rank(q, l.bits32, rules.cpuVariants) < 0 {
+				if rules.unnamed != unnamedFirst {
+					continue
+				}
+				k.failLine(i, Yes, platformNotFound([]string{p.String()}, []Platform{q}))
+			} else if !slices.Contains(f.platforms, q) {
+				f.platforms = append(f.platforms, q)
+			}
+		}
+		key := entryKey{e.Digest, p}
+		if done[key] {
+			return true, nil
+		}
+		done[key] = true
+		f.size = max(f.size, sizeOf(m))
+		k.checkDiffIDs(m, e.MediaType, config)
+		k.checkTypes(m, e.MediaType, true)
+		return true, k.deep(ctx, f, m)
+	}
+	return false, nil
+}
+
+// complete checks an entry of an index that is fetched but not run.
+func (k *check) complete(ctx context.Context, e indexEntry) *registry.Error {
+	m, nested, err := k.member(ctx, e)
+	switch {
+	case err != nil || nested != nil:
+		return err // The entries of a nested index are skipped.
+	case k.a.o.s.c.Deep:
+		return k.checkBlobs(ctx, m)
+	}
+	_, err = k.config(ctx, m, e.MediaType)
+	return err
+}
+
+// selectEntries returns the entries of an index that a line fetches for the platform, the best first. The line stops at
+// the first that is for the platform.
+func (r *runtimeRules) selectEntries(l line, p Platform, mediaType string, entries []indexEntry) []indexEntry {
+	rankOf := func(e indexEntry) int {
+		last := maxManifests
+		switch {
+		case e.Platform == nil && !r.normalizes && types.MediaType(mediaType) == types.DockerManifestList:
+			return -1
+		case e.Platform == nil, r.unnamed == unnamedAny && e.Platform.Architecture == "":
+			return last
+		case l.osFeatures && len(e.Platform.OSFeatures) > 0:
+			return -1
+		case !r.normalizes:
+			q := Platform{OS: e.Platform.OS, Architecture: e.Platform.Architecture, Variant: e.Platform.Variant}
+			return slices.Index(p.exact(), q)
+		}
+		return p.rank(e.platform(), l.bits32, r.cpuVariants)
+	}
+	var chosen []indexEntry
+	for _, e := range entries {
+		if rankOf(e) >= 0 {
+			chosen = append(chosen, e)
+		}
+	}
+	slices.SortStableFunc(chosen, func(a, b indexEntry) int { return cmp.Compare(rankOf(a), rankOf(b)) })
+	if r.unnamed != unnamedAny && !l.allEntries {
+		chosen = chosen[:min(len(chosen), 1)]
+	}
+	return chosen
+}
+
+// platformMissing returns the verdict on an index without an image for the platforms: either there is none, or the
+// runtime does not recognize it.
+func (r *runtimeRules) platformMissing(
+	l line, wanted []Platform, entries []indexEntry, missing []string, have []Platform,
+) *registry.Error {
+	for _, p := range wanted {
+		for _, e := range entries {
+			if slices.Contains(missing, p.String()) && e.Platform != nil && p.rank(e.platform(), true, false) >= 0 {
+				name := *e.Platform
+				return r.incompatible(registry.ErrManifest, Exchange{},
+					fmt.Sprintf("the index has %s as %q %q %q, in which %s does not recognize it", p, cleanLine(name.OS, 32),
+						cleanLine(name.Architecture, 32), cleanLine(name.Variant, 32), l.name(r)),
+					fmt.Sprintf("name the platform %s in the index, without os.features, in the words of Go", p))
+			}
+		}
+	}
+	return platformNotFound(missing, have)
+}
+
+// manifests holds the content of an index entry: an image, or other entries.
+type manifests struct {
+	image  *v1.Manifest
+	nested []indexEntry
+}
+
+// member reads an entry of an index, which is an image or another index. It reads each entry once.
+func (k *check) member(ctx context.Context, e indexEntry) (*v1.Manifest, []indexEntry, *registry.Error) {
+	key := e.Digest.String()
+	if m := k.members[key]; m != nil {
+		return m.image, m.nested, nil
+	}
+	image, nested, err := k.readMember(ctx, e)
+	if err == nil {
+		if k.members == nil {
+			k.members = make(map[string]*manifests)
+		}
+		k.members[key] = &manifests{image, nested}
+	}
+	return image, nested, err
+}
+
+func (k *check) readMember(ctx context.Context, e indexEntry) (*v1.Manifest, []indexEntry, *registry.Error) {
+	rules := k.a.rules
+	f, body, err := k.getAs(ctx, e.Digest.String(), string(e.MediaType))
+	switch {
+	case err != nil && err.Is(registry.ErrNotFound):
+		gone := *err
+		gone.Code = registry.ErrContentNotFound
+		gone.Hint = "push the image again: its index names the manifest of a platform that is gone"
+		return nil, nil, &gone
+	case err != nil:
+		return nil, nil, err
+	case rules.sizes && int64(len(body)) != e.Size:
+		return nil, nil, rules.incompatible(registry.ErrManifest, Exchange{},
+			fmt.Sprintf("the index gives the manifest %s a size of %d bytes, and it has %d", e.Digest, e.Size, len(body)),
+			"push the index again")
+	case types.MediaType(f.mediaType).IsIndex():
+		nested, err := parseIndex(body)
+		return nil, nested, err
+	case !types.MediaType(f.mediaType).IsImage():
+		return nil, nil, errorf(registry.ErrUnavailable, "the index names a manifest that is not an image")
+	}
+	m, failed := parseManifest(body)
+	if failed != nil {
+		return nil, nil, &registry.Error{Code: registry.ErrUnavailable, Err: failed}
+	}
+	return m, nil, nil
+}
