@@ -3,6 +3,7 @@ package helper
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
@@ -23,8 +24,8 @@ type Helper struct {
 	Warn func(error)
 }
 
-// renewAhead is the part of a lifetime before its end in which a credential is not handed out from the disk, so that
-// whoever gets it has time to use it.
+// renewAhead divides a lifetime: in its last fifth, a credential from the disk is issued again, so that a client has
+// time to use what it gets.
 const renewAhead = 5
 
 // credential returns the credential of the profile. A pod's token makes the credential the pod's own, so that it is
@@ -39,7 +40,7 @@ func (h *Helper) credential(ctx context.Context, p registry.Profile) (credential
 			return credentials.Credential{}, err
 		}
 		if err := c.Validate(time.Now()); err != nil {
-			return credentials.Credential{}, &registry.Error{Op: "get credential", Ref: "for profile " + p.Name, Code: registry.CodeOf(err), Err: err}
+			return credentials.Credential{}, &registry.Error{Op: "get credential", Ref: fmt.Sprintf("for profile %q", p.Name), Code: registry.CodeOf(err), Err: err}
 		}
 		return c, nil
 	}
