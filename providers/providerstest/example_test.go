@@ -2,7 +2,6 @@ package providerstest_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 
 	"github.com/regcred/regcred/credentials"
@@ -19,19 +18,25 @@ func vault(ctx context.Context, p registry.Profile) (credentials.Credential, err
 	return credentials.Credential{Username: "vault", Password: p.Login.Fields["role"]}, nil
 }
 
+func TestVault(t *testing.T) {
+	providerstest.TestProvider(t, providerstest.Subject{
+		Provider: providers.Set{"vault": providers.Func(vault)},
+		Profiles: []registry.Profile{{
+			Name: "team", Kind: "vault", Endpoint: "registry.example.com",
+			Login: credentials.Login{Fields: map[string]credentials.Secret{"role": credentials.NewSecret("pull-only")}},
+		}},
+	})
+}
+
+// The example is compiled and not run, because it needs the t of a test function. TestVault runs the same call.
 func ExampleTestProvider() {
-	// In a file that ends in _test.go:
-	testVault := func(t *testing.T) {
-		providerstest.TestProvider(t, providerstest.Subject{
-			Provider: providers.Set{"vault": providers.Func(vault)},
-			Profiles: []registry.Profile{{
-				Name: "team", Kind: "vault", Endpoint: "registry.example.com",
-				Login: credentials.Login{Fields: map[string]credentials.Secret{"role": credentials.NewSecret("pull-only")}},
-			}},
-		})
-	}
-	ok := testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "TestVault", F: testVault}})
-	fmt.Println(ok)
-	// Output:
-	// true
+	var t *testing.T // That of func TestVault(t *testing.T), in a file that ends in _test.go.
+
+	providerstest.TestProvider(t, providerstest.Subject{
+		Provider: providers.Set{"vault": providers.Func(vault)},
+		Profiles: []registry.Profile{{
+			Name: "team", Kind: "vault", Endpoint: "registry.example.com",
+			Login: credentials.Login{Fields: map[string]credentials.Secret{"role": credentials.NewSecret("pull-only")}},
+		}},
+	})
 }
