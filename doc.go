@@ -19,10 +19,12 @@
 // A credential flows in one direction, from its issuer through the check into the secret. Two things flow back: a
 // credential that a registry rejected, and, after a restart, the credential that is already published:
 //
-//	Profile --providers--> Source --Cache--> Credential --+--> validate: would a node pull these images with it?
-//	                                                      +--> pullsecret: the bytes that a kubelet reads
-//	                                                      +--> inject: namespaces and service accounts of clusters
-//	                                                      +--> helper: kubelet plugin, docker credential helper
+//	                                       rejected       published, after a restart
+//	                                  +--------------------------+-------------------------+
+//	                                  v                          |                         |
+//	Profile --provider--> Source --> Cache --> Credential --> validate --> pullsecret --> inject --> clusters
+//	                                               |
+//	                                               +--> helper --> kubelets, docker, podman
 //
 // Each step is a package of its own, which can be used without the others:
 //

@@ -40,6 +40,7 @@ func documents(t *testing.T) map[string]string {
 
 var (
 	link    = regexp.MustCompile(`\[[^\]]*\]\(([^)\s]+)\)`)
+	image   = regexp.MustCompile(`!\[([^\]]*)\]\(([^)\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
 	fence   = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```")
 	code    = regexp.MustCompile("`[^`]*`")
@@ -89,6 +90,24 @@ func TestLinks(t *testing.T) {
 
 // path matches a path in backquotes.
 var path = regexp.MustCompile("`([a-z][a-z0-9_]*(?:/[a-z0-9_.]+)+)`")
+
+// TestImages requires a description in words for every image, and a page for every drawing.
+func TestImages(t *testing.T) {
+	shown := make(map[string]bool)
+	for name, text := range documents(t) {
+		for _, m := range image.FindAllStringSubmatch(text, -1) {
+			require.Greater(t, len(strings.Fields(m[1])), 3, "%s: describe the image %s", name, m[2])
+			shown[filepath.Join(filepath.Dir(name), m[2])] = true
+		}
+	}
+	drawings, err := filepath.Glob(filepath.Join(root, "docs/diagrams/*.svg"))
+	require.NoError(t, err)
+	require.NotEmpty(t, drawings)
+	for _, drawing := range drawings {
+		relative, _ := filepath.Rel(root, drawing)
+		require.True(t, shown[relative], "%s is on no page", relative)
+	}
+}
 
 // TestPaths rejects outdated paths: each path in backquotes that starts with a folder of this tree exists.
 func TestPaths(t *testing.T) {
