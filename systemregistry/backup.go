@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -199,7 +200,14 @@ func (b *backup) file(ctx context.Context, from, to string) error {
 	return os.Rename(to+".new", to)
 }
 
-func isMissing(err error) bool { return errors.As(err, new(storagedriver.PathNotFoundError)) }
+func isMissing(err error) bool {
+	if errors.As(err, new(storagedriver.PathNotFoundError)) {
+		return true
+	}
+	// The driver for files returns this error for a folder that is deleted while it is listed.
+	wrapped, ok := errors.AsType[storagedriver.Error](err)
+	return ok && errors.Is(wrapped.Detail, fs.ErrNotExist)
+}
 
 // Restore writes a backup into an empty storage and an empty store. No registry may run on them meanwhile. If Restore
 // is interrupted, empty the store and call Restore again. A backup of replicas can be restored for replicas only. A

@@ -83,9 +83,9 @@ func TestBackup(t *testing.T) {
 			}
 			for tag, digest := range want {
 				require.Equal(t, http.StatusOK, second.pull(t, robot, secret, "team/app", tag))
-				got, err := second.Images().Resolve(t.Context(), "team/app", tag)
+				got, err := second.Images().Image(t.Context(), "team/app", tag)
 				require.NoError(t, err)
-				require.Equal(t, digest, got)
+				require.Equal(t, digest, got.Digest)
 			}
 			second.push(t, "ann", password("ann"), "team/app", "new", "layer")
 		})
@@ -95,7 +95,7 @@ func TestBackup(t *testing.T) {
 // No collection runs during a backup, and the backup does not delay pushes.
 func TestBackupHoldsCollections(t *testing.T) {
 	r := start(t, systemregistry.Server{})
-	_, release, err := r.Images().HoldCollections(t.Context())
+	_, release, err := r.Catalog().HoldCollections(t.Context())
 	require.NoError(t, err)
 	_, err = r.Images().Collect(t.Context())
 	require.ErrorIs(t, err, images.ErrCollecting)

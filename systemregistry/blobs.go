@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/catalog"
 	"github.com/regcred/regcred/systemregistry/internal/gate"
 )
 
@@ -21,7 +21,7 @@ import (
 type blobs struct {
 	distribution.BlobStore
 	repository string
-	catalog    *images.Catalog
+	catalog    *catalog.Catalog
 	driver     storagedriver.StorageDriver
 	redirect   bool
 	found      v1.Descriptor // Set by Stat, which distribution calls first to look the layer up.
@@ -114,7 +114,7 @@ func (b *blobs) ServeBlob(ctx context.Context, w http.ResponseWriter, r *http.Re
 			return err
 		}
 	}
-	path := images.BlobPath(b.found.Digest)
+	path := catalog.BlobPath(b.found.Digest)
 	if b.redirect {
 		url, err := b.driver.RedirectURL(r, path)
 		if err != nil {

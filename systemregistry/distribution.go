@@ -13,7 +13,7 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/factory"
 
-	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/catalog"
 )
 
 // extension is the name under which distribution finds the registry's driver, access controller and repositories.
@@ -50,7 +50,7 @@ func (driverFactory) Create(_ context.Context, parameters map[string]any) (stora
 // newApp returns distribution's handlers over the driver. It configures no cache of blobs: a cache in memory becomes
 // wrong when another replica or a collection removes a blob, and looking up files is as fast.
 func newApp(
-	ctx context.Context, driver storagedriver.StorageDriver, catalog *images.Catalog, controller auth.AccessController, secret string, redirect bool,
+	ctx context.Context, driver storagedriver.StorageDriver, catalog *catalog.Catalog, controller auth.AccessController, secret string, redirect bool,
 ) (*handlers.App, error) {
 	if err := register(); err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func newApp(
 			extension:  {extension: driver},
 			"delete":   {"enabled": true},
 			"redirect": {"disable": !redirect},
-			// [images.Catalog.Collect] removes unfinished uploads instead.
+			// [catalog.Catalog.Collect] removes unfinished uploads instead.
 			"maintenance": {"uploadpurging": map[any]any{"enabled": false}},
 		},
 		Auth: configuration.Auth{extension: {extension: controller}},

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/catalog"
+	"github.com/regcred/regcred/systemregistry/internal/shared"
 )
 
 const (
@@ -62,7 +64,7 @@ func (g *guard) serve(a *answer, r *http.Request) {
 		return
 	}
 	name, reference := match.Vars["name"], match.Vars["reference"]
-	r = r.WithContext(images.OnConflict(r.Context(), func(err error) { a.refusal = refusal(err) }))
+	r = r.WithContext(catalog.OnConflict(r.Context(), func(err error) { a.refusal = refusal(err) }))
 	switch route := match.Route.GetName(); {
 	case route == v2.RouteNameManifest && r.Method == http.MethodPut:
 		g.put(a, r, name, reference)
@@ -180,13 +182,12 @@ func subject(name, reference string) string {
 
 // upload starts an upload with a POST, whose body distribution ignores, or continues the upload with the ID.
 func (g *guard) upload(a *answer, r *http.Request, name, id string) {
-	catalog := g.registry.catalog
 	actions := []string{"pull", "push"}
 	if r.Method == http.MethodDelete {
 		actions = []string{"delete"}
 	}
 	switch {
-	case !g.may(r, name, actions...), id != "" && !images.ValidUpload(id):
+	case !g.may(r, name, actions...), id != "" && !catalog.ValidUpload(id):
 		g.registry.app.ServeHTTP(a, r)
 		return
 	case id == "":
@@ -195,12 +196,12 @@ func (g *guard) upload(a *answer, r *http.Request, name, id string) {
 	}
 	began := time.Now()
 	layer := r.Form.Get("digest")
-	had := r.Method == http.MethodPut && catalog.Limited(name) && catalog.Has(r.Context(), name, layer)
+	had := r.Method == http.MethodPut && g.registry.catalog.Limited(name) && g.registry.catalog.Has(r.Context(), name, layer)
 	size := r.ContentLength
 	if r.Method == http.MethodDelete {
 		size = 0
 	}
-	upload, err := catalog.Upload(r.Context(), name, id, size)
+	upload, err := g.registry.catalog.Upload(r.Context(), name, id, size)
 	if err != nil {
 		refuse(a, refusal(err))
 		return
@@ -214,12 +215,12 @@ func (g *guard) upload(a *answer, r *http.Request, name, id string) {
 	ctx, written := withWriters(r.Context())
 	g.registry.app.ServeHTTP(a, r.WithContext(ctx))
 	written.close()
-	outcome := images.UploadGoesOn
+	outcome := catalog.UploadGoesOn
 	switch {
 	case a.status == http.StatusCreated && !had:
-		outcome = images.UploadStored
+		outcome = catalog.UploadStored
 	case written.cancelled, a.status >= 500, a.status >= 400 && g.registry.disk.fullSince(began.Add(-fullMemory)):
-		outcome = images.UploadFailed
+		outcome = catalog.UploadFailed
 	}
 	g.registry.config.failed(upload.End(r.Context(), outcome))
 }
@@ -276,7 +277,7 @@ func refusal(err error) error {
 		return errcode.ErrorCodeDenied.WithMessage(err.Error())
 	case errors.Is(err, images.ErrChanging):
 		return errcode.ErrorCodeUnavailable.WithMessage("others push or delete the same: try again in a minute")
-	case errors.Is(err, images.ErrCollected):
+	case errors.Is(err, shared.ErrDataGone):
 		return errcode.ErrorCodeUnavailable.WithMessage("a layer was collected meanwhile, because no image used it: push again")
 	default:
 		return errcode.ErrorCodeUnavailable.WithMessage("the policy cannot be checked")

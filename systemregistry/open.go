@@ -21,8 +21,8 @@ import (
 
 	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/systemregistry/accounts"
-	"github.com/regcred/regcred/systemregistry/images"
 	"github.com/regcred/regcred/systemregistry/internal/ca"
+	"github.com/regcred/regcred/systemregistry/internal/catalog"
 	"github.com/regcred/regcred/systemregistry/internal/gate"
 	"github.com/regcred/regcred/systemregistry/internal/login"
 	"github.com/regcred/regcred/systemregistry/internal/shared"
@@ -38,7 +38,7 @@ type Registry struct {
 	closer    func() error // Closes the store, if Open opened it.
 	book      *accounts.Book
 	disk      *diskDriver
-	catalog   *images.Catalog
+	catalog   *catalog.Catalog
 	ring      *token.Ring
 	login     *login.Authenticator
 	sessions  login.Sessions
@@ -98,12 +98,12 @@ func (r *Registry) open(ctx context.Context) error {
 	r.disk = newDiskDriver(inner, r.metrics.full.Inc)
 	driver := storagedriver.StorageDriver(r.disk)
 	if r.config.Store != nil { // Replicas may share the Store, and so the storage.
-		if driver, err = shared.New(ctx, r.disk, r.store, images.MayReplace(r.config.Policies)); err != nil {
+		if driver, err = shared.New(ctx, r.disk, r.store, catalog.MayReplace(r.config.Policies)); err != nil {
 			return fmt.Errorf("open registry: %w", err)
 		}
 	}
 	r.storage = driver
-	if r.catalog, err = images.Open(ctx, driver, r.config.Policies); err != nil {
+	if r.catalog, err = catalog.Open(ctx, driver, r.config.Policies); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
 	r.book = &accounts.Book{Store: r.store, PasswordCost: r.config.PasswordCost}
@@ -237,9 +237,6 @@ func (r *Registry) Close() error {
 
 // Accounts returns the registry's accounts and their rights.
 func (r *Registry) Accounts() *accounts.Book { return r.book }
-
-// Images returns the catalog of the registry's images.
-func (r *Registry) Images() *images.Catalog { return r.catalog }
 
 // CA returns the certificate of the registry's own authority, in PEM. If Server.TLS is nil, clients must trust it, and
 // a registry profile needs it in its transport.

@@ -51,9 +51,9 @@ func TestImmutableTagBetweenReplicas(t *testing.T) {
 		require.Equal(t, http.StatusCreated, status[won])
 		require.Equal(t, http.StatusForbidden, status[1-won])
 		for _, r := range []*running{a, b} {
-			got, err := r.Images().Resolve(t.Context(), "team/app", tag)
+			got, err := r.Images().Image(t.Context(), "team/app", tag)
 			require.NoError(t, err)
-			require.Equal(t, digestOf(manifests[won]), got)
+			require.Equal(t, digestOf(manifests[won]), got.Digest)
 		}
 	}
 }

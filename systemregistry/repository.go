@@ -6,7 +6,7 @@ import (
 	"github.com/distribution/distribution/v3"
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 
-	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/catalog"
 )
 
 // repositories opens the repositories for distribution's handlers, in place of the ones that the handlers come with.
@@ -14,7 +14,7 @@ import (
 // here.
 type repositories struct {
 	driver    storagedriver.StorageDriver
-	catalog   *images.Catalog
+	catalog   *catalog.Catalog
 	redirect  bool
 	namespace distribution.Namespace // Distribution's namespace.
 }

@@ -1,7 +1,7 @@
-// Package images lists, deletes and collects the images in the registry.
+// Package images defines the policies of a registry, and describes the images in it.
 //
-// [Catalog] lists repositories and images as iterators, deletes them, and collects garbage: images that have expired by
-// its [Policy] list, and data that no image uses.
+// A [Policy] sets immutable tags, retention and quotas for some repositories. [Image], [Collection] and [Problem] are
+// results of the registry's catalog, see [systemregistry.Images]. All types are plain data.
 //
-// The package does not check rights: the server does so before it calls. It does not push or pull.
+// [systemregistry.Images]: https://pkg.go.dev/github.com/regcred/regcred/systemregistry#Images
 package images

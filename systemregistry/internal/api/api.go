@@ -22,6 +22,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/systemregistry/accounts"
 	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/catalog"
 	"github.com/regcred/regcred/systemregistry/internal/login"
 	"github.com/regcred/regcred/systemregistry/internal/token"
 )
@@ -29,7 +30,7 @@ import (
 // An API serves the HTTP API. Set its fields before first use; it is then safe for concurrent use.
 type API struct {
 	Book          *accounts.Book
-	Catalog       *images.Catalog
+	Catalog       *catalog.Catalog
 	Authenticator *login.Authenticator
 	Ring          *token.Ring
 	Sessions      login.Sessions

@@ -137,9 +137,9 @@ func TestS3(t *testing.T) {
 	require.NoError(t, err, out)
 	require.Equal(t, "1 2", tags(t, b, "team/app"))
 
-	digest, err := b.Registry.Images().Resolve(t.Context(), "team/app", "1")
+	image, err := b.Registry.Images().Image(t.Context(), "team/app", "1")
 	require.NoError(t, err)
-	require.NoError(t, b.Registry.Images().Delete(t.Context(), "team/app", digest))
+	require.NoError(t, b.Registry.Images().Delete(t.Context(), "team/app", image.Digest))
 	done, err := b.Registry.Images().Collect(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, done.Blobs, "another replica may be about to use what is found unused for the first time")

@@ -23,15 +23,12 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/regcred/regcred/systemregistry/images"
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-var (
-	// ErrDataGone reports that the data was removed while a push referred to it. The client must push it again.
-	ErrDataGone = errors.New("it was removed meanwhile")
-	// ErrContended reports that others kept changing the same record.
-	ErrContended = errors.New("others change the same thing")
-)
+// ErrDataGone reports that the data was removed while a push referred to it. The client must push it again.
+var ErrDataGone = errors.New("it was removed meanwhile")
 
 // A Driver is a storage driver that keeps links in a store. Make it with [New]; it is safe for concurrent use.
 type Driver struct {
@@ -344,7 +341,7 @@ func (d *Driver) Condemn(ctx context.Context, repository, manifest string) (cont
 		r, err = d.put(ctx, r)
 	}
 	if errors.Is(err, store.ErrKeyChanged) {
-		err = ErrContended
+		err = images.ErrChanging
 	}
 	if err != nil {
 		return ctx, err

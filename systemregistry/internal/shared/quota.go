@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/regcred/regcred/systemregistry/images"
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
@@ -85,7 +86,7 @@ func (d *Driver) ledger(ctx context.Context, l Limit, change func(*ledger) error
 			return err
 		}
 	}
-	return fmt.Errorf("count for %s: %w", l.Name, ErrContended)
+	return fmt.Errorf("count for %s: %w", l.Name, images.ErrChanging)
 }
 
 var errNotMeasured = errors.New("not measured")

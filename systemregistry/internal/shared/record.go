@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/regcred/regcred/systemregistry/images"
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
@@ -113,7 +114,7 @@ func (d *Driver) update(ctx context.Context, key string, change func(*Record) er
 			return r, err
 		}
 	}
-	return Record{}, fmt.Errorf("write %s to the store: %w", key, ErrContended)
+	return Record{}, fmt.Errorf("write %s to the store: %w", key, images.ErrChanging)
 }
 
 // pause waits for a short random time that grows with n, so that concurrent changes of a record do not collide again.
@@ -148,7 +149,7 @@ func (d *Driver) use(ctx context.Context, key string) (Record, error) {
 			return r, err
 		}
 	}
-	return Record{}, fmt.Errorf("use %s: %w", key, ErrContended)
+	return Record{}, fmt.Errorf("use %s: %w", key, images.ErrChanging)
 }
 
 // remove deletes the record unless it has changed.

@@ -11,6 +11,7 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/regcred/regcred/systemregistry/images"
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
@@ -142,7 +143,7 @@ func (d *Driver) putTag(ctx context.Context, p place, manifest string) error {
 			return err
 		}
 	}
-	return fmt.Errorf("set %s:%s: %w", p.repository, p.reference, ErrContended)
+	return fmt.Errorf("set %s:%s: %w", p.repository, p.reference, images.ErrChanging)
 }
 
 // settle writes a tag that no replica is about to change any more. It removes a tag that was never set.
@@ -179,7 +180,7 @@ func (d *Driver) deleteRecord(ctx context.Context, path string, p place, condemn
 	if condemned != nil && condemned.Key == p.key {
 		err := d.remove(ctx, *condemned)
 		if errors.Is(err, store.ErrKeyChanged) {
-			return fmt.Errorf("delete %s@%s: %w", p.repository, p.reference, ErrContended)
+			return fmt.Errorf("delete %s@%s: %w", p.repository, p.reference, images.ErrChanging)
 		}
 		return d.orMissing(path, err)
 	}
@@ -195,7 +196,7 @@ func (d *Driver) deleteRecord(ctx context.Context, path string, p place, condemn
 			return err
 		}
 	}
-	return ErrContended
+	return images.ErrChanging
 }
 
 func (d *Driver) orMissing(path string, err error) error {

@@ -1,4 +1,4 @@
-package images
+package catalog
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/regcred/regcred/systemregistry/images"
 )
 
 const (
@@ -49,10 +51,10 @@ func ValidUpload(id string) bool {
 const maxUploadID = 64
 
 // Upload starts a request to the upload with the ID, which must be valid. Size is the announced length, or -1. Upload
-// fails with [ErrFull] if the announced length cannot fit.
+// fails with [images.ErrFull] if the announced length cannot fit.
 func (c *Catalog) Upload(ctx context.Context, repository, id string, size int64) (*Upload, error) {
 	if !ValidUpload(id) {
-		return nil, fmt.Errorf("%w: upload %q", ErrNoImage, id)
+		return nil, fmt.Errorf("%w: upload %q", images.ErrNoImage, id)
 	}
 	u := &Upload{catalog: c, repository: repository, folder: uploadFolder(repository, id)}
 	c.uploads.begin(u.folder)
@@ -66,7 +68,7 @@ func (c *Catalog) Upload(ctx context.Context, repository, id string, size int64)
 	return u, nil
 }
 
-// Body returns the body of the request. Reading it fails with [ErrFull] once it exceeds the free space of the quotas.
+// Body returns the body of the request. Reading it fails with [images.ErrFull] once it exceeds the free space of the quotas.
 func (u *Upload) Body(ctx context.Context, body io.ReadCloser) io.ReadCloser {
 	return &countedBody{body, ctx, u}
 }
@@ -93,7 +95,7 @@ func (u *Upload) add(ctx context.Context, n int64) error {
 	err := u.catalog.add(ctx, u.repository, n)
 	if err != nil {
 		u.catalog.uploads.add(u.folder, -n)
-		u.full = u.full || errors.Is(err, ErrFull)
+		u.full = u.full || errors.Is(err, images.ErrFull)
 	}
 	return err
 }

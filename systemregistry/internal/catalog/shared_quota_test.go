@@ -1,4 +1,4 @@
-package images_test
+package catalog_test
 
 import (
 	"errors"

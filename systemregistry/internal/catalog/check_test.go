@@ -1,4 +1,4 @@
-package images_test
+package catalog_test
 
 import (
 	"strings"
@@ -8,7 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
 
-	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/catalog"
 )
 
 func check(t *testing.T, f fixture) (problems []string) {
@@ -30,16 +30,16 @@ func TestCheck(t *testing.T) {
 	}{
 		"nothing": {func(*testing.T, *inmemory.Driver, digest.Digest) error { return nil }, nil},
 		"a layer's data is gone": {func(t *testing.T, s *inmemory.Driver, _ digest.Digest) error {
-			return s.Delete(t.Context(), images.BlobPath(layer))
+			return s.Delete(t.Context(), catalog.BlobPath(layer))
 		}, []string{"team/app@" + string(layer) + " needs " + string(layer) + ": the data is missing"}},
 		"a layer's data is damaged": {func(t *testing.T, s *inmemory.Driver, _ digest.Digest) error {
-			return s.PutContent(t.Context(), images.BlobPath(layer), []byte("other"))
+			return s.PutContent(t.Context(), catalog.BlobPath(layer), []byte("other"))
 		}, []string{"needs " + string(layer) + ": the data has another digest", string(layer) + ": the data has another digest"}},
 		"a layer's link is gone": {func(t *testing.T, s *inmemory.Driver, _ digest.Digest) error {
 			return s.Delete(t.Context(), link("_layers", layer))
 		}, []string{"needs " + string(layer) + ": the repository does not have it"}},
 		"a manifest's data is gone": {func(t *testing.T, s *inmemory.Driver, manifest digest.Digest) error {
-			return s.Delete(t.Context(), images.BlobPath(manifest))
+			return s.Delete(t.Context(), catalog.BlobPath(manifest))
 		}, []string{"the data is missing"}},
 		"a manifest's link is gone": {func(t *testing.T, s *inmemory.Driver, manifest digest.Digest) error {
 			return s.Delete(t.Context(), link("_manifests/revisions", manifest))

@@ -1,10 +1,9 @@
-package images
+package catalog
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"maps"
@@ -13,29 +12,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcred/regcred/systemregistry/images"
 )
-
-// A Problem reports data that is missing, unreadable, or does not match its digest.
-type Problem struct {
-	// Repository and Reference, a tag or digest, identify the image that needs Digest. Both are empty if no repository
-	// has the data.
-	Repository, Reference string
-	Digest                string
-	// Err is the error of the data.
-	Err error
-}
-
-// Error describes the problem in one line.
-func (p Problem) Error() string {
-	if p.Repository == "" {
-		return fmt.Sprintf("%s: %v", p.Digest, p.Err)
-	}
-	separator := ":"
-	if strings.Contains(p.Reference, ":") {
-		separator = "@"
-	}
-	return fmt.Sprintf("%s%s%s needs %s: %v", p.Repository, separator, p.Reference, p.Digest, p.Err)
-}
 
 var (
 	errNoData    = errors.New("the data is missing")
@@ -47,19 +26,23 @@ var (
 // Check reads the whole storage, and yields its problems: tags without an image, images with missing parts, and data
 // that is missing or damaged. An error ends the iteration. The registry may run meanwhile. Data that a client or a
 // collection deletes during the check is not reported.
-func (c *Catalog) Check(ctx context.Context) iter.Seq2[Problem, error] {
-	return func(yield func(Problem, error) bool) {
+func (c *Catalog) Check(ctx context.Context) iter.Seq2[images.Problem, error] {
+	return func(yield func(images.Problem, error) bool) {
 		inv, err := c.inventory(ctx)
 		if err != nil {
-			yield(Problem{}, err)
+			yield(images.Problem{}, err)
 			return
 		}
 		k := checker{catalog: c, inv: inv, data: make(map[digest.Digest]error)}
-		k.yield = func(p Problem) bool { return yield(p, nil) }
+		k.yield = func(p images.Problem) bool { return yield(p, nil) }
 		if err := k.run(ctx); err != nil && !errors.Is(err, errStop) {
-			yield(Problem{}, err)
+			yield(images.Problem{}, err)
 		}
 	}
+}
+
+func problem[R, D ~string | ~[]byte](repository string, reference R, d D, err error) images.Problem {
+	return images.Problem{Repository: repository, Reference: string(reference), Digest: string(d), Err: err}
 }
 
 // errStop ends a check whose caller has stopped the iteration.
@@ -69,7 +52,7 @@ type checker struct {
 	catalog *Catalog
 	inv     *inventory
 	data    map[digest.Digest]error // Results by digest: all data is read once.
-	yield   func(Problem) bool
+	yield   func(images.Problem) bool
 }
 
 func (k *checker) run(ctx context.Context) error {
@@ -97,7 +80,7 @@ func (k *checker) run(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if err != nil && !errors.Is(err, errNoData) { // Deleted during the check. Links to it were checked above.
-			if !k.yield(Problem{Digest: string(d), Err: err}) {
+			if !k.yield(images.Problem{Digest: string(d), Err: err}) {
 				return errStop
 			}
 		}
@@ -106,7 +89,7 @@ func (k *checker) run(ctx context.Context) error {
 }
 
 // report yields the problem if the link still exists. If the link was deleted during the check, there is no problem.
-func (k *checker) report(ctx context.Context, link string, p Problem) error {
+func (k *checker) report(ctx context.Context, link string, p images.Problem) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -141,13 +124,13 @@ func (k *checker) tag(ctx context.Context, name, tag string) error {
 	if err == nil {
 		return nil
 	}
-	return k.report(ctx, link, Problem{name, tag, string(content), err})
+	return k.report(ctx, link, problem(name, tag, content, err))
 }
 
 func (k *checker) manifest(ctx context.Context, name string, d digest.Digest) error {
 	link := linkOf(name, "_manifests/revisions", d)
 	if err := k.read(ctx, d); err != nil {
-		return k.report(ctx, link, Problem{name, string(d), string(d), err})
+		return k.report(ctx, link, problem(name, d, d, err))
 	}
 	content, err := k.catalog.driver.GetContent(ctx, BlobPath(d))
 	var m manifest
@@ -155,7 +138,7 @@ func (k *checker) manifest(ctx context.Context, name string, d digest.Digest) er
 		err = errBadJSON
 	}
 	if err != nil {
-		return k.report(ctx, link, Problem{name, string(d), string(d), err})
+		return k.report(ctx, link, problem(name, d, d, err))
 	}
 	if m.Config != nil {
 		m.Layers = append(m.Layers, *m.Config)
@@ -188,7 +171,7 @@ func (k *checker) part(ctx context.Context, name, manifestLink string, d digest.
 	if notFound(err) {
 		err = errNoLink
 	}
-	return k.report(ctx, manifestLink, Problem{name, string(d), string(part.Digest), err})
+	return k.report(ctx, manifestLink, problem(name, d, part.Digest, err))
 }
 
 func (k *checker) layer(ctx context.Context, name, reference string, d digest.Digest) error {
@@ -199,7 +182,7 @@ func (k *checker) layer(ctx context.Context, name, reference string, d digest.Di
 	if err == nil {
 		return nil
 	}
-	return k.report(ctx, linkOf(name, "_layers", d), Problem{name, reference, string(kept), err})
+	return k.report(ctx, linkOf(name, "_layers", d), problem(name, reference, kept, err))
 }
 
 // read reads the data with the digest, once, and returns its error.

@@ -1,4 +1,4 @@
-package images_test
+package catalog_test
 
 import (
 	"context"
@@ -25,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/catalog"
 )
 
 func TestMain(m *testing.M) {
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // fixture is a catalog, and a namespace that pushes into the same storage as distribution's handlers do.
 type fixture struct {
-	*images.Catalog
+	*catalog.Catalog
 	namespace distribution.Namespace
 }
 
@@ -45,7 +46,7 @@ func open(t *testing.T, policies ...images.Policy) fixture {
 
 func over(t *testing.T, driver storagedriver.StorageDriver, policies ...images.Policy) fixture {
 	t.Helper()
-	c, err := images.Open(t.Context(), driver, policies)
+	c, err := catalog.Open(t.Context(), driver, policies)
 	require.NoError(t, err)
 	namespace, err := storage.NewRegistry(t.Context(), driver, storage.EnableDelete)
 	require.NoError(t, err)
@@ -283,7 +284,7 @@ func TestDeletingKeepsOutWhoPuts(t *testing.T) {
 
 func TestPoliciesAreValidated(t *testing.T) {
 	for _, p := range []images.Policy{{}, {Repositories: "te*m"}, {Repositories: "**", MaxBytes: -1}, {Repositories: "**", KeepFor: -1}} {
-		_, err := images.Open(t.Context(), inmemory.New(), []images.Policy{p})
+		_, err := catalog.Open(t.Context(), inmemory.New(), []images.Policy{p})
 		require.Error(t, err, "%+v", p)
 	}
 }

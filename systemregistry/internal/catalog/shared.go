@@ -1,4 +1,4 @@
-package images
+package catalog
 
 import (
 	"context"
@@ -12,47 +12,38 @@ import (
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/regcred/regcred/systemregistry/images"
 	"github.com/regcred/regcred/systemregistry/internal/lease"
 	"github.com/regcred/regcred/systemregistry/internal/shared"
 )
 
-// The errors of a storage that several replicas share.
-var (
-	// ErrCollecting reports that another replica collects, or that a backup blocks collections.
-	ErrCollecting = errors.New("another replica collects, or a backup is being made")
-	// ErrCollected reports that data was collected while a push referred to it. The client must push the data again.
-	ErrCollected = shared.ErrDataGone
-	// ErrChanging reports that other callers kept changing the same tag or image.
-	ErrChanging = shared.ErrContended
-)
-
-// OnConflict returns a context whose requests call f if they fail with [ErrCollected], [ErrChanging], [ErrImmutable] or
-// [ErrFull]. Distribution does not report these causes.
+// OnConflict returns a context whose requests call f if they fail with [shared.ErrDataGone], [images.ErrChanging],
+// [images.ErrImmutable] or [images.ErrFull]. Distribution does not report these causes.
 func OnConflict(ctx context.Context, f func(error)) context.Context {
 	return shared.OnProblem(ctx, func(err error) {
-		if errors.Is(err, ErrCollected) || errors.Is(err, ErrChanging) || errors.Is(err, ErrImmutable) || errors.Is(err, ErrFull) {
+		if errors.Is(err, shared.ErrDataGone) || errors.Is(err, images.ErrChanging) || errors.Is(err, images.ErrImmutable) || errors.Is(err, images.ErrFull) {
 			f(err)
 		}
 	})
 }
 
 // MayReplace returns a function that fails for tags that are immutable by the policies.
-func MayReplace(policies []Policy) func(repository, tag string) error {
+func MayReplace(policies []images.Policy) func(repository, tag string) error {
 	return func(repository, tag string) error {
-		if slices.ContainsFunc(policies, func(p Policy) bool { return p.Immutable && p.matches(repository) }) {
-			return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, tag)
+		if slices.ContainsFunc(policies, func(p images.Policy) bool { return p.Immutable && matches(p, repository) }) {
+			return fmt.Errorf("%w: %s:%s", images.ErrImmutable, repository, tag)
 		}
 		return nil
 	}
 }
 
 // limits returns the limits that apply to all replicas together.
-func limits(policies []Policy) (all []shared.Limit) {
+func limits(policies []images.Policy) (all []shared.Limit) {
 	for _, p := range policies {
 		if p.MaxBytes > 0 {
-			all = append(all, shared.Limit{Name: p.Repositories, MaxBytes: p.MaxBytes, Matches: p.matches, Full: func(used int64) error {
-				return fmt.Errorf("%w: %d of %d bytes of %s", ErrFull, used, p.MaxBytes, p.Repositories)
-			}})
+			all = append(all, shared.Limit{Name: p.Repositories, MaxBytes: p.MaxBytes, Full: func(used int64) error {
+				return fmt.Errorf("%w: %d of %d bytes of %s", images.ErrFull, used, p.MaxBytes, p.Repositories)
+			}, Matches: func(name string) bool { return matches(p, name) }})
 		}
 	}
 	return all
@@ -102,13 +93,13 @@ func (c *Catalog) sharedInventory(ctx context.Context) (*inventory, error) {
 
 // collectShared is Collect for a storage that several replicas share. Pushes, mounts and deletions continue in all of
 // them. It condemns unused data, and removes data that the previous collection condemned and that is still unused.
-func (c *Catalog) collectShared(ctx context.Context) (Collection, error) {
+func (c *Catalog) collectShared(ctx context.Context) (images.Collection, error) {
 	ctx, before, release, err := c.shared.Alone(ctx)
 	if errors.Is(err, lease.ErrBusy) {
-		err = ErrCollecting
+		err = images.ErrCollecting
 	}
 	if err != nil {
-		return Collection{}, fmt.Errorf("collect: %w", err)
+		return images.Collection{}, fmt.Errorf("collect: %w", err)
 	}
 	defer release()
 	g := sharedCollector{catalog: c, now: time.Now(), used: make(map[string]bool)}
@@ -125,7 +116,7 @@ type sharedCollector struct {
 	now     time.Time
 	used    map[string]bool // Keys of records to keep.
 	scan    *shared.Scan
-	done    Collection
+	done    images.Collection
 }
 
 func (g *sharedCollector) run(ctx context.Context, before uint64) error {

@@ -1,4 +1,4 @@
-package images
+package catalog
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/regcred/regcred/systemregistry/images"
 )
 
 // Repositories yields the names of all repositories after a name that have or had a layer. An error ends the iteration.
@@ -138,7 +140,7 @@ func (l *lister) list(ctx context.Context, folder string) (ended bool, err error
 // ImagePage returns the images of at most n tags of the repository that come after a tag. Next is the value of after
 // for the next page, and empty after the last page. If an image has many platforms, a page may have fewer than n
 // images. An image with several tags is read once.
-func (c *Catalog) ImagePage(ctx context.Context, repository, after string, n int) (page []Image, next string, err error) {
+func (c *Catalog) ImagePage(ctx context.Context, repository, after string, n int) (page []images.Image, next string, err error) {
 	tags, err := c.Tags(ctx, repository)
 	if err != nil {
 		return nil, "", err
@@ -151,7 +153,7 @@ func (c *Catalog) ImagePage(ctx context.Context, repository, after string, n int
 		tags = tags[i:]
 	}
 	left := reads
-	known := make(map[digest.Digest]Image)
+	known := make(map[digest.Digest]images.Image)
 	for i, tag := range tags {
 		if i == n || left <= 0 {
 			return page, tags[i-1], nil
@@ -164,7 +166,7 @@ func (c *Catalog) ImagePage(ctx context.Context, repository, after string, n int
 			left -= used
 			known[d] = image
 		}
-		if errors.Is(err, ErrNoImage) {
+		if errors.Is(err, images.ErrNoImage) {
 			continue // Deleted during the call.
 		}
 		if err != nil {

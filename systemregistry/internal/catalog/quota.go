@@ -1,4 +1,4 @@
-package images
+package catalog
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/regcred/regcred/systemregistry/images"
 )
 
 // quotas tracks the usage of the policies with a limit: layers, manifests and unfinished uploads. It is exact after a
@@ -29,13 +31,13 @@ type quotas struct {
 
 // room is the usage of one policy with a limit.
 type room struct {
-	policy Policy
+	policy images.Policy
 	used   int64
 	added  int64 // Part of used that the measurement in progress may have missed; may be too high.
 	begun  int64 // Part of used that is counted and may not be written yet.
 }
 
-func newQuotas(policies []Policy) *quotas {
+func newQuotas(policies []images.Policy) *quotas {
 	q := &quotas{measuring: make(chan struct{}, 1)}
 	for _, p := range policies {
 		if p.MaxBytes > 0 {
@@ -49,18 +51,18 @@ func newQuotas(policies []Policy) *quotas {
 func (q *quotas) of(repository, except string) iter.Seq[*room] {
 	return func(yield func(*room) bool) {
 		for _, r := range q.rooms {
-			if r.policy.matches(repository) && (except == "" || !r.policy.matches(except)) && !yield(r) {
+			if matches(r.policy, repository) && (except == "" || !matches(r.policy, except)) && !yield(r) {
 				return
 			}
 		}
 	}
 }
 
-// fits fails with [ErrFull] if n more bytes exceed the limit of a policy, or if one is exceeded already.
+// fits fails with [images.ErrFull] if n more bytes exceed the limit of a policy, or if one is exceeded already.
 func (q *quotas) fits(repository, except string, n int64) error {
 	for r := range q.of(repository, except) {
 		if n > r.policy.MaxBytes-r.used {
-			return fmt.Errorf("%w: %d of %d bytes of %s", ErrFull, r.used, r.policy.MaxBytes, r.policy.Repositories)
+			return fmt.Errorf("%w: %d of %d bytes of %s", images.ErrFull, r.used, r.policy.MaxBytes, r.policy.Repositories)
 		}
 	}
 	return nil
@@ -143,7 +145,7 @@ func (q *quotas) end(inv *inventory, began time.Time) {
 		return
 	}
 	for _, r := range q.rooms {
-		used := inv.usage(r.policy.matches)
+		used := inv.usage(func(name string) bool { return matches(r.policy, name) })
 		q.mu.Lock()
 		r.used = used + r.added
 		q.mu.Unlock()
@@ -155,10 +157,10 @@ func (q *quotas) end(inv *inventory, began time.Time) {
 
 // Limited reports whether a policy limits the size of the repository.
 func (c *Catalog) Limited(repository string) bool {
-	return slices.ContainsFunc(c.quotas.rooms, func(r *room) bool { return r.policy.matches(repository) })
+	return slices.ContainsFunc(c.quotas.rooms, func(r *room) bool { return matches(r.policy, repository) })
 }
 
-// fits fails with [ErrFull] if n more bytes do not fit.
+// fits fails with [images.ErrFull] if n more bytes do not fit.
 func (c *Catalog) fits(ctx context.Context, repository string, n int64) error {
 	return c.twice(ctx, func() error {
 		c.quotas.mu.Lock()
@@ -167,7 +169,7 @@ func (c *Catalog) fits(ctx context.Context, repository string, n int64) error {
 	})
 }
 
-// add counts n bytes that are about to be written, or fails with [ErrFull].
+// add counts n bytes that are about to be written, or fails with [images.ErrFull].
 func (c *Catalog) add(ctx context.Context, repository string, n int64) error {
 	return c.twice(ctx, func() error { return c.quotas.count(repository, "", n) })
 }
@@ -194,7 +196,7 @@ func (c *Catalog) twice(ctx context.Context, try func() error) error {
 		}
 	}
 	err := try()
-	if !errors.Is(err, ErrFull) {
+	if !errors.Is(err, images.ErrFull) {
 		return err
 	}
 	c.quotas.mu.Lock()
@@ -242,16 +244,6 @@ func (c *Catalog) measure(ctx context.Context, since time.Time) error {
 	return err
 }
 
-// Usage returns the total size in bytes of the repositories whose names match, including unfinished uploads. Data that
-// they share counts once.
-func (c *Catalog) Usage(ctx context.Context, matches func(repository string) bool) (int64, error) {
-	inv, err := c.inventory(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return inv.usage(matches), nil
-}
-
 func (inv *inventory) usage(matches func(string) bool) int64 {
 	seen := make(map[digest.Digest]bool)
 	var total int64
@@ -290,8 +282,8 @@ func (c *Catalog) layer(ctx context.Context, repository, layer string) (int64, b
 	return found.Size, err == nil
 }
 
-// MayMount fails with [ErrFull] if there is no room for a layer that a client mounts from another repository. It counts
-// the size of the layer. The caller must call done, which releases the size if the layer was not mounted.
+// MayMount fails with [images.ErrFull] if there is no room for a layer that a client mounts from another repository. It
+// counts the size of the layer. The caller must call done, which releases the size if the layer was not mounted.
 func (c *Catalog) MayMount(ctx context.Context, repository, from, layer string) (done func(mounted bool), err error) {
 	if !c.Limited(repository) || c.Has(ctx, repository, layer) {
 		return func(bool) {}, nil

@@ -1,4 +1,4 @@
-package images_test
+package catalog_test
 
 import (
 	"testing"
@@ -86,9 +86,9 @@ func TestSubjectThatIsNoDigest(t *testing.T) {
 		}
 		unused := f.blob(t, "team/app", "unused")
 		require.NoError(t, f.MayDelete(t.Context(), "team/app", string(unused.Digest)))
-		for _, err := range f.Images(t.Context(), "team/app") {
-			require.NoError(t, err)
-		}
+		page, _, err := f.ImagePage(t.Context(), "team/app", "", 100)
+		require.NoError(t, err)
+		require.Len(t, page, 7)
 		time.Sleep(2 * day)
 		done, err := f.Collect(t.Context())
 		require.NoError(t, err)

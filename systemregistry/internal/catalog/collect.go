@@ -1,4 +1,4 @@
-package images
+package catalog
 
 import (
 	"context"
@@ -11,22 +11,13 @@ import (
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/registry/storage"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/regcred/regcred/systemregistry/images"
 )
 
 // grace protects pushes in progress: a client uploads layers before the manifest that uses them. It is longer than any
 // push, and the price is that an abandoned upload occupies the disk for a day.
 const grace = 24 * time.Hour
-
-// A Collection lists the tags, images and data that [Catalog.Collect] removed.
-type Collection struct {
-	// Tags and Images have expired by the policies. They are written as "repository:tag" and "repository@digest".
-	Tags, Images []string
-	// Blobs and Bytes are the number and the total size of the blobs that no image used.
-	Blobs int
-	Bytes int64
-	// Uploads is the number of abandoned uploads.
-	Uploads int
-}
 
 // Collect removes images that have expired by the policies, uploads that were never finished, and data that no image
 // uses. It leaves data alone for a day, because a push in progress may need it, and an upload for an hour after its
@@ -34,30 +25,30 @@ type Collection struct {
 //
 // Clients can pull images and push layers during a collection; manifests and deletions wait for its end. If several
 // replicas share the storage, nothing waits: a collection condemns unused data, and the next collection removes the
-// data if it is still unused. Collect fails with an error that wraps [ErrCollecting] if another replica collects, or if
-// collections are held.
-func (c *Catalog) Collect(ctx context.Context) (Collection, error) {
+// data if it is still unused. Collect fails with an error that wraps [images.ErrCollecting] if another replica
+// collects, or if collections are held.
+func (c *Catalog) Collect(ctx context.Context) (images.Collection, error) {
 	if c.shared != nil {
 		return c.collectShared(ctx)
 	}
 	// Acquire the whole weight, so that no caller is between the check of a manifest and its link.
 	if err := c.door.Acquire(ctx, math.MaxInt64); err != nil {
-		return Collection{}, fmt.Errorf("collect: %w", context.Cause(ctx))
+		return images.Collection{}, fmt.Errorf("collect: %w", context.Cause(ctx))
 	}
 	defer c.door.Release(math.MaxInt64)
 	if !c.holds.TryAcquire(math.MaxInt64) {
-		return Collection{}, fmt.Errorf("collect: %w", ErrCollecting)
+		return images.Collection{}, fmt.Errorf("collect: %w", images.ErrCollecting)
 	}
 	defer c.holds.Release(math.MaxInt64)
 	began := time.Now()
 	if err := c.quotas.begin(ctx); err != nil {
-		return Collection{}, fmt.Errorf("collect: %w", err)
+		return images.Collection{}, fmt.Errorf("collect: %w", err)
 	}
 	var measured *inventory
 	defer func() { c.quotas.end(measured, began) }()
 	inv, err := c.inventory(ctx)
 	if err != nil {
-		return Collection{}, err
+		return images.Collection{}, err
 	}
 	g := collector{catalog: c, inv: inv, now: time.Now(), used: make(map[digest.Digest]bool), vacuum: storage.NewVacuum(ctx, c.driver)}
 	if err := g.run(ctx); err != nil {
@@ -74,7 +65,7 @@ type collector struct {
 	now     time.Time
 	vacuum  storage.Vacuum
 	used    map[digest.Digest]bool // Blobs to keep.
-	done    Collection
+	done    images.Collection
 }
 
 func (g *collector) run(ctx context.Context) error {

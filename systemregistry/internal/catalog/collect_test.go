@@ -1,4 +1,4 @@
-package images_test
+package catalog_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/catalog"
 )
 
 const day = 24 * time.Hour
@@ -91,7 +92,7 @@ func TestCollectWhileOthersDelete(t *testing.T) {
 		gone := f.blob(t, "a/app", "gone")
 		kept := f.push(t, "b/app", "1", "layer", "amd64")
 		time.Sleep(2 * day)
-		c, err := images.Open(t.Context(), vanishing{driver, "/docker/registry/v2/repositories/a/app/_layers/sha256/" + gone.Digest.Encoded()}, nil)
+		c, err := catalog.Open(t.Context(), vanishing{driver, "/docker/registry/v2/repositories/a/app/_layers/sha256/" + gone.Digest.Encoded()}, nil)
 		require.NoError(t, err)
 		_, err = c.Collect(t.Context())
 		require.NoError(t, err)

@@ -1,4 +1,4 @@
-package images
+package catalog
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io/fs"
-	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -19,18 +18,16 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/regcred/regcred/systemregistry/images"
 	"github.com/regcred/regcred/systemregistry/internal/shared"
 )
-
-// ErrNoImage reports that the repository, tag or image does not exist.
-var ErrNoImage = errors.New("image not found")
 
 // A Catalog manages the repositories and images in a storage. Make it with [Open]; it is safe for concurrent use.
 type Catalog struct {
 	driver    storagedriver.StorageDriver
 	namespace distribution.Namespace
 	shared    *shared.Driver // The driver, if several replicas share the storage; nil otherwise.
-	policies  []Policy
+	policies  []images.Policy
 	quotas    *quotas
 	uploads   uploads
 	pins      pins
@@ -49,7 +46,7 @@ type Catalog struct {
 const slots = 64
 
 // Open returns the catalog of the images in the driver's storage.
-func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []Policy) (*Catalog, error) {
+func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []images.Policy) (*Catalog, error) {
 	for _, p := range policies {
 		if err := p.Validate(); err != nil {
 			return nil, err
@@ -89,31 +86,10 @@ func (c *Catalog) Tags(ctx context.Context, repository string) ([]string, error)
 	return tags, nil
 }
 
-// Images yields the tagged images of the repository, ordered by tag. An error ends the iteration. A tag that is deleted
-// during the iteration is left out.
-func (c *Catalog) Images(ctx context.Context, repository string) iter.Seq2[Image, error] {
-	return func(yield func(Image, error) bool) {
-		tags, err := c.Tags(ctx, repository)
-		if err != nil {
-			yield(Image{}, err)
-			return
-		}
-		for _, tag := range tags {
-			image, err := c.Image(ctx, repository, tag)
-			if errors.Is(err, ErrNoImage) {
-				continue
-			}
-			if !yield(image, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
 func (c *Catalog) repository(ctx context.Context, name string) (distribution.Repository, error) {
 	named, err := reference.WithName(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w: repository %q: %w", ErrNoImage, name, err)
+		return nil, fmt.Errorf("%w: repository %q: %w", images.ErrNoImage, name, err)
 	}
 	r, err := c.namespace.Repository(ctx, named)
 	if err != nil {
@@ -122,7 +98,7 @@ func (c *Catalog) repository(ctx context.Context, name string) (distribution.Rep
 	return r, nil
 }
 
-// Resolve returns the digest of a tag, or an existing digest unchanged. It fails with [ErrNoImage].
+// Resolve returns the digest of a tag, or an existing digest unchanged. It fails with [images.ErrNoImage].
 func (c *Catalog) Resolve(ctx context.Context, repository, reference string) (string, error) {
 	d, err := c.resolve(ctx, repository, reference)
 	return string(d), err
@@ -133,7 +109,7 @@ func (c *Catalog) resolve(ctx context.Context, repository, reference string) (di
 	if err != nil {
 		return "", err
 	}
-	missing := fmt.Errorf("%w: %s:%s", ErrNoImage, repository, reference)
+	missing := fmt.Errorf("%w: %s:%s", images.ErrNoImage, repository, reference)
 	if d, err := digest.Parse(reference); err == nil {
 		manifests, err := r.Manifests(ctx)
 		if err != nil {

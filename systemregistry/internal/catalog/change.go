@@ -1,4 +1,4 @@
-package images
+package catalog
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"github.com/distribution/distribution/v3"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/regcred/regcred/systemregistry/images"
 )
 
 // Changing blocks until no collection runs, no other caller changes the same tag, and none deletes by digest in the
@@ -55,18 +57,18 @@ func (c *Catalog) Deleting(ctx context.Context, repository, reference string) (d
 
 func (c *Catalog) slot(name string) int { return int(maphash.String(c.seed, name) % slots) }
 
-// MayPut fails with [ErrImmutable] or [ErrFull] if the policies do not let the tag refer to the manifest with the
-// digest and size. It counts the size of the manifest in the quotas. The caller must call done, which releases the size
-// if the manifest was not put. Call MayPut between Changing and its done.
+// MayPut fails with [images.ErrImmutable] or [images.ErrFull] if the policies do not let the tag refer to the manifest
+// with the digest and size. It counts the size of the manifest in the quotas. The caller must call done, which releases
+// the size if the manifest was not put. Call MayPut between Changing and its done.
 func (c *Catalog) MayPut(ctx context.Context, repository, reference, manifest string, size int64) (done func(put bool), err error) {
 	if _, err := digest.Parse(reference); err != nil && c.Immutable(repository) {
 		have, err := c.Resolve(ctx, repository, reference)
 		switch {
-		case errors.Is(err, ErrNoImage) || err == nil && have == manifest:
+		case errors.Is(err, images.ErrNoImage) || err == nil && have == manifest:
 		case err != nil:
 			return nil, err
 		default:
-			return nil, fmt.Errorf("%w: %s:%s", ErrImmutable, repository, reference)
+			return nil, fmt.Errorf("%w: %s:%s", images.ErrImmutable, repository, reference)
 		}
 	}
 	if !c.Limited(repository) {
@@ -78,8 +80,8 @@ func (c *Catalog) MayPut(ctx context.Context, repository, reference, manifest st
 	return c.reserve(ctx, repository, "", size)
 }
 
-// MayDelete fails with [ErrImmutable] if the policies do not let a client delete the tag, or the image or layer with
-// the digest. Call it between Deleting and done.
+// MayDelete fails with [images.ErrImmutable] if the policies do not let a client delete the tag, or the image or layer
+// with the digest. Call it between Deleting and done.
 func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) error {
 	if !c.Immutable(repository) {
 		return nil
@@ -87,7 +89,7 @@ func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) e
 	if c.shared != nil {
 		pending, err := c.shared.Pending(ctx, repository)
 		if err == nil && len(pending) > 0 {
-			err = fmt.Errorf("delete %s:%s: %w", repository, reference, ErrChanging) // The tag may be about to refer to it.
+			err = fmt.Errorf("delete %s:%s: %w", repository, reference, images.ErrChanging) // The tag may be about to refer to it.
 		}
 		if err != nil {
 			return err
@@ -95,19 +97,19 @@ func (c *Catalog) MayDelete(ctx context.Context, repository, reference string) e
 	}
 	d, err := digest.Parse(reference)
 	if err != nil {
-		return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, reference)
+		return fmt.Errorf("%w: %s:%s", images.ErrImmutable, repository, reference)
 	}
 	tag, err := c.tagOf(ctx, repository, d)
 	if err != nil || tag == "" {
 		return err
 	}
-	return fmt.Errorf("%w: %s:%s", ErrImmutable, repository, tag)
+	return fmt.Errorf("%w: %s:%s", images.ErrImmutable, repository, tag)
 }
 
 // Immutable reports whether the tags of the repository are immutable: once pushed, a tag always refers to the same
 // image.
 func (c *Catalog) Immutable(repository string) bool {
-	return slices.ContainsFunc(c.policies, func(p Policy) bool { return p.Immutable && p.matches(repository) })
+	return slices.ContainsFunc(c.policies, func(p images.Policy) bool { return p.Immutable && matches(p, repository) })
 }
 
 func (c *Catalog) tagsOf(ctx context.Context, repository string, d digest.Digest) ([]string, error) {
@@ -126,7 +128,7 @@ func (c *Catalog) tagsOf(ctx context.Context, repository string, d digest.Digest
 }
 
 // Delete removes a tag, or, given a digest, the image and all its tags. A later collection removes the data. Delete
-// fails with [ErrNoImage] or [ErrImmutable].
+// fails with [images.ErrNoImage] or [images.ErrImmutable].
 func (c *Catalog) Delete(ctx context.Context, repository, reference string) error {
 	done, err := c.Deleting(ctx, repository, reference)
 	if err != nil {

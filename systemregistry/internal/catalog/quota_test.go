@@ -1,4 +1,4 @@
-package images_test
+package catalog_test
 
 import (
 	"errors"
@@ -13,10 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/catalog"
 )
 
 // send sends content to the upload with the ID, as the server does, and ends it with the outcome.
-func (f fixture) send(t *testing.T, repository, id string, size int64, content string, outcome images.Outcome) error {
+func (f fixture) send(t *testing.T, repository, id string, size int64, content string, outcome catalog.Outcome) error {
 	t.Helper()
 	u, err := f.Upload(t.Context(), repository, id, size)
 	if err != nil {
@@ -30,17 +31,17 @@ func TestQuota(t *testing.T) {
 	f := open(t, images.Policy{Repositories: "team/**", MaxBytes: 1000})
 	long := strings.Repeat("x", 900)
 	for _, size := range []int64{1001, math.MaxInt64, math.MaxInt64 - 1} {
-		require.ErrorIs(t, f.send(t, "team/app", "a", size, long, images.UploadStored), images.ErrFull, "it cannot fit")
+		require.ErrorIs(t, f.send(t, "team/app", "a", size, long, catalog.UploadStored), images.ErrFull, "it cannot fit")
 	}
-	require.NoError(t, f.send(t, "team/app", "a", -1, long, images.UploadStored))
-	require.ErrorIs(t, f.send(t, "team/b", "b", -1, long, images.UploadStored), images.ErrFull, "it turns out not to fit")
-	require.ErrorIs(t, f.send(t, "team/b", "b", 900, long, images.UploadStored), images.ErrFull)
+	require.NoError(t, f.send(t, "team/app", "a", -1, long, catalog.UploadStored))
+	require.ErrorIs(t, f.send(t, "team/b", "b", -1, long, catalog.UploadStored), images.ErrFull, "it turns out not to fit")
+	require.ErrorIs(t, f.send(t, "team/b", "b", 900, long, catalog.UploadStored), images.ErrFull)
 	require.False(t, f.Limited("other/app"))
 	require.True(t, f.Limited("team/app"))
 
 	// Nothing of that was kept, so all of the room is free again.
 	require.NoError(t, f.Measure(t.Context()))
-	require.NoError(t, f.send(t, "team/app", "c", 900, long, images.UploadStored))
+	require.NoError(t, f.send(t, "team/app", "c", 900, long, catalog.UploadStored))
 
 	for range 2 {
 		f.push(t, "team/app", "1", long, "amd64")
@@ -59,13 +60,13 @@ func TestQuota(t *testing.T) {
 func TestQuotaOfWhatFails(t *testing.T) {
 	f := open(t, images.Policy{Repositories: "**", MaxBytes: 1000})
 	for i := range 50 {
-		require.NoError(t, f.send(t, "a", fmt.Sprint("announced-", i), 1000, "x", images.UploadGoesOn))
-		require.NoError(t, f.send(t, "a", fmt.Sprint("failed-", i), 900, strings.Repeat("x", 900), images.UploadFailed))
+		require.NoError(t, f.send(t, "a", fmt.Sprint("announced-", i), 1000, "x", catalog.UploadGoesOn))
+		require.NoError(t, f.send(t, "a", fmt.Sprint("failed-", i), 900, strings.Repeat("x", 900), catalog.UploadFailed))
 		done, err := f.MayPut(t.Context(), "a", "1", "sha256:0", 900)
 		require.NoError(t, err)
 		done(false)
 	}
-	require.NoError(t, f.send(t, "b", "other", 900, strings.Repeat("x", 900), images.UploadStored))
+	require.NoError(t, f.send(t, "b", "other", 900, strings.Repeat("x", 900), catalog.UploadStored))
 }
 
 // A client that has pushed against the limit finds room as soon as there is some, without a walk of the storage each
@@ -76,15 +77,15 @@ func TestQuotaFindsRoom(t *testing.T) {
 		d := f.push(t, "a", "1", strings.Repeat("x", 800), "amd64")
 		require.NoError(t, f.Measure(t.Context()))
 		time.Sleep(time.Minute)
-		require.ErrorIs(t, f.send(t, "a", "b", 800, "", images.UploadStored), images.ErrFull)
+		require.ErrorIs(t, f.send(t, "a", "b", 800, "", catalog.UploadStored), images.ErrFull)
 		require.NoError(t, f.Delete(t.Context(), "a", string(d.Digest)))
 		time.Sleep(25 * time.Hour)
 		_, err := f.Collect(t.Context())
 		require.NoError(t, err)
-		require.NoError(t, f.send(t, "a", "b", 800, strings.Repeat("y", 800), images.UploadStored))
-		require.ErrorIs(t, f.send(t, "a", "c", 800, "", images.UploadStored), images.ErrFull, "just measured")
+		require.NoError(t, f.send(t, "a", "b", 800, strings.Repeat("y", 800), catalog.UploadStored))
+		require.ErrorIs(t, f.send(t, "a", "c", 800, "", catalog.UploadStored), images.ErrFull, "just measured")
 		time.Sleep(2 * time.Second)
-		require.NoError(t, f.send(t, "a", "c", 800, strings.Repeat("y", 800), images.UploadStored), "the storage has nothing of b")
+		require.NoError(t, f.send(t, "a", "c", 800, strings.Repeat("y", 800), catalog.UploadStored), "the storage has nothing of b")
 	})
 }
 
@@ -98,7 +99,7 @@ func TestQuotaOfUnfinishedUploads(t *testing.T) {
 	require.NoError(t, upload.Close())
 	for range 3 {
 		require.NoError(t, f.Measure(t.Context()))
-		require.ErrorIs(t, f.send(t, "team/app", "b", 200, "", images.UploadStored), images.ErrFull)
+		require.ErrorIs(t, f.send(t, "team/app", "b", 200, "", catalog.UploadStored), images.ErrFull)
 	}
 }
 
@@ -114,7 +115,7 @@ func TestQuotaOfMounts(t *testing.T) {
 	}
 	done, err := f.MayMount(t.Context(), "a/one", "b/app", string(small.Digest))
 	require.NoError(t, err)
-	require.ErrorIs(t, f.send(t, "a/one", "x", 600, "", images.UploadStored), images.ErrFull)
+	require.ErrorIs(t, f.send(t, "a/one", "x", 600, "", catalog.UploadStored), images.ErrFull)
 	d := f.blob(t, "a/two", strings.Repeat("y", 500))
 	require.NoError(t, f.Measure(t.Context()), "which the mount that is under way is not lost by")
 	_, err = f.MayMount(t.Context(), "a/one", "a/two", string(d.Digest))
@@ -130,7 +131,7 @@ func TestQuotaOfManyAtOnce(t *testing.T) {
 	for range cap(results) {
 		upload, err := f.repository(t, "a").Blobs(t.Context()).Create(t.Context())
 		require.NoError(t, err)
-		go func() { results <- f.send(t, "a", upload.ID(), -1, strings.Repeat("x", 90), images.UploadGoesOn) }()
+		go func() { results <- f.send(t, "a", upload.ID(), -1, strings.Repeat("x", 90), catalog.UploadGoesOn) }()
 	}
 	fit := 0
 	for range cap(results) {

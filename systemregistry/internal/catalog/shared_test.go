@@ -1,4 +1,4 @@
-package images_test
+package catalog_test
 
 import (
 	"context"
@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/catalog"
 	"github.com/regcred/regcred/systemregistry/internal/shared"
 	"github.com/regcred/regcred/systemregistry/store"
 )
@@ -117,7 +118,7 @@ func (d stallingDriver) List(ctx context.Context, path string) ([]string, error)
 // replica returns one of several replicas over the same storage and store.
 func replica(t *testing.T, storage storagedriver.StorageDriver, s store.Store, policies ...images.Policy) fixture {
 	t.Helper()
-	d, err := shared.New(t.Context(), storage, s, images.MayReplace(policies))
+	d, err := shared.New(t.Context(), storage, s, catalog.MayReplace(policies))
 	require.NoError(t, err)
 	return over(t, d, policies...)
 }

@@ -1,0 +1,17 @@
+package images
+
+import "errors"
+
+// The errors of changes and collections.
+var (
+	// ErrNoImage reports that the repository, tag or image does not exist.
+	ErrNoImage = errors.New("image not found")
+	// ErrImmutable reports a change of an immutable tag, or of an image with such a tag.
+	ErrImmutable = errors.New("tag is immutable")
+	// ErrFull reports a push that exceeds a quota.
+	ErrFull = errors.New("quota is used up")
+	// ErrChanging reports that other replicas kept changing the same tag or image.
+	ErrChanging = errors.New("others change the same thing")
+	// ErrCollecting reports that another replica collects, or that a backup blocks collections.
+	ErrCollecting = errors.New("another replica collects, or a backup is being made")
+)
