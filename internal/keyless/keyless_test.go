@@ -10,10 +10,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/stretchr/testify/require"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -26,11 +29,9 @@ import (
 	"github.com/regcred/regcred/providers/acr"
 	"github.com/regcred/regcred/providers/acr/acrtest"
 	"github.com/regcred/regcred/providers/ecr"
-	"github.com/regcred/regcred/providers/ecr/ecrtest"
 	"github.com/regcred/regcred/providers/federated"
 	"github.com/regcred/regcred/providers/federated/federatedtest"
 	"github.com/regcred/regcred/providers/gcr"
-	"github.com/regcred/regcred/providers/gcr/gcrtest"
 	"github.com/regcred/regcred/providers/issuertest"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
@@ -64,8 +65,11 @@ func TestKeylessOnRealAPI(t *testing.T) {
 	client := start(t)
 	_, err := client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	_, err = client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "puller"}}, metav1.CreateOptions{})
-	require.NoError(t, err)
+	for _, name := range []string{"puller", "default"} {
+		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		_, err = client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), account, metav1.CreateOptions{})
+		require.NoError(t, err)
+	}
 	text, err := client.CoreV1().RESTClient().Get().AbsPath("/.well-known/openid-configuration").DoRaw(t.Context())
 	require.NoError(t, err)
 	var discovery struct{ Issuer string }
@@ -86,25 +90,18 @@ func TestKeylessOnRealAPI(t *testing.T) {
 	federation := func(name string) http.RoundTripper {
 		return (&federatedtest.Server{Trust: trust, Name: name}).RoundTripper()
 	}
-	const (
-		role     = "arn:aws:iam::123456789012:role/pull"
-		provider = "projects/123/locations/global/workloadIdentityPools/pool/providers/cluster"
-	)
-	aws := &ecrtest.AWS{
-		Roles:   []ecrtest.Role{{ARN: role, Subjects: []string{trust.Subject}, Allow: ecrtest.PullActions()}},
-		Issuers: []issuertest.Trust{{Issuer: trust.Issuer, Keys: trust.Keys}},
-	}
-	google := &gcrtest.Google{Trusts: map[string]issuertest.Trust{"//iam.googleapis.com/" + provider: trust}}
+	provider := strings.TrimPrefix(googleProvider, "//iam.googleapis.com/")
+	aws, google := registrytest.NewRoundTripper(newAWS(trust)), registrytest.NewRoundTripper(newGoogle(trust))
 	azure := &acrtest.Azure{Apps: []acrtest.App{{Tenant: "t", Client: "c", Federated: []issuertest.Trust{trust}, Pull: []string{"acme.azurecr.io/*"}}}}
 	for name, test := range map[string]struct {
 		provider providers.Provider
 		profile  registry.Profile
 	}{
-		"AWS": {ecr.Provider{Subjects: subjects, RoundTripper: registrytest.NewRoundTripper(aws)}, registry.Profile{
-			Name: "p", Kind: registry.ECR, Endpoint: "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
-			Login: credentials.Login{AWS: &credentials.AWSLogin{WebIdentity: &credentials.AWSWebIdentity{RoleARN: role, Subject: &s}}},
+		"AWS": {ecr.Provider{Subjects: subjects, RoundTripper: aws}, registry.Profile{
+			Name: "p", Kind: registry.ECR, Endpoint: awsHost,
+			Login: credentials.Login{AWS: &credentials.AWSLogin{WebIdentity: &credentials.AWSWebIdentity{RoleARN: awsRole, Subject: &s}}},
 		}},
-		"Google": {gcr.Provider{Subjects: subjects, RoundTripper: registrytest.NewRoundTripper(google)}, registry.Profile{
+		"Google": {gcr.Provider{Subjects: subjects, RoundTripper: google}, registry.Profile{
 			Name: "p", Kind: registry.GCR, Endpoint: "europe-docker.pkg.dev/acme",
 			Login: credentials.Login{Google: &credentials.GoogleLogin{Federation: &credentials.GoogleFederation{Provider: provider, Subject: s}}},
 		}},
@@ -142,6 +139,36 @@ func TestKeylessOnRealAPI(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, got.Validate(time.Now()))
 			pull(t, got)
+		})
+	}
+
+	// The SDKs of AWS and Google log in with the same account, and not with another one.
+	for account, trusted := range map[string]bool{"puller": true, "default": false} {
+		token := func(audience string) string {
+			seconds := int64(600)
+			request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}, ExpirationSeconds: &seconds}}
+			got, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(t.Context(), account, request, metav1.CreateOptions{})
+			require.NoError(t, err)
+			return got.Status.Token
+		}
+		t.Run("AWS's SDK as "+account, func(t *testing.T) {
+			environment(t, token("sts.amazonaws.com"))
+			username, password, err := awsLogin(t, config.WithHTTPClient(&http.Client{Transport: aws}))
+			if !trusted {
+				require.ErrorContains(t, err, "AccessDenied")
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, http.StatusOK, status(t, aws, "https://"+awsHost+"/v2/", username, password))
+		})
+		t.Run("Google's SDK as "+account, func(t *testing.T) {
+			got, err := googleToken(t, google, token("https:"+googleProvider), googleAccount)
+			if !trusted {
+				require.ErrorContains(t, err, "unauthorized_client")
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, http.StatusOK, status(t, google, "https://"+googleHost+"/v2/token?service="+googleHost, "oauth2accesstoken", got.AccessToken))
 		})
 	}
 }

@@ -97,3 +97,36 @@ func TestKeylessRejections(t *testing.T) {
 	require.Empty(t, c.audience)
 	require.Empty(t, cloud.Calls())
 }
+
+// A session policy narrows a role that many tenants share: each pulls from its own repositories only.
+func TestSessionPolicyNarrowsTheRole(t *testing.T) {
+	const statement = `{"Effect":"Allow","Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"],"Resource":"arn:aws:ecr:*:123456789012:repository/team/*"}`
+	for name, test := range map[string]struct {
+		policy string
+		pull   []string
+		code   registry.Code
+	}{
+		"none":            {"", []string{"*"}, ""},
+		"own":             {`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"*"},` + statement + `]}`, []string{"team/*"}, ""},
+		"another region":  {`{"Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:us-west-2:123456789012:repository/team/*"}]}`, nil, ""},
+		"without a token": {`{"Statement":[` + statement + `]}`, nil, registry.ErrDenied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &cluster{issuer: issuertest.New("https://kubernetes.example.com", issuertest.RS256)}
+			cloud := newAWS()
+			cloud.Roles[2].Subjects = []string{subjectName}
+			cloud.Issuers = []issuertest.Trust{{Issuer: c.issuer.URL, Keys: c.issuer.JWKS}}
+			p := keyless("")
+			p.Login.AWS.WebIdentity.SessionPolicy = test.policy
+			got, err := ecr.Provider{Subjects: c, RoundTripper: registrytest.NewRoundTripper(cloud)}.Credential(t.Context(), p)
+			if test.code != "" {
+				require.ErrorIs(t, err, test.code)
+				return
+			}
+			require.NoError(t, err)
+			account, ok := cloud.Registry(home).Authenticate(got.Username, got.Password)
+			require.True(t, ok)
+			require.Equal(t, test.pull, account.Pull)
+		})
+	}
+}

@@ -60,20 +60,45 @@ func TestKeyless(t *testing.T) {
 	c := &cluster{issuer: issuertest.New("https://kubernetes.example.com", issuertest.RS256)}
 	cloud := newKeyless(c)
 	provider := gcr.Provider{Subjects: c, NoAmbient: true, RoundTripper: registrytest.NewRoundTripper(cloud)}
+	const all = home + "/project/*"
 	for name, test := range map[string]struct {
 		federation  credentials.GoogleFederation
 		impersonate string
 		audience    string
+		principal   string
 	}{
-		"provider":      {credentials.GoogleFederation{Provider: providerName}, "", "https://iam.googleapis.com/" + providerName},
-		"GKE":           {credentials.GoogleFederation{GKE: clusterName}, "", "acme.svc.id.goog"},
-		"impersonation": {credentials.GoogleFederation{Provider: providerName}, puller, "https://iam.googleapis.com/" + providerName},
+		"provider": {
+			credentials.GoogleFederation{Provider: providerName}, "", "https://iam.googleapis.com/" + providerName,
+			"principal://iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/pool/subject/" + subjectName,
+		},
+		"GKE": {
+			credentials.GoogleFederation{GKE: clusterName}, "", "acme.svc.id.goog",
+			"principal://iam.googleapis.com/projects/acme/locations/global/workloadIdentityPools/acme.svc.id.goog/subject/ns/team/sa/puller",
+		},
+		"impersonation": {credentials.GoogleFederation{Provider: providerName}, puller, "https://iam.googleapis.com/" + providerName, puller},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := provider.Credential(t.Context(), keyless(test.federation, test.impersonate))
 			require.NoError(t, err)
 			require.Equal(t, gcr.TokenUsername, got.Username)
 			require.Equal(t, test.audience, c.audience)
+
+			// The registry knows the identity, and lets it pull as soon as it has a role.
+			cloud := newKeyless(c)
+			provider.RoundTripper = registrytest.NewRoundTripper(cloud)
+			pulls := func() []string {
+				got, err := provider.Credential(t.Context(), keyless(test.federation, test.impersonate))
+				require.NoError(t, err)
+				account, ok := cloud.Registry(home).Authenticate(got.Username, got.Password)
+				require.True(t, ok)
+				require.Equal(t, test.principal, account.Username)
+				return account.Pull
+			}
+			if test.impersonate == "" {
+				require.Empty(t, pulls())
+				cloud.Accounts = append(cloud.Accounts, gcrtest.Account{Email: test.principal, Pull: []string{all}})
+			}
+			require.Contains(t, pulls(), "project/*")
 		})
 	}
 }

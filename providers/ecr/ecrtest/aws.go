@@ -5,7 +5,8 @@
 // a network of named hosts, see package fakenet; [AWS.Registry] returns the registry of an account and region, to add
 // images to; [AWS.Calls] returns the calls to the APIs. Signatures are verified with the secrets; tokens expire.
 //
-// It is for tests, examples and demonstrations: policies are lists of actions, nothing is persistent, and the size of
+// It is for tests, examples and demonstrations: policies are lists of actions, of which only session policies have
+// resources, nothing is persistent, and the size of
 // requests is not limited.
 package ecrtest
 
@@ -135,6 +136,16 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, "ecrtest: no such host", http.StatusNotFound)
 }
 
+// API serves one service of a region, "ecr", "ecr-public" or "sts", at any address: for clients with an endpoint of
+// their own, such as the variable AWS_ENDPOINT_URL_STS of AWS's SDKs and command line. It panics for other services.
+func (a *AWS) API(service, region string) http.Handler {
+	e := endpoint{service, region}
+	if !e.known() {
+		panic("ecrtest: no service " + service)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serveAPI(w, r, e) })
+}
+
 // An endpoint is one of AWS's APIs.
 type endpoint struct {
 	service string // The service in the scope of signatures.
@@ -147,9 +158,13 @@ func parseEndpoint(host string) (endpoint, bool) {
 	region, domain, _ := strings.Cut(rest, ".")
 	e := endpoint{strings.TrimSuffix(service, "-fips"), region}
 	if slices.Contains(domains(), domain) {
-		return e, e.service == "ecr" || e.service == "ecr-public" || e.service == "sts"
+		return e, e.known()
 	}
 	return e, false
+}
+
+func (e endpoint) known() bool {
+	return e.service == "ecr" || e.service == "ecr-public" || e.service == "sts"
 }
 
 // now returns the time of AWS's clock.

@@ -2,7 +2,6 @@ package ecrtest
 
 import (
 	"crypto/rand"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +16,7 @@ type principal struct {
 	sessionToken string
 	expiresAt    time.Time // On AWS's clock. Zero means never.
 	allow        []string
+	policy       *policy // Of the session. If nil, there is none.
 }
 
 // A session is an assumed role.
@@ -36,12 +36,9 @@ func accountOf(arn string) string {
 	return ""
 }
 
-// allows reports whether the principal's own policies allow the action.
+// allows reports whether the principal's own policies, and that of its session, allow the action.
 func (p principal) allows(action string) bool {
-	return slices.ContainsFunc(p.allow, func(pattern string) bool {
-		prefix, all := strings.CutSuffix(pattern, "*")
-		return pattern == action || all && strings.HasPrefix(action, prefix)
-	})
+	return matchAction(p.allow, action) && p.policy.allows(action)
 }
 
 // namedIn reports whether a policy names the principal or its account, and whether it names the principal itself.
@@ -81,8 +78,9 @@ type issuedKey struct {
 	session
 }
 
-// startSession assumes the role. If ttl is zero, the default applies.
-func (a *AWS) startSession(role Role, name string, ttl time.Duration) issuedKey {
+// startSession assumes the role. If ttl is zero, the default applies; if narrow is nil, the session may do what the role
+// may.
+func (a *AWS) startSession(role Role, name string, ttl time.Duration, narrow *policy) issuedKey {
 	if ttl == 0 {
 		ttl = a.SessionTTL
 	}
@@ -98,6 +96,7 @@ func (a *AWS) startSession(role Role, name string, ttl time.Duration) issuedKey 
 		sessionToken: longText(),
 		expiresAt:    a.now().Add(ttl),
 		allow:        role.Allow,
+		policy:       narrow,
 	}}
 	a.locked(func() { a.sessions[k.accessKeyID] = k.session })
 	return k
@@ -112,10 +111,13 @@ func longText() string {
 	return b.String()
 }
 
+// defaultAudience is the client ID that IAM's console proposes for an OpenID Connect provider.
+const defaultAudience = "sts.amazonaws.com"
+
 // A webToken is a token of an OpenID Connect issuer.
 type webToken struct {
-	subject   string
-	expiresAt time.Time
+	subject, issuer, audience string
+	expiresAt                 time.Time
 }
 
 // WebIdentity returns a token for the subject, such as "system:serviceaccount:team:puller", from an issuer that all
@@ -125,7 +127,9 @@ func (a *AWS) WebIdentity(subject string, ttl time.Duration) credentials.Secret 
 		ttl = time.Hour
 	}
 	text := longText()
-	a.locked(func() { a.webTokens[text] = webToken{subject, a.now().Add(ttl)} })
+	a.locked(func() {
+		a.webTokens[text] = webToken{subject, "https://issuer.example.com", defaultAudience, a.now().Add(ttl)}
+	})
 	return credentials.NewSecret(text)
 }
 

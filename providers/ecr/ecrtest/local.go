@@ -22,7 +22,7 @@ func (a *AWS) ContainerCredentials(roleARN string, authorization credentials.Sec
 			_ = json.NewEncoder(w).Encode(map[string]string{"code": "AccessDeniedException", "message": "Unauthorized Exception! EKS does not have permissions to assume the associated role."})
 			return
 		}
-		a.sendKey(w, a.startSession(role, "eks-pod", 0))
+		a.sendKey(w, a.startSession(role, "eks-pod", 0, nil))
 	})
 }
 
@@ -44,7 +44,7 @@ func (a *AWS) InstanceMetadata(roleARN string) http.Handler {
 		case r.URL.Path == credentialsPath:
 			_, _ = w.Write([]byte(path.Base(role.ARN)))
 		default:
-			a.sendKey(w, a.startSession(role, "i-0123456789abcdef0", 0))
+			a.sendKey(w, a.startSession(role, "i-0123456789abcdef0", 0, nil))
 		}
 	})
 	return mux

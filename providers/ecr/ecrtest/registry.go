@@ -67,7 +67,7 @@ func (a *AWS) allow(account *registrytest.Account, p principal, h ecr.Host) {
 		return
 	}
 	if p.account() == h.Account {
-		account.Pull = []string{"*"}
+		account.Pull = p.policy.repositories("ecr:BatchGetImage", h)
 		if p.allows("ecr:PutImage") {
 			account.Push = account.Pull
 		}

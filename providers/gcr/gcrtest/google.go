@@ -64,9 +64,10 @@ type Google struct {
 	calls      []Call
 }
 
-// An Account is a service account.
+// An Account is a service account, or a federated identity that a role was granted to directly.
 type Account struct {
-	// Email is the e-mail address of the account: "puller@project.iam.gserviceaccount.com".
+	// Email is the e-mail address of the account: "puller@project.iam.gserviceaccount.com"; or a subject of workload
+	// identity in the form of [Google.SubjectToken].
 	Email string
 	// Pull are the repositories that it may pull from, with their host: "us-docker.pkg.dev/project/repository/app";
 	// "gcr.io/project/*" means all below project; "*" means all.

@@ -72,7 +72,8 @@ func (g *Google) authenticate(host, username, password string) (registrytest.Acc
 		principal, expires = t.principal, t.expiresAt
 	}
 	a, ok := g.account(principal)
-	if !ok || g.isDisabled(principal) {
+	// A federated identity needs no account: without a role it is known and denied.
+	if !ok && !strings.HasPrefix(principal, "principal:") || g.isDisabled(principal) {
 		return registrytest.Account{}, false
 	}
 	return registrytest.Account{Username: principal, ExpiresAt: expires, Pull: at(host, a.Pull)}, true

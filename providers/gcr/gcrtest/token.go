@@ -118,16 +118,33 @@ type subject struct {
 // "system:serviceaccount:team:puller". If ttl is zero, it is valid for an hour. In [Account.ImpersonatedBy] and
 // [Call.Principal], the subject is identified by "principal:", the pool's name, "/subject/" and the subject:
 // "principal://iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/pool/subject/system:serviceaccount:team:puller".
+// The subject of a GKE cluster is that of the project's own pool, with the project's ID in place of its number:
+// "principal://iam.googleapis.com/projects/acme/locations/global/workloadIdentityPools/acme.svc.id.goog/subject/ns/team/sa/puller".
 func (g *Google) SubjectToken(provider, name string, ttl time.Duration) credentials.Secret {
 	if ttl == 0 {
 		ttl = defaultTTL
 	}
-	pool, _, _ := strings.Cut(provider, "/providers/")
 	text := longText()
 	g.locked(func() {
-		g.subjects[text] = subject{provider, "principal:" + pool + "/subject/" + name, time.Now().Add(ttl)}
+		g.subjects[text] = subject{provider, principalOf(provider, name), time.Now().Add(ttl)}
 	})
 	return credentials.NewSecret(text)
+}
+
+// principalOf returns the name of a subject in IAM:
+// https://cloud.google.com/iam/docs/principal-identifiers, and for GKE
+// https://cloud.google.com/kubernetes-engine/docs/concepts/workload-identity.
+func principalOf(provider, subject string) string {
+	if rest, ok := strings.CutPrefix(provider, "identitynamespace:"); ok {
+		pool, _, _ := strings.Cut(rest, ":")
+		project, _, _ := strings.Cut(pool, ".svc.id.goog")
+		if account := strings.Split(subject, ":"); len(account) == 4 { // system:serviceaccount:NAMESPACE:NAME
+			subject = "ns/" + account[2] + "/sa/" + account[3]
+		}
+		return "principal://iam.googleapis.com/projects/" + project + "/locations/global/workloadIdentityPools/" + pool + "/subject/" + subject
+	}
+	pool, _, _ := strings.Cut(provider, "/providers/")
+	return "principal:" + pool + "/subject/" + subject
 }
 
 const grantExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -171,8 +188,7 @@ func (g *Google) exchangeVerified(r *http.Request, c *Call, provider string, tru
 		}
 	}
 	token, err := trust.Verify(r.PostFormValue("subject_token"))
-	pool, _, _ := strings.Cut(provider, "/providers/")
-	c.Principal = "principal:" + pool + "/subject/" + token.Subject
+	c.Principal = principalOf(provider, token.Subject)
 	refuse := func(code, text string) (any, *failure) { return nil, oauthFailure(http.StatusBadRequest, code, text) }
 	switch {
 	case c.Action != "exchange" || r.PostFormValue("subject_token_type") == "" || r.PostFormValue("scope") == "":
