@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/regcred/regcred/registry"
@@ -31,8 +32,8 @@ const tokenUsername = "<token>"
 // one without a login, the error is [ErrHelperNotFound]. Other errors have the hint of a [registry.Error]; docker
 // shows none of them and pulls without a login.
 //
-// "list" writes the servers and user names of profiles whose login is a user name and password. It issues no
-// credentials, because docker calls it for every build.
+// "list" writes the hosts and user names for which "get" has the user name and password of a profile. It issues no
+// credentials, because docker calls it for every build, and loses all logins if one of those on the list fails.
 func (h *Helper) Docker(ctx context.Context, action string, in io.Reader, out io.Writer) error {
 	switch action {
 	case "get":
@@ -78,55 +79,63 @@ func (h *Helper) get(ctx context.Context, in io.Reader, out io.Writer) error {
 
 // serving returns the profiles for an address, the best first.
 func (h *Helper) serving(address string) []registry.Profile {
-	name := serverName(address)
-	if host, path, ok := strings.Cut(name, "/"); ok && path != "" { // A repository: go-containerregistry sends them.
-		if image, err := registry.ParseImage(host + "/" + path); err == nil {
-			if found := registry.Serving(h.Profiles, image); len(found) > 0 {
-				return found
+	for _, name := range serverNames(address) {
+		host, path, _ := strings.Cut(name, "/")
+		if path != "" { // A repository: go-containerregistry sends them.
+			if image, err := registry.ParseImage(name); err == nil {
+				if found := registry.Serving(h.Profiles, image); len(found) > 0 {
+					return found
+				}
 			}
 		}
-		name = host
-	}
-	return registry.ServingHost(h.Profiles, name)
-}
-
-// serverName returns the host of an address, with what else of it names images. The forms: docker sends
-// "https://index.docker.io/v1/", go-containerregistry "ghcr.io/team/app", nerdctl "https://ghcr.io:443".
-func serverName(address string) string {
-	name := address
-	secure := true
-	if rest, ok := strings.CutPrefix(name, "https://"); ok {
-		name = rest
-	} else if rest, ok := strings.CutPrefix(name, "http://"); ok {
-		name, secure = rest, false
-	}
-	host, path, _ := strings.Cut(name, "/")
-	if secure {
-		host = strings.TrimSuffix(host, ":443")
-	} else {
-		host = strings.TrimSuffix(host, ":80")
-	}
-	path = strings.Trim(path, "/")
-	for _, version := range []string{"v1", "v2"} {
-		if path == version {
-			path = ""
+		if found := registry.ServingHost(h.Profiles, host); len(found) > 0 {
+			return found
 		}
 	}
-	if path == "" {
-		return host
-	}
-	return host + "/" + path
+	return nil
 }
 
+// serverNames returns the host of an address, with what else of it names images, as it is written in a profile: first
+// with its port, which profiles keep, and then without a default port. The forms: docker sends
+// "https://index.docker.io/v1/", go-containerregistry "ghcr.io/team/app", nerdctl "ghcr.io:443" and, if that is not
+// found, "https://ghcr.io:443" and "http://ghcr.io:443".
+func serverNames(address string) []string {
+	scheme, name, ok := strings.Cut(address, "://")
+	if !ok {
+		scheme, name = "", address
+	}
+	host, path, _ := strings.Cut(name, "/")
+	path = strings.Trim(path, "/")
+	switch {
+	case path == "v1", path == "v2":
+		path = ""
+	case ok && strings.HasPrefix(path, "v1/"):
+		return nil // Docker's own tokens, such as https://index.docker.io/v1/refresh-token: a login is none.
+	}
+	join := func(host string) string { return strings.TrimSuffix(host+"/"+path, "/") }
+	names := []string{join(host)}
+	short, isDefault := strings.CutSuffix(host, ":443")
+	if !isDefault && scheme == "http" {
+		short, isDefault = strings.CutSuffix(host, ":80")
+	}
+	if isDefault {
+		names = append(names, join(short))
+	}
+	return names
+}
+
+// list writes one line for each host, because docker, regclient and BuildKit know one login for a host, and regclient
+// skips servers with a path.
 func (h *Helper) list(out io.Writer) error {
 	servers := make(map[string]string)
 	for _, p := range h.Profiles {
-		endpoints, err := p.Endpoints()
-		if err != nil || p.Login.Username == "" {
-			continue
-		}
+		endpoints, _ := p.Endpoints() // One that cannot be read serves nothing.
 		for _, e := range endpoints {
-			servers[e.Key()] = p.Login.Username
+			serving := registry.ServingHost(h.Profiles, e.Host)
+			at := slices.IndexFunc(serving, func(p registry.Profile) bool { return !p.Login.Anonymous })
+			if at >= 0 && serving[at].Login.Username != "" {
+				servers[registry.Endpoint{Host: e.Host}.Key()] = serving[at].Login.Username
+			}
 		}
 	}
 	return writeJSON(out, servers)

@@ -194,7 +194,7 @@ func TestDockerGet(t *testing.T) {
 	h := newHelper(
 		basic("hub", "docker.io", "ann"), basic("team", "ghcr.io/team", "team"), basic("ghcr", "ghcr.io", "all"), basic("local", "localhost:5000", "dev"),
 		registry.Profile{Name: "mcr", Kind: registry.Custom, Endpoint: "mcr.microsoft.com", Login: credentials.Login{Anonymous: true}},
-		basic("nexus", "nexus.example.com:8443", "nx"),
+		basic("nexus", "nexus.example.com:8443", "nx"), basic("port", "port.example.com:443", "pt"), basic("plain", "plain.example.com", "pl"),
 	)
 	for address, want := range map[string]string{
 		"https://index.docker.io/v1/":        "ann", // docker, ORAS, BuildKit, nerdctl
@@ -216,6 +216,13 @@ func TestDockerGet(t *testing.T) {
 		"nexus.example.com:8443":             "nx",
 		"https://nexus.example.com:8443/v2/": "nx",
 		"  ghcr.io \n":                       "all",
+		"http://ghcr.io:443":                 "all", // nerdctl
+		"ghcr.io:443/team/app":               "team",
+		"port.example.com:443":               "pt", // As in the names of images.
+		"https://port.example.com:443":       "pt",
+		"port.example.com:443/x":             "pt",
+		"http://plain.example.com:80":        "pl",
+		"registry-1.docker.io:443":           "ann",
 	} {
 		var out bytes.Buffer
 		require.NoError(t, h.Docker(t.Context(), "get", strings.NewReader(address), &out), address)
@@ -225,12 +232,12 @@ func TestDockerGet(t *testing.T) {
 		require.Equal(t, "password-of-"+want, got.Secret, address)
 		require.Equal(t, strings.TrimSpace(address), got.ServerURL)
 	}
-	for _, address := range []string{"quay.io", "evilghcr.io", "ghcr.io.evil.example", "mcr.microsoft.com", "https://nexus.example.com", "::", "https://"} {
+	for _, address := range []string{"quay.io", "evilghcr.io", "ghcr.io.evil.example", "mcr.microsoft.com", "https://nexus.example.com", "plain.example.com:80", "https://index.docker.io/v1/refresh-token", "ftp://", "::", "https://"} {
 		var out bytes.Buffer
 		err := h.Docker(t.Context(), "get", strings.NewReader(address), &out)
 		require.Error(t, err, address)
 		require.Empty(t, out.String(), address)
-		if address != "::" && address != "https://" {
+		if address != "::" {
 			require.ErrorIs(t, err, helper.ErrHelperNotFound, address)
 			require.EqualError(t, err, "credentials not found in native keychain", "clients compare the text")
 		}
@@ -238,10 +245,13 @@ func TestDockerGet(t *testing.T) {
 }
 
 func TestDockerActions(t *testing.T) {
-	h := newHelper(basic("hub", "docker.io", "ann"), basic("ghcr", "ghcr.io/team", "team"))
+	h := newHelper(
+		basic("hub", "docker.io", "ann"), basic("team", "ghcr.io/team", "team"), basic("other", "ghcr.io/other/part", "other"), ambient("cloud"),
+		registry.Profile{Name: "open", Kind: registry.Custom, Endpoint: "quay.io", Login: credentials.Login{Anonymous: true}}, basic("quay", "quay.io/acme", "robot"),
+	)
 	var out bytes.Buffer
 	require.NoError(t, h.Docker(t.Context(), "list", strings.NewReader("unused"), &out))
-	require.JSONEq(t, `{"https://index.docker.io/v1/":"ann","ghcr.io/team":"team"}`, out.String())
+	require.JSONEq(t, `{"https://index.docker.io/v1/":"ann","ghcr.io":"team","quay.io":"robot"}`, out.String())
 	out.Reset()
 	require.NoError(t, h.Docker(t.Context(), "version", strings.NewReader(""), &out))
 	require.NotEmpty(t, out.String())
