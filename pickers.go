@@ -60,7 +60,7 @@ func (p *Pipeline) Repositories(ctx context.Context, profile registry.Profile, s
 // Tags returns the tags of a repository that the profile serves. The repository is named as [Pipeline.Repositories]
 // returns it; a tag or digest behind it is ignored.
 //
-// The errors are those of [Pipeline.Repositories]. For a repository that the profile does not serve, the error has
+// The errors are the same as for [Pipeline.Repositories]. For a repository that the profile does not serve, the error has
 // [registry.ErrInvalid], and no request is sent.
 func (p *Pipeline) Tags(ctx context.Context, profile registry.Profile, repository string, search Search) (Names, error) {
 	candidate, err := p.Candidate(profile)

@@ -52,7 +52,7 @@ func (p *Pipeline) ask(ctx context.Context, a *account) (validate.Result, error)
 	return p.Checker.Login(ctx, a.endpoint, a.candidate())
 }
 
-// Check reports whether the images can be pulled with the credentials of the profiles. The error is that of
+// Check reports whether the images can be pulled with the credentials of the profiles. The error is as for
 // [Pipeline.Run].
 func (p *Pipeline) Check(ctx context.Context, profiles []registry.Profile, images []string) error {
 	_, err := p.Run(ctx, Request{Profiles: profiles, Images: images})

@@ -40,7 +40,7 @@ var symptoms = []struct {
 	title, intro string
 	rows         []symptom
 }{
-	{"Pull secrets that others wrote", "`pullsecret.Parse` and `Config.Lint` say this of what is under `.dockerconfigjson`.", []symptom{
+	{"Pull secrets that others wrote", "`pullsecret.Parse` and `Config.Lint` report this about the content of `.dockerconfigjson`.", []symptom{
 		{"the JSON is encoded twice: base64 in `stringData`, or base64 of base64", parsing(base64.StdEncoding.EncodeToString([]byte(goodSecret))), "encoded twice"},
 		{"the file was saved with a byte order mark", parsing("\ufeff" + goodSecret), "byte order mark"},
 		{"PowerShell wrote the file", parsing("\xff\xfe{\x00}\x00"), "UTF-16"},
@@ -60,7 +60,7 @@ var symptoms = []struct {
 		{"`az acr login` wrote the login", linting(`{"auths":{"a.azurecr.io":{"auth":"MDAwOg==","identitytoken":"t"}}}`), "identitytoken"},
 		{"the file names a credential helper", linting(`{"credsStore":"desktop"}`), "helper"},
 	}},
-	{"Logins", "`Validate` and `Warnings` of a profile say this.", []symptom{
+	{"Logins", "`Validate` and `Warnings` of a profile report this.", []symptom{
 		{"the password was saved with a byte order mark", profileWith(func(p *registry.Profile) { p.Login.Password = credentials.NewSecret("\ufeffp") }), "byte order mark"},
 		{"the password was pasted with a space", profileWith(func(p *registry.Profile) { p.Login.Password = credentials.NewSecret("p ") }), "white space"},
 		{"the user name has a colon", profileWith(func(p *registry.Profile) { p.Login.Username = "u:p" }), "colon"},
@@ -74,7 +74,7 @@ var symptoms = []struct {
 			p.Login = credentials.Login{Google: &credentials.GoogleLogin{Credentials: credentials.NewSecret("{\"private_key\": \"-----BEGIN\nx\"}")}}
 		}), "line break"},
 	}},
-	{"Endpoints", "`Validate` and `Warnings` of a profile say this.", []symptom{
+	{"Endpoints", "`Validate` and `Warnings` of a profile report this.", []symptom{
 		{"the address of GitHub's web site", at("https://github.com/acme/app"), "ghcr.io/acme"},
 		{"the address of GitLab's web site", at("https://gitlab.com/group/app"), "registry.gitlab.com/group"},
 		{"a page of Docker Hub's web site", at("https://hub.docker.com/u/acme"), "web site"},
@@ -91,14 +91,14 @@ var symptoms = []struct {
 		}), "13 digits"},
 		{"one word", at("registry"), "no dot"},
 	}},
-	{"Certificate authorities", "`Validate` and `Warnings` of a profile say this of `transport.caBundle`.", []symptom{
+	{"Certificate authorities", "`Validate` and `Warnings` of a profile report this about `transport.caBundle`.", []symptom{
 		{"a certificate in the bundle is cut off", bundle(func(ca string) string { return ca[:len(ca)/2] + "\n" + ca }), "cut off"},
 		{"the line breaks are `\\n`", bundle(func(ca string) string { return strings.ReplaceAll(ca, "\n", `\n`) }), "two characters"},
 		{"the bundle is base64", bundle(func(ca string) string { return base64.StdEncoding.EncodeToString([]byte(ca)) }), "base64"},
 		{"the path of the file is in the profile", bundle(func(string) string { return "/etc/ssl/ca.pem" }), "path"},
 		{"the private key is in the bundle", bundle(func(ca string) string { return strings.ReplaceAll(ca, "CERTIFICATE", "PRIVATE KEY") }), "PRIVATE KEY"},
 	}},
-	{"Docker's configuration", "`dockerconfig.File` and `dockerconfig.Helper` say this.", []symptom{
+	{"Docker's configuration", "`dockerconfig.File` and `dockerconfig.Helper` report this.", []symptom{
 		{"there is no login for the host", docker(`{"auths":{"quay.io":{"auth":"dTpw"}}}`, ""), "no login"},
 		{"the file has an identity token", docker(`{"auths":{"ghcr.io":{"identitytoken":"t"}}}`, ""), "token"},
 		{"the file is no JSON", docker(`auths:`, ""), "malformed"},
@@ -180,10 +180,10 @@ func docker(config, helper string) func(*testing.T) []registry.Issue {
 func TestSymptoms(t *testing.T) {
 	var page bytes.Buffer
 	page.WriteString("<!-- Made by go test . -run TestSymptoms -update. -->\n\n# What you see, what it is, what to do\n\n" +
-		"Mistakes that people made and reported in public, and what this module says about each. What registries answer, and\n" +
+		"Mistakes that people made and reported in public, and how this module reports each. The responses of registries, and\n" +
 		"what that means, is in [verdicts.md](verdicts.md).\n")
 	for _, chapter := range symptoms {
-		fmt.Fprintf(&page, "\n## %s\n\n%s\n\n| What was done | What is said | What to do |\n|---|---|---|\n", chapter.title, chapter.intro)
+		fmt.Fprintf(&page, "\n## %s\n\n%s\n\n| Mistake | Message | Remedy |\n|---|---|---|\n", chapter.title, chapter.intro)
 		for _, s := range chapter.rows {
 			t.Run(s.done, func(t *testing.T) {
 				issues := s.says(t)

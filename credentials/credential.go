@@ -21,9 +21,9 @@ type Credential struct {
 	Username string
 	Password Secret
 
-	// IssuedAt is when the issuer made the credential. The zero time means that it is unknown.
+	// IssuedAt is the time at which the issuer made the credential. The zero time means that it is unknown.
 	IssuedAt time.Time
-	// ExpiresAt is when the credential expires, exactly as reported by the issuer. The zero time means never.
+	// ExpiresAt is the time at which the credential expires, exactly as reported by the issuer. The zero time means never.
 	ExpiresAt time.Time
 }
 

@@ -25,7 +25,7 @@ type Login struct {
 	Username string `json:"username,omitempty"`
 	Password Secret `json:"password,omitzero"`
 
-	// ExpiresAt is when the password expires, for a token or robot account that was made with an expiry. The zero time
+	// ExpiresAt is the time at which the password expires, for a token or robot account that was made with an expiry. The zero time
 	// means never, or unknown. It is allowed with Username and Password only.
 	ExpiresAt time.Time `json:"expiresAt,omitzero"`
 

@@ -1,4 +1,4 @@
-// Package egress decides which servers a program connects to on behalf of somebody else.
+// Package egress decides which servers a program connects to on behalf of its users.
 //
 // A platform gets registry profiles from its users. A profile names hosts, and the registries behind them name more:
 // token servers, storage, redirects. Each of those names may lead into the platform's own network, to this machine, or

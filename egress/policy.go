@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// A Policy says what a program does on behalf of profiles that it does not trust. A nil *Policy allows everything: the
-// profiles are the program's own. The zero Policy is the strictest, and is meant for profiles from anybody:
+// A Policy limits what a program does on behalf of profiles that it does not trust. A nil *Policy allows everything: the
+// profiles are the program's own. The zero Policy is the strictest, and is meant for profiles of untrusted users:
 //
 //   - only public addresses are connected to, directly;
-//   - a profile may not name a proxy, nor ask for plain HTTP;
+//   - a profile may use neither a proxy nor plain HTTP;
 //   - a profile may use neither the identity of the process nor a file or URL of the machine.
 //
 // Each field relaxes or tightens one of these rules. Set the fields before the first use; a Policy is then safe for
@@ -28,8 +28,8 @@ type Policy struct {
 	// Deny lists addresses that may not be connected to although they are public or in Allow, such as the platform's
 	// own public addresses. Nil means none.
 	Deny []netip.Prefix
-	// AllowHosts lists host names that may lead to addresses that are not public, because whoever runs the program
-	// controls what they lead to: the names of a cloud's APIs that have private endpoints, for example. A name may start
+	// AllowHosts lists host names that may lead to addresses that are not public, because the operator of the program
+	// controls their addresses: the names of a cloud's APIs that have private endpoints, for example. A name may start
 	// with "*." for all names below it. A link-local address stays forbidden. Nil means none.
 	AllowHosts []string
 	// Ports are the ports that may be connected to. Nil means all.
@@ -47,7 +47,7 @@ type Policy struct {
 	// AllowProxy lets a profile name a proxy. The address of that proxy is judged like any other; what the proxy
 	// connects to is not.
 	AllowProxy bool
-	// AllowPlainHTTP lets a profile ask for plain HTTP.
+	// AllowPlainHTTP lets a profile use plain HTTP.
 	AllowPlainHTTP bool
 	// AllowAmbient lets a profile use the identity of the process, but never together with a proxy or certificate
 	// authority of its own, which would see that identity.
@@ -60,7 +60,7 @@ type Policy struct {
 // exist, leads to a forbidden address, or something listens there.
 var ErrForbidden = errors.New("the egress policy allows no connection to this host")
 
-// errPlainHTTP depends on the profile alone, so it may say what is wrong.
+// errPlainHTTP depends on the profile alone, so it may state the cause.
 var errPlainHTTP = fmt.Errorf("%w: plain HTTP is not allowed", ErrForbidden)
 
 // CheckAddr returns an error that wraps [ErrForbidden] if the address may not be connected to.
@@ -133,7 +133,7 @@ func (p *Policy) CheckURL(u *url.URL) error {
 		return p.CheckAddr(netip.AddrPortFrom(addr, uint16(port)))
 	}
 	switch ZoneOfName(host) {
-	case Public, Loopback: // What localhost leads to may be in Allow; the connection tells.
+	case Public, Loopback: // The address of localhost may be in Allow, which is checked when it is dialed.
 		return p.checkPort(port)
 	}
 	return ErrForbidden

@@ -13,8 +13,8 @@ import (
 // Apply makes the transport follow the policy: which schemes and hosts it sends requests to, through which proxy, and
 // which addresses it connects to. Call it before the first use of the transport. It does nothing if p is nil.
 //
-// The proxies of t.Proxy are judged like any other server. If t.Proxy is nil, the proxy of the environment is used where
-// [Policy.EnvironmentProxy] says so; it is the program's own and may be at any address.
+// The proxies of t.Proxy are judged like any other server. If t.Proxy is nil, the proxy of the environment is used if
+// [Policy.EnvironmentProxy] is set; it is the program's own and may be at any address.
 func (p *Policy) Apply(t *http.Transport) {
 	if p == nil {
 		return

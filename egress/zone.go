@@ -143,10 +143,10 @@ func ZoneOf(addr netip.Addr) Zone {
 	return Public
 }
 
-// ZoneOfName returns the zone of a host as far as its name tells: that of an address, Loopback for localhost, LinkLocal
+// ZoneOfName returns the zone of a host as far as its name determines it: the zone of an address, Loopback for localhost, LinkLocal
 // for names of metadata services. Texts that some resolvers read as an address and others as a name are Reserved:
-// 127.1, 0x7f000001, 2130706433, 0177.0.0.1. All other names are Public; which address they lead to, only the
-// connection tells.
+// 127.1, 0x7f000001, 2130706433, 0177.0.0.1. All other names are Public; their addresses are
+// known only when they are dialed.
 func ZoneOfName(host string) Zone {
 	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 	if addr, err := netip.ParseAddr(host); err == nil {

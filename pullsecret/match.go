@@ -26,7 +26,7 @@ type Match struct {
 // Match returns the entries with which a kubelet tries to pull the image, in order. The kubelet stops at the first that
 // works. If Match returns none, the kubelet has no login for the image from this secret.
 //
-// The rules are those of Kubernetes (pkg/credentialprovider, BasicDockerKeyring). A differential fuzz test compares
+// The rules are from Kubernetes (pkg/credentialprovider, BasicDockerKeyring). A differential fuzz test compares
 // this method with that code:
 //
 //   - A key is a host, with a path or without. A scheme, and a leading /v1/ or /v2/, are cut off.
@@ -108,7 +108,7 @@ func labels(hostport string) ([]string, string) {
 	return strings.Split(host, "."), port
 }
 
-// matchLabels compares the host and port of a key that has a pattern with those of an image.
+// matchLabels compares the host and port of a key that has a pattern with the host and port of an image.
 func matchLabels(pattern, labels []string) bool {
 	if len(pattern) != len(labels) {
 		return false

@@ -18,7 +18,7 @@ import (
 // ours no longer has are removed. Everything else in existing keeps its meaning, including unknown fields and long
 // numbers.
 //
-// The result has the form of kubernetes.io/dockerconfigjson. If nothing changes, its bytes are those of existing, so
+// The result has the form of kubernetes.io/dockerconfigjson. If nothing changes, its bytes are the bytes of existing, so
 // that two writers with different formatting do not rewrite each other's secret forever.
 //
 // If existing has an entry of ours with another login, and the key is not owned, the entry belongs to another writer:

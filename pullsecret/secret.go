@@ -34,7 +34,7 @@ type Secret struct {
 }
 
 // JSON returns the object as a manifest in JSON for kubectl apply -f -, with the passwords in it. The same secret gives
-// the same bytes. The error is that of [Secret.Validate].
+// the same bytes. The error is from [Secret.Validate].
 func (s Secret) JSON() ([]byte, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err

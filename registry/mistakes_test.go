@@ -169,5 +169,5 @@ func TestEndpointsThatAreWebSites(t *testing.T) {
 	for _, endpoint := range []string{"quay.io/acme", "h.example.com/organization/a", "h.example.com/team/api", "h.example.com/harbor"} {
 		require.Empty(t, warnings(func(p *registry.Profile) { p.Endpoint = endpoint }), endpoint)
 	}
-	require.Contains(t, warnings(func(p *registry.Profile) { p.Login.Username = "AWS" }), "good for twelve hours")
+	require.Contains(t, warnings(func(p *registry.Profile) { p.Login.Username = "AWS" }), "valid for twelve hours")
 }

@@ -153,12 +153,12 @@ func (p Profile) Warnings() []string {
 	var warnings []string
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	if p.Transport.PlainHTTP {
-		warn("the registry is used over plain HTTP: everybody on the way can read the login, " +
-			"and container runtimes refuse such a registry unless each node is told to allow it")
+		warn("the registry is used over plain HTTP: everyone on the network path can read the login, " +
+			"and container runtimes reject such a registry unless each node is configured to allow it")
 	}
 	if p.Transport.CABundle != "" {
 		warn("the registry's certificate authority is trusted by this program only: " +
-			"every node that pulls must be told to trust it too")
+			"configure every node that pulls to trust it too")
 	}
 	warnings = append(warnings, outOfTime(p.Transport.CABundle, time.Now())...)
 	if until := time.Until(p.Login.ExpiresAt); !p.Login.ExpiresAt.IsZero() && until < expiresSoon {
@@ -166,7 +166,7 @@ func (p Profile) Warnings() []string {
 		if until <= 0 {
 			state = "has expired"
 		}
-		warn("the login %s, at %s, and nobody renews it: put a new one in before, or use a login that lasts", state, p.Login.ExpiresAt.UTC().Format(time.RFC3339))
+		warn("the login %s, at %s, and is not renewed: enter a new one before, or use a login that does not expire", state, p.Login.ExpiresAt.UTC().Format(time.RFC3339))
 	}
 	endpoints, _ := p.Endpoints()
 	for _, e := range endpoints {
@@ -182,9 +182,9 @@ func (p Profile) Warnings() []string {
 			warn("the AWS account number %s of %s has 13 digits: check it, because account numbers have 12", account, e.Host)
 		}
 		if p.Kind == Custom && (kind == ECR || kind == GCR) && !p.Login.Anonymous {
-			warn("%s is a registry of kind %s: as custom, its token is not renewed when it expires", e.Host, kind)
+			warn("%s is a registry of kind %s: for kind custom, its token is not renewed", e.Host, kind)
 		} else if p.Kind == Custom && p.Login.Username == "AWS" && p.Login.ExpiresAt.IsZero() {
-			warn("the user name AWS goes with a token that is good for twelve hours, and as custom nobody renews it: "+
+			warn("the user name AWS belongs to a token that is valid for twelve hours, and is not renewed for kind custom: "+
 				"use kind ecr, or a login of %s itself", e.Host)
 		}
 	}

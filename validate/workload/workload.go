@@ -33,7 +33,7 @@ type Place struct {
 	// Document is the number of the document and Line the line in the whole manifest; both count from one. A zero Line
 	// means that the line is not known.
 	Document, Line int
-	// Kind, Namespace and Name are those of the object. For an object without a name, Name is its generateName. Namespace
+	// Kind, Namespace and Name identify the object. For an object without a name, Name is its generateName. Namespace
 	// is empty if the manifest has none.
 	Kind, Namespace, Name string
 	// Path is the path in the object: "spec.template.spec.initContainers[0].image".
@@ -112,7 +112,7 @@ func Images(manifest []byte) ([]Image, error) {
 	return images, err
 }
 
-// Pods returns all pod specs of a manifest, in the order of the manifest. The errors are those of [Images].
+// Pods returns all pod specs of a manifest, in the order of the manifest. The errors are as for [Images].
 func Pods(manifest []byte) ([]Pod, error) {
 	if len(manifest) > maxSize {
 		return nil, ErrManifestTooLarge
