@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash"
+	"sync"
 	"time"
 )
 
@@ -50,6 +51,21 @@ func NewKeyedHasher(key Secret, purpose string) *Hasher {
 	d := &Hasher{h: hmac.New(sha256.New, key.AppendTo(nil))}
 	d.Text(purpose)
 	return d
+}
+
+// hashers has Hashers for FingerprintOf: making one costs more than hashing a short text.
+var hashers = sync.Pool{New: func() any { return &Hasher{h: hmac.New(sha256.New, fingerprintKey)} }}
+
+// FingerprintOf returns the fingerprint of data. It equals the Sum of NewHasher(purpose) after Text(string(data)), and
+// costs no allocation.
+func FingerprintOf(purpose string, data []byte) Fingerprint {
+	d := hashers.Get().(*Hasher)
+	defer hashers.Put(d)
+	d.h.Reset()
+	d.Text(purpose)
+	d.int(len(data))
+	d.h.Write(data)
+	return d.Sum()
 }
 
 // Text writes s.

@@ -178,3 +178,16 @@ func TestKeyPrintsNoSecret(t *testing.T) {
 	require.Regexp(t, `^ecr/aws/eu-west-1#[0-9a-f]{8}$`, key.String())
 	requireNoLeak(t, fmt.Sprintf("%v %+v %#v", key, key, key))
 }
+
+func TestFingerprintOf(t *testing.T) {
+	long := []byte(strings.Repeat("x", 3000))
+	for _, data := range [][]byte{nil, []byte("a"), long} {
+		d := credentials.NewHasher("purpose")
+		d.Text(string(data))
+		require.Equal(t, d.Sum(), credentials.FingerprintOf("purpose", data))
+		require.NotEqual(t, d.Sum(), credentials.FingerprintOf("other", data))
+	}
+	if !raceDetector { // With it, a pool drops values at random.
+		require.Zero(t, testing.AllocsPerRun(100, func() { credentials.FingerprintOf("purpose", long) }))
+	}
+}
