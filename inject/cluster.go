@@ -86,9 +86,7 @@ func Fingerprint(data []byte) credentials.Fingerprint {
 	if len(data) == 0 {
 		return noContent
 	}
-	d := credentials.NewHasher("pull secret")
-	d.Text(string(data))
-	return d.Sum()
+	return credentials.FingerprintOf("pull secret", data)
 }
 
 // An Account is a service account.
@@ -143,6 +141,9 @@ type Change struct {
 	Link, Unlink []string
 	// Reason explains the change to people.
 	Reason string
+
+	// content is the fingerprint of the content of Secret.
+	content credentials.Fingerprint
 
 	// renamed is true if the secret to delete has the old name of a target. If the secret turns out to be in use,
 	// renewal keeps it fresh instead; see Syncer.InUse.

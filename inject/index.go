@@ -3,6 +3,7 @@ package inject
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 // An index finds targets by name, by a namespace that they may select, and by a credential that they hold, so that a
 // pass over a part does not look at all of them. The caller locks.
 type index struct {
+	owner    map[string]string // The labels of the owner.
 	byName   map[string]*record
 	named    map[string][]*record // Those that select by names alone, by namespace, in the order of the targets.
 	patterns []*record            // Those that have a pattern, or are invalid, in the order of the targets.
@@ -30,11 +32,36 @@ type record struct {
 	order int
 	err   error // Why the target is invalid, or nil.
 
+	// labels are those of the target and those of the owner. profiles lists the names of the profiles.
+	labels   map[string]string
+	profiles string
+
 	status status
 }
 
-func newIndex(targets []Target) *index {
+func newRecord(t Target, order int, owner map[string]string) *record {
+	r := &record{Target: t, order: order, err: t.Validate(), labels: owner}
+	if len(t.Labels) > 0 {
+		r.labels = maps.Clone(t.Labels)
+		maps.Copy(r.labels, owner)
+	}
+	if len(t.Profiles) == 1 {
+		r.profiles = t.Profiles[0].Name
+		return r
+	}
+	names := make([]string, len(t.Profiles))
+	for i, p := range t.Profiles {
+		names[i] = p.Name
+	}
+	slices.Sort(names)
+	r.profiles = strings.Join(names, ",")
+	return r
+}
+
+// newIndex returns an index of the targets, which a Syncer with these labels publishes.
+func newIndex(targets []Target, owner map[string]string) *index {
 	x := &index{
+		owner:  owner,
 		byName: make(map[string]*record, len(targets)),
 		named:  make(map[string][]*record, len(targets)),
 	}
@@ -44,7 +71,7 @@ func newIndex(targets []Target) *index {
 			continue
 		}
 		x.last++
-		x.add(&record{Target: t, order: x.last, err: t.Validate()})
+		x.add(newRecord(t, x.last, owner))
 	}
 	return x
 }
@@ -85,25 +112,61 @@ func (x *index) remove(r *record) {
 	x.hold(r, nil)
 }
 
-// hold records the credentials that a record holds, with their issue times.
-func (x *index) hold(r *record, held map[credentials.Key]time.Time) {
-	for key := range r.status.held {
-		if _, still := held[key]; !still {
-			if delete(x.holders[key], r); len(x.holders[key]) == 0 {
-				delete(x.holders, key)
+// A held is a credential in a secret: its key in the cache, and its issue time.
+type held struct {
+	key      credentials.Key
+	issuedAt time.Time
+}
+
+func holds(list []held, key credentials.Key) bool {
+	return slices.ContainsFunc(list, func(h held) bool { return h.key == key })
+}
+
+// hold records the credentials that a record holds.
+func (x *index) hold(r *record, list []held) {
+	for _, h := range r.status.held {
+		if !holds(list, h.key) {
+			if delete(x.holders[h.key], r); len(x.holders[h.key]) == 0 {
+				delete(x.holders, h.key)
 			}
 		}
 	}
-	for key := range held {
+	for _, h := range list {
+		if holds(r.status.held, h.key) {
+			continue
+		}
 		if x.holders == nil {
 			x.holders = make(map[credentials.Key]map[*record]bool)
 		}
-		if x.holders[key] == nil {
-			x.holders[key] = make(map[*record]bool, 1)
+		if x.holders[h.key] == nil {
+			x.holders[h.key] = make(map[*record]bool, 1)
 		}
-		x.holders[key][r] = true
+		x.holders[h.key][r] = true
 	}
-	r.status.held = held
+	r.status.held = list
+}
+
+// replace replaces the record old by r, which has the same name and inherits its order and its findings.
+func (x *index) replace(old, r *record) {
+	r.order = old.order
+	x.inherit(r, old)
+	x.remove(old)
+	x.add(r)
+}
+
+// inherit moves the findings about the record old of a target to its new record.
+func (x *index) inherit(r, old *record) {
+	r.status = old.status
+	old.status = status{}
+	if r.status.appointment != nil {
+		r.status.appointment.record = r
+	}
+	for _, h := range r.status.held {
+		if same := x.holders[h.key]; same[old] {
+			delete(same, old)
+			same[r] = true
+		}
+	}
 }
 
 func (r *record) byPattern() bool {

@@ -3,10 +3,11 @@ package inject
 import (
 	"fmt"
 	"maps"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -26,7 +27,7 @@ type object struct {
 // An effort holds the results of the last changes of an object.
 type effort struct {
 	uid    string    // Of the namespace. An effort does not apply to a recreated namespace.
-	goal   string    // The goal of the last change that succeeded.
+	goal   goal      // The goal of the last change that succeeded.
 	at     time.Time // The time of that change.
 	again  int       // How often the same change had to be repeated.
 	failed int       // Consecutive failures.
@@ -44,16 +45,36 @@ const (
 
 func objectOf(c Change) object { return object{c.Name, c.Action == LinkAccount} }
 
-// goalOf identifies the outcome of a change. It is compared only, never shown.
-func goalOf(c Change) string {
+// A goal identifies the outcome of a change. Goals are compared only, never shown, and there is one for each object
+// that was written.
+type goal credentials.Fingerprint
+
+func goalOf(c Change) goal {
+	text := make([]byte, 0, 1024)
+	list := func(names []string) {
+		for _, name := range names {
+			text = append(append(text, name...), 0)
+		}
+		text = append(text, 0)
+	}
 	switch c.Action {
 	case LinkAccount:
-		return strings.Join(c.Link, ",") + "-" + strings.Join(c.Unlink, ",")
+		list(c.Link)
+		list(c.Unlink)
 	case DeleteSecret:
-		return "deleted"
+	default:
+		text = append(text, c.content[:]...)
+		keys := make([]string, 0, 8)
+		for _, m := range []map[string]string{c.Secret.Labels, c.Secret.Annotations} {
+			keys = slices.AppendSeq(keys[:0], maps.Keys(m))
+			slices.Sort(keys)
+			for _, key := range keys {
+				text = append(append(append(append(text, key...), 0), m[key]...), 0)
+			}
+			text = append(text, 0)
+		}
 	}
-	// fmt prints maps in the order of their keys.
-	return fmt.Sprint(Fingerprint(c.Secret.Config.Reveal()), c.Secret.Labels, c.Secret.Annotations)
+	return goal(credentials.FingerprintOf("goal "+string(c.Action), text))
 }
 
 // effort returns the effort for the object of a change in the namespace with that UID, or nil. The mutex is held.

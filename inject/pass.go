@@ -160,13 +160,15 @@ func (w *pass) apply(ctx context.Context, uid string, changes []Change) (failed 
 
 // change makes one change, unless its backoff has not elapsed.
 func (w *pass) change(ctx context.Context, uid string, c Change) *Problem {
-	problem := &Problem{Namespace: c.Namespace, Name: c.Name}
-	if c.Action != LinkAccount {
-		problem.Target = c.Name
+	problem := func(err error, retryAt time.Time) *Problem {
+		p := &Problem{Namespace: c.Namespace, Name: c.Name, Err: err, RetryAt: retryAt}
+		if c.Action != LinkAccount {
+			p.Target = c.Name
+		}
+		return p
 	}
 	if until, err := w.pace.wait(c, uid, time.Now()); err != nil {
-		problem.Err, problem.RetryAt = err, until
-		return problem
+		return problem(err, until)
 	}
 	err := w.Cluster.Apply(ctx, c)
 	if w.OnChange != nil {
@@ -184,14 +186,12 @@ func (w *pass) change(ctx context.Context, uid string, c Change) *Problem {
 		w.result.Changed = append(w.result.Changed, c)
 		return nil
 	}
-	problem.Err = err
 	for _, special := range []error{registry.ErrConflict, registry.ErrNamespaceGone, context.Cause(ctx)} {
 		if special != nil && errors.Is(err, special) {
-			return problem
+			return problem(err, time.Time{})
 		}
 	}
-	problem.RetryAt = w.pace.done(c, uid, err, time.Now())
-	return problem
+	return problem(err, w.pace.done(c, uid, err, time.Now()))
 }
 
 // record records the state of the namespace after the pass, and when to look at it again.
@@ -202,7 +202,7 @@ func (w *pass) record(ns Namespace, problems []Problem) {
 	}
 	again := w.again[ns.Name]
 	w.mu.Unlock()
-	found := make(map[*record]place)
+	found := make(map[*record]place, 8)
 	if !ns.Terminating {
 		for _, want := range w.planner.wants.in(ns) {
 			if want.invalid && !want.Namespaces.Selects(ns.Name, ns.Labels) {

@@ -71,7 +71,7 @@ func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 	if ns.Terminating {
 		return nil, nil // Deletion removes its content, and nothing can be created in it.
 	}
-	there := make(map[string]*PublishedSecret, len(ns.Secrets))
+	there := make(map[string]*PublishedSecret, 8) // A small constant, so that most need no allocation.
 	for i := range ns.Secrets {
 		there[ns.Secrets[i].Name] = &ns.Secrets[i]
 	}
@@ -79,7 +79,7 @@ func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 	var problems []Problem
 	wants := p.wants.in(ns)
 	linkable := make([]*want, 0, len(wants)) // Their secrets exist, or will before accounts are changed.
-	kept := make(map[string]bool, len(wants))
+	kept := make(map[string]bool, 8)
 	var unneeded map[string]bool
 	removable := func(name string) bool { return unneeded[name] || !kept[name] && p.mayRemove(p.work, name, ns) }
 	for _, w := range wants {
@@ -134,18 +134,24 @@ func (p *planner) secret(w *want, have *PublishedSecret) (*Change, error) {
 	if w.contentUnknown || have != nil && have.Deleting {
 		return nil, nil
 	}
-	change := &Change{Owner: p.owner, Name: w.Name, Secret: pullsecret.Secret{Name: w.Name, Labels: w.labels, Annotations: w.annotations, Config: w.config}}
-	if have == nil {
-		change.Action, change.Reason = CreateSecret, "new; "+w.contents()
-		return change, nil
+	change := func(action Action, reason string) *Change {
+		c := &Change{
+			Action: action, Owner: p.owner, Name: w.Name, Reason: reason, content: w.content,
+			Secret: pullsecret.Secret{Name: w.Name, Labels: w.labels, Annotations: w.annotations, Config: w.config},
+		}
+		if have != nil {
+			c.Version = have.Version
+		}
+		return c
 	}
-	change.Version = have.Version
+	if have == nil {
+		return change(CreateSecret, "new; "+w.contents()), nil
+	}
 	if have.Type != pullsecret.SecretType {
 		if !p.ReplaceWrongType {
 			return nil, fmt.Errorf("%w: it is %s", registry.ErrWrongType, have.Type)
 		}
-		change.Action, change.Reason = ReplaceSecret, "its type is "+have.Type+"; "+w.contents()
-		return change, nil
+		return change(ReplaceSecret, "its type is "+have.Type+"; "+w.contents()), nil
 	}
 	var reasons []string
 	switch {
@@ -168,11 +174,9 @@ func (p *planner) secret(w *want, have *PublishedSecret) (*Change, error) {
 		if !p.ReplaceImmutable {
 			return nil, fmt.Errorf("%w: the published credential expires at %s", registry.ErrSecretImmutable, cmp.Or(have.Annotations[AnnotationExpiresAt], "an unknown time"))
 		}
-		change.Action, change.Reason = ReplaceSecret, "it is immutable; "+strings.Join(reasons, "; ")
-		return change, nil
+		return change(ReplaceSecret, "it is immutable; "+strings.Join(reasons, "; ")), nil
 	}
-	change.Action, change.Reason = UpdateSecret, strings.Join(reasons, "; ")
-	return change, nil
+	return change(UpdateSecret, strings.Join(reasons, "; ")), nil
 }
 
 // older reports whether the published credential was issued later than the one at hand, for the same profiles, and has
@@ -221,15 +225,15 @@ func missing(what string, want, have map[string]string) []string {
 // links returns the change after which the account names all secrets that it should, and none of the owner's that it
 // should not. Secrets that are kept but not linkable now stay as they are in the account.
 func (p *planner) links(account Account, linkable []*want, removable func(name string) bool) *Change {
-	change := &Change{Action: LinkAccount, Owner: p.owner, Name: account.Name, Version: account.Version}
-	wanted := make(map[string]bool, len(linkable))
+	var link, unlink []string
+	wanted := make(map[string]bool, 8)
 	for _, w := range linkable {
 		if w.invalid || !w.Accounts.Selects(account.Name, account.Labels) {
 			continue
 		}
 		wanted[w.Name] = true
 		if !slices.Contains(account.PullSecrets, w.Name) {
-			change.Link = append(change.Link, w.Name)
+			link = append(link, w.Name)
 		}
 	}
 	isLinkable := func(name string) bool {
@@ -237,11 +241,11 @@ func (p *planner) links(account Account, linkable []*want, removable func(name s
 	}
 	for _, name := range account.Linked {
 		if !wanted[name] && (isLinkable(name) || removable(name)) {
-			change.Unlink = append(change.Unlink, name)
+			unlink = append(unlink, name)
 		}
 	}
-	if change.Link == nil && change.Unlink == nil {
+	if link == nil && unlink == nil {
 		return nil
 	}
-	return change
+	return &Change{Action: LinkAccount, Owner: p.owner, Name: account.Name, Version: account.Version, Link: link, Unlink: unlink}
 }

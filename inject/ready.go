@@ -70,7 +70,7 @@ func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account
 	if err != nil {
 		return nil, err
 	}
-	p, state, err := s.plan(ctx, work{index: newIndex(targets), namespaces: []string{namespace}})
+	p, state, err := s.plan(ctx, work{index: s.newIndex(targets), namespaces: []string{namespace}})
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func (p *planner) renewForOldName(heir *want, have *PublishedSecret, namespace s
 		return nil
 	}
 	old := *heir
-	old.record = &record{Target: heir.Target}
+	old.record = &record{Target: heir.Target, labels: heir.labels, profiles: heir.profiles}
 	old.record.Name = have.Name
 	change, err := p.secret(&old, have)
 	if err != nil || change == nil {

@@ -12,15 +12,15 @@ type status struct {
 	// problems and warnings concern the target in all namespaces.
 	problems, warnings []Problem
 	// places are the namespaces that had a secret of the target, or needed one, in the last pass over them.
-	places map[string]place
+	places map[string]*place
 	// retries holds, for each place with a problem, the instant of the next attempt.
 	retries map[string]time.Time
 	// content is the fingerprint of the desired content, and issuedAt is the instant at which its newest credential
 	// was issued. Both are zero before the first credential.
 	content  credentials.Fingerprint
 	issuedAt time.Time
-	// held maps the keys of the credentials in the content to the instants at which they were issued.
-	held map[credentials.Key]time.Time
+	// held are the credentials in the content.
+	held []held
 	// renewAt is the instant of the next call for the credentials.
 	renewAt time.Time
 	// edited is set while the selection may differ from the places.
@@ -109,9 +109,13 @@ func (s *Syncer) notePlace(w work, ns Namespace, found map[*record]place, proble
 			retry = earlier(retry, retryOf(problem))
 		}
 		if r.status.places == nil {
-			r.status.places = make(map[string]place, 1)
+			r.status.places = make(map[string]*place, 1)
 		}
-		r.status.places[ns.Name] = p
+		if have := r.status.places[ns.Name]; have != nil {
+			*have = p
+		} else {
+			r.status.places[ns.Name] = &p
+		}
 		s.retry(r, ns.Name, retry)
 	}
 	if w.names == nil {
@@ -315,7 +319,8 @@ func (s *Syncer) Renewed(e credentials.Event) {
 		return
 	}
 	for r := range s.index.holders[e.Key] {
-		if r.status.held[e.Key].Equal(e.IssuedAt) && !e.IssuedAt.IsZero() {
+		used := func(h held) bool { return h.key == e.Key && h.issuedAt.Equal(e.IssuedAt) && !e.IssuedAt.IsZero() }
+		if slices.ContainsFunc(r.status.held, used) {
 			continue // A pass has already used it.
 		}
 		r.status.renewAt = time.Now()

@@ -182,6 +182,10 @@ const (
 	staleRetry = time.Minute
 )
 
+func (s *Syncer) newIndex(targets []Target) *index {
+	return newIndex(targets, map[string]string{LabelManagedBy: "regcred", LabelOwner: s.owner()})
+}
+
 func (s *Syncer) owner() string {
 	if s.Owner != "" {
 		return s.Owner
@@ -201,7 +205,7 @@ func (s *Syncer) owner() string {
 // then holds what was done before. [Result.Problems] holds all other errors, each of which affects only its own object
 // or target.
 func (s *Syncer) Sync(ctx context.Context, targets []Target, namespaces ...string) (Result, error) {
-	x := newIndex(targets)
+	x := s.newIndex(targets)
 	if len(namespaces) > 0 {
 		return s.run(ctx, work{index: x, namespaces: namespaces})
 	}
@@ -301,7 +305,7 @@ func gone(state []Namespace, namespaces []string) []string {
 
 // Plan returns what [Syncer.Sync] would do now, without making the changes.
 func (s *Syncer) Plan(ctx context.Context, targets []Target, namespaces ...string) (Plan, error) {
-	p, state, err := s.plan(ctx, work{index: newIndex(targets), namespaces: namespaces})
+	p, state, err := s.plan(ctx, work{index: s.newIndex(targets), namespaces: namespaces})
 	if err != nil {
 		return Plan{}, fmt.Errorf("plan pull secrets: %w", err)
 	}

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
@@ -23,13 +23,12 @@ type want struct {
 
 	config  pullsecret.Config
 	content credentials.Fingerprint
-	// labels and annotations are those of the target, and those that the Syncer adds.
-	labels, annotations map[string]string
+	// annotations are those of the target, and those that the Syncer adds.
+	annotations map[string]string
 
-	// issuedAt is the issue time of the newest credential in the secret. held has the issue times of all of them, by
-	// their keys in the cache.
+	// issuedAt is the issue time of the newest credential in the secret. held has all credentials.
 	issuedAt time.Time
-	held     map[credentials.Key]time.Time
+	held     []held
 
 	// contentUnknown is true if a credential is missing. Then the published secrets stay unchanged.
 	contentUnknown bool
@@ -92,28 +91,35 @@ func (s *Syncer) want(ctx context.Context, w work, state []Namespace) (chosen wa
 
 	s.adopt(ctx, w, chosen.made, state)
 
+	list := slices.AppendSeq(make([]*want, 0, len(chosen.made)), maps.Values(chosen.made))
 	var mu sync.Mutex // Guards problems and warnings.
-	var asking sync.WaitGroup
-	places := make(chan struct{}, maxAsked)
-	for _, one := range chosen.made {
-		places <- struct{}{}
-		asking.Go(func() {
-			defer func() { <-places }()
+	var next atomic.Int64
+	ask := func() {
+		var entries []pullsecret.Entry
+		for i := next.Add(1) - 1; i < int64(len(list)); i = next.Add(1) - 1 {
+			one := list[i]
 			var found []Problem
 			if one.invalid {
 				found = []Problem{{Target: one.Name, Err: one.err}}
 			} else {
-				found = s.fill(ctx, one)
+				entries, found = s.fill(ctx, one, entries[:0])
 			}
-			warned := s.warn(one.Target)
+			warned := s.warn(&one.Target)
 			if w.own && ctx.Err() == nil {
 				s.noteContent(one, found, warned)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			problems, warnings = append(problems, found...), append(warnings, warned...)
-		})
+			if len(found)+len(warned) > 0 {
+				mu.Lock()
+				problems, warnings = append(problems, found...), append(warnings, warned...)
+				mu.Unlock()
+			}
+		}
 	}
+	var asking sync.WaitGroup
+	for range min(len(list), maxAsked) - 1 {
+		asking.Go(ask)
+	}
+	ask()
 	asking.Wait()
 	return chosen, problems, warnings
 }
@@ -126,12 +132,11 @@ const (
 	credentialRetry = 30 * time.Second
 )
 
-// fill fetches the credentials of the target and builds its secret.
-func (s *Syncer) fill(ctx context.Context, w *want) []Problem {
+// fill fetches the credentials of the target and builds its secret. It returns entries, which is a buffer.
+func (s *Syncer) fill(ctx context.Context, w *want, entries []pullsecret.Entry) ([]pullsecret.Entry, []Problem) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.credentialTimeout(), late(s.credentialTimeout()))
 	defer cancel()
 	var problems []Problem
-	entries := make([]pullsecret.Entry, 0, len(w.Profiles))
 	for _, profile := range w.Profiles {
 		c, err := s.credential(ctx, profile)
 		if err != nil {
@@ -152,10 +157,10 @@ func (s *Syncer) fill(ctx context.Context, w *want) []Problem {
 	}
 	if problems != nil {
 		w.contentUnknown = true
-		return problems
+		return entries, problems
 	}
 	w.mark(s, entries)
-	return nil
+	return entries, nil
 }
 
 // credential calls Syncer.Credential. It turns a panic of that function into an error of the profile.
@@ -190,51 +195,41 @@ func (w *want) mark(s *Syncer, entries []pullsecret.Entry) {
 	if len(w.config.Keys()) > 0 {
 		w.content = Fingerprint(w.config.Reveal())
 	}
-	w.labels = maps.Clone(w.Labels)
-	if w.labels == nil {
-		w.labels = make(map[string]string, 2)
-	}
-	w.labels[LabelManagedBy] = "regcred"
-	w.labels[LabelOwner] = s.owner()
-
 	w.annotations = maps.Clone(w.Annotations)
 	if w.annotations == nil {
 		w.annotations = make(map[string]string, 3)
 	}
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Profile.Name
+	for i := range entries {
+		e := &entries[i]
 		if e.Credential.IssuedAt.After(w.issuedAt) {
 			w.issuedAt = e.Credential.IssuedAt
 		}
 		w.renewAt = earlier(w.renewAt, s.renewAt(w, e))
 	}
-	slices.Sort(names)
-	w.annotations[AnnotationProfiles] = strings.Join(names, ",")
+	w.annotations[AnnotationProfiles] = w.profiles
 	if origins := s.origins(entries); origins != "" {
 		w.annotations[AnnotationOrigin] = origins
 	}
-	for key, at := range map[string]time.Time{AnnotationIssuedAt: w.issuedAt, AnnotationExpiresAt: w.config.ExpiresAt()} {
+	stamp := func(key string, at time.Time) {
 		if !at.IsZero() {
 			w.annotations[key] = at.UTC().Format(time.RFC3339)
 		}
 	}
+	stamp(AnnotationIssuedAt, w.issuedAt)
+	stamp(AnnotationExpiresAt, w.config.ExpiresAt())
 }
 
 // whileCalling is the wait before a pass looks again for a credential whose renewal by the cache is in progress.
 const whileCalling = 5 * time.Second
 
 // renewAt returns the instant at which a newer credential may be available, according to the cache. Zero means never.
-func (s *Syncer) renewAt(w *want, e pullsecret.Entry) time.Time {
+func (s *Syncer) renewAt(w *want, e *pullsecret.Entry) time.Time {
 	now := time.Now()
 	if s.Lookup == nil {
 		return renewalWithout(e.Credential, now)
 	}
 	entry := s.Lookup(e.Profile)
-	if w.held == nil {
-		w.held = make(map[credentials.Key]time.Time, 1)
-	}
-	w.held[entry.Key] = e.Credential.IssuedAt
+	w.held = append(w.held, held{entry.Key, e.Credential.IssuedAt})
 	switch at := entry.NextCall; {
 	case at.IsZero():
 		return at
@@ -270,7 +265,7 @@ const defaultWarnBefore = 14 * 24 * time.Hour
 func (s *Syncer) warnBefore() time.Duration { return option.OrOff(s.WarnBefore, defaultWarnBefore) }
 
 // warn returns a warning for each login that will soon expire by itself.
-func (s *Syncer) warn(t Target) []Problem {
+func (s *Syncer) warn(t *Target) []Problem {
 	before := s.warnBefore()
 	var warnings []Problem
 	for _, p := range t.Profiles {

@@ -42,17 +42,11 @@ func (s *Syncer) SetTarget(t Target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.index == nil {
-		s.index = newIndex(nil)
+		s.index = s.newIndex(nil)
 	}
-	r := &record{Target: t, err: t.Validate()}
+	r := newRecord(t, 0, s.index.owner)
 	if old := s.index.byName[t.Name]; old != nil {
-		held := old.status.held
-		s.index.remove(old)
-		r.order = old.order
-		s.inherit(r, old)
-		r.status.held = nil
-		s.index.add(r)
-		s.index.hold(r, held)
+		s.index.replace(old, r)
 	} else {
 		s.index.last++
 		r.order = s.index.last
@@ -61,15 +55,6 @@ func (s *Syncer) SetTarget(t Target) {
 	delete(s.removal.declared, t.Name)
 	r.status.edited, r.status.renewAt = true, time.Now()
 	s.reschedule(r)
-}
-
-// inherit moves the findings about the old record of a target to its new record. The mutex is held.
-func (s *Syncer) inherit(r, old *record) {
-	r.status = old.status
-	if r.status.appointment != nil {
-		r.status.appointment.record = r
-	}
-	old.status = status{}
 }
 
 // RemoveTarget removes the target of that name, and declares that its secrets are to be removed: the next
@@ -105,17 +90,16 @@ func (s *Syncer) setTargets(x *index) {
 	if old == nil {
 		return
 	}
+	x.holders = old.holders
 	for name, was := range old.byName {
 		r := x.byName[name]
 		if r == nil {
 			if a := was.status.appointment; a != nil && a.place > 0 {
 				s.agenda.set(a, time.Time{})
 			}
+			x.hold(was, nil)
 			continue
 		}
-		held := was.status.held
-		s.inherit(r, was)
-		r.status.held = nil
-		x.hold(r, held)
+		x.inherit(r, was)
 	}
 }
