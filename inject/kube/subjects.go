@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/registry"
 )
@@ -22,7 +24,7 @@ import (
 // safe for concurrent use.
 //
 // The right to create serviceaccounts/token is the right to act as the account. Grant it with [SubjectRole], which
-// names the accounts, and not with a ClusterRole for all accounts.
+// names the accounts, and not with a ClusterRole for all accounts. A Subjects must not be copied once in use.
 type Subjects struct {
 	// Client is the client for subjects that name no cluster, usually for the cluster that the program runs in. If
 	// nil, such subjects are rejected.
@@ -34,6 +36,17 @@ type Subjects struct {
 	// because the program's right covers the accounts of all tenants. With tenants, compare the account's cluster and
 	// namespace with the cluster and namespaces of the tenant.
 	Allow func(tenant string, account credentials.ServiceAccount) bool
+
+	// Rate is the number of requests per second to one API server, and Burst the number of requests that may be made at
+	// once after an idle period. Zero means 50 and 200. A cache limits the calls to each registry, so this limit matters
+	// where many registries are used for the first time at once. A request waits for its turn for at most half of the
+	// time that ctx allows, and fails with [registry.ErrRateLimited] if its turn comes later. A negative Rate means no
+	// limit.
+	Rate  float64
+	Burst int
+
+	mu    sync.Mutex
+	paces map[string]*pace // By the name of the cluster.
 }
 
 var _ providers.Subjects = (*Subjects)(nil)
@@ -46,7 +59,8 @@ const minTokenLife = 10 * time.Minute
 //
 // The error is a [registry.Error]: [registry.ErrNoIdentity] if the account or the cluster does not exist or the
 // subject is not a service account, [registry.ErrDenied] if the tenant may not use it or the program has no right to
-// request its tokens, otherwise an error of the API. Its wrapped cause is the API's error. It holds no token.
+// request its tokens, [registry.ErrRateLimited] with Wait if its turn comes too late or the API server is busy, otherwise
+// an error of the API. Its wrapped cause is the API's error. It holds no token.
 func (s *Subjects) SubjectToken(ctx context.Context, r providers.SubjectRequest) (credentials.Secret, error) {
 	fail := func(code registry.Code, hint string, err error) (credentials.Secret, error) {
 		return credentials.Secret{}, &registry.Error{Op: "request token", Ref: "of " + r.Subject.String(), Code: code, Hint: hint, Err: err}
@@ -68,6 +82,12 @@ func (s *Subjects) SubjectToken(ctx context.Context, r providers.SubjectRequest)
 	if client == nil {
 		return fail(registry.ErrNoIdentity, "use a cluster that this program knows", errors.New("the cluster is not known"))
 	}
+	if wait, err := s.turn(ctx, account.Cluster); err != nil {
+		if wait == 0 {
+			return credentials.Secret{}, err
+		}
+		return credentials.Secret{}, &registry.Error{Op: "request token", Ref: "of " + r.Subject.String(), Code: registry.ErrRateLimited, Wait: wait, Err: err}
+	}
 	seconds := int64(max(r.Lifetime, minTokenLife) / time.Second)
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{r.Audience}, ExpirationSeconds: &seconds}}
 	response, err := client.CoreV1().ServiceAccounts(account.Namespace).CreateToken(ctx, account.Name, request, metav1.CreateOptions{})
@@ -81,11 +101,46 @@ func (s *Subjects) SubjectToken(ctx context.Context, r providers.SubjectRequest)
 	case apierrors.IsForbidden(err):
 		return fail(registry.ErrDenied, "let this program create serviceaccounts/token for this account, with the role that kube.SubjectRole returns", err)
 	case apierrors.IsTooManyRequests(err):
-		return fail(registry.ErrRateLimited, "", err)
+		after, _ := apierrors.SuggestsClientDelay(err)
+		return credentials.Secret{}, &registry.Error{
+			Op: "request token", Ref: "of " + r.Subject.String(), Code: registry.ErrRateLimited, Wait: time.Duration(after) * time.Second, Err: err,
+		}
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
 		return fail(registry.ErrInvalid, "", err)
 	}
 	return fail(registry.ErrUnavailable, "", err)
+}
+
+// turn blocks until the request's turn at the cluster has come. If it comes too late, the error says so and wait is the
+// time until then. If ctx ends, wait is zero.
+func (s *Subjects) turn(ctx context.Context, cluster string) (wait time.Duration, err error) {
+	rate := option.OrOff(s.Rate, 50)
+	if rate == 0 {
+		return 0, nil
+	}
+	s.mu.Lock()
+	if s.paces == nil {
+		s.paces = make(map[string]*pace)
+	}
+	if s.paces[cluster] == nil {
+		s.paces[cluster] = &pace{}
+	}
+	wait, ok := s.paces[cluster].reserve(rate, option.OrDefault(s.Burst, 200), turnWithin(ctx))
+	s.mu.Unlock()
+	if !ok {
+		return wait, fmt.Errorf("more requests than %g a second wait for the API server", rate)
+	}
+	if wait == 0 {
+		return 0, nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return 0, nil
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
 }
 
 // SubjectRole returns a role, in the namespace of the accounts, that permits a program to request the tokens of these

@@ -16,6 +16,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/federated"
+	"github.com/regcred/regcred/providers/federated/federatedtest"
 	"github.com/regcred/regcred/providers/issuertest"
 	"github.com/regcred/regcred/registry"
 )
@@ -88,4 +89,54 @@ func fleet(t *testing.T, namespaces int, lifetime time.Duration) {
 	require.LessOrEqual(t, got, 1.3*least+float64(namespaces), "with the first token of each namespace")
 	require.LessOrEqual(t, float64(len(seen)), got, "no credential is shared between namespaces")
 	require.GreaterOrEqual(t, len(seen), namespaces)
+}
+
+// Tenants with paths of their own at one registry share its limit: at a cold start, the registry and the API server get
+// a burst and then a constant rate.
+func TestColdStartAtOneHost(t *testing.T) {
+	const tenants = 300
+	issuer := issuertest.New("https://kubernetes.example.com", issuertest.RS256)
+	synctest.Test(t, func(t *testing.T) {
+		f := &fleetIssuer{issuer: issuer, lifetime: 10 * time.Minute}
+		// The robot of one tenant stands for those of all: only the requests are counted.
+		trust := issuertest.Trust{Issuer: issuer.URL, Keys: issuer.JWKS, Subject: "system:serviceaccount:*"}
+		server := &federatedtest.Server{Trust: trust, Name: "acme+shop"}
+		provider := federated.Provider{Subjects: f, RoundTripper: server.RoundTripper()}
+		cache := &credentials.Cache{}
+		var running sync.WaitGroup
+		begin := time.Now()
+		for i := range tenants {
+			p := profile(fmt.Sprintf("quay.example.com/tenant-%d", i), credentials.Exchange{Quay: &credentials.QuayExchange{Robot: "acme+shop"}}).In("")
+			p.Login.Federated.Subject.Kubernetes = &credentials.ServiceAccount{Namespace: fmt.Sprintf("tenant-%d", i), Name: "puller"}
+			source := cache.Source(providers.Key(provider, p), providers.Source(provider, p))
+			running.Go(func() {
+				_, err := source.Credential(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(time.Millisecond)
+		require.Len(t, server.Log(), 200, "the burst")
+		time.Sleep(time.Second)
+		require.InDelta(t, 220, len(server.Log()), 1)
+		running.Wait()
+		require.InDelta(t, float64(tenants-200)/20, time.Since(begin).Seconds(), 1)
+		require.EqualValues(t, tenants, f.tokens.Load())
+	})
+}
+
+func TestScope(t *testing.T) {
+	scope := func(endpoint string, x credentials.Exchange, hosts ...string) string {
+		p := profile(endpoint, x)
+		p.Hosts = hosts
+		return federated.Provider{}.Scope(p)
+	}
+	quay := credentials.Exchange{Quay: &credentials.QuayExchange{Robot: "acme+shop"}}
+	require.Equal(t, "quay.io", scope("quay.io/acme", quay))
+	require.Equal(t, "quay.io", scope("quay.io/other", quay))
+	require.Empty(t, scope("quay.io/acme", quay, "evil.example"), "it does not share the credential of valid profiles")
+	require.Equal(t, "api.cloudsmith.io", scope("docker.cloudsmith.io/acme", targets()["cloudsmith"].profile.Login.Federated.Exchange))
+	require.Empty(t, scope("evil.example/acme", targets()["cloudsmith"].profile.Login.Federated.Exchange))
+	require.Empty(t, scope("quay.io", credentials.Exchange{}))
 }

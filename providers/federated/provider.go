@@ -90,12 +90,27 @@ func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentia
 	return credentials.Credential{}, cloud.Error(p, registry.CodeOf(err), "", 0, err)
 }
 
-// Scope passes on the scope of Otherwise for its profiles.
+// Scope returns the host of the exchange: its credential is valid for all repositories there, whatever the path of the
+// endpoint, and a cache limits the calls to the host rather than to each path. It returns "" for a profile with a host
+// that the exchange does not serve. For other logins, it returns the scope of Otherwise.
 func (v Provider) Scope(p registry.Profile) string {
-	if scoper, ok := v.Otherwise.(providers.Scoper); ok && p.Login.Federated == nil {
-		return scoper.Scope(p)
+	if p.Login.Federated == nil {
+		if scoper, ok := v.Otherwise.(providers.Scoper); ok {
+			return scoper.Scope(p)
+		}
+		return ""
 	}
-	return ""
+	x := rowOf(p.Login.Federated.Exchange)
+	endpoints, err := p.Endpoints()
+	if x == nil || err != nil {
+		return ""
+	}
+	for _, e := range endpoints {
+		if !x.serves(endpoints[0].Host, e.Host) {
+			return ""
+		}
+	}
+	return x.destination(endpoints[0].Host).Host
 }
 
 // Validate reports a subject, an audience, a host or a transport that the exchange does not allow, as a [field.Errors];

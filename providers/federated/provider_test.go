@@ -230,9 +230,10 @@ func TestAttacks(t *testing.T) {
 		attacks["audience "+reserved] = audience(profile("evil.example", password), reserved)
 		attacks["audience at quay "+reserved] = audience(targets()["quay"].profile, reserved)
 	}
+	issuer := newCluster(issuertest.RS256).issuer
 	for name, p := range attacks {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(issuertest.RS256)
+			c := &cluster{issuer: issuer}
 			server := &federatedtest.Server{Trust: c.trust()}
 			provider := federated.Provider{
 				Subjects: c, RoundTripper: server.RoundTripper(),
