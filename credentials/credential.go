@@ -40,10 +40,10 @@ var (
 func (c Credential) Validate(now time.Time) error {
 	if c.Anonymous {
 		if c.Username != "" || !c.Password.IsZero() {
-			return fmt.Errorf("%w: it says anonymous, and has a user name or password", ErrEmpty)
+			return fmt.Errorf("%w: anonymous is set beside a user name or password", ErrEmpty)
 		}
 	} else if c.Username == "" || c.Password.IsZero() {
-		return fmt.Errorf("%w: no user name or no password, and it does not say anonymous", ErrEmpty)
+		return fmt.Errorf("%w: the user name or the password is missing, and anonymous is not set", ErrEmpty)
 	}
 	if !c.ExpiresAt.IsZero() && !c.IssuedAt.IsZero() && !c.ExpiresAt.After(c.IssuedAt) {
 		return fmt.Errorf("%w: it is issued at %s, and expires at %s", ErrImplausibleDates, stamp(c.IssuedAt), stamp(c.ExpiresAt))

@@ -26,7 +26,7 @@ func ExampleStatic() {
 	fmt.Println(err)
 	// Output:
 	// jo [redacted] <nil>
-	// credential is empty: no user name or no password, and it does not say anonymous
+	// credential is empty: the user name or the password is missing, and anonymous is not set
 }
 
 var noon = time.Date(2027, 1, 31, 12, 0, 0, 0, time.UTC)

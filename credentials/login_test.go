@@ -22,7 +22,7 @@ func ExampleLogin_Validate() {
 	fmt.Println(login.Validate())
 	// Output:
 	// 4 problems:
-	// 	says username and password and aws: expected just one of them
+	// 	says username and password and aws: expected only one of them
 	// 	username is missing: expected the name that goes with the password (with a token, often any text will do: see the registry's guide)
 	// 	password has a line break or another control character: expected printable text (was it read from a file with its line end?)
 	// 	aws.roles[0].arn is "pull": expected the ARN of a role, such as arn:aws:iam::123456789012:role/pull

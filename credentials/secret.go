@@ -14,7 +14,7 @@ import (
 
 // ErrSecretEncoded is the error of encoding a [Secret]. Encoders fail because any placeholder would be taken for the
 // password. Write [Secret.Reveal] to encode the text on purpose.
-var ErrSecretEncoded = errors.New("credentials: a Secret is never encoded; Reveal it where its text is meant")
+var ErrSecretEncoded = errors.New("credentials: a Secret cannot be encoded; call Reveal to get its text")
 
 // A Secret is text that does not leak: a password, a token, a private key.
 //

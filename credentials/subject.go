@@ -324,7 +324,7 @@ func (l *FederatedLogin) validate() error {
 		checkLine(&p, path, s.value)
 	}
 	if x := l.Exchange.Password; x != nil && strings.Contains(x.Username, ":") {
-		p.Add("exchange.password.username", "has a colon", "a name without one: the first colon ends the name")
+		p.Add("exchange.password.username", "has a colon", "a name without a colon, because the first colon of a login ends the name")
 	}
 	if x := l.Exchange.Quay; x != nil && x.Robot != "" && strings.Count(x.Robot, "+") != 1 {
 		p.Add("exchange.quay.robot", problemOf(x.Robot), "the full name of a robot account, such as acme+puller")

@@ -20,7 +20,7 @@ func (l Login) Validate() error {
 			"username and password, aws, google, azure, federated, or ambient; or anonymous: true for a registry that needs no login")
 	case 1:
 	default:
-		p.Add("", "says "+strings.Join(ways, " and "), "just one of them")
+		p.Add("", "says "+strings.Join(ways, " and "), "only one of them")
 	}
 	if l.Username != "" || !l.Password.IsZero() {
 		l.validateBasic(&p)
@@ -84,7 +84,7 @@ func (l Login) validateBasic(p *field.List) {
 			"the name that goes with the password (with a token, often any text will do: see the registry's guide)")
 	}
 	if strings.Contains(l.Username, ":") {
-		p.Add("username", "has a colon", "a name without one: where a login is sent, the first colon ends the name")
+		p.Add("username", "has a colon", "a name without a colon, because the first colon of a login ends the name")
 	}
 	checkLine(p, "username", l.Username)
 	if l.Password.IsZero() {
@@ -107,12 +107,12 @@ func (l *AWSLogin) validate() error {
 	checkLine(&p, "secretAccessKey", l.SecretAccessKey.Reveal())
 	// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-prefixes
 	if strings.HasPrefix(l.AccessKeyID, "ASIA") && l.SessionToken.IsZero() {
-		p.Add("sessionToken", "is missing", "the session token, for an access key that starts with ASIA is a temporary one")
+		p.Add("sessionToken", "is missing", "the session token, because an access key that starts with ASIA is temporary")
 	}
 	checkLine(&p, "sessionToken", l.SessionToken.Reveal())
 	if l.WebIdentity != nil {
 		if l.AccessKeyID != "" {
-			p.Add("webIdentity", "stands beside an access key", "just one of them")
+			p.Add("webIdentity", "is set beside an access key", "only one of them")
 		}
 		p.Under("webIdentity", l.WebIdentity.validate())
 	}
@@ -160,7 +160,7 @@ func (l *GoogleLogin) validate() error {
 	}
 	if l.Federation != nil {
 		if !l.Credentials.IsZero() {
-			p.Add("federation", "is set beside credentials", "just one of them")
+			p.Add("federation", "is set beside credentials", "only one of them")
 		}
 		p.Under("federation", l.Federation.validate())
 	}
@@ -186,7 +186,7 @@ func checkLine(p *field.List, path, text string) {
 	} else if found := stray.AtEnd(text); found != "" {
 		// Docker trims white space before it sends a password; a kubelet does not.
 		p.Add(path, "has "+strings.Replace(found, "a line break or white space", "white space", 1)+" at an end",
-			"the text alone (was it copied or saved with more than itself?)")
+			"the text alone: check how it was copied or saved")
 	}
 }
 

@@ -111,13 +111,13 @@ func (e *Entry) keys(now time.Time) ([]string, error) {
 	}
 	if strings.Contains(e.Credential.Username, ":") {
 		// RFC 7617, section 2: a user-id that has a colon is invalid.
-		return nil, e.refused(registry.ErrInvalid, errors.New("the user name has a colon, with which it cannot be sent"))
+		return nil, e.refused(registry.ErrInvalid, errors.New("the user name has a colon, which a login cannot have"))
 	}
 	keys := make([]string, len(endpoints))
 	for i, endpoint := range endpoints {
 		if strings.HasSuffix(endpoint.Host, "]") {
-			return nil, e.refused(registry.ErrUnsupported, fmt.Errorf("endpoint %s: a kubelet takes an IPv6 address "+
-				"without a port for a pattern; name the port, also in the names of images", endpoint))
+			return nil, e.refused(registry.ErrUnsupported, fmt.Errorf("endpoint %s: a kubelet treats an IPv6 address "+
+				"without a port as a pattern; add the port, also in the names of images", endpoint))
 		}
 		keys[i] = endpoint.Key()
 	}
@@ -159,7 +159,7 @@ type ConflictError struct {
 // Error describes the conflict in one line.
 func (e *ConflictError) Error() string {
 	if len(e.Profiles) == 0 {
-		return "somebody else has another login for " + shown(e.Key)
+		return "another owner has a different login for " + shown(e.Key)
 	}
 	return fmt.Sprintf("profiles %q have different logins for %s", e.Profiles, e.Key)
 }

@@ -96,8 +96,8 @@ func TestBuildRefuses(t *testing.T) {
 		"an empty credential":         {entry("u", "", "h.io"), `for profile "h.io": invalid: credential is empty`, registry.ErrInvalid},
 		"an endpoint that is none":    {entry("u", "p", "h.io/Team"), "upper-case", registry.ErrInvalid},
 		"a user name with a colon":    {entry("u:v", "p", "h.io"), "the user name has a colon", registry.ErrInvalid},
-		"IPv6 without a port":         {entry("u", "p", "[::1]"), "name the port", registry.ErrUnsupported},
-		"IPv6 among the other hosts":  {entry("u", "p", "h.io", "[::1]"), "name the port", registry.ErrUnsupported},
+		"IPv6 without a port":         {entry("u", "p", "[::1]"), "add the port", registry.ErrUnsupported},
+		"IPv6 among the other hosts":  {entry("u", "p", "h.io", "[::1]"), "add the port", registry.ErrUnsupported},
 		"a second login for one host": {entry("u", "secret-canary", "good.io"), `profiles ["good.io" "good.io"] have different logins for good.io`, registry.ErrInvalid},
 	}
 	for name, test := range tests {

@@ -75,8 +75,8 @@ func ExampleConfig_Lint() {
 		fmt.Println(finding)
 	}
 	// Output:
-	// ghcr.io: has a password with a line break or white space at an end (line-break); hint: encode it again without (printf instead of echo)
-	// registry-1.docker.io: is a name of Docker Hub that no image is named after (docker-hub-key); hint: write https://index.docker.io/v1/
+	// ghcr.io: has a password with a line break or white space at an end (line-break); hint: encode it again without it (printf instead of echo)
+	// registry-1.docker.io: is a host of Docker Hub that no image name has (docker-hub-key); hint: write https://index.docker.io/v1/
 }
 
 func ExampleMerge() {

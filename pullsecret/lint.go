@@ -155,7 +155,7 @@ func (l *linter) helpers() {
 		if isHelper && !slices.Contains([]string{`""`, "{}", "null"}, string(raw)) {
 			l.add("", CredentialHelper, len(l.config.p.members) == 0,
 				"names a credential helper in "+name+", which no kubelet runs",
-				"put the login itself in, or set up a credential provider on the nodes")
+				"enter the login itself, or set up a credential provider on the nodes")
 		}
 	}
 }
@@ -165,7 +165,7 @@ func (l *linter) noLogins(other map[string]json.RawMessage) {
 	add := func(message, hint string) { l.add("", NoLogins, true, message, hint) }
 	switch {
 	case other["apiVersion"] != nil && other["kind"] != nil:
-		add("is a whole manifest, in which a kubelet finds no login", "put in what is under .dockerconfigjson in the manifest, decoded once")
+		add("is a whole manifest, in which a kubelet finds no login", "use the decoded value of .dockerconfigjson in the manifest")
 	case other[SecretKey] != nil || other[".dockercfg"] != nil:
 		add("is the data of a secret, in which a kubelet finds no login", "put in what is under "+SecretKey+", decoded once")
 	case bareEntries(other):
@@ -197,10 +197,10 @@ func (l *linter) login(m *member, text entryText) {
 			"put both into auth, or remove the entry to pull without a login")
 	case stray.AtEnd(password) != "":
 		l.add(m.key, LineBreak, true, "has a password with "+stray.AtEnd(password)+" at an end",
-			"encode it again without (printf instead of echo)")
+			"encode it again without it (printf instead of echo)")
 	case stray.AtEnd(c.Username) != "":
 		l.add(m.key, LineBreak, true, "has a user name with "+stray.AtEnd(c.Username)+" at an end",
-			"encode it again without (printf instead of echo)")
+			"encode it again without it (printf instead of echo)")
 	case c.Expired(l.now):
 		l.add(m.key, Expired, true, "has a credential that expired at "+c.ExpiresAt.UTC().Format(time.RFC3339),
 			"put a new one in")
@@ -211,12 +211,12 @@ func (l *linter) login(m *member, text entryText) {
 	}
 	if (isText(text.Username) && text.Username != c.Username) || (isText(text.Password) && text.Password != password) {
 		l.add(m.key, AuthWins, false,
-			"has a username or password that differs from what is in auth, and auth is what is used",
+			"has a username or password that differs from auth, which takes precedence",
 			"remove username and password")
 	}
 	if len(strings.Join(strings.Fields(auth), ""))%4 != 0 { // Decoders skip line breaks.
 		l.add(m.key, Unpadded, false,
-			"has an auth without the = at its end: a kubelet reads it, docker refuses the whole file",
+			"has an auth without the = at its end: a kubelet reads it, docker rejects the whole file",
 			"encode it again with padding")
 	}
 }

@@ -21,19 +21,19 @@ func (l *linter) key(m *indexed, host string, ok bool) {
 	case hubHost(m, host) && isPathPrefix(m.path):
 		l.hub(m, host)
 	case isVersion(m.path):
-		never("has the version of the API as its path: a kubelet cuts that off once, and only with a slash behind it",
+		never("has the version of the API as its path: a kubelet removes it once, and only if a slash follows",
 			"write "+host)
 	case !isPathPrefix(m.path):
 		never("has a path that no repository has: names of repositories are lower-case letters, digits and ._-/, "+
 			"and a pattern works in the host only",
-			"write the path as it stands in the names of images, without tag")
+			"write the path as in the names of images, without a tag")
 	case strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]"):
-		never("is an IPv6 address without a port, which a kubelet takes for a pattern",
-			"name the port, also in the names of images")
+		never("is an IPv6 address without a port, which a kubelet treats as a pattern",
+			"add the port, also in the names of images")
 	case m.labels == nil && host != "localhost" && !strings.ContainsAny(host, ".:"):
-		never("has no dot and no port: an image named after it is one of Docker Hub", "write the full name of the host")
+		never("has no dot and no port: an image name that starts with it belongs to Docker Hub", "write the full name of the host")
 	case len(m.labels) == 1 && m.port == "":
-		never("is a pattern for hosts without a dot, because a star stands for letters of one part of a host",
+		never("is a pattern for hosts without a dot, because a star matches characters of one part of a host",
 			"write as many parts as the host has: *.example.com")
 	case strings.ToLower(host) != host:
 		never("has upper-case letters in the host, "+
@@ -43,7 +43,7 @@ func (l *linter) key(m *indexed, host string, ok bool) {
 		never("has a host that no image can have: names of hosts are letters, digits, hyphens and dots, and start and end with a letter or digit",
 			"write the host as it is in the names of images")
 	case slices.ContainsFunc(m.labels, func(label string) bool { return strings.Contains(label, "*") && label != "*" }):
-		l.add(key, PartialStar, false, "has a star beside letters, which stands for letters of that part of the host, and for no dot",
+		l.add(key, PartialStar, false, "has a star beside letters, which matches characters of that part of the host, and no dot",
 			"write *.example.com for all hosts one level below example.com, and example.com itself as a key of its own")
 	case strings.HasSuffix(host, ":443"):
 		l.add(key, DefaultPort, false, "serves only images that are named with the port :443",
@@ -77,9 +77,9 @@ func (l *linter) hub(m *indexed, host string) {
 		add(false, "is read by a kubelet, but docker and others look for another key")
 	case host == "docker.io": // A part of Docker Hub.
 	case host == "index.docker.io":
-		add(true, "has a path, with which a kubelet does not take it for Docker Hub's key")
+		add(true, "has a path, so a kubelet does not recognise it as Docker Hub's key")
 	default:
-		add(true, "is a name of Docker Hub that no image is named after")
+		add(true, "is a host of Docker Hub that no image name has")
 	}
 }
 

@@ -41,7 +41,7 @@ func Merge(existing, ours Config, owned ...string) (Config, error) {
 	conflict := func(key string) {
 		conflicts = append(conflicts, &registry.Error{
 			Op: "merge pull secret", Code: registry.ErrInvalid, Err: &ConflictError{Key: key},
-			Hint: "give the profile a path, use a secret of one's own, or take the entry over",
+			Hint: "give the profile a path, use a separate secret, or take the entry over",
 		})
 	}
 	for key, value := range ours.document().auths {

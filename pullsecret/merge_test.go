@@ -70,8 +70,8 @@ func TestMergeDoesNotReplaceForeignEntries(t *testing.T) {
 	existing := parse(t, `{"auths":{"h.io":{"auth":"Zjpm"},"i.io":{"username":"f"},"j.io":{"auth":"dTpw"}}}`)
 	ours := build(t, entry("u", "p", "h.io", "i.io", "j.io"))
 	_, err := pullsecret.Merge(existing, ours)
-	require.ErrorContains(t, err, "merge pull secret: invalid: somebody else has another login for h.io; hint: ")
-	require.ErrorContains(t, err, "merge pull secret: invalid: somebody else has another login for i.io; hint: ")
+	require.ErrorContains(t, err, "merge pull secret: invalid: another owner has a different login for h.io; hint: ")
+	require.ErrorContains(t, err, "merge pull secret: invalid: another owner has a different login for i.io; hint: ")
 	require.NotContains(t, err.Error(), "j.io")
 	require.Equal(t, registry.ErrInvalid, registry.CodeOf(err))
 	var conflict *pullsecret.ConflictError

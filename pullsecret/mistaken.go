@@ -14,7 +14,7 @@ func mistaken(data []byte) (hint string, problem error) {
 	text := bytes.TrimSpace(data)
 	switch {
 	case len(text) == 0:
-		return "put the JSON object with the logins in", errors.New("is empty")
+		return "use the JSON object with the logins", errors.New("is empty")
 	case bytes.HasPrefix(data, []byte("\ufeff")):
 		return "save it as UTF-8 without a byte order mark", errors.New("starts with a byte order mark")
 	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")), looksLikeUTF16(data):
@@ -25,9 +25,9 @@ func mistaken(data []byte) (hint string, problem error) {
 	case base64OfObject(text):
 		return "put the JSON into stringData, or its base64 into data, but encode it once", errors.New("is the base64 of JSON: it was encoded twice")
 	case bytes.HasPrefix(text, []byte("apiVersion:")), bytes.HasPrefix(text, []byte("kind:")), bytes.HasPrefix(text, []byte("auths:")), bytes.HasPrefix(text, []byte("---")):
-		return "put the JSON object with the logins in: a kubelet reads no YAML there", errors.New("is YAML")
+		return "use the JSON object with the logins: a kubelet does not read YAML", errors.New("is YAML")
 	case bytes.HasPrefix(text, []byte("'")) && json.Valid(bytes.Trim(text, "'")):
-		return "leave the quotes out: the shell that should have removed them did not see them", errors.New("is JSON in single quotes")
+		return "remove the quotes, which a shell would have removed", errors.New("is JSON in single quotes")
 	}
 	return "", nil
 }

@@ -15,7 +15,7 @@ const (
 	wantSubdomain = "lower-case letters, digits, hyphens and dots, at most 253, " +
 		"with a letter or digit at both ends of each part"
 	wantKey = "a name of at most 63 letters, digits, hyphens, underscores and dots, " +
-		"with a domain and a slash in front if need be"
+		"optionally after a domain and a slash"
 	wantLabelValue = "at most 63 letters, digits, hyphens, underscores and dots, " +
 		"with a letter or digit at both ends; or nothing"
 )

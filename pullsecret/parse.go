@@ -111,7 +111,7 @@ func decodeAuth(auth string) (string, credentials.Secret, error) {
 func refused(data []byte, err, topErr error, entries map[string]json.RawMessage) error {
 	e := &registry.Error{Op: "read pull secret", Code: registry.ErrInvalid}
 	if e.Hint, e.Err = mistaken(data); e.Err == nil {
-		e.Err, e.Hint = explain(err, topErr, entries), "correct it: a kubelet refuses the whole secret, and with it the pull"
+		e.Err, e.Hint = explain(err, topErr, entries), "correct it: a kubelet rejects the whole secret, and the pull fails"
 	}
 	return e
 }

@@ -52,7 +52,7 @@ func certificates(bundle string) ([]*x509.Certificate, error) {
 	case bytes.Contains(rest, []byte(pemBegin)):
 		return nil, fmt.Errorf("holds a certificate that is cut off or damaged, as number %d", len(list)+1)
 	case strings.TrimSpace(string(rest)) != "":
-		return nil, errors.New("has something behind the last certificate that is not one")
+		return nil, errors.New("has text after the last certificate that is not a certificate")
 	}
 	return list, nil
 }
@@ -87,7 +87,7 @@ func outOfTime(bundle string, now time.Time) []string {
 		switch {
 		case now.After(cert.NotAfter):
 			warnings = append(warnings, fmt.Sprintf("the certificate %s in transport.caBundle expired at %s: "+
-				"put the one that replaced it in", nameOf(cert), cert.NotAfter.UTC().Format(time.RFC3339)))
+				"replace it with its successor", nameOf(cert), cert.NotAfter.UTC().Format(time.RFC3339)))
 		case now.Before(cert.NotBefore):
 			warnings = append(warnings, fmt.Sprintf("the certificate %s in transport.caBundle is not valid before %s: "+
 				"check the clock of this machine", nameOf(cert), cert.NotBefore.UTC().Format(time.RFC3339)))

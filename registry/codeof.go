@@ -95,9 +95,9 @@ var codesOfCredentials = []struct {
 	{credentials.ErrCredentialExpired, ErrExpired, ""},
 	{credentials.ErrEmpty, ErrProvider, ""},
 	{credentials.ErrImplausibleDates, ErrProvider, ""},
-	{panics.ErrPanicked, ErrProvider, "report this to whoever maintains the provider: it panicked"},
+	{panics.ErrPanicked, ErrProvider, "report this to the maintainer of the provider: it panicked"},
 	{credentials.ErrRefused, ErrUnauthorized, ""},
-	{credentials.ErrNoLogin, ErrNoIdentity, "log in to this registry first, or put the login into the profile"},
+	{credentials.ErrNoLogin, ErrNoIdentity, "log in to this registry first, or add a login to the profile"},
 	{credentials.ErrIdentityToken, ErrUnsupported, "log in with a user name and a password or access token"},
 }
 

@@ -49,7 +49,7 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	}
 	switch {
 	case strings.Contains(s, "@"):
-		return Endpoint{}, errors.New("has an @: a login does not belong into it, nor does a digest")
+		return Endpoint{}, errors.New("has an @: it can contain neither a login nor a digest")
 	case strings.Contains(path, "/-/"):
 		return Endpoint{}, errors.New("is a page of GitLab's web site: write the host of its registry, such as registry.gitlab.com/GROUP")
 	case strings.ContainsAny(s, "?#"):
@@ -79,7 +79,7 @@ func ParseEndpoint(s string) (Endpoint, error) {
 			"a host; write the full name of the host, or docker.io/%s for that part of Docker Hub", field.Quote(written), host)
 	default:
 		return Endpoint{}, fmt.Errorf(
-			"%s has no dot and no port: images named after it would be looked for on Docker Hub", field.Quote(host))
+			"%s has no dot and no port: images with this name would be pulled from Docker Hub", field.Quote(host))
 	}
 	e.Host, e.Path = host, path
 	return e, nil

@@ -101,7 +101,7 @@ func TestParseEndpoint(t *testing.T) {
 		"ghcr.io/a#b":                   "!query or a fragment",
 		"registry":                      "!no dot and no port",
 		"https://registry":              "!no dot and no port",
-		"acme/team":                     "!no dot and no port: images named after it",
+		"acme/team":                     "!no dot and no port: images with this name",
 		"ACME/team":                     `!"ACME" has no dot and no port: in the name of an image only its upper-case letters`,
 		"ghcr.io:":                      "!colon without a port",
 		"ghcr.io:0":                     "!1 to 65535",

@@ -70,16 +70,16 @@ func (c Code) Hint() string {
 	case ErrUnauthorized:
 		return "check the user name and the password or token; a token may have been revoked"
 	case ErrExpired:
-		return "make a new token, or let a provider renew it"
+		return "create a new token, or let a provider renew it"
 	case ErrNoIdentity:
-		return "give the process an identity, or put a login into the profile"
+		return "configure an identity for the process, or add a login to the profile"
 	case ErrClockSkew:
-		return "set the clock of this machine"
+		return "correct the clock of this machine"
 	case ErrDenied:
-		return "give this login the right to pull the repository"
+		return "grant this login the right to pull the repository"
 	case ErrHidden:
 		return "check the name of the repository, and that this login may pull it: " +
-			"the registry does not say which of the two it is"
+			"the registry does not distinguish the two"
 	case ErrNotFound:
 		return "check the name of the repository and the tag or digest"
 	case ErrRepositoryNotFound:
@@ -89,39 +89,39 @@ func (c Code) Hint() string {
 	case ErrPlatformNotFound:
 		return "build the image for the platform of the nodes too"
 	case ErrContentNotFound:
-		return "push the image again: a part of it is gone"
+		return "push the image again: a part of it is missing"
 	case ErrObsolete:
 		return "push the image again with a current client: it is in Docker's schema 1 format"
 	case ErrIncompatible, ErrPing, ErrChallenge, ErrTokenMethod, ErrTokenResponse, ErrHEAD, ErrMediaType, ErrDigestHeader,
 		ErrManifest, ErrContentType:
 		return "check the registry, and proxies in front of it: the container runtime of the nodes cannot use this response"
 	case ErrBlocked:
-		return "ask the owner of the registry: one of its rules blocks this"
+		return "contact the owner of the registry: one of its rules blocks this"
 	case ErrRateLimited:
 		return "wait, or use a login with a higher limit"
 	case ErrUnavailable, ErrUnreachable, ErrTimeout:
-		return "try again later; if it lasts, check the endpoint and the network"
+		return "try again later; if it persists, check the endpoint and the network"
 	case ErrHostNotFound:
-		return "check the spelling of the host, and that this machine's name server knows it"
+		return "check the spelling of the host, and the DNS servers of this machine"
 	case ErrProxy:
 		return "check the proxy of the profile, or of the environment"
 	case ErrNotRegistry, ErrTooLarge:
-		return "check the endpoint: what answers there is not a container registry"
+		return "check the endpoint: the server there is not a container registry"
 	case ErrTLS, ErrTLSUnknownIssuer:
-		return "put the certificate of the registry's own authority into the profile's caBundle; " +
-			"the nodes must trust it too, which no pull secret can do"
+		return "add the certificate of the registry's authority to the profile's transport.caBundle; " +
+			"configure the nodes to trust it too"
 	case ErrTLSExpired:
 		return "renew the registry's certificate, and check the clock of this machine"
 	case ErrTLSWrongName:
-		return "use the host name that the registry's certificate is for"
+		return "use a host name for which the registry's certificate is valid"
 	case ErrInsecure:
 		return "nothing was sent; use the registry's https address"
 	case ErrEgressDenied:
-		return "check the spelling of the host; whoever runs this program decides which addresses it connects to"
+		return "check the spelling of the host; the operator of this program decides which addresses it may connect to"
 	case ErrNoProfile:
 		return "add a profile for this registry"
 	case ErrProvider:
-		return "report this to whoever maintains the provider: what it returned cannot be used"
+		return "report this to the maintainer of the provider: its result is invalid"
 	case ErrConflict:
 		return "try again: the object changed in between"
 	case ErrNameTaken:
@@ -130,11 +130,11 @@ func (c Code) Hint() string {
 		return "delete the secret, or allow to replace it: the type of a secret cannot be changed"
 	case ErrSecretImmutable:
 		return "delete the secret, or allow to replace it (ReplaceImmutable): an immutable secret cannot be renewed; " +
-			"find out who sets it to immutable"
+			"find out what sets it to immutable"
 	case ErrRemovalWithheld:
 		return "if the targets are complete, declare it: set CompleteLists, or remove them one by one with RemoveTarget"
 	case ErrLoginExpires:
-		return "create a new password, token or robot account at the registry, and put it into the profile"
+		return "create a new password, token or robot account at the registry, and enter it in the profile"
 	case ErrContested:
 		return "find the other client that writes this object, and let only one of the two do so"
 	case ErrOlderCredential:
@@ -146,7 +146,7 @@ func (c Code) Hint() string {
 	case ErrNotYet:
 		return "wait until it is created, or create it"
 	case ErrClusterUnavailable:
-		return "try again later; if it lasts, check the address of the cluster's API and the rights on it"
+		return "try again later; if it persists, check the address of the cluster's API and the rights on it"
 	case ErrStale:
 		return "check that this program may list and watch namespaces, secrets and service accounts"
 	}

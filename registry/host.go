@@ -65,7 +65,7 @@ func splitPort(s string) (name, port string, err error) {
 	case i == len(s)-1:
 		return "", "", errors.New("has a colon without a port")
 	case !strings.HasPrefix(s, "[") && strings.Count(s, ":") > 1:
-		return "", "", errors.New("has more than one colon: an IPv6 address stands in brackets, as in [::1]:5000")
+		return "", "", errors.New("has more than one colon: write an IPv6 address in brackets, as in [::1]:5000")
 	}
 	return s[:i], s[i+1:], nil
 }

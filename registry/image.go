@@ -41,7 +41,7 @@ func parseImage(s string) (Image, error) {
 	name, digest, hasDigest := strings.Cut(s, "@")
 	if hasDigest {
 		if digest != "" && !strings.HasPrefix(digest, "sha") && !strings.HasPrefix(digest, "md5:") {
-			return Image{}, errors.New("has an @ that starts no digest: a login does not belong into the name of an image")
+			return Image{}, errors.New("has an @ without a digest: an image name cannot contain a login")
 		}
 		if err := checkDigest(digest); err != nil {
 			return Image{}, err

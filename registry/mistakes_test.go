@@ -91,7 +91,7 @@ func TestBundlesThatAreNoPEM(t *testing.T) {
 		"nothing of it":        {"hello", "holds no certificate"},
 		"a key":                {strings.ReplaceAll(a, "CERTIFICATE", "EC PRIVATE KEY"), "holds a EC PRIVATE KEY"},
 		"a damaged one":        {a + strings.Replace(a, "MII", "!II", 1) + a, "cut off or damaged, as number 2"},
-		"something behind":     {a + "hello", "behind the last certificate"},
+		"something behind":     {a + "hello", "after the last certificate"},
 	} {
 		err := registry.TransportConfig{CABundle: test.bundle}.Validate()
 		require.ErrorContains(t, err, test.says, name)

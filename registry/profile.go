@@ -63,7 +63,7 @@ func (p Profile) parse(problems *field.List, each func(field string, e Endpoint)
 		if err != nil {
 			problem, want, ok := strings.Cut(err.Error(), ": write ")
 			if !ok {
-				want = "a host such as registry.example.com, with a port or a path if need be"
+				want = "a host such as registry.example.com, optionally with a port or a path"
 			}
 			problems.Add(field, problem, want)
 			return
@@ -109,7 +109,7 @@ func (p Profile) Validate() error {
 	p.parse(&problems, func(field string, e Endpoint) {
 		if e.PlainHTTP && !p.Transport.PlainHTTP {
 			problems.Add(field, "starts with http://",
-				"https, or plainHTTP: true in transport if the registry has no TLS and the login may be read on the way")
+				"https, or plainHTTP: true in transport if the registry has no TLS; the login can then be read on the network")
 		}
 		if p.Kind == DockerHub && !e.isDockerHub() {
 			problems.Add(field, "is "+e.String(), "docker.io for kind dockerhub; other registries are of kind custom")
@@ -122,7 +122,7 @@ func (p Profile) Validate() error {
 	switch p.Kind {
 	case DockerHub, ECR, GCR, System:
 		if len(p.Login.Settings) > 0 {
-			problems.Add("login.settings", "is set", "nothing for kind "+string(p.Kind)+": settings are for providers of one's own")
+			problems.Add("login.settings", "is set", "nothing for kind "+string(p.Kind)+": settings are for custom providers")
 		}
 	}
 	problems.Under("transport", p.Transport.Validate())

@@ -26,7 +26,7 @@ func ExampleProfile_Validate() {
 	// Output:
 	// profile "Team A": 3 problems:
 	// 	name is "Team A": expected lower-case letters, digits, hyphens and dots, at most 63, with a letter or digit at both ends
-	// 	endpoint "registry" has no dot and no port: images named after it would be looked for on Docker Hub: expected a host such as registry.example.com, with a port or a path if need be
+	// 	endpoint "registry" has no dot and no port: images with this name would be pulled from Docker Hub: expected a host such as registry.example.com, optionally with a port or a path
 	// 	login.password is missing: expected a password or token
 }
 

@@ -78,13 +78,13 @@ func (t TransportConfig) Validate() error {
 		p.Add("proxyUsername", "is missing", "the name that goes with proxyPassword")
 	}
 	if strings.Contains(t.ProxyUsername, ":") {
-		p.Add("proxyUsername", "has a colon", "a name without one: the first colon ends the name")
+		p.Add("proxyUsername", "has a colon", "a name without a colon, because the first colon of a login ends the name")
 	}
 	if t.ProxyUsername != "" && (t.Proxy == "" || t.Proxy == Direct) {
 		p.Add("proxyUsername", "is set without a proxy", "the URL of the proxy in proxy")
 	}
 	if e := t.Egress; e != nil && !e.AllowProxy && t.Proxy != "" {
-		p.Add("proxy", "is not allowed here", "nothing: this program chooses the way to the registry")
+		p.Add("proxy", "is not allowed here", "nothing: this program chooses the proxy")
 	}
 	if e := t.Egress; e != nil && !e.AllowPlainHTTP && t.PlainHTTP {
 		p.Add("plainHTTP", "is not allowed here", "a registry with https")

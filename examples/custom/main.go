@@ -47,7 +47,7 @@ func exitCode(err error) int {
 func run(ctx context.Context, args []string, env func(string) string, out io.Writer) error {
 	flags := flag.NewFlagSet("custom", flag.ContinueOnError)
 	flags.SetOutput(out)
-	endpoint := flags.String("registry", "", "a real registry's `HOST`, with a port or a path if need be; empty means those in memory")
+	endpoint := flags.String("registry", "", "a real registry's `HOST`, optionally with a port or a path; empty means those in memory")
 	user := flags.String("user", "", "with -registry, the user or robot `NAME`; the password is in REGISTRY_PASSWORD; empty means without a login")
 	image := flags.String("image", "", "with -registry, the `IMAGE` to check")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {

@@ -111,7 +111,7 @@ func TestClockSkew(t *testing.T) {
 	n = attach(t, cloud)
 	_, err = ecr.Provider{}.Credential(t.Context(), profile(n, home, ciLogin()))
 	require.ErrorIs(t, err, registry.ErrClockSkew)
-	require.Contains(t, registry.HintOf(err), "set the clock")
+	require.Contains(t, registry.HintOf(err), "correct the clock")
 
 	cloud = newAWS()
 	cloud.TokenTTL = -time.Hour // Like a machine whose clock is more than twelve hours ahead.

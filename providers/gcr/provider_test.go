@@ -182,8 +182,8 @@ func TestRefusals(t *testing.T) {
 	}{
 		"account disabled": {func(g *gcrtest.Google) { g.DisableAccount(puller) }, registry.ErrUnauthorized, "the service account is disabled"},
 		"account deleted":  {func(g *gcrtest.Google) { g.DeleteAccount(puller) }, registry.ErrUnauthorized, "the service account was deleted"},
-		"clock behind":     {func(g *gcrtest.Google) { g.Skew = 2 * time.Hour }, registry.ErrClockSkew, "set the clock"},
-		"clock ahead":      {func(g *gcrtest.Google) { g.Skew = -2 * time.Hour }, registry.ErrClockSkew, "set the clock"},
+		"clock behind":     {func(g *gcrtest.Google) { g.Skew = 2 * time.Hour }, registry.ErrClockSkew, "correct the clock"},
+		"clock ahead":      {func(g *gcrtest.Google) { g.Skew = -2 * time.Hour }, registry.ErrClockSkew, "correct the clock"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

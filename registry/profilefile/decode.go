@@ -45,7 +45,7 @@ func Decode(data []byte, lookup Lookup) ([]registry.Profile, error) {
 // parse returns the only document of a file.
 func parse(data []byte) (*yaml.Node, error) {
 	if len(data) > MaxSize {
-		return nil, invalid(1, fmt.Sprintf("and what follows has more than %d bytes", MaxSize), "profiles")
+		return nil, invalid(1, fmt.Sprintf("starts a file of more than %d bytes", MaxSize), "profiles")
 	}
 	if json.Valid(data) {
 		data = bytes.ReplaceAll(data, []byte("\t"), []byte(" ")) // YAML rejects tabs between the parts of JSON.
@@ -54,12 +54,12 @@ func parse(data []byte) (*yaml.Node, error) {
 	var root, more yaml.Node
 	switch err := decoder.Decode(&root); {
 	case errors.Is(err, io.EOF):
-		return nil, invalid(1, "and what follows holds nothing", "profiles")
+		return nil, invalid(1, "starts an empty file", "profiles")
 	case err != nil:
 		return nil, unreadable(err)
 	}
 	if !errors.Is(decoder.Decode(&more), io.EOF) {
-		return nil, invalid(max(more.Line, 1), "is behind the end of the first document", "one document")
+		return nil, invalid(max(more.Line, 1), "is after the end of the first document", "one document")
 	}
 	return root.Content[0], nil
 }
@@ -93,7 +93,7 @@ func (r *reader) read(n *yaml.Node) *document.Node {
 		for i := 0; i < len(n.Content); i += 2 {
 			key := n.Content[i]
 			if key.ShortTag() != "!!str" {
-				return rejected(key, "has a field whose name is no text", "the name of a field")
+				return rejected(key, "has a field whose name is not text", "the name of a field")
 			}
 			object.Members = append(object.Members, document.Member{Name: key.Value, Line: key.Line, Value: r.read(n.Content[i+1])})
 		}
@@ -113,7 +113,7 @@ func (r *reader) read(n *yaml.Node) *document.Node {
 			return &document.Node{Kind: document.Number, Line: n.Line, Text: n.Value}
 		}
 	}
-	return rejected(n, "is an alias or has a tag", "what is meant in its place")
+	return rejected(n, "is an alias or has a tag", "the value itself")
 }
 
 func rejected(n *yaml.Node, problem, want string) *document.Node {
@@ -141,9 +141,9 @@ func (r *reader) lookUp(where, name string) (text string, err error) {
 	case text == "":
 		return "", fmt.Errorf("is {%s: %s}, which is not set or empty", where, name)
 	case r.left < 0:
-		return "", fmt.Errorf("is {%s: %s}, with which all that was looked up has more than %d bytes", where, name, MaxSize)
+		return "", fmt.Errorf("is {%s: %s}, with which all such values together have more than %d bytes", where, name, MaxSize)
 	case !utf8.ValidString(text): // JSON would replace the invalid bytes.
-		return "", fmt.Errorf("is {%s: %s}, which is no text in UTF-8", where, name)
+		return "", fmt.Errorf("is {%s: %s}, which is not UTF-8 text", where, name)
 	}
 	return text, nil
 }

@@ -90,14 +90,14 @@ func TestDecodeAll(t *testing.T) {
 
 func TestDecodeFails(t *testing.T) {
 	for in, want := range map[string]string{
-		"":                                         "line 1: and what follows holds nothing",
-		"# hunter2":                                "line 1: and what follows holds nothing",
+		"":                                         "line 1: starts an empty file",
+		"# hunter2":                                "line 1: starts an empty file",
 		"name: a\npassword: [hunter2":              "cannot be read: expected YAML or JSON",
 		"name: a\nkind: \"hunter2":                 "cannot be read",
 		"\xffhunter2":                              "cannot be read",
 		"name: a\nkind: b\nname: hunter2":          "line 3: name is repeated in one object: expected it once",
-		"name: a\n---\nname: b":                    "line 2: is behind the end of the first document",
-		"name: a\n---\n[hunter2":                   "is behind the end of the first document",
+		"name: a\n---\nname: b":                    "line 2: is after the end of the first document",
+		"name: a\n---\n[hunter2":                   "is after the end of the first document",
 		"hunter2":                                  "line 1: is of type string: expected an object in { }",
 		"- hunter2":                                "line 1: [0] is of type string: expected an object in { }",
 		"name: a\npasswort: hunter2":               "line 2: passwort is not a field of a profile",
@@ -109,21 +109,21 @@ func TestDecodeFails(t *testing.T) {
 		"login: {password: !!binary aHVudGVyMg==}": "line 1: login.password is an alias or has a tag",
 		"- &a {name: a}\n- *a":                     "line 2: [1] is an alias or has a tag",
 		"&a [*a]":                                  "line 1: [0] is an alias or has a tag",
-		"login:\n  <<: {username: u}":              "line 2: login has a field whose name is no text",
-		"login: {1: a}":                            "line 1: login has a field whose name is no text",
-		"login: {[a]: a}":                          "line 1: login has a field whose name is no text",
+		"login:\n  <<: {username: u}":              "line 2: login has a field whose name is not text",
+		"login: {1: a}":                            "line 1: login has a field whose name is not text",
+		"login: {[a]: a}":                          "line 1: login has a field whose name is not text",
 
 		"login:\n  password: {env: NONE}":               "line 2: login.password is {env: NONE}, which is not set or empty",
 		"login: {password: {env: EMPTY}}":               "line 1: login.password is {env: EMPTY}, which is not set or empty",
 		"login: {password: {file: empty}}":              "login.password is {file: empty}, which is not set or empty",
 		"login: {password: {file: none}}":               "login.password cannot be looked up: open none: file does not exist",
-		"login: {password: {file: odd}}":                "login.password is {file: odd}, which is no text in UTF-8",
-		"hosts: [{env: LARGE}, {env: LARGE}]":           "hosts[1] is {env: LARGE}, with which all that was looked up has more than 1048576 bytes",
+		"login: {password: {file: odd}}":                "login.password is {file: odd}, which is not UTF-8 text",
+		"hosts: [{env: LARGE}, {env: LARGE}]":           "hosts[1] is {env: LARGE}, with which all such values together have more than 1048576 bytes",
 		"login: {env: TOKEN}":                           "line 1: login is of type string",
 		"login: {password: {env: [a]}}":                 "line 1: login.password is of type object",
 		"name: {env: TOKEN, file: token}":               "line 1: name is of type object",
 		strings.Repeat("a: b\n", profilefile.MaxSize/5): "line 2: a is repeated", // Quadratic comparison took seconds for a hundredth.
-		strings.Repeat("#", profilefile.MaxSize+1):      "line 1: and what follows has more than 1048576 bytes",
+		strings.Repeat("#", profilefile.MaxSize+1):      "line 1: starts a file of more than 1048576 bytes",
 	} {
 		profiles, err := profilefile.Decode([]byte(in), lookup)
 		require.ErrorContains(t, err, want, in)
@@ -208,7 +208,7 @@ func TestRead(t *testing.T) {
 	require.ErrorContains(t, err, "more than 1048576 bytes")
 	write("endless", strings.Repeat("x", 10*profilefile.MaxSize))
 	_, err = profilefile.Read(write("names.yaml", "name: {file: endless}"))
-	require.ErrorContains(t, err, "name is {file: endless}, with which all that was looked up has more than 1048576 bytes")
+	require.ErrorContains(t, err, "name is {file: endless}, with which all such values together have more than 1048576 bytes")
 }
 
 // Valid JSON has the same meaning as in registry.DecodeProfiles, and no error contains a value.

@@ -79,7 +79,7 @@ func ParseJSON(data []byte) (*Node, error) {
 		return nil, problem("end before the JSON does", "JSON")
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return nil, problem("has something behind the end of the JSON", "nothing")
+		return nil, problem("has data after the end of the JSON", "nothing")
 	}
 	decoder = json.NewDecoder(bytes.NewReader(whole))
 	decoder.UseNumber()

@@ -36,7 +36,7 @@ type RegistryProfileSpec struct {
 	// +kubebuilder:validation:Enum=dockerhub;ecr;gcr;system;custom
 	Kind string `json:"kind"`
 
-	// Endpoint is the registry's host, with a port or a path if need be: registry.example.com/team.
+	// Endpoint is the registry's host, optionally with a port or a path: registry.example.com/team.
 	// +kubebuilder:validation:MinLength=1
 	// +optional
 	Endpoint string `json:"endpoint,omitempty"`
