@@ -19,8 +19,8 @@ type Helper struct {
 	Provider providers.Provider
 	// Disk keeps credentials between processes. If nil, each call asks the issuer.
 	Disk *Disk
-	// Warn, if not nil, is called with the error of a profile whose credential could not be had while others were. It
-	// is for the log of a kubelet, which is standard error.
+	// Warn, if not nil, is called with the error of a profile whose provider failed while others did not. A kubelet logs
+	// the standard error of a plugin only if the plugin fails, so write it to a log of your own.
 	Warn func(error)
 }
 

@@ -162,6 +162,21 @@ func TestKubeletFailures(t *testing.T) {
 	require.ErrorIs(t, err, down)
 }
 
+// A kubelet kills a plugin after a minute, and then does not log its error.
+func TestKubeletDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHelper(basic("quay", "quay.io", "robot"))
+		h.Provider = providers.Func(func(ctx context.Context, _ registry.Profile) (credentials.Credential, error) {
+			<-ctx.Done()
+			return credentials.Credential{}, &registry.Error{Op: "get token", Code: registry.ErrUnavailable, Hint: "start the issuer", Err: ctx.Err()}
+		})
+		began := time.Now()
+		_, err := kubelet(t, h, "quay.io/acme/app", "")
+		require.ErrorContains(t, err, "start the issuer")
+		require.Less(t, time.Since(began), time.Minute)
+	})
+}
+
 // With the pod's token, nothing is stored on the node: each account gets a credential of its own.
 func TestKubeletWithPodTokens(t *testing.T) {
 	issuer := issuertest.New("https://kubernetes.example.com", issuertest.ES256)

@@ -53,6 +53,10 @@ const (
 	keepEmpty  = time.Minute
 )
 
+// patience is less than the minute after which a kubelet kills a plugin and logs nothing of what it has printed: the
+// error of an issuer that does not respond is then in the log, with its hint.
+const patience = 50 * time.Second
+
 // maxRequest is far above an image name and a token.
 const maxRequest = 1 << 20
 
@@ -64,13 +68,16 @@ const maxRequest = 1 << 20
 // image, the response is empty, and the kubelet uses what else it has.
 //
 // The error is for standard error, which a kubelet writes into its log; the program must then exit with a code other
-// than 0. It has the code and the hint of a [registry.Error] where a credential could not be had, and holds no secret.
-// Nothing was written then.
+// than 0. It is a [registry.Error] with a code and a hint if a profile's provider failed, and holds no secret.
+// Nothing was written then. A call takes 50 seconds at most, because a kubelet kills a plugin after a minute, without a
+// word of its error.
 func (h *Helper) Kubelet(ctx context.Context, in io.Reader, out io.Writer) error {
 	request, image, err := readKubeletRequest(in)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	if !request.Token.IsZero() {
 		ctx = context.WithValue(ctx, podToken{}, request.Token)
 	}
