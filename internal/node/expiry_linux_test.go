@@ -76,9 +76,11 @@ func (w *world) pull(ctx context.Context, image string, c credentials.Credential
 }
 
 // pulledBy returns the user names that the registry gave manifests or layers of a repository to.
-func (w *world) pulledBy(repository string) map[string]bool {
+func (w *world) pulledBy(repository string) map[string]bool { return pulledBy(w.server, repository) }
+
+func pulledBy(server *registrytest.Server, repository string) map[string]bool {
 	by := make(map[string]bool)
-	for _, r := range w.images.Requests() {
+	for _, r := range server.Registry.Requests() {
 		if r.Part == registrytest.PartRegistry && r.Repository == repository && r.Status == http.StatusOK {
 			by[r.Account] = true
 		}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -58,9 +59,9 @@ type trusted struct{ host, ca string }
 const clusterIssuer = "https://cluster.example.com"
 
 // newCluster starts a Kubernetes cluster of one node, which trusts registries and has no login at them. The first one has
-// the image that holds the namespaces of a pod. The kubelet gets the arguments. It returns the config of an
-// administrator.
-func newCluster(t *testing.T, bin string, registries []trusted, kubelet ...string) *rest.Config {
+// the image that holds the namespaces of a pod. The kubelet, which is bin's if the program is empty, gets the arguments.
+// It returns the config of an administrator, and the folder of the node.
+func newCluster(t *testing.T, bin, kubelet string, registries []trusted, args ...string) (admin *rest.Config, node string) {
 	t.Helper()
 	log.SetLogger(logr.Discard()) // Without one, it complains after a while.
 	environment := &envtest.Environment{BinaryAssetsDirectory: bin}
@@ -92,7 +93,7 @@ func newCluster(t *testing.T, bin string, registries []trusted, kubelet ...strin
 		"--controllers=serviceaccount-controller,replicaset-controller", "--bind-address=127.0.0.1", "--secure-port="+testtool.FreePort(t),
 		"--cert-dir=pki"))
 
-	node := t.TempDir()
+	node = t.TempDir()
 	kubeconfig(node, envtest.User{Name: "system:node:node", Groups: []string{"system:nodes"}})
 	expand := func(file, path, registry string) {
 		t.Helper()
@@ -112,14 +113,14 @@ func newCluster(t *testing.T, bin string, registries []trusted, kubelet ...strin
 	}
 	script, err := filepath.Abs("testdata/node.sh")
 	require.NoError(t, err)
-	command := exec.Command("sh", append([]string{script, node, filepath.Join(bin, "kubelet")}, kubelet...)...)
+	command := exec.Command("sh", append([]string{script, node, cmp.Or(kubelet, filepath.Join(bin, "kubelet"))}, args...)...)
 	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	run(t, node, command)
 	eventually(t, "the node registers", func(ctx context.Context) bool {
 		_, err := client.CoreV1().Nodes().Get(ctx, "node", metav1.GetOptions{})
 		return err == nil
 	})
-	return config
+	return config, node
 }
 
 // run starts a program that is killed when the test ends, and when the test is. If the test failed, the ends of the logs

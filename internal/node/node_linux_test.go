@@ -59,7 +59,7 @@ func newWorld(t *testing.T, bin string, issuer *issuer) *world {
 	pushPause(t, server, "acme/first", authn.Basic{Username: "ci", Password: "ci"})
 	w := &world{images: images, server: server, issuer: issuer, policy: corev1.PullIfNotPresent}
 
-	config := newCluster(t, bin, []trusted{{server.Host, server.CA}})
+	config, _ := newCluster(t, bin, "", []trusted{{server.Host, server.CA}})
 	w.Interface, err = kube.NewClient(config)
 	require.NoError(t, err)
 	cluster := &kube.Cluster{Client: w.Interface}
@@ -223,6 +223,7 @@ func TestNode(t *testing.T) {
 		"pulls with what the controller published": pullsWithWhatTheControllerPublished,
 		"pulls after the token expired":            pullsAfterTheTokenExpired,
 		"pulls with the plugin":                    pullsWithThePlugin,
+		"keeps what the plugin returned":           keepsWhatThePluginReturned,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

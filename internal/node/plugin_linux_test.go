@@ -96,7 +96,7 @@ func pullsWithThePlugin(t *testing.T, bin string) {
 	require.NoError(t, err, string(output))
 	require.NoError(t, os.Link(filepath.Join(plugins, config.Name), filepath.Join(plugins, config.Name+"-1")))
 
-	admin := newCluster(t, bin, []trusted{{server.Host, server.CA}, {system.host, system.ca}},
+	admin, node := newCluster(t, bin, "", []trusted{{server.Host, server.CA}, {system.host, system.ca}},
 		"--image-credential-provider-config="+filepath.Join(dir, "providers.json"), "--image-credential-provider-bin-dir="+plugins)
 	w := &world{images: images, server: server, policy: corev1.PullAlways}
 	w.Interface, err = kubernetes.NewForConfig(admin)
@@ -118,11 +118,20 @@ func pullsWithThePlugin(t *testing.T, bin string) {
 	apply(t, w.Interface, role)
 	w.runs(t, "shop", "early")
 
-	// Each account gets its own: that of another namespace does not open the repository.
+	// Each account gets its own: that of another namespace does not open the repository, although the node has the image.
+	w.policy = corev1.PullIfNotPresent
 	w.pod(t, "blog", "own", system.host+"/blog/app")
 	w.runs(t, "blog", "own")
 	w.pod(t, "blog", "foreign", system.host+"/shop/app")
 	w.isStuck(t, "blog", "foreign")
+
+	// The kubelet binds what was pulled to the account (KEP-2535), but opens what the profile's login pulled to all pods.
+	records := readRecords(t, node)
+	shop := records[system.host+"/shop/app"]
+	require.False(t, shop.NodePodsAccessible)
+	require.Len(t, shop.KubernetesServiceAccounts, 1)
+	require.Equal(t, "shop", shop.KubernetesServiceAccounts[0].Namespace)
+	require.True(t, records[server.Host+"/stored/app"].NodePodsAccessible)
 
 	// Nothing is stored: no secret in the cluster, and no token on the node.
 	secrets, err := w.CoreV1().Secrets("").List(t.Context(), metav1.ListOptions{})
@@ -134,9 +143,9 @@ func pullsWithThePlugin(t *testing.T, bin string) {
 }
 
 // pod makes a pod of that name from an image of any registry.
-func (w *world) pod(t *testing.T, namespace, name, image string) {
+func (w *world) pod(t *testing.T, namespace, name, image string, pullSecrets ...string) {
 	t.Helper()
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: w.spec("")}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: w.spec("", pullSecrets...)}
 	pod.Spec.Containers[0].Image = image
 	_, err := w.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{})
 	require.NoError(t, err)
