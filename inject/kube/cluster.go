@@ -50,7 +50,7 @@ type Cluster struct {
 	health   signal // A watch is broken for good, or has recovered.
 
 	mu        sync.Mutex
-	listeners []func(namespace string)
+	listeners []func(namespace string, own bool)
 }
 
 var _ inject.Cluster = (*Cluster)(nil)
@@ -73,17 +73,22 @@ func (c *Cluster) Run(ctx context.Context) error {
 // OnEvent registers f, which is called with the name of a namespace after the namespace or anything in it changed. The
 // function f must return soon. Call OnEvent before Run.
 func (c *Cluster) OnEvent(f func(namespace string)) {
+	c.listen(func(namespace string, _ bool) { f(namespace) })
+}
+
+// listen is OnEvent with a function that also receives whether the change is a write of this Cluster.
+func (c *Cluster) listen(f func(namespace string, own bool)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.listeners = append(c.listeners, f)
 }
 
-func (c *Cluster) event(namespace string) {
+func (c *Cluster) event(namespace string, own bool) {
 	c.mu.Lock()
 	listeners := c.listeners
 	c.mu.Unlock()
 	for _, f := range listeners {
-		f(namespace)
+		f(namespace, own)
 	}
 }
 

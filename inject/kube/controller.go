@@ -18,7 +18,8 @@ import (
 //   - over all namespaces, when it starts, after [Controller.Wake], and when the cluster can no longer be watched, or
 //     can be watched again;
 //   - over targets with a renewal or retry that is due;
-//   - over namespaces in which something changed, immediately after the change and even while a long pass is running.
+//   - over namespaces in which another client changed something, immediately after the change and even while a long
+//     pass is running.
 //
 // Controller has the methods of a Runnable of controller-runtime, so that mgr.Add(controller) runs it in a manager, on
 // the leader only. Without a manager, call Start when the process becomes the leader, and cancel its context when it
@@ -125,7 +126,11 @@ func (c *Controller) Start(ctx context.Context) error {
 	if err := c.ready(); err != nil {
 		return err
 	}
-	c.Cluster.OnEvent(c.mark)
+	c.Cluster.listen(func(namespace string, own bool) {
+		if !own { // The pass that made the change has looked at the namespace.
+			c.mark(namespace)
+		}
+	})
 	var running sync.WaitGroup
 	running.Go(func() { _ = c.Cluster.Run(ctx) }) // It returns no error.
 	running.Go(func() { c.passes(ctx) })

@@ -179,6 +179,26 @@ func TestPassWithNothingToDoSendsNoRequest(t *testing.T) {
 	require.Equal(t, requests, r.requests.Load())
 }
 
+// A rotation is one pass: the events of its own writes cause no passes over the namespaces.
+func TestOwnWritesCauseNoPass(t *testing.T) {
+	r := start(t, "own")
+	names := []string{"own-1", "own-2", "own-3"}
+	for _, name := range names {
+		r.namespace(t, name)
+		r.becomesReady(t, name)
+	}
+	time.Sleep(500 * time.Millisecond) // The last events arrive and cause passes of their own.
+	passes := r.passes.Load()
+	second := "second"
+	r.password.Store(&second)
+	r.Wake()
+	for _, name := range names {
+		r.becomesReady(t, name)
+	}
+	time.Sleep(500 * time.Millisecond)
+	require.Equal(t, passes+1, r.passes.Load())
+}
+
 func TestAddPullSecrets(t *testing.T) {
 	pod := &corev1.PodSpec{ImagePullSecrets: []corev1.LocalObjectReference{{Name: "theirs"}}}
 	require.True(t, kube.AddPullSecrets(pod, "regcred", "theirs"))

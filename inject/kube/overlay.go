@@ -12,8 +12,10 @@ import (
 // An overlay combines the objects that a watch delivered with later writes that the watch has not delivered yet, so
 // that a Cluster sees its own writes.
 type overlay[P metav1.Object] struct {
-	delivered cache.Indexer          // Read with the mutex held, so that a write is dropped only if the read includes it.
-	lost      func(namespace string) // Called after the watch has not delivered a write in time.
+	delivered cache.Indexer // Read with the mutex held, so that a write is dropped only if the read includes it.
+	// changed is called after an event that observe took for an own write turned out not to be one, and after the
+	// watch has not delivered a write in time.
+	changed func(namespace string)
 
 	mu      sync.Mutex
 	own     map[string]map[string]*written[P] // By namespace and name.
@@ -28,10 +30,16 @@ type written[P metav1.Object] struct {
 	late    *time.Timer
 }
 
-// A flight is a write request in progress, and the versions that the watch has delivered meanwhile.
+// A flight is a write request in progress, and the events about its object that the watch has delivered meanwhile.
 type flight struct {
 	namespace, name string
-	seen            []string
+	seen            []sighting
+}
+
+// A sighting is an event: a version, or the deletion of an object.
+type sighting struct {
+	version string
+	gone    bool
 }
 
 // patience is the time in which the watch must deliver a write. After that, the watch takes precedence: after an
@@ -40,34 +48,58 @@ const patience = 30 * time.Second
 
 // write records the object that a request returned. The version of the object before the request is before.
 func (o *overlay[P]) write(namespace, name, before string, request func() (P, error)) error {
+	f := o.take(namespace, name)
+	now, err := request()
+	if err != nil {
+		o.land(f, sighting{}, nil)
+		return err
+	}
+	version := now.GetResourceVersion()
+	o.land(f, sighting{version: version}, &written[P]{stale: []string{before}, now: now, version: version})
+	return nil
+}
+
+// delete records the deletion of an object that had that version.
+func (o *overlay[P]) delete(namespace, name, before string, request func() error) error {
+	f := o.take(namespace, name)
+	err := request()
+	if err != nil {
+		o.land(f, sighting{}, nil)
+		return err
+	}
+	o.land(f, sighting{gone: true}, &written[P]{stale: []string{before}, gone: true})
+	return nil
+}
+
+// take begins a flight.
+func (o *overlay[P]) take(namespace, name string) *flight {
 	f := &flight{namespace: namespace, name: name}
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.flights == nil {
 		o.flights = make(map[*flight]bool)
 	}
 	o.flights[f] = true
-	o.mu.Unlock()
-
-	now, err := request()
-
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.flights, f)
-	if err != nil {
-		return err
-	}
-	// A write that the watch has already delivered may have been undone since.
-	if version := now.GetResourceVersion(); version == "" || !slices.Contains(f.seen, version) {
-		o.put(namespace, name, &written[P]{stale: []string{before}, now: now, version: version})
-	}
-	return nil
+	return f
 }
 
-// deleted records the deletion of an object that had that version.
-func (o *overlay[P]) deleted(namespace, name, before string) {
+// land ends a flight with its result, and records what was written, unless w is nil or the watch has already delivered
+// it: then it may have been undone since. It reports the events of others in the meantime, which observe has not.
+func (o *overlay[P]) land(f *flight, result sighting, w *written[P]) {
+	delivered, foreign := false, false
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.put(namespace, name, &written[P]{stale: []string{before}, gone: true})
+	delete(o.flights, f)
+	for _, s := range f.seen {
+		own := s.gone && result.gone || !s.gone && s.version == result.version && s.version != ""
+		delivered, foreign = delivered || own, foreign || !own
+	}
+	if w != nil && !delivered {
+		o.put(f.namespace, f.name, w)
+	}
+	o.mu.Unlock()
+	if foreign {
+		o.changed(f.namespace)
+	}
 }
 
 func (o *overlay[P]) put(namespace, name string, w *written[P]) {
@@ -97,7 +129,7 @@ func (o *overlay[P]) giveUp(namespace, name string, w *written[P]) {
 	}
 	o.mu.Unlock()
 	if waits {
-		o.lost(namespace)
+		o.changed(namespace)
 	}
 }
 
@@ -112,22 +144,34 @@ func (o *overlay[P]) at(namespace, name string) string {
 
 // observe records that the watch delivered a version of an object, or its deletion. The event may be old: events are
 // reported after the delivered objects have changed, and these may be ahead by more than one version.
-func (o *overlay[P]) observe(namespace, name, version string, gone bool) {
+//
+// It reports whether the event shows nothing new, because it is the result of an own write. If a write of the object is
+// in progress, that is not known yet: then observe reports true, and changed is called later if it was not one.
+func (o *overlay[P]) observe(namespace, name, version string, gone bool) (own bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for f := range o.flights {
 		if f.namespace == namespace && f.name == name {
-			f.seen = append(f.seen, version)
+			f.seen = append(f.seen, sighting{version, gone})
+			own = true
 		}
 	}
 	w := o.own[namespace][name]
 	if w == nil {
-		return
+		return own
 	}
 	back := version == w.version && (version != "" || gone) // The fake clientset has no versions.
-	if back || !slices.Contains(w.stale, o.at(namespace, name)) {
+	caughtUp := !slices.Contains(w.stale, o.at(namespace, name))
+	switch {
+	case gone:
+		own = own || w.gone && caughtUp
+	case version != "":
+		own = own || version == w.version || slices.Contains(w.stale, version)
+	}
+	if back || caughtUp {
 		o.drop(namespace, name)
 	}
+	return own
 }
 
 func (o *overlay[P]) drop(namespace, name string) {

@@ -17,9 +17,9 @@ type watched struct {
 	*overlay[*account]
 }
 
-func newWatched(t *testing.T, lost func(namespace string)) watched {
+func newWatched(t *testing.T, changed func(namespace string)) watched {
 	store := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
-	return watched{t, &overlay[*account]{delivered: store, lost: lost}}
+	return watched{t, &overlay[*account]{delivered: store, changed: changed}}
 }
 
 func accountAt(version string) *account {
@@ -44,7 +44,10 @@ func (w watched) writes(before, after string) {
 	require.NoError(w, w.write("shop", "default", before, func() (*account, error) { return accountAt(after), nil }))
 }
 
-func (w watched) deletes(before string) { w.deleted("shop", "default", before) }
+func (w watched) deletes(before string) {
+	w.Helper()
+	require.NoError(w, w.delete("shop", "default", before, func() error { return nil }))
+}
 
 // A written object stays until the watch has caught up with it, however late its events are, and in whichever steps
 // they arrive.
@@ -159,4 +162,105 @@ func TestOverlayGivesUp(t *testing.T) {
 		require.Equal(t, "shop", <-lost)
 		require.Empty(t, lost)
 	})
+}
+
+// The event of an own write shows nothing new, whenever it arrives. Everything else is reported, some of it only after
+// a request has ended.
+func TestOverlayKnowsOwnEvents(t *testing.T) {
+	during := func(w watched, result string, err error, events func()) {
+		_ = w.write("shop", "default", "1", func() (*account, error) { events(); return accountAt(result), err })
+	}
+	for name, tc := range map[string]struct {
+		do   func(w watched) (own bool)
+		late int // The number of reports after a request.
+	}{
+		"after the request": {func(w watched) bool {
+			w.holds("1")
+			w.writes("1", "2")
+			w.holds("2")
+			return w.observe("shop", "default", "2", false)
+		}, 0},
+		"during the request": {func(w watched) (own bool) {
+			w.holds("1")
+			during(w, "2", nil, func() { w.holds("2"); own = w.observe("shop", "default", "2", false) })
+			return own
+		}, 0},
+		"another one during the request": {func(w watched) (own bool) {
+			w.holds("1")
+			during(w, "3", nil, func() { w.holds("2"); own = w.observe("shop", "default", "2", false) })
+			return own
+		}, 1},
+		"the request fails": {func(w watched) (own bool) {
+			w.holds("1")
+			during(w, "", errors.New("late"), func() { w.holds("2"); own = w.observe("shop", "default", "2", false) })
+			return own
+		}, 1},
+		"undone during the request": {func(w watched) (own bool) {
+			w.holds("1")
+			during(w, "2", nil, func() {
+				w.holds("3")
+				w.observe("shop", "default", "2", false)
+				own = w.observe("shop", "default", "3", false)
+			})
+			return own
+		}, 1},
+		"the first of two": {func(w watched) bool {
+			w.holds("1")
+			w.writes("1", "2")
+			w.writes("2", "3")
+			w.holds("2")
+			return w.observe("shop", "default", "2", false)
+		}, 0},
+		"a deletion": {func(w watched) bool {
+			w.holds("1")
+			w.deletes("1")
+			w.holdsNone()
+			return w.observe("shop", "default", "2", true)
+		}, 0},
+		"a deletion during the request": {func(w watched) (own bool) {
+			w.holds("1")
+			require.NoError(w, w.delete("shop", "default", "1", func() error {
+				w.holdsNone()
+				own = w.observe("shop", "default", "2", true)
+				return nil
+			}))
+			return own
+		}, 0},
+	} {
+		t.Run("own/"+name, func(t *testing.T) {
+			reported := 0
+			w := newWatched(t, func(namespace string) { reported++ })
+			require.True(t, tc.do(w))
+			require.Equal(t, tc.late, reported)
+		})
+	}
+	for name, do := range map[string]func(w watched) (own bool){
+		"without a write": func(w watched) bool {
+			w.holds("1")
+			return w.observe("shop", "default", "1", false)
+		},
+		"a later write": func(w watched) bool {
+			w.holds("1")
+			w.writes("1", "2")
+			w.holds("3")
+			return w.observe("shop", "default", "3", false)
+		},
+		"a deletion of what was written": func(w watched) bool {
+			w.writes("", "2")
+			return w.observe("shop", "default", "3", true)
+		},
+		"another object": func(w watched) bool {
+			w.holds("1")
+			w.writes("1", "2")
+			return w.observe("shop", "other", "2", false)
+		},
+		"no versions": func(w watched) bool {
+			w.writes("", "")
+			return w.observe("shop", "default", "", false)
+		},
+	} {
+		t.Run("foreign/"+name, func(t *testing.T) {
+			require.False(t, do(newWatched(t, func(string) {})))
+		})
+	}
 }

@@ -134,17 +134,16 @@ func (c *Cluster) start() {
 		c.watches.secrets = newFeed(c, "secrets", core.Secrets(metav1.NamespaceAll), &corev1.Secret{}, ours)
 		c.watches.accounts = newFeed(c, "serviceaccounts", core.ServiceAccounts(metav1.NamespaceAll), &corev1.ServiceAccount{}, nil)
 
-		c.secrets.delivered, c.secrets.lost = c.watches.secrets.GetIndexer(), c.event
-		c.accounts.delivered, c.accounts.lost = c.watches.accounts.GetIndexer(), c.event
+		foreign := func(namespace string) { c.event(namespace, false) }
+		c.secrets.delivered, c.secrets.changed = c.watches.secrets.GetIndexer(), foreign
+		c.accounts.delivered, c.accounts.changed = c.watches.accounts.GetIndexer(), foreign
 
-		follow(c.watches.namespaces, keepNamespace, func(o *metav1.ObjectMeta, _ bool) { c.event(o.Name) })
+		follow(c.watches.namespaces, keepNamespace, func(o *metav1.ObjectMeta, _ bool) { foreign(o.Name) })
 		follow(c.watches.secrets, keepSecret, func(o *metav1.ObjectMeta, gone bool) {
-			c.secrets.observe(o.Namespace, o.Name, o.ResourceVersion, gone)
-			c.event(o.Namespace)
+			c.event(o.Namespace, c.secrets.observe(o.Namespace, o.Name, o.ResourceVersion, gone))
 		})
 		follow(c.watches.accounts, keepAccount, func(o *metav1.ObjectMeta, gone bool) {
-			c.accounts.observe(o.Namespace, o.Name, o.ResourceVersion, gone)
-			c.event(o.Namespace)
+			c.event(o.Namespace, c.accounts.observe(o.Namespace, o.Name, o.ResourceVersion, gone))
 		})
 	})
 }

@@ -127,11 +127,9 @@ func (c *Cluster) writeSecret(change inject.Change, before string, request func(
 
 func (c *Cluster) delete(ctx context.Context, change inject.Change) error {
 	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &change.Version}}
-	if err := c.Client.CoreV1().Secrets(change.Namespace).Delete(ctx, change.Name, options); err != nil {
-		return err
-	}
-	c.secrets.deleted(change.Namespace, change.Name, change.Version)
-	return nil
+	return c.secrets.delete(change.Namespace, change.Name, change.Version, func() error {
+		return c.Client.CoreV1().Secrets(change.Namespace).Delete(ctx, change.Name, options)
+	})
 }
 
 // link writes the whole list, which is atomic in Kubernetes, on the condition that the account has not changed since
