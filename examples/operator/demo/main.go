@@ -128,7 +128,8 @@ func (d *demo) walk(ctx context.Context) error {
 		{"\n4. The login is right.", func() error {
 			return errors.Join(d.password(ctx, "second", "second"), d.becomes(ctx, "Published", 3))
 		}},
-		{"\n5. The profile is deleted.", func() error {
+		{"\n5. The login expires in ten days.", func() error { return d.expires(ctx) }},
+		{"\n6. The profile is deleted.", func() error {
 			return errors.Join(d.Delete(ctx, profile), d.gone(ctx))
 		}},
 	} {
@@ -175,6 +176,32 @@ func (d *demo) becomes(ctx context.Context, reason string, secrets int) error {
 		}
 		if err := pause(ctx); err != nil {
 			return fmt.Errorf("the profile did not become %s: %w", reason, err)
+		}
+	}
+}
+
+// expires enters an expiry of the login, and waits for the warnings.
+func (d *demo) expires(ctx context.Context) error {
+	var p v1alpha1.RegistryProfile
+	if err := d.Get(ctx, client.ObjectKey{Name: "shop"}, &p); err != nil {
+		return err
+	}
+	p.Spec.Login.ExpiresAt = &metav1.Time{Time: time.Now().Add(10 * 24 * time.Hour)}
+	if err := d.Update(ctx, &p); err != nil {
+		return err
+	}
+	for {
+		var events corev1.EventList
+		if err := errors.Join(d.Get(ctx, client.ObjectKey{Name: "shop"}, &p), d.List(ctx, &events)); err != nil {
+			return err
+		}
+		warned := slices.ContainsFunc(events.Items, func(e corev1.Event) bool { return e.Reason == "LoginExpires" && e.InvolvedObject.Name == "shop" })
+		if c := meta.FindStatusCondition(p.Status.Conditions, "LoginExpiring"); warned && c != nil && c.Status == metav1.ConditionTrue {
+			say("   LoginExpiring: %s, %s, and an event. %s", c.Status, c.Reason, c.Message)
+			return nil
+		}
+		if err := pause(ctx); err != nil {
+			return fmt.Errorf("nothing warns of the expiry: %w", err)
 		}
 	}
 }

@@ -92,12 +92,18 @@ type Transport struct {
 // A Login is exactly one way to prove who one is.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.secretName), has(self.ambient) && self.ambient, has(self.anonymous) && self.anonymous].filter(x, x).size() == 1",message="set exactly one of secretName, ambient and anonymous"
+// +kubebuilder:validation:XValidation:rule="!has(self.expiresAt) || has(self.secretName)",message="expiresAt needs secretName: only a user name and a password expire by themselves"
 type Login struct {
 	// SecretName is a secret in the operator's namespace: username and password, or under the key "login" the JSON of a
 	// login of any kind.
 	// +kubebuilder:validation:MinLength=1
 	// +optional
 	SecretName string `json:"secretName,omitempty"`
+	// ExpiresAt is the time at which the user name and the password in the secret expire, for a robot account or a token
+	// that was created with an expiry. The registry does not report it. The condition LoginExpiring warns 14 days
+	// before. If it is not set, an expiry in the JSON of a login applies.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 	// Ambient is the identity of the operator's pod in its cloud.
 	// +optional
 	Ambient bool `json:"ambient,omitempty"`
@@ -124,7 +130,8 @@ type Namespaces struct {
 
 // A RegistryProfileStatus says what is.
 type RegistryProfileStatus struct {
-	// Conditions has one of the type Ready: the pull secret is everywhere as it should be.
+	// Conditions has one of the type Ready: the pull secret is everywhere as it should be; and one of the type
+	// LoginExpiring: the login expires within 14 days, and only a person can renew it.
 	// +listType=map
 	// +listMapKey=type
 	// +optional

@@ -48,6 +48,8 @@ type operator struct {
 	// asked maps the first target of each pass in progress to a map[string]asked by the names of the profiles. Several
 	// passes may be in progress.
 	asked sync.Map
+	// unreadable has the names of the profiles in the last list whose login or selector is invalid.
+	unreadable sync.Map
 }
 
 // asked holds the findings of a pass about a profile.
@@ -147,7 +149,7 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 	}
 	pipeline.Cache.Hooks.Issued = o.controller.Renewed
 	passes := injectprom.New(o.controller.Syncer)
-	events := &kube.Events{Cluster: o.cluster, Record: o.events.Event}
+	events := &kube.Events{Cluster: o.cluster, Record: o.events.Event, Object: o.object}
 	o.controller.OnPass = func(p kube.Pass) {
 		events.Report(p)
 		o.report(p)
@@ -235,6 +237,11 @@ func (o *operator) targets(ctx context.Context) ([]inject.Target, error) {
 	for i, p := range list.Items {
 		var err error
 		targets[i], err = o.target(ctx, &p)
+		if err != nil {
+			o.unreadable.Store(p.Name, true)
+		} else {
+			o.unreadable.Delete(p.Name)
+		}
 		profiles[p.Name] = asked{p.Generation, providers.Key(o.pipeline.Provider, targets[i].Profiles[0]), err}
 		used[p.Spec.Login.SecretName], used[p.Spec.Transport.SecretName] = true, true
 	}
@@ -265,6 +272,9 @@ func (o *operator) target(ctx context.Context, p *v1alpha1.RegistryProfile) (inj
 	case login.SecretName != "":
 		profile.Login, err = o.logins.login(ctx, login.SecretName)
 		errs = append(errs, err)
+		if login.ExpiresAt != nil {
+			profile.Login.ExpiresAt = login.ExpiresAt.Time
+		}
 	default:
 		profile.Login = credentials.Login{Ambient: login.Ambient, Anonymous: login.Anonymous}
 	}

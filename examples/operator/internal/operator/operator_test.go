@@ -133,6 +133,39 @@ func TestRenewal(t *testing.T) {
 	require.WithinRange(t, first.RenewAt.Time, earliest, latest)
 }
 
+// A login that expires by itself is reported in advance, in the condition and in an event on the profile.
+func TestLoginExpiring(t *testing.T) {
+	w := newWorld(t)
+	w.namespace("shop-1", nil)
+	expires := func(at *metav1.Time, status metav1.ConditionStatus, reason string) {
+		t.Helper()
+		var p v1alpha1.RegistryProfile
+		require.NoError(t, w.Get(t.Context(), client.ObjectKey{Name: "shop"}, &p))
+		p.Spec.Login.ExpiresAt = at
+		require.NoError(t, w.Update(t.Context(), &p))
+		w.eventually("the condition", func() bool {
+			c := meta.FindStatusCondition(w.status().Conditions, "LoginExpiring")
+			return c != nil && c.ObservedGeneration == p.Generation && c.Status == status && c.Reason == reason
+		})
+		w.becomes(metav1.ConditionTrue, "Published", 1)
+	}
+	require.NoError(t, w.Create(t.Context(), w.profile(func(*v1alpha1.RegistryProfileSpec) {})))
+	expires(nil, metav1.ConditionFalse, "NotSoon")
+	expires(&metav1.Time{Time: time.Now().Add(90 * 24 * time.Hour)}, metav1.ConditionFalse, "NotSoon")
+	soon := time.Now().Add(10 * 24 * time.Hour)
+	expires(&metav1.Time{Time: soon}, metav1.ConditionTrue, "LoginExpires")
+	require.Contains(t, meta.FindStatusCondition(w.status().Conditions, "LoginExpiring").Message, soon.UTC().Format(time.RFC3339))
+	w.eventually("it has the expiry", func() bool { at := w.status().ExpiresAt; return at != nil && at.Unix() == soon.Unix() })
+	w.eventually("an event on the profile", func() bool {
+		var events corev1.EventList
+		require.NoError(t, w.List(t.Context(), &events))
+		return slices.ContainsFunc(events.Items, func(e corev1.Event) bool {
+			return e.Reason == "LoginExpires" && e.Type == "Warning" && e.InvolvedObject.Kind == "RegistryProfile" && e.InvolvedObject.Name == "shop"
+		})
+	})
+	expires(nil, metav1.ConditionFalse, "NotSoon") // A new login.
+}
+
 // The API rejects an invalid profile when it is applied.
 func TestValidation(t *testing.T) {
 	w := newWorld(t)
@@ -141,6 +174,9 @@ func TestValidation(t *testing.T) {
 		"endpoint is required for this kind":               func(s *v1alpha1.RegistryProfileSpec) { s.Endpoint = "" },
 		"set exactly one of secretName":                    func(s *v1alpha1.RegistryProfileSpec) { s.Login.Ambient = true },
 		"exactly one of secretName, ambient and anonymous": func(s *v1alpha1.RegistryProfileSpec) { s.Login = v1alpha1.Login{} },
+		"expiresAt needs secretName": func(s *v1alpha1.RegistryProfileSpec) {
+			s.Login = v1alpha1.Login{Anonymous: true, ExpiresAt: &metav1.Time{Time: time.Now()}}
+		},
 	} {
 		require.ErrorContains(t, w.Create(t.Context(), w.profile(change)), says)
 	}

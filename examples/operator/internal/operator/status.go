@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -56,6 +57,9 @@ func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
 		before := p.DeepCopy()
 		if profile, ok := profiles[p.Name]; ok {
 			meta.SetStatusCondition(&p.Status.Conditions, ready(p.Name, profile, pass))
+			expiring := pass.LoginExpiring(p.Name)
+			expiring.ObservedGeneration = profile.generation
+			meta.SetStatusCondition(&p.Status.Conditions, expiring)
 			// While the issuer is being called, the time of the next call is unknown.
 			if entry := cached[profile.key]; !entry.Calling {
 				p.Status.RenewAt = seconds(entry.NextCall)
@@ -112,7 +116,22 @@ func published(state []inject.Namespace, name string) (count int, expires *metav
 	return count, expires
 }
 
-// tell records an event if the condition has changed.
+// object returns the profile of a target, for events about the target in all namespaces: a rejected login, a login that
+// expires soon. It returns nil if the profile could not be read, because tell knows the reason.
+func (o *operator) object(target string) runtime.Object {
+	if _, unreadable := o.unreadable.Load(target); unreadable {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
+	defer cancel()
+	var p v1alpha1.RegistryProfile
+	if err := o.client.Get(ctx, client.ObjectKey{Name: target}, &p); err != nil { // From the cache: it was deleted.
+		return nil
+	}
+	return &p
+}
+
+// tell records an event if the profile has become ready or can no longer be read. [kube.Events] reports other problems.
 func (o *operator) tell(before, after *v1alpha1.RegistryProfile) {
 	was := meta.FindStatusCondition(before.Status.Conditions, kube.ConditionReady)
 	is := meta.FindStatusCondition(after.Status.Conditions, kube.ConditionReady)
@@ -123,5 +142,7 @@ func (o *operator) tell(before, after *v1alpha1.RegistryProfile) {
 		o.events.Event(after, corev1.EventTypeNormal, is.Reason, "the pull secret is in all selected namespaces")
 		return
 	}
-	o.events.Event(after, corev1.EventTypeWarning, is.Reason, is.Message)
+	if _, unreadable := o.unreadable.Load(after.Name); unreadable {
+		o.events.Event(after, corev1.EventTypeWarning, is.Reason, is.Message)
+	}
 }
