@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -55,12 +56,19 @@ func keepPerObject(mgr ctrl.Manager, config *rest.Config) (*kube.Controller, err
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	key, err := kube.AdoptionKey(ctx, api, objectNamespace, "regcred-adoption")
+	if err != nil {
+		return nil, err
+	}
 	pipeline := &regcred.Pipeline{} // Provider: a providers.Set, where there are clouds among the profiles.
 	r := &objectReconciler{client: mgr.GetClient(), pipeline: pipeline}
 	r.controller = &kube.Controller{
 		Cluster: &kube.Cluster{Client: api, Owner: owner},
 		Syncer: &inject.Syncer{
 			Owner: owner, Credential: pipeline.Credential, Check: pipeline.Check, Lookup: pipeline.Lookup,
+			Adopt: pipeline.Adopt, AdoptionKey: key, // A restart calls no issuer and writes nothing.
 			CompleteLists: true, // The client reads from a cache that waits until it is synced.
 		},
 		Targets: r.targets,

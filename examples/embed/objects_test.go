@@ -89,6 +89,7 @@ func TestObjects(t *testing.T) {
 		require.Eventually(t, what, 30*time.Second, 50*time.Millisecond)
 	}
 	eventually(func() bool { return exists("shop", "pull-shop") && status("shop") == "ready" })
+	require.True(t, exists(objectNamespace, "regcred-adoption"))
 
 	_, err = objects.Create(ctx, object("blog", profile("blog", "s3cret")), metav1.CreateOptions{})
 	require.NoError(t, err)
