@@ -18,7 +18,7 @@ import (
 var ErrHelperNotFound = errors.New("credentials not found in native keychain")
 
 // errReadOnly answers docker login and docker logout.
-var errReadOnly = errors.New("this helper stores no logins: its profiles say how to log in; remove it from credHelpers or credsStore to use docker login")
+var errReadOnly = errors.New("this helper stores no logins, because its profiles have them; remove it from credHelpers or credsStore to use docker login")
 
 // tokenUsername marks a secret that is an identity token; a client would then drop the user name.
 const tokenUsername = "<token>"

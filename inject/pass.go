@@ -129,7 +129,7 @@ func (w *pass) apply(ctx context.Context, uid string, changes []Change) (failed 
 			w.later(c.Namespace)
 			if err != nil && ctx.Err() == nil {
 				failed = append(failed, Problem{Namespace: c.Namespace, Name: c.Name, Target: c.Name, RetryAt: time.Now().Add(inUseRetry),
-					Err: fmt.Errorf("find out whether the secret is in use under its old name: %w", err)})
+					Err: fmt.Errorf("check whether the secret is in use under its old name: %w", err)})
 			}
 			if len(c.renewal) == 0 {
 				continue

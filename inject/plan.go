@@ -122,7 +122,7 @@ func (p *planner) namespace(ns Namespace) ([]Change, []Problem) {
 			continue
 		}
 		changes = append(changes, Change{
-			Action: DeleteSecret, Owner: p.owner, Namespace: ns.Name, Name: have.Name, Version: have.Version, Reason: "no target wants it here",
+			Action: DeleteSecret, Owner: p.owner, Namespace: ns.Name, Name: have.Name, Version: have.Version, Reason: "no target selects this place",
 			renewal: p.renewForOldName(heir, have, ns.Name), renamed: heir != nil,
 		})
 	}

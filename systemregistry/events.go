@@ -105,8 +105,8 @@ func (r *Registry) client(req *http.Request) string {
 	return addr
 }
 
-var errUntrustedProxy = errors.New("a request says that a proxy forwarded it, and Server.TrustedProxies is empty: " +
-	"if there is a proxy, set it, because all clients behind it share one allowance of wrong passwords otherwise")
+var errUntrustedProxy = errors.New("a request was forwarded by a proxy, and Server.TrustedProxies is empty: " +
+	"if you have a proxy, set it; otherwise all clients behind the proxy share one allowance of wrong passwords")
 
 func (r *Registry) trusted(addr string) bool {
 	if ap, err := netip.ParseAddrPort(addr); err == nil {

@@ -276,7 +276,7 @@ func refusal(err error) error {
 	case errors.Is(err, images.ErrImmutable), errors.Is(err, images.ErrFull):
 		return errcode.ErrorCodeDenied.WithMessage(err.Error())
 	case errors.Is(err, images.ErrChanging):
-		return errcode.ErrorCodeUnavailable.WithMessage("others push or delete the same: try again in a minute")
+		return errcode.ErrorCodeUnavailable.WithMessage("other clients push or delete the same object: try again in a minute")
 	case errors.Is(err, shared.ErrDataGone):
 		return errcode.ErrorCodeUnavailable.WithMessage("a layer was collected meanwhile, because no image used it: push again")
 	default:

@@ -22,26 +22,26 @@ type metrics struct {
 func newMetrics() *metrics {
 	return &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "regcred_registry_requests_total", Help: "Requests that were answered.",
+			Name: "regcred_registry_requests_total", Help: "Requests by result.",
 		}, []string{"operation", "method", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "regcred_registry_request_seconds", Help: "How long requests took until the last byte was handed over.",
+			Name: "regcred_registry_request_seconds", Help: "Duration of requests until the last byte was written.",
 			Buckets: []float64{.001, .005, .02, .1, .5, 2, 10, 60, 600},
 		}, []string{"operation"}),
 		sent: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "regcred_registry_sent_bytes_total", Help: "Bytes of bodies that were sent.",
 		}),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "regcred_registry_logins_total", Help: "Logins, by what came of them.",
+			Name: "regcred_registry_logins_total", Help: "Logins, by result.",
 		}, []string{"result"}),
 		full: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "regcred_registry_storage_full_total", Help: "Writes that the storage had no room for.",
+			Name: "regcred_registry_storage_full_total", Help: "Writes that failed because the storage was full.",
 		}),
 		collects: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "regcred_registry_collections_total", Help: "Garbage collections, by what came of them.",
+			Name: "regcred_registry_collections_total", Help: "Garbage collections, by result.",
 		}, []string{"result"}),
 		last: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "regcred_registry_last_collection_timestamp_seconds", Help: "When the last garbage collection ended without an error.",
+			Name: "regcred_registry_last_collection_timestamp_seconds", Help: "Time at which the last garbage collection ended without an error.",
 		}),
 	}
 }

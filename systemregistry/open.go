@@ -164,8 +164,8 @@ func (r *Registry) protect(path string) error {
 		return fmt.Errorf("open registry: %w", err)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
-		r.config.failed(fmt.Errorf("%s has mode %#o, so others on this machine may have read the registry's keys: it has 0600 now; "+
-			"if they may have, change passwords and delete %q from the store", path, mode, "keys/"))
+		r.config.failed(fmt.Errorf("%s has mode %#o, so other users of this machine could read the registry's keys: it has 0600 now; "+
+			"if they did, change passwords and delete %q from the store", path, mode, "keys/"))
 		if err := os.Chmod(path, 0o600); err != nil {
 			return fmt.Errorf("open registry: %w", err)
 		}

@@ -96,7 +96,7 @@ func (r *Registry) listen(ctx context.Context) (net.Listener, error) {
 	default:
 		for _, host := range r.config.permitted() {
 			if !r.authority.Permits(host) {
-				r.config.failed(fmt.Errorf("the registry's authority was not made for %s, so its certificate is not for it: "+
+				r.config.failed(fmt.Errorf("the registry's authority does not cover %s, so its certificate is not valid for it: "+
 					"replace the authority, see Registry.ReplaceCA", host))
 			}
 		}

@@ -294,7 +294,7 @@ func TestClearing(t *testing.T) {
 		require.NoError(t, w.sync(nil))
 		require.Equal(t, `
 sync pull secrets k8s.cluster.name=eu regcred.pass.changes=2 regcred.pass.problems=0
-  delete secret k8s.namespace.name=a regcred.owner=regcred regcred.reason=no target wants it here regcred.secret=regcred
+  delete secret k8s.namespace.name=a regcred.owner=regcred regcred.reason=no target selects this place regcred.secret=regcred
   link account k8s.namespace.name=a regcred.owner=regcred regcred.service_account=default regcred.unlink=["regcred"]
 `, w.trees())
 	})

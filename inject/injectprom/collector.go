@@ -61,13 +61,13 @@ func New(syncer *inject.Syncer) *Collector {
 	c := &Collector{
 		passes:           prometheus.NewCounterVec(prometheus.CounterOpts{Name: "regcred_pullsecret_passes_total", Help: "Passes over a cluster."}, []string{"result"}),
 		changes:          prometheus.NewCounterVec(prometheus.CounterOpts{Name: "regcred_pullsecret_changes_total", Help: "Changes that were tried."}, []string{"action", "result"}),
-		problems:         prometheus.NewDesc("regcred_pullsecret_problems", "What is not as it should be, in all places.", []string{"reason"}, nil),
+		problems:         prometheus.NewDesc("regcred_pullsecret_problems", "Problems in all places.", []string{"reason"}, nil),
 		secrets:          prometheus.NewDesc("regcred_pullsecret_secrets", "Published secrets by the age of their credentials.", []string{"state"}, nil),
-		loginExpiry:      prometheus.NewDesc("regcred_pullsecret_login_expiry_seconds", "When the login of a profile expires by itself.", labels, nil),
+		loginExpiry:      prometheus.NewDesc("regcred_pullsecret_login_expiry_seconds", "Time at which the login of a profile expires.", labels, nil),
 		syncer:           syncer,
-		first:            prometheus.NewDesc("regcred_pullsecret_expiry_seconds", "When the first of the published secrets expires.", nil, nil),
-		credentialExpiry: prometheus.NewDesc("regcred_pullsecret_credential_expiry_seconds", "When the credential of a profile expires.", labels, nil),
-		handedOut:        prometheus.NewDesc("regcred_pullsecret_credentials_total", "New credentials, and failures to have one.", append(labels, "result"), nil),
+		first:            prometheus.NewDesc("regcred_pullsecret_expiry_seconds", "Time at which the first of the published secrets expires.", nil, nil),
+		credentialExpiry: prometheus.NewDesc("regcred_pullsecret_credential_expiry_seconds", "Time at which the credential of a profile expires.", labels, nil),
+		handedOut:        prometheus.NewDesc("regcred_pullsecret_credentials_total", "Calls to issuers, by result.", append(labels, "result"), nil),
 		profiles:         make(map[profile]*handouts),
 	}
 	if ask := syncer.Credential; ask != nil { // If nil, Sync reports that it is missing.

@@ -73,26 +73,26 @@ func TestCollector(t *testing.T) {
 # TYPE regcred_pullsecret_changes_total counter
 regcred_pullsecret_changes_total{action="create_secret",result="made"} 1
 regcred_pullsecret_changes_total{action="update_secret",result="made"} 1
-# HELP regcred_pullsecret_credential_expiry_seconds When the credential of a profile expires.
+# HELP regcred_pullsecret_credential_expiry_seconds Time at which the credential of a profile expires.
 # TYPE regcred_pullsecret_credential_expiry_seconds gauge
 regcred_pullsecret_credential_expiry_seconds{kind="custom",profile="good"} 9.4668846e+08
-# HELP regcred_pullsecret_credentials_total New credentials, and failures to have one.
+# HELP regcred_pullsecret_credentials_total Calls to issuers, by result.
 # TYPE regcred_pullsecret_credentials_total counter
 regcred_pullsecret_credentials_total{kind="custom",profile="bad",result="failed"} 2
 regcred_pullsecret_credentials_total{kind="custom",profile="bad",result="new"} 0
 regcred_pullsecret_credentials_total{kind="custom",profile="good",result="failed"} 0
 regcred_pullsecret_credentials_total{kind="custom",profile="good",result="new"} 2
-# HELP regcred_pullsecret_expiry_seconds When the first of the published secrets expires.
+# HELP regcred_pullsecret_expiry_seconds Time at which the first of the published secrets expires.
 # TYPE regcred_pullsecret_expiry_seconds gauge
 regcred_pullsecret_expiry_seconds 9.4668846e+08
-# HELP regcred_pullsecret_login_expiry_seconds When the login of a profile expires by itself.
+# HELP regcred_pullsecret_login_expiry_seconds Time at which the login of a profile expires.
 # TYPE regcred_pullsecret_login_expiry_seconds gauge
 regcred_pullsecret_login_expiry_seconds{kind="custom",profile="good"} 9.5446080e+08
 # HELP regcred_pullsecret_passes_total Passes over a cluster.
 # TYPE regcred_pullsecret_passes_total counter
 regcred_pullsecret_passes_total{result="cut_short"} 1
 regcred_pullsecret_passes_total{result="finished"} 3
-# HELP regcred_pullsecret_problems What is not as it should be, in all places.
+# HELP regcred_pullsecret_problems Problems in all places.
 # TYPE regcred_pullsecret_problems gauge
 regcred_pullsecret_problems{reason="Unauthorized"} 1
 # HELP regcred_pullsecret_secrets Published secrets by the age of their credentials.

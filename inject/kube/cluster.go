@@ -101,7 +101,7 @@ func (c *Cluster) event(namespace string, own bool) {
 // returns the last known objects with it.
 func (c *Cluster) State(ctx context.Context, scope inject.Scope) ([]inject.Namespace, error) {
 	if scope.Owner != c.owner() {
-		return nil, fmt.Errorf("the cluster watches the secrets of owner %q, and is asked for those of %q", c.owner(), scope.Owner)
+		return nil, fmt.Errorf("the cluster watches the secrets of owner %q, and cannot list the secrets of %q", c.owner(), scope.Owner)
 	}
 	c.start()
 	stale := c.watches.wait(ctx)

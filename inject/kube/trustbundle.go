@@ -39,7 +39,7 @@ func TrustBundle(ctx context.Context, client kubernetes.Interface, name string) 
 				} `json:"spec"`
 			}
 			if err := json.Unmarshal(data, &object); err != nil {
-				return fail(registry.ErrClusterUnavailable, "", errors.New("the API answered with something else than the object"))
+				return fail(registry.ErrClusterUnavailable, "", errors.New("the API responded with another object"))
 			}
 			if err := (registry.TransportConfig{CABundle: object.Spec.TrustBundle}).Validate(); err != nil || object.Spec.TrustBundle == "" {
 				return fail(registry.ErrInvalid, "correct spec.trustBundle of the object: certificates in PEM", err)

@@ -21,8 +21,8 @@ func check(p registry.Profile, problems *field.List) {
 			"a classic personal access token with the right read:packages")
 	}
 	if token := shortLived(p.Login.Username, hosts); token != "" && p.Login.ExpiresAt.IsZero() {
-		problems.Add("login.expiresAt", "is missing, though the user name is that of "+token,
-			"the instant at which the token ends; better, a login that lasts, for nobody renews this one")
+		problems.Add("login.expiresAt", "is missing, though the user name belongs to "+token,
+			"the time at which the token expires; better, a login that does not expire, because this one is not renewed")
 	}
 }
 
@@ -30,17 +30,17 @@ func check(p registry.Profile, problems *field.List) {
 func shortLived(username string, hosts []string) string {
 	switch username {
 	case "00000000-0000-0000-0000-000000000000":
-		return "a token of Azure, which is good for three hours"
+		return "a token of Azure, which is valid for three hours"
 	case "gitlab-ci-token":
 		return "a job of GitLab, whose token ends with it"
 	case "oauth2accesstoken":
-		return "a token of Google, which is good for an hour"
+		return "a token of Google, which is valid for an hour"
 	case "AWS":
 		isECR := func(host string) bool {
 			return registry.KindOf(host) == registry.ECR || strings.Contains(host, ".ecr.") && strings.Contains(host, ".vpce.")
 		}
 		if slices.ContainsFunc(hosts, isECR) {
-			return "a token of AWS, which is good for twelve hours"
+			return "a token of AWS, which is valid for twelve hours"
 		}
 	}
 	return ""

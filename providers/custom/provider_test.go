@@ -32,7 +32,7 @@ func Example() {
 }
 
 func TestKnownTokens(t *testing.T) {
-	const missing = "login.expiresAt is missing, though the user name is that of "
+	const missing = "login.expiresAt is missing, though the user name belongs to "
 	const azure = "00000000-0000-0000-0000-000000000000"
 	tests := map[string]struct {
 		endpoint, username, password string
@@ -124,5 +124,5 @@ func TestTokenOfAWSAtAVPCEndpoint(t *testing.T) {
 		Name: "a", Kind: registry.Custom, Endpoint: "vpce-0a1b-2c.dkr.ecr.eu-west-1.vpce.amazonaws.com",
 		Login: credentials.Login{Username: "AWS", Password: credentials.NewSecret("token")},
 	}
-	require.ErrorContains(t, providers.Validate(custom.Provider{}, p), "good for twelve hours")
+	require.ErrorContains(t, providers.Validate(custom.Provider{}, p), "valid for twelve hours")
 }

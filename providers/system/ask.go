@@ -95,9 +95,9 @@ func (v Provider) refused(p registry.Profile, url string, resp *http.Response) e
 	case status == http.StatusUnauthorized:
 		e.Code = registry.ErrUnauthorized
 	case status == http.StatusForbidden:
-		e.Code, e.Hint = registry.ErrDenied, "give this account the right to pull what is under the profile's endpoint"
+		e.Code, e.Hint = registry.ErrDenied, "grant this account the right to pull below the profile's endpoint"
 	case status == http.StatusBadRequest:
-		e.Code, e.Hint = registry.ErrInvalid, "ask for a lifetime that the registry allows"
+		e.Code, e.Hint = registry.ErrInvalid, "set a lifetime that the registry allows"
 	case status == http.StatusTooManyRequests:
 		e.Code = registry.ErrRateLimited
 		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
@@ -106,7 +106,7 @@ func (v Provider) refused(p registry.Profile, url string, resp *http.Response) e
 	case status >= 500:
 		e.Code = registry.ErrUnavailable
 	default:
-		e.Code, e.Hint = registry.ErrNotRegistry, "check the endpoint: what answers there is not a System registry"
+		e.Code, e.Hint = registry.ErrNotRegistry, "check the endpoint: the server there is not a System registry"
 	}
 	return e
 }

@@ -32,7 +32,7 @@ func FromForm(tenant string, body []byte, stored *registry.Profile) (registry.Pr
 	have := make(map[string]credentials.Secret)
 	if stored != nil {
 		if stored.Tenant != tenant {
-			return registry.Profile{}, fmt.Errorf("%w: the stored profile is one of another tenant", registry.ErrDenied)
+			return registry.Profile{}, fmt.Errorf("%w: the stored profile belongs to another tenant", registry.ErrDenied)
 		}
 		_, err := document.Encode(*stored, func(path string, s credentials.Secret) (*document.Node, error) {
 			have[path] = s

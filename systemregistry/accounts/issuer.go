@@ -138,7 +138,7 @@ func (i Issuer) Validate() error {
 		add("the URL of its keys, %q, is not https", i.KeysURL)
 	}
 	if i.Audience == "" {
-		add("it has no audience: set the URL of this registry, and ask for tokens with this audience")
+		add("it has no audience: set the URL of this registry, and request tokens with this audience")
 	}
 	if len(i.Subjects) > maxPatterns {
 		add("it has more than %d subjects", maxPatterns)

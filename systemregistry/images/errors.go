@@ -11,7 +11,7 @@ var (
 	// ErrFull reports a push that exceeds a quota.
 	ErrFull = errors.New("quota is used up")
 	// ErrChanging reports that other replicas kept changing the same tag or image.
-	ErrChanging = errors.New("others change the same thing")
+	ErrChanging = errors.New("other clients change the same object")
 	// ErrCollecting reports that another replica collects, or that a backup blocks collections.
 	ErrCollecting = errors.New("another replica collects, or a backup is being made")
 )

@@ -22,7 +22,7 @@ var (
 	// ErrNoKey reports that the key does not exist.
 	ErrNoKey = errors.New("not found")
 	// ErrKeyChanged reports that another caller changed the value after it was read.
-	ErrKeyChanged = errors.New("changed by somebody else")
+	ErrKeyChanged = errors.New("changed by another writer")
 )
 
 // An Entry is a key with its value and version.

@@ -73,7 +73,7 @@ func Validate(problems *field.List, path string, from providers.Subjects, p regi
 	}
 	if s.Kubernetes == nil && ownTransport(p.Transport) {
 		problems.Add("transport", "has a proxy or a CA bundle beside a token of this program",
-			"none: whoever supplies them would see the token. They are allowed with a Kubernetes service account")
+			"none: their owner would see the token. They are allowed with a Kubernetes service account")
 	}
 	if p.Transport.PlainHTTP && to.Own {
 		problems.Add("transport.plainHTTP", "is set beside a subject", "https: the token is a login")
@@ -93,7 +93,7 @@ func audience(p registry.Profile, s credentials.Subject, to Destination, allow f
 	case to.Fixed:
 		return "", fmt.Sprintf("is %s, which %s does not accept", field.Quote(s.Audience), to.Host)
 	case reserved(s.Audience):
-		return "", fmt.Sprintf("is %s, which opens something other than %s", field.Quote(s.Audience), to.Host)
+		return "", fmt.Sprintf("is %s, which grants access to something other than %s", field.Quote(s.Audience), to.Host)
 	case allow == nil || !allow(p.Tenant, s.Audience, to.Host):
 		return "", fmt.Sprintf("is %s, which this program does not allow for %s", field.Quote(s.Audience), to.Host)
 	}

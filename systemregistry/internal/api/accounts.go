@@ -190,7 +190,7 @@ func (c changes) apply(a *accounts.Account) {
 	}
 }
 
-var errSelf = invalid("you cannot take away your own rights, or delete yourself: have another admin do it")
+var errSelf = invalid("you cannot remove your own rights or account: another admin can")
 
 func (a *API) changeAccount(r *http.Request, who login.Identity) (any, error) {
 	got, err := a.managed(r, who)

@@ -114,8 +114,8 @@ func (f *failure) Error() string { return f.text }
 
 var (
 	errLogin     = &failure{http.StatusUnauthorized, "log in first"}
-	errForbidden = &failure{http.StatusForbidden, "you have not the right to do this"}
-	errMissing   = &failure{http.StatusNotFound, "there is no such thing, or you have not the right to see it"}
+	errForbidden = &failure{http.StatusForbidden, "you do not have the right to do this"}
+	errMissing   = &failure{http.StatusNotFound, "it does not exist, or you do not have the right to see it"}
 )
 
 func invalid(text string) error { return &failure{http.StatusBadRequest, text} }
@@ -147,7 +147,7 @@ func reply(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	text, err := json.Marshal(body) // Before the status: a partial response would pass for a complete one.
 	if err != nil {
-		status, text = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be encoded"}`)
+		status, text = http.StatusInternalServerError, []byte(`{"error":"the response cannot be encoded"}`)
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(append(text, '\n')) // Writing fails only if the client has disconnected.
@@ -204,7 +204,7 @@ func (a *API) decode(r *http.Request, into any) error {
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(into)
 	if _, more := decoder.Token(); err != nil || !errors.Is(more, io.EOF) { // The error could quote a password.
-		return invalid("the body is not the JSON that is expected here")
+		return invalid("the body is not the expected JSON")
 	}
 	return nil
 }

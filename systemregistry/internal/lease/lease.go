@@ -29,7 +29,7 @@ const (
 
 var (
 	// ErrBusy reports that others held the name during the whole wait.
-	ErrBusy = errors.New("somebody else holds it")
+	ErrBusy = errors.New("another holder has it")
 	// ErrLost is the cause of a context that ends early, because the store did not respond or another replica took
 	// over.
 	ErrLost = errors.New("it is not held any more")

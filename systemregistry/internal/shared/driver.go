@@ -97,7 +97,7 @@ type place struct {
 const (
 	tagFolder  = "the folder of a tag"
 	tagsFolder = "the folder of all tags"
-	history    = "what a tag named before"
+	history    = "the former image of a tag"
 )
 
 func placeOf(path string) place {

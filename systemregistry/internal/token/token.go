@@ -136,13 +136,13 @@ func (r *Ring) check(c Claims, service string, own bool) error {
 	now := time.Now()
 	switch {
 	case c.Expiry == nil || c.IssuedAt == nil:
-		return errors.New("it says not how long it lives")
+		return errors.New("it has no expiry")
 	case !now.Before(c.Expiry.Time()): // No leeway for the expiry.
 		return errors.New("it is expired")
 	case now.Add(leeway).Before(c.IssuedAt.Time()) || c.NotBefore != nil && now.Add(leeway).Before(c.NotBefore.Time()):
 		return errors.New("it is not valid yet")
 	case c.Expiry.Time().Sub(c.IssuedAt.Time()) > r.MaxLife:
-		return errors.New("it lives too long")
+		return errors.New("its lifetime is too long")
 	case len(c.Audience) != 1 || c.Audience[0] != service:
 		return errors.New("it is for another service")
 	case !own && c.Issuer != c.Subject:
