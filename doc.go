@@ -45,8 +45,8 @@
 //   - [github.com/regcred/regcred/registry/registrytest]: a registry in memory that requires a login, for tests. The
 //     packages of the cloud providers have fakes beside them.
 //
-// Package inject/kube, for a real Kubernetes API, and systemregistry, a registry to embed, are modules of their own. No
-// package of this module compiles Kubernetes code. The library starts nothing by itself: the program starts background
+// Package inject/kube, for a real Kubernetes API, validate/mirrors, for the files of nodes with mirrors, and
+// systemregistry, a registry to embed, are modules of their own. No package of this module compiles Kubernetes code. The library starts nothing by itself: the program starts background
 // work such as [credentials.Cache.Run]. Run returns nil when its context ends, as do the servers and controllers of
 // those modules, so a program that waits for all of them handles errors only.
 package regcred

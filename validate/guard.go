@@ -52,7 +52,7 @@ func (o *origin) checkRealm(realm string, login bool) (u *url.URL, upgraded bool
 		return nil, false, err
 	}
 	sameMachine := o.zone() == egress.Loopback && egress.ZoneOfName(host) == egress.Loopback
-	if login && !sameMachine && !sameSite(o.base.Hostname(), host) && !knownPair(o.host, host) {
+	if login && !sameMachine && !SameSite(o.base.Hostname(), host) && !knownPair(o.host, host) {
 		host = cleanLine(host, 64)
 		e := errorf(registry.ErrInsecure, "the registry names a token server at another site, %s", host)
 		e.Hint = "nothing was sent; if " + host + " is the token server of this registry, add it to Checker.Realms"
@@ -165,9 +165,9 @@ func (c *Checker) allowsRealm(host string) bool {
 	return false
 }
 
-// sameSite reports whether two hosts are below one name with one owner, as far as the names show: registry-1.docker.io
+// SameSite reports whether two hosts are below one name with one owner, as far as the names show: registry-1.docker.io
 // and auth.docker.io, registry.gitlab.com and gitlab.com.
-func sameSite(a, b string) bool {
+func SameSite(a, b string) bool {
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	if egress.ZoneOfName(a) == egress.Reserved || net.ParseIP(a) != nil || net.ParseIP(b) != nil {
 		return a == b

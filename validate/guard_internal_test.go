@@ -66,6 +66,6 @@ func TestSameSite(t *testing.T) {
 		"registry.corp auth.corp":                         false,
 	} {
 		a, b, _ := strings.Cut(pair, " ")
-		require.Equal(t, want, sameSite(a, b), pair)
+		require.Equal(t, want, SameSite(a, b), pair)
 	}
 }

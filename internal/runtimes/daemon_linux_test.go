@@ -51,17 +51,17 @@ func (d *daemon) verdict(s scenario.Scenario, salt string, patience time.Duratio
 }
 
 // newDaemon starts a program in its own namespaces. It can reach registries only through a network of this test.
+//
+// The files are written into its folder, by name. In them and in the command, ${DIR} stands for that folder.
 func newDaemon(t *testing.T, files map[string]string, command ...string) *daemon {
 	t.Helper()
 	if os.Getuid() != 0 {
 		testtool.Missing(t, "only root can run "+command[0]+", so nothing was tried with it")
 	}
 	d := newNetwork(t)
-	for name, path := range files {
-		text, err := os.ReadFile(filepath.Join("testdata", name))
-		require.NoError(t, err)
-		text = bytes.ReplaceAll(text, []byte("${DIR}"), []byte(d.dir))
-		require.NoError(t, os.WriteFile(filepath.Join(d.dir, path), text, 0o600))
+	for name, text := range files {
+		text = strings.ReplaceAll(text, "${DIR}", d.dir)
+		require.NoError(t, os.WriteFile(filepath.Join(d.dir, name), []byte(text), 0o600))
 	}
 	for i := range command {
 		command[i] = strings.ReplaceAll(command[i], "${DIR}", d.dir)
@@ -120,7 +120,19 @@ func (d *daemon) socket(t *testing.T) string {
 // startContainerd starts containerd with its CRI, which pulls with the same AuthConfig as a kubelet sends.
 func startContainerd(t *testing.T, program, config string) *daemon {
 	t.Helper()
-	d := newDaemon(t, map[string]string{config: "config.toml"}, program, "--config", "config.toml")
+	text, err := os.ReadFile(filepath.Join("testdata", config))
+	require.NoError(t, err)
+	d, pull := startContainerdWith(t, program, string(text))
+	d.pull = func(ctx context.Context, username, password string) error {
+		return pull(ctx, scenario.Image, username, password)
+	}
+	return d
+}
+
+// startContainerdWith starts containerd with the configuration, and returns a function that pulls an image.
+func startContainerdWith(t *testing.T, program, config string) (*daemon, func(ctx context.Context, image, username, password string) error) {
+	t.Helper()
+	d := newDaemon(t, map[string]string{"config.toml": config}, program, "--config", "config.toml")
 	connection, err := grpc.NewClient("unix:"+d.socket(t), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = connection.Close() })
@@ -129,15 +141,14 @@ func startContainerd(t *testing.T, program, config string) *daemon {
 		_, err := service.ImageFsInfo(context.Background(), &cri.ImageFsInfoRequest{})
 		return err == nil
 	}, time.Minute, 100*time.Millisecond, "CRI is served")
-	d.pull = func(ctx context.Context, username, password string) error {
-		request := &cri.PullImageRequest{Image: &cri.ImageSpec{Image: scenario.Image}}
+	return d, func(ctx context.Context, image, username, password string) error {
+		request := &cri.PullImageRequest{Image: &cri.ImageSpec{Image: image}}
 		if username != "" {
 			request.Auth = &cri.AuthConfig{Username: username, Password: password}
 		}
 		_, err := service.PullImage(ctx, request)
 		return err
 	}
-	return d
 }
 
 // startDocker starts the Docker engine with a graph driver, which pulls as for cri-dockerd.

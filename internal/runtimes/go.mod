@@ -67,6 +67,7 @@ require (
 	github.com/pelletier/go-toml/v2 v2.4.3 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/proglottis/gpgme v0.1.5 // indirect
+	github.com/regcred/regcred/validate/mirrors v0.0.0
 	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/secure-systems-lab/go-securesystemslib v0.9.1 // indirect
 	github.com/sigstore/fulcio v1.7.1 // indirect
@@ -102,3 +103,5 @@ replace (
 	github.com/proglottis/gpgme => ./gpgme
 	github.com/regcred/regcred => ../..
 )
+
+replace github.com/regcred/regcred/validate/mirrors => ../../validate/mirrors
