@@ -212,7 +212,7 @@ func (g *guard) upload(a *answer, r *http.Request, name, id string) {
 		r.Header.Set("Content-Type", "application/octet-stream")
 		r.Body = &watchedBody{upload.Body(r.Context(), r.Body), a}
 	}
-	ctx, written := withWriters(r.Context())
+	ctx, written := withWriters(upload.Context(r.Context()))
 	g.registry.app.ServeHTTP(a, r.WithContext(ctx))
 	written.close()
 	outcome := catalog.UploadGoesOn
@@ -262,7 +262,7 @@ type watchedBody struct {
 func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch {
-	case errors.Is(err, images.ErrFull):
+	case errors.Is(err, images.ErrFull), errors.Is(err, shared.ErrUploadGone):
 		b.answer.refusal = refusal(err)
 	case err != nil && !errors.Is(err, io.EOF) && b.answer.refusal == nil:
 		b.answer.refusal = errcode.ErrorCodeSizeInvalid.WithMessage("the body ended early, or was sent too slowly")
@@ -275,6 +275,8 @@ func refusal(err error) error {
 	switch {
 	case errors.Is(err, images.ErrImmutable), errors.Is(err, images.ErrFull):
 		return errcode.ErrorCodeDenied.WithMessage(err.Error())
+	case errors.Is(err, shared.ErrUploadGone):
+		return errcode.ErrorCodeBlobUploadUnknown
 	case errors.Is(err, images.ErrChanging):
 		return errcode.ErrorCodeUnavailable.WithMessage("other clients push or delete the same object: try again in a minute")
 	case errors.Is(err, shared.ErrDataGone):

@@ -117,7 +117,9 @@ func TestQuotaAttacks(t *testing.T) {
 	}
 	used := func() int64 {
 		require.NoError(t, r.Images().Measure(t.Context()))
-		return r.Catalog().Effective("team/app").Quotas[0].Used
+		effective, err := r.Catalog().Effective(t.Context(), "team/app")
+		require.NoError(t, err)
+		return effective.Quotas[0].Used
 	}
 	announce := func(length int64) func(*http.Request) { return func(r *http.Request) { r.ContentLength = length } }
 

@@ -158,7 +158,10 @@ func (a *API) policy(r *http.Request, who login.Identity) (any, error) {
 	if !a.sees(who, repository) {
 		return nil, errMissing
 	}
-	e := a.Catalog.Effective(repository)
+	e, err := a.Catalog.Effective(r.Context(), repository)
+	if err != nil {
+		return nil, err
+	}
 	p := shownPolicy{
 		Immutable: e.Immutable, KeepTags: e.KeepTags,
 		KeepForSeconds: int64(e.KeepFor / time.Second), KeepUntaggedSeconds: int64(e.KeepUntagged / time.Second),

@@ -59,10 +59,12 @@ func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []im
 	policies = slices.Clone(policies)
 	c := &Catalog{
 		driver: driver, namespace: namespace, policies: policies,
-		quotas: newQuotas(policies), door: semaphore.NewWeighted(math.MaxInt64), holds: semaphore.NewWeighted(math.MaxInt64), seed: maphash.MakeSeed(),
+		quotas: newQuotas(nil), door: semaphore.NewWeighted(math.MaxInt64), holds: semaphore.NewWeighted(math.MaxInt64), seed: maphash.MakeSeed(),
 	}
 	if c.shared, _ = driver.(*shared.Driver); c.shared != nil {
 		c.shared.SetLimits(limits(policies))
+	} else {
+		c.quotas = newQuotas(policies)
 	}
 	for i := range c.tags {
 		c.tags[i], c.inside[i] = make(chan struct{}, 1), semaphore.NewWeighted(math.MaxInt64)

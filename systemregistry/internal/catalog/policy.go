@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ type Quota struct {
 }
 
 // Effective returns the combined effect of all policies that match the repository.
-func (c *Catalog) Effective(repository string) Effective {
+func (c *Catalog) Effective(ctx context.Context, repository string) (Effective, error) {
 	e := Effective{Immutable: c.Immutable(repository)}
 	for _, p := range c.policies {
 		if matches(p, repository) {
@@ -41,12 +42,25 @@ func (c *Catalog) Effective(repository string) Effective {
 			e.KeepUntagged = shortest(e.KeepUntagged, p.KeepUntagged)
 		}
 	}
+	if c.shared != nil {
+		for _, p := range c.policies {
+			if p.MaxBytes == 0 || !matches(p, repository) {
+				continue
+			}
+			used, err := c.shared.Used(ctx, p.Repositories)
+			if err != nil {
+				return Effective{}, err
+			}
+			e.Quotas = append(e.Quotas, Quota{p.Repositories, used, p.MaxBytes})
+		}
+		return e, nil
+	}
 	c.quotas.mu.Lock()
 	defer c.quotas.mu.Unlock()
 	for r := range c.quotas.of(repository, "") {
 		e.Quotas = append(e.Quotas, Quota{r.policy.Repositories, r.used, r.policy.MaxBytes})
 	}
-	return e
+	return e, nil
 }
 
 // shortest returns the smaller of two limits. Zero means no limit.

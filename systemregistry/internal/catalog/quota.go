@@ -14,7 +14,8 @@ import (
 	"github.com/regcred/regcred/systemregistry/images"
 )
 
-// quotas tracks the usage of the policies with a limit: layers, manifests and unfinished uploads. It is exact after a
+// quotas tracks the usage of the policies with a limit: layers, manifests and unfinished uploads. It is for a storage
+// that one process uses; replicas count in the store that they share, see package shared. It is exact after a
 // measurement. Between measurements, it counts each byte before it is written, and subtracts bytes that are not kept,
 // so that usage never exceeds a limit. A layer that is already stored may count twice until the next measurement, which
 // takes place before any write is rejected.
@@ -157,11 +158,14 @@ func (q *quotas) end(inv *inventory, began time.Time) {
 
 // Limited reports whether a policy limits the size of the repository.
 func (c *Catalog) Limited(repository string) bool {
-	return slices.ContainsFunc(c.quotas.rooms, func(r *room) bool { return matches(r.policy, repository) })
+	return slices.ContainsFunc(c.policies, func(p images.Policy) bool { return p.MaxBytes > 0 && matches(p, repository) })
 }
 
 // fits fails with [images.ErrFull] if n more bytes do not fit.
 func (c *Catalog) fits(ctx context.Context, repository string, n int64) error {
+	if c.shared != nil {
+		return c.shared.Fits(ctx, repository, n)
+	}
 	return c.twice(ctx, func() error {
 		c.quotas.mu.Lock()
 		defer c.quotas.mu.Unlock()
@@ -215,13 +219,11 @@ func (c *Catalog) twice(ctx context.Context, try func() error) error {
 
 // Measure measures the usage of all policies with a limit. The server calls it at its start and periodically.
 func (c *Catalog) Measure(ctx context.Context) error {
+	if c.shared != nil {
+		return c.shared.Measure(ctx)
+	}
 	if len(c.quotas.rooms) == 0 {
 		return nil
-	}
-	if c.shared != nil {
-		if err := c.shared.Measure(ctx); err != nil {
-			return err
-		}
 	}
 	return c.measure(ctx, time.Time{})
 }
@@ -296,6 +298,9 @@ func (c *Catalog) MayMount(ctx context.Context, repository, from, layer string) 
 }
 
 func (c *Catalog) reserve(ctx context.Context, repository, except string, n int64) (done func(written bool), err error) {
+	if c.shared != nil { // The bytes are counted when the link is written.
+		return func(bool) {}, c.shared.Fits(ctx, repository, n)
+	}
 	err = c.twice(ctx, func() error {
 		done, err = c.quotas.reserve(repository, except, n)
 		return err

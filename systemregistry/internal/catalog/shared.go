@@ -37,13 +37,18 @@ func MayReplace(policies []images.Policy) func(repository, tag string) error {
 	}
 }
 
-// limits returns the limits that apply to all replicas together.
+// limits returns the limits that apply to all replicas together. Of several for the same pattern, the lowest applies.
 func limits(policies []images.Policy) (all []shared.Limit) {
 	for _, p := range policies {
-		if p.MaxBytes > 0 {
-			all = append(all, shared.Limit{Name: p.Repositories, MaxBytes: p.MaxBytes, Full: func(used int64) error {
-				return fmt.Errorf("%w: %d of %d bytes of %s", images.ErrFull, used, p.MaxBytes, p.Repositories)
-			}, Matches: func(name string) bool { return matches(p, name) }})
+		same := slices.IndexFunc(all, func(l shared.Limit) bool { return l.Name == p.Repositories })
+		switch {
+		case p.MaxBytes == 0:
+		case same >= 0:
+			all[same].MaxBytes = min(all[same].MaxBytes, p.MaxBytes)
+		default:
+			all = append(all, shared.Limit{
+				Name: p.Repositories, MaxBytes: p.MaxBytes, Matches: func(name string) bool { return matches(p, name) },
+			})
 		}
 	}
 	return all

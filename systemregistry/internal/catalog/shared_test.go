@@ -123,13 +123,17 @@ func replica(t *testing.T, storage storagedriver.StorageDriver, s store.Store, p
 	return over(t, d, policies...)
 }
 
-// upload pushes a layer as a client does.
-func (f fixture) upload(ctx context.Context, repository, content string) error {
+func (f fixture) open(ctx context.Context, repository string) (distribution.Repository, error) {
 	named, err := reference.WithName(repository)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r, err := f.namespace.Repository(ctx, named)
+	return f.namespace.Repository(ctx, named)
+}
+
+// upload pushes a layer in one request, as the server does for a client.
+func (f fixture) upload(ctx context.Context, repository, content string) error {
+	r, err := f.open(ctx, repository)
 	if err != nil {
 		return err
 	}
@@ -137,12 +141,21 @@ func (f fixture) upload(ctx context.Context, repository, content string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.WriteString(w, content); err != nil {
+	u, err := f.Upload(ctx, repository, w.ID(), int64(len(content)))
+	if err != nil {
 		return err
 	}
-	if _, err = w.Commit(ctx, v1.Descriptor{Digest: digest.FromString(content)}); err != nil {
-		_ = w.Cancel(ctx) // As the registry does with an upload that failed.
+	outcome := catalog.UploadFailed
+	_, err = io.Copy(w, u.Body(ctx, io.NopCloser(strings.NewReader(content))))
+	if err == nil {
+		_, err = w.Commit(u.Context(ctx), v1.Descriptor{Digest: digest.FromString(content)})
 	}
+	if err == nil {
+		outcome = catalog.UploadStored
+	} else {
+		_ = w.Cancel(ctx)
+	}
+	_ = u.End(ctx, outcome) // The server reports this error to OnError, and not to the client.
 	return err
 }
 
@@ -174,11 +187,7 @@ func (f fixture) tryPush(ctx context.Context, repository, tag, layer string, upl
 	if err != nil {
 		return err
 	}
-	named, err := reference.WithName(repository)
-	if err != nil {
-		return err
-	}
-	r, err := f.namespace.Repository(ctx, named)
+	r, err := f.open(ctx, repository)
 	if err != nil {
 		return err
 	}

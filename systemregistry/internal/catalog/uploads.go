@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/shared"
 )
 
 const (
@@ -18,6 +19,8 @@ const (
 	uploadIdle = time.Hour
 	// uploadIdleFull is the same time when the storage is full.
 	uploadIdleFull = time.Minute
+	// clocks is the largest difference between the clocks of two replicas.
+	clocks = time.Minute
 )
 
 // uploads are the unfinished uploads that this process knows of.
@@ -39,6 +42,7 @@ func uploadFolder(repository, id string) string {
 type Upload struct {
 	catalog            *Catalog
 	repository, folder string
+	shared             *shared.Upload // If nil, only this process counts the upload, or the repository has no limit.
 	full               bool
 }
 
@@ -58,6 +62,13 @@ func (c *Catalog) Upload(ctx context.Context, repository, id string, size int64)
 	}
 	u := &Upload{catalog: c, repository: repository, folder: uploadFolder(repository, id)}
 	c.uploads.begin(u.folder)
+	if c.shared != nil {
+		var err error
+		if u.shared, err = c.shared.Upload(ctx, repository, id, size); err != nil {
+			return nil, errors.Join(err, u.End(ctx, UploadFailed))
+		}
+		return u, nil
+	}
 	if size == 0 {
 		return u, nil // It ends an upload, whose bytes are counted already.
 	}
@@ -68,7 +79,16 @@ func (c *Catalog) Upload(ctx context.Context, repository, id string, size int64)
 	return u, nil
 }
 
-// Body returns the body of the request. Reading it fails with [images.ErrFull] once it exceeds the free space of the quotas.
+// Context returns the context for the request, in which a layer counts in place of the upload that it is made from.
+func (u *Upload) Context(ctx context.Context) context.Context {
+	if u.shared == nil {
+		return ctx
+	}
+	return u.shared.Context(ctx)
+}
+
+// Body returns the body of the request. Reading it fails with [images.ErrFull] once it exceeds the free space of the
+// quotas, and with [shared.ErrUploadGone] if a replica removed the upload as abandoned.
 func (u *Upload) Body(ctx context.Context, body io.ReadCloser) io.ReadCloser {
 	return &countedBody{body, ctx, u}
 }
@@ -82,8 +102,8 @@ type countedBody struct {
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if n > 0 {
-		if full := b.of.add(b.ctx, int64(n)); full != nil {
-			return 0, full
+		if err := b.of.add(b.ctx, int64(n)); err != nil {
+			return 0, err
 		}
 	}
 	return n, err
@@ -91,6 +111,11 @@ func (b *countedBody) Read(p []byte) (int, error) {
 
 // add counts in the upload first, so that a measurement between the two steps counts the bytes twice rather than never.
 func (u *Upload) add(ctx context.Context, n int64) error {
+	if u.shared != nil {
+		err := u.shared.Add(ctx, n)
+		u.full = u.full || errors.Is(err, images.ErrFull) || errors.Is(err, shared.ErrUploadGone)
+		return err
+	}
 	u.catalog.uploads.add(u.folder, n)
 	err := u.catalog.add(ctx, u.repository, n)
 	if err != nil {
@@ -126,6 +151,9 @@ func (u *Upload) End(ctx context.Context, outcome Outcome) error {
 		gone = notFound(err)
 	}
 	bytes, last := c.uploads.end(u.folder, gone)
+	if u.shared != nil {
+		return u.endShared(ctx, outcome, gone)
+	}
 	switch {
 	case outcome == UploadStored:
 		c.quotas.stored(u.repository, bytes)
@@ -140,6 +168,30 @@ func (u *Upload) End(ctx context.Context, outcome Outcome) error {
 	}
 	c.quotas.release(u.repository, "", bytes)
 	return nil
+}
+
+// endShared ends the request for all replicas.
+func (u *Upload) endShared(ctx context.Context, outcome Outcome, gone bool) error {
+	if !gone {
+		err := u.shared.Pause(ctx)
+		if !errors.Is(err, shared.ErrUploadGone) {
+			return err
+		}
+		outcome = UploadFailed
+	}
+	_, taken, err := u.shared.Take(ctx)
+	if err != nil {
+		return err
+	}
+	if outcome == UploadFailed {
+		if err := u.catalog.remove(ctx, u.folder); err != nil {
+			return fmt.Errorf("remove failed upload: %w", err) // It stays counted until it is purged and measured.
+		}
+	}
+	if taken {
+		_, err = u.shared.Drop(ctx, 0)
+	}
+	return err
 }
 
 func (u *uploads) begin(folder string) {
@@ -235,8 +287,12 @@ func (c *Catalog) PurgeUploads(ctx context.Context, full bool) (int, error) {
 	return c.purge(ctx, inv, idle)
 }
 
-func (c *Catalog) purge(ctx context.Context, inv *inventory, idle time.Duration) (int, error) {
-	removed := 0
+func (c *Catalog) purge(ctx context.Context, inv *inventory, idle time.Duration) (removed int, err error) {
+	if c.shared != nil {
+		if removed, err = c.purgeCounted(ctx, inv, idle); err != nil {
+			return removed, fmt.Errorf("remove unfinished upload: %w", err)
+		}
+	}
 	for folder, found := range inv.uploads {
 		limit := idle
 		if !found.data {
@@ -255,6 +311,33 @@ func (c *Catalog) purge(ctx context.Context, inv *inventory, idle time.Duration)
 		}
 	}
 	return removed, nil
+}
+
+// purgeCounted removes unfinished uploads that the store counts. It deletes from the inventory all that are counted, as
+// the store knows better than the storage when they were last written.
+func (c *Catalog) purgeCounted(ctx context.Context, inv *inventory, idle time.Duration) (removed int, err error) {
+	counted, err := c.shared.Unfinished(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, u := range counted {
+		folder := uploadFolder(u.Repository, u.ID)
+		delete(inv.uploads, folder)
+		if time.Since(u.At) < idle+clocks {
+			continue
+		}
+		done, err := c.shared.RemoveUpload(ctx, u, func() error { return c.remove(ctx, folder) })
+		if err != nil {
+			return removed, err
+		}
+		if done {
+			removed++
+		}
+	}
+	if removed > 0 {
+		err = c.shared.Measure(ctx)
+	}
+	return removed, err
 }
 
 func (c *Catalog) purgeOne(ctx context.Context, folder, repository string) (bool, error) {

@@ -29,7 +29,7 @@ func Export(ctx context.Context, s store.Store) iter.Seq2[store.Entry, error] {
 				case err != nil:
 				case prefix == Manifests:
 					manifests[e.Key] = true
-				case strings.HasPrefix(e.Key, "lease/"), strings.HasPrefix(e.Key, orphans), strings.HasPrefix(e.Key, ledgers), e.Key == roundKey:
+				case strings.HasPrefix(e.Key, "lease/"), strings.HasPrefix(e.Key, orphans), strings.HasPrefix(e.Key, ledgers), strings.HasPrefix(e.Key, uploads), e.Key == roundKey:
 					continue
 				case prefix != "":
 				case strings.HasPrefix(e.Key, Tags), strings.HasPrefix(e.Key, Manifests), strings.HasPrefix(e.Key, Layers), strings.HasPrefix(e.Key, Blobs):

@@ -19,20 +19,31 @@ type Limit struct {
 	Name     string
 	MaxBytes int64
 	Matches  func(repository string) bool
-	// Full returns the error for data that does not fit.
-	Full func(used int64) error
 }
 
-// ledger is an entry of the store with the usage of a limit. A link's size is counted before the link is written, and
-// shared data may count twice until the next measurement.
+// ledger is an entry of the store with the usage of a limit: links, and unfinished uploads. Bytes are counted before
+// they are written, and shared data may count twice until the next measurement.
 type ledger struct {
 	Used int64 `json:"used"`
 	// Added is the part of Used that the measurement in progress may have missed.
 	Added int64 `json:"added"`
-	// Epoch is the number of measurements. If zero, there was none.
-	Epoch uint64 `json:"epoch"`
+	// Epoch is the number of measurements that have started. If zero, there was none. Measured is the last one that was
+	// completed.
+	Epoch    uint64 `json:"epoch"`
+	Measured uint64 `json:"measured"`
 	// Pending are the links that are being written, each under a random text.
 	Pending map[string]pending `json:"pending,omitempty"`
+}
+
+// fits fails with [images.ErrFull] if n more bytes do not fit.
+func (now *ledger) fits(l Limit, n int64) error {
+	switch {
+	case now.Epoch == 0:
+		return errNotMeasured
+	case n > l.MaxBytes-now.Used:
+		return fmt.Errorf("%w: %d of %d bytes of %s", images.ErrFull, now.Used, l.MaxBytes, l.Name)
+	}
+	return nil
 }
 
 type pending struct {
@@ -49,28 +60,65 @@ const forgotten = 3
 // limits are the limits of a Driver.
 type limits struct {
 	all []Limit
+	// turns serializes this replica's changes of each ledger, by the name of the limit. It only saves attempts: the
+	// store rejects a change that another one overtook.
+	turns map[string]chan struct{}
 
 	mu       sync.Mutex
 	measured time.Time // Time of this replica's last measurement because of a lack of space.
+}
+
+// of returns the limits of the repository.
+func (ls *limits) of(repository string) (matching []Limit) {
+	for _, l := range ls.all {
+		if l.Matches(repository) {
+			matching = append(matching, l)
+		}
+	}
+	return matching
 }
 
 // remeasure is the shortest time between two measurements that pushes cause.
 const remeasure = time.Second
 
 // SetLimits sets the limits. Call it before the first use.
-func (d *Driver) SetLimits(all []Limit) { d.limits.all = all }
+func (d *Driver) SetLimits(all []Limit) {
+	d.limits.all, d.limits.turns = all, make(map[string]chan struct{})
+	for _, l := range all {
+		d.limits.turns[l.Name] = make(chan struct{}, 1)
+	}
+}
+
+func (d *Driver) readLedger(ctx context.Context, name string) (now ledger, err error) {
+	now, _, err = d.ledgerEntry(ctx, name)
+	return now, err
+}
+
+func (d *Driver) ledgerEntry(ctx context.Context, name string) (now ledger, version uint64, err error) {
+	e, err := d.store.Get(ctx, ledgers+name)
+	if errors.Is(err, store.ErrNoKey) {
+		return ledger{}, 0, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(e.Value, &now)
+	}
+	if err != nil {
+		err = fmt.Errorf("read the quota of %s: %w", name, err)
+	}
+	return now, e.Version, err
+}
 
 func (d *Driver) ledger(ctx context.Context, l Limit, change func(*ledger) error) error {
+	select {
+	case d.limits.turns[l.Name] <- struct{}{}:
+		defer func() { <-d.limits.turns[l.Name] }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	for n := range tries {
-		e, err := d.store.Get(ctx, ledgers+l.Name)
-		if err != nil && !errors.Is(err, store.ErrNoKey) {
+		now, version, err := d.ledgerEntry(ctx, l.Name)
+		if err != nil {
 			return err
-		}
-		var now ledger
-		if err == nil {
-			if err := json.Unmarshal(e.Value, &now); err != nil {
-				return fmt.Errorf("read the quota of %s: %w", l.Name, err)
-			}
 		}
 		if err := change(&now); err != nil {
 			return err
@@ -79,7 +127,7 @@ func (d *Driver) ledger(ctx context.Context, l Limit, change func(*ledger) error
 		if err != nil {
 			return err
 		}
-		if _, err = d.store.Put(ctx, ledgers+l.Name, value, e.Version); !errors.Is(err, store.ErrKeyChanged) {
+		if _, err = d.store.Put(ctx, ledgers+l.Name, value, version); !errors.Is(err, store.ErrKeyChanged) {
 			return err
 		}
 		if err := pause(ctx, n); err != nil {
@@ -89,27 +137,58 @@ func (d *Driver) ledger(ctx context.Context, l Limit, change func(*ledger) error
 	return fmt.Errorf("count for %s: %w", l.Name, images.ErrChanging)
 }
 
+// Used returns the usage of the limit in bytes.
+func (d *Driver) Used(ctx context.Context, name string) (int64, error) {
+	now, err := d.readLedger(ctx, name)
+	return now.Used, err
+}
+
+// Fits fails with [images.ErrFull] if n more bytes do not fit.
+func (d *Driver) Fits(ctx context.Context, repository string, n int64) error {
+	for _, l := range d.limits.of(repository) {
+		err := d.twice(ctx, l, func() error {
+			now, err := d.readLedger(ctx, l.Name)
+			if err == nil {
+				err = now.fits(l, n)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 var errNotMeasured = errors.New("not measured")
 
-// count counts n bytes, or fails with the limit's error.
+// count counts n bytes, or fails with [images.ErrFull].
 func (d *Driver) count(ctx context.Context, l Limit, id string, n int64) error {
-	try := func() error {
-		return d.ledger(ctx, l, func(now *ledger) error {
-			switch {
-			case now.Epoch == 0:
-				return errNotMeasured
-			case n > l.MaxBytes-now.Used:
-				return l.Full(now.Used)
-			}
+	return d.twice(ctx, l, func() error { return d.tryCount(ctx, l, id, n) })
+}
+
+// tryCount is count without a measurement. If id is not empty, the bytes are those of a link that is about to be
+// written.
+func (d *Driver) tryCount(ctx context.Context, l Limit, id string, n int64) error {
+	return d.ledger(ctx, l, func(now *ledger) error {
+		if err := now.fits(l, n); err != nil {
+			return err
+		}
+		now.Used, now.Added = now.Used+n, now.Added+n
+		if id != "" {
 			if now.Pending == nil {
 				now.Pending = make(map[string]pending)
 			}
-			now.Used, now.Added, now.Pending[id] = now.Used+n, now.Added+n, pending{n, now.Epoch}
-			return nil
-		})
-	}
+			now.Pending[id] = pending{n, now.Epoch}
+		}
+		return nil
+	})
+}
+
+// twice calls try again after a measurement if there was no room, because counted data may have been removed.
+func (d *Driver) twice(ctx context.Context, l Limit, try func() error) error {
 	err := try()
-	if err == nil || !errors.Is(err, errNotMeasured) && !d.mayMeasure() {
+	if !errors.Is(err, errNotMeasured) && !(errors.Is(err, images.ErrFull) && d.mayMeasure()) {
 		return err
 	}
 	if measureErr := d.measure(ctx, l); measureErr != nil {
@@ -138,8 +217,8 @@ func (d *Driver) settleCount(ctx context.Context, l Limit, id string, n int64, w
 		case !written && known:
 			now.Used = max(0, now.Used-n) // It stays in Added: a measurement may have seen its removal but not its arrival.
 		case written && !known:
-			if n > l.MaxBytes-now.Used {
-				return l.Full(now.Used)
+			if err := now.fits(l, n); err != nil {
+				return err
 			}
 			now.Used, now.Added = now.Used+n, now.Added+n
 		}
@@ -147,14 +226,10 @@ func (d *Driver) settleCount(ctx context.Context, l Limit, id string, n int64, w
 	})
 }
 
-// charged writes a link that adds the blob to the repository. If the blob does not fit, it does not write the link.
+// charged writes a link that adds the blob to the repository. If the blob does not fit, it does not write the link. If
+// the blob is the content of an upload, the bytes of the upload count for the link from then on.
 func (d *Driver) charged(ctx context.Context, p place, blob string, write func() error) error {
-	var matching []Limit
-	for _, l := range d.limits.all {
-		if l.Matches(p.repository) {
-			matching = append(matching, l)
-		}
-	}
+	matching := d.limits.of(p.repository)
 	if len(matching) == 0 {
 		return write()
 	}
@@ -171,32 +246,90 @@ func (d *Driver) charged(ctx context.Context, p place, blob string, write func()
 	if err != nil {
 		return err
 	}
-	id := rand.Text()
-	for i, l := range matching {
-		if err := d.count(ctx, l, id, data.Size); err != nil {
-			return errors.Join(err, d.uncount(ctx, matching[:i], id, data.Size))
+	n := data.Size
+	upload := uploadTo(ctx, p)
+	if upload != nil {
+		have, ok, err := upload.Take(ctx)
+		if err != nil {
+			return err
 		}
+		if !ok {
+			upload = nil
+		}
+		n = max(0, n-have)
+	}
+	id := rand.Text()
+	if err := d.countAll(ctx, matching, id, n); err != nil {
+		return err
 	}
 	if err := write(); err != nil {
 		// Whether the link was written may be unknown. It then counts until the next measurement.
 		if errors.Is(err, ErrDataGone) {
-			return errors.Join(err, d.uncount(ctx, matching, id, data.Size))
+			return errors.Join(err, d.uncount(ctx, matching, id, n))
+		}
+		if upload != nil {
+			upload.unknown = true
 		}
 		return err
 	}
-	for _, l := range matching {
-		if err := d.settleCount(ctx, l, id, data.Size, true); err != nil {
-			r, getErr := d.get(ctx, p.key)
-			if getErr == nil {
-				_, getErr = changed(d.remove(ctx, r))
-			}
-			return errors.Join(err, getErr)
+	err = d.settleAll(ctx, matching, id, n)
+	if err == nil && upload != nil {
+		err = d.handOver(ctx, upload, matching, data.Size, n)
+	}
+	if err != nil {
+		r, getErr := d.get(ctx, p.key)
+		if getErr == nil {
+			_, getErr = changed(d.remove(ctx, r))
+		}
+		return errors.Join(err, getErr)
+	}
+	return nil
+}
+
+// handOver lets size bytes of an upload, of which counted are counted already, count for a link that was written. If the
+// upload was removed as abandoned, because this replica stalled, a measurement may have dropped its bytes. They are
+// counted again, which fails if they do not fit any more.
+func (d *Driver) handOver(ctx context.Context, upload *Upload, matching []Limit, size, counted int64) error {
+	dropped, err := upload.Drop(ctx, size-counted)
+	if dropped || err != nil {
+		return err
+	}
+	id := rand.Text()
+	if err := d.countAll(ctx, matching, id, size-counted); err != nil {
+		return err
+	}
+	return d.settleAll(ctx, matching, id, size-counted)
+}
+
+// countAll counts n bytes in all limits, or in none.
+func (d *Driver) countAll(ctx context.Context, all []Limit, id string, n int64) error {
+	if n <= 0 {
+		return nil
+	}
+	for i, l := range all {
+		if err := d.count(ctx, l, id, n); err != nil {
+			return errors.Join(err, d.uncount(ctx, all[:i], id, n))
+		}
+	}
+	return nil
+}
+
+func (d *Driver) settleAll(ctx context.Context, all []Limit, id string, n int64) error {
+	if n <= 0 {
+		return nil
+	}
+	for _, l := range all {
+		if err := d.settleCount(ctx, l, id, n, true); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 func (d *Driver) uncount(ctx context.Context, limits []Limit, id string, n int64) error {
+	if n <= 0 {
+		return nil
+	}
 	var errs []error
 	for _, l := range limits {
 		errs = append(errs, d.settleCount(context.WithoutCancel(ctx), l, id, n, false))
@@ -239,15 +372,19 @@ func (d *Driver) measure(ctx context.Context, l Limit) error {
 	}
 	return d.ledger(ctx, l, func(now *ledger) error {
 		if now.Epoch == epoch {
-			now.Used = scan + now.Added
+			now.Used, now.Measured = scan+now.Added, epoch
 		}
 		return nil
 	})
 }
 
-// scanHeld returns the total size in bytes of the repositories that match. It reads links first, so that each link
-// whose blob is found counts.
+// scanHeld returns the total size in bytes of the repositories that match. It reads unfinished uploads first, then
+// links, then blobs, as an upload becomes a link and never the reverse, so that nothing is missed.
 func (d *Driver) scanHeld(ctx context.Context, matches func(string) bool) (int64, error) {
+	total, err := d.scanUploads(ctx, matches)
+	if err != nil {
+		return 0, err
+	}
 	held := make(map[string]bool)
 	for _, prefix := range []string{Layers, Manifests} {
 		for e, err := range d.store.List(ctx, prefix) {
@@ -263,7 +400,6 @@ func (d *Driver) scanHeld(ctx context.Context, matches func(string) bool) (int64
 			}
 		}
 	}
-	var total int64
 	for e, err := range d.store.List(ctx, Blobs) {
 		if err != nil {
 			return 0, err
