@@ -80,6 +80,9 @@ func run(ctx context.Context, program string, args []string, in io.Reader, out, 
 	if !kubelet && program != dockerName && (len(command) == 0 || len(command) == 1 && command[0] == "demo") {
 		return demo(ctx, out)
 	}
+	if program == dockerName && len(command) == 1 && command[0] != "get" && command[0] != "list" {
+		return new(helper.Helper).Docker(ctx, command[0], in, out) // It needs no profiles.
+	}
 	profiles, err := readProfiles(*file, kubelet)
 	if err != nil {
 		return err
@@ -94,6 +97,9 @@ func run(ctx context.Context, program string, args []string, in io.Reader, out, 
 	case program == dockerName && len(command) == 1:
 		return h.Docker(ctx, command[0], in, out)
 	case len(command) == 1 && command[0] == "kubelet-config":
+		if err := validate(profiles); err != nil {
+			return err
+		}
 		config := helper.KubeletConfig{Name: kubeletName, Args: []string{"-profiles", *file}, Profiles: profiles}
 		return write(out, config.JSON)
 	case len(command) == 1 && command[0] == "audience-role":
@@ -115,7 +121,23 @@ func write(out io.Writer, text func() ([]byte, error)) error {
 // extra holds the providers that build tags add.
 var extra = providers.Set{}
 
-func newProvider() providers.Provider {
+// validate reports a profile that this program cannot serve, while an administrator is watching: later, its error is in
+// the log of a kubelet.
+func validate(profiles []registry.Profile) error {
+	set := newProvider()
+	for _, p := range profiles {
+		err := set.Validate(p)
+		if _, ok := set[p.Kind]; !ok && (p.Kind == registry.ECR || p.Kind == registry.GCR) {
+			err = fmt.Errorf("profile %q: %s is not built in; build this program with -tags %s", p.Name, p.Kind, p.Kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newProvider() providers.Set {
 	subjects := helper.PodSubjects{}
 	set := providers.Set{
 		registry.DockerHub: federated.Provider{Subjects: subjects, Otherwise: dockerhub.Provider{}},

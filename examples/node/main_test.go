@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,6 +31,27 @@ func TestUsage(t *testing.T) {
 	}
 	var out, log bytes.Buffer
 	require.ErrorContains(t, run(t.Context(), "node", []string{"-profiles", "missing", "kubelet-config"}, nil, &out, &log), "-profiles")
+	require.ErrorContains(t, run(t.Context(), dockerName, []string{"-profiles", "missing", "get"}, strings.NewReader("quay.io"), &out, &log), "-profiles")
+	require.NoError(t, run(t.Context(), dockerName, []string{"-profiles", "missing", "version"}, nil, &out, &log))
+	out.Reset()
 	require.NoError(t, run(t.Context(), "node", []string{"-profiles", file, "kubelet-config"}, nil, &out, &log))
 	require.Contains(t, out.String(), "quay.io")
+}
+
+// A cloud that is not built in is missing when the configuration is written, not when a node pulls.
+func TestTags(t *testing.T) {
+	dir := t.TempDir()
+	for tag, endpoint := range map[string]string{"ecr": "123456789012.dkr.ecr.us-east-1.amazonaws.com", "gcr": "europe-docker.pkg.dev"} {
+		profiles := filepath.Join(dir, tag+".json")
+		require.NoError(t, os.WriteFile(profiles, []byte(`[{"name":"a","kind":"`+tag+`","endpoint":"`+endpoint+`","login":{"ambient":true}}]`), 0o600))
+		var out, log bytes.Buffer
+		require.ErrorContains(t, run(t.Context(), "node", []string{"-profiles", profiles, "kubelet-config"}, nil, &out, &log), "-tags "+tag)
+
+		program := filepath.Join(dir, tag)
+		output, err := exec.CommandContext(t.Context(), "go", "build", "-tags", tag, "-o", program, ".").CombinedOutput()
+		require.NoError(t, err, string(output))
+		output, err = exec.CommandContext(t.Context(), program, "-profiles", profiles, "kubelet-config").CombinedOutput()
+		require.NoError(t, err, string(output))
+		require.Contains(t, string(output), endpoint)
+	}
 }
