@@ -20,11 +20,15 @@ import (
 func TestGuides(t *testing.T) {
 	var tokens subjects.Set // No token is requested: the profiles are validated.
 	set := providers.Set{
-		registry.DockerHub: dockerhub.Provider{}, registry.ACR: acr.Provider{Subjects: tokens},
+		registry.DockerHub: federated.Provider{Subjects: tokens, Otherwise: dockerhub.Provider{}}, registry.ACR: acr.Provider{Subjects: tokens},
 		registry.Custom: federated.Provider{Subjects: tokens, Otherwise: custom.Provider{}},
 	}
 	block := regexp.MustCompile("(?s)```json\n(.*?)```")
-	for guide, want := range map[string]int{"../docs/dockerhub.md": 3, "../docs/custom.md": 9, "../docs/acr.md": 1, "../docs/keyless.md": 1} {
+	for guide, want := range map[string]int{
+		"../docs/dockerhub.md": 3, "../docs/custom.md": 9, "../docs/acr.md": 1, "../docs/keyless.md": 1,
+		"../docs/keyless/quay.md": 1, "../docs/keyless/artifactory.md": 1, "../docs/keyless/cloudsmith.md": 1, "../docs/keyless/chainguard.md": 1,
+		"../docs/keyless/dockerhub.md": 1, "../docs/keyless/ibm.md": 1, "../docs/keyless/password.md": 2, "../docs/keyless/threats.md": 0,
+	} {
 		text, err := os.ReadFile(guide)
 		require.NoError(t, err)
 		blocks := block.FindAllSubmatch(text, -1)

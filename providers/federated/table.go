@@ -107,7 +107,7 @@ var table = []*row{
 			})
 		},
 		username: func(credentials.Exchange, answer) string { return "token" },
-		lifetime: 2 * time.Hour,
+		lifetime: 90 * time.Minute, // help.cloudsmith.io/docs/openid-connect: "around 90 minutes".
 		where:    "Cloudsmith: organization, Settings, Authentication, OpenID Connect",
 	},
 	{
