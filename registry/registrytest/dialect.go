@@ -60,6 +60,8 @@ type Dialect struct {
 	nameInvalid Answer
 	// manifestMissing is the response for a tag or digest that does not exist. Zero means 404 MANIFEST_UNKNOWN.
 	manifestMissing Answer
+	// digestMissing is the response for a digest that does not exist. Zero means manifestMissing.
+	digestMissing Answer
 	// notAcceptable is the response for an OCI image whose type is not in the Accept header. Zero means that the image is
 	// sent regardless.
 	notAcceptable Answer

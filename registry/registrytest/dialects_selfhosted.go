@@ -187,6 +187,8 @@ func DistributionBasic() Dialect {
 		repositoryMissing: manifestUnknown,
 		tagsMissing:       nameUnknown,
 		manifestMissing:   manifestUnknown,
+		digestMissing:     oci(404, "MANIFEST_UNKNOWN", "manifest unknown", `"unknown manifest name={repository} revision={reference}"`),
+		blobMissing:       oci(404, "BLOB_UNKNOWN", "blob unknown to registry", `"{reference}"`),
 		notAcceptable:     ociNeedsAccept,
 		tags:              listing{trailing: trailingIfFull},
 		catalog:           catalog{listing: listing{pageSize: 100, maxSize: 1000, tooMany: tooManyN}},
@@ -240,13 +242,15 @@ func Gitea() Dialect {
 	unversioned := map[string]string{"Docker-Distribution-Api-Version": ""}
 	refused := oci(401, "UNAUTHORIZED", "", "").with(
 		"Bearer realm=\"{scheme}://{host}/v2/token\",service=\"container_registry\",scope=\"*\"\nBasic realm=\"Gitea Container Registry\"")
+	badTokenLogin := refused
+	badTokenLogin.Header = apiVersion()
 	return Dialect{
 		Name:   "gitea",
 		header: apiVersion(),
 		token: tokenEndpoint{
 			path:      "/v2/token",
 			post:      Answer{Status: 404},
-			badLogin:  refused,
+			badLogin:  badTokenLogin,
 			byAccount: true,
 			ttl:       24 * time.Hour,
 			body:      justToken,

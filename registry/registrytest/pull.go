@@ -32,7 +32,11 @@ func (c *call) serveManifest() {
 	}
 	m, digest, ok := c.reg.findManifest(repository, reference)
 	if !ok {
-		c.answer(d.manifestMissing.or(oci(404, "MANIFEST_UNKNOWN", "manifest unknown", "")))
+		missing := d.manifestMissing
+		if digestForm.MatchString(reference) {
+			missing = d.digestMissing.or(missing)
+		}
+		c.answer(missing.or(oci(404, "MANIFEST_UNKNOWN", "manifest unknown", "")))
 		return
 	}
 	if !d.notAcceptable.isZero() && !c.accepts(m.mediaType) {
