@@ -59,6 +59,7 @@ const arrows = `
 
 	credentials/credentialstest    -> credentials
 	registry/registrytest          -> credentials registry internal/option internal/testcert
+	registry/registrytest/probe    -> credentials registry registry/registrytest internal/option validate
 	registry/registrytest/fakenet  -> registry registry/registrytest internal/testcert
 	providers/providerstest        -> field credentials registry providers
 	providers/issuertest           ->                                     github.com/go-jose/go-jose/v4

@@ -229,10 +229,13 @@ func fakeOf(t *testing.T, r *registrytest.Registry, image v1.Image) *side {
 	return &side{host: server.Host}
 }
 
+// comparedImages are the images of every comparison, with their owners.
+var comparedImages = map[string]string{"team/app:1": "ann", "team/app:2": "ann", "public/app:1": "ann", "other/app:1": "bob"}
+
 // fill pushes the images of every comparison.
 func fill(t *testing.T, host string, image v1.Image) {
 	t.Helper()
-	for to, username := range map[string]string{"team/app:1": "ann", "team/app:2": "ann", "public/app:1": "ann", "other/app:1": "bob"} {
+	for to, username := range comparedImages {
 		pushImage(t, host, to, username, image)
 	}
 }

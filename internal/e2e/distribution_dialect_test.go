@@ -39,14 +39,12 @@ func passwords(t *testing.T) string {
 }
 
 // serve3 starts distribution 3.1 in this process. Proxy is the registry that it mirrors, as in its configuration.
-func serve3(t *testing.T, auth bool, proxy configuration.Proxy) (host string) {
+func serve3(t *testing.T, auth configuration.Auth, proxy configuration.Proxy) (host string) {
 	t.Helper()
 	config := &configuration.Configuration{
 		Storage: configuration.Storage{"inmemory": {}, "maintenance": {"uploadpurging": map[any]any{"enabled": false}}},
 		Proxy:   proxy,
-	}
-	if auth {
-		config.Auth = configuration.Auth{"htpasswd": {"realm": "basic-realm", "path": passwords(t)}}
+		Auth:    auth,
 	}
 	config.Catalog.MaxEntries = 1000
 	config.Log.Level = "panic"
@@ -112,7 +110,7 @@ func TestDistributionDialect(t *testing.T) {
 		}}, image)
 	}
 	t.Run("3.1", func(t *testing.T) {
-		real := &side{host: serve3(t, true, configuration.Proxy{})}
+		real := &side{host: serve3(t, configuration.Auth{"htpasswd": {"realm": "basic-realm", "path": passwords(t)}}, configuration.Proxy{})}
 		fill(t, real.host, image)
 		compare(t, real, fake(t), questions(digest, false), differences)
 	})
@@ -134,7 +132,7 @@ func TestMirror(t *testing.T) {
 	}}, image).host
 	for name, mirror := range map[string]func(t *testing.T, password string) string{
 		"3.1": func(t *testing.T, password string) string {
-			return serve3(t, false, configuration.Proxy{RemoteURL: "http://" + upstream, Username: "ann", Password: password})
+			return serve3(t, nil, configuration.Proxy{RemoteURL: "http://" + upstream, Username: "ann", Password: password})
 		},
 		"2.8": func(t *testing.T, password string) string {
 			return serve2(t, fmt.Sprintf("proxy: {remoteurl: http://%s, username: ann, password: %s}\n", upstream, password))

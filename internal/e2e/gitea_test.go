@@ -12,7 +12,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -163,12 +162,17 @@ func (g *gitea) addToken(t *testing.T, username, name string, scopes ...string) 
 	return values["sha1"].(string)
 }
 
-// pushImage pushes an image to a registry without TLS.
+// pushImage pushes an image to a registry without TLS, as a user whose password is "right".
 func pushImage(t *testing.T, host, to, username string, image v1.Image) {
+	t.Helper()
+	pushWith(t, host, to, authn.Basic{Username: username, Password: "right"}, image)
+}
+
+func pushWith(t *testing.T, host, to string, login authn.Basic, image v1.Image) {
 	t.Helper()
 	ref, err := name.ParseReference(host+"/"+to, name.Insecure)
 	require.NoError(t, err)
-	require.NoError(t, remote.Write(ref, image, remote.WithAuth(&authn.Basic{Username: username, Password: "right"})), strings.TrimSpace(to))
+	require.NoError(t, remote.Write(ref, image, remote.WithAuth(&login)), to)
 }
 
 // TestGitea checks images of a real Gitea. The expected verdicts are in docs/verdicts.md.
