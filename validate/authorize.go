@@ -90,8 +90,8 @@ func (a *authorizer) open(ctx context.Context, t *trace, scope string, q apiRequ
 			a.isolate(pass.group, scope)
 		case pass.token != refused && a.tokenExpired(pass.token, ans):
 			refused = pass.token
-		case !ping.isRegistry() && len(ans.challenges) == 0:
-			return ping.answer, nil // It is not a registry.
+		case !ping.isRegistry() && len(ans.challenges) == 0 && ans.status != http.StatusMethodNotAllowed:
+			return ping.answer, nil // It is not a registry. After 405, a runtime sends GET.
 		case pass.auth.scheme == "" && a.rules != ownRules:
 			return a.explainNoLogin(ctx, t, scope, q, ping, ans)
 		default:
@@ -141,6 +141,7 @@ func (a *authorizer) firstLogin(
 			return f
 		}
 		own := &trace{}
+		q.elsewhere = a.loginElsewhere(ping)
 		f.answer, f.failed = a.o.do(ctx, own, q)
 		f.exchanges, f.retried = own.exchanges, own.retried
 		switch {

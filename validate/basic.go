@@ -3,7 +3,9 @@ package validate
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
@@ -34,6 +36,7 @@ func (b *basicLogin) fresh() bool { return b != nil && time.Now().Before(b.valid
 func (a *authorizer) do(
 	ctx context.Context, t *trace, ping *pingResult, c challenge, q apiRequest,
 ) (*response, *registry.Error) {
+	q.elsewhere = a.loginElsewhere(ping)
 	root, _ := find(ping.answer.challenges, schemeBasic)
 	if q.auth.scheme != "Basic" || a.credential.Anonymous || q.step == StepRepositories || q.step == StepTags ||
 		!ping.answer.asksBasic() || root.params["realm"] != c.params["realm"] {
@@ -72,6 +75,57 @@ func (a *authorizer) do(
 	return &same, nil
 }
 
+// loginElsewhere returns the authorizer whose login a request may take along to the target of a redirect, as its
+// runtime does; nil if none.
+func (a *authorizer) loginElsewhere(ping *pingResult) *authorizer {
+	pinged := ping.answer.asksBasic() && ping.answer.host != a.o.base.Hostname()
+	if a.credential.Anonymous || a.rules.redirects == redirectNever || a.rules.redirects == redirectPinged && !pinged {
+		return nil
+	}
+	return a
+}
+
+// mayLogInAt reports whether the runtime logs in at the target of a redirect, and the check may.
+func (a *authorizer) mayLogInAt(u *url.URL, res *http.Response) bool {
+	if u.Scheme != "https" || strings.EqualFold(u.Host, a.o.base.Host) || !a.o.s.c.allowsRealm(strings.ToLower(u.Hostname())) {
+		return false
+	}
+	if a.rules.redirects == redirectPinged {
+		return res.StatusCode/100 == 4 // It asked at GET /v2/.
+	}
+	return res.StatusCode == http.StatusUnauthorized && choose(parseChallenges(res.Header)).scheme == schemeBasic
+}
+
+// sendTo sends a request with the login to the target of a redirect. A login that the target rejected is not sent there
+// again.
+func (a *authorizer) sendTo(ctx context.Context, q apiRequest, u *url.URL) (res *http.Response, err error) {
+	sent := false
+	b, left := a.o.basicLogin(basicKey{a.identity, "redirect to " + u.Host}).get(ctx, func() *basicLogin {
+		sent = true
+		b := &basicLogin{validUntil: time.Now().Add(pingLife)}
+		switch res, err = a.o.send(ctx, q, u); {
+		case err != nil && ctx.Err() != nil:
+			b.validUntil = time.Time{}
+		case err != nil || res.StatusCode >= 500:
+			b.validUntil = time.Now().Add(failureLife)
+		case res.StatusCode == http.StatusUnauthorized:
+			drain(res.Body)
+			b.rejected, b.validUntil = &response{status: res.StatusCode}, time.Now().Add(minTokenLife)
+		}
+		return b
+	})
+	switch {
+	case left != nil:
+		return nil, left
+	case b.rejected != nil:
+		where := cleanLine(u.Scheme+"://"+u.Host, 64)
+		return nil, errorf(registry.ErrUnauthorized, "the registry redirects to %s, which rejects the login (%d)", where, b.rejected.status)
+	case sent:
+		return res, err
+	}
+	return a.o.send(ctx, q, u)
+}
+
 // asksBasic reports whether the response asks for a Basic login and for nothing else. After a request with one, it is
 // rejected.
 func (r *response) asksBasic() bool {
@@ -96,7 +150,8 @@ func (o *origin) basicLogin(key basicKey) *singleFlight[*basicLogin] {
 // warnLockout warns of what the registry does after rejected logins, where nodes send one again and again.
 func (a *authorizer) warnLockout(t *trace, v vendor) {
 	runtimes := a.o.s.c.Runtimes
-	if policy := lockouts[v]; policy != "" && (len(runtimes) == 0 || slices.Contains(runtimes, Containerd)) {
+	resends := len(runtimes) == 0 || slices.Contains(runtimes, Containerd) || slices.Contains(runtimes, DockerContainerd)
+	if policy := lockouts[v]; policy != "" && resends {
 		t.warn("containerd sends a rejected login again, 4 to 5 times per request where the registry asks for Basic, and " +
 			"twice to a token server; " + policy + ": correct this login, or remove it, before nodes use it")
 	}

@@ -34,7 +34,7 @@ func TestRejectedBasicLoginSentOnce(t *testing.T) {
 			}
 			var sent atomic.Int32
 			c := &validate.Checker{
-				Runtimes: []validate.Runtime{validate.Containerd, validate.CRIO, validate.Docker},
+				Runtimes: []validate.Runtime{validate.Containerd, validate.CRIO, validate.Docker, validate.DockerContainerd},
 				RoundTripper: roundTripper(func(req *http.Request) (*http.Response, error) {
 					if _, password, _ := req.BasicAuth(); password == "wrong" {
 						sent.Add(1)
@@ -76,7 +76,7 @@ func TestDeniedBasicLoginIsNotRejected(t *testing.T) {
 			r := newRegistry(d, user("ann", "right", "team/mine"))
 			add(t, r, registrytest.Image{}, "team/theirs:1", "team/mine:1")
 			s := start(t, r)
-			for _, runtime := range []validate.Runtime{validate.Containerd, validate.CRIO, validate.Docker} {
+			for _, runtime := range []validate.Runtime{validate.Containerd, validate.CRIO, validate.Docker, validate.DockerContainerd} {
 				c := &validate.Checker{Runtimes: []validate.Runtime{runtime}, CacheFor: time.Minute}
 				_, _ = c.Image(t.Context(), image(t, s.Host+"/team/theirs:1"), login(s, "ann", "right"))
 				_, err := c.Image(t.Context(), image(t, s.Host+"/team/mine:1"), login(s, "ann", "right"))

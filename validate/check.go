@@ -58,7 +58,7 @@ type check struct {
 
 	mu      sync.Mutex
 	lines   []lineState             // One for each line of the runtime.
-	members map[string]*manifests   // The entries of indexes that were read.
+	members map[string]manifests    // The entries of indexes that were read.
 	configs map[v1.Hash]imageConfig // The configs that were read.
 }
 
@@ -350,7 +350,13 @@ func (r *runtimeRules) checkManifest(a *response, mediaType string) *registry.Er
 		return &registry.Error{Code: registry.ErrUnavailable, Err: &exchangeError{a.ex, errors.New("the manifest is not JSON")}}
 	}
 	index, said := types.MediaType(mediaType).IsIndex(), types.MediaType(m.MediaType)
+	if index && r.anyIndexType {
+		said = types.MediaType(mediaType)
+	}
+	docker := types.MediaType(mediaType) == types.DockerManifestSchema2 || types.MediaType(mediaType) == types.DockerManifestList
 	switch {
+	case docker && r.dockerMixed && m.MediaType == mediaType:
+		return nil
 	case index && (len(m.Config) > 0 || len(m.Layers) > 0 || said.IsImage()), !index && (len(m.Manifests) > 0 || said.IsIndex()),
 		len(m.FSLayers) > 0:
 		return r.incompatible(registry.ErrManifest, a.ex, "the manifest says that it is an image, and an index too",
@@ -358,7 +364,7 @@ func (r *runtimeRules) checkManifest(a *response, mediaType string) *registry.Er
 	case r.dockerBodyType && m.MediaType == "" && !index && types.MediaType(mediaType) == types.DockerManifestSchema2:
 		return r.incompatible(registry.ErrManifest, a.ex, "a manifest of Docker's type does not name its media type",
 			"push the image again with a client that writes mediaType into the manifest")
-	case r.bodyType && m.MediaType != "" && m.MediaType != mediaType:
+	case r.bodyType && said != "" && string(said) != mediaType:
 		return r.incompatible(registry.ErrManifest, a.ex,
 			fmt.Sprintf("the manifest names another media type, %s, than its Content-Type", cleanLine(m.MediaType, 100)),
 			"send the media type that the manifest names as its Content-Type")

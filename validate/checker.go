@@ -54,6 +54,8 @@ type Checker struct {
 
 	// Realms are hosts of token servers that may be sent a registry's login although nothing else connects them with the
 	// registry: neither the same host, nor the same site, nor a known pair such as registry.redhat.io and sso.redhat.com.
+	// If the registry redirects requests to one of them, and it asks for a Basic login, it is sent the login by the rules
+	// of the runtime; other hosts are not.
 	// Realms also allow a token server or a storage host at a private address even if the registry is not at one. A name
 	// may start with "*." for all hosts below it. Nil means none.
 	Realms []string

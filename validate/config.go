@@ -24,6 +24,9 @@ type imageConfig struct {
 	} `json:"rootfs"`
 }
 
+// otherOS reports whether the config is for another operating system than the node's.
+func (c imageConfig) otherOS(node Platform) bool { return c.OS != "" && c.OS != node.OS }
+
 func (c imageConfig) platform() Platform {
 	return platformOf(c.OS, c.Architecture, c.Variant, c.OSVersion)
 }
@@ -48,7 +51,7 @@ func (k *check) config(ctx context.Context, m *v1.Manifest, manifest types.Media
 		return config, k.classify(ctx, a)
 	case digestOf(m.Config.Digest.Algorithm, a.body) != m.Config.Digest.String():
 		return config, k.invalidResponse(a, registry.ErrUnavailable, "the config that was sent is not the one that the manifest names")
-	case int64(len(a.body)) != m.Config.Size:
+	case k.a.rules.configSize && int64(len(a.body)) != m.Config.Size:
 		return config, k.a.rules.incompatible(registry.ErrManifest, a.ex, fmt.Sprintf(
 			"the manifest gives the config a size of %d bytes, and it has %d", m.Config.Size, len(a.body)), "push the image again")
 	case json.Unmarshal(a.body, &config) != nil && slices.Contains(usualConfigs, m.Config.MediaType):
@@ -61,33 +64,32 @@ func (k *check) config(ctx context.Context, m *v1.Manifest, manifest types.Media
 	return config, nil
 }
 
-// inspectConfig reads the platform of an image that is not in an index. Such an image pulls on every platform.
-func (k *check) inspectConfig(ctx context.Context, f *imageInfo, m *v1.Manifest, manifest types.MediaType) *registry.Error {
-	config, err := k.config(ctx, m, manifest)
-	if err != nil {
-		return err
-	}
-	k.checkDiffIDs(m, manifest, config)
+// checkPlatform compares the platform of an image that is not in an index. Such an image pulls on every platform,
+// except for runtimes with configOS.
+func (k *check) checkPlatform(f *imageInfo, m *v1.Manifest, config imageConfig) {
 	if t := m.Config.MediaType; !slices.Contains(dockerConfigs, t) && !t.IsConfig() {
-		return nil // Not a container image; checkTypes reports it.
+		return // Not a container image; checkTypes reports it.
 	}
 	if config.OS == "" && config.Architecture == "" {
-		return nil
+		return
 	}
 	p := config.platform()
 	f.platforms = []Platform{p}
 	for i, l := range k.a.rules.lines {
 		var missing []string
+		pulls := Yes
 		for _, w := range k.a.o.s.c.Platforms {
 			if w.rank(p, l.bits32, k.a.rules.cpuVariants) < 0 {
 				missing = append(missing, w.String())
 			}
+			if k.a.rules.configOS && config.otherOS(w) {
+				pulls = No
+			}
 		}
 		if missing != nil {
-			k.failLine(i, Yes, platformNotFound(missing, f.platforms))
+			k.failLine(i, pulls, platformNotFound(missing, f.platforms))
 		}
 	}
-	return nil
 }
 
 // checkDiffIDs compares the layers in the config with the layers in the manifest.

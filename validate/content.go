@@ -41,12 +41,17 @@ func (k *check) inspect(ctx context.Context, f *imageInfo, body []byte) *registr
 	}
 	f.size = sizeOf(m)
 	mediaType := types.MediaType(f.mediaType)
-	if len(k.a.o.s.c.Platforms) > 0 {
-		if err := k.inspectConfig(ctx, f, m, mediaType); err != nil {
-			return err
-		}
+	if len(k.a.o.s.c.Platforms) == 0 {
+		k.checkTypes(m, mediaType, false)
+		return k.deep(ctx, f, m)
 	}
+	config, failed := k.config(ctx, m, mediaType)
+	if failed != nil {
+		return failed
+	}
+	k.checkDiffIDs(m, mediaType, config)
 	k.checkTypes(m, mediaType, false)
+	k.checkPlatform(f, m, config)
 	return k.deep(ctx, f, m)
 }
 
@@ -80,7 +85,9 @@ func (r *runtimeRules) typesOf(
 		pulls = Yes // The pull reports success, and no container can start.
 	}
 	config := m.Config.MediaType
-	unknown := slices.IndexFunc(m.Layers, isUnknownLayer)
+	unknown := slices.IndexFunc(m.Layers, func(d v1.Descriptor) bool {
+		return isUnknownLayer(d) && !slices.Contains(l.otherLayers, d.MediaType)
+	})
 	switch {
 	case r.ociConfig && !member && manifest == types.OCIManifestSchema1 && config == types.DockerConfigJSON,
 		r.ociConfig && !member && manifest == types.OCIManifestSchema1 && config == "",

@@ -103,17 +103,17 @@ func (k *check) inspectAll(ctx context.Context, f *imageInfo, entries []indexEnt
 		if e.Platform != nil && e.Platform.OS == "unknown" {
 			continue
 		}
-		m, nested, err := k.member(ctx, e)
+		m, err := k.member(ctx, e)
 		switch {
 		case err != nil:
 			return err
-		case nested != nil && (depth == maxNesting || !k.a.rules.nested):
+		case m.image == nil && (depth == maxNesting || !k.a.rules.nested):
 			return k.a.rules.noNesting()
-		case nested != nil:
-			err = k.inspectAll(ctx, f, nested, depth+1)
+		case m.image == nil:
+			err = k.inspectAll(ctx, f, m.nested, depth+1)
 		default:
-			f.size = max(f.size, sizeOf(m))
-			err = k.deep(ctx, f, m)
+			f.size = max(f.size, sizeOf(m.image))
+			err = k.deep(ctx, f, m.image)
 		}
 		if err != nil {
 			return err
@@ -141,34 +141,44 @@ func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platf
 		}
 	}
 	for _, e := range candidates {
-		m, nested, err := k.member(ctx, e)
+		m, err := k.member(ctx, e)
 		switch {
 		case err != nil:
 			return false, err
-		case nested != nil && (depth == maxNesting || !rules.nested):
+		case m.image == nil && (depth == maxNesting || !rules.nested):
 			k.failLine(i, No, rules.noNesting())
 			return true, nil
-		case nested != nil:
-			inner := rules.selectEntries(l, p, string(types.OCIImageIndex), nested)
-			if len(inner) == 0 {
+		case m.image == nil:
+			inner := rules.selectEntries(l, p, string(types.OCIImageIndex), m.nested)
+			if len(inner) == 0 && rules.skipsNested {
+				return false, nil // An entry without a match is no error, and ends the search.
+			} else if len(inner) == 0 {
 				continue
 			}
 			found, err := k.inspectEntries(ctx, f, i, p, inner, done, depth+1)
-			if err != nil || found {
+			if (err == nil || !rules.skipsNested || err.Code.Temporary()) && (err != nil || found) {
 				return found, err
 			}
 			continue
 		}
-		config, err := k.config(ctx, m, e.MediaType)
+		config, err := k.config(ctx, m.image, m.mediaType)
 		if err != nil {
 			return false, err
 		}
-		if e.Platform == nil || rules.unnamed == unnamedAny && e.Platform.Architecture == "" {
-			if q := config.platform(); p.rank(q, l.bits32, rules.cpuVariants) < 0 {
+		if rules.configOS && config.otherOS(p) {
+			k.failLine(i, No, platformNotFound([]string{p.String()}, []Platform{config.platform()}))
+		}
+		var wrong *registry.Error // It pulls, and cannot run.
+		if rules.isUnnamed(e) {
+			q := config.platform()
+			if !l.configVariant {
+				q.Variant = ""
+			}
+			if p.rank(q, l.bits32, rules.cpuVariants) < 0 {
 				if rules.unnamed != unnamedFirst {
 					continue
 				}
-				k.failLine(i, Yes, platformNotFound([]string{p.String()}, []Platform{q}))
+				wrong = platformNotFound([]string{p.String()}, []Platform{q})
 			} else if !slices.Contains(f.platforms, q) {
 				f.platforms = append(f.platforms, q)
 			}
@@ -178,25 +188,35 @@ func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platf
 			return true, nil
 		}
 		done[key] = true
-		f.size = max(f.size, sizeOf(m))
-		k.checkDiffIDs(m, e.MediaType, config)
-		k.checkTypes(m, e.MediaType, true)
-		return true, k.deep(ctx, f, m)
+		f.size = max(f.size, sizeOf(m.image))
+		k.checkDiffIDs(m.image, m.mediaType, config)
+		k.checkTypes(m.image, m.mediaType, true)
+		if wrong != nil {
+			k.failLine(i, Yes, wrong)
+		}
+		return true, k.deep(ctx, f, m.image)
 	}
 	return false, nil
 }
 
 // complete checks an entry of an index that is fetched but not run.
 func (k *check) complete(ctx context.Context, e indexEntry) *registry.Error {
-	m, nested, err := k.member(ctx, e)
+	m, err := k.member(ctx, e)
 	switch {
-	case err != nil || nested != nil:
+	case err != nil || m.image == nil:
 		return err // The entries of a nested index are skipped.
 	case k.a.o.s.c.Deep:
-		return k.checkBlobs(ctx, m)
+		return k.checkBlobs(ctx, m.image)
 	}
-	_, err = k.config(ctx, m, e.MediaType)
+	_, err = k.config(ctx, m.image, m.mediaType)
 	return err
+}
+
+// isUnnamed reports whether an entry has no platform.
+func (r *runtimeRules) isUnnamed(e indexEntry) bool {
+	p := e.Platform
+	return p == nil || r.emptyUnnamed && p.OS == "" && p.Architecture == "" && p.Variant == "" && p.OSVersion == "" &&
+		p.OSFeatures == nil
 }
 
 // selectEntries returns the entries of an index that a line fetches for the platform, the best first. The line stops at
@@ -207,7 +227,7 @@ func (r *runtimeRules) selectEntries(l line, p Platform, mediaType string, entri
 		switch {
 		case e.Platform == nil && !r.normalizes && types.MediaType(mediaType) == types.DockerManifestList:
 			return -1
-		case e.Platform == nil, r.unnamed == unnamedAny && e.Platform.Architecture == "":
+		case r.isUnnamed(e):
 			return last
 		case l.osFeatures && len(e.Platform.OSFeatures) > 0:
 			return -1
@@ -224,7 +244,7 @@ func (r *runtimeRules) selectEntries(l line, p Platform, mediaType string, entri
 		}
 	}
 	slices.SortStableFunc(chosen, func(a, b indexEntry) int { return cmp.Compare(rankOf(a), rankOf(b)) })
-	if r.unnamed != unnamedAny && !l.allEntries {
+	if !l.allEntries && !r.skipsNested {
 		chosen = chosen[:min(len(chosen), 1)]
 	}
 	return chosen
@@ -249,52 +269,56 @@ func (r *runtimeRules) platformMissing(
 	return platformNotFound(missing, have)
 }
 
-// manifests holds the content of an index entry: an image, or other entries.
+// manifests holds the content of an index entry: an image and its media type as the runtime reads it, or other entries.
+// Without an image, it is another index.
 type manifests struct {
-	image  *v1.Manifest
-	nested []indexEntry
+	image     *v1.Manifest
+	mediaType types.MediaType
+	nested    []indexEntry
 }
 
 // member reads an entry of an index, which is an image or another index. It reads each entry once.
-func (k *check) member(ctx context.Context, e indexEntry) (*v1.Manifest, []indexEntry, *registry.Error) {
+func (k *check) member(ctx context.Context, e indexEntry) (manifests, *registry.Error) {
 	key := e.Digest.String()
-	if m := k.members[key]; m != nil {
-		return m.image, m.nested, nil
+	if m, ok := k.members[key]; ok {
+		return m, nil
 	}
-	image, nested, err := k.readMember(ctx, e)
+	m, err := k.readMember(ctx, e)
 	if err == nil {
 		if k.members == nil {
-			k.members = make(map[string]*manifests)
+			k.members = make(map[string]manifests)
 		}
-		k.members[key] = &manifests{image, nested}
+		k.members[key] = m
 	}
-	return image, nested, err
+	return m, err
 }
 
-func (k *check) readMember(ctx context.Context, e indexEntry) (*v1.Manifest, []indexEntry, *registry.Error) {
+func (k *check) readMember(ctx context.Context, e indexEntry) (m manifests, err *registry.Error) {
 	rules := k.a.rules
 	f, body, err := k.getAs(ctx, e.Digest.String(), string(e.MediaType))
+	m.mediaType = types.MediaType(f.mediaType)
 	switch {
 	case err != nil && err.Is(registry.ErrNotFound):
 		gone := *err
 		gone.Code = registry.ErrContentNotFound
 		gone.Hint = "push the image again: its index names the manifest of a platform that is gone"
-		return nil, nil, &gone
+		return m, &gone
 	case err != nil:
-		return nil, nil, err
+		return m, err
 	case rules.sizes && int64(len(body)) != e.Size:
-		return nil, nil, rules.incompatible(registry.ErrManifest, Exchange{},
+		return m, rules.incompatible(registry.ErrManifest, Exchange{},
 			fmt.Sprintf("the index gives the manifest %s a size of %d bytes, and it has %d", e.Digest, e.Size, len(body)),
 			"push the index again")
-	case types.MediaType(f.mediaType).IsIndex():
-		nested, err := parseIndex(body)
-		return nil, nested, err
-	case !types.MediaType(f.mediaType).IsImage():
-		return nil, nil, errorf(registry.ErrUnavailable, "the index names a manifest that is not an image")
+	case m.mediaType.IsIndex():
+		m.nested, err = parseIndex(body)
+		return m, err
+	case !m.mediaType.IsImage():
+		return m, errorf(registry.ErrUnavailable, "the index names a manifest that is not an image")
 	}
-	m, failed := parseManifest(body)
+	image, failed := parseManifest(body)
 	if failed != nil {
-		return nil, nil, &registry.Error{Code: registry.ErrUnavailable, Err: failed}
+		return m, &registry.Error{Code: registry.ErrUnavailable, Err: failed}
 	}
-	return m, nil, nil
+	m.image = image
+	return m, nil
 }

@@ -130,6 +130,9 @@ func (g *graph) RoundTrip(req *http.Request) (*http.Response, error) {
 				"Negotiate", `Digest realm="x", nonce="n"`, `Bearer service="s"`,
 			}[g.random.IntN(6)]
 			challenges = append(challenges, challenge)
+			if strings.HasPrefix(challenge, "Basic") && req.URL.Scheme == "https" && slices.Contains(g.realms, strings.ToLower(req.URL.Hostname())) {
+				g.named[withoutQuery(req.URL)] = true // containerd sends the login to the target of a redirect that asks for it.
+			}
 			if u, err := url.Parse(realm); err == nil {
 				g.named[withoutQuery(u)] = true
 			}

@@ -1,6 +1,7 @@
 package validate_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -75,7 +76,7 @@ func TestBasis(t *testing.T) {
 
 // An image for another platform that is not in an index pulls everywhere, and runs nowhere.
 func TestPullsAndRuns(t *testing.T) {
-	for _, runtime := range []validate.Runtime{validate.Containerd, validate.CRIO, validate.Docker} {
+	for _, runtime := range []validate.Runtime{validate.Containerd, validate.CRIO, validate.Docker, validate.DockerContainerd} {
 		s := newScene()
 		s.image(ociManifest, ociConfig, strings.Replace(amd64Config, "amd64", "arm64", 1))
 		c := &validate.Checker{RoundTripper: s, Platforms: platforms(t, "linux/amd64"), Runtimes: []validate.Runtime{runtime}}
@@ -137,4 +138,22 @@ func TestRejectedLoginIsSentOnce(t *testing.T) {
 	_, err := c.Image(t.Context(), image(t, sceneHost+"/team/app:1"), as("ann", "right"))
 	require.ErrorIs(t, err, registry.ErrUnauthorized)
 	require.Equal(t, 1, sent)
+}
+
+// An index that names no manifests, not even an empty list of them, is an index still.
+func TestNestedIndexWithoutManifests(t *testing.T) {
+	const inner = `{"schemaVersion":2,"mediaType":"` + ociIndex + `"}`
+	for _, runtime := range []validate.Runtime{validate.Containerd, validate.CRIO, validate.Docker, validate.DockerContainerd} {
+		for _, deep := range []bool{false, true} {
+			s := newScene()
+			s.contents[digestOf(inner)] = [2]string{ociIndex, inner}
+			s.indexOf(fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, ociIndex, digestOf(inner), len(inner)))
+			c := &validate.Checker{RoundTripper: s, Deep: deep, Runtimes: []validate.Runtime{runtime}}
+			if !deep {
+				c.Platforms = platforms(t, "linux/amd64")
+			}
+			got, _ := c.Image(t.Context(), image(t, sceneHost+"/team/app:1"), as("ann", "right"))
+			require.NotEqual(t, validate.Yes, got.Runs, runtime)
+		}
+	}
 }

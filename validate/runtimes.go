@@ -12,12 +12,15 @@ type Runtime string
 
 // The runtimes. docs/runtimes.md lists the rules of each.
 const (
-	// Containerd is containerd 1.7 and 2, and Docker 29 with its containerd image store. An image must pull on both lines.
+	// Containerd is containerd 1.7 and 2. An image must pull on both lines.
 	Containerd Runtime = "containerd"
 	// CRIO is CRI-O 1.37, and podman and skopeo, which use the same library.
 	CRIO Runtime = "CRI-O"
-	// Docker is Docker Engine 29 with a graph driver, behind cri-dockerd.
+	// Docker is Docker Engine with a graph driver, behind cri-dockerd: all versions up to 28, and 29 where the host was
+	// upgraded from one of them.
 	Docker Runtime = "Docker"
+	// DockerContainerd is Docker Engine 29 with the containerd image store, the default of a new host.
+	DockerContainerd Runtime = "Docker (containerd image store)"
 )
 
 // runtimeRules describe how a runtime pulls: its requests and their form, and the responses that it accepts. Every
@@ -51,6 +54,8 @@ type loginRules struct {
 	challengeScope scopeRule
 	// account: the token request by GET has the user name in the parameter account.
 	account bool
+	// redirects decides when the host to which the API is redirected is sent the login.
+	redirects redirectRule
 	// getFields and postFields are the fields of a token response that hold the token, in order of preference.
 	getFields, postFields []string
 	// typed: expires_in must be an integer and issued_at a time in the format of RFC 3339. refreshTyped: refresh_token
@@ -72,6 +77,16 @@ const (
 	bearerFirst                         // Bearer, which must have a realm, at any position.
 	headerOrder                         // The first of Bearer and Basic; a Bearer without a realm is an error.
 	basicWins                           // A token is requested for Bearer, and Basic is sent if it is offered, too.
+)
+
+// A redirectRule decides when the target of a redirect is sent the login. A check sends it to hosts of [Checker.Realms]
+// only.
+type redirectRule int
+
+const (
+	redirectNever  redirectRule = iota
+	redirectAsked               // If it responds with a challenge.
+	redirectPinged              // If GET /v2/ was redirected there, too, and was answered with a challenge.
 )
 
 // A scopeRule decides when the scope of a challenge is requested.
@@ -96,14 +111,19 @@ type manifestRules struct {
 	// dockerLayers: a manifest of Docker's type must name layers of Docker's types. ociConfig: a manifest that is not in
 	// an index must name a config, and an OCI manifest must not name a config of Docker's type.
 	dockerLayers, ociConfig bool
-	// bodyType: the mediaType in the manifest, if present, must equal the media type of the response.
-	bodyType bool
+	// bodyType: the mediaType in the manifest, if present, must equal the media type of the response. anyIndexType: the
+	// mediaType in an index is ignored.
+	bodyType, anyIndexType bool
 	// dockerBodyType: a manifest of Docker's type must have a mediaType.
 	dockerBodyType bool
+	// dockerMixed: a manifest of Docker's types that is an image and an index at once is read as its media type says.
+	dockerMixed bool
 	// manifestLimit and configLimit are the largest sizes in bytes. Zero means that there is no limit.
 	manifestLimit, configLimit int64
-	// sizes: content must have the size in its descriptor.
-	sizes bool
+	// sizes: a manifest must have the size in its descriptor. configSize: a config must.
+	sizes, configSize bool
+	// configOS: a config for another operating system than the node's fails.
+	configOS bool
 	// retries are the statuses after which a manifest request is repeated.
 	retries []int
 }
@@ -121,10 +141,11 @@ const (
 type indexRules struct {
 	// normalizes: x86_64 is amd64, case is ignored, and an empty os is linux.
 	normalizes bool
-	// unnamed is the treatment of entries without a platform.
-	unnamed unnamedRule
-	// nested: an entry may be an index.
-	nested bool
+	// unnamed is the treatment of entries without a platform. emptyUnnamed: an empty platform is none.
+	unnamed      unnamedRule
+	emptyUnnamed bool
+	// nested: an entry may be an index. skipsNested: after an error in one, the next entry is tried.
+	nested, skipsNested bool
 	// cpuVariants: newer variants of amd64 run if the CPU supports them. Otherwise, the node counts as v1.
 	cpuVariants bool
 }
@@ -135,7 +156,6 @@ type unnamedRule int
 const (
 	unnamedConfig unnamedRule = iota // The first one, if no entry has the platform; its config decides.
 	unnamedFirst                     // The first one, if no entry has the platform, whatever it is for.
-	unnamedAny                       // The first one whose config has the platform.
 )
 
 // A line is a supported release line of a runtime, with the rules that changed between lines.
@@ -144,7 +164,8 @@ type line struct {
 	// configTypes are the media types of configs that can be unpacked, by the media type of the manifest. With others, the
 	// pull fails, or if lazy, it reports success without fetching the layers.
 	configTypes map[types.MediaType][]types.MediaType
-	layerTypes  bool // Layers of an unknown type fail, or if lazy, are not fetched.
+	layerTypes  bool              // Layers of an unknown type fail, or if lazy, are not fetched.
+	otherLayers []types.MediaType // Layers of these types are unpacked, too.
 	lazy        bool
 	// emptyArtifacts: an unusual config that lists no layers pulls if there is no layer of a known type.
 	emptyArtifacts bool
@@ -152,6 +173,8 @@ type line struct {
 	diffIDs bool
 	// allEntries: all entries of an index for the platform are fetched, not only the best.
 	allEntries bool
+	// configVariant: the variant in the config of an entry without a platform counts.
+	configVariant bool
 	// bits32: 64-bit nodes pull images for 32 bits if there are no others.
 	bits32 bool
 	// osFeatures: an entry with an unknown os.features is not for the node.
@@ -163,13 +186,34 @@ type line struct {
 }
 
 var (
-	usualConfigs  = []types.MediaType{types.DockerConfigJSON, types.OCIConfigJSON}
-	dockerConfigs = []types.MediaType{types.DockerConfigJSON, types.OCIConfigJSON, "application/octet-stream",
-		"application/json", ""}
-	usualForAll = map[types.MediaType][]types.MediaType{
+	usualConfigs = []types.MediaType{types.DockerConfigJSON, types.OCIConfigJSON}
+	// oldTypes are the types that registries gave to content in Docker's early years.
+	oldTypes      = []types.MediaType{"application/octet-stream", "application/json", "text/html", ""}
+	dockerConfigs = append(slices.Clip(usualConfigs), oldTypes...)
+	usualForAll   = map[types.MediaType][]types.MediaType{
 		types.DockerManifestSchema2: usualConfigs, types.OCIManifestSchema1: usualConfigs,
 	}
 )
+
+// containerdLogin and containerdManifest are the rules of containerd's resolver, which Docker 29 uses, too.
+var (
+	containerdLogin = loginRules{
+		strict: true, order: bearerFirst,
+		post: true, postFallback: []int{400, 401, 404, 405}, challengeScope: scopeAlways,
+		getFields: []string{"access_token", "token"}, postFields: []string{"access_token"},
+		typed: true, refreshTyped: true, trailing: true,
+	}
+	containerdManifest = manifestRules{
+		head: headDecides, exactType: true, digestHeader: true, sizes: true, configSize: true,
+		manifestLimit: 4 * 1048 * 1048, // From containerd's source, where it is meant to be 4 MiB.
+		retries:       []int{408, 429},
+	}
+)
+
+func (r loginRules) redirecting(rule redirectRule) loginRules {
+	r.redirects = rule
+	return r
+}
 
 // runtimeTable has a row for each runtime.
 var runtimeTable = []*runtimeRules{
@@ -179,19 +223,9 @@ var runtimeTable = []*runtimeRules{
 			{version: "1.7", configTypes: usualForAll, layerTypes: true, emptyArtifacts: true, diffIDs: true, bits32: true,
 				schema1: []types.MediaType{types.DockerManifestSchema1Signed}},
 			{version: "2", configTypes: usualForAll, layerTypes: true, lazy: true, diffIDs: true, osFeatures: true, allEntries: true,
-				retryOnce: []int{500, 503, 504}},
+				configVariant: true, retryOnce: []int{500, 503, 504}},
 		},
-		loginRules: loginRules{
-			strict: true, order: bearerFirst,
-			post: true, postFallback: []int{400, 401, 404, 405}, challengeScope: scopeAlways,
-			getFields: []string{"access_token", "token"}, postFields: []string{"access_token"},
-			typed: true, refreshTyped: true, trailing: true,
-		},
-		manifestRules: manifestRules{
-			head: headDecides, exactType: true, digestHeader: true, sizes: true,
-			manifestLimit: 4 * 1048 * 1048, // From containerd's source, where it is meant to be 4 MiB.
-			retries:       []int{408, 429},
-		},
+		loginRules: containerdLogin.redirecting(redirectAsked), manifestRules: containerdManifest,
 		indexRules: indexRules{normalizes: true, unnamed: unnamedConfig, nested: true},
 	},
 	{
@@ -211,7 +245,8 @@ var runtimeTable = []*runtimeRules{
 			tokenStatus: []int{200},
 		},
 		manifestRules: manifestRules{
-			head: headNever, bodyType: true, dockerBodyType: true, dockerLayers: true, ociConfig: true, manifestLimit: 4 << 20, configLimit: 4 << 20, retries: []int{429},
+			head: headNever, bodyType: true, anyIndexType: true, dockerBodyType: true, dockerLayers: true, ociConfig: true, configSize: true,
+			manifestLimit: 4 << 20, configLimit: 4 << 20, retries: []int{429},
 		},
 		indexRules: indexRules{unnamed: unnamedFirst},
 	},
@@ -221,16 +256,26 @@ var runtimeTable = []*runtimeRules{
 			configTypes: map[types.MediaType][]types.MediaType{
 				types.DockerManifestSchema2: dockerConfigs, types.OCIManifestSchema1: dockerConfigs,
 			},
-			layerTypes: true, diffIDs: true, bits32: true, osFeatures: true,
+			layerTypes: true, otherLayers: oldTypes, diffIDs: true, bits32: true, osFeatures: true, configVariant: true,
 		}},
 		loginRules: loginRules{
-			pingFirst: true, strict: true, order: basicWins, account: true,
+			pingFirst: true, strict: true, order: basicWins, account: true, redirects: redirectPinged,
 			getFields: []string{"access_token", "token"}, typed: true, refreshTyped: true, trailing: true,
 		},
 		manifestRules: manifestRules{
-			head: headHint, headType: true, headLength: true, digestHeader: true, bodyType: true, dockerLayers: true,
+			head: headHint, headType: true, headLength: true, digestHeader: true,
+			bodyType: true, dockerBodyType: true, dockerMixed: true, configOS: true,
 		},
-		indexRules: indexRules{normalizes: true, unnamed: unnamedAny, nested: true, cpuVariants: true},
+		indexRules: indexRules{normalizes: true, unnamed: unnamedFirst, emptyUnnamed: true, nested: true, skipsNested: true, cpuVariants: true},
+	},
+	{
+		runtime: DockerContainerd,
+		lines: []line{{
+			configTypes: usualForAll, layerTypes: true, emptyArtifacts: true, diffIDs: true, bits32: true, osFeatures: true,
+			configVariant: true, retryOnce: []int{500, 503, 504},
+		}},
+		loginRules: containerdLogin, manifestRules: containerdManifest,
+		indexRules: indexRules{normalizes: true, unnamed: unnamedFirst, nested: true, cpuVariants: true},
 	},
 }
 

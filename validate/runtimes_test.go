@@ -16,13 +16,17 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// The results of containerd 1.6, 1.7 and 2.4, CRI-O 1.37 and Docker 29 with a graph driver for 46 registries and
+// The results of containerd 1.6, 1.7 and 2.4, CRI-O 1.37 and Docker 29 with either image store for 46 registries and
 // images, from the daemons, called as a kubelet calls them. The check must have the same results.
 func TestRuntimes(t *testing.T) {
 	for _, row := range runtimeRows {
 		t.Run(row.name, func(t *testing.T) {
-			for i, runtime := range []validate.Runtime{validate.Containerd, validate.CRIO, validate.Docker} {
-				want := strings.Fields(row.want)[i]
+			wants := strings.Fields(row.want)
+			if len(wants) == 3 {
+				wants = append(wants, wants[0][strings.LastIndex(wants[0], "/")+1:])
+			}
+			for i, runtime := range []validate.Runtime{validate.Containerd, validate.CRIO, validate.Docker, validate.DockerContainerd} {
+				want := wants[i]
 				synctest.Test(t, func(t *testing.T) {
 					s := newScene()
 					row.edit(s)
@@ -309,7 +313,8 @@ func once(n, status int, headers ...string) func(*scene) {
 	}
 }
 
-// The want of a row is for containerd, CRI-O and Docker. If the two lines of containerd differ, a slash separates them.
+// The want of a row is for containerd, CRI-O, and Docker with a graph driver and with the containerd image store. If the
+// two lines of containerd differ, a slash separates them. Without a fourth verdict, it is that of containerd 2.
 var runtimeRows = []struct {
 	name, want string
 	edit       func(*scene)
@@ -380,7 +385,7 @@ var runtimeRows = []struct {
 		s.image(ociManifest, ociConfig, strings.Replace(amd64Config, "{", `{"author":"`+strings.Repeat("x", 5<<20)+`",`, 1))
 	}},
 	{"33 amd64 v1", "+ - +", indexed(`{"os":"linux","architecture":"amd64","variant":"v1"}`, "amd64")},
-	{"33 amd64 v2", "- - +", indexed(`{"os":"linux","architecture":"amd64","variant":"v2"}`, "amd64")},
+	{"33 amd64 v2", "- - + +", indexed(`{"os":"linux","architecture":"amd64","variant":"v2"}`, "amd64")},
 	{"34 no platform", "+ + +", indexed("", "amd64")},
 	{"35 x86_64", "+ - +", indexed(`{"os":"linux","architecture":"x86_64"}`, "amd64")},
 	{"35 architecture alone", "+ - +", indexed(`{"architecture":"amd64"}`, "amd64")},
@@ -389,7 +394,7 @@ var runtimeRows = []struct {
 		inner := s.index([2]string{`{"os":"linux","architecture":"amd64"}`, "amd64"})
 		s.indexOf(fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, ociIndex, digestOf(inner), len(inner)))
 	}},
-	{"37 octet-stream config", "-/+! + +", func(s *scene) {
+	{"37 octet-stream config", "-/+! + + -", func(s *scene) {
 		s.open()
 		s.image(dockerManifest, "application/octet-stream", amd64Config)
 	}},
@@ -399,7 +404,7 @@ var runtimeRows = []struct {
 		s.layerType = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 		s.image(ociManifest, "application/vnd.cncf.helm.config.v1+json", `{"name":"chart","version":"1.0.0"}`)
 	}},
-	{"38 artifact with an image's config", "-/+! +! -", func(s *scene) {
+	{"38 artifact with an image's config", "-/+! +! - -", func(s *scene) {
 		s.open()
 		s.image(ociManifest, "application/vnd.example.config.v1+json", amd64Config)
 	}},

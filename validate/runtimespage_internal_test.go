@@ -124,6 +124,10 @@ var runtimeColumns = []struct {
 		}
 		return "an error"
 	}},
+	{"the API is redirected to another host, which asks for a login", func(r *runtimeRules) string {
+		return [...]string{redirectNever: "the login is not sent", redirectAsked: "it is sent the login",
+			redirectPinged: "it is sent the login if it answered `/v2/`"}[r.redirects]
+	}},
 	{"largest token response, bytes", func(r *runtimeRules) string { return bytesOf(r.tokenLimit) }},
 	{"without a login, a Basic challenge is answered with an empty one", func(r *runtimeRules) string { return yes(r.emptyLogin) }},
 	{"HEAD of the manifest", func(r *runtimeRules) string {
@@ -143,12 +147,31 @@ var runtimeColumns = []struct {
 	{"`mediaType` in the manifest has to be the Content-Type", func(r *runtimeRules) string { return yes(r.bodyType) }},
 	{"largest manifest, bytes", func(r *runtimeRules) string { return bytesOf(r.manifestLimit) }},
 	{"largest config, bytes", func(r *runtimeRules) string { return bytesOf(r.configLimit) }},
-	{"sizes of descriptors in an index have to be right", func(r *runtimeRules) string { return yes(r.sizes) }},
+	{"a manifest of Docker's type has to have a `mediaType`", func(r *runtimeRules) string { return yes(r.dockerBodyType) }},
+	{"a manifest of Docker's type that is an image and an index at once", func(r *runtimeRules) string {
+		if r.dockerMixed {
+			return "is read by its type"
+		}
+		return "an error"
+	}},
+	{"sizes of manifests in descriptors have to be right", func(r *runtimeRules) string { return yes(r.sizes) }},
+	{"sizes of configs in manifests have to be right", func(r *runtimeRules) string { return yes(r.configSize) }},
 	{"manifest requests repeated at once after", func(r *runtimeRules) string { return statuses(r.retries, "none") }},
 	{"platform names are normalized (`x86_64`, capitals, `amd64/v1`)", func(r *runtimeRules) string { return yes(r.normalizes) }},
 	{"an entry of an index without a platform", func(r *runtimeRules) string {
-		return [...]string{unnamedConfig: "the first, if its config is for the node", unnamedFirst: "the first, whatever it is for",
-			unnamedAny: "the first whose config is for the node"}[r.unnamed]
+		return [...]string{unnamedConfig: "the first, if its config is for the node", unnamedFirst: "the first, whatever it is for"}[r.unnamed]
+	}},
+	{"an empty platform in an index", func(r *runtimeRules) string {
+		if r.emptyUnnamed {
+			return "counts as none"
+		}
+		return "is for no node"
+	}},
+	{"a config for another operating system", func(r *runtimeRules) string {
+		if r.configOS {
+			return "fails"
+		}
+		return "pulls, and cannot run"
 	}},
 	{"an index in an index", func(r *runtimeRules) string { return yes(r.nested) }},
 	{"variants v2 to v4 of amd64, where the CPU has them", func(r *runtimeRules) string { return yes(r.cpuVariants) }},
@@ -169,6 +192,18 @@ var lineColumns = []struct {
 			return "reports success, and cannot run"
 		}
 		return "fails"
+	}},
+	{"further layer types", func(l line) string {
+		if l.otherLayers == nil {
+			return "none"
+		}
+		return "those of Docker's early years, such as octet-stream"
+	}},
+	{"variant in the config of an entry without a platform", func(l line) string {
+		if l.configVariant {
+			return "counts"
+		}
+		return "is ignored"
 	}},
 	{"image for 32 bits on a node of 64 bits", func(l line) string { return yes(l.bits32) }},
 	{"an entry with an unknown `os.features`", func(l line) string {
@@ -197,8 +232,8 @@ What [validate](validate.md) knows of the container runtimes of nodes: the rules
 check judges. The tables are made from the table in validate/runtimes.go.
 
 The rules were observed on the daemons, called through CRI with what a kubelet passes (containerd 1.6.20, 1.7.35 and
-2.4.2, CRI-O 1.37.0, Docker 20.10.24 and 29), and read in their sources. Tests hold the check to containerd's and CRI-O's
-own code (internal/runtimes) and to 46 rows of observations (validate/runtimes_test.go).
+2.4.2, CRI-O 1.37.0, Docker 20.10.24 and 29), and read in their sources. Tests hold the check to the runtimes' own code
+(internal/runtimes: see [proof.md](proof.md)) and to 46 rows of observations (validate/runtimes_test.go).
 `
 
 const runtimesTail = `
@@ -211,13 +246,14 @@ The check says otherwise than a runtime in these cases, on purpose or because it
 | a request fails with 500, 502, 503 or 504, and then succeeds | containerd 1.7 and CRI-O fail; of a token request, all | a warning, or nothing | a kubelet pulls again |
 | 401 without ` + "`error=`" + ` for a fresh token, and then 200 | containerd sends the request up to five times | fails | a registry that rejects its own tokens is not one to rely on |
 | 429, and then 200 | containerd sends the request five or six times at once | waits as Retry-After says | a check does not press a registry that asks for rest |
-| the registry redirects to another host, which asks for a login | containerd sends it there | the login is not sent | a redirect may name any host |
+| the registry redirects to another host, which asks for a login | containerd and Docker with a graph driver send it there | the login is sent only if ` + "`Checker.Realms`" + ` lists the host | a redirect may name any host |
 | an index in which the only entry for the node has no platform, beside entries for others | containerd fails in some of the cases | by the config of that entry | it depends on the order in which containerd computes sizes |
 | a 386 image beside entries without a platform | containerd 2 fails | by the platform | as above |
 | a registry of a known vendor whose manifests ask for a login otherwise than ` + "`/v2/`" + ` does | containerd reads the manifest's challenge | reads the challenge of ` + "`/v2/`" + ` | it saves a request for each registry; vendors send the same |
 | layers whose bytes do not have their digest | all fail | passes | layers are not read |
 
-Docker 29 with its containerd image store, which is its default, pulls as containerd does, and differs in three of the
-rows: it pulls images for amd64/v2 where the CPU has it, rejects configs of the type octet-stream, and sends no login to
-the target of a redirect.
+Docker Engine 29 has two image stores. A new host gets containerd's, and Docker then pulls by containerd's resolver, and
+differs from containerd in what it accepts of an index, of a config, and of a redirect. A host that was upgraded keeps its
+graph driver, whose column also describes versions 23 to 28. Docker 20.10 differs: it knows neither entries without a
+platform nor nested indexes nor the variants of amd64, and repeats the request by tag if the digest of a HEAD is wrong.
 `

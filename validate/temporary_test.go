@@ -16,7 +16,7 @@ import (
 func TestTemporaryFailureIsNoYes(t *testing.T) {
 	var s scenario.Scenario
 	s.Blob.ConfigStatus = 503
-	for _, runtime := range []validate.Runtime{validate.Containerd, validate.CRIO, validate.Docker} {
+	for _, runtime := range []validate.Runtime{validate.Containerd, validate.CRIO, validate.Docker, validate.DockerContainerd} {
 		checker := validate.Checker{Runtimes: []validate.Runtime{runtime}, Deep: true, RoundTripper: registrytest.NewRoundTripper(scenario.NewRegistry(s, ""))}
 		image, err := registry.ParseImage(scenario.Image)
 		require.NoError(t, err)

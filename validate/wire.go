@@ -100,6 +100,7 @@ type apiRequest struct {
 	url        *url.URL // Of another server; nil with a path.
 	displayURL string   // The URL for the evidence; empty with a path.
 	auth       authorization
+	elsewhere  *authorizer // Sends its login to the target of a redirect that asks for one; see redirectRule.
 	accept     string
 	form       url.Values // Of a POST.
 	firstByte  bool       // Only the first byte is needed.
@@ -302,6 +303,14 @@ func (o *origin) follow(ctx context.Context, q apiRequest, a *response) error {
 			a.ex.URL = q.auth.without(showURL(next))
 			u = next
 			continue
+		}
+		if q.elsewhere != nil && q.elsewhere.mayLogInAt(u, res) {
+			drain(res.Body)
+			q.auth, dropped = q.elsewhere.basicAuth(), false
+			a.ex.Auth = q.auth.scheme
+			if res, err = q.elsewhere.sendTo(ctx, q, u); err != nil {
+				return err
+			}
 		}
 		if dropped && res.StatusCode == http.StatusUnauthorized {
 			drain(res.Body)
