@@ -19,6 +19,7 @@ import (
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/regcred/regcred/internal/runtimes/memory"
 	"github.com/regcred/regcred/internal/scenario"
 	"github.com/regcred/regcred/registry/registrytest"
 )
@@ -33,7 +34,7 @@ const maxConcurrentDownloads = 3
 func Containerd2(ctx context.Context, s scenario.Scenario, salt string) Verdict {
 	registry := scenario.NewRegistry(s, salt)
 	err := containerd2(ctx, registry, s)
-	return verdict(err, registry)
+	return scenario.NewVerdict(err, registry)
 }
 
 // containerd2 does the same as CRIImageService.PullImage, with the transfer service of its plugins in their default
@@ -51,14 +52,14 @@ func containerd2(ctx context.Context, registry http.Handler, s scenario.Scenario
 		},
 	}
 	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: config.ConfigureHosts(ctx, hosts)})
-	store, list := newContentStore(), newImageStore()
+	store, list := memory.NewContentStore(), memory.NewImageStore()
 	service := local.NewTransferService(store, list, local.TransferConfig{
 		MaxConcurrentDownloads: maxConcurrentDownloads,
 		UnpackPlatforms: []unpack.Platform{{
 			Platform:       platforms.OnlyOS(linuxAMD64),
 			SnapshotterKey: "overlayfs",
-			Snapshotter:    snapshotter{},
-			Applier:        applier{store},
+			Snapshotter:    memory.Snapshotter{},
+			Applier:        memory.Applier{Store: store},
 		}},
 	})
 	destination := transferimage.NewStore(scenario.Image,

@@ -66,7 +66,7 @@ func (c *CRIO) Pull(ctx context.Context, s scenario.Scenario, salt string) Verdi
 	for _, host := range []string{scenario.Host, scenario.AuthHost, scenario.OtherHost, scenario.StorageHost} {
 		c.network.Handle(host, registry)
 	}
-	return verdict(c.pull(ctx, s), registry)
+	return scenario.NewVerdict(c.pull(ctx, s), registry)
 }
 
 func (c *CRIO) pull(ctx context.Context, s scenario.Scenario) error {

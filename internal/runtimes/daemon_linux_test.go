@@ -34,7 +34,6 @@ import (
 type daemon struct {
 	network *fakenet.Network
 	dir     string // Its folder; the log is in daemon.log.
-	line    string // The name in [Disagreements] if the daemon is compared with the check itself; else empty.
 	pull    func(ctx context.Context, username, password string) error
 }
 
@@ -47,7 +46,7 @@ func (d *daemon) verdict(s scenario.Scenario, salt string, patience time.Duratio
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	username, password := login(s)
-	return verdict(d.pull(ctx, username, password), registry)
+	return scenario.NewVerdict(d.pull(ctx, username, password), registry)
 }
 
 // newDaemon starts a program in its own namespaces. It can reach registries only through a network of this test.

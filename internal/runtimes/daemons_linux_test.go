@@ -4,6 +4,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,7 +13,6 @@ import (
 
 	"github.com/regcred/regcred/internal/scenario"
 	"github.com/regcred/regcred/internal/testtool"
-	"github.com/regcred/regcred/validate"
 )
 
 var daemonScenarios = flag.Int("daemon-scenarios", 50, "how many generated scenarios each daemon pulls from")
@@ -32,12 +33,18 @@ func TestDaemons(t *testing.T) {
 		rows(t, d, func(r scenario.Row) bool { return r.Containerd2 })
 		generated(t, d, func(ctx context.Context, s scenario.Scenario, salt string) Verdict { return Containerd2(ctx, s, salt) }, nil)
 	})
-	t.Run("Docker", func(t *testing.T) {
+	t.Run("Docker 20.10", func(t *testing.T) {
 		t.Parallel()
 		d := startDocker(t)
-		d.line = "Docker"
-		rows(t, d, func(r scenario.Row) bool { return r.Docker })
-		generated(t, d, dockerCheck, nil)
+		rows(t, d, func(r scenario.Row) bool { return r.Docker20 })
+		program := startProgram(t, Docker28)
+		generated(t, d, func(_ context.Context, s scenario.Scenario, salt string) Verdict {
+			v, err := program.Pull(s, salt, daemonPatience)
+			require.NoError(t, err)
+			return v
+		}, func(s scenario.Scenario) bool {
+			return changedSince20(s) || len(s.Blob.First) > 0 // The daemon repeats requests for layers, the code in process does not.
+		})
 	})
 	t.Run("podman", func(t *testing.T) {
 		t.Parallel()
@@ -57,15 +64,15 @@ func TestDaemons(t *testing.T) {
 	})
 }
 
-// dockerCheck is the verdict of the check for Docker: the engine's pull is in no module, so the daemon is compared with
-// the check itself.
-func dockerCheck(ctx context.Context, s scenario.Scenario, salt string) Verdict {
-	result, requests, err := checkFor(ctx, validate.Docker, s, salt)
-	v := Verdict{Requests: requests, Pulls: len(result.Runtimes) > 0 && result.Runtimes[0].Pulls == validate.Yes}
-	if err != nil {
-		v.Error = err.Error()
-	}
-	return v
+// changedSince20 reports whether Docker 20.10 treats the scenario otherwise than later versions with a graph driver: see
+// docs/runtimes.md. It also crashes for a platform in capitals.
+func changedSince20(s scenario.Scenario) bool {
+	return s.Manifest.Head.Digest == "other" || slices.ContainsFunc(s.Content.Index, func(e scenario.Entry) bool {
+		return e.Content.Index != nil || e.Content.EmptyIndex ||
+			slices.Contains([]string{"none", "null", "{}", `{"os":"","architecture":""}`, `{"architecture":"","os":""}`}, e.Platform) ||
+			strings.Contains(e.Platform+e.Content.Platform, "v2") || strings.Contains(e.Platform, "v3") || strings.Contains(e.Platform, "AMD64") ||
+			strings.Contains(e.Platform, "os.features")
+	})
 }
 
 // artifact reports whether CRI-O falls back to what it calls an OCI artifact, which podman does not have.
@@ -96,8 +103,7 @@ func generated(t *testing.T, d *daemon, oracle func(context.Context, scenario.Sc
 		ctx, cancel := context.WithTimeout(t.Context(), daemonPatience)
 		want := oracle(ctx, s, salt)
 		cancel()
-		if got := d.verdict(s, salt, daemonPatience); got.Pulls != want.Pulls &&
-			(d.line == "" || known(d.line, s, got.Pulls) == nil) {
+		if got := d.verdict(s, salt, daemonPatience); got.Pulls != want.Pulls {
 			t.Errorf("seed %d: %s\nthe code: %s\nthe daemon: %s", seed, s, describe(want), describe(got))
 		}
 	}

@@ -40,12 +40,14 @@ var lines = []struct {
 	{"containerd 1.7", validate.Containerd, "1.7"},
 	{"containerd 2", validate.Containerd, "2"},
 	{"CRI-O", validate.CRIO, ""},
+	{"Docker", validate.Docker, ""},
+	{"Docker 29", validate.DockerContainerd, ""},
 }
 
 // check returns the verdicts of package validate, by the oracle's names.
 func check(ctx context.Context, s scenario.Scenario, salt string) map[string]Verdict {
 	verdicts := make(map[string]Verdict)
-	for _, r := range []validate.Runtime{validate.Containerd, validate.CRIO} {
+	for _, r := range []validate.Runtime{validate.Containerd, validate.CRIO, validate.Docker, validate.DockerContainerd} {
 		result, requests, err := checkFor(ctx, r, s, salt)
 		for _, l := range lines {
 			if l.runtime != r {
@@ -75,6 +77,7 @@ func checkFor(
 	checker := &validate.Checker{
 		RoundTripper: registrytest.NewRoundTripper(served),
 		Runtimes:     []validate.Runtime{r},
+		Realms:       []string{scenario.OtherHost}, // Which runtimes send the login to if the registry redirects there.
 		Platforms:    []validate.Platform{{OS: "linux", Architecture: "amd64"}},
 		Deep:         true,
 		MaxWait:      -1,

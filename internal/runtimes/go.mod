@@ -4,12 +4,12 @@ go 1.26.6
 
 require (
 	github.com/containerd/containerd/v2 v2.4.2
-	github.com/containerd/errdefs v1.0.0
 	github.com/containerd/log v0.2.0
 	github.com/containerd/platforms v1.0.0-rc.5
 	github.com/opencontainers/go-digest v1.0.0
 	github.com/opencontainers/image-spec v1.1.1
 	github.com/regcred/regcred v0.0.0
+	github.com/regcred/regcred/internal/runtimes/memory v0.0.0
 	github.com/sirupsen/logrus v1.10.2
 	github.com/stretchr/testify v1.12.1
 	go.podman.io/image/v5 v5.38.0
@@ -29,6 +29,7 @@ require (
 	github.com/containerd/cgroups/v3 v3.1.3 // indirect
 	github.com/containerd/containerd/api v1.12.0 // indirect
 	github.com/containerd/continuity v0.5.0 // indirect
+	github.com/containerd/errdefs v1.0.0 // indirect
 	github.com/containerd/log/otel v0.1.0 // indirect
 	github.com/containerd/ttrpc v1.2.9 // indirect
 	github.com/containerd/typeurl/v2 v2.3.0 // indirect
@@ -102,6 +103,7 @@ require (
 replace (
 	github.com/proglottis/gpgme => ./gpgme
 	github.com/regcred/regcred => ../..
+	github.com/regcred/regcred/internal/runtimes/memory => ./memory
 )
 
 replace github.com/regcred/regcred/validate/mirrors => ../../validate/mirrors

@@ -34,14 +34,6 @@ var Disagreements = []Known{
 		},
 	},
 	{
-		What: "the API is redirected to another site, which wants a login",
-		Why: "containerd sends the login to whatever host a registry redirects to. A check sends it to no other site: that a runtime " +
-			"would is a leak, and nothing to rely on.",
-		Applies: func(line string, s scenario.Scenario, pulls bool) bool {
-			return pulls && strings.HasPrefix(line, "containerd") && s.Redirect.Login && (s.Redirect.Manifests || s.Redirect.Blobs)
-		},
-	},
-	{
 		What: "an index with several entries that may be for the node: of the same platform, of 386 beside amd64, or without a platform beside others",
 		Why: "containerd 2 fetches all of them, and fails if one is incomplete; both lines then choose among them once more, by rules that " +
 			"also see entries that were not fetched. A check reads the one entry that is best.",
@@ -56,23 +48,6 @@ var Disagreements = []Known{
 		Applies: func(_ string, s scenario.Scenario, pulls bool) bool {
 			return pulls && inContent(s.Content, func(c scenario.Content) bool { return c.ConfigType != "" || c.LayerType != "" }) &&
 				(s.Blob.LayerStatus != 0 || inContent(s.Content, func(c scenario.Content) bool { return c.Missing == "layer" }))
-		},
-	},
-	{
-		What: "GET /v2/ fails, and the rest of the registry does not",
-		Why:  "containerd never requests it. A registry whose API root fails is down, or is none, in all other respects.",
-		Applies: func(line string, s scenario.Scenario, pulls bool) bool {
-			return pulls && strings.HasPrefix(line, "containerd") && s.Ping.Status >= 500
-		},
-	},
-	{
-		What: "Docker: an index with an entry that has no platform, or an empty one",
-		Why: "The daemon in the comparison is Docker 20.10, which never chooses such an entry. The check has the rules of Docker 29, which " +
-			"chooses it if its config is for the node.",
-		Applies: func(line string, s scenario.Scenario, pulls bool) bool {
-			return line == "Docker" && !pulls && slices.ContainsFunc(s.Content.Index, func(e scenario.Entry) bool {
-				return slices.Contains([]string{"none", "null", "{}", `{"os":"","architecture":""}`}, e.Platform)
-			})
 		},
 	},
 }

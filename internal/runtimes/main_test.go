@@ -21,32 +21,46 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// program builds containerd1 once for all tests.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "regcred-runtimes-")
-	if err != nil {
-		return "", err
-	}
-	return BuildContainerd1(dir)
-})
+// programs are built once for all tests.
+var programs = map[string]func() (string, error){
+	Containerd1: built(Containerd1), Docker28: built(Docker28), Docker29: built(Docker29),
+}
+
+func built(name string) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		dir, err := os.MkdirTemp("", "regcred-runtimes-")
+		if err != nil {
+			return "", err
+		}
+		return BuildProgram(dir, name)
+	})
+}
+
+// startProgram builds a program if needed, and starts it.
+func startProgram(t testing.TB, name string) *Program {
+	t.Helper()
+	path, err := programs[name]()
+	require.NoError(t, err)
+	p, err := StartProgram(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, p.Close()) })
+	return p
+}
 
 // An oracle has one of each runtime.
 type oracle struct {
-	containerd1 *Containerd1
-	crio        *CRIO
+	programs map[string]*Program // By the name of the runtime.
+	crio     *CRIO
 }
 
 func newOracle(t testing.TB) *oracle {
 	t.Helper()
-	path, err := program()
-	require.NoError(t, err)
-	containerd1, err := NewContainerd1(path)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, containerd1.Close()) })
 	crio, err := NewCRIO()
 	require.NoError(t, err)
 	t.Cleanup(crio.Close)
-	return &oracle{containerd1, crio}
+	return &oracle{map[string]*Program{
+		"containerd 1.7": startProgram(t, Containerd1), "Docker": startProgram(t, Docker28), "Docker 29": startProgram(t, Docker29),
+	}, crio}
 }
 
 // patience is the timeout of a pull. It is short if a registry responds with 429, because CRI-O then waits for minutes,
@@ -63,9 +77,13 @@ func (o *oracle) verdicts(t testing.TB, s scenario.Scenario, salt string) map[st
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience(s))
 	defer cancel()
-	first, err := o.containerd1.Pull(s, salt)
-	require.NoError(t, err)
-	return map[string]Verdict{"containerd 1.7": first, "containerd 2": Containerd2(ctx, s, salt), "CRI-O": o.crio.Pull(ctx, s, salt)}
+	all := map[string]Verdict{"containerd 2": Containerd2(ctx, s, salt), "CRI-O": o.crio.Pull(ctx, s, salt)}
+	for name, p := range o.programs {
+		v, err := p.Pull(s, salt, patience(s))
+		require.NoError(t, err)
+		all[name] = v
+	}
+	return all
 }
 
 func describe(v Verdict) string {
@@ -86,7 +104,9 @@ func TestRows(t *testing.T) {
 	for i, row := range scenario.Rows() {
 		t.Run(row.Name, func(t *testing.T) {
 			verdicts := o.verdicts(t, row.Scenario, fmt.Sprint(i))
-			for name, want := range map[string]bool{"containerd 1.7": row.Containerd1, "containerd 2": row.Containerd2, "CRI-O": row.CRIO} {
+			for name, want := range map[string]bool{
+				"containerd 1.7": row.Containerd1, "containerd 2": row.Containerd2, "CRI-O": row.CRIO, "Docker": row.Docker, "Docker 29": row.Docker29,
+			} {
 				if got := verdicts[name]; got.Pulls != want {
 					t.Errorf("%s: want pulls: %v\n%s\n%s", name, want, row.Scenario, describe(got))
 				}

@@ -7,18 +7,23 @@ type Row struct {
 	// Name is the number and the subject of the row.
 	Name     string
 	Scenario Scenario
-	// The verdict of each runtime. Docker is the engine with a graph driver; containerd's image store behaves as
-	// containerd.
-	Containerd1, Containerd2, CRIO, Docker bool
+	// The verdict of each runtime. Docker and Docker20 are the engine 28 or 29, and 20.10, with a graph driver; Docker29 has
+	// the containerd image store.
+	Containerd1, Containerd2, CRIO, Docker, Docker29, Docker20 bool
 }
 
 // Rows returns the rows for which runtimes differ from each other or from expectations. They were recorded with
-// containerd 1.6, 1.7 and 2.4 and CRI-O 1.37 through CRI, and with the Docker engine 20.10 and 29.
+// containerd 1.6, 1.7 and 2.4 and CRI-O 1.37 through CRI, and with the Docker engine 20.10 and 29. The variant amd64/v2
+// needs a processor that has it.
 func Rows() []Row {
 	var rows []Row
 	add := func(name, pulls string, s Scenario) {
 		pulls = strings.ReplaceAll(pulls, " ", "")
-		rows = append(rows, Row{name, s, pulls[0] == '+', pulls[1] == '+', pulls[2] == '+', pulls[3] == '+'})
+		if len(pulls) == 4 { // Docker 29 pulls as containerd 2 does, and Docker 20.10 as later versions.
+			pulls += pulls[1:2] + pulls[3:4]
+		}
+		plus := func(i int) bool { return pulls[i] == '+' }
+		rows = append(rows, Row{name, s, plus(0), plus(1), plus(2), plus(3), plus(4), plus(5)})
 	}
 	index := func(entries ...Entry) Scenario { return Scenario{Content: Content{Index: entries}} }
 	const good = `"token":"{token}","access_token":"{token}"`
@@ -78,7 +83,7 @@ func Rows() []Row {
 	for _, t := range []string{"application/json", "application/octet-stream", "text/html"} {
 		add("27 manifest of type "+t, "-- - -", Scenario{Content: Content{Type: t}})
 	}
-	for d, pulls := range map[string]string{"garbage": "-- + -", "upper": "-- + -", "other": "-- + +"} {
+	for d, pulls := range map[string]string{"garbage": "-- + -", "upper": "-- + -", "other": "-- + - - +"} {
 		add("28 digest header: "+d, pulls, Scenario{Manifest: Manifest{Head: Reply{Digest: d}, Get: Reply{Digest: d}}})
 	}
 	add("29 no digest header", "++ + +", Scenario{Manifest: Manifest{Head: Reply{Digest: "none"}, Get: Reply{Digest: "none"}}})
@@ -89,13 +94,13 @@ func Rows() []Row {
 	add("31 manifest of 5 MiB", "-- - +", Scenario{Content: Content{Pad: 5 << 20}})
 	add("32 config of 5 MiB", "++ - +", Scenario{Content: Content{ConfigPad: 5 << 20}})
 	add("33 index: amd64 v1", "++ - +", index(Entry{Platform: `{"architecture":"amd64","os":"linux","variant":"v1"}`}))
-	add("33 index: amd64 v2", "-- - -", index(Entry{Platform: `{"architecture":"amd64","os":"linux","variant":"v2"}`}))
-	add("34 index of OCI: no platform, amd64", "++ + -", Scenario{Content: Content{OCI: true, Index: []Entry{{Platform: "none"}}}})
+	add("33 index: amd64 v2", "-- - + + -", index(Entry{Platform: `{"architecture":"amd64","os":"linux","variant":"v2"}`}))
+	add("34 index of OCI: no platform, amd64", "++ + + + -", Scenario{Content: Content{OCI: true, Index: []Entry{{Platform: "none"}}}})
 	add("35 index: x86_64", "++ - +", index(Entry{Platform: `{"architecture":"x86_64","os":"linux"}`}))
 	add("35 index: architecture alone", "++ - +", index(Entry{Platform: `{"architecture":"amd64"}`}))
-	add("36 index in an index", "++ - -", index(Entry{Platform: "none", Content: Content{Index: []Entry{{}}}}))
-	add("37 config octet-stream in a docker image", "-+ + +", Scenario{Content: Content{ConfigType: "application/octet-stream"}})
-	add("38 artifact, such as a Helm chart", "-+ + -", Scenario{Content: Content{
+	add("36 index in an index", "++ - + + -", index(Entry{Platform: "none", Content: Content{Index: []Entry{{}}}}))
+	add("37 config octet-stream in a docker image", "-+ + + - +", Scenario{Content: Content{ConfigType: "application/octet-stream"}})
+	add("38 artifact, such as a Helm chart", "-+ + - - -", Scenario{Content: Content{
 		OCI: true, ConfigType: "application/vnd.cncf.helm.config.v1+json", LayerType: "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
 	}})
 	add("38 Helm chart, whose config lists no layers", "++ + -", Scenario{Content: Content{
@@ -110,7 +115,7 @@ func Rows() []Row {
 	add("43 login rejected by the token server, repository public", "-- - -", Scenario{Login: "wrong", Public: true})
 	add("44 Basic challenge only at ping, login rejected", "++ - -",
 		Scenario{Auth: "basic", Login: "wrong", Manifest: Manifest{Open: true}, Blob: Blob{Open: true}})
-	add("45 API redirected to a host that wants a login", "++ - -",
+	add("45 API redirected to a host that wants a login", "++ - - - -",
 		Scenario{Auth: "open", Redirect: Redirect{Manifests: true, Blobs: true, Login: true}})
 	add("46 blobs require a login, manifests do not", "++ - -", Scenario{Ping: Ping{Open: true}, Manifest: Manifest{Open: true}})
 	return rows

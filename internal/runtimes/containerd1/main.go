@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net/http"
 	"os"
@@ -31,39 +30,14 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// A question is a line of the input, and an answer is a line of the output.
-type question struct {
-	Scenario           scenario.Scenario
-	Salt               string
-	Username, Password string
-}
-
-type answer struct {
-	Pulls    bool
-	Error    string
-	Requests []scenario.Request
-}
-
 func main() {
 	log.SetFlags(0)
 	logs.L.Logger.SetLevel(logrus.PanicLevel)
-	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
-	for {
-		var q question
-		if err := in.Decode(&q); errors.Is(err, io.EOF) {
-			return
-		} else if err != nil {
-			log.Fatal(err)
-		}
-		registry := scenario.NewRegistry(q.Scenario, q.Salt)
-		err := pull(namespaces.WithNamespace(context.Background(), "k8s.io"), registry, q.Username, q.Password)
-		a := answer{Pulls: err == nil, Requests: registry.Requests()}
-		if err != nil {
-			a.Error = err.Error()
-		}
-		if err := out.Encode(a); err != nil {
-			log.Fatal(err)
-		}
+	err := scenario.Serve(os.Stdin, os.Stdout, func(ctx context.Context, registry *scenario.Registry, p scenario.Pull) error {
+		return pull(namespaces.WithNamespace(ctx, "k8s.io"), registry, p.Username, p.Password)
+	})
+	if err != nil {
+		log.Fatal(err)
 	}
 }
 

@@ -1,4 +1,6 @@
-package runtimes
+// Package memory replaces the disks of a containerd, so that its code pulls without a daemon: images are not unpacked to
+// file systems, but each layer is read, decompressed and compared with its digest.
+package memory
 
 import (
 	"bytes"
@@ -19,8 +21,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// A contentStore is containerd's content store in memory, with the errors of the one on disk.
-type contentStore struct {
+// A ContentStore is a content store in memory, with the errors of the one on disk. It is safe for concurrent use.
+type ContentStore struct {
 	mu    sync.Mutex
 	blobs map[digest.Digest]*blob
 }
@@ -30,9 +32,10 @@ type blob struct {
 	labels map[string]string
 }
 
-func newContentStore() *contentStore { return &contentStore{blobs: make(map[digest.Digest]*blob)} }
+// NewContentStore returns an empty store.
+func NewContentStore() *ContentStore { return &ContentStore{blobs: make(map[digest.Digest]*blob)} }
 
-func (s *contentStore) Info(_ context.Context, d digest.Digest) (content.Info, error) {
+func (s *ContentStore) Info(_ context.Context, d digest.Digest) (content.Info, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, ok := s.blobs[d]
@@ -42,7 +45,7 @@ func (s *contentStore) Info(_ context.Context, d digest.Digest) (content.Info, e
 	return content.Info{Digest: d, Size: int64(len(b.data)), Labels: maps.Clone(b.labels)}, nil
 }
 
-func (s *contentStore) Update(ctx context.Context, info content.Info, _ ...string) (content.Info, error) {
+func (s *ContentStore) Update(ctx context.Context, info content.Info, _ ...string) (content.Info, error) {
 	s.mu.Lock()
 	b, ok := s.blobs[info.Digest]
 	if ok {
@@ -55,16 +58,16 @@ func (s *contentStore) Update(ctx context.Context, info content.Info, _ ...strin
 	return s.Info(ctx, info.Digest)
 }
 
-func (s *contentStore) Walk(context.Context, content.WalkFunc, ...string) error { return nil }
+func (s *ContentStore) Walk(context.Context, content.WalkFunc, ...string) error { return nil }
 
-func (s *contentStore) Delete(_ context.Context, d digest.Digest) error {
+func (s *ContentStore) Delete(_ context.Context, d digest.Digest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.blobs, d)
 	return nil
 }
 
-func (s *contentStore) ReaderAt(_ context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
+func (s *ContentStore) ReaderAt(_ context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, ok := s.blobs[desc.Digest]
@@ -78,17 +81,17 @@ type readerAt struct{ *bytes.Reader }
 
 func (readerAt) Close() error { return nil }
 
-func (s *contentStore) Status(context.Context, string) (content.Status, error) {
+func (s *ContentStore) Status(context.Context, string) (content.Status, error) {
 	return content.Status{}, errdefs.ErrNotFound
 }
 
-func (s *contentStore) ListStatuses(context.Context, ...string) ([]content.Status, error) {
+func (s *ContentStore) ListStatuses(context.Context, ...string) ([]content.Status, error) {
 	return nil, nil
 }
 
-func (s *contentStore) Abort(context.Context, string) error { return nil }
+func (s *ContentStore) Abort(context.Context, string) error { return nil }
 
-func (s *contentStore) Writer(_ context.Context, opts ...content.WriterOpt) (content.Writer, error) {
+func (s *ContentStore) Writer(_ context.Context, opts ...content.WriterOpt) (content.Writer, error) {
 	var o content.WriterOpts
 	for _, opt := range opts {
 		if err := opt(&o); err != nil {
@@ -105,7 +108,7 @@ func (s *contentStore) Writer(_ context.Context, opts ...content.WriterOpt) (con
 
 type writer struct {
 	bytes.Buffer
-	store   *contentStore
+	store   *ContentStore
 	ref     string
 	total   int64
 	started time.Time
@@ -146,15 +149,16 @@ func (w *writer) Commit(_ context.Context, size int64, expected digest.Digest, o
 	return nil
 }
 
-// An imageStore is containerd's list of images in memory.
-type imageStore struct {
+// An ImageStore is a list of images in memory. It is safe for concurrent use.
+type ImageStore struct {
 	mu     sync.Mutex
 	images map[string]images.Image
 }
 
-func newImageStore() *imageStore { return &imageStore{images: make(map[string]images.Image)} }
+// NewImageStore returns an empty list.
+func NewImageStore() *ImageStore { return &ImageStore{images: make(map[string]images.Image)} }
 
-func (s *imageStore) Get(_ context.Context, name string) (images.Image, error) {
+func (s *ImageStore) Get(_ context.Context, name string) (images.Image, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	image, ok := s.images[name]
@@ -164,60 +168,60 @@ func (s *imageStore) Get(_ context.Context, name string) (images.Image, error) {
 	return image, nil
 }
 
-func (s *imageStore) List(context.Context, ...string) ([]images.Image, error) { return nil, nil }
+func (s *ImageStore) List(context.Context, ...string) ([]images.Image, error) { return nil, nil }
 
-func (s *imageStore) Create(_ context.Context, image images.Image) (images.Image, error) {
+func (s *ImageStore) Create(_ context.Context, image images.Image) (images.Image, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.images[image.Name] = image
 	return image, nil
 }
 
-func (s *imageStore) Update(ctx context.Context, image images.Image, _ ...string) (images.Image, error) {
+func (s *ImageStore) Update(ctx context.Context, image images.Image, _ ...string) (images.Image, error) {
 	return s.Create(ctx, image)
 }
 
-func (s *imageStore) Delete(context.Context, string, ...images.DeleteOpt) error { return nil }
+func (s *ImageStore) Delete(context.Context, string, ...images.DeleteOpt) error { return nil }
 
-// A snapshotter accepts every layer and keeps none.
-type snapshotter struct{}
+// A Snapshotter accepts every layer and keeps none.
+type Snapshotter struct{}
 
-func (snapshotter) Stat(context.Context, string) (snapshots.Info, error) {
+func (Snapshotter) Stat(context.Context, string) (snapshots.Info, error) {
 	return snapshots.Info{}, errdefs.ErrNotFound
 }
 
-func (snapshotter) Update(_ context.Context, info snapshots.Info, _ ...string) (snapshots.Info, error) {
+func (Snapshotter) Update(_ context.Context, info snapshots.Info, _ ...string) (snapshots.Info, error) {
 	return info, nil
 }
 
-func (snapshotter) Usage(context.Context, string) (snapshots.Usage, error) {
+func (Snapshotter) Usage(context.Context, string) (snapshots.Usage, error) {
 	return snapshots.Usage{}, nil
 }
-func (snapshotter) Mounts(context.Context, string) ([]mount.Mount, error) { return nil, nil }
+func (Snapshotter) Mounts(context.Context, string) ([]mount.Mount, error) { return nil, nil }
 
-func (snapshotter) Prepare(context.Context, string, string, ...snapshots.Opt) ([]mount.Mount, error) {
+func (Snapshotter) Prepare(context.Context, string, string, ...snapshots.Opt) ([]mount.Mount, error) {
 	return []mount.Mount{{Type: "memory"}}, nil
 }
 
-func (snapshotter) View(context.Context, string, string, ...snapshots.Opt) ([]mount.Mount, error) {
+func (Snapshotter) View(context.Context, string, string, ...snapshots.Opt) ([]mount.Mount, error) {
 	return nil, nil
 }
-func (snapshotter) Commit(context.Context, string, string, ...snapshots.Opt) error { return nil }
-func (snapshotter) Remove(context.Context, string) error                           { return nil }
-func (snapshotter) Walk(context.Context, snapshots.WalkFunc, ...string) error      { return nil }
-func (snapshotter) Close() error                                                   { return nil }
+func (Snapshotter) Commit(context.Context, string, string, ...snapshots.Opt) error { return nil }
+func (Snapshotter) Remove(context.Context, string) error                           { return nil }
+func (Snapshotter) Walk(context.Context, snapshots.WalkFunc, ...string) error      { return nil }
+func (Snapshotter) Close() error                                                   { return nil }
 
-// An applier reads a layer as containerd's does, and writes no files.
-type applier struct{ store content.Provider }
+// An Applier reads a layer from the store as containerd's does, and writes no files.
+type Applier struct{ Store content.Provider }
 
-func (a applier) Apply(ctx context.Context, desc ocispec.Descriptor, _ []mount.Mount, opts ...diff.ApplyOpt) (ocispec.Descriptor, error) {
+func (a Applier) Apply(ctx context.Context, desc ocispec.Descriptor, _ []mount.Mount, opts ...diff.ApplyOpt) (ocispec.Descriptor, error) {
 	var c diff.ApplyConfig
 	for _, opt := range opts {
 		if err := opt(ctx, desc, &c); err != nil {
 			return ocispec.Descriptor{}, err
 		}
 	}
-	reader, err := a.store.ReaderAt(ctx, desc)
+	reader, err := a.Store.ReaderAt(ctx, desc)
 	if err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("failed to get reader from content store: %w", err)
 	}

@@ -1,0 +1,83 @@
+package runtimes
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/regcred/regcred/internal/scenario"
+)
+
+// The programs: modules of their own, because each runtime needs versions of shared dependencies that behave
+// differently from the other runtimes'.
+const (
+	Containerd1 = "containerd1" // containerd 1.7.
+	Docker28    = "docker28"    // Docker Engine with a graph driver.
+	Docker29    = "docker29"    // Docker Engine with the containerd image store.
+)
+
+// A Program pulls with a runtime's code in a separate process. Create it with [StartProgram], and close it when done.
+// It pulls one image at a time.
+type Program struct {
+	mu      sync.Mutex
+	command *exec.Cmd
+	in      io.WriteCloser
+	answers *json.Decoder
+}
+
+// BuildProgram builds a program into the folder, and returns its path. The working directory must be the folder of this
+// package.
+func BuildProgram(dir, name string) (string, error) {
+	path := filepath.Join(dir, name)
+	build := exec.Command("go", "build", "-o", path, ".")
+	build.Dir = name
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w: %s", name, err, output)
+	}
+	return path, nil
+}
+
+// StartProgram starts a program that [BuildProgram] built.
+func StartProgram(path string) (*Program, error) {
+	p := &Program{command: exec.Command(path)}
+	p.command.Stderr = os.Stderr
+	var err error
+	if p.in, err = p.command.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := p.command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.answers = json.NewDecoder(out)
+	return p, p.command.Start()
+}
+
+// Close ends the program.
+func (p *Program) Close() error {
+	_ = p.in.Close() // The program ends at the end of its input.
+	return p.command.Wait()
+}
+
+// Pull pulls the image of a scenario. Different salts result in different images.
+func (p *Program) Pull(s scenario.Scenario, salt string, timeout time.Duration) (Verdict, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	username, password := login(s)
+	if err := json.NewEncoder(p.in).Encode(scenario.Pull{
+		Scenario: s, Salt: salt, Username: username, Password: password, Timeout: timeout,
+	}); err != nil {
+		return Verdict{}, fmt.Errorf("%s: %w", filepath.Base(p.command.Path), err)
+	}
+	var v Verdict
+	if err := p.answers.Decode(&v); err != nil {
+		return Verdict{}, fmt.Errorf("%s: %w", filepath.Base(p.command.Path), err)
+	}
+	return v, nil
+}
