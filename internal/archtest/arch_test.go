@@ -89,7 +89,7 @@ var standardLibraryOnly = []string{
 }
 
 // The folders of the modules that may require a version of Kubernetes.
-var kubernetesModules = []string{"inject/kube", "inject/kube/*", "examples/*", "internal/*", "benchmarks/*"}
+var kubernetesModules = []string{"inject/kube", "inject/kube/*", "examples/*", "internal/*", "internal/runtimes/*", "benchmarks/*"}
 
 // A pkg is a package as printed by go list.
 type pkg struct {
