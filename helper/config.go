@@ -9,16 +9,16 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A KubeletConfig is what a kubelet needs to call a plugin: the content of the file that
+// A KubeletConfig is the configuration with which a kubelet calls a plugin: the content of the file that
 // --image-credential-provider-config names.
 type KubeletConfig struct {
 	// Name is the name of the plugin's program in the folder that --image-credential-provider-bin-dir names. Profiles
 	// whose subject is the pod need a program for each audience, named NAME-1, NAME-2 and so on in the order of the
-	// profiles: links to the same program. A kubelet that misses one does not start.
+	// profiles: links to the same program. If one is missing, the kubelet does not start.
 	Name string
 	// Args are the program's arguments.
 	Args []string
-	// Profiles are those that the plugin serves. A profile whose subject is the pod must have an audience.
+	// Profiles are the profiles that the plugin serves. A profile whose subject is the pod must have an audience.
 	Profiles []registry.Profile
 }
 

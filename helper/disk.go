@@ -19,15 +19,20 @@ import (
 	"github.com/regcred/regcred/registry/profilestore"
 )
 
-// A Disk keeps credentials in files of a folder, for programs whose every call is a process of its own. Processes are
-// locked against each other, so that many at once make one call to an issuer.
+// A Disk keeps issued credentials in files of a folder, for programs that start a process for each call. A lock on a file
+// makes many processes at once call the issuer once. A Disk is safe for concurrent use.
 //
-// The folder belongs to one user: it has the mode 0700 and its files 0600, and a folder that others may enter is
-// rejected. Whoever can read it can use what is in it until that expires; a credential without an expiry is not kept. A
-// file is bound to the profile by a keyed hash: a changed profile finds nothing. A half-written, damaged or foreign
-// file counts as none.
+// A credential is kept until a fifth of its lifetime is left, and for a kubelet until half is left. Passwords of
+// profiles, credentials without an expiry, and those of pods are never written. To discard a credential that was revoked
+// early, delete the folder.
+//
+// The folder belongs to one user: it has the mode 0700 and its files 0600, and a folder that others may enter is an
+// error. Any process that can read the folder can use its credentials until they expire. The name of a file is a keyed
+// hash of the profile, so a changed profile finds nothing. A half-written, damaged or foreign file is ignored, and if
+// the folder cannot be used, each call requests a credential from the issuer.
 type Disk struct {
-	// Dir is the folder, which is made if it does not exist: a folder of the user's cache, or /var/lib/... on a node.
+	// Dir is the folder, such as a folder in the user's cache, or /var/cache/regcred on a node. It is made if it does not
+	// exist. It is required.
 	Dir string
 }
 
@@ -42,17 +47,20 @@ type kept struct {
 	WrittenAt time.Time `json:"writtenAt"`
 }
 
-// get returns the credential of the profile from its file, or has it issued. Errors of the disk cost a call to the
-// issuer and nothing else, but for a folder that is open to others.
-func (d *Disk) get(ctx context.Context, p registry.Profile, issue func() (credentials.Credential, error)) (credentials.Credential, error) {
-	if err := d.prepare(); err != nil {
+// get returns the credential of the profile from its file, or issues one, also if the file has less than one renewal-th
+// of its lifetime left. Errors of the disk cost a call to the issuer and nothing else, except for a folder that is open
+// to others.
+func (d *Disk) get(ctx context.Context, p registry.Profile, renewal int, issue func() (credentials.Credential, error)) (credentials.Credential, error) {
+	if usable, err := d.prepare(); err != nil {
 		return credentials.Credential{}, err
+	} else if !usable {
+		return issue()
 	}
 	name, err := d.name(ctx, p)
 	if err != nil {
 		return issue()
 	}
-	if c, ok := d.read(name, time.Now()); ok {
+	if c, ok := d.read(name, renewal, time.Now()); ok {
 		return c, nil
 	}
 	unlock, err := lock(ctx, name+".lock")
@@ -63,7 +71,7 @@ func (d *Disk) get(ctx context.Context, p registry.Profile, issue func() (creden
 		return issue()
 	}
 	defer unlock()
-	if c, ok := d.read(name, time.Now()); ok { // Another process was first.
+	if c, ok := d.read(name, renewal, time.Now()); ok { // Another process was first.
 		return c, nil
 	}
 	c, err := issue()
@@ -73,24 +81,22 @@ func (d *Disk) get(ctx context.Context, p registry.Profile, issue func() (creden
 	return c, err
 }
 
-// prepare makes the folder, and rejects one that others may enter.
-func (d *Disk) prepare() error {
+// prepare makes the folder, and reports whether it can be used. The error is that others may enter it.
+func (d *Disk) prepare() (usable bool, err error) {
 	if d.Dir == "" {
-		return errors.New("Disk.Dir is not set")
+		return false, errors.New("Disk.Dir is not set")
 	}
 	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
-		return fmt.Errorf("make cache folder: %w", err)
+		return false, nil
 	}
 	info, err := os.Stat(d.Dir)
 	switch {
 	case err != nil:
-		return fmt.Errorf("open cache folder: %w", err)
-	case !info.IsDir():
-		return fmt.Errorf("open cache folder: %s is not a folder", d.Dir)
+		return false, nil
 	case !private(info):
-		return fmt.Errorf("open cache folder: %s can be entered by other users; run chmod 700 on it", d.Dir)
+		return false, fmt.Errorf("open cache folder: %s can be entered by other users; run chmod 700 on it", d.Dir)
 	}
-	return nil
+	return true, nil
 }
 
 // name returns the path of the profile's file: a hash of all of it, keyed by a random text beside the files, so that
@@ -138,7 +144,7 @@ func (d *Disk) key() ([]byte, error) {
 	return stored, err
 }
 
-func (d *Disk) read(name string, now time.Time) (credentials.Credential, bool) {
+func (d *Disk) read(name string, renewal int, now time.Time) (credentials.Credential, bool) {
 	text, err := os.ReadFile(name)
 	var k kept
 	if err != nil || json.Unmarshal(text, &k) != nil {
@@ -148,7 +154,7 @@ func (d *Disk) read(name string, now time.Time) (credentials.Credential, bool) {
 		Anonymous: k.Anonymous, Username: k.Username, Password: credentials.NewSecret(k.Password), IssuedAt: k.IssuedAt, ExpiresAt: k.ExpiresAt,
 	}
 	life := k.ExpiresAt.Sub(k.WrittenAt)
-	if now.Before(k.WrittenAt) || c.Validate(now) != nil || k.ExpiresAt.Sub(now) < life/renewAhead {
+	if now.Before(k.WrittenAt) || c.Validate(now) != nil || k.ExpiresAt.Sub(now) < life/time.Duration(renewal) {
 		return credentials.Credential{}, false
 	}
 	return c, true

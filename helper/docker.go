@@ -63,7 +63,7 @@ func (h *Helper) get(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	var errs []error
 	for _, p := range h.serving(address) {
-		c, err := h.credential(ctx, p)
+		c, err := h.credential(ctx, p, terminalRenewal)
 		switch {
 		case err != nil:
 			errs = append(errs, err)

@@ -382,6 +382,40 @@ func TestDiskOfOthers(t *testing.T) {
 	require.ErrorContains(t, err, "Disk.Dir is not set")
 }
 
+// A folder that cannot be made costs calls to the issuer, and no pull.
+func TestDiskUnusable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	issuer := &issuing{life: time.Hour}
+	h := &helper.Helper{Profiles: []registry.Profile{ambient("a")}, Provider: issuer, Disk: &helper.Disk{Dir: filepath.Join(file, "folder")}}
+	for range 2 {
+		_, err := get(h)
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, 2, issuer.calls.Load())
+}
+
+// A kubelet keeps a rejected credential for the cache duration, and gets another one when it calls again after that.
+func TestDiskForKubelets(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o700))
+	synctest.Test(t, func(t *testing.T) {
+		issuer := &issuing{life: 12 * time.Hour}
+		h := &helper.Helper{Profiles: []registry.Profile{ambient("a")}, Provider: issuer, Disk: &helper.Disk{Dir: dir}}
+		for call := range 10 {
+			got, err := kubelet(t, h, "cloud.example.com/app", "")
+			require.NoError(t, err)
+			require.EqualValues(t, call+1, issuer.calls.Load())
+			_, err = kubelet(t, h, "cloud.example.com/app", "")
+			require.NoError(t, err)
+			require.EqualValues(t, call+1, issuer.calls.Load(), "another kubelet's call finds it")
+			keep, err := time.ParseDuration(got.CacheDuration)
+			require.NoError(t, err)
+			time.Sleep(keep + time.Second)
+		}
+	})
+}
+
 // A hundred processes on a cold disk make one call to the issuer.
 func TestDiskLocksProcesses(t *testing.T) {
 	const processes = 100

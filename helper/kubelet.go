@@ -63,14 +63,13 @@ const maxRequest = 1 << 20
 // Kubelet serves one call of a kubelet's credential provider plugin (credentialprovider.kubelet.k8s.io/v1): it reads the
 // request from in and writes the response to out, which must be standard input and output and hold nothing else.
 //
-// The response has the credentials of all profiles that serve the image, under the same keys as a pull secret. It is
-// kept by image where a profile of that registry has a path, else by registry; never globally. If no profile serves the
-// image, the response is empty, and the kubelet uses what else it has.
+// The response has the credentials of all profiles that serve the image, under the same keys as a pull secret. The
+// kubelet caches it by image if a profile of that registry has a path, and by registry otherwise; never globally. If no
+// profile serves the image, the response is empty, and the kubelet uses its other credentials.
 //
-// The error is for standard error, which a kubelet writes into its log; the program must then exit with a code other
-// than 0. It is a [registry.Error] with a code and a hint if a profile's provider failed, and holds no secret.
-// Nothing was written then. A call takes 50 seconds at most, because a kubelet kills a plugin after a minute, without a
-// word of its error.
+// The program must print an error to standard error, which the kubelet logs, and exit with a code other than 0. The error is a [registry.Error] with a code and a hint if a profile's provider failed, and holds no secret.
+// Nothing was written then. A call takes 50 seconds at most, because a kubelet kills a plugin after a minute and
+// then logs no error of it.
 func (h *Helper) Kubelet(ctx context.Context, in io.Reader, out io.Writer) error {
 	request, image, err := readKubeletRequest(in)
 	if err != nil {
@@ -87,7 +86,7 @@ func (h *Helper) Kubelet(ctx context.Context, in io.Reader, out io.Writer) error
 	keep := keepAtMost
 	var errs []error
 	for _, p := range registry.Serving(h.Profiles, image) {
-		c, err := h.credential(ctx, p)
+		c, err := h.credential(ctx, p, kubeletRenewal)
 		if err != nil {
 			errs = append(errs, err)
 			continue
