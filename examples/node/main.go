@@ -83,12 +83,16 @@ func run(ctx context.Context, program string, args []string, in io.Reader, out, 
 	if program == dockerName && len(command) == 1 && command[0] != "get" && command[0] != "list" {
 		return new(helper.Helper).Docker(ctx, command[0], in, out) // It needs no profiles.
 	}
-	profiles, err := readProfiles(*file, kubelet)
+	path, err := profilesPath(*file, kubelet)
+	if err != nil {
+		return err
+	}
+	profiles, err := readProfiles(path)
 	if err != nil {
 		return err
 	}
 	h := &helper.Helper{
-		Profiles: profiles, Provider: newProvider(), Disk: newDisk(*cache),
+		Profiles: profiles, Provider: newProvider(), Disk: newDisk(*cache, kubelet),
 		Warn: func(err error) { fmt.Fprintln(log, "warning:", err) },
 	}
 	switch {
@@ -100,7 +104,7 @@ func run(ctx context.Context, program string, args []string, in io.Reader, out, 
 		if err := validate(profiles); err != nil {
 			return err
 		}
-		config := helper.KubeletConfig{Name: kubeletName, Args: []string{"-profiles", *file}, Profiles: profiles}
+		config := helper.KubeletConfig{Name: kubeletName, Args: []string{"-profiles", path}, Profiles: profiles}
 		return write(out, config.JSON)
 	case len(command) == 1 && command[0] == "audience-role":
 		return write(out, func() ([]byte, error) {
@@ -151,18 +155,20 @@ func newProvider() providers.Set {
 	return set
 }
 
-// readProfiles reads the file. The default is /etc/regcred/profiles.yaml on a node, and otherwise
-// regcred/profiles.yaml in the user's configuration folder.
-func readProfiles(file string, node bool) ([]registry.Profile, error) {
-	if file == "" && node {
-		file = "/etc/regcred/profiles.yaml"
-	} else if file == "" {
-		folder, err := os.UserConfigDir()
-		if err != nil {
-			return nil, err
-		}
-		file = filepath.Join(folder, "regcred", "profiles.yaml")
+// profilesPath returns the absolute path of the file, because a kubelet calls the plugin from another folder. The default
+// is /etc/regcred/profiles.yaml on a node, and otherwise regcred/profiles.yaml in the user's configuration folder.
+func profilesPath(file string, node bool) (string, error) {
+	switch {
+	case file != "":
+		return filepath.Abs(file)
+	case node:
+		return "/etc/regcred/profiles.yaml", nil
 	}
+	folder, err := os.UserConfigDir()
+	return filepath.Join(folder, "regcred", "profiles.yaml"), err
+}
+
+func readProfiles(file string) ([]registry.Profile, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read profiles: %w; name the file with -profiles", err)
@@ -174,19 +180,22 @@ func readProfiles(file string, node bool) ([]registry.Profile, error) {
 	return profiles, nil
 }
 
-// newDisk returns the cache that keeps credentials between calls; nil if there is no folder for it.
-func newDisk(folder string) *helper.Disk {
-	if folder == "off" {
+// newDisk returns the cache that keeps credentials between calls; nil if there is no folder for it. A kubelet has no home,
+// so a node has a folder of its own.
+func newDisk(folder string, node bool) *helper.Disk {
+	switch {
+	case folder == "off":
+		return nil
+	case folder != "":
+		return &helper.Disk{Dir: folder}
+	case node:
+		return &helper.Disk{Dir: "/var/cache/regcred"}
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
 		return nil
 	}
-	if folder == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return nil
-		}
-		folder = filepath.Join(cache, "regcred", "credentials")
-	}
-	return &helper.Disk{Dir: folder}
+	return &helper.Disk{Dir: filepath.Join(cache, "regcred", "credentials")}
 }
 
 // demo prints the responses that a kubelet and docker get, for built-in profiles.

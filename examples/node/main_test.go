@@ -36,6 +36,12 @@ func TestUsage(t *testing.T) {
 	out.Reset()
 	require.NoError(t, run(t.Context(), "node", []string{"-profiles", file, "kubelet-config"}, nil, &out, &log))
 	require.Contains(t, out.String(), "quay.io")
+
+	// A kubelet calls the plugin from another folder.
+	t.Chdir(filepath.Dir(file))
+	out.Reset()
+	require.NoError(t, run(t.Context(), "node", []string{"-profiles", "profiles.yaml", "kubelet-config"}, nil, &out, &log))
+	require.Contains(t, out.String(), `"`+file+`"`)
 }
 
 // A cloud that is not built in is missing when the configuration is written, not when a node pulls.
