@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,8 @@ type (
 		metav1.ObjectMeta
 		published inject.PublishedSecret
 		more      bool // The secret has other fields that are not kept, besides its content.
+		// tracked is true if the secret has managedFields, and shared is true if some are of other clients.
+		tracked, shared bool
 	}
 	account struct {
 		metav1.ObjectMeta
@@ -195,7 +198,9 @@ func keepSecret(object any) any {
 		return object
 	}
 	_, content := s.Data[pullsecret.SecretKey]
+	others := func(e metav1.ManagedFieldsEntry) bool { return e.Manager != fieldManager }
 	return &secret{
+		tracked: len(s.ManagedFields) > 0, shared: slices.ContainsFunc(s.ManagedFields, others),
 		ObjectMeta: trim(&s.ObjectMeta),
 		published: inject.PublishedSecret{
 			Name: s.Name, Version: s.ResourceVersion, Type: string(s.Type),

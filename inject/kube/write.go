@@ -88,6 +88,10 @@ func (c *Cluster) inTheWay(ctx context.Context, change inject.Change) error {
 
 // update writes the secret as delivered by the watch, with the owner's fields changed. All other fields stay: the
 // version ensures that the watch has delivered the current object, and fields that are not kept are read again.
+//
+// If no other client has fields in the secret, the update removes its managedFields. The API server then no longer
+// computes which fields each update changes, which is an eighth of its work for it:
+// https://kubernetes.io/docs/reference/using-api/server-side-apply/#clearing-managedfields
 func (c *Cluster) update(ctx context.Context, change inject.Change) error {
 	have := c.secrets.in(change.Namespace)[change.Name]
 	if have == nil || have.ResourceVersion != change.Version {
@@ -110,6 +114,9 @@ func (c *Cluster) update(ctx context.Context, change inject.Change) error {
 	object.Labels = with(object.Labels, change.Secret.Labels)
 	object.Annotations = with(object.Annotations, change.Secret.Annotations)
 	object.Data = with(object.Data, map[string][]byte{pullsecret.SecretKey: content})
+	if have.tracked && !have.shared {
+		object.ManagedFields = []metav1.ManagedFieldsEntry{{}} // Removes them; an empty list would keep them.
+	}
 	return c.writeSecret(change, change.Version, func(client typedv1.SecretInterface) (*corev1.Secret, error) {
 		return client.Update(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
 	})

@@ -95,6 +95,52 @@ func TestUpdateKeepsAllThatOthersWrote(t *testing.T) {
 	}
 }
 
+// The API server need not track the fields of a secret that only its owner writes. It tracks them again when another
+// client applies some, and those stay.
+func TestUpdateIsNotTracked(t *testing.T) {
+	admin, err := kube.NewClient(needAPI(t))
+	require.NoError(t, err)
+	client, err := kube.NewClient(withRights(t, "regcred"))
+	require.NoError(t, err)
+	cluster := &kube.Cluster{Client: client, Owner: "tracked"}
+	background(t, cluster.Run)
+	const ns, name = "update-tracked", "regcred"
+	require.NoError(t, world{admin}.CreateNamespace(t.Context(), ns, nil))
+	secrets := admin.CoreV1().Secrets(ns)
+	write := func(action inject.Action, password string) *corev1.Secret {
+		t.Helper()
+		change := inject.Change{Action: action, Owner: "tracked", Namespace: ns, Name: name, Secret: pullsecret.Secret{
+			Labels: map[string]string{inject.LabelOwner: "tracked"}, Config: configWith(t, password),
+		}}
+		require.Eventually(t, func() bool { // The watch may be late.
+			if action == inject.UpdateSecret {
+				before, err := secrets.Get(t.Context(), name, metav1.GetOptions{})
+				require.NoError(t, err)
+				change.Version = before.ResourceVersion
+			}
+			return cluster.Apply(t.Context(), change) == nil
+		}, 10*time.Second, 10*time.Millisecond)
+		after, err := secrets.Get(t.Context(), name, metav1.GetOptions{})
+		require.NoError(t, err)
+		require.Equal(t, change.Secret.Config.Reveal(), after.Data[pullsecret.SecretKey])
+		return after
+	}
+	write(inject.CreateSecret, "1")
+	require.Empty(t, write(inject.UpdateSecret, "2").ManagedFields)
+	require.Empty(t, write(inject.UpdateSecret, "3").ManagedFields)
+
+	theirs := applycorev1.Secret(name, ns).WithAnnotations(map[string]string{"applied": "4"})
+	_, err = secrets.Apply(t.Context(), theirs, metav1.ApplyOptions{FieldManager: "applier"})
+	require.NoError(t, err)
+	after := write(inject.UpdateSecret, "5")
+	require.True(t, managers(after)["applier"])
+	require.Equal(t, "4", after.Annotations["applied"])
+	_, err = secrets.Apply(t.Context(), applycorev1.Secret(name, ns), metav1.ApplyOptions{FieldManager: "applier"})
+	require.NoError(t, err)
+	after = write(inject.UpdateSecret, "6")
+	require.NotContains(t, after.Annotations, "applied", "they can take back what they applied")
+}
+
 func managers(s *corev1.Secret) map[string]bool {
 	all := make(map[string]bool)
 	for _, entry := range s.ManagedFields {
