@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/regcred/regcred/credentials"
@@ -82,7 +81,7 @@ func TestRestart(t *testing.T) {
 	}
 	log.SetLogger(logr.Discard())
 	n := *namespaces
-	environment := &envtest.Environment{BinaryAssetsDirectory: bin}
+	environment := newEnvironment(bin)
 	config, err := environment.Start()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, environment.Stop()) })
@@ -91,12 +90,19 @@ func TestRestart(t *testing.T) {
 	require.NoError(t, furnish(t.Context(), admin, n))
 	targets := newTargets()
 
-	m, o := &meter{}, &issuer{}
-	measured := m.through(config)
+	m, o, profiler := &meter{}, &issuer{}, newProfiler(admin, environment)
+	measured := m.through(withToken(t, admin, config))
 	t.Logf("%d namespaces x %d profiles", n, profiles)
 	t.Logf("%20s %8s %14s %11s %7s %6s %7s %8s %8s", "pass", "seconds", "server CPU, s", "own CPU, s", "writes", "reads", "MB up", "MB down", "heap, MB")
 	measure := func(pass string, f func() error) cost {
-		c := m.measure(t, f)
+		stop := func() {}
+		c := m.measure(t, func() error {
+			if pass != "restart" { // It is shorter than a profile.
+				stop = profiler.start(t, "restart "+pass)
+			}
+			return f()
+		})
+		stop()
 		t.Logf("%20s %8.1f %14.1f %11.1f %7d %6d %7.1f %8.1f %8.1f", pass,
 			c.wall.Seconds(), c.server.Seconds(), c.own.Seconds(), c.writes, c.reads, c.up, c.down, c.heap)
 		return c

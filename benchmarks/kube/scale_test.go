@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/regcred/regcred/inject/kube"
@@ -52,7 +51,7 @@ func TestScale(t *testing.T) {
 	contestants := map[string]func(*testing.T, *rest.Config, int) contestant{"regcred": newRegcred, "plain loop": newPlain}
 	for name, newContestant := range contestants {
 		t.Run(name, func(t *testing.T) {
-			environment := &envtest.Environment{BinaryAssetsDirectory: bin}
+			environment := newEnvironment(bin)
 			config, err := environment.Start()
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, environment.Stop()) })
@@ -60,10 +59,17 @@ func TestScale(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, furnish(t.Context(), admin, n))
 
-			m := &meter{}
-			who := newContestant(t, m.through(config), n)
+			m, profiler := &meter{}, newProfiler(admin, environment)
+			who := newContestant(t, m.through(withToken(t, admin, config)), n)
 			measure := func(pass string, passwords []string) cost {
-				c := m.measure(t, func() error { return who.pass(t.Context(), passwords) })
+				stop := func() {}
+				c := m.measure(t, func() error {
+					if pass != "unchanged" { // It is shorter than a profile.
+						stop = profiler.start(t, name+" "+pass)
+					}
+					return who.pass(t.Context(), passwords)
+				})
+				stop()
 				t.Logf("%10s %10s %8.1f %14.1f %11.1f %7d %6d %7.1f %8.1f %8.1f", name, pass,
 					c.wall.Seconds(), c.server.Seconds(), c.own.Seconds(), c.writes, c.reads, c.up, c.down, c.heap)
 				return c
