@@ -13,6 +13,23 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
+// SetAdoptionKey replaces [Syncer.AdoptionKey] while the Syncer is in use, and makes a pass over all namespaces due,
+// which signs the published secrets with the new key. The pass calls no issuer and changes no credential. Another
+// process adopts nothing from those secrets until it has the new key, too. Call it for all Syncers that share a cache.
+func (s *Syncer) SetAdoptionKey(key credentials.Secret) {
+	s.rotated.Store(&key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fullAt, s.keyAt = time.Now(), s.passes
+}
+
+func (s *Syncer) adoptionKey() credentials.Secret {
+	if key := s.rotated.Load(); key != nil {
+		return *key
+	}
+	return s.AdoptionKey
+}
+
 // minAdoptionKey rejects a key that is a word, or too short by mistake.
 const minAdoptionKey = 16
 
@@ -25,7 +42,7 @@ type origin struct {
 
 // signed returns the origin of a credential, with its signature.
 func (s *Syncer) signed(p registry.Profile, c credentials.Credential) origin {
-	h := credentials.NewKeyedHasher(s.AdoptionKey, "published credential")
+	h := credentials.NewKeyedHasher(s.adoptionKey(), "published credential")
 	p.HashInputs(h)
 	h.Text(c.Username)
 	h.Secret(c.Password)
@@ -38,7 +55,7 @@ func (s *Syncer) signed(p registry.Profile, c credentials.Credential) origin {
 // origins returns the annotation for the entries of a secret. It is empty without a key, or if no entry can be
 // adopted.
 func (s *Syncer) origins(entries []pullsecret.Entry) string {
-	if s.AdoptionKey.IsZero() {
+	if s.adoptionKey().IsZero() {
 		return ""
 	}
 	var lines []string
@@ -81,7 +98,7 @@ const maxCandidates = 3
 
 // adopt puts published credentials that are better than the cached ones into the cache. It reads one secret for each.
 func (s *Syncer) adopt(ctx context.Context, w work, made map[*record]*want, state []Namespace) {
-	if s.AdoptionKey.IsZero() || s.Adopt == nil || s.Lookup == nil {
+	if s.adoptionKey().IsZero() || s.Adopt == nil || s.Lookup == nil {
 		return
 	}
 	best := s.candidates(w, made, state)

@@ -240,6 +240,64 @@ func TestAdoptionKeyThatIsTooShort(t *testing.T) {
 	require.NotContains(t, err.Error(), "secret ")
 }
 
+// The key is rotated while processes are running: everything is signed again, and no issuer is called.
+func TestKeyRotatedInARunningProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster, o := clusterOf(t, 5), &office{}
+		tg, newKey := target("regcred", profile("ecr")), credentials.NewSecret("fedcba9876543210")
+		leader, standby := o.process(t, sharedKey, cluster), o.process(t, sharedKey, cluster)
+		leader.sync(tg)
+		before := password(t, cluster, "team-00", "regcred")
+		time.Sleep(time.Hour)
+
+		s := leader.syncers[0]
+		s.SetAdoptionKey(newKey)
+		require.False(t, s.NextAt().After(time.Now()))
+		result, err := s.SyncDue(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, result.Err())
+		require.Len(t, result.Changed, 5)
+		for _, c := range result.Changed {
+			require.Equal(t, "annotation "+inject.AnnotationOrigin, c.Reason)
+		}
+		require.Equal(t, before, password(t, cluster, "team-00", "regcred"))
+		require.Zero(t, leader.sync(tg), "it is done once")
+
+		standby.syncers[0].SetAdoptionKey(newKey)
+		require.Zero(t, standby.sync(tg))
+		require.Len(t, standby.adopted, 1)
+		require.Zero(t, o.process(t, newKey, cluster).sync(tg), "and a new process")
+		require.Equal(t, 1, o.issued)
+
+		// Without the new key, a credential cannot be adopted, and the published one stays until there is a newer one.
+		o.down = true
+		result, err = o.process(t, sharedKey, cluster).syncers[0].Sync(t.Context(), []inject.Target{tg})
+		require.NoError(t, err)
+		require.Error(t, result.Err())
+		require.Equal(t, before, password(t, cluster, "team-00", "regcred"))
+
+		// A pass that is in progress may have used the previous key.
+		s.SetAdoptionKey(sharedKey)
+		var once sync.Once
+		cluster.Before = func(context.Context, inject.Change) error {
+			once.Do(func() { s.SetAdoptionKey(newKey) })
+			return nil
+		}
+		_, err = s.SyncDue(t.Context())
+		require.NoError(t, err)
+		require.False(t, s.NextAt().After(time.Now()))
+		_, err = s.SyncDue(t.Context())
+		require.NoError(t, err)
+		require.True(t, s.NextAt().After(time.Now()))
+
+		s.SetAdoptionKey(credentials.NewSecret("short"))
+		_, err = s.SyncDue(t.Context())
+		require.ErrorIs(t, err, registry.ErrInvalid)
+		s.SetAdoptionKey(newKey)
+		require.Zero(t, leader.sync(tg))
+	})
+}
+
 // One edited secret does not prevent adoption from the others.
 func TestAdoptedFromWhatIsNotEdited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

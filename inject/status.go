@@ -202,6 +202,9 @@ func (s *Syncer) noteEnd(w work, gone []string, result *Result, err error) {
 				s.fullAt = earlier(s.fullAt, p.RetryAt)
 			}
 		}
+		if w.pass <= s.keyAt {
+			s.fullAt = time.Now() // A part of it may have used the previous key.
+		}
 		s.sweep(w)
 	}
 	result.NextAt = s.nextAt()

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
@@ -61,7 +62,8 @@ type Syncer struct {
 	// a new one: then a restart costs no call to an issuer and no write. The key signs what is published (see
 	// [AnnotationOrigin]). The signature proves that a published credential was made from the same login, endpoint and
 	// transport, and was not edited. All replicas and all clusters that share a cache need the same key, of at least
-	// 16 random bytes; kube.AdoptionKey keeps one in a Secret. If zero, nothing is adopted.
+	// 16 random bytes; kube.AdoptionKey keeps one in a Secret. If zero, nothing is adopted. To replace it later, call
+	// [Syncer.SetAdoptionKey].
 	AdoptionKey credentials.Secret
 
 	// Adopt puts a published credential into the cache that Credential uses, and reports whether the cache accepted
@@ -104,8 +106,9 @@ type Syncer struct {
 	// Sync; neither may be nil. OnSync may be called concurrently. If nil, it is not called.
 	OnSync func(ctx context.Context, namespaces []string) (context.Context, func(Result, error))
 
-	pace pace
-	busy busy
+	pace    pace
+	busy    busy
+	rotated atomic.Pointer[credentials.Secret] // Replaces AdoptionKey.
 
 	mu       sync.RWMutex
 	index    *index // Nil before the first list of targets.
@@ -114,6 +117,7 @@ type Syncer struct {
 	general  []Problem               // Problems of the cluster as a whole.
 	removal  removal
 	passes   int
+	keyAt    int       // The last pass that began before SetAdoptionKey.
 	complete bool      // A pass over all namespaces has finished.
 	fullAt   time.Time // The next full pass, if the last one did not finish or the cluster was not watched. Zero means none.
 }
@@ -330,7 +334,7 @@ func (s *Syncer) plan(ctx context.Context, w work) (*planner, []Namespace, error
 	case s.Credential == nil:
 		return nil, nil, fmt.Errorf("%w: Syncer.Credential is not set", registry.ErrInvalid)
 	}
-	if n := s.AdoptionKey.Len(); n > 0 && n < minAdoptionKey {
+	if n := s.adoptionKey().Len(); n > 0 && n < minAdoptionKey {
 		return nil, nil, fmt.Errorf("%w: Syncer.AdoptionKey has %d bytes: expected at least %d random ones", registry.ErrInvalid, n, minAdoptionKey)
 	}
 	owner := s.owner()

@@ -19,8 +19,8 @@ const adoptionKeyName = "adoption-key"
 
 // AdoptionKey returns the key for [inject.Syncer.AdoptionKey] that is kept in a Secret of the program's own namespace.
 // If there is no such Secret, AdoptionKey creates one with 32 random bytes; if several replicas do so at once, they
-// all get the same key. To rotate the key, delete the Secret and restart the program: then each credential is issued
-// once again.
+// all get the same key. To rotate the key, delete the Secret, call AdoptionKey again, and pass the result to
+// [Controller.SetAdoptionKey]. If the program is restarted instead, each credential is issued once again.
 //
 // The rights of the role regcred in rbac.yaml suffice. If the Secret exists without a key in it, the error wraps
 // [registry.ErrInvalid].

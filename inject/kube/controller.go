@@ -113,6 +113,12 @@ func (c *Controller) RemoveTarget(name string) {
 	c.changed.notify()
 }
 
+// SetAdoptionKey replaces the key that signs published credentials; see [inject.Syncer.SetAdoptionKey].
+func (c *Controller) SetAdoptionKey(key credentials.Secret) {
+	c.Syncer.SetAdoptionKey(key)
+	c.changed.notify()
+}
+
 // Renewed has a credential published that a cache has just issued. Assign it to Hooks.Issued of the cache, and set
 // Syncer.Lookup. Without Renewed, a new credential is published some seconds later.
 func (c *Controller) Renewed(e credentials.Event) {
