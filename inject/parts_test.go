@@ -463,3 +463,41 @@ func TestImmutableSecret(t *testing.T) {
 	require.NotEqual(t, s.UID, w.secret("a", "one").UID)
 	require.False(t, w.secret("a", "one").Immutable)
 }
+
+// A pass over one target that cannot link its new secret schedules another pass over the namespace: no event follows,
+// because the secret is a write of the pass itself.
+func TestFailedLinkOfAPartialPassIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _, _, _, _ := cached(t, "a", "b")
+		failing := inject.CreateSecret
+		w.Before = func(_ context.Context, c inject.Change) error {
+			if c.Action == failing && c.Namespace == "a" {
+				return fmt.Errorf("webhook: %w", registry.ErrClusterUnavailable)
+			}
+			return nil
+		}
+		_, err := w.syncer.Sync(t.Context(), []inject.Target{in("one", "a"), in("two", "a", "b")})
+		require.NoError(t, err)
+		due := func() inject.Result {
+			t.Helper()
+			require.Less(t, time.Until(w.syncer.NextAt()), time.Minute)
+			time.Sleep(time.Until(w.syncer.NextAt()))
+			result, err := w.syncer.SyncDue(t.Context())
+			require.NoError(t, err)
+			return result
+		}
+		failing = inject.LinkAccount
+		require.Error(t, due().Err(), "the secrets are created, and not linked")
+		require.Empty(t, w.pullSecrets("a"))
+		for _, name := range []string{"one", "two"} {
+			problems, _ := w.syncer.Problems(name)
+			require.Len(t, problems, 1)
+			require.ErrorIs(t, problems[0], registry.ErrClusterUnavailable)
+		}
+		failing = ""
+		require.NoError(t, due().Err())
+		require.ElementsMatch(t, []string{"one", "two"}, w.pullSecrets("a"))
+		problems, _ := w.syncer.Problems("one")
+		require.Empty(t, problems)
+	})
+}

@@ -19,6 +19,8 @@ type status struct {
 	// was issued. Both are zero before the first credential.
 	content  credentials.Fingerprint
 	issuedAt time.Time
+	// since is the instant at which a pass first found that content.
+	since time.Time
 	// held are the credentials in the content.
 	held []held
 	// renewAt is the instant of the next call for the credentials.
@@ -65,6 +67,9 @@ func (s *Syncer) noteContent(w *want, problems, warnings []Problem) {
 		}
 	}
 	if !w.contentUnknown {
+		if r.status.content != w.content {
+			r.status.since = time.Now()
+		}
 		r.status.content, r.status.issuedAt = w.content, w.issuedAt
 		s.index.hold(r, w.held)
 	}
@@ -118,9 +123,20 @@ func (s *Syncer) notePlace(w work, ns Namespace, found map[*record]place, proble
 		}
 		s.retry(r, ns.Name, retry)
 	}
-	if w.names == nil {
-		s.notePlaceProblems(ns.Name, problems, again)
+	if w.names != nil { // The other problems of the namespace stay.
+		if len(problems) == 0 && again.IsZero() {
+			return
+		}
+		if have := s.places[ns.Name]; have != nil {
+			again = earlier(again, have.appointment.at)
+			for _, p := range have.problems {
+				if !slices.ContainsFunc(problems, func(found Problem) bool { return found.Name == p.Name }) {
+					problems = append(problems, p)
+				}
+			}
+		}
 	}
+	s.notePlaceProblems(ns.Name, problems, again)
 }
 
 func retryOf(p Problem) time.Time {
