@@ -13,8 +13,9 @@ import (
 // A Rollout reports the progress of a rotation: which published secrets of some targets, over namespaces and clusters,
 // hold the newest credentials. It holds no secret. Its String method returns a short text.
 type Rollout struct {
-	// Newest is the number of secrets that hold the newest credentials.
-	Newest int
+	// Newest is the number of secrets that hold the newest credentials. NewestIn has it for each cluster.
+	Newest   int
+	NewestIn map[string]int
 	// Older lists the secrets that hold older credentials, ordered by expiry.
 	Older []Place // Their Err is set if there is a problem.
 	// Missing are the places that need a secret and have none.
@@ -41,23 +42,28 @@ type Place struct {
 }
 
 // RolloutOf returns the rollout of the targets that which selects, in the clusters of these Syncers, as found by their
-// last passes. The keys of the map name the clusters in the report. If which is nil, all targets are selected. The
-// newest credentials are determined over all clusters, so that a cluster that was cut off is reported as older.
+// last passes: those of [SyncEach], or of several kube.Controllers. The keys of the map name the clusters in the report.
+// If which is nil, all targets are selected. The newest credentials are determined over all clusters, so that a cluster
+// that was cut off is reported as older. For credentials without an issue time, such as passwords, the newest are those
+// that a pass found last.
 func RolloutOf(syncers map[string]*Syncer, which func(Target) bool) Rollout {
 	type newest struct {
-		content  credentials.Fingerprint
-		issuedAt time.Time
+		content         credentials.Fingerprint
+		issuedAt, since time.Time
 	}
 	best := make(map[string]newest)
 	for _, s := range syncers {
 		s.each(which, func(r *record) {
-			if have, is := best[r.Name]; r.status.content != noContent && (!is || r.status.issuedAt.After(have.issuedAt)) {
-				best[r.Name] = newest{r.status.content, r.status.issuedAt}
+			have, is := best[r.Name]
+			if r.status.content == noContent || is && cmp.Or(r.status.issuedAt.Compare(have.issuedAt), r.status.since.Compare(have.since)) < 0 {
+				return
 			}
+			best[r.Name] = newest{r.status.content, r.status.issuedAt, r.status.since}
 		})
 	}
-	out := Rollout{Complete: true}
+	out := Rollout{NewestIn: make(map[string]int, len(syncers)), Complete: true}
 	for cluster, s := range syncers {
+		out.NewestIn[cluster] = 0
 		s.each(which, func(r *record) {
 			out.Problems = append(out.Problems, r.status.problems...)
 			for namespace, p := range r.status.places {
@@ -70,6 +76,7 @@ func RolloutOf(syncers map[string]*Syncer, which func(Target) bool) Rollout {
 				switch {
 				case p.content == best[r.Name].content && p.content != noContent:
 					out.Newest++
+					out.NewestIn[cluster]++
 				case p.content != noContent:
 					out.Older = append(out.Older, place)
 				case place.Err != nil || r.status.content != noContent: // Otherwise access is anonymous and needs no secret.

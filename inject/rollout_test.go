@@ -46,7 +46,8 @@ func TestRollout(t *testing.T) {
 			want.ExpiresAt = is.ExpiresAt
 			require.Equal(t, want, is)
 		}
-		same(inject.Rollout{Newest: 6, Complete: true, ExpiresAt: start.Add(12 * time.Hour)}, inject.RolloutOf(clusters, which))
+		all := map[string]int{"eu": 3, "us": 3}
+		same(inject.Rollout{Newest: 6, NewestIn: all, Complete: true, ExpiresAt: start.Add(12 * time.Hour)}, inject.RolloutOf(clusters, which))
 		require.Equal(t, 8, inject.RolloutOf(clusters, nil).Newest)
 		require.Equal(t, 3, clusters["eu"].Rollout(which).Newest)
 
@@ -60,6 +61,7 @@ func TestRollout(t *testing.T) {
 		sync("eu")
 		rollout := inject.RolloutOf(clusters, which)
 		require.Equal(t, 2, rollout.Newest)
+		require.Equal(t, map[string]int{"eu": 2, "us": 0}, rollout.NewestIn)
 		require.Len(t, rollout.Older, 4)
 		require.Len(t, rollout.Problems, 1)
 		require.ErrorIs(t, rollout.Older[0].Err, registry.ErrDenied)
@@ -82,6 +84,35 @@ func TestRollout(t *testing.T) {
 		time.Sleep(time.Minute)
 		sync("eu")
 		sync("us")
-		same(inject.Rollout{Newest: 6, Complete: true, ExpiresAt: start.Add(22 * time.Hour)}, inject.RolloutOf(clusters, which))
+		same(inject.Rollout{Newest: 6, NewestIn: all, Complete: true, ExpiresAt: start.Add(22 * time.Hour)}, inject.RolloutOf(clusters, which))
+	})
+}
+
+// Passwords have no issue time: the newest is the one that was entered last, whichever cluster it has reached.
+func TestRolloutOfPasswords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		password := "first"
+		clusters := make(map[string]*inject.Syncer)
+		for _, name := range []string{"eu", "us"} {
+			clusters[name] = &inject.Syncer{Cluster: clusterOf(t, 3), Credential: func(context.Context, registry.Profile) (credentials.Credential, error) {
+				return credentials.Credential{Username: "u", Password: credentials.NewSecret(password)}, nil
+			}}
+		}
+		targets := []inject.Target{target("regcred", profile("quay"))}
+		for name, o := range inject.SyncEach(t.Context(), clusters, targets) {
+			require.NoError(t, o.Err, name)
+		}
+		require.Equal(t, 6, inject.RolloutOf(clusters, nil).Newest)
+		for _, first := range []string{"us", "eu"} {
+			time.Sleep(time.Hour)
+			password = "of " + first
+			_, err := clusters[first].Sync(t.Context(), targets)
+			require.NoError(t, err)
+			for range 20 { // The order of a map is random.
+				rollout := inject.RolloutOf(clusters, nil)
+				require.Equal(t, 3, rollout.NewestIn[first])
+				require.Equal(t, 3, rollout.Newest)
+			}
+		}
 	})
 }

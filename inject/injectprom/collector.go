@@ -1,7 +1,7 @@
 // Package injectprom collects Prometheus metrics of an [inject.Syncer].
 //
 // [New] returns the [Collector] of a Syncer, which a program then registers. There is a series for each profile; no
-// label holds a namespace or a login.
+// label holds a namespace or a login. [NewRollout] returns a collector for a rotation over several clusters.
 package injectprom
 
 import (
