@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
 )
@@ -26,20 +31,63 @@ func FuzzCache(f *testing.F) {
 	f.Add([]byte{opGet, '0', opMode, 'C', opForward, 'c', opForward, 'C', opRun, '0', opSuspend, 'z', opGet, '0'}) // A suspension passes a backoff.
 	f.Add([]byte{opAdopt, 0, opGet, 0, opAdopt, 3, opGet, 0, opInvalidate, 0, opAdopt, 6, opGet, 0, opForward, 3, opAdopt, 0, opGet, 0})
 	f.Add([]byte{opRun, 0, opMode, modeFail, opGet, 0, opAdopt, 0, opGet, 0, opForward, 4, opAdopt, 9, opSuspend, 3, opAdopt, 0, opGet, 0})
+	f.Add([]byte{opMode, modeForever, opGet, 0, opSuspend, 3, opMode, modeThrottle, opAdopt, 0, opSuspend, 5, opGet, 0}) // A newer token ends earlier.
 	for mode := range byte(modes) {
 		f.Add([]byte{opRun, 0, opMode, mode, opGet, 3, opForward, 3, opGet, 3, opForward, 1, opMode, modeOK, opForward, 3, opGet, 3, opForward, 4, opGet, 3})
 	}
 	f.Fuzz(func(t *testing.T, steps []byte) {
-		steps = steps[:min(len(steps), 60)] // Longer runs are slow and find nothing new.
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
-			defer w.end()
-			for len(steps) >= 2 && !t.Failed() {
-				w.step(steps[0], steps[1])
-				steps = steps[2:]
-				synctest.Wait()
-			}
-		})
+		runModel(t, steps[:min(len(steps), 60)]) // Longer runs are slow and find nothing new.
+	})
+}
+
+// TestModel runs the model of FuzzCache with random programs of up to 60 operations. REGCRED_STEPS is the number of
+// operations in total; REGCRED_SEED repeats the programs of an earlier run, though not the cache's jitter.
+func TestModel(t *testing.T) {
+	total := number(t, "REGCRED_STEPS", 5000)
+	seed := number(t, "REGCRED_SEED", time.Now().UnixNano())
+	t.Logf("REGCRED_SEED=%d", seed)
+	random := rand.New(rand.NewPCG(uint64(seed), 0))
+	programs, done := 0, int64(0)
+	var steps []byte
+	defer func() { // A failure in a bubble ends the test.
+		if t.Failed() {
+			t.Logf("after %d operations, as an input of FuzzCache: []byte(%q)", done, steps)
+		}
+	}()
+	for ; done < total; programs++ {
+		steps = make([]byte, 2*min(1+random.Int64N(60), total-done))
+		for i := range steps {
+			steps[i] = byte(random.Uint32())
+		}
+		runModel(t, steps)
+		before := done / 1e6
+		if done += int64(len(steps) / 2); done/1e6 > before {
+			t.Logf("%d operations", done)
+		}
+	}
+	t.Logf("%d operations in %d programs", done, programs)
+}
+
+func number(t *testing.T, variable string, otherwise int64) int64 {
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	require.NoError(t, err, variable)
+	return n
+}
+
+// runModel performs one operation for every two bytes.
+func runModel(t *testing.T, steps []byte) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		for len(steps) >= 2 && !t.Failed() {
+			w.step(steps[0], steps[1])
+			steps = steps[2:]
+			synctest.Wait()
+		}
 	})
 }
 
@@ -90,7 +138,7 @@ type world struct {
 	cancel [modelKeys]context.CancelFunc
 	ctx    [modelKeys]context.Context
 	tokens map[string]*modelToken
-	last   [modelKeys]*modelToken    // For the current login: the token that was returned last.
+	last   [modelKeys]*modelToken    // For the current login: the newest token, once one was returned.
 	keys   map[credentials.Key]*asks // The issuer's view of one key.
 }
 
@@ -131,6 +179,7 @@ func (w *world) end() {
 		w.cancel[k]()
 	}
 	time.Sleep(time.Hour) // All calls end; the bubble fails if a goroutine does not.
+	clear(w.bound[:])     // The sources refer to the world. Until these are collected, the cache refers to the sources.
 }
 
 func (w *world) key(k int) credentials.Key {
@@ -351,6 +400,14 @@ func (w *world) adopt(k, kind int) {
 	}
 	if taken {
 		w.asks(key).failed = time.Time{}
+		w.holds(k, token)
+	}
+}
+
+// holds records that the cache has replaced the key's token by a newer one, which may expire earlier.
+func (w *world) holds(k int, token *modelToken) {
+	if w.key(k) == token.key && w.last[k] != nil {
+		w.last[k] = token
 	}
 }
 
@@ -373,7 +430,7 @@ func (w *world) source(k, login int) credentials.Source {
 	key := credentials.Key{Issuer: "model", Tenant: fmt.Sprint(k), Login: credentials.Fingerprint{byte(login), byte(login >> 8)}}
 	return credentials.Func(func(ctx context.Context) (credentials.Credential, error) {
 		mode := w.begin(k, key)
-		c, err := w.issue(ctx, key, mode)
+		c, err := w.issue(ctx, k, key, mode)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		a := w.asks(key)
@@ -403,7 +460,7 @@ func (w *world) begin(k int, key credentials.Key) byte {
 
 var errModel = errors.New("issuer fails")
 
-func (w *world) issue(ctx context.Context, key credentials.Key, mode byte) (credentials.Credential, error) {
+func (w *world) issue(ctx context.Context, k int, key credentials.Key, mode byte) (credentials.Credential, error) {
 	life := time.Hour
 	switch mode {
 	case modeSlow:
@@ -426,7 +483,9 @@ func (w *world) issue(ctx context.Context, key credentials.Key, mode byte) (cred
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.newToken(key, life, 0).cred, nil
+	token := w.newToken(key, life, 0)
+	w.holds(k, token)
+	return token.cred, nil
 }
 
 // newToken returns a token that was issued earlier. If life is zero, it never expires. The mutex is held.
