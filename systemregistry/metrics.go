@@ -17,10 +17,11 @@ type metrics struct {
 	full     prometheus.Counter
 	collects *prometheus.CounterVec
 	last     prometheus.Gauge
+	quota    *prometheus.Desc
 }
 
 func newMetrics() *metrics {
-	return &metrics{
+	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "regcred_registry_requests_total", Help: "Requests by result.",
 		}, []string{"operation", "method", "code"}),
@@ -43,7 +44,13 @@ func newMetrics() *metrics {
 		last: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "regcred_registry_last_collection_timestamp_seconds", Help: "Time at which the last garbage collection ended without an error.",
 		}),
+		quota: prometheus.NewDesc("regcred_registry_fullest_quota_ratio", "Used part of the quota that is closest to its limit.", nil, nil),
 	}
+	// A series that begins with its first event has no increase then.
+	for _, result := range []string{"done", "failed"} {
+		m.collects.WithLabelValues(result)
+	}
+	return m
 }
 
 func (m *metrics) collected(err error) {
@@ -82,6 +89,7 @@ func (r *Registry) Describe(descs chan<- *prometheus.Desc) {
 	for _, c := range r.metrics.all() {
 		c.Describe(descs)
 	}
+	descs <- r.metrics.quota
 }
 
 // Collect implements [prometheus.Collector].
@@ -89,4 +97,5 @@ func (r *Registry) Collect(values chan<- prometheus.Metric) {
 	for _, c := range r.metrics.all() {
 		c.Collect(values)
 	}
+	values <- prometheus.MustNewConstMetric(r.metrics.quota, prometheus.GaugeValue, r.catalog.FullestQuota())
 }

@@ -57,7 +57,13 @@ func New(cache *credentials.Cache) *Collector {
 	return c
 }
 
+// ended counts a call. All counters of an issuer and scope begin with its first call, because Prometheus takes the first
+// value of a series for no increase.
 func (c *Collector) ended(e credentials.Event, result string) {
+	for _, each := range []string{"issued", "failed"} {
+		c.calls.WithLabelValues(e.Key.Issuer, e.Key.Scope, each)
+	}
+	c.expiring.WithLabelValues(e.Key.Issuer, e.Key.Scope)
 	c.calls.WithLabelValues(e.Key.Issuer, e.Key.Scope, result).Inc()
 	c.seconds.WithLabelValues(e.Key.Issuer, e.Key.Scope).Observe(e.Took.Seconds())
 }

@@ -32,8 +32,14 @@ func TestCollector(t *testing.T) {
 		require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP regcred_credential_calls_total Calls to issuers of credentials that ended.
 # TYPE regcred_credential_calls_total counter
+regcred_credential_calls_total{issuer="ecr",result="failed",scope="aws/eu-central-1"} 0
 regcred_credential_calls_total{issuer="ecr",result="issued",scope="aws/eu-central-1"} 1
 regcred_credential_calls_total{issuer="gcr",result="failed",scope="google"} 1
+regcred_credential_calls_total{issuer="gcr",result="issued",scope="google"} 0
+# HELP regcred_credential_expiring_total Failed renewals when less than a twentieth of a credential's life was left.
+# TYPE regcred_credential_expiring_total counter
+regcred_credential_expiring_total{issuer="ecr",scope="aws/eu-central-1"} 0
+regcred_credential_expiring_total{issuer="gcr",scope="google"} 0
 # HELP regcred_credential_expiry_seconds When the first of the usable credentials expires.
 # TYPE regcred_credential_expiry_seconds gauge
 regcred_credential_expiry_seconds{issuer="ecr",scope="aws/eu-central-1"} 9.466884e+08
@@ -43,7 +49,7 @@ regcred_credential_keys{issuer="ecr",scope="aws/eu-central-1",usable="false"} 0
 regcred_credential_keys{issuer="ecr",scope="aws/eu-central-1",usable="true"} 1
 regcred_credential_keys{issuer="gcr",scope="google",usable="false"} 1
 regcred_credential_keys{issuer="gcr",scope="google",usable="true"} 0
-`), "regcred_credential_calls_total", "regcred_credential_expiry_seconds", "regcred_credential_keys"))
+`), "regcred_credential_calls_total", "regcred_credential_expiring_total", "regcred_credential_expiry_seconds", "regcred_credential_keys"))
 		problems, err := testutil.GatherAndLint(registry)
 		require.NoError(t, err)
 		require.Empty(t, problems)

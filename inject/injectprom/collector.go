@@ -22,6 +22,7 @@ import (
 //
 //	regcred_pullsecret_passes_total{result}                       passes; result is "finished", or "cut_short" if there was an error
 //	regcred_pullsecret_changes_total{action,result}               changes that were tried: "made", "conflict" or "failed"
+//	regcred_pullsecret_adoptions_total                            published credentials that were adopted, instead of new ones
 //	regcred_pullsecret_secrets{state}                             published secrets that hold the "newest" credentials, or "older" ones, and "missing" ones
 //	regcred_pullsecret_problems{reason}                           objects and targets not in their desired state, in all namespaces: alert on it
 //	regcred_pullsecret_expiry_seconds                             the earliest expiry of a published secret: alert on it
@@ -33,6 +34,8 @@ import (
 type Collector struct {
 	passes, changes                                                    *prometheus.CounterVec
 	secrets, problems, first, credentialExpiry, loginExpiry, handedOut *prometheus.Desc
+
+	adoptions prometheus.Counter
 
 	syncer *inject.Syncer
 
@@ -50,8 +53,8 @@ type handouts struct {
 	asked          bool                   // Requested since the last pass over all namespaces.
 }
 
-// New returns a collector for the Syncer, and hooks it into the Syncer's Credential, OnChange and OnSync. Call it
-// after these are set and before the Syncer is used. Existing hooks are called too.
+// New returns a collector for the Syncer, and hooks it into the Syncer's Credential, OnChange, OnAdopt and OnSync. Call
+// it after these are set and before the Syncer is used. Existing hooks are called too.
 //
 // The collector counts each pass, also the passes of a kube.Controller and of EnsureReady. Secrets, problems and the
 // expiry are read from the Syncer, for all namespaces, when the metrics are collected; see [inject.Syncer.Rollout].
@@ -61,6 +64,7 @@ func New(syncer *inject.Syncer) *Collector {
 	c := &Collector{
 		passes:           prometheus.NewCounterVec(prometheus.CounterOpts{Name: "regcred_pullsecret_passes_total", Help: "Passes over a cluster."}, []string{"result"}),
 		changes:          prometheus.NewCounterVec(prometheus.CounterOpts{Name: "regcred_pullsecret_changes_total", Help: "Changes that were tried."}, []string{"action", "result"}),
+		adoptions:        prometheus.NewCounter(prometheus.CounterOpts{Name: "regcred_pullsecret_adoptions_total", Help: "Published credentials that were adopted."}),
 		problems:         prometheus.NewDesc("regcred_pullsecret_problems", "Problems in all places.", []string{"reason"}, nil),
 		secrets:          prometheus.NewDesc("regcred_pullsecret_secrets", "Published secrets by the age of their credentials.", []string{"state"}, nil),
 		loginExpiry:      prometheus.NewDesc("regcred_pullsecret_login_expiry_seconds", "Time at which the login of a profile expires.", labels, nil),
@@ -82,6 +86,13 @@ func New(syncer *inject.Syncer) *Collector {
 		c.changes.WithLabelValues(strings.ReplaceAll(string(change.Action), " ", "_"), result(err)).Inc()
 		if tell != nil {
 			tell(change, err)
+		}
+	}
+	adopted := syncer.OnAdopt
+	syncer.OnAdopt = func(p registry.Profile, namespace, secret string) {
+		c.adoptions.Inc()
+		if adopted != nil {
+			adopted(p, namespace, secret)
 		}
 	}
 	next := syncer.OnSync
@@ -129,6 +140,9 @@ func (c *Collector) handed(asked registry.Profile, got credentials.Credential, e
 }
 
 func (c *Collector) passed(err error, limited bool) {
+	for _, each := range []string{"finished", "cut_short"} { // Both begin with the first pass.
+		c.passes.WithLabelValues(each)
+	}
 	if err != nil {
 		c.passes.WithLabelValues("cut_short").Inc()
 		return
@@ -151,6 +165,7 @@ func (c *Collector) passed(err error, limited bool) {
 func (c *Collector) Describe(descs chan<- *prometheus.Desc) {
 	c.passes.Describe(descs)
 	c.changes.Describe(descs)
+	c.adoptions.Describe(descs)
 	for _, desc := range []*prometheus.Desc{c.secrets, c.problems, c.first, c.credentialExpiry, c.loginExpiry, c.handedOut} {
 		descs <- desc
 	}
@@ -160,6 +175,7 @@ func (c *Collector) Describe(descs chan<- *prometheus.Desc) {
 func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 	c.passes.Collect(metrics)
 	c.changes.Collect(metrics)
+	c.adoptions.Collect(metrics)
 	instant := func(desc *prometheus.Desc, at time.Time, labels ...string) {
 		if !at.IsZero() {
 			metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(at.UnixMilli())/1e3, labels...)

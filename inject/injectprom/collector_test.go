@@ -23,7 +23,7 @@ func TestCollector(t *testing.T) {
 		ctx := t.Context()
 		var cluster injecttest.Cluster
 		require.NoError(t, cluster.CreateNamespace(ctx, "shop", nil))
-		changes, passes := 0, 0
+		changes, passes, adoptions := 0, 0, 0
 		syncer := &inject.Syncer{
 			Cluster: &cluster,
 			Credential: func(_ context.Context, p registry.Profile) (credentials.Credential, error) {
@@ -35,6 +35,7 @@ func TestCollector(t *testing.T) {
 				}, nil
 			},
 			OnChange: func(inject.Change, error) { changes++ },
+			OnAdopt:  func(registry.Profile, string, string) { adoptions++ },
 			OnSync: func(ctx context.Context, _ []string) (context.Context, func(inject.Result, error)) {
 				return ctx, func(inject.Result, error) { passes++ }
 			},
@@ -68,7 +69,12 @@ func TestCollector(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 		require.Equal(t, 2, changes, "the hook that was there is called too")
 		require.Equal(t, 4, passes, "that one too")
+		syncer.OnAdopt(registry.Profile{}, "shop", "good")
+		require.Equal(t, 1, adoptions, "and that one")
 		require.NoError(t, testutil.GatherAndCompare(metrics, strings.NewReader(`
+# HELP regcred_pullsecret_adoptions_total Published credentials that were adopted.
+# TYPE regcred_pullsecret_adoptions_total counter
+regcred_pullsecret_adoptions_total 1
 # HELP regcred_pullsecret_changes_total Changes that were tried.
 # TYPE regcred_pullsecret_changes_total counter
 regcred_pullsecret_changes_total{action="create_secret",result="made"} 1

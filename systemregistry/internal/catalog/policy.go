@@ -63,6 +63,18 @@ func (c *Catalog) Effective(ctx context.Context, repository string) (Effective, 
 	return e, nil
 }
 
+// FullestQuota returns the used part of the quota that is closest to its limit: 1 means that pushes are rejected. It is 0
+// if no policy has a limit.
+func (c *Catalog) FullestQuota() float64 {
+	c.quotas.mu.Lock()
+	defer c.quotas.mu.Unlock()
+	fullest := 0.0
+	for _, r := range c.quotas.rooms {
+		fullest = max(fullest, float64(r.used)/float64(r.policy.MaxBytes))
+	}
+	return fullest
+}
+
 // shortest returns the smaller of two limits. Zero means no limit.
 func shortest[T int | time.Duration](a, b T) T {
 	if a == 0 || b == 0 {
