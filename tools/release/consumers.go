@@ -191,7 +191,15 @@ func (r *release) controller(ctx context.Context, name, controllerRuntime, clien
 	if _, err := c.run(ctx, append([]string{"get"}, modules...)...); err != nil {
 		return err
 	}
-	if err := c.get(ctx, r.modules[0].path+"/inject/kube@"+r.version); err != nil {
+	guide, err := r.read("docs/kubernetes.md")
+	if err != nil {
+		return err
+	}
+	command := goGet.FindStringSubmatch(guide)
+	if command == nil {
+		return errors.New("docs/kubernetes.md has no go get command")
+	}
+	if err := c.get(ctx, command[1]+"@"+r.version); err != nil {
 		return err
 	}
 	for path, version := range own { // The versions that the user has do not change.
