@@ -95,6 +95,17 @@ func TestGuardConnections(t *testing.T) {
 	require.NoError(t, get(t, guarded(t, allowed, host, plain), server.URL+"/v2/", ""))
 }
 
+// A policy also applies to the requests of a RoundTripper, which makes the connections itself.
+func TestGuardPolicyOfRoundTripper(t *testing.T) {
+	h := &hostile{}
+	c := &validate.Checker{RoundTripper: h, Egress: &egress.Policy{}}
+	for _, host := range []string{"10.0.0.1", "127.0.0.1:5000", "169.254.169.254"} {
+		require.ErrorIs(t, get(t, guarded(t, c, host, registry.TransportConfig{}), "https://"+host+"/v2/", ""), registry.ErrEgressDenied, host)
+	}
+	require.Empty(t, h.asked)
+	require.NoError(t, get(t, guarded(t, c, "registry.example.com", registry.TransportConfig{}), "https://registry.example.com/v2/", ""))
+}
+
 // The vendor is known by the host, or by a response.
 func TestGuardLockout(t *testing.T) {
 	c := &validate.Checker{RoundTripper: (&registrytest.Registry{}).RoundTripper()}
