@@ -45,16 +45,7 @@ func newRecord(t Target, order int, owner map[string]string) *record {
 		r.labels = maps.Clone(t.Labels)
 		maps.Copy(r.labels, owner)
 	}
-	if len(t.Profiles) == 1 {
-		r.profiles = t.Profiles[0].Name
-		return r
-	}
-	names := make([]string, len(t.Profiles))
-	for i, p := range t.Profiles {
-		names[i] = p.Name
-	}
-	slices.Sort(names)
-	r.profiles = strings.Join(names, ",")
+	r.profiles = profileNames(t.Profiles)
 	return r
 }
 

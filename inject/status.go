@@ -375,7 +375,8 @@ func (s *Syncer) Problems(target string) (problems []Problem, complete bool) {
 	return problems, s.complete
 }
 
-// Warnings returns the warnings of a target: logins that expire soon; see [Syncer.WarnBefore].
+// Warnings returns the warnings of a target: logins that expire soon (see [Syncer.WarnBefore]), and profiles that are
+// left out (see [Syncer.Mirrored]).
 func (s *Syncer) Warnings(target string) []Problem {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -79,6 +79,14 @@ type Syncer struct {
 	// it. Zero means 14 days. If negative, it is not reported.
 	WarnBefore time.Duration
 
+	// Mirrored are the registries whose images the nodes get from a mirror at which they have a login of their own
+	// (configs of k3s and RKE2, registry.configs of containerd): "ghcr.io", or "*" for all. A pull secret disables that
+	// login, because containerd then sends the secret to the mirror. Profiles of these registries are therefore left out
+	// of the secrets of all targets, also of those that are published already, and [Result.Warnings] reports each of
+	// them as [registry.ErrMirrored]. If no profile of a target is left, its secret is removed. Package validate/mirrors
+	// finds these registries in the files of a node (node-login-unused). Nil means none.
+	Mirrored []string
+
 	// CompleteLists declares that each list of targets passed to [Syncer.Sync] is complete. Then even a list that is
 	// empty or much shorter than the previous one removes the secrets of all other targets. If false, such a list
 	// removes nothing, and is reported as [registry.ErrRemovalWithheld].
@@ -159,7 +167,8 @@ type Result struct {
 	Changed []Change
 	// Problems are the objects and targets that are not in their desired state.
 	Problems []Problem
-	// Warnings are conditions that will become problems without human action: [registry.ErrLoginExpires].
+	// Warnings are conditions that will become problems without human action: [registry.ErrLoginExpires]. Profiles
+	// that are left out are among them: [registry.ErrMirrored].
 	Warnings []Problem
 	// ExpiresAt is the earliest expiry among the secrets that are now published. Zero means that none expires, or that
 	// none is published.
@@ -336,6 +345,9 @@ func (s *Syncer) plan(ctx context.Context, w work) (*planner, []Namespace, error
 	}
 	if n := s.adoptionKey().Len(); n > 0 && n < minAdoptionKey {
 		return nil, nil, fmt.Errorf("%w: Syncer.AdoptionKey has %d bytes: expected at least %d random ones", registry.ErrInvalid, n, minAdoptionKey)
+	}
+	if err := s.checkMirrored(); err != nil {
+		return nil, nil, err
 	}
 	owner := s.owner()
 	if !ownerName.MatchString(owner) {

@@ -137,7 +137,11 @@ func (s *Syncer) fill(ctx context.Context, w *want, entries []pullsecret.Entry) 
 	ctx, cancel := context.WithTimeoutCause(ctx, s.credentialTimeout(), late(s.credentialTimeout()))
 	defer cancel()
 	var problems []Problem
-	for _, profile := range w.Profiles {
+	profiles := w.Profiles
+	if len(s.Mirrored) > 0 {
+		profiles = slices.DeleteFunc(slices.Clone(profiles), func(p registry.Profile) bool { return s.mirrored(p) != "" })
+	}
+	for _, profile := range profiles {
 		c, err := s.credential(ctx, profile)
 		if err != nil {
 			problems = append(problems, Problem{Target: w.Name, Profile: profile.Name, Err: err, RetryAt: retryAt(err)})
@@ -207,6 +211,13 @@ func (w *want) mark(s *Syncer, entries []pullsecret.Entry) {
 		w.renewAt = earlier(w.renewAt, s.renewAt(w, e))
 	}
 	w.annotations[AnnotationProfiles] = w.profiles
+	if len(entries) < len(w.Profiles) {
+		published := make([]registry.Profile, len(entries))
+		for i, e := range entries {
+			published[i] = e.Profile
+		}
+		w.annotations[AnnotationProfiles] = profileNames(published)
+	}
 	if origins := s.origins(entries); origins != "" {
 		w.annotations[AnnotationOrigin] = origins
 	}
@@ -264,10 +275,10 @@ const defaultWarnBefore = 14 * 24 * time.Hour
 // warnBefore returns the time before the expiry at which to warn; zero disables warnings.
 func (s *Syncer) warnBefore() time.Duration { return option.OrOff(s.WarnBefore, defaultWarnBefore) }
 
-// warn returns a warning for each login that will soon expire by itself.
+// warn returns a warning for each login that will soon expire by itself, and for each profile that is left out.
 func (s *Syncer) warn(t *Target) []Problem {
 	before := s.warnBefore()
-	var warnings []Problem
+	warnings := s.warnMirrored(t)
 	for _, p := range t.Profiles {
 		at := p.Login.ExpiresAt
 		if left := time.Until(at); !at.IsZero() && before > 0 && left <= before {

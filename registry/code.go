@@ -150,6 +150,9 @@ const (
 	ErrRemovalWithheld Code = "removal_withheld"
 	// ErrLoginExpires reports a login that expires soon and that only a person can renew.
 	ErrLoginExpires Code = "login_expires"
+	// ErrMirrored reports a profile that is left out of pull secrets, because the nodes have a login of their own at their
+	// mirror of its registry, which a pull secret would disable.
+	ErrMirrored Code = "mirrored"
 	// ErrContested reports a change in a cluster that another client repeatedly reverts.
 	ErrContested Code = "contested"
 	// ErrOlderCredential reports a credential that is older than the published one.

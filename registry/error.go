@@ -135,6 +135,9 @@ func (c Code) Hint() string {
 		return "if the targets are complete, declare it: set CompleteLists, or remove them one by one with RemoveTarget"
 	case ErrLoginExpires:
 		return "create a new password, token or robot account at the registry, and enter it in the profile"
+	case ErrMirrored:
+		return "nothing, if the nodes' login at the mirror can pull the images; else remove the registry from Mirrored, and " +
+			"give the profile a login that the mirror accepts"
 	case ErrContested:
 		return "find the other client that writes this object, and let only one of the two do so"
 	case ErrOlderCredential:

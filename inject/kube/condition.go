@@ -75,7 +75,7 @@ func (p Pass) LoginExpiring(target string) metav1.Condition {
 	}
 	var lines []string
 	for _, w := range warnings {
-		if w.Target == target {
+		if w.Target == target && errors.Is(w.Err, registry.ErrLoginExpires) {
 			w.Target = ""
 			lines = append(lines, w.Error())
 		}

@@ -55,7 +55,9 @@ func TestReady(t *testing.T) {
 }
 
 func TestLoginExpiring(t *testing.T) {
-	pass := kube.Pass{Result: inject.Result{Warnings: []inject.Problem{{Target: "a", Profile: "harbor", Err: registry.ErrLoginExpires}}}}
+	pass := kube.Pass{Result: inject.Result{Warnings: []inject.Problem{
+		{Target: "a", Profile: "harbor", Err: registry.ErrLoginExpires}, {Target: "b", Profile: "hub", Err: registry.ErrMirrored},
+	}}}
 	require.Equal(t, metav1.Condition{Type: "LoginExpiring", Status: metav1.ConditionTrue, Reason: "LoginExpires", Message: "profile harbor: login expires"}, pass.LoginExpiring("a"))
 	require.Equal(t, metav1.Condition{Type: "LoginExpiring", Status: metav1.ConditionFalse, Reason: "NotSoon"}, pass.LoginExpiring("b"))
 }
