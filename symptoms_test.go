@@ -181,7 +181,8 @@ func TestSymptoms(t *testing.T) {
 	var page bytes.Buffer
 	page.WriteString("<!-- Made by go test . -run TestSymptoms -update. -->\n\n# What you see, what it is, what to do\n\n" +
 		"Mistakes that people made and reported in public, and how this module reports each. The responses of registries, and\n" +
-		"what that means, is in [verdicts.md](verdicts.md).\n")
+		"what that means, is in [verdicts.md](verdicts.md). Mistakes in the files of nodes with mirrors are in\n" +
+		"[mirrors.md](mirrors.md#findings).\n")
 	for _, chapter := range symptoms {
 		fmt.Fprintf(&page, "\n## %s\n\n%s\n\n| Mistake | Message | Remedy |\n|---|---|---|\n", chapter.title, chapter.intro)
 		for _, s := range chapter.rows {

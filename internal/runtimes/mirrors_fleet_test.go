@@ -24,12 +24,13 @@ import (
 type fleet struct {
 	hosts []string // HOST:PORT; the first is the origin.
 
-	mu      sync.Mutex
-	salt    int
-	content fleetImage
-	mode    string       // "basic", "bearer": each request needs a login, and each login is wrong. "open": needs none.
-	serves  map[int]bool // The hosts that have the image, in the mode "open".
-	log     []seen
+	mu       sync.Mutex
+	salt     int
+	content  fleetImage
+	mode     string       // "basic", "bearer": each request needs a login. "open": none does.
+	accounts []string     // The user names that the hosts accept; nil if they accept none.
+	serves   map[int]bool // The hosts that have the image.
+	log      []seen
 }
 
 // A seen is a recorded request.
@@ -40,6 +41,7 @@ type seen struct {
 	login  string // The user name that was sent; "header" for the login of a header in hosts.toml.
 	token  bool   // It was sent to the token server of the host.
 	scope  string // Of a token.
+	ok     bool   // It was authorized at a host that has the image.
 }
 
 func newFleet(t testing.TB, n int) *fleet {
@@ -82,7 +84,7 @@ func (f *fleet) image(t testing.TB, digest bool) registry.Image {
 func (f *fleet) reset(mode string, serves ...int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.mode, f.log, f.serves = mode, nil, make(map[int]bool)
+	f.mode, f.log, f.accounts, f.serves = mode, nil, nil, make(map[int]bool)
 	for _, i := range serves {
 		f.serves[i] = true
 	}
@@ -103,17 +105,24 @@ func (f *fleet) serve(w http.ResponseWriter, req *http.Request, i int) {
 		s.login = name
 	}
 	f.mu.Lock()
+	mode, serves, image, account := f.mode, f.serves[i], f.content, ""
+	if f.accounts != nil {
+		account = f.accounts[i]
+	}
+	authorized := mode == "open" || account != "" && (mode == "basic" && s.login == account || req.Header.Get("Authorization") == "Bearer "+account)
+	s.ok = authorized && serves
 	f.log = append(f.log, s)
-	mode, serves, image := f.mode, f.serves[i], f.content
 	f.mu.Unlock()
 	ping := strings.HasSuffix(req.URL.Path, "/v2/") || strings.HasSuffix(req.URL.Path, "/v2")
 	switch {
+	case s.token && account != "" && s.login == account:
+		_ = json.NewEncoder(w).Encode(map[string]string{"token": account, "access_token": account})
 	case s.token:
 		w.WriteHeader(http.StatusUnauthorized)
-	case mode == "basic":
+	case !authorized && mode == "basic":
 		w.Header().Set("WWW-Authenticate", `Basic realm="fleet"`)
 		w.WriteHeader(http.StatusUnauthorized)
-	case mode == "bearer":
+	case !authorized:
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="fleet"`, req.Host))
 		w.WriteHeader(http.StatusUnauthorized)
 	case ping:
@@ -265,8 +274,8 @@ func (f *fleet) expected(r mirrors.Route, reference, mode string) []contact {
 	return all
 }
 
-// sharesAuthorizer reports whether containerd 1 replaces the header of a hop by the login that an earlier hop at the same
-// host needed: the two share what it knows about the host.
+// sharesAuthorizer reports whether containerd 1 replaces the header of a hop by the login that an earlier hop at the
+// same host needed: the two share what it knows about the host.
 func (f *fleet) sharesAuthorizer(r mirrors.Route, hop mirrors.Hop) bool {
 	if r.Runtime == mirrors.Containerd2 {
 		return false

@@ -24,6 +24,7 @@ type mirrorDaemon struct {
 	*daemon
 	line   mirrors.Runtime
 	pull   puller
+	pullAs func(ctx context.Context, image registry.Image, username string) error
 	config string
 }
 
@@ -39,12 +40,19 @@ func startMirrorDaemon(t *testing.T, line mirrors.Runtime, settings string) *mir
 	base, err := os.ReadFile(filepath.Join("testdata", name))
 	require.NoError(t, err)
 	d, pull := startContainerdWith(t, program, string(base)+"\n"+settings)
+	as := func(ctx context.Context, image registry.Image, username string) error {
+		password := "password"
+		if username == "" {
+			password = ""
+		}
+		return pull(ctx, image.String(), username, password)
+	}
 	return &mirrorDaemon{d, line, func(ctx context.Context, image registry.Image, secret bool) error {
 		if secret {
-			return pull(ctx, image.String(), "secret", "password")
+			return as(ctx, image, "secret")
 		}
-		return pull(ctx, image.String(), "", "")
-	}, strings.ReplaceAll(string(base)+"\n"+settings, "${DIR}", d.dir)}
+		return as(ctx, image, "")
+	}, as, strings.ReplaceAll(string(base)+"\n"+settings, "${DIR}", d.dir)}
 }
 
 // node returns the node of the daemon, with its files as they are now.

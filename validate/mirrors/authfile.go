@@ -1,6 +1,7 @@
 package mirrors
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -128,4 +129,20 @@ func (a *authFiles) find(r Runtime, image registry.Image) *nodeAuth {
 		}
 	}
 	return nil
+}
+
+// credential returns the user name and the password of a login of the node.
+func (a *nodeAuth) credential() (credentials.Credential, error) {
+	if a.Username != "" {
+		return credentials.Credential{Username: a.Username, Password: a.Password}, nil
+	}
+	if a.Auth.IsZero() {
+		return credentials.Credential{}, errors.New("the login of the node is an identity token, which is not checked")
+	}
+	decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(a.Auth.Reveal()))
+	username, password, ok := strings.Cut(string(decoded), ":")
+	if err != nil || !ok {
+		return credentials.Credential{}, errors.New("auth in the login of the node is not USER:PASSWORD in base64")
+	}
+	return credentials.Credential{Username: username, Password: credentials.NewSecret(strings.TrimRight(password, "\x00"))}, nil
 }

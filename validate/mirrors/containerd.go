@@ -107,7 +107,7 @@ func (n *Node) readContainerd() error {
 		}
 		c.version = max(c.version, file.Version)
 		for j, s := range []*imagesSection{file.Plugins.V1, file.Plugins.V2, file.Plugins.V3} {
-			if s != nil { // A section of an imported file replaces that of the file before.
+			if s != nil { // A section of an imported file replaces the section of the file before.
 				c.sections[j] = s
 			}
 		}
@@ -206,8 +206,8 @@ const (
 	dockerCertsDir  = "/etc/docker/certs.d"
 )
 
-// folders returns the folders in which the runtime looks for those of hosts. The second result is false if it uses
-// registry.mirrors instead.
+// folders returns the folders in which the runtime looks for the folders of hosts. The second result is false if it
+// uses registry.mirrors instead.
 func (s *imagesSection) folders(r Runtime) ([]string, bool) {
 	list := s.Registry.ConfigPath
 	if list == "" {
@@ -268,7 +268,8 @@ func (r *Route) addHosts(hosts []host, login func(string) *nodeAuth) {
 			Scheme: h.scheme, Host: h.host, Path: h.path, HTTPFallback: h.fallback, Repository: r.Image.Repository,
 			Mirror:   h.host != apiHost(r.Image.Host),
 			Resolves: h.pull && (h.resolve || r.Image.Digest != ""),
-			// Once one host has the capability, requests for content are sent to all of them (core/remotes/docker/fetcher.go).
+			// Once one host has the capability, requests for content are sent to all of them
+			// (core/remotes/docker/fetcher.go).
 			Serves:     pulls,
 			SkipVerify: h.skipVerify, CAs: h.cas, Clients: h.clients, header: h.header,
 		}

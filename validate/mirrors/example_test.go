@@ -1,10 +1,14 @@
 package mirrors_test
 
 import (
+	"context"
 	"fmt"
 	"testing/fstest"
 
+	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/validate"
 	"github.com/regcred/regcred/validate/mirrors"
 )
 
@@ -54,4 +58,41 @@ configs:
 	// Output:
 	// ghcr.io node-login-unused
 	// a pull secret for it replaces the node's own login at mirror.ghcr.io; the registry itself is contacted next, which must be reachable
+}
+
+// The mirror is on another site, so that the check does not send it the password of the pull secret, as containerd does.
+func ExampleChecker() {
+	node, err := mirrors.Read(fstest.MapFS{
+		"etc/containerd/config.toml": {Data: []byte(`version = 3
+[plugins."io.containerd.cri.v1.images".registry]
+config_path = "/etc/containerd/certs.d"`)},
+		"etc/containerd/certs.d/ghcr.io/hosts.toml": {Data: []byte(`[host."https://mirror.example.com"]`)},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	image, err := registry.ParseImage("ghcr.io/team/app:1")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	account := registrytest.Account{Username: "ci", Password: credentials.NewSecret("example"), Pull: []string{"team/*"}}
+	ghcr := &registrytest.Registry{Dialect: registrytest.GHCR(), Accounts: []registrytest.Account{account}}
+	if _, err := ghcr.Add("team/app:1", registrytest.Image{}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	candidate := validate.Candidate{Name: "ghcr", Source: credentials.Static(credentials.Credential{Username: "ci", Password: credentials.NewSecret("example")})}
+
+	checker := mirrors.Checker{RoundTripper: ghcr.RoundTripper()} // In place of the network.
+	result, err := checker.Check(context.Background(), node, node.Route(mirrors.Containerd2, image, true), candidate)
+	fmt.Println(result.Pulls, result.Host, err)
+	for _, hop := range result.Hops {
+		fmt.Println(hop.Hop.Host, hop.Checked, registry.CodeOf(hop.Err))
+	}
+	// Output:
+	// yes ghcr.io <nil>
+	// mirror.example.com false insecure
+	// ghcr.io true
 }

@@ -65,7 +65,7 @@ type LintOptions struct {
 	// Registries are the registries for whose images pods have pull secrets, as in the keys of pull secrets and the
 	// endpoints of profiles: "ghcr.io", "quay.io/team". Nil means none.
 	Registries []string
-	// Runtimes are the runtimes of the node. Nil means those of [Node.Runtimes].
+	// Runtimes are the runtimes of the node. Nil means all that [Node.Runtimes] returns.
 	Runtimes []Runtime
 	// Trusted are hosts of mirrors that may receive the passwords of all Registries. A name may start with "*." for all
 	// hosts below it. Other mirrors may receive the passwords of registries of the same site only. Nil means none.

@@ -70,7 +70,7 @@ func (c *k3sConfig) login(host string) *nodeAuth {
 	return nil
 }
 
-// tls returns the TLS settings of a host. Those of registry-1.docker.io take precedence over those of docker.io.
+// tls returns the TLS settings of a host. registry-1.docker.io takes precedence over docker.io.
 func (c *k3sConfig) tls(registry string) *k3sTLS {
 	if config, ok := c.Configs[apiHost(registry)]; ok {
 		return config.TLS

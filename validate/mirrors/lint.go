@@ -240,7 +240,7 @@ func (n *Node) lintRegistriesConf(r *report, runtime Runtime) {
 	}
 }
 
-// A sample is an image that stands for the images of a registry.
+// A sample is an example of the images of a registry.
 type sample struct {
 	name  string // Of the registry, or of a part of it that the files treat in another way.
 	image registry.Image

@@ -111,8 +111,8 @@ type Login string
 
 // The logins.
 const (
-	// NoLogin means that the host receives no login. CRI-O and podman answer a Basic challenge with an empty user name and
-	// password.
+	// NoLogin means that the host receives no login. CRI-O and podman answer a Basic challenge with an empty user name
+	// and password.
 	NoLogin Login = ""
 	// SecretLogin is the login of the pull secret, which the kubelet passes to the runtime.
 	SecretLogin Login = "pull secret"
@@ -134,15 +134,15 @@ type Hop struct {
 	// Mirror reports that the host is not the image's own registry.
 	Mirror bool
 
-	// Resolves reports that the host is requested for the manifest of the image's tag or digest. Serves reports that it is
-	// requested for the rest: manifests by digest, and layers.
+	// Resolves reports that the host is requested for the manifest of the image's tag or digest. Serves reports that it
+	// is requested for the rest: manifests by digest, and layers.
 	Resolves, Serves bool
 
-	// Login is the login that the host receives if it sends a challenge. A token server that the host names receives the
-	// same one.
+	// Login is the login that the host receives if it sends a challenge. A token server that the host names receives
+	// the same one.
 	Login Login
-	// Header reports that each request to the host has a header Authorization from hosts.toml. HeaderToTokenServer reports
-	// that its token server receives the header too.
+	// Header reports that each request to the host has a header Authorization from hosts.toml. HeaderToTokenServer
+	// reports that its token server receives the header too.
 	Header, HeaderToTokenServer bool
 
 	// SkipVerify reports that the runtime does not verify the host's certificate.
@@ -197,8 +197,9 @@ type Route struct {
 	Secret bool
 	// Hops are the hosts in the order in which the runtime tries them.
 	//
-	// containerd tries them for each request again, from the first one on: the one that has the manifest need not be the one
-	// that serves a layer. CRI-O and podman try them until one has the manifest, and use only that one from then on.
+	// containerd tries them for each request again, from the first one on: the one that has the manifest need not be
+	// the one that serves a layer. CRI-O and podman try them until one has the manifest, and use only that one from
+	// then on.
 	Hops []Hop
 	// Broken is the reason why every such pull fails before the first request; empty if there is none.
 	Broken string
@@ -221,8 +222,8 @@ func (r Route) String() string {
 }
 
 // Route returns what the runtime does for the image. The argument secret reports whether the kubelet has a pull secret
-// for the image; package pullsecret finds out by the keys of a secret. The result depends on the files only; no requests
-// are sent.
+// for the image; package pullsecret finds out by the keys of a secret. The result depends on the files only; no
+// requests are sent.
 func (n *Node) Route(runtime Runtime, image registry.Image, secret bool) Route {
 	r := Route{Runtime: runtime, Image: image, Secret: secret}
 	switch runtime {

@@ -1,0 +1,221 @@
+package mirrors
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/validate"
+)
+
+// A Checker checks the hosts of a route as the runtime would use them: with their paths, their certificates, and the
+// login that each of them would receive. The zero Checker is ready to use, and sends logins only to hosts of the
+// registry's own site. Set the fields before the first use; after that it is safe for concurrent use.
+//
+// Requests are sent from this program and not from the node, which may have other routes and names.
+type Checker struct {
+	// Trusted are hosts of mirrors that may receive the pull secret, although they belong to another site; see
+	// [LintOptions]. A mirror that the runtime would send the pull secret to, and that is not trusted, is not checked.
+	// They are also the Realms of the [validate.Checker].
+	Trusted []string
+	// NodeLogins permits to send the logins in the node's files to their hosts. If false, a host with such a login is
+	// not checked.
+	NodeLogins bool
+	// SkipVerify permits not to verify the certificate of a host that the runtime does not verify either. If false, the
+	// certificates of all hosts are verified.
+	SkipVerify bool
+
+	// Transport is the way to the hosts, such as a proxy, and the policy for it. The authorities and client
+	// certificates of the node's files are used in addition. The zero Transport is the default one.
+	Transport registry.TransportConfig
+	// Platforms, Deep and Timeout have the meaning of the fields of [validate.Checker].
+	Platforms []validate.Platform
+	Deep      bool
+	Timeout   time.Duration
+
+	// RoundTripper sends all requests in place of connections, for tests; see [validate.Checker]. The certificates in
+	// the node's files are then not used. Nil means none.
+	RoundTripper http.RoundTripper
+}
+
+// A RouteResult is the result of the check of a route.
+type RouteResult struct {
+	Route Route
+	// Pulls reports whether the runtime gets the image from one of the hosts. It is Unknown if that depends on a host
+	// that was not checked, or that failed temporarily.
+	Pulls validate.Answer
+	// Host is the host that the image comes from, if Pulls is Yes.
+	Host string
+	// Err is the reason if Pulls is not Yes: the error of the last host that was checked.
+	Err error
+	// Hops are the results of the hosts, in the order of Route.Hops.
+	Hops []HopResult
+}
+
+// A HopResult is the result of the check of one host.
+type HopResult struct {
+	Hop Hop
+	// Checked reports whether requests were sent. If not, Err has the reason.
+	Checked bool
+	// Err is nil only if the host has the image, and accepts the login that it would receive. Otherwise it is a
+	// [registry.Error].
+	Err error
+	// Result is the evidence.
+	Result validate.Result
+}
+
+// Check checks each host of a route of the node. The candidates are the entries of the pull secret that a kubelet would
+// try, as for [validate.Checker.Image]; they are used for hops with SecretLogin. Their transports are ignored.
+//
+// The error is the result's Err.
+func (c *Checker) Check(ctx context.Context, n *Node, r Route, candidates ...validate.Candidate) (RouteResult, error) {
+	result := RouteResult{Route: r}
+	if r.Broken != "" {
+		result.Pulls = validate.No
+		result.Err = c.fail(r, registry.ErrInvalid, errors.New(r.Broken), "correct the files of the node: docs/mirrors.md")
+		return result, result.Err
+	}
+	transports := &registry.Transports{}
+	defer transports.CloseIdleConnections()
+	decided, unsure := false, false
+	for _, h := range r.Hops {
+		one := c.hop(ctx, n, transports, r, h, candidates)
+		result.Hops = append(result.Hops, one)
+		switch {
+		case decided || !h.Resolves:
+		case one.Err == nil:
+			result.Pulls, result.Host, result.Err, decided = validate.Yes, h.Host, nil, true
+		case r.choosesOnce() && errors.Is(one.Err, registry.ErrContentNotFound):
+			result.Pulls, result.Err, decided = validate.No, one.Err, true // The next host is not tried for content.
+		default:
+			unsure = unsure || !one.Checked || registry.Temporary(one.Err)
+			result.Err = one.Err
+		}
+	}
+	if !decided && !unsure {
+		result.Pulls = validate.No
+	}
+	return result, result.Err
+}
+
+// choosesOnce reports whether the runtime chooses one host for the whole image.
+func (r Route) choosesOnce() bool { return r.Runtime == CRIO || r.Runtime == Podman }
+
+func (c *Checker) fail(r Route, code registry.Code, err error, hint string) *registry.Error {
+	return &registry.Error{Op: "check mirrors", Ref: r.Image.String(), Code: code, Err: err, Hint: hint}
+}
+
+// hop checks one host.
+func (c *Checker) hop(ctx context.Context, n *Node, transports *registry.Transports, r Route, h Hop, candidates []validate.Candidate) HopResult {
+	result := HopResult{Hop: h}
+	own, err := c.logins(r, h, candidates)
+	if err != nil {
+		result.Err = err
+		return result
+	}
+	config, problem := n.transport(c.Transport, h)
+	if problem != nil {
+		result.Err = c.fail(r, registry.ErrInvalid, problem, "correct the files of the node: docs/mirrors.md")
+		return result
+	}
+	t := &hopTransport{hop: h, inner: c.RoundTripper, policy: config.Egress, trusted: c.Trusted}
+	if t.inner == nil {
+		if t.inner, err = c.connections(transports, config, h); err != nil {
+			result.Err = c.fail(r, registry.ErrInvalid, err, "correct the files of the node: docs/mirrors.md")
+			return result
+		}
+	}
+	config.PlainHTTP = h.Scheme == "http" || h.HTTPFallback && t.speaksPlainHTTP(ctx)
+	checker := validate.Checker{
+		Platforms: c.Platforms, Deep: c.Deep, Timeout: c.Timeout, Realms: c.Trusted, Egress: config.Egress,
+		Runtimes: []validate.Runtime{validate.Containerd}, RoundTripper: t,
+	}
+	if r.choosesOnce() {
+		checker.Runtimes = []validate.Runtime{validate.CRIO}
+	}
+	for i := range own {
+		own[i].Transport = registry.TransportConfig{PlainHTTP: config.PlainHTTP, Egress: config.Egress}
+	}
+	image := registry.Image{Host: h.Host, Repository: h.Repository, Tag: r.Image.Tag, Digest: r.Image.Digest}
+	if !h.Mirror {
+		image.Host = r.Image.Host
+	}
+	result.Checked = true
+	result.Result, result.Err = checker.Image(ctx, image, own...)
+	t.showPaths(&result.Result)
+	return result
+}
+
+// logins returns the candidates with the login that the host would receive, or why it must not be sent.
+func (c *Checker) logins(r Route, h Hop, candidates []validate.Candidate) ([]validate.Candidate, error) {
+	node := h.Login == NodeLogin || h.Header
+	switch {
+	case h.Login == SecretLogin && h.Mirror && !trusted(c.Trusted, h.Host) && !validate.SameSite(hostname(apiHost(r.Image.Host)), hostname(h.Host)):
+		return nil, c.fail(r, registry.ErrInsecure, fmt.Errorf("the runtime would send the pull secret to %s, at another site", h.Host),
+			"nothing was sent; if "+h.Host+" may have the password, add it to Checker.Trusted")
+	case node && !c.NodeLogins:
+		return nil, c.fail(r, registry.ErrInvalid, fmt.Errorf("the node has a login of its own for %s", h.Host),
+			"nothing was sent; set Checker.NodeLogins to use the logins in the node's files")
+	case h.Login == SecretLogin:
+		if len(candidates) == 0 {
+			return nil, c.fail(r, registry.ErrInvalid, errors.New("the route is for a pull secret, and there are no candidates"),
+				"pass the entries of the pull secret that match the image")
+		}
+		return append([]validate.Candidate(nil), candidates...), nil
+	case h.Login == NodeLogin:
+		credential, err := h.auth.credential()
+		if err != nil {
+			return nil, c.fail(r, registry.ErrInvalid, err, "correct the login in the files of the node")
+		}
+		return []validate.Candidate{{Name: "node", Source: credentials.Static(credential)}}, nil
+	}
+	return make([]validate.Candidate, 1), nil // Anonymous.
+}
+
+// transport returns the way to a host with the certificates of the node's files.
+func (n *Node) transport(t registry.TransportConfig, h Hop) (registry.TransportConfig, error) {
+	for _, name := range h.CAs {
+		content, ok, err := n.read(name)
+		if err != nil || !ok {
+			return t, fmt.Errorf("the file %s was not read", name)
+		}
+		t.CABundle = strings.TrimSuffix(t.CABundle, "\n") + "\n" + string(content)
+	}
+	if len(h.Clients) > 0 {
+		pair := h.Clients[0]
+		if pair[1] == "" {
+			pair[1] = pair[0]
+		}
+		cert, _, err := n.read(pair[0])
+		if err != nil {
+			return t, err
+		}
+		key, _, err := n.read(pair[1])
+		if err != nil {
+			return t, err
+		}
+		t.ClientCertificate, t.ClientKey = string(cert), credentials.NewSecret(string(key))
+	}
+	t.CABundle = strings.TrimPrefix(t.CABundle, "\n")
+	return t, nil
+}
+
+// connections returns the transport to the host.
+func (c *Checker) connections(transports *registry.Transports, config registry.TransportConfig, h Hop) (http.RoundTripper, error) {
+	t, err := transports.For(config)
+	if err != nil || !c.SkipVerify || !h.SkipVerify {
+		return t, err
+	}
+	t = t.Clone()
+	if t.TLSClientConfig == nil {
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	t.TLSClientConfig.InsecureSkipVerify = true
+	return t, nil
+}
