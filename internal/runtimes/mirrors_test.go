@@ -129,6 +129,24 @@ func TestMirrorsContainerd(t *testing.T) {
 	}
 }
 
+// TestMirrorsContainerd17 compares the routes with the requests of the resolver of containerd 1.7.
+func TestMirrorsContainerd17(t *testing.T) {
+	containerd1 := startProgram(t, Containerd1)
+	f := newFleet(t, 3)
+	for seed := range uint64(*mirrorConfigurations) {
+		files := generateHosts(rand.New(rand.NewPCG(seed, 1)), f.hosts)
+		compareMirrors(t, f, seed, files, mirrors.Containerd17, func(root string) puller {
+			return func(_ context.Context, image registry.Image, secret bool) error {
+				username := ""
+				if secret {
+					username = "secret"
+				}
+				return containerd1.Fetch(filepath.Join(root, "etc/containerd/certs.d"), image.String(), username, "password", pullTime)
+			}
+		})
+	}
+}
+
 // TestMirrorsCRIO compares the routes with the requests of CRI-O's library, in this process.
 func TestMirrorsCRIO(t *testing.T) {
 	f := newFleet(t, 3)
@@ -169,7 +187,8 @@ type puller func(ctx context.Context, image registry.Image, secret bool) error
 func compareMirrors(t *testing.T, f *fleet, seed uint64, files nodeFiles, runtime mirrors.Runtime, pull func(root string) puller) {
 	t.Helper()
 	root := t.TempDir()
-	files = mapsWith(files, "etc/containerd/config.toml", "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n")
+	section := "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n" // containerd 2.4 reads it too.
+	files = mapsWith(files, "etc/containerd/config.toml", section+"config_path = \"/etc/containerd/certs.d\"\n")
 	write(t, root, files)
 	node, err := mirrors.Read(os.DirFS(root))
 	require.NoError(t, err)

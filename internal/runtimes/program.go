@@ -2,6 +2,7 @@ package runtimes
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -67,12 +68,24 @@ func (p *Program) Close() error {
 
 // Pull pulls the image of a scenario. Different salts result in different images.
 func (p *Program) Pull(s scenario.Scenario, salt string, timeout time.Duration) (Verdict, error) {
+	username, password := login(s)
+	return p.do(scenario.Pull{Scenario: s, Salt: salt, Username: username, Password: password, Timeout: timeout})
+}
+
+// Fetch reads the manifest of an image over the network, with containerd's folders of hosts in hostDir. Only
+// [Containerd1] does that.
+func (p *Program) Fetch(hostDir, image, username, password string, timeout time.Duration) error {
+	v, err := p.do(scenario.Pull{Image: image, HostDir: hostDir, Username: username, Password: password, Timeout: timeout})
+	if err == nil && !v.Pulls {
+		err = errors.New(v.Error)
+	}
+	return err
+}
+
+func (p *Program) do(pull scenario.Pull) (Verdict, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	username, password := login(s)
-	if err := json.NewEncoder(p.in).Encode(scenario.Pull{
-		Scenario: s, Salt: salt, Username: username, Password: password, Timeout: timeout,
-	}); err != nil {
+	if err := json.NewEncoder(p.in).Encode(pull); err != nil {
 		return Verdict{}, fmt.Errorf("%s: %w", filepath.Base(p.command.Path), err)
 	}
 	var v Verdict

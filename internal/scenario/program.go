@@ -35,6 +35,9 @@ type Pull struct {
 	// Username and Password are the login; no login if empty.
 	Username, Password string
 	Timeout            time.Duration
+	// With Image, the program reads the manifest of that image over the network instead, with containerd's folders of
+	// hosts in HostDir.
+	Image, HostDir string
 }
 
 // Serve reads pulls as JSON until the end of the input, and writes a [Verdict] for each. It is the main function of

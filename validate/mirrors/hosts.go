@@ -404,8 +404,11 @@ func (n *Node) checkFiles(cas []string, clients [][2]string) string {
 // oneLine returns the text of an error in one line.
 func oneLine(err error) string { return shown(err.Error()) }
 
-// shown returns text from a file, bounded and in one line.
+// shown returns text from a file, bounded and in one line. It leaves out what is before an @, which may be a login.
 func shown(text string) string {
+	if i := strings.LastIndexByte(text, '@'); i >= 0 {
+		text = "..." + text[i:]
+	}
 	text = strings.Join(strings.Fields(text), " ")
 	if len(text) > 200 {
 		text = strings.ToValidUTF8(text[:200], "") + "..."

@@ -3,6 +3,7 @@ package mirrors
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"strings"
@@ -89,11 +90,21 @@ func (n *Node) exists(name string) bool {
 	return err == nil
 }
 
+// maxFile is larger than any honest file of this kind.
+const maxFile = 4 << 20
+
 // read returns the content of a file; ok is false if it does not exist.
 func (n *Node) read(name string) (content []byte, ok bool, err error) {
-	content, err = fs.ReadFile(n.fsys, rel(name))
+	f, err := n.fsys.Open(rel(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil
+	} else if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	content, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(content) > maxFile {
+		err = fmt.Errorf("the file %s has more than %d bytes", name, maxFile)
 	}
 	return content, err == nil, err
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"os"
@@ -34,11 +35,38 @@ func main() {
 	log.SetFlags(0)
 	logs.L.Logger.SetLevel(logrus.PanicLevel)
 	err := scenario.Serve(os.Stdin, os.Stdout, func(ctx context.Context, registry *scenario.Registry, p scenario.Pull) error {
+		if p.Image != "" {
+			return fetch(ctx, p)
+		}
 		return pull(namespaces.WithNamespace(ctx, "k8s.io"), registry, p.Username, p.Password)
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+// fetch resolves an image and reads its manifest, with the hosts of a node.
+func fetch(ctx context.Context, p scenario.Pull) error {
+	options := config.HostOptions{HostDir: config.HostDirFromRoot(p.HostDir)}
+	if p.Username != "" {
+		options.Credentials = func(string) (string, string, error) { return p.Username, p.Password, nil }
+	}
+	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: config.ConfigureHosts(ctx, options)})
+	_, desc, err := resolver.Resolve(ctx, p.Image)
+	if err != nil {
+		return err
+	}
+	fetcher, err := resolver.Fetcher(ctx, p.Image)
+	if err != nil {
+		return err
+	}
+	manifest, err := fetcher.Fetch(ctx, desc)
+	if err != nil {
+		return err
+	}
+	defer manifest.Close()
+	_, err = io.Copy(io.Discard, manifest)
+	return err
 }
 
 // pull does the same as the CRI plugin's PullImage in its default configuration.
