@@ -30,6 +30,7 @@ type fleet struct {
 	mode     string       // "basic", "bearer": each request needs a login. "open": none does.
 	accounts []string     // The user names that the hosts accept; nil if they accept none.
 	serves   map[int]bool // The hosts that have the image.
+	noBlobs  map[int]bool // The hosts that have the manifest alone.
 	log      []seen
 }
 
@@ -84,7 +85,7 @@ func (f *fleet) image(t testing.TB, digest bool) registry.Image {
 func (f *fleet) reset(mode string, serves ...int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.mode, f.log, f.accounts, f.serves = mode, nil, nil, make(map[int]bool)
+	f.mode, f.log, f.accounts, f.noBlobs, f.serves = mode, nil, nil, nil, make(map[int]bool)
 	for _, i := range serves {
 		f.serves[i] = true
 	}
@@ -105,7 +106,7 @@ func (f *fleet) serve(w http.ResponseWriter, req *http.Request, i int) {
 		s.login = name
 	}
 	f.mu.Lock()
-	mode, serves, image, account := f.mode, f.serves[i], f.content, ""
+	mode, serves, noBlobs, image, account := f.mode, f.serves[i], f.noBlobs[i], f.content, ""
 	if f.accounts != nil {
 		account = f.accounts[i]
 	}
@@ -132,6 +133,8 @@ func (f *fleet) serve(w http.ResponseWriter, req *http.Request, i int) {
 		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
 		w.Header().Set("Docker-Content-Digest", digestOf(image.manifest))
 		send(w, image.manifest)
+	case noBlobs:
+		w.WriteHeader(http.StatusNotFound)
 	case strings.HasSuffix(req.URL.Path, digestOf(image.config)):
 		send(w, image.config)
 	case strings.HasSuffix(req.URL.Path, digestOf(image.layer)):
@@ -202,6 +205,7 @@ type contact struct {
 	Host   int
 	Path   string // Of the first request for a manifest.
 	Logins string
+	Token  string // The logins that its token server was sent.
 }
 
 // contacts returns the hosts in the order in which they were contacted, for the manifest of the image.
@@ -226,8 +230,11 @@ func (f *fleet) contacts(r mirrors.Route) []contact {
 		}
 	}
 	for i := range all {
-		var logins []string
+		var logins, token []string
 		for _, s := range log {
+			if s.token && s.host == all[i].Host && s.login != "" && !slices.Contains(token, s.login) {
+				token = append(token, s.login)
+			}
 			hop := mirrors.Hop{Host: f.hosts[s.host]}
 			if s.host == all[i].Host && s.login != "" && !(s.login == "header" && f.sharesAuthorizer(r, hop)) && !slices.Contains(logins, s.login) {
 				logins = append(logins, s.login)
@@ -235,6 +242,9 @@ func (f *fleet) contacts(r mirrors.Route) []contact {
 		}
 		slices.Sort(logins)
 		all[i].Logins = strings.Join(logins, " ")
+		if !f.sharesAuthorizer(r, mirrors.Hop{Host: f.hosts[all[i].Host]}) {
+			all[i].Token = strings.Join(token, " ")
+		}
 	}
 	return all
 }
@@ -245,7 +255,7 @@ func plain(h mirrors.Hop) bool { return h.Scheme == "http" || h.HTTPFallback }
 // expected returns the contacts that a route predicts if no host has the image, or accepts a login.
 func (f *fleet) expected(r mirrors.Route, reference, mode string) []contact {
 	var all []contact
-	logins := make(map[int][]string)
+	logins, token := make(map[int][]string), make(map[int][]string)
 	for _, h := range r.Hops {
 		i := slices.Index(f.hosts, h.Host)
 		if !h.Resolves || !plain(h) {
@@ -259,17 +269,27 @@ func (f *fleet) expected(r mirrors.Route, reference, mode string) []contact {
 			all = append(all, c)
 		}
 		logins[i] = append(logins[i], "")
-		if mode != "open" && h.Login != mirrors.NoLogin {
-			logins[i] = append(logins[i], map[mirrors.Login]string{mirrors.SecretLogin: "secret", mirrors.NodeLogin: "node"}[h.Login])
+		login := ""
+		if mode != "open" {
+			login = map[mirrors.Login]string{mirrors.SecretLogin: "secret", mirrors.NodeLogin: "node"}[h.Login]
+			logins[i] = append(logins[i], login)
 		}
 		if h.Header && !f.sharesAuthorizer(r, h) {
 			logins[i] = append(logins[i], "header")
 		}
+		if login == "" && h.HeaderToTokenServer {
+			login = "header" // Otherwise the login replaces it.
+		}
+		if mode == "bearer" && !f.sharesAuthorizer(r, h) {
+			token[i] = append(token[i], login)
+		}
+	}
+	join := func(list []string) string {
+		slices.Sort(list)
+		return strings.TrimPrefix(strings.Join(slices.Compact(list), " "), " ")
 	}
 	for i := range all {
-		list := logins[all[i].Host]
-		slices.Sort(list)
-		all[i].Logins = strings.TrimPrefix(strings.Join(slices.Compact(list), " "), " ")
+		all[i].Logins, all[i].Token = join(logins[all[i].Host]), join(token[all[i].Host])
 	}
 	return all
 }

@@ -132,6 +132,35 @@ func TestMirrorRows(t *testing.T) {
 	})
 }
 
+// TestMirrorWithoutLayers has a mirror that has the manifest and no layers. containerd gets them from the next host; the
+// library of CRI-O does not.
+func TestMirrorWithoutLayers(t *testing.T) {
+	f := newFleet(t, 2)
+	open := func() registry.Image {
+		f.reset("open", 0, 1)
+		f.noBlobs = map[int]bool{1: true}
+		return f.image(t, false)
+	}
+	check := func(node *mirrors.Node, runtime mirrors.Runtime) validate.Answer {
+		checker := mirrors.Checker{SkipVerify: true, Deep: true}
+		result, _ := checker.Check(t.Context(), node, node.Route(runtime, open(), false))
+		return result.Pulls
+	}
+	d := startMirrorDaemon(t, mirrors.Containerd2, registrySection(mirrors.Containerd2, "[registry]\nconfig_path = \"${DIR}/certs.d\"\n"))
+	write(t, d.dir, nodeFiles{"certs.d/_default/hosts.toml": fmt.Sprintf("[host.\"http://%s\"]\n", f.hosts[1])})
+	require.NoError(t, d.pullAs(t.Context(), open(), ""))
+	require.Equal(t, validate.Yes, check(d.node(t), mirrors.Containerd2))
+
+	dir := t.TempDir()
+	write(t, dir, nodeFiles{"etc/containers/registries.conf": fmt.Sprintf("[[registry]]\nlocation = %q\ninsecure = true\n[[registry.mirror]]\nlocation = %q\ninsecure = true\n", f.hosts[0], f.hosts[1])})
+	output, err := testtool.Run(t, nil, testtool.Need(t, "skopeo"), "--registries-conf", filepath.Join(dir, "etc/containers/registries.conf"), "copy",
+		"docker://"+open().String(), "dir:"+t.TempDir())
+	require.Error(t, err, output)
+	node, err := mirrors.Read(os.DirFS(dir))
+	require.NoError(t, err)
+	require.Equal(t, validate.No, check(node, mirrors.Podman))
+}
+
 // skopeo reads manifests with the program, which has the library of podman and CRI-O, with the files below a folder.
 func skopeo(t *testing.T, dir string) func(ctx context.Context, image registry.Image, username string) error {
 	t.Helper()
