@@ -36,7 +36,7 @@ func generateHosts(roll *rand.Rand, hosts []string) nodeFiles {
 		b.WriteString(pick("", "", "capabilities = [\"pull\"]\n", "override_path = true\n", "skip_verify = true\n"))
 	}
 	if roll.IntN(12) == 0 {
-		b.WriteString(pick("broken = [\n", "capabilities = [\"fly\"]\n", "ca = 5\n", "header = \"x\"\n", "client = [[\"a\"]]\n"))
+		b.WriteString(pick("broken = [\n", "ca = \"missing.crt\"\n", "capabilities = [\"fly\"]\n", "ca = 5\n", "header = \"x\"\n", "client = [[\"a\"]]\n"))
 	}
 	order := roll.Perm(len(hosts))[:roll.IntN(len(hosts)+1)]
 	for _, i := range order {
@@ -46,6 +46,9 @@ func generateHosts(roll *rand.Rand, hosts []string) nodeFiles {
 			fmt.Fprintf(&b, "  capabilities = %s\n", pick(`["pull"]`, `["resolve"]`, `["pull", "resolve"]`, `["PULL", "Resolve"]`, `["push"]`, `[]`, `["pull", "resolve", "push", "wrong"]`))
 		}
 		b.WriteString(pick("", "", "  override_path = true\n"))
+		if roll.IntN(16) == 0 {
+			b.WriteString(pick("  ca = \"missing.crt\"\n", "  ca = [\"hosts.toml\"]\n", "  client = [[\"a.cert\", \"a.key\"]]\n"))
+		}
 		b.WriteString(pick("  skip_verify = true\n", "  skip_verify = true\n", "  skip_verify = false\n", ""))
 		if roll.IntN(4) == 0 {
 			fmt.Fprintf(&b, "  [host.%q.header]\n    Authorization = %q\n", pick(name, name, name, "http://"+hosts[i]), headerLogin)
@@ -88,6 +91,10 @@ func generateRegistriesConf(roll *rand.Rand, hosts []string) nodeFiles {
 	}
 	if roll.IntN(4) == 0 {
 		files["etc/containers/registries.conf.d/20-ignored.txt"] = "no [ toml"
+	}
+	if roll.IntN(5) == 0 {
+		dir := "etc/containers/certs.d/" + hosts[roll.IntN(len(hosts))] + "/"
+		files[dir+pick("ca.cert", "client.key", "ca.crt", "ca.pem")] = "no certificate"
 	}
 	auths := make([]string, 0, 2)
 	for range roll.IntN(3) {

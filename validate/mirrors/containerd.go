@@ -266,7 +266,7 @@ func (r *Route) addHosts(hosts []host, login func(string) *nodeAuth) {
 	for _, h := range hosts {
 		hop := Hop{
 			Scheme: h.scheme, Host: h.host, Path: h.path, HTTPFallback: h.fallback, Repository: r.Image.Repository,
-			Mirror:   h.host != apiHost(r.Image.Host),
+			Mirror:   h.host != apiHost(r.Image.Host) && h.host != r.Image.Host,
 			Resolves: h.pull && (h.resolve || r.Image.Digest != ""),
 			// Once one host has the capability, requests for content are sent to all of them
 			// (core/remotes/docker/fetcher.go).
@@ -337,7 +337,7 @@ func (n *Node) routeMirrors(r *Route, s *imagesSection) {
 		}
 		hop := Hop{
 			Scheme: u.Scheme, Host: u.Host, Path: u.Path, Repository: r.Image.Repository,
-			Mirror: u.Host != apiHost(r.Image.Host), Resolves: true, Serves: true,
+			Mirror: u.Host != apiHost(r.Image.Host) && u.Host != r.Image.Host, Resolves: true, Serves: true,
 		}
 		if hop.Path == "" {
 			hop.Path = "/v2"

@@ -63,7 +63,8 @@ func (f Finding) String() string {
 // for.
 type LintOptions struct {
 	// Registries are the registries for whose images pods have pull secrets, as in the keys of pull secrets and the
-	// endpoints of profiles: "ghcr.io", "quay.io/team". Nil means none.
+	// endpoints of profiles: "ghcr.io", "quay.io/team". A key with a star stands for the registries in the files that it
+	// matches. What is not the name of a registry is ignored. Nil means none.
 	Registries []string
 	// Runtimes are the runtimes of the node. Nil means all that [Node.Runtimes] returns.
 	Runtimes []Runtime

@@ -3,6 +3,7 @@ package mirrors
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"path"
 	"slices"
@@ -29,9 +30,15 @@ func (n *Node) Lint(o LintOptions) []Finding {
 		case CRIO, Podman:
 			n.lintRegistriesConf(&r, runtime)
 		}
-		for _, name := range o.Registries {
-			for _, s := range n.samples(runtime, name) {
-				n.lintRegistry(&r, o, runtime, s)
+		for _, key := range o.Registries {
+			names := []string{key}
+			if strings.Contains(key, "*") {
+				names = n.named(runtime, key)
+			}
+			for _, name := range names {
+				for _, s := range n.samples(runtime, name) {
+					n.lintRegistry(&r, o, runtime, s)
+				}
 			}
 		}
 	}
@@ -244,6 +251,60 @@ func (n *Node) lintRegistriesConf(r *report, runtime Runtime) {
 type sample struct {
 	name  string // Of the registry, or of a part of it that the files treat in another way.
 	image registry.Image
+}
+
+// named returns the registries in the files of the runtime that a key with stars matches, as a kubelet matches it: a star
+// matches letters of one part of the host.
+func (n *Node) named(runtime Runtime, key string) []string {
+	if _, rest, ok := strings.Cut(key, "://"); ok {
+		key = rest
+	}
+	pattern, below, _ := strings.Cut(key, "/")
+	labels := strings.Split(pattern, ".")
+	var names []string
+	for _, host := range n.registryNames(runtime) {
+		parts := strings.Split(host, ".")
+		matches := len(parts) == len(labels)
+		for i := 0; matches && i < len(parts); i++ {
+			matches, _ = path.Match(labels[i], parts[i])
+		}
+		if name := strings.TrimSuffix(host+"/"+below, "/"); matches && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// registryNames returns the hosts of the registries that the files of the runtime name.
+func (n *Node) registryNames(runtime Runtime) []string {
+	var names []string
+	switch runtime {
+	case K3s:
+		names = slices.Concat(slices.Collect(maps.Keys(n.k3s.Mirrors)), slices.Collect(maps.Keys(n.k3s.Configs)))
+	case CRIO, Podman:
+		for _, t := range n.registries.registries {
+			host, _, _ := strings.Cut(t.Prefix, "/")
+			names = append(names, host)
+		}
+	default:
+		s, _ := n.containerd.section(runtime)
+		names = slices.Concat(slices.Collect(maps.Keys(s.Registry.Mirrors)), slices.Collect(maps.Keys(s.Registry.Configs)))
+		folders, _ := s.folders(runtime)
+		for _, dir := range folders {
+			entries, _ := fs.ReadDir(n.fsys, rel(dir))
+			for _, e := range entries {
+				name := e.Name()
+				if inner, ok := strings.CutSuffix(name, "_"); ok { // HOST_PORT_
+					if i := strings.LastIndexByte(inner, '_'); i > 0 {
+						name = inner[:i] + ":" + inner[i+1:]
+					}
+				}
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // samples returns images of a registry, one for each part that the files treat in another way.

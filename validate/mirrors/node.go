@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"path"
 	"strings"
 
@@ -174,7 +175,7 @@ func (h Hop) Origin() string { return h.Scheme + "://" + h.Host }
 func (h Hop) ManifestPath(reference string) string {
 	p := path.Join("/", h.Path, h.Repository, "manifests", reference)
 	if h.Namespace != "" {
-		p += "?ns=" + strings.ReplaceAll(h.Namespace, ":", "%3A")
+		p += "?ns=" + url.QueryEscape(h.Namespace)
 	}
 	return p
 }

@@ -83,6 +83,8 @@ func TestRoute(t *testing.T) {
 		{"the port in the folder's name", containerd2Conf + "--- etc/containerd/certs.d/h.example.com_5000_/hosts.toml\n[host.\"https://a.example.com\"]",
 			[]mirrors.Runtime{mirrors.Containerd2}, "h.example.com:5000/app", false,
 			"https://a.example.com/v2/app?ns=h.example.com:5000, no login\nhttps://h.example.com:5000/v2/app, no login"},
+		{"docker.io is no mirror of itself", containerd2Conf + hub + `[host."https://docker.io"]`, []mirrors.Runtime{mirrors.Containerd2}, "nginx", false,
+			"https://docker.io/v2/library/nginx, no login\nhttps://registry-1.docker.io/v2/library/nginx, no login"},
 		{"_default", containerd2Conf + "--- etc/containerd/certs.d/_default/hosts.toml\n[host.\"https://a.example.com\"]",
 			[]mirrors.Runtime{mirrors.Containerd2}, "ghcr.io/team/app", false,
 			"https://a.example.com/v2/team/app?ns=ghcr.io, no login\nhttps://ghcr.io/v2/team/app, no login"},
