@@ -38,7 +38,7 @@ const arrows = `
 	providers/internal/cloud       -> registry internal/option
 	providers/ecr                  -> field credentials registry providers providers/internal/cloud providers/internal/subject      github.com/aws
 	providers/gcr                  -> field credentials registry providers providers/internal/cloud providers/internal/subject      golang.org/x/oauth2
-	providers/internal/subject     -> field credentials registry providers internal/option
+	providers/internal/subject     -> field credentials registry providers internal/option providers/internal/cloud
 	providers/subjects             -> credentials registry providers providers/internal/cloud
 	providers/federated            -> field credentials registry providers providers/internal/cloud providers/internal/subject
 	providers/acr                  -> field credentials registry providers providers/internal/cloud providers/internal/subject golang.org/x/oauth2

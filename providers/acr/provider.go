@@ -169,7 +169,7 @@ func (v Provider) validateLogin(problems *field.List, p registry.Profile, host s
 	if own && v.NoAmbient {
 		problems.Add("login", "is the identity of this process", "an identity of its own: this program lends its identity to no profile")
 	}
-	if own && (p.Transport.CABundle != "" || p.Transport.Proxy != "" && p.Transport.Proxy != registry.Direct) {
-		problems.Add("transport", "has a proxy or a CA bundle beside the identity of this process", "none: whoever supplies them would see its token")
+	if own {
+		subject.ValidateTransport(problems, p, "the identity of this process")
 	}
 }

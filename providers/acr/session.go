@@ -205,6 +205,9 @@ func (s *session) exchange(ctx context.Context, token credentials.Secret) (crede
 	if json.Unmarshal(body, &answer) != nil || answer.RefreshToken == "" {
 		return credentials.Credential{}, &registry.Error{Code: registry.ErrNotRegistry, Err: errors.New(what + ": the response holds no refresh token")}
 	}
+	if !cloud.IsToken(answer.RefreshToken) {
+		return credentials.Credential{}, &registry.Error{Code: registry.ErrUnavailable, Err: errors.New(what + ": the response holds no usable login")}
+	}
 	expires := start.Add(refreshLife)
 	if claims, ok := subject.Parse(answer.RefreshToken); ok && !claims.ExpiresAt.IsZero() {
 		expires = claims.ExpiresAt

@@ -91,7 +91,7 @@ func TestAmbientIdentities(t *testing.T) {
 			n := attach(t, cloud)
 			test.setUp(t, cloud)
 			for _, login := range []credentials.Login{{Ambient: true}, {AWS: &credentials.AWSLogin{}}} {
-				c, err := ecr.Provider{}.Credential(t.Context(), profile(n, home, login))
+				c, err := through(n, ecr.Provider{}).Credential(t.Context(), profile(n, home, login))
 				require.NoError(t, err)
 				require.Equal(t, "AWS", c.Username)
 				require.Equal(t, test.want, principal(cloud))
@@ -99,7 +99,7 @@ func TestAmbientIdentities(t *testing.T) {
 			for _, host := range n.Dialed() {
 				require.NotContains(t, host, "127.0.0.1", "the machine's own endpoints are reached directly")
 			}
-			_, err := ecr.Provider{NoAmbient: true}.Credential(t.Context(), profile(n, home, credentials.Login{Ambient: true}))
+			_, err := through(n, ecr.Provider{NoAmbient: true}).Credential(t.Context(), profile(n, home, credentials.Login{Ambient: true}))
 			require.ErrorIs(t, err, registry.ErrInvalid)
 		})
 	}
@@ -118,7 +118,7 @@ func TestSTSOfTheChainFollowsTheRegistry(t *testing.T) {
 		"123456789012.dkr.ecr-fips.us-west-2.amazonaws.com": "sts-fips.us-west-2.amazonaws.com:443",
 		"123456789012.dkr-ecr.eu-west-1.on.aws":             "sts.eu-west-1.api.aws:443",
 	} {
-		_, err := ecr.Provider{}.Credential(t.Context(), profile(n, host, credentials.Login{Ambient: true}))
+		_, err := through(n, ecr.Provider{}).Credential(t.Context(), profile(n, host, credentials.Login{Ambient: true}))
 		require.NoError(t, err)
 		require.Contains(t, n.Dialed(), want)
 	}
@@ -128,7 +128,7 @@ func TestNoIdentity(t *testing.T) {
 	noAmbient(t)
 	n := attach(t, newAWS())
 	start := time.Now()
-	_, err := ecr.Provider{}.Credential(t.Context(), profile(n, home, credentials.Login{Ambient: true}))
+	_, err := through(n, ecr.Provider{}).Credential(t.Context(), profile(n, home, credentials.Login{Ambient: true}))
 	require.ErrorIs(t, err, registry.ErrNoIdentity)
 	for _, tried := range []string{"environment", "web identity", "shared files", "container credentials", "instance metadata"} {
 		require.ErrorContains(t, err, tried)
@@ -147,12 +147,12 @@ func TestInstanceMetadataIsOff(t *testing.T) {
 	t.Cleanup(s.Close)
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", s.URL)
 
-	_, err := ecr.Provider{NoInstanceMetadata: true}.Credential(t.Context(), profile(n, home, credentials.Login{Ambient: true}))
+	_, err := through(n, ecr.Provider{NoInstanceMetadata: true}).Credential(t.Context(), profile(n, home, credentials.Login{Ambient: true}))
 	require.ErrorIs(t, err, registry.ErrNoIdentity)
-	_, err = ecr.Provider{}.Credential(t.Context(), profile(n, home, awsLogin(credentials.AWSLogin{NoInstanceMetadata: true})))
+	_, err = through(n, ecr.Provider{}).Credential(t.Context(), profile(n, home, awsLogin(credentials.AWSLogin{NoInstanceMetadata: true})))
 	require.ErrorIs(t, err, registry.ErrNoIdentity)
 	require.Empty(t, cloud.Calls())
-	_, err = ecr.Provider{}.Credential(t.Context(), profile(n, home, credentials.Login{Ambient: true}))
+	_, err = through(n, ecr.Provider{}).Credential(t.Context(), profile(n, home, credentials.Login{Ambient: true}))
 	require.NoError(t, err)
 }
 
@@ -164,25 +164,25 @@ func TestWebIdentity(t *testing.T) {
 		w.RoleARN = podARN
 		return profile(n, home, awsLogin(credentials.AWSLogin{WebIdentity: &w}))
 	}
-	_, err := ecr.Provider{NoAmbient: true}.Credential(t.Context(), web(credentials.AWSWebIdentity{Token: cloud.WebIdentity(podSubject, 0), SessionName: "platform"}))
+	_, err := through(n, ecr.Provider{NoAmbient: true}).Credential(t.Context(), web(credentials.AWSWebIdentity{Token: cloud.WebIdentity(podSubject, 0), SessionName: "platform"}))
 	require.NoError(t, err)
 	require.Equal(t, podSession+"platform", principal(cloud))
 
 	path := writeFile(t, cloud.WebIdentity(podSubject, 0).Reveal()+"\n")
-	_, err = ecr.Provider{NoAmbient: true, SubjectTokens: []string{path}}.Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: path}))
+	_, err = through(n, ecr.Provider{NoAmbient: true, SubjectTokens: []string{path}}).Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: path}))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, []byte(cloud.WebIdentity("somebody", 0).Reveal()), 0o600))
-	_, err = ecr.Provider{NoAmbient: true, SubjectTokens: []string{path}}.Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: path}))
+	_, err = through(n, ecr.Provider{NoAmbient: true, SubjectTokens: []string{path}}).Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: path}))
 	require.ErrorIs(t, err, registry.ErrDenied, "the file is read again")
 	require.Contains(t, registry.HintOf(err), "trust policy")
 
 	missing := "/nonexistent/token"
-	_, err = ecr.Provider{SubjectTokens: []string{missing}}.Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: missing}))
+	_, err = through(n, ecr.Provider{SubjectTokens: []string{missing}}).Credential(t.Context(), web(credentials.AWSWebIdentity{TokenFile: missing}))
 	require.ErrorIs(t, err, registry.ErrNoIdentity)
-	_, err = ecr.Provider{}.Credential(t.Context(), web(credentials.AWSWebIdentity{Token: cloud.WebIdentity(podSubject, -time.Second)}))
+	_, err = through(n, ecr.Provider{}).Credential(t.Context(), web(credentials.AWSWebIdentity{Token: cloud.WebIdentity(podSubject, -time.Second)}))
 	require.ErrorIs(t, err, registry.ErrExpired)
 	forged := credentials.NewSecret("eyJhbGciOiJub25lIn0.forged.token")
-	_, err = ecr.Provider{}.Credential(t.Context(), web(credentials.AWSWebIdentity{Token: forged}))
+	_, err = through(n, ecr.Provider{}).Credential(t.Context(), web(credentials.AWSWebIdentity{Token: forged}))
 	require.ErrorIs(t, err, registry.ErrUnauthorized)
 	require.NotContains(t, err.Error(), forged.Reveal())
 }
@@ -231,9 +231,9 @@ func TestContainerCredentialsFail(t *testing.T) {
 	t.Cleanup(s.Close)
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", s.URL)
 	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "wrong")
-	_, err := ecr.Provider{}.Credential(t.Context(), profile(n, home, credentials.Login{Ambient: true}))
+	_, err := through(n, ecr.Provider{}).Credential(t.Context(), profile(n, home, credentials.Login{Ambient: true}))
 	require.ErrorIs(t, err, registry.ErrNoIdentity)
 	s.Close()
-	_, err = ecr.Provider{}.Credential(t.Context(), profile(n, home, credentials.Login{Ambient: true}))
+	_, err = through(n, ecr.Provider{}).Credential(t.Context(), profile(n, home, credentials.Login{Ambient: true}))
 	require.ErrorIs(t, err, registry.ErrUnreachable)
 }

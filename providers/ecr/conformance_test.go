@@ -1,7 +1,6 @@
 package ecr_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -15,20 +14,10 @@ import (
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/ecr"
 	"github.com/regcred/regcred/providers/ecr/ecrtest"
+	"github.com/regcred/regcred/providers/issuertest"
 	"github.com/regcred/regcred/providers/providerstest"
 	"github.com/regcred/regcred/registry"
 )
-
-// behind is the provider with its own network, which ignores the profile's transport.
-type behind struct {
-	ecr.Provider
-	transport registry.TransportConfig
-}
-
-func (b behind) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
-	p.Transport = b.transport
-	return b.Provider.Credential(ctx, p)
-}
 
 func TestConformance(t *testing.T) {
 	noAmbient(t)
@@ -52,7 +41,9 @@ func TestConformance(t *testing.T) {
 	t.Setenv("AWS_ROLE_ARN", podARN)
 	shared := new(registry.Transports)
 	t.Cleanup(shared.CloseIdleConnections)
-	p := ecr.Provider{Transports: shared}
+	c := &cluster{issuer: issuertest.New("https://kubernetes.example.com", issuertest.ES256)}
+	cloud.Issuers = []issuertest.Trust{{Issuer: c.issuer.URL, Keys: c.issuer.JWKS}}
+	p := ecr.Provider{Transports: shared, Subjects: c}
 
 	annLogin := awsLogin(credentials.AWSLogin{AccessKeyID: ann.AccessKeyID, SecretAccessKey: ann.SecretAccessKey})
 	var profiles []registry.Profile
@@ -72,6 +63,7 @@ func TestConformance(t *testing.T) {
 	add(podSession, home, credentials.Login{Ambient: true})
 	add(ann.ARN, "public.ecr.aws", annLogin)
 	add("", "public.ecr.aws", credentials.Login{Anonymous: true})
+	add(podSession, home, keyless("").Login)
 
 	refused := func(change func(*registry.Profile)) registry.Profile {
 		q := profile(n, home, ciLogin())
@@ -79,7 +71,7 @@ func TestConformance(t *testing.T) {
 		return q
 	}
 	providerstest.TestProvider(t, providerstest.Subject{
-		Provider: p,
+		Provider: through(n, p),
 		Profiles: profiles,
 		Refused: []registry.Profile{
 			refused(func(q *registry.Profile) { q.Endpoint = "ghcr.io" }),
@@ -92,12 +84,14 @@ func TestConformance(t *testing.T) {
 				q.Login = credentials.Login{Username: "AWS", Password: credentials.NewSecret("a-token-that-ends")}
 			}),
 			refused(func(q *registry.Profile) { q.Login = credentials.Login{Google: &credentials.GoogleLogin{}} }),
+			refused(func(q *registry.Profile) { q.Login = credentials.Login{Ambient: true} }), // With a proxy of its own.
+			refused(func(q *registry.Profile) { q.Login = keyless("https://evil.example").Login }),
 			refused(func(q *registry.Profile) {
 				q.Login = ciLogin(credentials.AWSRole{ARN: "arn:aws-cn:iam::123456789012:role/pull"})
 			}),
 		},
-		Failing: behind{p, refusing.TransportConfig()},
-		Stalled: behind{p, attach(t, stalled).TransportConfig()},
+		Failing: through(refusing, p),
+		Stalled: through(attach(t, stalled), p),
 		Check: func(q registry.Profile, c credentials.Credential) error {
 			if q.Login.Anonymous {
 				return nil

@@ -261,7 +261,7 @@ func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
 				<-arrived
 				cancel(cause)
 			}()
-			_, err := ecr.Provider{}.Credential(ctx, profile(n, home, login))
+			_, err := through(n, ecr.Provider{}).Credential(ctx, profile(n, home, login))
 			require.ErrorIs(t, err, cause)
 			require.ErrorIs(t, err, registry.ErrCanceled)
 			requireEnd()

@@ -2,6 +2,7 @@ package ecr_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,11 +21,14 @@ const subjectName = "system:serviceaccount:team:puller"
 // A cluster issues tokens of the account team/puller.
 type cluster struct {
 	issuer   *issuertest.Issuer
+	mu       sync.Mutex
 	audience string // Of the last request.
 }
 
 func (c *cluster) SubjectToken(_ context.Context, r providers.SubjectRequest) (credentials.Secret, error) {
+	c.mu.Lock()
 	c.audience = r.Audience
+	c.mu.Unlock()
 	return credentials.NewSecret(c.issuer.Token(subjectName, r.Audience, r.Lifetime)), nil
 }
 

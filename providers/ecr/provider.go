@@ -28,7 +28,8 @@ import (
 // environment selects. It uses the FIPS name of the API if the endpoint is a FIPS name, and the dual-stack name if the
 // endpoint is a dual-stack name.
 //
-// Calls to AWS's APIs also use the profile's transport with its proxy and certificates. The endpoints that provide the
+// Calls to AWS's APIs also use the profile's transport with its proxy and certificates, which are therefore rejected
+// beside the identity of the process and beside a file of [Provider.SubjectTokens]. The endpoints that provide the
 // identity of a machine or a pod are always reached directly.
 type Provider struct {
 	// Transports keeps connections between calls, and can be shared. If nil, each call opens and closes its own, which
@@ -46,9 +47,8 @@ type Provider struct {
 	// without private DNS and for tests. If it is nil or returns the empty string, AWS's own endpoint is used.
 	Endpoint func(service, region string) string
 
-	// NoAmbient rejects profiles that use the identity of the process. Set it if the authors of profiles must not act
-	// as the process: a profile can name its own proxy and certificate authority, and thereby read everything that is
-	// sent through them. The egress policy of a profile applies in addition.
+	// NoAmbient rejects profiles that use the identity of the process. Set it if the authors of profiles must not pull
+	// what the process may pull. The egress policy of a profile applies in addition.
 	NoAmbient bool
 
 	// SubjectTokens are the files from which a profile may read the token of a web identity, each spelled as in the

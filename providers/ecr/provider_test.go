@@ -1,6 +1,8 @@
 package ecr_test
 
 import (
+	"net/http"
+	"net/url"
 	"testing"
 	"time"
 
@@ -60,9 +62,27 @@ func attach(t *testing.T, cloud *ecrtest.AWS) *fakenet.Network {
 	return n
 }
 
-// profile returns a profile with the network's transport.
+// profile returns a profile with the network's transport, unless the login is something of the program: see through.
 func profile(n *fakenet.Network, endpoint string, login credentials.Login) registry.Profile {
-	return registry.Profile{Name: "team-a", Kind: registry.ECR, Endpoint: endpoint, Login: login, Transport: n.TransportConfig()}
+	p := registry.Profile{Name: "team-a", Kind: registry.ECR, Endpoint: endpoint, Login: login, Transport: n.TransportConfig()}
+	if l := login.AWS; login.Ambient || l != nil && (l.WebIdentity == nil && l.AccessKeyID == "" || l.WebIdentity != nil && l.WebIdentity.TokenFile != "") {
+		p.Transport = registry.TransportConfig{}
+	}
+	return p
+}
+
+// through returns the provider with the network as that of the program. The machine's own endpoints are reached directly.
+func through(n *fakenet.Network, p ecr.Provider) ecr.Provider {
+	transport := n.Client().Transport.(*http.Transport).Clone()
+	proxy := transport.Proxy
+	transport.Proxy = func(r *http.Request) (*url.URL, error) {
+		if r.URL.Scheme == "http" {
+			return nil, nil
+		}
+		return proxy(r)
+	}
+	p.RoundTripper = transport
+	return p
 }
 
 func TestStaticKey(t *testing.T) {
@@ -127,7 +147,7 @@ func TestRolesFromEachIdentity(t *testing.T) {
 		"web identity": awsLogin(credentials.AWSLogin{WebIdentity: &credentials.AWSWebIdentity{RoleARN: podARN, Token: web}, Roles: roles}),
 		"process":      awsLogin(credentials.AWSLogin{Roles: roles}),
 	} {
-		_, err := ecr.Provider{}.Credential(t.Context(), profile(n, home, login))
+		_, err := through(n, ecr.Provider{}).Credential(t.Context(), profile(n, home, login))
 		require.NoError(t, err, name)
 		require.Equal(t, "arn:aws:sts::123456789012:assumed-role/next/tenant", principal(cloud), name)
 	}

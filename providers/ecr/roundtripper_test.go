@@ -42,7 +42,9 @@ func TestRoundTripperCarriesAllCalls(t *testing.T) {
 					cloud.ServeHTTP(w, r)
 				}))}
 				profile := registry.Profile{Name: "team-a", Kind: registry.ECR, Endpoint: test.endpoint, Login: test.login}
-				profile.Transport.Proxy = "http://proxy.test" // Does not count.
+				if !test.login.Ambient {
+					profile.Transport.Proxy = "http://proxy.test" // Does not count.
+				}
 				c, err := p.Credential(t.Context(), profile)
 				require.NoError(t, err)
 				require.Equal(t, ecr.Username, c.Username)

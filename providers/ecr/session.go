@@ -164,7 +164,7 @@ func (s session) token(ctx context.Context, id identity) (credentials.Credential
 	}
 	pair, err := base64.StdEncoding.DecodeString(token)
 	username, password, ok := strings.Cut(string(pair), ":")
-	if err != nil || !ok || username != Username || password == "" || expires.IsZero() {
+	if err != nil || !ok || username != Username || !cloud.IsToken(password) || expires.IsZero() {
 		return credentials.Credential{}, s.error(registry.ErrUnavailable, "", fmt.Errorf("%s: the answer holds no token", s.tokenStep()))
 	}
 	c := credentials.Credential{Username: username, Password: credentials.NewSecret(password), IssuedAt: issued, ExpiresAt: expires}

@@ -101,6 +101,12 @@ func (p Provider) validateLogin(problems *field.List, profile registry.Profile, 
 	case login.Form() != "" && !login.Ambient:
 		problems.Add("login", "has the form "+login.Form(), want)
 	}
+	switch aws := login.AWS; {
+	case ambient:
+		subject.ValidateTransport(problems, profile, "the identity of the process")
+	case aws != nil && aws.WebIdentity != nil && aws.WebIdentity.TokenFile != "":
+		subject.ValidateTransport(problems, profile, "a file of the process")
+	}
 	if ambient && p.NoAmbient {
 		problems.Add("login", "is the identity of the process, which is not allowed here", "an AWS access key, or a web identity with its token, in aws")
 	}

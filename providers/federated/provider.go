@@ -179,7 +179,7 @@ func (v Provider) exchange(ctx context.Context, p registry.Profile) (credentials
 		Username: x.username(login.Exchange, a), Password: credentials.NewSecret(a.token()),
 		IssuedAt: start.Round(0), ExpiresAt: a.expiresAt(start, x.lifetime),
 	}
-	if strings.Contains(c.Username, ":") || strings.ContainsFunc(a.token(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if strings.Contains(c.Username, ":") || !cloud.IsToken(a.token()) {
 		return credentials.Credential{}, &registry.Error{Code: registry.ErrUnavailable, Err: fmt.Errorf("exchange at %s: the response holds no usable login", to.Host)}
 	}
 	if err := c.Validate(time.Now()); err != nil {

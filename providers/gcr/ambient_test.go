@@ -38,7 +38,7 @@ func TestMetadataServer(t *testing.T) {
 	n := attach(t, cloud)
 	serveMetadata(t, &gcrtest.Metadata{Google: cloud, Email: puller})
 	for _, login := range []credentials.Login{{Ambient: true}, {Google: &credentials.GoogleLogin{}}} {
-		c, err := gcr.Provider{}.Credential(t.Context(), profile(n, login))
+		c, err := through(n, gcr.Provider{}).Credential(t.Context(), profile(n, login))
 		require.NoError(t, err)
 		require.Equal(t, "oauth2accesstoken", c.Username)
 		require.WithinDuration(t, time.Now().Add(time.Hour), c.ExpiresAt, 5*time.Second)
@@ -53,12 +53,12 @@ func TestMetadataServerFlakes(t *testing.T) {
 	n := attach(t, cloud)
 	m := &gcrtest.Metadata{Google: cloud, Email: puller, Flakes: 4}
 	serveMetadata(t, m)
-	c, err := gcr.Provider{}.Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
+	c, err := through(n, gcr.Provider{}).Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
 	require.ErrorIs(t, err, registry.ErrUnavailable, "three attempts are not enough")
 	require.True(t, registry.CodeOf(err).Temporary())
 	require.Equal(t, credentials.Credential{}, c, "a flake never makes a credential anonymous")
 
-	c, err = gcr.Provider{}.Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
+	c, err = through(n, gcr.Provider{}).Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
 	require.NoError(t, err, "a flake is not remembered")
 	require.False(t, c.Anonymous)
 }
@@ -68,7 +68,7 @@ func TestMetadataServerWithTokenAboutToEnd(t *testing.T) {
 	cloud := newGoogle()
 	n := attach(t, cloud)
 	serveMetadata(t, &gcrtest.Metadata{Google: cloud, Email: puller, Left: 20 * time.Second})
-	c, err := gcr.Provider{}.Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
+	c, err := through(n, gcr.Provider{}).Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now().Add(20*time.Second), c.ExpiresAt, 5*time.Second, "the true end")
 }
@@ -110,7 +110,7 @@ func TestNoAmbientIdentity(t *testing.T) {
 				serveMetadata(t, test.metadata)
 			}
 			t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", test.file)
-			_, err := gcr.Provider{}.Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
+			_, err := through(n, gcr.Provider{}).Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
 			require.Equal(t, test.want, registry.CodeOf(err), err)
 			require.ErrorContains(t, err, test.text)
 		})
@@ -124,7 +124,7 @@ func TestOtherMetadataServer(t *testing.T) {
 	s := httptest.NewServer(nil) // It responds with 404 and without the header.
 	t.Cleanup(s.Close)
 	t.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(s.URL, "http://"))
-	_, err := gcr.Provider{}.Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
+	_, err := through(n, gcr.Provider{}).Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
 	require.ErrorIs(t, err, registry.ErrNoIdentity)
 	require.ErrorContains(t, err, "no metadata server of Google's")
 }
@@ -139,7 +139,7 @@ func TestApplicationDefaultCredentials(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			noAmbient(t)
 			t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", writeFile(t, file))
-			c, err := gcr.Provider{}.Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
+			c, err := through(n, gcr.Provider{}).Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
 			require.NoError(t, err)
 			require.Equal(t, "oauth2accesstoken", c.Username)
 		})
@@ -150,21 +150,21 @@ func TestApplicationDefaultCredentials(t *testing.T) {
 			dir := filepath.Join(home, ".config", "gcloud")
 			require.NoError(t, os.MkdirAll(dir, 0o700))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "application_default_credentials.json"), []byte(file), 0o600))
-			_, err := gcr.Provider{}.Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
+			_, err := through(n, gcr.Provider{}).Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
 			require.NoError(t, err)
 		})
 	}
 	t.Run("revoked login of a person", func(t *testing.T) {
 		noAmbient(t)
 		t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", writeFile(t, `{"type":"authorized_user","client_id":"x","client_secret":"y","refresh_token":"old"}`))
-		_, err := gcr.Provider{}.Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
+		_, err := through(n, gcr.Provider{}).Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
 		require.ErrorIs(t, err, registry.ErrExpired)
 		require.Contains(t, registry.HintOf(err), "gcloud auth application-default login")
 	})
 	t.Run("impersonation from the identity of the process", func(t *testing.T) {
 		noAmbient(t)
 		serveMetadata(t, &gcrtest.Metadata{Google: cloud, Email: middle})
-		_, err := gcr.Provider{}.Credential(t.Context(), profile(n, googleLogin(credentials.GoogleLogin{Impersonate: puller})))
+		_, err := through(n, gcr.Provider{}).Credential(t.Context(), profile(n, googleLogin(credentials.GoogleLogin{Impersonate: puller})))
 		require.NoError(t, err)
 	})
 }
@@ -176,10 +176,10 @@ func TestProviderWithoutAmbient(t *testing.T) {
 	n := attach(t, cloud)
 	serveMetadata(t, &gcrtest.Metadata{Google: cloud, Email: puller})
 	for _, login := range []credentials.Login{{Ambient: true}, {Google: &credentials.GoogleLogin{}}, googleLogin(credentials.GoogleLogin{Impersonate: builder})} {
-		_, err := gcr.Provider{NoAmbient: true}.Credential(t.Context(), profile(n, login))
+		_, err := through(n, gcr.Provider{NoAmbient: true}).Credential(t.Context(), profile(n, login))
 		require.ErrorIs(t, err, registry.ErrInvalid)
 	}
-	_, err := gcr.Provider{NoAmbient: true}.Credential(t.Context(), profile(n, googleLogin(credentials.GoogleLogin{Credentials: cloud.NewKey(puller)})))
+	_, err := through(n, gcr.Provider{NoAmbient: true}).Credential(t.Context(), profile(n, googleLogin(credentials.GoogleLogin{Credentials: cloud.NewKey(puller)})))
 	require.NoError(t, err)
 	require.NotContains(t, cloud.Calls(), gcrtest.Call{Action: "metadata"})
 }

@@ -1,7 +1,6 @@
 package gcr_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -15,20 +14,10 @@ import (
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/gcr"
 	"github.com/regcred/regcred/providers/gcr/gcrtest"
+	"github.com/regcred/regcred/providers/issuertest"
 	"github.com/regcred/regcred/providers/providerstest"
 	"github.com/regcred/regcred/registry"
 )
-
-// behind is the provider with its own network, which ignores the profile's transport.
-type behind struct {
-	gcr.Provider
-	transport registry.TransportConfig
-}
-
-func (b behind) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
-	p.Transport = b.transport
-	return b.Provider.Credential(ctx, p)
-}
 
 func TestConformance(t *testing.T) {
 	noAmbient(t)
@@ -40,7 +29,9 @@ func TestConformance(t *testing.T) {
 	file := writeFile(t, cloud.SubjectToken(provider, "repo:team/app", 0).Reveal())
 	shared := new(registry.Transports)
 	t.Cleanup(shared.CloseIdleConnections)
-	p := gcr.Provider{SubjectTokens: []string{file}, Transports: shared}
+	c := &cluster{issuer: issuertest.New("https://kubernetes.example.com", issuertest.RS256)}
+	cloud.Trusts = newKeyless(c).Trusts
+	p := gcr.Provider{SubjectTokens: []string{file}, Transports: shared, Subjects: c}
 
 	key, other := cloud.NewKey(puller), cloud.NewKey(puller)
 	var profiles []registry.Profile
@@ -53,6 +44,8 @@ func TestConformance(t *testing.T) {
 		googleLogin(credentials.GoogleLogin{Impersonate: puller}),
 		external(map[string]any{"file": file}, nil),
 		{Anonymous: true},
+		keyless(credentials.GoogleFederation{Provider: providerName}, "").Login,
+		keyless(credentials.GoogleFederation{GKE: clusterName}, "").Login,
 	} {
 		q := profile(n, login)
 		q.Name = fmt.Sprintf("profile-%d", i)
@@ -64,7 +57,7 @@ func TestConformance(t *testing.T) {
 		return q
 	}
 	providerstest.TestProvider(t, providerstest.Subject{
-		Provider: p,
+		Provider: through(n, p),
 		Profiles: profiles,
 		Refused: []registry.Profile{
 			refused(func(q *registry.Profile) { q.Endpoint = "ghcr.io" }),
@@ -84,9 +77,11 @@ func TestConformance(t *testing.T) {
 				q.Login = googleLogin(credentials.GoogleLogin{Impersonate: "ann@example.com"})
 			}),
 			refused(func(q *registry.Profile) { q.Login = credentials.Login{AWS: &credentials.AWSLogin{}} }),
+			refused(func(q *registry.Profile) { q.Login = credentials.Login{Ambient: true} }), // With a proxy of its own.
+			refused(func(q *registry.Profile) { q.Login = external(map[string]any{"file": file}, nil) }),
 		},
-		Failing: behind{p, refusing.TransportConfig()},
-		Stalled: behind{p, stalled.TransportConfig()},
+		Failing: through(refusing, p),
+		Stalled: through(stalled, p),
 		Check: func(p registry.Profile, c credentials.Credential) error {
 			if c.Username != "_json_key" {
 				return nil

@@ -64,7 +64,7 @@ func TestWorkloadIdentityFederation(t *testing.T) {
 		}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := p.Credential(t.Context(), profile(n, login))
+			c, err := through(n, p).Credential(t.Context(), profile(n, login))
 			require.NoError(t, err)
 			require.Equal(t, "oauth2accesstoken", c.Username)
 			want := time.Hour
@@ -81,27 +81,27 @@ func TestWorkloadIdentityFederation(t *testing.T) {
 	t.Run("the file is read again", func(t *testing.T) {
 		path := writeFile(t, cloud.SubjectToken(provider, "repo:team/app", -time.Second).Reveal())
 		p := gcr.Provider{SubjectTokens: []string{path}}
-		_, err := p.Credential(t.Context(), profile(n, external(map[string]any{"file": path}, nil)))
+		_, err := through(n, p).Credential(t.Context(), profile(n, external(map[string]any{"file": path}, nil)))
 		require.ErrorIs(t, err, registry.ErrExpired)
 		require.Contains(t, registry.HintOf(err), "the subject token is over")
 	})
 	t.Run("refused by the issuer", func(t *testing.T) {
-		_, err := p.Credential(t.Context(), profile(n, external(map[string]any{"url": issuer.URL}, nil)))
+		_, err := through(n, p).Credential(t.Context(), profile(n, external(map[string]any{"url": issuer.URL}, nil)))
 		require.ErrorIs(t, err, registry.ErrNoIdentity)
 	})
 	t.Run("no file", func(t *testing.T) {
 		p := gcr.Provider{SubjectTokens: []string{"/nonexistent/token"}}
-		_, err := p.Credential(t.Context(), profile(n, external(map[string]any{"file": "/nonexistent/token"}, nil)))
+		_, err := through(n, p).Credential(t.Context(), profile(n, external(map[string]any{"file": "/nonexistent/token"}, nil)))
 		require.ErrorIs(t, err, registry.ErrNoIdentity)
 		require.ErrorContains(t, err, "/nonexistent/token")
 	})
 	t.Run("wrong provider", func(t *testing.T) {
-		_, err := p.Credential(t.Context(), profile(n, external(map[string]any{"file": file}, map[string]any{"audience": pool + "/providers/other"})))
+		_, err := through(n, p).Credential(t.Context(), profile(n, external(map[string]any{"file": file}, map[string]any{"audience": pool + "/providers/other"})))
 		require.ErrorIs(t, err, registry.ErrInvalid)
 		require.Contains(t, registry.HintOf(err), "check the audience")
 	})
 	t.Run("another account", func(t *testing.T) {
-		_, err := p.Credential(t.Context(), profile(n, external(map[string]any{"file": file}, map[string]any{
+		_, err := through(n, p).Credential(t.Context(), profile(n, external(map[string]any{"file": file}, map[string]any{
 			"service_account_impersonation_url": "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/" + builder + ":generateAccessToken",
 		})))
 		require.ErrorIs(t, err, registry.ErrDenied)
@@ -146,12 +146,12 @@ func TestExternalAccountsAreChecked(t *testing.T) {
 		"negative lifetime":         external(good, map[string]any{"service_account_impersonation": map[string]int{"token_lifetime_seconds": -1}}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := p.Credential(t.Context(), profile(n, login))
+			_, err := through(n, p).Credential(t.Context(), profile(n, login))
 			require.ErrorIs(t, err, registry.ErrInvalid)
 			require.ErrorContains(t, err, "login.google.credentials")
 		})
 	}
-	_, err := gcr.Provider{}.Credential(t.Context(), profile(n, external(good, nil)))
+	_, err := through(n, gcr.Provider{}).Credential(t.Context(), profile(n, external(good, nil)))
 	require.ErrorIs(t, err, registry.ErrInvalid, "nothing is allowed unless it is named")
 	require.Empty(t, n.Dialed())
 	require.Empty(t, cloud.Calls())

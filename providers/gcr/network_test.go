@@ -62,7 +62,7 @@ func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
 				<-arrived
 				cancel(cause)
 			}()
-			_, err := p.Credential(ctx, profile(n, login))
+			_, err := through(n, p).Credential(ctx, profile(n, login))
 			require.ErrorIs(t, err, cause)
 			require.ErrorIs(t, err, registry.ErrCanceled)
 		})
@@ -93,7 +93,7 @@ func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
 			<-arrived
 			cancel(cause)
 		}()
-		_, err := p.Credential(ctx, profile(n, credentials.Login{Ambient: true}))
+		_, err := through(n, p).Credential(ctx, profile(n, credentials.Login{Ambient: true}))
 		require.ErrorIs(t, err, cause)
 		require.ErrorIs(t, err, registry.ErrCanceled)
 	})
@@ -129,7 +129,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 			n := attach(t, cloud)
 			all, p := logins(t, cloud)
 			for name, login := range all {
-				c, err := p.Credential(t.Context(), profile(n, login))
+				c, err := through(n, p).Credential(t.Context(), profile(n, login))
 				require.Equal(t, test.want, registry.CodeOf(err), "%s: %v", name, err)
 				require.Equal(t, credentials.Credential{}, c)
 				require.NotContains(t, err.Error(), "ya29")
@@ -195,7 +195,7 @@ func TestEchoesAreNotShown(t *testing.T) {
 			n := attach(t, cloud)
 			all, p := logins(t, cloud)
 			for _, login := range all {
-				_, err := p.Credential(t.Context(), profile(n, login))
+				_, err := through(n, p).Credential(t.Context(), profile(n, login))
 				require.Error(t, err)
 				require.NotEmpty(t, sent)
 				require.NotContains(t, err.Error(), sent[:30])

@@ -24,8 +24,9 @@ import (
 // A Provider issues credentials for profiles of kind [registry.GCR]. The zero Provider is ready to use. Set the fields
 // before the first use; it is then safe for concurrent use, and may be copied.
 //
-// Calls to Google's APIs also use the profile's transport with its proxy and certificates. The metadata server, and the
-// URL of a subject token, belong to the machine and are reached directly.
+// Calls to Google's APIs also use the profile's transport with its proxy and certificates, which are therefore rejected
+// beside the identity of the process and beside a token of [Provider.SubjectTokens]. The metadata server, and the URL of
+// a subject token, belong to the machine and are reached directly.
 type Provider struct {
 	// Transports keeps connections between calls, and can be shared. If nil, each call opens and closes its own, which
 	// is sufficient if a cache keeps calls rare.
@@ -38,9 +39,8 @@ type Provider struct {
 	// Timeout bounds one call with all its steps and attempts. Zero means 30 seconds.
 	Timeout time.Duration
 
-	// NoAmbient rejects profiles that use the identity of the process. Set it if the authors of profiles must not act
-	// as the process: a profile can name its own proxy and certificate authority, and thereby read everything that is
-	// sent through them.
+	// NoAmbient rejects profiles that use the identity of the process. Set it if the authors of profiles must not pull
+	// what the process may pull.
 	NoAmbient bool
 
 	// SubjectTokens are the files and URLs from which a profile with workload identity federation may take the token to

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -52,9 +53,28 @@ func attach(t *testing.T, cloud *gcrtest.Google) *fakenet.Network {
 	return n
 }
 
-// profile returns a profile with the network's transport.
+// profile returns a profile with the network's transport, unless the login is something of the program: see through.
 func profile(n *fakenet.Network, login credentials.Login) registry.Profile {
-	return registry.Profile{Name: "team-a", Kind: registry.GCR, Endpoint: home, Login: login, Transport: n.TransportConfig()}
+	p := registry.Profile{Name: "team-a", Kind: registry.GCR, Endpoint: home, Login: login, Transport: n.TransportConfig()}
+	g := login.Google
+	if login.Ambient || g != nil && (g.Credentials.IsZero() && g.Federation == nil || strings.Contains(g.Credentials.Reveal(), "external_account")) {
+		p.Transport = registry.TransportConfig{}
+	}
+	return p
+}
+
+// through returns the provider with the network as that of the program. The machine's own endpoints are reached directly.
+func through(n *fakenet.Network, p gcr.Provider) gcr.Provider {
+	transport := n.Client().Transport.(*http.Transport).Clone()
+	proxy := transport.Proxy
+	transport.Proxy = func(r *http.Request) (*url.URL, error) {
+		if r.URL.Scheme == "http" {
+			return nil, nil
+		}
+		return proxy(r)
+	}
+	p.RoundTripper = transport
+	return p
 }
 
 func googleLogin(l credentials.GoogleLogin) credentials.Login { return credentials.Login{Google: &l} }
@@ -152,7 +172,7 @@ func TestTokensOnlyRead(t *testing.T) {
 	all["impersonation"] = googleLogin(credentials.GoogleLogin{Credentials: cloud.NewKey(builder), Impersonate: middle})
 	all["process"] = credentials.Login{Ambient: true}
 	for name, login := range all {
-		c, err := p.Credential(t.Context(), profile(n, login))
+		c, err := through(n, p).Credential(t.Context(), profile(n, login))
 		require.NoError(t, err, name)
 		req := httptest.NewRequest(http.MethodPost, impersonatePuller, strings.NewReader(`{"scope":["x"],"lifetime":"60s"}`))
 		req.Header.Set("Authorization", "Bearer "+c.Password.Reveal())

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2/jwt"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers/internal/cloud"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -132,7 +133,7 @@ func (s *session) exchange(ctx context.Context, st step, id identity, source oau
 
 // hold returns the identity with its token. A zero issuedAt means that the token may be older than the call.
 func (s *session) hold(st step, id identity, token string, issuedAt, expiresAt time.Time) (identity, error) {
-	if token == "" || expiresAt.IsZero() {
+	if !cloud.IsToken(token) || expiresAt.IsZero() {
 		return id, s.error(registry.ErrUnavailable, "", 0, fmt.Errorf("%s: the answer holds no token with an end", st.text(id)))
 	}
 	id.token = credentials.Credential{

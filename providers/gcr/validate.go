@@ -7,6 +7,7 @@ import (
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/field"
+	"github.com/regcred/regcred/providers/internal/subject"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -26,7 +27,32 @@ func (p Provider) Validate(profile registry.Profile) error {
 		problems.Add("transport.plainHTTP", "is set", "https for Google's registries")
 	}
 	problems.Under("login", p.checkLogin(profile))
+	if beside := ofThisProgram(profile.Login); beside != "" {
+		subject.ValidateTransport(&problems, profile, beside)
+	}
 	return problems.Err(fmt.Sprintf("profile %q", profile.Name))
+}
+
+// ofThisProgram returns what a login uses of this program: its identity, or a token from a file or URL; else "".
+func ofThisProgram(login credentials.Login) string {
+	google := googleLogin(login)
+	switch {
+	case usesAmbient(login):
+		return "the identity of this process"
+	case google.Credentials.IsZero():
+		return ""
+	}
+	data, problem := decodeDocument(google.Credentials)
+	var d document
+	if problem == "" && unmarshal(data, &d) == "" && d.Type == typeExternal {
+		return "a token of this program"
+	}
+	return ""
+}
+
+// usesAmbient reports whether the login is the identity of the process.
+func usesAmbient(login credentials.Login) bool {
+	return login.Ambient || login.Google != nil && login.Google.Credentials.IsZero() && login.Google.Federation == nil
 }
 
 const wantHost = "gcr.io or a name below it, LOCATION-docker.pkg.dev or docker.LOCATION.rep.pkg.dev; other registries are of kind custom"
@@ -67,7 +93,7 @@ func (p Provider) checkLogin(profile registry.Profile) error {
 	case login.Form() != "" && !login.Anonymous && !login.Ambient && login.Google == nil:
 		problems.Add("", "has the form "+login.Form(), want)
 	}
-	if p.NoAmbient && (login.Ambient || login.Google != nil && google.Credentials.IsZero() && google.Federation == nil) {
+	if p.NoAmbient && usesAmbient(login) {
 		problems.Add("", "is the identity of this process", "an identity of its own: this program lends its identity to no profile")
 	}
 	if login.Google != nil {

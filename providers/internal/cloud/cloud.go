@@ -90,6 +90,12 @@ func AllowsSubject(p registry.Profile, listed []string, name string) bool {
 	return slices.Contains(listed, name)
 }
 
+// IsToken reports whether a server's or a source's text can be a token: one line of printable ASCII without spaces. Other
+// text could end a header or a line of a file that it is written into.
+func IsToken(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
 // maxToken is far above any token that a file holds: AWS takes 20,000 characters.
 const maxToken = 64 << 10
 

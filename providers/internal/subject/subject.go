@@ -16,6 +16,7 @@ import (
 	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/internal/cloud"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -71,18 +72,22 @@ func Validate(problems *field.List, path string, from providers.Subjects, p regi
 	if _, problem := audience(p, s, to, allow); problem != "" {
 		problems.Add(path+".audience", problem, fmt.Sprintf("%q, or none", to.Audience))
 	}
-	if s.Kubernetes == nil && ownTransport(p.Transport) {
-		problems.Add("transport", "has a proxy or a CA bundle beside a token of this program",
-			"none: their owner would see the token. They are allowed with a Kubernetes service account")
+	if s.Kubernetes == nil {
+		ValidateTransport(problems, p, "a token of this program")
 	}
 	if p.Transport.PlainHTTP && to.Own {
 		problems.Add("transport.plainHTTP", "is set beside a subject", "https: the token is a login")
 	}
 }
 
-// ownTransport reports whether the profile supplies who sees its connections.
-func ownTransport(t registry.TransportConfig) bool {
-	return t.CABundle != "" || t.Proxy != "" && t.Proxy != registry.Direct
+// ValidateTransport rejects a proxy and a CA bundle that the profile supplies beside something that belongs to the
+// program: a token from a file, a variable or a source, or the identity of the process. Their owner sees all that is
+// sent. The token of a Kubernetes service account belongs to the tenant.
+func ValidateTransport(problems *field.List, p registry.Profile, beside string) {
+	if t := p.Transport; t.CABundle != "" || t.Proxy != "" && t.Proxy != registry.Direct {
+		problems.Add("transport", "has a proxy or a CA bundle beside "+beside,
+			"none: their owner would see it. Configure the proxy and the authority of this program in its environment")
+	}
 }
 
 // audience returns the audience to request, and what is wrong with the one of the profile.
@@ -121,7 +126,7 @@ func Get(ctx context.Context, from providers.Subjects, p registry.Profile, s cre
 		return Token{}, err
 	}
 	text := secret.Reveal()
-	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if !cloud.IsToken(text) {
 		return Token{}, &registry.Error{
 			Code: registry.ErrNoIdentity, Err: fmt.Errorf("%s: not a token: it is empty or has white space or other characters that no token has", s),
 		}
