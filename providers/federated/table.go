@@ -69,7 +69,7 @@ var table = []*row{
 		},
 		username:    func(x credentials.Exchange, _ answer) string { return x.Quay.Robot },
 		lifetime:    time.Hour,
-		where:       "Quay: organization, Robot Accounts, the robot's Robot identity federation",
+		where:       "Quay: organization, Robot Accounts, the robot's menu, Set robot federation",
 		unavailable: "check that Quay can reach the issuer of the token, and that its keys are RSA: Quay accepts RS256 and RS384 only",
 	},
 	{

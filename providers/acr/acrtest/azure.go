@@ -133,7 +133,12 @@ var authorities = []string{"login.microsoftonline.com", "login.microsoftonline.u
 const metadata = "169.254.169.254"
 
 func (a *Azure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+	rec := &recorder{ResponseWriter: w, note: func(status int) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.log = append(a.log, fmt.Sprintf("%s %s%s %d", r.Method, r.Host, r.URL.Path, status))
+	}}
+	defer rec.once(http.StatusOK)
 	switch {
 	case slices.Contains(authorities, r.Host):
 		a.entra(rec, r)
@@ -144,19 +149,29 @@ func (a *Azure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		a.Registry(r.Host).ServeHTTP(rec, r)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.log = append(a.log, fmt.Sprintf("%s %s%s %d", r.Method, r.Host, r.URL.Path, rec.status))
 }
 
+// A recorder notes the status before the client can see the response.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	note func(status int) // Nil once it was called.
+}
+
+func (r *recorder) once(status int) {
+	if note := r.note; note != nil {
+		r.note = nil
+		note(status)
+	}
 }
 
 func (r *recorder) WriteHeader(status int) {
-	r.status = status
+	r.once(status)
 	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	r.once(http.StatusOK)
+	return r.ResponseWriter.Write(b)
 }
 
 func reply(w http.ResponseWriter, status int, body any) {
@@ -166,7 +181,8 @@ func reply(w http.ResponseWriter, status int, body any) {
 }
 
 // entraRejects answers as Entra does. The form of the body and the codes are documented in azidentity TROUBLESHOOTING;
-// the codes of federation were captured (Azure/login#482, azure-workload-identity#1200).
+// the codes of federation were captured (Azure/login#482, azure-workload-identity#1200; 70021: #616). The codes 70003 and
+// 900144, and all texts that are not quoted in those threads, are inferred.
 func entraRejects(w http.ResponseWriter, status int, name string, code int, text string) {
 	reply(w, status, map[string]any{
 		"error": name, "error_codes": []int{code}, "timestamp": "2026-11-01 00:00:00Z", "trace_id": "1", "correlation_id": "2",

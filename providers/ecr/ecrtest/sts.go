@@ -73,6 +73,9 @@ func (a *AWS) session(role Role, form url.Values, chained bool) (issuedKey, *fai
 	return a.startSession(role, name, ttl, narrow), nil
 }
 
+// assumeRoleWithWebIdentity answers with the codes of the API's reference
+// (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html); that a role which does not
+// exist and a trust that does not match get the same response was captured: external-secrets#6648.
 func (a *AWS) assumeRoleWithWebIdentity(e endpoint, form url.Values) (*reply, *failure) {
 	if slices.Contains(a.DisabledRegions, e.region) {
 		return nil, &failure{http.StatusForbidden, "RegionDisabledException", "STS is not activated in this region for account."}

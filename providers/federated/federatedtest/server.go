@@ -71,20 +71,21 @@ func (s *Server) Log() []string {
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
-	s.serve(rec, r)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.log = append(s.log, fmt.Sprintf("%s %s%s %d", r.Method, r.Host, r.URL.Path, rec.status))
+	s.serve(&recorder{w, func(status int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.log = append(s.log, fmt.Sprintf("%s %s%s %d", r.Method, r.Host, r.URL.Path, status))
+	}}, r)
 }
 
+// A recorder notes the status before the client can see the response.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	note func(status int)
 }
 
 func (r *recorder) WriteHeader(status int) {
-	r.status = status
+	r.note(status)
 	r.ResponseWriter.WriteHeader(status)
 }
 

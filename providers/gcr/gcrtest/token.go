@@ -177,8 +177,8 @@ func (g *Google) serveExchange(r *http.Request, c *Call) (any, *failure) {
 }
 
 // exchangeVerified exchanges a token after verifying it. The texts of rejections were captured:
-// gcs-fuse-csi-driver#1471, terraform-google-github-actions-runners#40, google-cloud-go#12440; only the audience's text
-// is inferred.
+// gcs-fuse-csi-driver#1471, terraform-google-github-actions-runners#40, google-cloud-go#12440; only the texts
+// of audience and signature are inferred.
 func (g *Google) exchangeVerified(r *http.Request, c *Call, provider string, trust issuertest.Trust) (any, *failure) {
 	if len(trust.Audiences) == 0 {
 		trust.Audiences = []string{provider, "https:" + provider}
