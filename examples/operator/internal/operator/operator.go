@@ -59,8 +59,12 @@ type asked struct {
 	err        error           // Why the login or the selector is invalid, or nil.
 }
 
-// owner is the owner of the pull secrets.
-const owner = "regcred"
+const (
+	// owner is the owner of the pull secrets.
+	owner = "regcred"
+	// adoptionSecret is the secret with the key that signs published credentials. To rotate the key, delete it.
+	adoptionSecret = "regcred-adoption"
+)
 
 // Scheme returns the types that an operator works with.
 func Scheme() *runtime.Scheme {
@@ -127,7 +131,7 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
 	defer cancel()
-	key, err := kube.AdoptionKey(ctx, api, config.Namespace, "regcred-adoption")
+	key, err := kube.AdoptionKey(ctx, api, config.Namespace, adoptionSecret)
 	if err != nil {
 		return err
 	}
@@ -170,6 +174,11 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 	return errors.Join(
 		mgr.Add(manager.RunnableFunc(pipeline.Cache.Run)),
 		mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return o.watch(ctx, mgr.GetCache()) })),
+		mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+			return o.rotate(ctx, mgr.GetCache(), key, func(ctx context.Context) (credentials.Secret, error) {
+				return kube.AdoptionKey(ctx, api, config.Namespace, adoptionSecret)
+			})
+		})),
 		mgr.Add(o.controller),
 	)
 }
@@ -214,6 +223,47 @@ func (o *operator) watch(ctx context.Context, objects cache.Cache) error {
 		}
 	}
 	return nil
+}
+
+// rotate reads the adoption key again after its secret has changed or was deleted, until ctx ends.
+func (o *operator) rotate(ctx context.Context, objects cache.Cache, key credentials.Secret, read func(context.Context) (credentials.Secret, error)) error {
+	changed := make(chan struct{}, 1)
+	notify := func(object any) {
+		if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+			object = unknown.Obj
+		}
+		if secret, ok := object.(metav1.Object); ok && secret.GetName() == adoptionSecret {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		}
+	}
+	informer, err := objects.GetInformer(ctx, secretMetadata())
+	if err != nil {
+		return err
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: notify, UpdateFunc: func(_, after any) { notify(after) }, DeleteFunc: notify,
+	})
+	if err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+		switch now, err := read(ctx); {
+		case ctx.Err() != nil:
+		case err != nil:
+			ctrl.Log.Error(err, "cannot read the adoption key again") // The previous one stays in use.
+		case !now.Equal(key):
+			key = now
+			o.controller.SetAdoptionKey(key)
+		}
+	}
 }
 
 // wanted returns a value that changes with the spec of an object, but not with its status, which the operator itself

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
+	"github.com/regcred/regcred/inject"
 	"github.com/regcred/regcred/providers"
 	"github.com/regcred/regcred/providers/custom"
 	"github.com/regcred/regcred/registry"
@@ -131,6 +133,34 @@ func TestRenewal(t *testing.T) {
 	earliest := credentials.Policy{}.RenewAt(before, before.Add(life), 0).Truncate(time.Second) // The resolution of the API.
 	latest := credentials.Policy{}.RenewAt(before, before.Add(life), 1)
 	require.WithinRange(t, first.RenewAt.Time, earliest, latest)
+}
+
+// If the adoption key is deleted, everything is signed with a new one, and no issuer is called.
+func TestKeyRotation(t *testing.T) {
+	var issued atomic.Int64
+	w := newWorld(t, func(c *Config) {
+		c.Provider = providers.Func(func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+			credential, err := custom.Provider{}.Credential(ctx, p)
+			credential.IssuedAt = time.Now()
+			credential.ExpiresAt = credential.IssuedAt.Add(12 * time.Hour)
+			issued.Add(1)
+			return credential, err
+		})
+	})
+	w.namespace("shop-1", nil)
+	require.NoError(t, w.Create(t.Context(), w.profile(func(*v1alpha1.RegistryProfileSpec) {})))
+	w.becomes(metav1.ConditionTrue, "Published", 1)
+	origin := func() string {
+		var secret corev1.Secret
+		require.NoError(t, w.Get(t.Context(), client.ObjectKey{Namespace: "shop-1", Name: "shop"}, &secret))
+		return secret.Annotations[inject.AnnotationOrigin]
+	}
+	before, first := origin(), w.published("shop-1")
+	require.NotEmpty(t, before)
+	require.NoError(t, w.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: adoptionSecret}}))
+	w.eventually("it is signed again", func() bool { return origin() != before })
+	require.Equal(t, first, w.published("shop-1"))
+	require.EqualValues(t, 1, issued.Load())
 }
 
 // A login that expires by itself is reported in advance, in the condition and in an event on the profile.
