@@ -67,10 +67,15 @@ func generateRegistriesConf(roll *rand.Rand, hosts []string) nodeFiles {
 	table := func() string {
 		var b strings.Builder
 		b.WriteString("[[registry]]\n")
-		if roll.IntN(4) > 0 {
+		switch {
+		case roll.IntN(6) == 0: // A star matches every host of the fleet, with its port.
+			fmt.Fprintf(&b, "prefix = \"*.0.0.1\"\nlocation = %q\n", pick("", "", "127.0.0.1", hosts[1]))
+		case roll.IntN(4) > 0:
 			fmt.Fprintf(&b, "prefix = %q\n", hosts[0]+pick("", "", "/team", "/team/app", "/other", "/te"))
+			fallthrough
+		default:
+			fmt.Fprintf(&b, "location = %q\n", hosts[roll.IntN(len(hosts))]+pick("", "", "/team", "/cache/x"))
 		}
-		fmt.Fprintf(&b, "location = %q\n", hosts[roll.IntN(len(hosts))]+pick("", "", "/team", "/cache/x"))
 		b.WriteString("insecure = true\n")
 		digestOnly := roll.IntN(5) == 0
 		if digestOnly {

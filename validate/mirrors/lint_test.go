@@ -107,6 +107,9 @@ func TestLint(t *testing.T) {
 			[]string{"ghcr.io: node-login-unused fatal", "ghcr.io: registry-replaced", "ghcr.io: third-party"}},
 		{"k3s, configs hide the mirrors of all", k3s + "mirrors: {'*': {endpoint: ['https://mirror.example.com']}}\nconfigs: {ghcr.io: {auth: {username: u, password: x}}}", nil, nil,
 			[]string{"/etc/rancher/k3s/registries.yaml: ignored-section"}},
+		{"k3s, configs of an endpoint", k3s + "mirrors: {'*': {endpoint: ['https://ghcr.io']}}\nconfigs: {ghcr.io: {auth: {username: u, password: x}}, '*': {tls: {ca_file: /usr/x}}}", nil, nil, nil},
+		{"docker's folder of containerd 1", containerd1Conf + "--- etc/docker/certs.d/ghcr.io/ca.pem\nx", one, nil, nil},
+		{"a trusted mirror by host and port", containerd2Conf + ghcr + `[host."https://m.example.com:5000"]`, nil, []string{"ghcr.io"}, nil},
 		{"k3s, a missing CA and a bad rewrite", k3s + "mirrors: {a.io: {endpoint: [m.example.com], rewrite: {'(': x}}, b.io: {endpoint: [m.example.com]}}\nconfigs: {m.example.com: {tls: {ca_file: /etc/none}}}", nil, nil,
 			[]string{"/etc/rancher/k3s/registries.yaml: broken-file fatal", "/etc/rancher/k3s/registries.yaml: missing-file fatal", "/etc/rancher/k3s/registries.yaml: missing-file fatal"}},
 		{"k3s, no YAML", k3s + "mirrors: [", nil, []string{"ghcr.io"}, []string{"/etc/rancher/k3s/registries.yaml: broken-file fatal"}},
@@ -124,7 +127,7 @@ func TestLint(t *testing.T) {
 			[]string{"/etc/containers/certs.d/a.example.com: missing-file fatal", "/etc/containers/certs.d/b.example.com/ca.pem: ignored-file"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			require.Equal(t, test.want, lint(t, test.files, mirrors.LintOptions{Registries: test.registries, Runtimes: test.runtimes, Trusted: []string{"*.corp.example"}}))
+			require.Equal(t, test.want, lint(t, test.files, mirrors.LintOptions{Registries: test.registries, Runtimes: test.runtimes, Trusted: []string{"*.corp.example", "m.example.com:5000"}}))
 		})
 	}
 }

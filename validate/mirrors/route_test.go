@@ -83,6 +83,25 @@ func TestRoute(t *testing.T) {
 		{"the port in the folder's name", containerd2Conf + "--- etc/containerd/certs.d/h.example.com_5000_/hosts.toml\n[host.\"https://a.example.com\"]",
 			[]mirrors.Runtime{mirrors.Containerd2}, "h.example.com:5000/app", false,
 			"https://a.example.com/v2/app?ns=h.example.com:5000, no login\nhttps://h.example.com:5000/v2/app, no login"},
+		{"two tables of one host, containerd 1", containerd1Conf + hub + "[host.\"https://a.example.com\"]\n[host.\"https://b.example.com\"]\n[host.\"https://a.example.com\".header]\nX = \"y\"",
+			[]mirrors.Runtime{mirrors.Containerd16, mirrors.Containerd17}, "nginx", false,
+			"https://a.example.com/v2/library/nginx?ns=docker.io, no login\nhttps://b.example.com/v2/library/nginx?ns=docker.io, no login\nhttps://registry-1.docker.io/v2/library/nginx, no login"},
+		{"two tables of one host, containerd 2", containerd2Conf + hub + "[host.\"https://a.example.com\"]\n[host.\"https://b.example.com\"]\n[host.\"https://a.example.com\".header]\nX = \"y\"",
+			[]mirrors.Runtime{mirrors.Containerd2}, "nginx", false,
+			"https://a.example.com/v2/library/nginx?ns=docker.io, no login\nhttps://b.example.com/v2/library/nginx?ns=docker.io, no login\n" +
+				"https://a.example.com/v2/library/nginx?ns=docker.io, no login\nhttps://registry-1.docker.io/v2/library/nginx, no login"},
+		{"a login of the node implies a local pull", "--- etc/containerd/config.toml\nversion = 3\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = \"/x:/etc/containerd/certs.d\"\n" +
+			"[plugins.\"io.containerd.cri.v1.images\".registry.configs.\"x\".auth]\nusername = \"x\"\n" + hub + `[host."https://a.example.com"]`, []mirrors.Runtime{mirrors.Containerd2}, "nginx", false,
+			"https://a.example.com/v2/library/nginx?ns=docker.io, no login\nhttps://registry-1.docker.io/v2/library/nginx, no login"},
+		{"hosts.toml is a folder", containerd2Conf + "--- etc/containerd/certs.d/docker.io/hosts.toml/x\n", []mirrors.Runtime{mirrors.Containerd2}, "nginx", false,
+			"fails: /etc/containerd/certs.d/docker.io/hosts.toml cannot be read: read etc/containerd/certs.d/docker.io/hosts.toml: invalid argument"},
+		{"CRI-O, a star", "--- etc/containers/registries.conf\n[[registry]]\nprefix = \"*.example.com\"\nlocation = \"m.example.net\"", []mirrors.Runtime{mirrors.CRIO}, "a.b.example.com:5000/team/app", false,
+			"https://m.example.net:5000/v2/team/app, no login"},
+		{"CRI-O, a star, other hosts", "--- etc/containers/registries.conf\n[[registry]]\nprefix = \"*.example.com\"\nlocation = \"m.example.net\"", []mirrors.Runtime{mirrors.CRIO}, "ghcr.io/a.example.com/app", false,
+			"https://ghcr.io/v2/a.example.com/app, no login"},
+		{"CRI-O, two tables of one location", "--- etc/containers/registries.conf\n[[registry]]\nprefix = \"ghcr.io/a\"\nlocation = \"m.example.com\"\n[[registry]]\nprefix = \"ghcr.io/b\"\nlocation = \"m.example.com\"\ninsecure = true",
+			[]mirrors.Runtime{mirrors.CRIO}, "nginx", false,
+			`fails: /etc/containers/registries.conf is not valid: the registry "m.example.com" has two tables that differ in insecure or blocked`},
 		{"docker.io is no mirror of itself", containerd2Conf + hub + `[host."https://docker.io"]`, []mirrors.Runtime{mirrors.Containerd2}, "nginx", false,
 			"https://docker.io/v2/library/nginx, no login\nhttps://registry-1.docker.io/v2/library/nginx, no login"},
 		{"_default", containerd2Conf + "--- etc/containerd/certs.d/_default/hosts.toml\n[host.\"https://a.example.com\"]",
@@ -172,6 +191,9 @@ func TestNoSecretIsPrinted(t *testing.T) {
 	route := node.Route(mirrors.Containerd2, image(t, "nginx"), false)
 	require.Equal(t, mirrors.NodeLogin, route.Hops[1].Login)
 	require.True(t, route.Hops[0].Header && route.Hops[0].HeaderToTokenServer)
+	old := node.Route(mirrors.Containerd17, image(t, "nginx"), false)
+	require.True(t, old.Hops[0].Header && !old.Hops[0].HeaderToTokenServer)
+	require.False(t, route.Hops[1].Header || route.Hops[1].HeaderToTokenServer)
 	for _, verb := range []string{"%v", "%+v", "%#v"} {
 		require.NotContains(t, fmt.Sprintf(verb, route), "s3cret")
 		require.NotContains(t, fmt.Sprintf(verb, *node), "s3cret")
