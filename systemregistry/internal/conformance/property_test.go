@@ -2,7 +2,6 @@ package conformance_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -21,15 +19,10 @@ import (
 	"time"
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
-	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/internal/testtool"
-	"github.com/regcred/regcred/systemregistry"
 	"github.com/regcred/regcred/systemregistry/images"
-	"github.com/regcred/regcred/systemregistry/internal/catalog"
-	"github.com/regcred/regcred/systemregistry/internal/shared"
-	"github.com/regcred/regcred/systemregistry/store/pgstore"
 )
 
 // operations returns the number of operations in one run. Releases use REGCRED_OPERATIONS=10000.
@@ -55,123 +48,6 @@ func policies() []images.Policy {
 		{Repositories: "team/fixed", Immutable: true},
 		{Repositories: "team/limited", MaxBytes: quota},
 	}
-}
-
-// A site is one or several replicas over the same images, which crash and start again.
-type site struct {
-	used     func() int64 // Returns the bytes that are stored for the quota, without the help of a replica.
-	quiet    sync.RWMutex // Read-locked during each request, so that used sees the storage between requests.
-	t        *testing.T
-	server   func() systemregistry.Server
-	replicas []*siteReplica
-	token    string
-	seed     uint64
-}
-
-type siteReplica struct {
-	mu       sync.RWMutex // Read-locked by users of the registry in Go, and locked by a crash.
-	registry *systemregistry.Registry
-	http     *httptest.Server
-	url      string
-}
-
-func (s *site) open(r *siteReplica) {
-	registry, err := s.server().Open(context.Background())
-	require.NoError(s.t, err)
-	r.registry, r.http = registry, httptest.NewServer(registry)
-	r.url = r.http.URL
-}
-
-// crash cuts all connections, and starts the replica again. Requests in flight may fail or succeed.
-func (s *site) crash(r *siteReplica) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.http.CloseClientConnections()
-	r.http.Close()
-	require.NoError(s.t, r.registry.Close())
-	s.open(r)
-}
-
-func newSite(t *testing.T, replicas int, used func() int64, server func() systemregistry.Server) *site {
-	seed := rand.Uint64()
-	if text := os.Getenv("REGCRED_SEED"); text != "" {
-		var err error
-		seed, err = strconv.ParseUint(text, 10, 64)
-		require.NoError(t, err)
-	}
-	t.Logf("REGCRED_SEED=%d REGCRED_OPERATIONS=%d", seed, operations())
-	s := &site{t: t, used: used, seed: seed, server: func() systemregistry.Server {
-		one := server()
-		one.Policies, one.TokenLife, one.PasswordCost, one.CollectEvery = policies(), time.Hour, 4, -1
-		one.Admin, one.AdminPassword = "root", rootPassword
-		return one
-	}}
-	for range replicas {
-		r := new(siteReplica)
-		s.open(r)
-		s.replicas = append(s.replicas, r)
-	}
-	t.Cleanup(func() {
-		for _, r := range s.replicas {
-			r.http.Close()
-			require.NoError(t, r.registry.Close())
-		}
-	})
-	scopes := make([]string, len(repositories))
-	for i, name := range repositories {
-		scopes[i] = "repository:" + name + ":pull,push,delete"
-	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.replicas[0].url+"/token?"+url.Values{"scope": scopes}.Encode(), nil)
-	require.NoError(t, err)
-	request.SetBasicAuth("root", rootPassword.Reveal())
-	response, err := http.DefaultClient.Do(request)
-	require.NoError(t, err)
-	defer response.Body.Close()
-	var answer struct{ Token string }
-	require.NoError(t, json.NewDecoder(response.Body).Decode(&answer))
-	s.token = answer.Token
-	return s
-}
-
-// usage returns the bytes that the driver's storage has for the limited repository. It counts links, data and
-// unfinished uploads by itself, and no replica's counters. It also removes uploads that have been abandoned for a
-// minute, because crashes leave many of them behind.
-func usage(t *testing.T, driver storagedriver.StorageDriver) int64 {
-	const limited = "team/limited"
-	ctx := context.Background()
-	c, err := catalog.Open(ctx, driver, policies())
-	require.NoError(t, err)
-	_, err = c.PurgeUploads(ctx, true)
-	require.NoError(t, err)
-	replica, ok := driver.(*shared.Driver)
-	if !ok {
-		require.NoError(t, c.Measure(ctx))
-		e, err := c.Effective(ctx, limited)
-		require.NoError(t, err)
-		return e.Quotas[0].Used // Measured just now, because the catalog is new.
-	}
-	scan, err := replica.Scan(ctx)
-	require.NoError(t, err)
-	held := make(map[string]bool)
-	for _, links := range []map[string]shared.Record{scan.Layers, scan.Manifests} {
-		for _, link := range links {
-			if name, _ := link.Split(); name == limited {
-				held[link.Value] = true
-			}
-		}
-	}
-	var total int64
-	for d := range held {
-		total += scan.Blobs[shared.Blobs+d].Size
-	}
-	err = driver.Walk(ctx, "/docker/registry/v2/repositories/"+limited+"/_uploads", func(file storagedriver.FileInfo) error {
-		total += file.Size()
-		return nil
-	})
-	if !errors.As(err, new(storagedriver.PathNotFoundError)) {
-		require.NoError(t, err)
-	}
-	return total
 }
 
 var repositories = []string{"team/app", "team/app/base", "team/fixed", "team/limited"}
@@ -233,9 +109,7 @@ const manifestType = "application/vnd.oci.image.manifest.v1+json"
 // do sends a request to a replica. Status 0 means that the connection broke.
 func (c *client) do(method, path string, body []byte) (status int, header http.Header, answer []byte) {
 	r := c.replicas[c.random.IntN(len(c.replicas))]
-	r.mu.RLock()
-	target := r.url + path
-	r.mu.RUnlock()
+	target := r.get().url() + path
 	if strings.HasPrefix(path, "http") {
 		target = path
 	}
@@ -442,16 +316,14 @@ func (c *client) step() {
 	case n < 82:
 		c.verify(key)
 	case n < 90:
-		r.mu.RLock()
-		defer r.mu.RUnlock()
-		_, err := r.registry.Images().Collect(c.t.Context())
-		if !errors.Is(err, images.ErrCollecting) {
+		err := r.get().collect(c.t.Context())
+		if !errors.Is(err, images.ErrCollecting) && !errors.Is(err, errCrashed) {
 			require.NoError(c.t, err)
 		}
 		c.counts["collected"]++
 	case n < 96:
 		c.measure(r)
-	case n < 97:
+	case n < 98:
 		c.crash(r)
 		c.counts["crashed"]++
 	}
@@ -459,21 +331,20 @@ func (c *client) step() {
 
 // measure has a replica measure, and checks what is stored between the requests of all clients.
 func (c *client) measure(r *siteReplica) {
-	r.mu.RLock()
-	err := r.registry.Images().Measure(c.t.Context())
-	r.mu.RUnlock()
-	require.NoError(c.t, err)
+	if err := r.get().measure(c.t.Context()); !errors.Is(err, errCrashed) {
+		require.NoError(c.t, err)
+	}
 	c.quiet.Lock()
 	defer c.quiet.Unlock()
-	for _, r := range c.replicas { // After a crash, requests may still be in progress.
+	for _, r := range c.replicas { // During a crash, requests may still be in progress.
 		r.mu.RLock()
 		defer r.mu.RUnlock()
 	}
-	require.LessOrEqual(c.t, c.used(), int64(quota+smallFiles), "more is stored than the policy allows")
+	require.LessOrEqual(c.t, c.usage(), int64(quota+smallFiles), "more is stored than the policy allows")
 	c.counts["measured"]++
 }
 
-func (s *site) run(storage storagedriver.StorageDriver) {
+func (s *site) run() {
 	var wg sync.WaitGroup
 	all := make([]*client, clients)
 	for i := range all {
@@ -500,8 +371,7 @@ func (s *site) run(storage storagedriver.StorageDriver) {
 		s.crash(r)
 	}
 	for range 2 {
-		_, err := s.replicas[0].registry.Images().Collect(s.t.Context())
-		require.NoError(s.t, err)
+		require.NoError(s.t, s.replicas[0].collect(s.t.Context()))
 	}
 	used := make(map[string]bool)
 	for _, c := range all {
@@ -519,7 +389,9 @@ func (s *site) run(storage storagedriver.StorageDriver) {
 		s.t.Logf("%s: %v", c.name, c.counts)
 	}
 	files := 0
-	err := storage.Walk(s.t.Context(), "/docker/registry/v2/blobs", func(info storagedriver.FileInfo) error {
+	storage, err := s.place.storage()
+	require.NoError(s.t, err)
+	err = storage.Walk(s.t.Context(), "/docker/registry/v2/blobs", func(info storagedriver.FileInfo) error {
 		if !info.IsDir() {
 			files++
 			d := "sha256:" + filepath.Base(filepath.Dir(info.Path()))
@@ -532,29 +404,14 @@ func (s *site) run(storage storagedriver.StorageDriver) {
 }
 
 // TestProperties has several clients push, mount, abandon uploads, tag, delete, collect and measure at random while
-// replicas crash. Acknowledged images can be pulled, immutable tags stay, quotas hold, and unused data is removed.
+// replicas crash. A process is killed wherever it is. Acknowledged images can be pulled, immutable tags stay, quotas hold, and unused data is removed.
 func TestProperties(t *testing.T) {
-	t.Run("one replica", func(t *testing.T) {
-		dir := t.TempDir()
-		files := func() storagedriver.StorageDriver {
-			return filesystem.New(filesystem.DriverParameters{RootDirectory: filepath.Join(dir, "images"), MaxThreads: 100})
-		}
-		s := newSite(t, 1, func() int64 { return usage(t, aged{files()}) }, func() systemregistry.Server { return systemregistry.Server{Dir: dir, Driver: aged{files()}} })
-		s.run(files())
-	})
+	t.Run("one replica", func(t *testing.T) { newSite(t, 1, place{Dir: t.TempDir()}, startThreads).run() })
+	t.Run("one process that is killed", func(t *testing.T) { newSite(t, 1, place{Dir: t.TempDir()}, startProcess).run() })
 	t.Run("three replicas", func(t *testing.T) {
-		bucketURL := service(t)
-		database := testtool.PostgreSQL(t)
-		table, err := pgstore.Open(t.Context(), database.URL)
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, table.Close()) })
-		s := newSite(t, 3, func() int64 {
-			driver, err := shared.New(context.Background(), aged{bucket(t, bucketURL)}, agedStore{table}, nil)
-			require.NoError(t, err)
-			return usage(t, driver)
-		}, func() systemregistry.Server {
-			return systemregistry.Server{Driver: aged{bucket(t, bucketURL)}, Store: agedStore{table}}
-		})
-		s.run(bucket(t, bucketURL))
+		newSite(t, 3, place{Bucket: service(t), Database: testtool.PostgreSQL(t).URL}, startThreads).run()
+	})
+	t.Run("three processes that are killed", func(t *testing.T) {
+		newSite(t, 3, place{Bucket: service(t), Database: testtool.PostgreSQL(t).URL}, startProcess).run()
 	})
 }

@@ -26,12 +26,16 @@ import (
 // bucket returns a driver for the bucket of an S3 service, configured as in docs/system.md.
 func bucket(t *testing.T, endpoint string) storagedriver.StorageDriver {
 	t.Helper()
-	driver, err := factory.Create(t.Context(), "s3", map[string]any{
+	driver, err := openBucket(endpoint)
+	require.NoError(t, err)
+	return driver
+}
+
+func openBucket(endpoint string) (storagedriver.StorageDriver, error) {
+	return factory.Create(context.Background(), "s3", map[string]any{
 		"bucket": "registry", "region": "us-east-1", "regionendpoint": endpoint, "forcepathstyle": true,
 		"accesskey": "key", "secretkey": "secret",
 	})
-	require.NoError(t, err)
-	return driver
 }
 
 // aged reports all files as two days old, because a collection does not touch data that may belong to a push in
