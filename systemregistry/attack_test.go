@@ -25,8 +25,10 @@ const catalogPath = "/v2/_catalog"
 // There are two tenants, each with an image. Mallory belongs to the tenant "evil" and has all rights there. Her
 // requests for "team" are all rejected, and reveal no more than requests for repositories that do not exist.
 func TestAttacks(t *testing.T) {
-	r := start(t, systemregistry.Server{Dir: t.TempDir(), Policies: []images.Policy{{Repositories: "team/fixed", Immutable: true}}})
-	r.person(t, "mallory", "evil", rule("evil/**", "pull", "push", "delete"))
+	everywhere(t, systemregistry.Server{Dir: t.TempDir(), Policies: []images.Policy{{Repositories: "team/fixed", Immutable: true}}}, testAttacks)
+}
+
+func testAttacks(t *testing.T, r *running) {
 	robot, secret := r.robot(t, "evil", "puller", rule("evil/app", "pull"))
 	manifest := r.push(t, "ann", password("ann"), "team/app", "1", "secret layer")
 	r.push(t, "ann", password("ann"), "team/fixed", "1", "layer")
@@ -118,7 +120,10 @@ func asJSON(r *http.Request) {
 
 // An admin of a tenant manages that tenant, and cannot see or change anything outside it.
 func TestAdminOfATenant(t *testing.T) {
-	r := start(t, systemregistry.Server{})
+	everywhere(t, systemregistry.Server{}, testAdminOfATenant)
+}
+
+func testAdminOfATenant(t *testing.T, r *running) {
 	require.NoError(t, r.Accounts().Create(t.Context(), accounts.Account{Name: "boss", Tenant: "evil", Admin: true}, password("boss")))
 	robot, _ := r.robot(t, "team", "ci", rule("team/**", "pull"))
 	tests := map[string]struct {

@@ -11,14 +11,17 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/systemregistry"
+	"github.com/regcred/regcred/systemregistry/store"
 )
 
 // open opens a registry without a listener, with the accounts of start.
@@ -35,6 +38,30 @@ func open(t *testing.T, s systemregistry.Server) *running {
 	r.person(t, "mallory", "evil", rule("evil/**", "pull", "push", "delete"))
 	r.URL, r.Client = "http://registry.example.com", &http.Client{Transport: inProcess{r.Registry}}
 	return r
+}
+
+// everywhere runs the test with one process, and with two replicas that share a storage and a store, and that get the
+// requests in turns.
+func everywhere(t *testing.T, s systemregistry.Server, test func(t *testing.T, r *running)) {
+	t.Run("one process", func(t *testing.T) { test(t, open(t, s)) })
+	t.Run("replicas", func(t *testing.T) {
+		s := s
+		s.Dir, s.Driver, s.Store = "", inmemory.New(), new(store.Memory)
+		r := open(t, s)
+		s.OnEvent, s.OnError = r.event, r.error
+		other, err := s.Open(t.Context())
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, other.Close()) })
+		var n atomic.Int64
+		r.Client.Transport = inProcess{http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if n.Add(1)%2 == 0 {
+				other.ServeHTTP(w, req)
+				return
+			}
+			r.ServeHTTP(w, req)
+		})}
+		test(t, r)
+	})
 }
 
 // inProcess sends requests to a handler without a connection.

@@ -53,7 +53,10 @@ func TestPublic(t *testing.T) {
 
 // A revoked right is gone at once, even though the token still contains it.
 func TestRightsAreThoseOfNow(t *testing.T) {
-	r := start(t, systemregistry.Server{})
+	everywhere(t, systemregistry.Server{}, testRightsAreThoseOfNow)
+}
+
+func testRightsAreThoseOfNow(t *testing.T, r *running) {
 	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
 	robot, secret := r.robot(t, "team", "ci", rule("team/**", "pull"))
 	token := r.token(t, robot, secret, "repository:team/app:pull")

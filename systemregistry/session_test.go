@@ -24,7 +24,10 @@ func (r *running) session(t *testing.T, name string) func(*http.Request) {
 
 // An attacker uses a browser that was left logged in. Changes that outlast the session require the password.
 func TestOpenSessionIsNotEnough(t *testing.T) {
-	r := open(t, systemregistry.Server{})
+	everywhere(t, systemregistry.Server{}, testOpenSessionIsNotEnough)
+}
+
+func testOpenSessionIsNotEnough(t *testing.T, r *running) {
 	browser := r.session(t, "root")
 	resp, body := r.do(t, "POST", "/api/v1/logins", `{"repositories":["team/**"],"actions":["pull"]}`, browser, asJSON)
 	require.Equal(t, http.StatusCreated, resp.StatusCode, body)
@@ -80,7 +83,10 @@ func TestOpenSessionIsNotEnough(t *testing.T) {
 
 // Logging out ends the session, and not only the browser's copy of it.
 func TestEndSession(t *testing.T) {
-	r := open(t, systemregistry.Server{})
+	everywhere(t, systemregistry.Server{}, testEndSession)
+}
+
+func testEndSession(t *testing.T, r *running) {
 	me := func(browser func(*http.Request)) int {
 		resp, _ := r.do(t, "GET", "/api/v1/me", "", browser)
 		return resp.StatusCode
