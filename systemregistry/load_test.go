@@ -180,6 +180,34 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
+// Somebody guesses many names behind the same address. A person who has not logged in since the start is told to wait,
+// and then gets in, while the guesses go on.
+func TestGuessesOfManyNames(t *testing.T) {
+	r := start(t, systemregistry.Server{})
+	guess := func(name string, secret credentials.Secret) int {
+		request := httptest.NewRequest("GET", "/token", nil)
+		basic(name, secret)(request)
+		answer := httptest.NewRecorder()
+		r.ServeHTTP(answer, request)
+		return answer.Code
+	}
+	for i := range 300 {
+		guess(fmt.Sprint("name", i), credentials.NewSecret("wrong"))
+	}
+	began := time.Now()
+	status := guess("ann", password("ann"))
+	require.Equal(t, http.StatusTooManyRequests, status)
+	for i := 0; status != http.StatusOK && time.Since(began) < time.Minute; i++ {
+		for j := range 20 {
+			require.NotEqual(t, http.StatusOK, guess(fmt.Sprint("other", i, j), credentials.NewSecret("wrong")))
+		}
+		time.Sleep(10 * time.Millisecond)
+		status = guess("ann", password("ann"))
+	}
+	require.Equal(t, http.StatusOK, status)
+	require.NotEqual(t, http.StatusOK, guess("ann", credentials.NewSecret("wrong")))
+}
+
 // 10,000 wrong logins do not block correct ones. They come without TLS, which would be most of the work.
 func TestWrongLogins(t *testing.T) {
 	r := start(t, systemregistry.Server{})

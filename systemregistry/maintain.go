@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/regcred/regcred/internal/option"
@@ -19,9 +20,13 @@ const (
 	measureEvery = time.Hour
 )
 
-// Maintain rotates keys, collects images and measures quotas until ctx ends. [Server.Run] calls it. Maintain reports
+// Maintain rotates keys, collects images and measures quotas until ctx ends. It also checks logins that were rejected
+// because of others from the same address, so that their next attempt succeeds. [Server.Run] calls it. Maintain reports
 // errors to OnError, and retries at the next interval.
 func (r *Registry) Maintain(ctx context.Context) {
+	var logins sync.WaitGroup
+	logins.Go(func() { r.login.CheckLater(ctx) })
+	defer logins.Wait()
 	rotate, measure := time.NewTicker(rotateLook), time.NewTicker(measureEvery)
 	defer rotate.Stop()
 	defer measure.Stop()

@@ -27,6 +27,7 @@ type Authenticator struct {
 	throttle throttle
 	proofs   proofs
 	turns    turns
+	later    later
 
 	slotsOnce sync.Once
 	slots     chan struct{} // One slot for each concurrent slow hash.
@@ -75,7 +76,7 @@ func (a *Authenticator) Password(ctx context.Context, address, name string, pass
 }
 
 func (a *Authenticator) person(ctx context.Context, client, name string, password credentials.Secret) (accounts.Account, error) {
-	if account, ok := a.known(ctx, name, password); ok {
+	if account, _, ok := a.find(ctx, name, password); ok {
 		return account, nil
 	}
 	done, err := a.turns.take(ctx, a.proofs.mac(name, password))
@@ -83,10 +84,17 @@ func (a *Authenticator) person(ctx context.Context, client, name string, passwor
 		return accounts.Account{}, err
 	}
 	defer done()
-	if account, ok := a.known(ctx, name, password); ok { // Another login may have proved it meanwhile.
+	account, exists, proved := a.find(ctx, name, password)
+	if proved { // Another login may have proved it meanwhile.
 		return account, nil
 	}
-	if wait := a.throttle.take(client, name, time.Now()); wait > 0 {
+	if wait, others := a.throttle.take(client, name, time.Now()); wait > 0 {
+		if others && exists {
+			a.postpone(client, name, password)
+		}
+		if others {
+			wait = max(wait, 2*laterEvery)
+		}
 		return accounts.Account{}, &Throttled{wait}
 	}
 	release, err := a.slot(ctx)
@@ -95,7 +103,7 @@ func (a *Authenticator) person(ctx context.Context, client, name string, passwor
 		return accounts.Account{}, err
 	}
 	defer release()
-	account, err := a.Book.Verify(ctx, name, password)
+	account, err = a.Book.Verify(ctx, name, password)
 	if err == nil {
 		a.proofs.remember(name, account.Epoch, password)
 	}
@@ -105,10 +113,11 @@ func (a *Authenticator) person(ctx context.Context, client, name string, passwor
 	return account, err
 }
 
-// known returns the account if the password was correct for it a while ago.
-func (a *Authenticator) known(ctx context.Context, name string, password credentials.Secret) (accounts.Account, bool) {
+// find returns the account, whether it exists and is active, and whether the password was correct for it a while ago.
+func (a *Authenticator) find(ctx context.Context, name string, password credentials.Secret) (account accounts.Account, exists, proved bool) {
 	account, err := a.Book.Account(ctx, name)
-	return account, err == nil && account.Active(time.Now()) && a.proofs.knows(name, account.Epoch, password)
+	exists = err == nil && account.Active(time.Now())
+	return account, exists, exists && a.proofs.knows(name, account.Epoch, password)
 }
 
 // slot waits for permission to compute a slow hash.

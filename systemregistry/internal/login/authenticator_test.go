@@ -78,6 +78,54 @@ func TestGuessingBesideSomebodyWhoKnows(t *testing.T) {
 	require.ErrorIs(t, err, accounts.ErrWrongLogin, "what was right before the change")
 }
 
+// A client that has never logged in can do so while somebody behind the same address guesses, under any names, also if
+// the guesser knows the names of others.
+func TestGuessingManyNamesBesideSomebody(t *testing.T) {
+	for what, known := range map[string]int{"names that do not exist": 0, "names that exist": 40} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := authenticator(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				var wg sync.WaitGroup
+				defer wg.Wait()
+				defer cancel()
+				wg.Go(func() { a.CheckLater(ctx) })
+				name := func(i int) string { return fmt.Sprint("name", i) }
+				for i := range known {
+					require.NoError(t, a.Book.Create(t.Context(), accounts.Account{Name: name(i)}, right))
+				}
+				guess := func(i int) {
+					_, err := a.Login(t.Context(), attacker, name(i), wrong)
+					require.Error(t, err)
+				}
+				for i := range 150 {
+					guess(1000 + i)
+				}
+				var err error
+				began := time.Now()
+				for n := 0; time.Since(began) < 5*time.Minute; n++ {
+					for i := range 50 {
+						guess(i)
+					}
+					_, err = a.Login(t.Context(), attacker, "ann", right)
+					if err == nil {
+						break
+					}
+					_, slow := errors.AsType[*login.Throttled](err)
+					require.True(t, slow, err)
+					_, err := a.Login(t.Context(), attacker, "ann", wrong)
+					require.Error(t, err)
+					_, err = a.Login(t.Context(), attacker, "nobody", right)
+					require.Error(t, err)
+					time.Sleep(time.Second)
+				}
+				require.NoError(t, err)
+				require.Less(t, time.Since(began), time.Duration(2+known)*time.Second)
+			})
+		})
+	}
+}
+
 func TestRightLoginsAreNeverSlowedDown(t *testing.T) {
 	a := authenticator(t)
 	var wg sync.WaitGroup

@@ -34,8 +34,8 @@ const (
 )
 
 // take takes one attempt from both allowances, or returns the time to wait for one. The caller gives the attempt back
-// if the login was correct.
-func (t *throttle) take(client, name string, now time.Time) (wait time.Duration) {
+// if the login was correct. If others is set, the client may try this name, and has only tried too many others.
+func (t *throttle) take(client, name string, now time.Time) (wait time.Duration, others bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	both, one := t.get(client+"\x00"+name, perName, perNameEvery, now), t.get(client, perClient, perClientEach, now)
@@ -43,25 +43,50 @@ func (t *throttle) take(client, name string, now time.Time) (wait time.Duration)
 		wait = time.Duration((1 - both.tokens) * float64(perNameEvery))
 	}
 	if one.tokens < 1 {
+		others = wait == 0
 		wait = max(wait, time.Duration((1-one.tokens)*float64(perClientEach)))
 	}
 	if wait > 0 {
-		return wait
+		return wait, others
 	}
 	both.tokens--
 	one.tokens--
 	t.set(client+"\x00"+name, both)
 	t.set(client, one)
-	return 0
+	return 0, false
+}
+
+// first takes one attempt from the allowance of the name only, if the client has not tried the name for laterAgain.
+func (t *throttle) first(client, name string, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := client + "\x00" + name
+	if a, ok := t.left[key]; ok && now.Sub(a.at) < laterAgain {
+		return false
+	}
+	a := t.get(key, perName, perNameEvery, now)
+	a.tokens--
+	t.set(key, a)
+	return true
+}
+
+// forget undoes first.
+func (t *throttle) forget(client, name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.left, client+"\x00"+name)
 }
 
 // giveBack undoes a take.
 func (t *throttle) giveBack(client, name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, key := range []string{client + "\x00" + name, client} {
+	for key, most := range map[string]float64{client + "\x00" + name: perName, client: perClient} {
 		if a, ok := t.left[key]; ok {
-			a.tokens++
+			if a.tokens++; a.tokens >= most {
+				delete(t.left, key)
+				continue
+			}
 			t.left[key] = a
 		}
 	}

@@ -15,13 +15,43 @@ func TestManyNamesFromOneClient(t *testing.T) {
 	now := time.Now()
 	slow := 0
 	for i := range 150 {
-		if th.take(clientKey(fmt.Sprintf("[2001:db8::%d]:99", i)), fmt.Sprint("name", i), now) > 0 {
+		if wait, others := th.take(clientKey(fmt.Sprintf("[2001:db8::%d]:99", i)), fmt.Sprint("name", i), now); wait > 0 {
+			require.True(t, others)
 			slow++
 		}
 	}
 	require.Equal(t, 50, slow, "addresses of one /64 are one client")
-	require.Zero(t, th.take(clientKey("[2001:db9::1]:99"), "ann", now), "another client")
-	require.Zero(t, th.take(clientKey("[2001:db8::1]:99"), "ann", now.Add(perClientEach)), "a while later")
+	wait, _ := th.take(clientKey("[2001:db9::1]:99"), "ann", now)
+	require.Zero(t, wait, "another client")
+	wait, _ = th.take(clientKey("[2001:db8::1]:99"), "ann", now.Add(perClientEach))
+	require.Zero(t, wait, "a while later")
+}
+
+// A client cannot cause more than one late check of a name in an hour, and other clients have their own.
+func TestLateChecksOfAName(t *testing.T) {
+	var th throttle
+	now := time.Now()
+	checks := 0
+	for i := range 5 * 3600 {
+		if th.first("client", "ann", now.Add(time.Duration(i)*time.Second)) {
+			checks++
+		}
+	}
+	require.Equal(t, 5, checks)
+	require.True(t, th.first("other", "ann", now))
+	require.True(t, th.first("client", "bob", now))
+	th.forget("client", "bob")
+	require.True(t, th.first("client", "bob", now))
+}
+
+func TestLateChecksAreBounded(t *testing.T) {
+	var l later
+	require.True(t, l.add(attempt{client: "a", name: "ann"}))
+	require.False(t, l.add(attempt{client: "a", name: "bob"}), "one for each client")
+	for i := range 2 * maxLater {
+		l.add(attempt{client: fmt.Sprint(i)})
+	}
+	require.Len(t, l.waiting, maxLater)
 }
 
 func TestMemoryIsBounded(t *testing.T) {
