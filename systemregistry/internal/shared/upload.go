@@ -57,6 +57,7 @@ type Upload struct {
 	version            uint64 // Of now. Zero if the entry was not read.
 	renewed            time.Time
 	ended              bool // This request has ended the upload, and no other request uses it.
+	dropped            bool // The entry is removed.
 	unknown            bool // The store did not report whether it changed the entry.
 }
 
@@ -238,7 +239,7 @@ func (u *Upload) Pause(ctx context.Context) error {
 // false if there is nothing to end, or if another request has ended the upload.
 func (u *Upload) Take(ctx context.Context) (counted int64, ok bool, err error) {
 	if u.ended {
-		return u.now.Bytes, true, nil
+		return u.now.Bytes, !u.dropped, nil
 	}
 	mine := u.mine
 	err = u.change(ctx, false, func(e *unfinished) { e.Bytes, e.Raised, e.Ended = e.Bytes+mine, e.Raised-mine, true })
@@ -260,8 +261,12 @@ func (u *Upload) Drop(ctx context.Context, stays int64) (dropped bool, err error
 		return false, err
 	}
 	dropped, err = changed(u.driver.store.Delete(ctx, u.key, u.version))
-	if !dropped || err != nil {
+	if err != nil {
 		return false, err
+	}
+	u.dropped = true
+	if !dropped {
+		return false, nil
 	}
 	return true, u.release(ctx, epochs, u.now.Bytes-stays)
 }
