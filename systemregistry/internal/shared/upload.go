@@ -99,6 +99,9 @@ func (u *Upload) change(ctx context.Context, create bool, change func(*unfinishe
 			u.now, u.version, u.renewed = next, version, time.Now()
 			return nil
 		}
+		if u.version == 0 {
+			u.now = unfinished{} // The entry was created meanwhile, with another nonce.
+		}
 		u.version = 0
 		if !errors.Is(err, store.ErrKeyChanged) { // Another request to the same upload has changed it.
 			u.unknown = true
@@ -111,23 +114,12 @@ func (u *Upload) change(ctx context.Context, create bool, change func(*unfinishe
 	return fmt.Errorf("count the upload: %w", images.ErrChanging)
 }
 
+// read reads the entry. If it does not exist and create is set, it makes one for the next put.
 func (u *Upload) read(ctx context.Context, create bool) error {
 	e, err := u.driver.store.Get(ctx, u.key)
 	if errors.Is(err, store.ErrNoKey) && create && u.now.Nonce == "" {
-		first := unfinished{Nonce: rand.Text(), At: time.Now().UTC()}
-		value, err := json.Marshal(first)
-		if err != nil {
-			return err
-		}
-		version, err := u.driver.store.Put(ctx, u.key, value, 0)
-		if err == nil {
-			u.now, u.version = first, version
-			return nil
-		}
-		if !errors.Is(err, store.ErrKeyChanged) {
-			return err
-		}
-		return u.read(ctx, false)
+		u.now = unfinished{Nonce: rand.Text()}
+		return nil
 	}
 	if errors.Is(err, store.ErrNoKey) {
 		return ErrUploadGone
