@@ -404,7 +404,8 @@ func (s *site) run() {
 }
 
 // TestProperties has several clients push, mount, abandon uploads, tag, delete, collect and measure at random while
-// replicas crash. A process is killed wherever it is. Acknowledged images can be pulled, immutable tags stay, quotas hold, and unused data is removed.
+// replicas crash; a process is killed wherever it is. Acknowledged images can be pulled, immutable tags stay, quotas
+// hold, and unused data is removed.
 func TestProperties(t *testing.T) {
 	t.Run("one replica", func(t *testing.T) { newSite(t, 1, place{Dir: t.TempDir()}, startThreads).run() })
 	t.Run("one process that is killed", func(t *testing.T) { newSite(t, 1, place{Dir: t.TempDir()}, startProcess).run() })

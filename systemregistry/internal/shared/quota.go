@@ -286,9 +286,9 @@ func (d *Driver) charged(ctx context.Context, p place, blob string, write func()
 	return nil
 }
 
-// handOver lets size bytes of an upload, of which counted are counted already, count for a link that was written. If the
-// upload was removed as abandoned, because this replica stalled, a measurement may have dropped its bytes. They are
-// counted again, which fails if they do not fit any more.
+// handOver makes size bytes count for a link that was written: counted bytes count already, the others are those of the
+// upload. If the upload was removed as abandoned, because this replica stalled, a measurement may have dropped its
+// bytes. They are counted again, which fails if they do not fit any more.
 func (d *Driver) handOver(ctx context.Context, upload *Upload, matching []Limit, size, counted int64) error {
 	dropped, err := upload.Drop(ctx, size-counted)
 	if dropped || err != nil {

@@ -187,9 +187,10 @@ func (u *Upload) reserve(ctx context.Context, n int64) error {
 	u.mine = 0
 	for i, l := range u.limits {
 		if err := u.driver.tryCount(ctx, l, "", n); err != nil {
-			// Subtracted first: in the entry, the bytes still count as uncertain, so nobody else subtracts them.
+			// Subtract first, because no other request subtracts the bytes while they are in Raised. If the change of
+			// the entry fails, measurements count too much until the upload is removed.
 			undo := u.subtract(ctx, u.limits[:i], n)
-			_ = u.change(context.WithoutCancel(ctx), false, func(e *unfinished) { e.Raised -= n }) // Else, a measurement counts too much.
+			_ = u.change(context.WithoutCancel(ctx), false, func(e *unfinished) { e.Raised -= n })
 			return errors.Join(err, undo)
 		}
 	}
