@@ -29,7 +29,11 @@ func (p *Pipeline) CheckSecrets(ctx context.Context, images []string, secrets ..
 		requests[i] = validate.Request{Image: image}
 		way := registry.TransportConfig{Egress: p.Egress}
 		for _, m := range pullsecret.MatchAll(image, secrets...) {
-			requests[i].Candidates = append(requests[i].Candidates, validate.Candidate{Name: m.Key, Source: one(entries, m), Transport: way})
+			candidate := validate.Candidate{Name: m.Key, Transport: way}
+			if m.Credential.Username != "" || !m.Credential.Password.IsZero() {
+				candidate.Source = one(entries, m)
+			} // A runtime that gets an empty login from the kubelet pulls without one.
+			requests[i].Candidates = append(requests[i].Candidates, candidate)
 		}
 		if len(requests[i].Candidates) == 0 {
 			requests[i].Candidates = []validate.Candidate{{Transport: way}}

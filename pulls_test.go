@@ -13,6 +13,7 @@ import (
 	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
+	"github.com/regcred/regcred/registry/registrytest"
 	"github.com/regcred/regcred/validate"
 )
 
@@ -45,6 +46,25 @@ func TestPulls(t *testing.T) {
 	results, err = p.CheckSecrets(t.Context(), images[:1], foreign(t, "HARBOR.test", "robot-a", "pw-a"))
 	require.Error(t, err)
 	require.Error(t, results[0].Err)
+}
+
+// A kubelet passes an entry without a login on, and the runtime pulls without one. It tries the next entry only if that
+// fails.
+func TestPullsWithEntriesWithoutALogin(t *testing.T) {
+	public := &registrytest.Registry{Dialect: registrytest.DistributionToken(), Public: []string{"team-a/*"}}
+	_, err := public.Add("team-a/app:1", registrytest.Image{})
+	require.NoError(t, err)
+	p := newPipeline(hosts{"registry.test": public, "harbor.test": harbor(t)})
+	for _, entry := range []string{`{}`, `{"identitytoken":"t"}`} {
+		empty, err := pullsecret.Parse([]byte(`{"auths":{"registry.test/team-a":` + entry + `,"harbor.test/team-a":` + entry + `}}`))
+		require.NoError(t, err)
+		results, err := p.CheckSecrets(t.Context(), []string{"registry.test/team-a/app:1", "harbor.test/team-a/app:1"},
+			empty, foreign(t, "harbor.test", "robot-a", "pw-a"))
+		require.NoError(t, err, entry)
+		require.True(t, results[0].Anonymous)
+		require.Len(t, results[1].Attempts, 2)
+		require.Equal(t, "harbor.test", results[1].Candidate)
+	}
 }
 
 func TestPullsInvalid(t *testing.T) {
