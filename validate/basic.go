@@ -31,16 +31,20 @@ func (b *basicLogin) fresh() bool { return b != nil && time.Now().Before(b.valid
 // goes alone, and the others wait for its response.
 //
 // That holds where GET /v2/ asks for a Basic login of the same realm, and for nothing else. Gitea, which asks for a
-// token there, answers 401 with a Basic challenge to a good login without the right to the repository. A list says
-// nothing about the login either.
+// token there, answers 401 with a Basic challenge to a good login without the right to the repository. The response to a
+// request for a list says nothing about the login either, so GET /v2/ is sent with the login before it.
 func (a *authorizer) do(
 	ctx context.Context, t *trace, ping *pingResult, c challenge, q apiRequest,
 ) (*response, *registry.Error) {
 	q.elsewhere = a.loginElsewhere(ping)
 	root, _ := find(ping.answer.challenges, schemeBasic)
-	if q.auth.scheme != "Basic" || a.credential.Anonymous || q.step == StepRepositories || q.step == StepTags ||
-		!ping.answer.asksBasic() || root.params["realm"] != c.params["realm"] {
+	if q.auth.scheme != "Basic" || a.credential.Anonymous || !ping.answer.asksBasic() || root.params["realm"] != c.params["realm"] {
 		return a.o.do(ctx, t, q)
+	}
+	list := q.step == StepRepositories || q.step == StepTags
+	first := q
+	if list {
+		first = apiRequest{step: StepLogin, method: http.MethodGet, path: "/v2/", auth: q.auth}
 	}
 	var (
 		sent bool
@@ -50,7 +54,7 @@ func (a *authorizer) do(
 	b, left := a.o.basicLogin(basicKey{a.identity, c.params["realm"]}).get(ctx, func() *basicLogin {
 		sent = true
 		b := &basicLogin{validUntil: time.Now().Add(pingLife)}
-		switch ans, err = a.o.do(ctx, t, q); {
+		switch ans, err = a.o.do(ctx, t, first); {
 		case err != nil && err.Code == registry.ErrCanceled:
 			b.validUntil = time.Time{}
 		case err != nil || ans.busy():
@@ -63,13 +67,16 @@ func (a *authorizer) do(
 	switch {
 	case left != nil:
 		return nil, canceled(ctx)
-	case sent:
+	case sent && (!list || err != nil):
 		t.share(b, nil, nil) // Its exchange is in the trace.
 		return ans, err
 	case b.rejected == nil:
 		return a.o.do(ctx, t, q)
+	case sent:
+		t.share(b, nil, nil)
+	default:
+		t.share(b, []Exchange{b.rejected.ex}, nil)
 	}
-	t.share(b, []Exchange{b.rejected.ex}, nil)
 	same := *b.rejected
 	same.step = q.step
 	return &same, nil

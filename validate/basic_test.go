@@ -53,6 +53,17 @@ func TestRejectedBasicLoginSentOnce(t *testing.T) {
 				require.EqualValues(t, 1, sent.Load())
 			}
 
+			lists := &validate.Checker{RoundTripper: c.RoundTripper}
+			sent.Store(0)
+			for _, err := range lists.Repositories(t.Context(), endpoint(t, sceneHost), wrong) {
+				require.Error(t, err)
+			}
+			require.EqualValues(t, 1, sent.Swap(0), "a list of repositories")
+			for _, err := range lists.Tags(t.Context(), requests[0].Image, wrong) {
+				require.ErrorIs(t, err, registry.ErrUnauthorized)
+			}
+			require.EqualValues(t, 1, sent.Load(), "a list of tags")
+
 			c.CacheFor = time.Minute
 			sent.Store(0)
 			_, err := c.Login(t.Context(), endpoint(t, sceneHost), wrong)

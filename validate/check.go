@@ -361,7 +361,7 @@ func (r *runtimeRules) checkManifest(a *response, mediaType string) *registry.Er
 		len(m.FSLayers) > 0:
 		return r.incompatible(registry.ErrManifest, a.ex, "the manifest says that it is an image, and an index too",
 			"push the image again with a client that writes manifests by the OCI image specification")
-	case r.dockerBodyType && m.MediaType == "" && !index && types.MediaType(mediaType) == types.DockerManifestSchema2:
+	case r.dockerBodyType && m.MediaType == "" && docker && !(index && r.anyIndexType):
 		return r.incompatible(registry.ErrManifest, a.ex, "a manifest of Docker's type does not name its media type",
 			"push the image again with a client that writes mediaType into the manifest")
 	case r.bodyType && said != "" && string(said) != mediaType:

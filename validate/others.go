@@ -15,7 +15,7 @@ import (
 type observation struct {
 	ping  *response
 	login choice    // The choice for the request for the manifest.
-	token *response // The response to GET at the token server; nil if there was none.
+	token *token    // The token that was requested by GET; nil if there was none.
 	head  *response // The response to HEAD.
 
 	manifest  *response // The response to GET; nil if there was none.
@@ -33,8 +33,8 @@ func (t *trace) sawLogin(ping *response, l login, tok *token) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.seen.ping, t.seen.login = ping, l.choice
-	if tok != nil {
-		t.seen.token = tok.got
+	if tok != nil && tok.got != nil {
+		t.seen.token = tok
 	}
 }
 
@@ -64,7 +64,7 @@ func (r *runtimeRules) objection(seen *observation, platforms []Platform) *regis
 		}
 	}
 	if seen.token != nil {
-		if _, _, err := r.readToken(seen.token, false, seen.token.received); err != nil {
+		if err := seen.token.objection(r); err != nil {
 			return err
 		}
 	}

@@ -96,6 +96,25 @@ type token struct {
 	// bad is the response that has no token; failed is the reason why there was none.
 	bad    *response
 	failed *registry.Error
+
+	mu         sync.Mutex
+	objections map[*runtimeRules]*registry.Error // What other runtimes make of got.
+}
+
+// objection returns the reason why another runtime would not read the token, once for all images that it serves; nil if
+// there is none.
+func (t *token) objection(r *runtimeRules) *registry.Error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	err, ok := t.objections[r]
+	if !ok {
+		_, _, err = r.readToken(t.got, false, t.got.received)
+		if t.objections == nil {
+			t.objections = make(map[*runtimeRules]*registry.Error)
+		}
+		t.objections[r] = err
+	}
+	return err
 }
 
 func (t *token) fresh() bool { return t != nil && time.Now().Before(t.good) }
