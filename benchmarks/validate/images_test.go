@@ -29,6 +29,8 @@ type server struct {
 	connections atomic.Int64
 }
 
+// newServer starts a server with a scheme: "basic", "bearer" for tokens, or "bearer-get" for a token server that answers
+// POST with 405, as containerd sends it, and GET with a token.
 func newServer(tb testing.TB, repositories, tags int, scheme, protocol string, delay time.Duration) *server {
 	d := registrytest.DistributionToken()
 	if scheme == "basic" {
@@ -56,6 +58,13 @@ func newServer(tb testing.TB, repositories, tags int, scheme, protocol string, d
 			}
 			s.images = append(s.images, image)
 		}
+	}
+	if scheme == "bearer-get" {
+		r.Inject(registrytest.Fault{
+			Match:  func(q registrytest.Request) bool { return q.Method == http.MethodPost },
+			Delay:  delay,
+			Answer: registrytest.Answer{Status: http.StatusMethodNotAllowed},
+		})
 	}
 	if delay > 0 {
 		r.Inject(registrytest.Fault{Delay: delay})
@@ -88,7 +97,7 @@ func (s *server) work(tb testing.TB, atOnce int) work {
 
 func BenchmarkImages(b *testing.B) {
 	for _, size := range []struct{ repositories, tags, atOnce int }{{1, 1, 1}, {1, 100, 1}, {1, 100, 32}, {100, 10, 32}} {
-		for _, scheme := range []string{"basic", "bearer"} {
+		for _, scheme := range []string{"basic", "bearer", "bearer-get"} {
 			for _, delay := range []time.Duration{0, 20 * time.Millisecond} {
 				for _, protocol := range []string{"h2", "h1"} {
 					s := newServer(b, size.repositories, size.tags, scheme, protocol, delay)

@@ -229,3 +229,22 @@ func TestPeers(t *testing.T) {
 		})
 	}
 }
+
+// The check sends images + 1 requests with Basic logins, images + 2 with tokens, and one more if the token server rejects
+// POST.
+func TestRequests(t *testing.T) {
+	for scheme, more := range map[string]int{"basic": 1, "bearer": 2, "bearer-get": 3} {
+		t.Run(scheme, func(t *testing.T) {
+			s := newServer(t, 10, 2, scheme, "h2", 0)
+			w := s.work(t, 4)
+			defer w.close()
+			s.registry.ResetRequests()
+			if err := peers["regcred"](t.Context(), w); err != nil {
+				t.Error(err)
+			}
+			if got, want := len(s.registry.Requests()), len(w.images)+more; got != want {
+				t.Errorf("%d requests, want %d", got, want)
+			}
+		})
+	}
+}
