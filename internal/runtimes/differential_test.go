@@ -17,8 +17,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred"
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/internal/scenario"
+	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
 	"github.com/regcred/regcred/validate"
@@ -60,6 +62,9 @@ func check(ctx context.Context, s scenario.Scenario, salt string) map[string]Ver
 					err = errors.Join(one.Err, err)
 				}
 			}
+			for _, a := range result.Attempts {
+				v.Logins = append(v.Logins, a.Username)
+			}
 			if err != nil {
 				v.Error = err.Error()
 			}
@@ -74,13 +79,21 @@ func checkFor(
 	ctx context.Context, r validate.Runtime, s scenario.Scenario, salt string,
 ) (validate.Result, []scenario.Request, error) {
 	served := scenario.NewRegistry(s, salt)
-	checker := &validate.Checker{
+	pipeline := &regcred.Pipeline{Checker: validate.Checker{
 		RoundTripper: registrytest.NewRoundTripper(served),
 		Runtimes:     []validate.Runtime{r},
 		Realms:       []string{scenario.OtherHost}, // Which runtimes send the login to if the registry redirects there.
 		Platforms:    []validate.Platform{{OS: "linux", Architecture: "amd64"}},
 		Deep:         true,
 		MaxWait:      -1,
+	}}
+	if s.Pod != nil {
+		var secrets []pullsecret.PodSecret
+		for _, text := range s.Secrets() {
+			secrets = append(secrets, pullsecret.PodSecret{Content: text})
+		}
+		results, err := pipeline.CheckPod(ctx, []string{scenario.Image}, secrets...)
+		return results[0], served.Requests(), err
 	}
 	image, err := registry.ParseImage(scenario.Image)
 	if err != nil {
@@ -92,7 +105,7 @@ func checkFor(
 			Username: username, Password: credentials.NewSecret(password),
 		})})
 	}
-	result, err := checker.Image(ctx, image, candidates...)
+	result, err := pipeline.Checker.Image(ctx, image, candidates...)
 	return result, served.Requests(), err
 }
 
@@ -108,7 +121,8 @@ func (o *oracle) disagreements(t testing.TB, s scenario.Scenario, salt string) [
 	got := check(context.Background(), s, salt)
 	var found []string
 	for _, l := range lines {
-		if want[l.oracle].Pulls != got[l.oracle].Pulls && known(l.oracle, s, want[l.oracle].Pulls) == nil {
+		sameLogins := s.Pod == nil || slices.Equal(want[l.oracle].Logins, got[l.oracle].Logins)
+		if (want[l.oracle].Pulls != got[l.oracle].Pulls || !sameLogins) && known(l.oracle, s, want[l.oracle].Pulls) == nil {
 			found = append(found, l.oracle)
 		}
 	}

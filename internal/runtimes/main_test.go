@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 // programs are built once for all tests.
 var programs = map[string]func() (string, error){
 	Containerd1: built(Containerd1), Docker28: built(Docker28), Docker29: built(Docker29),
+	Keyring: built(Keyring),
 }
 
 func built(name string) func() (string, error) {
@@ -47,10 +48,11 @@ func startProgram(t testing.TB, name string) *Program {
 	return p
 }
 
-// An oracle has one of each runtime.
+// An oracle has one of each runtime, and a kubelet's keyring.
 type oracle struct {
 	programs map[string]*Program // By the name of the runtime.
 	crio     *CRIO
+	keyring  *Program
 }
 
 func newOracle(t testing.TB) *oracle {
@@ -60,7 +62,7 @@ func newOracle(t testing.TB) *oracle {
 	t.Cleanup(crio.Close)
 	return &oracle{map[string]*Program{
 		"containerd 1.7": startProgram(t, Containerd1), "Docker": startProgram(t, Docker28), "Docker 29": startProgram(t, Docker29),
-	}, crio}
+	}, crio, startProgram(t, Keyring)}
 }
 
 // patience is the timeout of a pull. It is short if a registry responds with 429, because CRI-O then waits for minutes,
@@ -72,8 +74,36 @@ func patience(s scenario.Scenario) time.Duration {
 	return time.Minute
 }
 
-// verdicts returns the verdicts of all runtimes, by name.
+// verdicts returns the verdicts of all runtimes, by name. For a pod, each login is a whole pull, until one succeeds. The
+// kubelet finds the logins, and pulls without one only if it finds none.
 func (o *oracle) verdicts(t testing.TB, s scenario.Scenario, salt string) map[string]Verdict {
+	t.Helper()
+	if s.Pod == nil {
+		return o.pulls(t, s, salt)
+	}
+	found, err := o.keyring.Logins(s)
+	require.NoError(t, err)
+	if found.Error == "" && len(found.Logins) == 0 {
+		found.Logins = []Login{{}}
+	}
+	all := make(map[string]Verdict)
+	for _, l := range lines {
+		all[l.oracle] = Verdict{Error: found.Error}
+	}
+	for _, login := range found.Logins {
+		for name, v := range o.pulls(t, s.WithLogin(login.Username, login.Password), salt) {
+			if known := all[name]; !known.Pulls {
+				v.Requests = append(known.Requests, v.Requests...)
+				v.Logins = append(known.Logins, login.Username)
+				all[name] = v
+			}
+		}
+	}
+	return all
+}
+
+// pulls returns the verdicts of all runtimes on one login.
+func (o *oracle) pulls(t testing.TB, s scenario.Scenario, salt string) map[string]Verdict {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience(s))
 	defer cancel()
@@ -89,6 +119,9 @@ func (o *oracle) verdicts(t testing.TB, s scenario.Scenario, salt string) map[st
 func describe(v Verdict) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pulls: %v", v.Pulls)
+	if v.Logins != nil {
+		fmt.Fprintf(&b, ", logins %q", v.Logins)
+	}
 	if v.Error != "" {
 		fmt.Fprintf(&b, ", %s", v.Error)
 	}

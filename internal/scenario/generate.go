@@ -47,6 +47,9 @@ func (s *Scenario) tame() {
 	if s.Auth == "open" && s.Public {
 		s.Public = false
 	}
+	if s.Pod != nil {
+		s.Login = ""
+	}
 }
 
 var (
@@ -104,6 +107,9 @@ var deviations = []func(die, *Scenario){
 	func(d die, s *Scenario) { s.Content.Index = d.entries(2) },
 	func(d die, s *Scenario) { s.Content.Index = d.entries(2) },
 	func(_ die, s *Scenario) { s.Content.EmptyIndex = true },
+	func(d die, s *Scenario) { s.Pod = d.pod() },
+	func(d die, s *Scenario) { s.Pod = d.pod() },
+	func(d die, s *Scenario) { s.Pod = d.pod() },
 }
 
 func (d die) challenges() []string {

@@ -17,6 +17,8 @@ type Verdict struct {
 	Error string `json:",omitempty"`
 	// Requests are the requests that the registry received.
 	Requests []Request `json:",omitempty"`
+	// Logins are the user names that were tried, for a pod.
+	Logins []string `json:",omitempty"`
 }
 
 // NewVerdict returns the verdict of a pull that returned err.

@@ -25,6 +25,8 @@ const (
 type Scenario struct {
 	// Login is the client's login: empty for the correct one, "none", or "wrong".
 	Login string `json:",omitempty"`
+	// Pod are the pull secrets of the client's pod, in the order in which it names them. If not nil, Login is unused.
+	Pod []Secret `json:",omitempty"`
 	// Auth is the registry's authentication: empty for tokens, "basic" for a login with every request, or "open" for none.
 	Auth string `json:",omitempty"`
 	// Public allows every client to pull, with an anonymous token if there are tokens.
