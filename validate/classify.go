@@ -22,6 +22,10 @@ func (a *authorizer) classify(ctx context.Context, t *trace, ans *response, repo
 			e.Hint = hint
 		}
 	}
+	if ping, err := a.o.pingOnce(ctx, t); err == nil && v == anyVendor && ping.answer.ok() && ans.step != StepPing &&
+		ans.status == http.StatusUnauthorized && len(ans.challenges) == 0 {
+		e.Hint = hintOpenRegistry
+	}
 	switch {
 	case r.followUp == probeLogin && !a.credential.Anonymous:
 		if l, err := a.o.authorizer(a.credential, ownRules).login(ctx, t); err != nil && err.Code == registry.ErrCanceled {

@@ -201,7 +201,9 @@ var verdictRules = []rule{
 
 const (
 	hintLoginRequired = "the registry wants a login: give its profile one"
-	hintNoCatalog     = "this registry does not list its repositories: type the name in"
+	hintOpenRegistry  = "the registry asks nobody for a login, so this one is not the cause: if it is a pull-through cache, correct the " +
+		"login with which it calls its upstream registry"
+	hintNoCatalog = "this registry does not list its repositories: type the name in"
 )
 
 // matchRule returns the first rule that matches the response.

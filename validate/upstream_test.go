@@ -38,6 +38,19 @@ func TestErrorOfUpstream(t *testing.T) {
 	require.LessOrEqual(t, requests, 8)
 }
 
+// A mirror of distribution 3.1 whose own login the upstream rejects answers a request by digest with 401, and asks nobody
+// for a login.
+func TestRejectedLoginOfMirror(t *testing.T) {
+	_, err := checkAt(t, func(w http.ResponseWriter, req *http.Request) {
+		if strings.Contains(req.URL.Path, "/manifests/") {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = w.Write([]byte(`{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`))
+		}
+	}, "team/app@sha256:"+strings.Repeat("0", 64))
+	require.ErrorIs(t, err, registry.ErrUnauthorized)
+	require.Contains(t, registry.HintOf(err), "pull-through cache")
+}
+
 // The registry of go-containerregistry lists tags as plain text.
 func TestListOfTagsAsText(t *testing.T) {
 	_, err := checkAt(t, func(w http.ResponseWriter, req *http.Request) {
