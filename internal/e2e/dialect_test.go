@@ -16,7 +16,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/stretchr/testify/require"
 
-	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
@@ -250,22 +249,7 @@ func newImage(t *testing.T) (v1.Image, string) {
 }
 
 func TestGiteaDialect(t *testing.T) {
-	g := startGitea(t)
-	g.addOwner(t, "team", "ann", "private")
-	g.addOwner(t, "public", "ann", "public")
-	g.addOwner(t, "other", "bob", "private")
-	image, digest := newImage(t)
-	fill(t, g.host, image)
-	real := &side{host: g.host, tokenPath: "/v2/token"}
-	fake := fakeOf(t, &registrytest.Registry{
-		Dialect: registrytest.Gitea(),
-		Accounts: []registrytest.Account{
-			{Username: "ann", Password: credentials.NewSecret("right"), Pull: []string{"team/*", "public/*"}, Push: []string{"team/*", "public/*"}},
-			{Username: "bob", Password: credentials.NewSecret("right"), Pull: []string{"other/*"}, Push: []string{"other/*"}},
-		},
-		Public: []string{"public/*"},
-	}, image)
-	fake.tokenPath = real.tokenPath
+	real, fake, digest := giteaAndDialect(t, startGitea(t))
 	real.login(t)
 	fake.login(t)
 	compare(t, real, fake, questions(digest, true), []known{

@@ -124,7 +124,7 @@ func TestDistributionDialect(t *testing.T) {
 // TestMirror checks images through a pull-through cache, with a valid or a rejected login of its own upstream. Upstream
 // has a token server, because 2.8 logs in to no other registry.
 func TestMirror(t *testing.T) {
-	image, _ := newImage(t)
+	image, digest := newImage(t)
 	everything := []string{"*", "*/*"}
 	upstream := fakeOf(t, &registrytest.Registry{Dialect: registrytest.DistributionToken(), Accounts: []registrytest.Account{
 		{Username: "ann", Password: credentials.NewSecret("right"), Pull: everything, Push: everything},
@@ -149,6 +149,19 @@ func TestMirror(t *testing.T) {
 			verdicts(t, mirror(t, "wrong"), map[string]registries.Code{"team/app:1": registries.ErrRepositoryNotFound})
 		})
 	}
+	// By digest, 3.1 answers 401 and asks for no login, if its upstream asks for a Basic login.
+	basic := fakeOf(t, &registrytest.Registry{Dialect: registrytest.DistributionBasic(), Accounts: []registrytest.Account{
+		{Username: "ann", Password: credentials.NewSecret("right"), Pull: everything, Push: everything},
+		{Username: "bob", Password: credentials.NewSecret("right"), Pull: everything, Push: everything},
+	}}, image).host
+	mirror := serve3(t, nil, configuration.Proxy{RemoteURL: "http://" + basic, Username: "ann", Password: "wrong"})
+	ref, err := registries.ParseImage(mirror + "/team/app@" + digest)
+	require.NoError(t, err)
+	c := &validate.Checker{}
+	defer c.CloseIdleConnections()
+	_, err = c.Image(t.Context(), ref, plain("", ""))
+	require.ErrorIs(t, err, registries.ErrUnauthorized)
+	require.Contains(t, registries.HintOf(err), "pull-through cache")
 }
 
 // TestGoContainerregistry checks images of the registry that many Go programs use in their tests. The Content-Type of
