@@ -215,7 +215,9 @@ func (o *options) compare(ctx context.Context, c probe.Capture, host string) (pr
 
 func (o *options) report(out io.Writer, c probe.Capture, comparison probe.Comparison) {
 	fmt.Fprintf(out, "Compared %d responses with the fake of the dialect %s.\n", comparison.Compared, comparison.Dialect)
-	fmt.Fprintf(out, "Assumed: %s.\n", strings.Join(comparison.Assumed, "; "))
+	if len(comparison.Assumed) > 0 {
+		fmt.Fprintf(out, "Assumed: %s.\n", strings.Join(comparison.Assumed, "; "))
+	}
 	for _, s := range c.Skipped {
 		fmt.Fprintf(out, "Not sent: %s (%s): %s.\n", s.Question, s.Login, s.Why)
 	}
