@@ -45,6 +45,11 @@ var scenarios = map[string]struct {
 		w.cluster.down.Store(true)
 		w.run(time.Hour)
 	}},
+	"one of two clusters is out of reach during a renewal": {[]string{"RegcredClusterBehind"}, func(w *world) {
+		w.run(time.Hour)
+		w.edge.down.Store(true)
+		w.run(10*time.Hour + 30*time.Minute)
+	}},
 	"a login expires in ten days": {[]string{"RegcredLoginExpiring"}, func(w *world) {
 		w.targets = append(w.targets, target("dated", w.start.Add(10*24*time.Hour)))
 		w.run(time.Hour)

@@ -40,7 +40,7 @@ func exported(t *testing.T) map[string][]string {
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
 	found := make(map[string][]string)
 	for _, c := range []prometheus.Collector{
-		credentialsprom.New(new(credentials.Cache)), injectprom.New(new(inject.Syncer)), registry,
+		credentialsprom.New(new(credentials.Cache)), injectprom.New(new(inject.Syncer)), injectprom.NewRollout(nil, nil), registry,
 	} {
 		descs := make(chan *prometheus.Desc, 100)
 		c.Describe(descs)

@@ -31,13 +31,14 @@ import (
 type world struct {
 	t           *testing.T
 	cluster     cluster
+	edge        cluster // Another cluster of the same program.
 	issuer      *providerstest.Fake
 	issuerDown  atomic.Bool
 	adoptionKey string
 	targets     []inject.Target
 
 	metrics *prometheus.Registry // Of the current process.
-	syncer  *inject.Syncer
+	syncers [2]*inject.Syncer    // Of cluster and edge.
 	stop    func()
 
 	start   time.Time
@@ -77,6 +78,7 @@ func inWorld(t *testing.T, scenario func(w *world)) *world {
 		}}
 		for _, namespace := range []string{"shop", "blog"} {
 			require.NoError(t, w.cluster.CreateNamespace(t.Context(), namespace, nil))
+			require.NoError(t, w.edge.CreateNamespace(t.Context(), namespace, nil))
 		}
 		w.targets = []inject.Target{target("main", time.Time{})}
 		w.restart()
@@ -102,26 +104,29 @@ func (w *world) restart() {
 		w.stop()
 	}
 	cache := new(credentials.Cache)
-	w.syncer = &inject.Syncer{
-		Cluster: &w.cluster, AdoptionKey: credentials.NewSecret(w.adoptionKey),
-		Credential: func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
-			return cache.Credential(ctx, providers.Key(w.issuer, p), providers.Source(w.issuer, p))
-		},
-		Lookup: func(p registry.Profile) credentials.Entry {
-			key := providers.Key(w.issuer, p)
-			if entry, ok := cache.Lookup(key); ok {
-				return entry
-			}
-			return credentials.Entry{Key: key}
-		},
-		Adopt: func(p registry.Profile, c credentials.Credential) bool {
-			return cache.Adopt(providers.Key(w.issuer, p), providers.Source(w.issuer, p), c)
-		},
+	for i, c := range []*cluster{&w.cluster, &w.edge} {
+		w.syncers[i] = &inject.Syncer{
+			Cluster: c, AdoptionKey: credentials.NewSecret(w.adoptionKey),
+			Credential: func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+				return cache.Credential(ctx, providers.Key(w.issuer, p), providers.Source(w.issuer, p))
+			},
+			Lookup: func(p registry.Profile) credentials.Entry {
+				key := providers.Key(w.issuer, p)
+				if entry, ok := cache.Lookup(key); ok {
+					return entry
+				}
+				return credentials.Entry{Key: key}
+			},
+			Adopt: func(p registry.Profile, c credentials.Credential) bool {
+				return cache.Adopt(providers.Key(w.issuer, p), providers.Source(w.issuer, p), c)
+			},
+		}
 	}
 	w.metrics = prometheus.NewRegistry()
 	began := prometheus.NewGauge(prometheus.GaugeOpts{Name: "process_start_time_seconds", Help: "Start."})
 	began.Set(float64(time.Now().Unix()))
-	w.metrics.MustRegister(began, credentialsprom.New(cache), injectprom.New(w.syncer))
+	w.metrics.MustRegister(began, credentialsprom.New(cache), injectprom.New(w.syncers[0]),
+		injectprom.NewRollout(map[string]*inject.Syncer{"main": w.syncers[0], "edge": w.syncers[1]}, nil))
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -134,11 +139,13 @@ func (w *world) restart() {
 	}
 }
 
-// run lets time pass, with a pass over the cluster each five minutes.
+// run lets time pass, with a pass over each cluster each five minutes.
 func (w *world) run(d time.Duration) {
 	for minute := range int(d / time.Minute) {
 		if minute%5 == 0 {
-			_, _ = w.syncer.Sync(w.t.Context(), w.targets) // Its error is in the metrics.
+			for _, s := range w.syncers {
+				_, _ = s.Sync(w.t.Context(), w.targets) // Its error is in the metrics.
+			}
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
