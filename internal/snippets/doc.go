@@ -1,0 +1,2 @@
+// Package snippets compiles the Go code of the documentation. Its module has what that code imports.
+package snippets
