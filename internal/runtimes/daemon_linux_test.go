@@ -153,18 +153,29 @@ func startContainerdWith(t *testing.T, program, config string) (*daemon, func(ct
 // startDocker starts the Docker engine with a graph driver, which pulls as for cri-dockerd.
 func startDocker(t *testing.T) *daemon {
 	t.Helper()
-	d := newDaemon(t, nil, testtool.Need(t, "dockerd"), "--host", "unix://${DIR}/daemon.sock", "--data-root", "${DIR}/data",
-		"--exec-root", "${DIR}/exec", "--pidfile", "${DIR}/pid", "--storage-driver", "vfs", "--iptables=false", "--bridge=none")
-	d.pull = dockerPull(d.socket(t))
+	d, pull := startDockerWith(t, map[string]string{"daemon.json": "{}"})
+	d.pull = func(ctx context.Context, username, password string) error {
+		return pull(ctx, scenario.Host+"/"+scenario.Repository, scenario.Tag, username, password)
+	}
 	return d
 }
 
-func dockerPull(socket string) func(context.Context, string, string) error {
+// startDockerWith starts the engine with the files in its folder, and returns a function that pulls an image by a tag
+// or digest. The folder may have a daemon.json.
+func startDockerWith(t *testing.T, files map[string]string) (*daemon, func(ctx context.Context, name, reference, username, password string) error) {
+	t.Helper()
+	d := newDaemon(t, files, testtool.Need(t, "dockerd"), "--host", "unix://${DIR}/daemon.sock", "--data-root", "${DIR}/data",
+		"--exec-root", "${DIR}/exec", "--pidfile", "${DIR}/pid", "--storage-driver", "vfs", "--iptables=false", "--bridge=none",
+		"--config-file", "${DIR}/daemon.json")
+	return d, dockerPull(d.socket(t))
+}
+
+func dockerPull(socket string) func(ctx context.Context, name, reference, username, password string) error {
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
-	return func(ctx context.Context, username, password string) error {
-		query := url.Values{"fromImage": {scenario.Host + "/" + scenario.Repository}, "tag": {scenario.Tag}}
+	return func(ctx context.Context, name, reference, username, password string) error {
+		query := url.Values{"fromImage": {name}, "tag": {reference}}
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://docker/images/create?"+query.Encode(), nil)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package runtimes
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -22,7 +23,8 @@ import (
 // A fleet is a set of registries on the loopback address: the origin of an image and its mirrors. All of them record
 // the requests in one log.
 type fleet struct {
-	hosts []string // HOST:PORT; the first is the origin.
+	hosts  []string // HOST:PORT; the first is the origin.
+	origin string   // The origin's name in images, if it is not its host.
 
 	mu       sync.Mutex
 	salt     int
@@ -69,7 +71,7 @@ func (f *fleet) image(t testing.TB, digest bool) registry.Image {
 	defer f.mu.Unlock()
 	f.salt++
 	f.content = newFleetImage(f.salt)
-	name := f.hosts[0] + "/" + fleetRepository
+	name := cmp.Or(f.origin, f.hosts[0]) + "/" + fleetRepository
 	if digest {
 		name += "@" + digestOf(f.content.manifest)
 	} else {
@@ -124,7 +126,11 @@ func (f *fleet) serve(w http.ResponseWriter, req *http.Request, i int) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="fleet"`)
 		w.WriteHeader(http.StatusUnauthorized)
 	case !authorized:
-		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="fleet"`, req.Host))
+		scheme := "http"
+		if req.TLS != nil {
+			scheme = "https"
+		}
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s://%s/token",service="fleet"`, scheme, req.Host))
 		w.WriteHeader(http.StatusUnauthorized)
 	case ping:
 	case !serves:
@@ -223,6 +229,8 @@ func (f *fleet) contacts(r mirrors.Route) []contact {
 	for _, s := range log {
 		switch {
 		case find(s.host) != nil:
+		case f.onlyPings(r) && s.path == "/v2/":
+			all = append(all, contact{Host: s.host, Path: s.path})
 		case strings.Contains(s.path, "/manifests/"+reference):
 			all = append(all, contact{Host: s.host, Path: s.path})
 		case s.token: // CRI-O's first request that names the repository, if it needs a token.
@@ -250,7 +258,9 @@ func (f *fleet) contacts(r mirrors.Route) []contact {
 }
 
 // plain reports whether the runtime sends requests in plain HTTP, which is all that the fleet understands.
-func plain(h mirrors.Hop) bool { return h.Scheme == "http" || h.HTTPFallback }
+func plain(h mirrors.Hop) bool {
+	return h.Scheme == "http" || h.HTTPFallback || h.Host == "registry-1.docker.io" // Served by fakenet, with TLS.
+}
 
 // expected returns the contacts that a route predicts if no host has the image, or accepts a login.
 func (f *fleet) expected(r mirrors.Route, reference, mode string) []contact {
@@ -263,8 +273,11 @@ func (f *fleet) expected(r mirrors.Route, reference, mode string) []contact {
 		}
 		if logins[i] == nil {
 			c := contact{Host: i, Path: h.ManifestPath(reference)}
-			if mode == "bearer" && (r.Runtime == mirrors.CRIO || r.Runtime == mirrors.Podman) {
+			if mode == "bearer" && (r.Runtime == mirrors.CRIO || r.Runtime == mirrors.Podman || r.Runtime == mirrors.Docker) {
 				c.Path = "repository:" + h.Repository + ":pull"
+			}
+			if f.onlyPings(r) {
+				c.Path = "/v2/"
 			}
 			all = append(all, c)
 		}
@@ -292,6 +305,11 @@ func (f *fleet) expected(r mirrors.Route, reference, mode string) []contact {
 		all[i].Logins, all[i].Token = join(logins[all[i].Host]), join(token[all[i].Host])
 	}
 	return all
+}
+
+// onlyPings reports whether Docker gives up at the ping, because it has no login for a Basic challenge.
+func (f *fleet) onlyPings(r mirrors.Route) bool {
+	return r.Runtime == mirrors.Docker && !r.Secret && f.mode == "basic"
 }
 
 // sharesAuthorizer reports whether containerd 1 replaces the header of a hop by the login that an earlier hop at the

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,4 +124,23 @@ func TestMirrorsDaemons(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMirrorsDocker compares the routes with the requests of the Docker engine, for Docker Hub with two mirrors.
+func TestMirrorsDocker(t *testing.T) {
+	f := newFleet(t, 3)
+	mirrorHosts := f.hosts[1:]
+	config := fmt.Sprintf(`{"registry-mirrors": ["http://%s", "http://%s/"]}`, mirrorHosts[0], mirrorHosts[1])
+	d, pull := startDockerWith(t, map[string]string{"daemon.json": config})
+	f.hosts[0] = "registry-1.docker.io"
+	d.network.Handle(f.hosts[0], http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { f.serve(w, req, 0) }))
+	node, err := mirrors.Read(overlay{dir: d.dir, files: map[string]string{"etc/docker/daemon.json": filepath.Join(d.dir, "daemon.json")}})
+	require.NoError(t, err)
+	f.origin = "docker.io"
+	compareNode(t, f, node, "Docker", mirrors.Docker, func(ctx context.Context, image registry.Image, secret bool) error {
+		if secret {
+			return pull(ctx, image.Name(), image.Reference(), "secret", "password")
+		}
+		return pull(ctx, image.Name(), image.Reference(), "", "")
+	})
 }

@@ -94,7 +94,7 @@ func (c *Checker) Check(ctx context.Context, n *Node, r Route, candidates ...val
 		case r.choosesOnce() && errors.Is(one.Err, registry.ErrContentNotFound):
 			result.Pulls, result.Err, decided = validate.No, one.Err, true // The next host is not tried for content.
 		default:
-			unsure = unsure || !one.Checked || registry.Temporary(one.Err)
+			unsure = unsure || !one.Checked || registry.Temporary(one.Err) || r.Runtime == Docker && errors.Is(one.Err, registry.ErrContentNotFound)
 			result.Err = one.Err
 		}
 	}
@@ -136,8 +136,11 @@ func (c *Checker) hop(ctx context.Context, n *Node, transports *registry.Transpo
 		Platforms: c.Platforms, Deep: c.Deep, Timeout: c.Timeout, Realms: c.Trusted, Egress: config.Egress,
 		Runtimes: []validate.Runtime{validate.Containerd}, RoundTripper: t,
 	}
-	if r.choosesOnce() {
+	switch r.Runtime {
+	case CRIO, Podman:
 		checker.Runtimes = []validate.Runtime{validate.CRIO}
+	case Docker:
+		checker.Runtimes = []validate.Runtime{validate.Docker}
 	}
 	for i := range own {
 		own[i].Transport = registry.TransportConfig{PlainHTTP: config.PlainHTTP, Egress: config.Egress}

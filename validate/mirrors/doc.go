@@ -12,6 +12,7 @@
 //     the folder that config_path names;
 //   - etc/rancher/k3s/registries.yaml and etc/rancher/rke2/registries.yaml;
 //   - etc/containers/registries.conf and registries.conf.d, with etc/containers/certs.d and etc/docker/certs.d;
+//   - etc/docker/daemon.json;
 //   - the files with the node's own logins: etc/crio/crio.conf (global_auth_file), run/containers/0/auth.json and
 //     root/.docker/config.json.
 //

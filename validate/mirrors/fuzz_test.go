@@ -22,6 +22,7 @@ func FuzzRead(f *testing.F) {
 		"mirrors: {\"*\": {endpoint: [\"https://user:s3cret@m.example.com:x\"], rewrite: {\"^(.*)\": \"x/$1\"}}}\nconfigs: {m.example.com: {auth: {username: u, password: s3cret}, tls: {ca_file: /etc/x}}}",
 		`{"auths":{"https://ghcr.io/v1/":{"auth":"dTpzM2NyZXQ="},"ghcr.io/team":{"identitytoken":"s3cret"}}}`,
 		"[crio.image]\nglobal_auth_file = \"/etc/crio/auth.json\"",
+		`{"registry-mirrors":["https://user:s3cret@m.example.com","http://m"],"insecure-registries":["10.0.0.0/8"]}`,
 		"server = \"https://user:s3cret@a b\"", "[host.\"http://[::1\"]", "[host]\n[host.a]\n[host.b]\n[host.a.header]", "\xff\xfe", "[",
 	} {
 		f.Add(seed)
@@ -31,7 +32,7 @@ func FuzzRead(f *testing.F) {
 		for _, name := range []string{
 			"etc/containerd/config.toml", "etc/containerd/certs.d/ghcr.io/hosts.toml", "etc/containerd/certs.d/_default/ca.crt", "etc/rancher/k3s/registries.yaml",
 			"etc/containers/registries.conf", "etc/containers/registries.conf.d/1.conf", "etc/crio/crio.conf", "etc/crio/auth.json", "run/containers/0/auth.json",
-			"etc/containers/certs.d/quay.io/x.cert",
+			"etc/containers/certs.d/quay.io/x.cert", "etc/docker/daemon.json",
 		} {
 			check(t, fstest.MapFS{name: {Data: []byte(content)}}, content)
 			fsys[name] = &fstest.MapFile{Data: []byte(content)}
@@ -46,7 +47,7 @@ func check(t *testing.T, fsys fstest.MapFS, content string) {
 	t.Helper()
 	node, err := mirrors.Read(fsys)
 	require.NoError(t, err)
-	all := []mirrors.Runtime{mirrors.Containerd16, mirrors.Containerd17, mirrors.Containerd2, mirrors.K3s, mirrors.CRIO, mirrors.Podman}
+	all := []mirrors.Runtime{mirrors.Containerd16, mirrors.Containerd17, mirrors.Containerd2, mirrors.K3s, mirrors.CRIO, mirrors.Podman, mirrors.Docker}
 	secret := strings.Contains(content, "s3cret")
 	for _, runtime := range all {
 		for _, i := range []registry.Image{

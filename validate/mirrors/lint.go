@@ -29,6 +29,8 @@ func (n *Node) Lint(o LintOptions) []Finding {
 			n.lintK3s(&r)
 		case CRIO, Podman:
 			n.lintRegistriesConf(&r, runtime)
+		case Docker:
+			n.lintDocker(&r)
 		}
 		for _, key := range o.Registries {
 			names := []string{key}
@@ -229,7 +231,12 @@ func (n *Node) lintRegistriesConf(r *report, runtime Runtime) {
 	for _, name := range c.ignored {
 		r.add(runtime, Finding{Rule: IgnoredFile, Subject: name, Message: "is not read, because its name does not end in .conf", Hint: "rename or remove it"})
 	}
-	for _, root := range []string{"/etc/containers/certs.d", dockerCertsDir} {
+	n.lintCertificateFolders(r, runtime, "/etc/containers/certs.d", dockerCertsDir)
+}
+
+// lintCertificateFolders reports mistakes in folders of certificates.
+func (n *Node) lintCertificateFolders(r *report, runtime Runtime, roots ...string) {
+	for _, root := range roots {
 		hosts, _ := fs.ReadDir(n.fsys, rel(root))
 		for _, host := range hosts {
 			dir := path.Join(root, host.Name())
@@ -238,7 +245,7 @@ func (n *Node) lintRegistriesConf(r *report, runtime Runtime) {
 				continue
 			}
 			var hop Hop
-			if problem := n.addCertificates(&hop, host.Name()); problem != "" && strings.Contains(problem, dir+"/") {
+			if problem := n.addCertificates(&hop, host.Name(), root); problem != "" && strings.Contains(problem, dir+"/") {
 				r.add(runtime, Finding{Rule: MissingFile, Fatal: true, Subject: dir, Message: problem + ", so that every request to this host fails",
 					Hint: "name the certificates of authorities .crt, and put a .key beside each .cert"})
 			}
@@ -253,8 +260,8 @@ type sample struct {
 	image registry.Image
 }
 
-// named returns the registries in the files of the runtime that a key with stars matches, as a kubelet matches it: a star
-// matches letters of one part of the host.
+// named returns the registries in the files of the runtime that a key with stars matches, as a kubelet matches it: a
+// star matches letters of one part of the host.
 func (n *Node) named(runtime Runtime, key string) []string {
 	if _, rest, ok := strings.Cut(key, "://"); ok {
 		key = rest
@@ -286,6 +293,8 @@ func (n *Node) registryNames(runtime Runtime) []string {
 			host, _, _ := strings.Cut(t.Prefix, "/")
 			names = append(names, host)
 		}
+	case Docker:
+		names = []string{"docker.io"}
 	default:
 		s, _ := n.containerd.section(runtime)
 		names = slices.Concat(slices.Collect(maps.Keys(s.Registry.Mirrors)), slices.Collect(maps.Keys(s.Registry.Configs)))

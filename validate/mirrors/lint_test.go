@@ -113,6 +113,8 @@ func TestLint(t *testing.T) {
 		{"k3s, a missing CA and a bad rewrite", k3s + "mirrors: {a.io: {endpoint: [m.example.com], rewrite: {'(': x}}, b.io: {endpoint: [m.example.com]}}\nconfigs: {m.example.com: {tls: {ca_file: /etc/none}}}", nil, nil,
 			[]string{"/etc/rancher/k3s/registries.yaml: broken-file fatal", "/etc/rancher/k3s/registries.yaml: missing-file fatal", "/etc/rancher/k3s/registries.yaml: missing-file fatal"}},
 		{"k3s, no YAML", k3s + "mirrors: [", nil, []string{"ghcr.io"}, []string{"/etc/rancher/k3s/registries.yaml: broken-file fatal"}},
+		{"a mirror of Docker", "--- etc/docker/daemon.json\n{\"registry-mirrors\": [\"https://mirror.example.com\"]}", nil, []string{"docker.io", "ghcr.io"}, []string{"docker.io: third-party"}},
+		{"no JSON", "--- etc/docker/daemon.json\n{", nil, []string{"docker.io"}, []string{"/etc/docker/daemon.json: broken-file fatal"}},
 		{"a mirror of CRI-O", conf + "[[registry]]\nlocation = \"ghcr.io\"\n[[registry.mirror]]\nlocation = \"mirror.example.com\"", nil, []string{"ghcr.io"},
 			[]string{"ghcr.io: no-login-at-mirror"}},
 		{"a location of CRI-O", conf + "[[registry]]\nprefix = \"docker.io\"\nlocation = \"mirror.example.com\"", nil, []string{"docker.io"},

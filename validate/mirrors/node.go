@@ -28,6 +28,9 @@ const (
 	CRIO Runtime = "CRI-O"
 	// Podman is podman and skopeo, run by root. The login of --creds is their pull secret.
 	Podman Runtime = "podman"
+	// Docker is Docker Engine with a graph driver, as behind cri-dockerd. With the containerd image store, which is the
+	// default of Docker 29, the mirrors are the same, and receive no login.
+	Docker Runtime = "Docker"
 )
 
 // A Node is the registry configuration of one node. Create it with [Read]. It is safe for concurrent use if its file
@@ -37,6 +40,7 @@ type Node struct {
 	containerd containerdConfig
 	k3s        k3sConfig
 	registries registriesConf
+	docker     dockerConfig
 	auth       authFiles
 }
 
@@ -48,7 +52,7 @@ type Node struct {
 // The folders of hosts (certs.d) are read by each call of Route and Lint, as containerd reads them for each pull.
 func Read(fsys fs.FS) (*Node, error) {
 	n := &Node{fsys: fsys}
-	for _, read := range []func() error{n.readContainerd, n.readK3s, n.readRegistriesConf, n.readAuthFiles} {
+	for _, read := range []func() error{n.readContainerd, n.readK3s, n.readRegistriesConf, n.readDocker, n.readAuthFiles} {
 		if err := read(); err != nil {
 			return nil, fmt.Errorf("read the registry configuration of a node: %w", err)
 		}
@@ -74,6 +78,9 @@ func (n *Node) Runtimes() []Runtime {
 	}
 	if n.exists("/etc/containers") {
 		found = append(found, Podman)
+	}
+	if n.docker.present {
+		found = append(found, Docker)
 	}
 	return found
 }
@@ -245,6 +252,8 @@ func (n *Node) Route(runtime Runtime, image registry.Image, secret bool) Route {
 		n.routeK3s(&r)
 	case CRIO, Podman:
 		n.routeRegistriesConf(&r)
+	case Docker:
+		n.routeDocker(&r)
 	default:
 		r.Broken = fmt.Sprintf("the runtime %q is not one of package mirrors", string(runtime))
 	}

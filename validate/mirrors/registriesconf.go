@@ -303,7 +303,7 @@ func (n *Node) addEndpoint(r *Route, prefix string, e endpoint) {
 		HTTPFallback: e.Insecure, SkipVerify: e.Insecure,
 		Mirror: physical.Host != r.Image.Host, Resolves: true, Serves: true,
 	}
-	if problem := n.addCertificates(&hop, physical.Host); problem != "" {
+	if problem := n.addCertificates(&hop, physical.Host, "/etc/containers/certs.d", dockerCertsDir); problem != "" {
 		r.skipped = problem // The next endpoint is tried.
 		return
 	}
@@ -315,9 +315,9 @@ func (n *Node) addEndpoint(r *Route, prefix string, e endpoint) {
 	r.Hops = append(r.Hops, hop)
 }
 
-// addCertificates adds the files of the host's folder of certificates. It returns why requests to the host fail.
-func (n *Node) addCertificates(h *Hop, host string) string {
-	for _, root := range []string{"/etc/containers/certs.d", dockerCertsDir} {
+// addCertificates adds the files of the host's folder of certificates, in the first root that has one. It returns why requests to the host fail.
+func (n *Node) addCertificates(h *Hop, host string, roots ...string) string {
+	for _, root := range roots {
 		dir := path.Join(root, host)
 		entries, err := fs.ReadDir(n.fsys, rel(dir))
 		if err != nil {

@@ -52,7 +52,7 @@ func TestRoute(t *testing.T) {
 		secret      bool
 		want        string
 	}{
-		{"no files", "", []mirrors.Runtime{mirrors.Containerd16, mirrors.Containerd17, mirrors.Containerd2, mirrors.K3s, mirrors.CRIO, mirrors.Podman}, "nginx", true,
+		{"no files", "", []mirrors.Runtime{mirrors.Containerd16, mirrors.Containerd17, mirrors.Containerd2, mirrors.K3s, mirrors.CRIO, mirrors.Podman, mirrors.Docker}, "nginx", true,
 			"https://registry-1.docker.io/v2/library/nginx, login: pull secret"},
 		{"a mirror receives the pull secret", containerd1Conf + hub + `[host."https://mirror.example.com"]`,
 			[]mirrors.Runtime{mirrors.Containerd16, mirrors.Containerd17, mirrors.Containerd2}, "nginx", true,
@@ -102,6 +102,14 @@ func TestRoute(t *testing.T) {
 		{"CRI-O, two tables of one location", "--- etc/containers/registries.conf\n[[registry]]\nprefix = \"ghcr.io/a\"\nlocation = \"m.example.com\"\n[[registry]]\nprefix = \"ghcr.io/b\"\nlocation = \"m.example.com\"\ninsecure = true",
 			[]mirrors.Runtime{mirrors.CRIO}, "nginx", false,
 			`fails: /etc/containers/registries.conf is not valid: the registry "m.example.com" has two tables that differ in insecure or blocked`},
+		{"Docker", "--- etc/docker/daemon.json\n{\"registry-mirrors\": [\"https://mirror.example.com\", \"http://10.0.0.1:5000/\"]}", []mirrors.Runtime{mirrors.Docker}, "nginx", true,
+			"https://mirror.example.com/v2/library/nginx, login: pull secret\nhttp://10.0.0.1:5000/v2/library/nginx, login: pull secret\nhttps://registry-1.docker.io/v2/library/nginx, login: pull secret"},
+		{"Docker, another registry", "--- etc/docker/daemon.json\n{\"registry-mirrors\": [\"https://mirror.example.com\"], \"insecure-registries\": [\"10.0.0.0/8\"]}", []mirrors.Runtime{mirrors.Docker}, "10.0.0.1:5000/app", false,
+			"https://10.0.0.1:5000/v2/app, or plain HTTP, certificate not verified, no login"},
+		{"Docker, a mirror with a path", "--- etc/docker/daemon.json\n{\"registry-mirrors\": [\"https://mirror.example.com/hub/\"]}", []mirrors.Runtime{mirrors.Docker}, "nginx", false,
+			"https://mirror.example.com/hub/v2/library/nginx, no login\nhttps://registry-1.docker.io/v2/library/nginx, no login"},
+		{"Docker, a mirror without a scheme", "--- etc/docker/daemon.json\n{\"registry-mirrors\": [\"mirror.example.com\"]}", []mirrors.Runtime{mirrors.Docker}, "ghcr.io/team/app", false,
+			`fails: the mirror "mirror.example.com" in /etc/docker/daemon.json is not the URL of a host, with which Docker does not start`},
 		{"docker.io is no mirror of itself", containerd2Conf + hub + `[host."https://docker.io"]`, []mirrors.Runtime{mirrors.Containerd2}, "nginx", false,
 			"https://docker.io/v2/library/nginx, no login\nhttps://registry-1.docker.io/v2/library/nginx, no login"},
 		{"_default", containerd2Conf + "--- etc/containerd/certs.d/_default/hosts.toml\n[host.\"https://a.example.com\"]",
