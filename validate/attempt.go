@@ -137,11 +137,13 @@ func (c *call) imageOn(ctx context.Context, rules *runtimeRules, image registry.
 			return err
 		}
 		err := c.try(ctx, &r, &candidates[i], rules, image.Host, "check image", image.String(), look)
-		if err == nil || verdict == nil || rank(err.Code) > rank(verdict.Code) {
+		// Where the pull succeeds, a kubelet does not try the next login, even if nothing can run.
+		pulled := err == nil || len(f.lines) > 0 && !slices.ContainsFunc(f.lines, doesNotPull)
+		if pulled || verdict == nil || rank(err.Code) > rank(verdict.Code) {
 			r.Digest, r.MediaType, r.Platforms, r.Size, r.Basis = f.digest, f.mediaType, f.platforms, f.size, f.basis
 			verdict, lines = err, f.lines
 		}
-		if err == nil || ctx.Err() != nil {
+		if pulled || ctx.Err() != nil {
 			verdict = err
 			break
 		}
@@ -161,6 +163,8 @@ func (c *call) imageOn(ctx context.Context, rules *runtimeRules, image registry.
 	}
 	return r
 }
+
+func doesNotPull(l lineState) bool { return l.pulls != Yes }
 
 // results returns the verdicts of the lines. If the lines have no verdicts of their own, each gets the verdict on all.
 func (r *runtimeRules) results(lines []lineState, verdict *registry.Error) []RuntimeResult {

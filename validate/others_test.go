@@ -157,3 +157,15 @@ func TestNestedIndexWithoutManifests(t *testing.T) {
 		}
 	}
 }
+
+// Where the pull succeeds, a kubelet does not try the next login, even if no container can start.
+func TestNoLoginAfterAPull(t *testing.T) {
+	for runtime, attempts := range map[validate.Runtime]int{validate.CRIO: 1, validate.Containerd: 2} {
+		s := newScene()
+		s.image(ociManifest, "application/vnd.example.config.v1+json", amd64Config) // containerd 1.7 does not pull it.
+		c := &validate.Checker{RoundTripper: s, Runtimes: []validate.Runtime{runtime}, Platforms: platforms(t, "linux/amd64")}
+		got, err := c.Image(t.Context(), image(t, sceneHost+"/team/app:1"), as("ann", "right"), as("bob", "right"))
+		require.ErrorIs(t, err, registry.ErrContentType)
+		require.Len(t, got.Attempts, attempts, runtime)
+	}
+}

@@ -53,6 +53,8 @@ type oracle struct {
 	programs map[string]*Program // By the name of the runtime.
 	crio     *CRIO
 	keyring  *Program
+
+	suppressed map[*Known]int // The number of disagreements of each known kind.
 }
 
 func newOracle(t testing.TB) *oracle {
@@ -62,7 +64,7 @@ func newOracle(t testing.TB) *oracle {
 	t.Cleanup(crio.Close)
 	return &oracle{map[string]*Program{
 		"containerd 1.7": startProgram(t, Containerd1), "Docker": startProgram(t, Docker28), "Docker 29": startProgram(t, Docker29),
-	}, crio, startProgram(t, Keyring)}
+	}, crio, startProgram(t, Keyring), make(map[*Known]int)}
 }
 
 // patience is the timeout of a pull. It is short if a registry responds with 429, because CRI-O then waits for minutes,
