@@ -10,6 +10,12 @@
 // prints the secret:
 //
 //	go run . -dir /var/lib/registry -pull team/app:1 -namespace shop | kubectl apply -f -
+//
+// It backs itself up once a day, restores a backup into an empty folder, and checks that no image lost a part:
+//
+//	go run . -dir /var/lib/registry -backup /backup/registry
+//	go run . -dir /var/lib/restored -restore /backup/registry
+//	go run . -dir /var/lib/restored -check
 package main
 
 import (
@@ -23,6 +29,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -62,6 +69,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	url := flags.String("url", "", "how clients reach it, where that is not the address: https://registry.example.com")
 	pull := flags.String("pull", "", "print a pull secret for this `image` of the registry that runs: team/app:1")
 	namespace := flags.String("namespace", "", "the namespace of that secret")
+	backup := flags.String("backup", "", "back up into this `folder` while it runs, once a day")
+	restored := flags.String("restore", "", "fill the empty -dir from the backup in this `folder`, and end")
+	checked := flags.Bool("check", false, "read all images of the stopped registry, print what is missing or damaged, and end")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return err
 	} else if err != nil {
@@ -70,29 +80,43 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if flags.NArg() > 0 {
 		return usageError{fmt.Errorf("unexpected argument %q: there are flags only", flags.Arg(0))}
 	}
-	if *pull != "" {
+	switch {
+	case *checked:
+		return check(ctx, out, *dir)
+	case *restored != "":
+		return restore(ctx, out, *dir, *restored)
+	case *pull != "":
 		if *url == "" {
 			*url = "https://" + *addr
 		}
 		return printPullSecret(ctx, out, *dir, *url, *pull, *namespace)
 	}
-	return serve(ctx, out, *dir, *addr, *url)
+	return serve(ctx, out, *dir, *addr, *url, *backup)
 }
 
-func serve(ctx context.Context, out io.Writer, dir, addr, url string) error {
+func serve(ctx context.Context, out io.Writer, dir, addr, url, backup string) error {
 	logrus.SetLevel(logrus.ErrorLevel)
 	logrus.SetFormatter(new(ownErrors))
 	password, err := adminPassword(dir)
 	if err != nil {
 		return err
 	}
+	var backups sync.WaitGroup
+	defer backups.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	return systemregistry.Server{
 		Dir: dir, Addr: addr, URL: url,
 		Admin: adminName, AdminPassword: password,
 		// Anonymous pulls, immutable tags, and retention.
 		Public:   []string{"public/**"},
 		Policies: []images.Policy{{Repositories: "release/**", Immutable: true}, {Repositories: "cache/**", KeepFor: 30 * 24 * time.Hour}},
-		OnReady:  func(r systemregistry.Ready) { ready(out, dir, r) },
+		OnReady: func(r systemregistry.Ready) {
+			ready(out, dir, r)
+			if backup != "" {
+				backups.Go(func() { backUp(ctx, out, r.Registry, backup) })
+			}
+		},
 		OnEvent: func(e systemregistry.Event) {
 			fmt.Fprintln(out, e.Time.Format(time.TimeOnly), e.Kind, e.Account, e.Subject, outcome(e.Err))
 		},
@@ -111,10 +135,11 @@ func (f *ownErrors) Format(e *logrus.Entry) ([]byte, error) {
 	return f.TextFormatter.Format(e)
 }
 
-// Files in the folder for clients, in addition to the registry's own files.
+// Files in the folder: for clients, and the registry's accounts.
 const (
 	adminName    = "admin"
 	passwordFile = "admin-password"
+	accountsFile = "accounts.db"
 	caFile       = "ca.pem"
 )
 

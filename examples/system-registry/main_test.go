@@ -3,18 +3,24 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/internal/testtool"
@@ -22,14 +28,14 @@ import (
 )
 
 // started runs the program until stop is called, and returns the URL that it printed.
-func started(t *testing.T, dir string) (url string, stop func()) {
+func started(t *testing.T, dir string, more ...string) (url string, lines <-chan string, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	lines, ended := make(printed, 100), make(chan error, 1)
-	go func() { ended <- run(ctx, []string{"-dir", dir, "-addr", "127.0.0.1:0"}, lines) }()
+	out, ended := make(printed, 100), make(chan error, 1)
+	go func() { ended <- run(ctx, append([]string{"-dir", dir, "-addr", "127.0.0.1:0"}, more...), out) }()
 	select {
-	case text := <-lines:
-		return strings.Fields(text)[1], func() {
+	case text := <-out:
+		return strings.Fields(text)[1], out, func() {
 			cancel()
 			require.NoError(t, <-ended)
 		}
@@ -40,7 +46,7 @@ func started(t *testing.T, dir string) (url string, stop func()) {
 		cancel()
 		t.Fatal("it printed nothing")
 	}
-	return "", nil
+	return "", nil, nil
 }
 
 // printed collects the output of the program, with an element for each write.
@@ -68,7 +74,7 @@ func TestFromNothingToAPodsSecret(t *testing.T) {
 
 	for _, tag := range []string{"1", "2"} {
 		t.Run(tag, func(t *testing.T) {
-			url, stop := started(t, dir)
+			url, _, stop := started(t, dir)
 			defer stop()
 			_, host, _ := strings.Cut(url, "://")
 			copied := func(args ...string) error {
@@ -99,6 +105,53 @@ func TestFromNothingToAPodsSecret(t *testing.T) {
 			require.Zero(t, secret.Len(), "what is not proven is not printed")
 		})
 	}
+}
+
+// A backup restores images that the storage has lost, and the check finds that it lost them.
+func TestBackupCheckAndRestore(t *testing.T) {
+	dir, backup := t.TempDir(), t.TempDir()
+	url, _, stop := started(t, dir)
+	password, err := os.ReadFile(filepath.Join(dir, passwordFile))
+	require.NoError(t, err)
+	image, err := random.Image(1000, 2)
+	require.NoError(t, err)
+	authority, err := os.ReadFile(filepath.Join(dir, caFile))
+	require.NoError(t, err)
+	trusted := x509.NewCertPool()
+	require.True(t, trusted.AppendCertsFromPEM(authority))
+	ref, err := name.ParseReference(strings.TrimPrefix(url, "https://") + "/team/app:1")
+	require.NoError(t, err)
+	require.NoError(t, remote.Write(ref, image, remote.WithContext(t.Context()),
+		remote.WithAuth(&authn.Basic{Username: adminName, Password: string(password)}),
+		remote.WithTransport(&http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}})))
+	stop()
+
+	_, lines, stop := started(t, dir, "-backup", backup)
+	for done := false; !done; {
+		select {
+		case line := <-lines:
+			done = strings.HasPrefix(line, "backup:")
+		case <-time.After(time.Minute):
+			t.Fatal("no backup was made")
+		}
+	}
+	stop()
+
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-dir", dir, "-check"}, &out), "%s", &out)
+	layers, err := image.Layers()
+	require.NoError(t, err)
+	digest, err := layers[0].Digest()
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "images/docker/registry/v2/blobs/sha256", digest.Hex[:2], digest.Hex)))
+	require.Error(t, run(t.Context(), []string{"-dir", dir, "-check"}, &out))
+	require.Contains(t, out.String(), digest.String())
+
+	restored := filepath.Join(t.TempDir(), "restored")
+	require.NoError(t, run(t.Context(), []string{"-dir", restored, "-restore", backup}, &out))
+	require.NoError(t, run(t.Context(), []string{"-dir", restored, "-check"}, &out), "%s", &out)
+	require.Error(t, run(t.Context(), []string{"-dir", restored, "-restore", backup}, &out), "the folder is not empty")
+	require.Error(t, run(t.Context(), []string{"-dir", t.TempDir(), "-check"}, &out), "there is no registry")
 }
 
 // dockerConfig returns the content of a pull secret.
