@@ -7,6 +7,8 @@ import (
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/s3-aws"
 	_ "github.com/prometheus/client_golang/prometheus"
 	_ "github.com/regcred/regcred"
+	_ "github.com/regcred/regcred/credentials/credentialsotel"
+	_ "github.com/regcred/regcred/credentials/credentialsprom"
 	_ "github.com/regcred/regcred/credentials/orascredentials"
 	_ "github.com/regcred/regcred/inject/injectotel"
 	_ "github.com/regcred/regcred/inject/injectprom"
