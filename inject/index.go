@@ -32,7 +32,7 @@ type record struct {
 	order int
 	err   error // Why the target is invalid, or nil.
 
-	// labels are those of the target and those of the owner. profiles lists the names of the profiles.
+	// labels are the labels of the target and of the owner. profiles lists the names of the profiles.
 	labels   map[string]string
 	profiles string
 

@@ -42,7 +42,7 @@ type Place struct {
 }
 
 // RolloutOf returns the rollout of the targets that which selects, in the clusters of these Syncers, as found by their
-// last passes: those of [SyncEach], or of several kube.Controllers. The keys of the map name the clusters in the report.
+// last passes: the Syncers of [SyncEach], or of several kube.Controllers. The keys of the map name the clusters in the report.
 // If which is nil, all targets are selected. The newest credentials are determined over all clusters, so that a cluster
 // that was cut off is reported as older. For credentials without an issue time, such as passwords, the newest are those
 // that a pass found last.

@@ -23,7 +23,7 @@ type Target struct {
 	Namespaces Selection
 
 	// Accounts selects the service accounts, in those namespaces, that name the secret in imagePullSecrets. When a pod
-	// without pull secrets of its own is created, it gets those of its account. Most programs select "default" and the
+	// without pull secrets of its own is created, it gets the pull secrets of its account. Most programs select "default" and the
 	// accounts that they create. The zero Selection selects none, for workloads that name the secret themselves.
 	Accounts Selection
 

@@ -23,7 +23,7 @@ type want struct {
 
 	config  pullsecret.Config
 	content credentials.Fingerprint
-	// annotations are those of the target, and those that the Syncer adds.
+	// annotations are the annotations of the target, and those that the Syncer adds.
 	annotations map[string]string
 
 	// issuedAt is the issue time of the newest credential in the secret. held has all credentials.

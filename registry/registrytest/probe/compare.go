@@ -238,7 +238,7 @@ func (c Capture) differences(fake Capture) Comparison {
 	return all
 }
 
-// explained reports whether the fake was not asked because of another difference, which is reported: it names another
+// explained reports whether the fake did not get the request because of another difference, which is reported: it names another
 // token server, issues no token, or has no digest.
 func (c Capture) explained(fake Capture, e Exchange) bool {
 	if e.Question == "manifest-digest" || c.TokenServer != fake.TokenServer && (e.Login != NoLogin && e.Login != BasicLogin || strings.HasPrefix(e.Question, "token")) {

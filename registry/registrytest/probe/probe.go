@@ -140,7 +140,7 @@ type walk struct {
 	stopped bool // The registry limits the rate of requests.
 }
 
-// An asked question has its response, before redaction.
+// An asked value is a question with its response, before redaction.
 type asked struct {
 	question string
 	login    Login

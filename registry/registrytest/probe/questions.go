@@ -48,7 +48,7 @@ var logins = map[Login]string{
 	TwoScopesToken: "with a token for two repositories", BadToken: "with a token that nobody issued", WrongLogin: "with a wrong password",
 }
 
-// askAll asks everything about the images with one kind of login.
+// askAll sends all requests about the images with one kind of login.
 func (w *walk) askAll(ctx context.Context, login Login) {
 	n, tag := w.names, w.t.Image.Tag
 	get := func(question, repository, path string, of form) {

@@ -167,7 +167,7 @@ func (d *Driver) count(ctx context.Context, l Limit, id string, n int64) error {
 	return d.twice(ctx, l, func() error { return d.tryCount(ctx, l, id, n) })
 }
 
-// tryCount is count without a measurement. If id is not empty, the bytes are those of a link that is about to be
+// tryCount is count without a measurement. If id is not empty, the bytes belong to a link that is about to be
 // written.
 func (d *Driver) tryCount(ctx context.Context, l Limit, id string, n int64) error {
 	return d.ledger(ctx, l, func(now *ledger) error {
@@ -286,7 +286,7 @@ func (d *Driver) charged(ctx context.Context, p place, blob string, write func()
 	return nil
 }
 
-// handOver makes size bytes count for a link that was written: counted bytes count already, the others are those of the
+// handOver makes size bytes count for a link that was written: counted bytes count already, the others belong to the
 // upload. If the upload was removed as abandoned, because this replica stalled, a measurement may have dropped its
 // bytes. They are counted again, which fails if they do not fit any more.
 func (d *Driver) handOver(ctx context.Context, upload *Upload, matching []Limit, size, counted int64) error {

@@ -27,12 +27,12 @@ type RegistryProfile struct {
 	Status RegistryProfileStatus `json:"status,omitempty"`
 }
 
-// A RegistryProfileSpec says what is wanted.
+// A RegistryProfileSpec is the desired state: the registry, its login, and the places of the pull secret.
 //
 // +kubebuilder:validation:XValidation:rule="self.kind == 'dockerhub' || has(self.endpoint)",message="endpoint is required for this kind"
 type RegistryProfileSpec struct {
-	// Kind is the kind of the registry; system is the System registry of regcred, and custom is any that a Docker client
-	// can use.
+	// Kind is the kind of the registry: system is the System registry of regcred, custom any registry that a Docker
+	// client can use.
 	// +kubebuilder:validation:Enum=dockerhub;ecr;gcr;system;custom
 	Kind string `json:"kind"`
 
@@ -47,14 +47,14 @@ type RegistryProfileSpec struct {
 	// +optional
 	Hosts []string `json:"hosts,omitempty"`
 
-	// Tenant is whose profile it is. Profiles of different tenants never share a credential.
+	// Tenant is the owner of the profile. Profiles of different tenants never share a credential.
 	// +optional
 	Tenant string `json:"tenant,omitempty"`
 
-	// Login says how the operator proves who it is.
+	// Login is the login at the registry.
 	Login Login `json:"login"`
 
-	// Namespaces are where the pull secret is.
+	// Namespaces selects the namespaces that get the pull secret.
 	Namespaces Namespaces `json:"namespaces"`
 
 	// ServiceAccounts are the names, or patterns such as "build-*", of the accounts that name the pull secret.
@@ -63,23 +63,23 @@ type RegistryProfileSpec struct {
 	// +optional
 	ServiceAccounts []string `json:"serviceAccounts,omitempty"`
 
-	// CABundle holds certificates in PEM that the operator trusts beside those of its system. What nodes trust is set
-	// on the nodes.
+	// CABundle holds certificates in PEM that the operator trusts in addition to its system's. Configure the nodes to
+	// trust them, too.
 	// +optional
 	CABundle string `json:"caBundle,omitempty"`
 
-	// Transport is how the operator reaches the registry, where the usual way will not do.
+	// Transport sets a proxy, plain HTTP or a client certificate, if the registry requires them.
 	// +optional
 	Transport Transport `json:"transport,omitempty"`
 }
 
-// A Transport is a way to a registry.
+// A Transport configures the connections to a registry.
 type Transport struct {
-	// Proxy is the URL of an HTTP or SOCKS5 proxy, or "direct" for none. Empty means that of the operator's
-	// environment.
+	// Proxy is the URL of an HTTP or SOCKS5 proxy, or "direct" for none. If empty, the proxy of the operator's
+	// environment is used.
 	// +optional
 	Proxy string `json:"proxy,omitempty"`
-	// PlainHTTP speaks to the registry without TLS: whoever is on the way reads the login.
+	// PlainHTTP uses the registry without TLS: everyone on the network path can read the login.
 	// +optional
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
 	// SecretName is a secret in the operator's namespace: a client certificate under the keys tls.crt and tls.key, a login
@@ -89,7 +89,7 @@ type Transport struct {
 	SecretName string `json:"secretName,omitempty"`
 }
 
-// A Login is exactly one way to prove who one is.
+// A Login is exactly one of a secret, the ambient identity and no login.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.secretName), has(self.ambient) && self.ambient, has(self.anonymous) && self.anonymous].filter(x, x).size() == 1",message="set exactly one of secretName, ambient and anonymous"
 // +kubebuilder:validation:XValidation:rule="!has(self.expiresAt) || has(self.secretName)",message="expiresAt needs secretName: only a user name and a password expire by themselves"
@@ -104,10 +104,10 @@ type Login struct {
 	// before. If it is not set, an expiry in the JSON of a login applies.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
-	// Ambient is the identity of the operator's pod in its cloud.
+	// Ambient uses the identity of the operator's pod in its cloud.
 	// +optional
 	Ambient bool `json:"ambient,omitempty"`
-	// Anonymous says that the registry wants no login.
+	// Anonymous uses the registry without a login.
 	// +optional
 	Anonymous bool `json:"anonymous,omitempty"`
 }
@@ -119,36 +119,36 @@ type Namespaces struct {
 	// +listType=set
 	// +optional
 	Names []string `json:"names,omitempty"`
-	// Except are names, or patterns, that are not selected though they match.
+	// Except are names, or patterns, of namespaces that are not selected although they match.
 	// +listType=set
 	// +optional
 	Except []string `json:"except,omitempty"`
-	// Selector selects by labels. None means all.
+	// Selector selects by labels. If not set, all match.
 	// +optional
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
-// A RegistryProfileStatus says what is.
+// A RegistryProfileStatus is the observed state.
 type RegistryProfileStatus struct {
-	// Conditions has one of the type Ready: the pull secret is everywhere as it should be; and one of the type
+	// Conditions has the type Ready: the pull secret is in its desired state in all namespaces; and the type
 	// LoginExpiring: the login expires within 14 days, and only a person can renew it.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// Secrets is how many namespaces have the pull secret.
+	// Secrets is the number of namespaces that have the pull secret.
 	// +optional
 	Secrets int `json:"secrets"`
-	// ExpiresAt is when the first of them expires. None means that they do not.
+	// ExpiresAt is the time at which the first of them expires. If not set, none expires.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
-	// RenewAt is when the issuer is asked for the next credential: ahead of the expiry, or once more after it failed. The
-	// pull secrets have it within minutes. None means that no renewal is due.
+	// RenewAt is the time of the next call to the issuer: before the expiry, or again after a failure. The pull secrets
+	// have the new credential within minutes. If not set, no renewal is due.
 	// +optional
 	RenewAt *metav1.Time `json:"renewAt,omitempty"`
 }
 
-// A RegistryProfileList is a list of them.
+// A RegistryProfileList is a list of registry profiles.
 //
 // +kubebuilder:object:root=true
 type RegistryProfileList struct {
