@@ -26,7 +26,7 @@ type Search struct {
 
 // Names is a part of a registry's list.
 type Names struct {
-	// Names are in the order of the registry, usually alphabetical.
+	// Names are in the order of the registry, usually alphabetical. They are empty and not nil if there are none.
 	Names []string `json:"names"`
 	// More reports that the registry has further names: narrow the search.
 	More bool `json:"more"`
@@ -82,7 +82,7 @@ func (p *Pipeline) Tags(ctx context.Context, profile registry.Profile, repositor
 // collect reads as much of a list as the search needs.
 func (s Search) collect(list iter.Seq2[string, error]) (Names, error) {
 	wanted, left := option.OrDefault(s.MaxNames, 100), option.OrDefault(s.MaxRead, 10_000)
-	var found Names
+	found := Names{Names: []string{}} // Encoded as a list, also if it is empty.
 	text := strings.ToLower(s.Text)
 	for name, err := range list {
 		switch {

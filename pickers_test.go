@@ -51,7 +51,7 @@ func TestRepositories(t *testing.T) {
 
 	found, err = p.Repositories(t.Context(), team, regcred.Search{Text: "shop", MaxRead: 10})
 	require.NoError(t, err)
-	require.Equal(t, regcred.Names{More: true}, found)
+	require.Equal(t, regcred.Names{Names: []string{}, More: true}, found)
 
 	found, err = p.Repositories(t.Context(), team, regcred.Search{})
 	require.NoError(t, err)

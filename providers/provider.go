@@ -71,29 +71,26 @@ func Validate(provider Provider, p registry.Profile) error {
 	if general == nil {
 		return own
 	}
-	var problems field.List
-	var known []string
-	for _, f := range fieldErrors(general) {
-		known = append(known, f.Field)
-		problems.Add(f.Field, f.Problem, f.Want)
-	}
+	all := fieldErrors(general)
 	for _, f := range fieldErrors(own) {
-		if !slices.Contains(known, f.Field) {
-			problems.Add(f.Field, f.Problem, f.Want)
+		same := func(other *field.Error) bool { return other.Field == f.Field }
+		if !slices.ContainsFunc(all, same) {
+			all = append(all, f)
 		}
 	}
-	return problems.Err(subject(p))
+	return &field.Errors{Subject: subject(p), Fields: all}
 }
 
-// fieldErrors returns the problems in err. An err that is not a [field.Errors] becomes one problem of the whole.
+// fieldErrors returns copies of the problems in err. An err that is not a [field.Errors] is one problem of the whole
+// profile.
 func fieldErrors(err error) []*field.Error {
-	if err == nil {
+	var problems field.List
+	problems.Under("", err)
+	e, _ := errors.AsType[*field.Errors](problems.Err(""))
+	if e == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*field.Errors](err); ok {
-		return e.Fields
-	}
-	return []*field.Error{{Problem: err.Error()}}
+	return e.Fields
 }
 
 // Key returns the key of the profile's credential in a cache; see [credentials.Key] and [Scoper].

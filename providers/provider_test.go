@@ -172,7 +172,7 @@ func TestValidateJoinsProblems(t *testing.T) {
 
 	require.NoError(t, providers.Validate(probe{}, profile(nil)))
 	require.ErrorContains(t, providers.Validate(providers.Func(probe{}.Credential), p), "name is missing")
-	require.ErrorContains(t, providers.Validate(probe{invalid: io.EOF}, p), "EOF")
+	require.ErrorIs(t, providers.Validate(probe{invalid: io.EOF}, p), io.EOF, "beside other problems")
 	require.ErrorIs(t, providers.Validate(probe{invalid: io.EOF}, profile(nil)), io.EOF)
 }
 

@@ -45,13 +45,17 @@ func (s Static) Credential(ctx context.Context, p registry.Profile) (credentials
 	return c, nil
 }
 
-// Validate rejects logins of other forms than username and anonymous, and reports the problems that Check finds.
+// Validate rejects settings, and logins of other forms than username and anonymous. It also reports the problems that
+// Check finds.
 func (s Static) Validate(p registry.Profile) error {
 	var problems field.List
 	switch form := p.Login.Form(); form {
 	case "", "anonymous", "username": // The profile's own validation reports a login of no form.
 	default:
 		problems.Add("login", "has the form "+form, "username and password, or anonymous: true")
+	}
+	if len(p.Login.Settings) > 0 {
+		problems.Add("login.settings", "is set", "nothing: this provider has no settings")
 	}
 	if s.Check != nil {
 		s.Check(p, &problems)

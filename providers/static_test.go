@@ -103,3 +103,8 @@ func TestStaticLeavesWithItsCaller(t *testing.T) {
 	require.ErrorIs(t, err, cause)
 	require.ErrorIs(t, err, registry.ErrCanceled)
 }
+
+func TestStaticRejectsSettings(t *testing.T) {
+	p := profile(func(p *registry.Profile) { p.Login.Settings = map[string]string{"team": "shop"} })
+	require.ErrorContains(t, providers.Validate(providers.Static{}, p), "login.settings is set")
+}
