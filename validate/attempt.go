@@ -84,9 +84,9 @@ func (c *call) login(ctx context.Context, endpoint registry.Endpoint, candidate 
 		case l.refused != nil:
 			return a.classify(ctx, t, l.refused, "")
 		case l.unverified && !a.credential.Anonymous:
-			t.warn("the registry asks nobody for a login, so that it did not say whether this one is good")
+			t.warn("the registry requires no login, so this login could not be checked")
 		case l.unverified:
-			t.warn("nothing was sent: whether something can be pulled without a login, only the check of an image tells")
+			t.warn("nothing was sent: check an image to find out whether it can be pulled without a login")
 		}
 		return nil
 	}
@@ -275,7 +275,7 @@ func (c *call) probePublic(ctx context.Context, r *Result, rules *runtimeRules, 
 	ans, failed := k.open(ctx, k.manifest(StepProbe, http.MethodHead, r.Image.Reference()))
 	last.Exchanges = append(last.Exchanges, t.exchanges...)
 	if failed == nil && ans.ok() && ans.step == StepProbe && isManifest(ans.mediaType()) {
-		t.warn("the image is public: it can be pulled without a login, and not with one that is refused")
+		t.warn("the image is public: it can be pulled without a login, but not with a rejected one")
 	}
 	r.take(t)
 }

@@ -36,7 +36,7 @@ func (a *authorizer) open(ctx context.Context, t *trace, scope string, q apiRequ
 		return ping.answer, nil
 	case !a.rules.allowsPing(ping.answer):
 		return nil, a.rules.incompatible(registry.ErrPing, ping.answer.ex,
-			fmt.Sprintf("GET /v2/ is answered with %d", ping.answer.status), "answer GET /v2/ with 200, or with 401 and a challenge")
+			fmt.Sprintf("the response to GET /v2/ is %d", ping.answer.status), "respond to GET /v2/ with 200, or with 401 and a challenge")
 	}
 	l, ans, err := a.firstLogin(ctx, t, scope, q, ping)
 	if err != nil {
@@ -235,12 +235,12 @@ func (a *authorizer) explainNoLogin(
 		return with, nil
 	case a.rules.pingFirst:
 		return nil, a.rules.incompatible(registry.ErrChallenge, ans.ex,
-			"the registry asks for a login here, and did not do so at GET /v2/",
-			"answer GET /v2/ with 401 and the same challenge")
+			"the registry requires a login here, and did not at GET /v2/",
+			"respond to GET /v2/ with 401 and the same challenge")
 	}
 	return nil, a.rules.incompatible(registry.ErrChallenge, ans.ex,
 		fmt.Sprintf("the registry sends a challenge at GET /v2/, and %d without one here", ans.status),
-		"answer requests for manifests without a login with 401 and the challenge of GET /v2/")
+		"respond to requests for manifests without a login with 401 and the challenge of GET /v2/")
 }
 
 // challengesAlike reports whether the ping of this registry is known to carry the same challenge as its manifests,

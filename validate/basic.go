@@ -159,7 +159,7 @@ func (a *authorizer) warnLockout(t *trace, v vendor) {
 	runtimes := a.o.s.c.Runtimes
 	resends := len(runtimes) == 0 || slices.Contains(runtimes, Containerd) || slices.Contains(runtimes, DockerContainerd)
 	if policy := lockouts[v]; policy != "" && resends {
-		t.warn("containerd sends a rejected login again, 4 to 5 times per request where the registry asks for Basic, and " +
+		t.warn("containerd sends a rejected login again, 4 to 5 times per request if the registry requires Basic, and " +
 			"twice to a token server; " + policy + ": correct this login, or remove it, before nodes use it")
 	}
 }

@@ -190,8 +190,8 @@ func (k *check) resolve(ctx context.Context) (imageInfo, []byte, *registry.Error
 	}
 	if rules.head == headDecides && a.status != http.StatusMethodNotAllowed {
 		return f, nil, rules.incompatible(registry.ErrHEAD, a.ex,
-			fmt.Sprintf("HEAD of the manifest is answered with %d, and GET with the manifest", a.status),
-			"answer HEAD like GET, or with 405 so that GET follows")
+			fmt.Sprintf("the response to HEAD of the manifest is %d, and to GET the manifest", a.status),
+			"respond to HEAD as to GET, or with 405 so that GET follows")
 	}
 	if rules.head == headNever {
 		o.markHEADUnreliable()
@@ -225,7 +225,7 @@ func (k *check) readHEAD(a *response) (f imageInfo, enough bool, err *registry.E
 			"send Docker-Content-Digest: sha256:... in lower case and without quotes, or leave it out")
 	case !isManifest(f.mediaType):
 		return f, false, rules.incompatible(registry.ErrMediaType, a.ex,
-			fmt.Sprintf("the response to HEAD has the Content-Type %q, which is not that of a manifest", cleanLine(f.mediaType, 100)),
+			fmt.Sprintf("the response to HEAD has the Content-Type %q, which is not the type of a manifest", cleanLine(f.mediaType, 100)),
 			"send the manifest's own media type, in lower case, in the response to HEAD, too")
 	case rules.manifestLimit > 0 && a.length > rules.manifestLimit:
 		return f, false, rules.tooLarge(a.ex)
@@ -273,7 +273,7 @@ func (k *check) fetch(ctx context.Context, head imageInfo) (imageInfo, []byte, *
 		return f, nil, gone
 	case err == nil && rules.sizes && head.length >= 0 && int64(len(body)) != head.length:
 		return f, nil, rules.incompatible(registry.ErrManifest, Exchange{Step: StepManifest, Method: http.MethodGet},
-			fmt.Sprintf("the manifest has %d bytes, and HEAD said %d", len(body), head.length),
+			fmt.Sprintf("the manifest has %d bytes, and the response to HEAD has the length %d", len(body), head.length),
 			"send the manifest's length in the response to HEAD")
 	}
 	return f, body, err
@@ -301,7 +301,7 @@ func (k *check) getAs(ctx context.Context, reference, known string) (imageInfo, 
 	}
 	switch what := sniff(a.body); {
 	case what == "" && (!isManifest(f.mediaType) || !isObject(a.body)):
-		return imageInfo{}, nil, k.invalidResponse(a, registry.ErrNotRegistry, "what was sent is not a manifest")
+		return imageInfo{}, nil, k.invalidResponse(a, registry.ErrNotRegistry, "the response is not a manifest")
 	case !isManifest(f.mediaType):
 		return imageInfo{}, nil, rules.incompatible(registry.ErrMediaType, a.ex,
 			fmt.Sprintf("the manifest is sent with the Content-Type %q", cleanLine(f.mediaType, 100)), "send it as "+what)
@@ -317,7 +317,7 @@ func (k *check) getAs(ctx context.Context, reference, known string) (imageInfo, 
 	switch f.digest = digestOf(algorithm, a.body); {
 	case strings.Contains(reference, ":") && f.digest != digest:
 		return imageInfo{}, nil, k.invalidResponse(a, registry.ErrUnavailable,
-			"the manifest that was sent does not have the digest "+digest)
+			"the manifest in the response does not have the digest "+digest)
 	case rules.head == headHint && digest != "" && f.digest != digest:
 		return imageInfo{}, nil, rules.incompatible(registry.ErrDigestHeader, a.ex,
 			"the header Docker-Content-Digest is not the digest of the manifest", "send the digest of the manifest, or none")
@@ -359,7 +359,7 @@ func (r *runtimeRules) checkManifest(a *response, mediaType string) *registry.Er
 		return nil
 	case index && (len(m.Config) > 0 || len(m.Layers) > 0 || said.IsImage()), !index && (len(m.Manifests) > 0 || said.IsIndex()),
 		len(m.FSLayers) > 0:
-		return r.incompatible(registry.ErrManifest, a.ex, "the manifest says that it is an image, and an index too",
+		return r.incompatible(registry.ErrManifest, a.ex, "the manifest has the fields of an image and of an index",
 			"push the image again with a client that writes manifests by the OCI image specification")
 	case r.dockerBodyType && m.MediaType == "" && docker && !(index && r.anyIndexType):
 		return r.incompatible(registry.ErrManifest, a.ex, "a manifest of Docker's type does not name its media type",

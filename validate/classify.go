@@ -51,7 +51,7 @@ func (a *authorizer) classify(ctx context.Context, t *trace, ans *response, repo
 		a.warnLockout(t, v)
 	}
 	if d := ans.skew(time.Now()); d != 0 && (e.Code.Is(registry.ErrUnauthorized) || e.Code == registry.ErrClockSkew) {
-		t.warn(fmt.Sprintf("the clock of this machine and that of %s differ by %s: tokens may seem expired, or not valid yet",
+		t.warn(fmt.Sprintf("the clocks of this machine and of %s differ by %s: tokens may seem expired, or not valid yet",
 			cleanLine(ans.host, 64), d.Abs()))
 	}
 	return e

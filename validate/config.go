@@ -50,12 +50,12 @@ func (k *check) config(ctx context.Context, m *v1.Manifest, manifest types.Media
 	case !a.ok():
 		return config, k.classify(ctx, a)
 	case digestOf(m.Config.Digest.Algorithm, a.body) != m.Config.Digest.String():
-		return config, k.invalidResponse(a, registry.ErrUnavailable, "the config that was sent is not the one that the manifest names")
+		return config, k.invalidResponse(a, registry.ErrUnavailable, "the config in the response is not the one that the manifest names")
 	case k.a.rules.configSize && int64(len(a.body)) != m.Config.Size:
 		return config, k.a.rules.incompatible(registry.ErrManifest, a.ex, fmt.Sprintf(
 			"the manifest gives the config a size of %d bytes, and it has %d", m.Config.Size, len(a.body)), "push the image again")
 	case json.Unmarshal(a.body, &config) != nil && slices.Contains(usualConfigs, m.Config.MediaType):
-		return config, k.invalidResponse(a, registry.ErrUnavailable, "the config that was sent is not one of a container image")
+		return config, k.invalidResponse(a, registry.ErrUnavailable, "the config in the response is not the config of a container image")
 	}
 	if k.configs == nil {
 		k.configs = make(map[v1.Hash]imageConfig)

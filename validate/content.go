@@ -97,7 +97,7 @@ func (r *runtimeRules) typesOf(
 			"push the image again with one format, Docker's or OCI's, throughout")
 	case !slices.Contains(l.configTypes[manifest], config):
 		return pulls, r.incompatible(registry.ErrContentType, Exchange{}, fmt.Sprintf(
-			"the config has the type %q, which is not that of a container image", cleanLine(string(config), 100)), fix)
+			"the config has the type %q, which is not the type of a container image", cleanLine(string(config), 100)), fix)
 	case l.layerTypes && unknown >= 0:
 		return pulls, r.incompatible(registry.ErrContentType, Exchange{}, fmt.Sprintf(
 			"a layer has the type %q, which cannot be unpacked", cleanLine(string(m.Layers[unknown].MediaType), 100)), fix)
@@ -135,7 +135,7 @@ func (k *check) checkBlobs(ctx context.Context, m *v1.Manifest) *registry.Error 
 		}
 	}
 	if len(parts) > maxBlobs {
-		return errorf(registry.ErrUnavailable, "the image has %d parts, more than any container runtime takes", len(parts))
+		return errorf(registry.ErrUnavailable, "the image has %d parts, more than any container runtime accepts", len(parts))
 	}
 	errs := make([]*registry.Error, len(parts))
 	slots := make(chan struct{}, blobConcurrency)
@@ -181,11 +181,11 @@ func (k *check) blobPath(digest v1.Hash) string {
 func parseManifest(body []byte) (*v1.Manifest, error) {
 	m, err := v1.ParseManifest(bytes.NewReader(body))
 	if err != nil {
-		return nil, errors.New("the manifest that was sent cannot be read")
+		return nil, errors.New("the manifest in the response cannot be read")
 	}
 	for _, d := range append([]v1.Descriptor{m.Config}, m.Layers...) {
 		if !isDigest(d.Digest.String()) || d.Size < 0 {
-			return nil, errors.New("the manifest that was sent names a part without a digest or a size")
+			return nil, errors.New("the manifest in the response names a part without a digest or a size")
 		}
 	}
 	return m, nil

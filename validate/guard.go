@@ -77,7 +77,7 @@ func insecureRealm(format string, args ...any) error {
 func (o *origin) checkRedirect(from *url.URL, location string, q apiRequest) (*url.URL, error) {
 	next, err := from.Parse(location)
 	if err != nil || next.Host == "" {
-		return nil, errorf(registry.ErrUnavailable, "the registry redirects to what is not a URL")
+		return nil, errorf(registry.ErrUnavailable, "the registry redirects to an invalid URL")
 	}
 	next.Fragment = ""
 	where := q.auth.without(cleanLine(next.Host, 64))
@@ -102,7 +102,7 @@ func (o *origin) checkRedirect(from *url.URL, location string, q apiRequest) (*u
 
 func insecureRedirect(format string, args ...any) error {
 	e := errorf(registry.ErrInsecure, format, args...)
-	e.Hint = "the redirect was not followed; it is set in the registry's configuration, or that of a proxy before it"
+	e.Hint = "the redirect was not followed; it is set in the configuration of the registry, or of a proxy before it"
 	return e
 }
 
@@ -110,9 +110,9 @@ func insecureRedirect(format string, args ...any) error {
 // there without it. The login was not checked.
 func leftBehind(to *url.URL, status int) *registry.Error {
 	where := cleanLine(to.Scheme+"://"+to.Host, 64)
-	e := errorf(registry.ErrInsecure, "the registry redirects to %s, which wants a login (%d); logins are not sent along with a redirect", where, status)
+	e := errorf(registry.ErrInsecure, "the registry redirects to %s, which requires a login (%d); logins are not sent after a redirect", where, status)
 	e.Hint = "if " + where + " is the registry, use that host in the profile and the names of images; else correct the redirect in the " +
-		"registry's configuration, or that of a proxy before it"
+		"configuration of the registry, or of a proxy before it"
 	return e
 }
 
@@ -133,8 +133,8 @@ func unsupportedScheme(challenges []challenge) *registry.Error {
 			offered = append(offered, name)
 		}
 	}
-	e := errorf(registry.ErrUnsupported, "the registry asks for a login by %s, which container runtimes do not support", strings.Join(offered, ", "))
-	e.Hint = "let the registry, or the proxy before it, offer Basic or Bearer with a realm; nothing was sent"
+	e := errorf(registry.ErrUnsupported, "the registry requires a login by %s, which container runtimes do not support", strings.Join(offered, ", "))
+	e.Hint = "configure the registry, or the proxy before it, to offer Basic or Bearer with a realm; nothing was sent"
 	return e
 }
 

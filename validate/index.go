@@ -39,11 +39,11 @@ func parseIndex(body []byte) ([]indexEntry, *registry.Error) {
 		Manifests []indexEntry `json:"manifests"`
 	}
 	if json.Unmarshal(body, &index) != nil || len(index.Manifests) > maxManifests {
-		return nil, errorf(registry.ErrUnavailable, "the index that was sent cannot be read")
+		return nil, errorf(registry.ErrUnavailable, "the index in the response cannot be read")
 	}
 	for _, e := range index.Manifests {
 		if !isDigest(e.Digest.String()) || e.Size < 0 {
-			return nil, errorf(registry.ErrUnavailable, "the index that was sent names a manifest without a digest or a size")
+			return nil, errorf(registry.ErrUnavailable, "the index in the response names a manifest without a digest or a size")
 		}
 	}
 	return index.Manifests, nil
@@ -301,7 +301,7 @@ func (k *check) readMember(ctx context.Context, e indexEntry) (m manifests, err 
 	case err != nil && err.Is(registry.ErrNotFound):
 		gone := *err
 		gone.Code = registry.ErrContentNotFound
-		gone.Hint = "push the image again: its index names the manifest of a platform that is gone"
+		gone.Hint = "push the image again: its index names the manifest of a platform that is missing"
 		return m, &gone
 	case err != nil:
 		return m, err

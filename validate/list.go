@@ -159,7 +159,7 @@ func (l list) page(ctx context.Context, a *authorizer, t *trace, path string) (p
 		Tags         []string `json:"tags"`
 	}
 	if json.Unmarshal(ans.body, &body) != nil {
-		cause := &exchangeError{ans.ex, errors.New("what was sent is not a list")}
+		cause := &exchangeError{ans.ex, errors.New("the response is not a list")}
 		return page{}, &registry.Error{Code: registry.ErrNotRegistry, Err: cause}
 	}
 	p := page{names: body.Repositories}

@@ -93,7 +93,7 @@ func missingPermission(text string) string {
 		{"vpc endpoint policy", "in the policy of the VPC endpoint that this network uses"},
 		{"service control policy", "in the service control policies of the organization"},
 		{"permissions boundary", "in the permissions boundary of this identity"},
-		{"resource-based policy", "in the policy of the repository; from another account, both its own policy and that of the repository must allow it"},
+		{"resource-based policy", "in the policy of the repository; from another account, both its own policy and the policy of the repository must allow it"},
 		{"identity-based policy", "in the IAM policy of this identity"},
 	} {
 		if strings.Contains(text, policy.says) {

@@ -45,7 +45,7 @@ func (r *runtimeRules) objection(seen *observation, platforms []Platform) *regis
 		return nil
 	}
 	if !r.allowsPing(seen.ping) {
-		return r.incompatible(registry.ErrPing, seen.ping.ex, fmt.Sprintf("GET /v2/ is answered with %d", seen.ping.status), "")
+		return r.incompatible(registry.ErrPing, seen.ping.ex, fmt.Sprintf("the response to GET /v2/ is %d", seen.ping.status), "")
 	}
 	if r.pingFirst {
 		picked, err := choice{}, (*registry.Error)(nil)
@@ -57,7 +57,7 @@ func (r *runtimeRules) objection(seen *observation, platforms []Platform) *regis
 			return err
 		case picked.scheme == "" && seen.login.scheme != "":
 			return r.incompatible(registry.ErrChallenge, seen.ping.ex,
-				"GET /v2/ asks for no login, and the manifest does", "")
+				"GET /v2/ requires no login, and the manifest does", "")
 		case picked.scheme != seen.login.scheme && seen.login.scheme != "", picked.basic:
 			return r.incompatible(registry.ErrChallenge, seen.ping.ex,
 				fmt.Sprintf("%s logs in by another of the challenges", r.runtime), "")

@@ -65,12 +65,12 @@ var verdictRules = []rule{
 	{vendors: of(acr), status: []int{403}, says: []string{"is not allowed access", "firewall"},
 		code: registry.ErrBlocked},
 	{vendors: of(artifactory), status: []int{403}, says: []string{"xray", "blocked", "rejected"},
-		code: registry.ErrBlocked, hint: "Xray or a curation policy blocks the image: ask the owner of the registry"},
+		code: registry.ErrBlocked, hint: "Xray or a curation policy blocks the image: contact the owner of the registry"},
 	{vendors: of(nexus), status: []int{403}, says: []string{"quarantin", "firewall"},
 		code: registry.ErrBlocked,
-		hint: "Repository Firewall holds the image in quarantine: ask the owner of the registry"},
+		hint: "Repository Firewall holds the image in quarantine: contact the owner of the registry"},
 	{vendors: of(quay), status: []int{405}, codes: []string{"DENIED"},
-		code: registry.ErrBlocked, hint: "the namespace is disabled or read-only: ask the owner of the registry"},
+		code: registry.ErrBlocked, hint: "the namespace is disabled or read-only: contact the owner of the registry"},
 	// Messages of clouds and proxies whose status has less information, or is wrong.
 	{vendors: of(ecr, ecrPublic), sender: loggedIn,
 		says: []string{"security token included in the request is", "authorization token is invalid"},
@@ -95,7 +95,7 @@ var verdictRules = []rule{
 		code: registry.ErrUnauthorized,
 		hint: "check the application ID, its tenant and the value of the client secret, which is not the secret's ID"},
 	{vendors: of(acr), says: []string{"aadsts53003", "aadsts50105"},
-		code: registry.ErrBlocked, hint: "a conditional access policy of Microsoft Entra ID stops this login: ask its owner"},
+		code: registry.ErrBlocked, hint: "a conditional access policy of Microsoft Entra ID stops this login: contact its owner"},
 	{says: []string{"token has expired", "token is expired", "credentials have expired"}, sender: loggedIn,
 		code: registry.ErrExpired},
 	{says: []string{"used before issued", "not yet valid", "issued in the future"}, sender: loggedIn,
@@ -103,7 +103,7 @@ var verdictRules = []rule{
 
 	// The ping, without a login.
 	{steps: []Step{StepPing}, status: []int{403},
-		code: registry.ErrBlocked, hint: "the registry, or a firewall before it, refuses this network: ask its owner"},
+		code: registry.ErrBlocked, hint: "the registry, or a firewall before it, rejects this network: contact its owner"},
 	{steps: []Step{StepPing}, status: []int{500, 502, 503, 504}, code: registry.ErrUnavailable},
 	{steps: []Step{StepPing}, code: registry.ErrNotRegistry},
 
@@ -111,11 +111,11 @@ var verdictRules = []rule{
 	// login.
 	{vendors: of(nexus), status: []int{401}, auth: "Bearer", sender: loggedIn,
 		code: registry.ErrUnauthorized,
-		hint: "Nexus does not take the token that it handed out itself: make its Docker Bearer Token Realm active"},
+		hint: "Nexus does not accept the token that it issued: activate its Docker Bearer Token Realm"},
 	{vendors: of(nexus), status: []int{401}, sender: withoutLogin,
 		code: registry.ErrUnauthorized,
-		hint: "give its profile a login; to pull without one, Nexus wants anonymous access to be on, the repository " +
-			"to allow anonymous Docker pulls, and the Docker Bearer Token Realm to be active"},
+		hint: "give its profile a login; to pull without one, Nexus requires anonymous access, a repository " +
+			"that allows anonymous Docker pulls, and the Docker Bearer Token Realm"},
 
 	// The token server. A 401 of these vendors' token servers is about the login alone.
 	{vendors: of(dockerHub, quay, gitlab, google, artifactory, nexus, gitea, redHat), steps: []Step{StepToken},
@@ -123,7 +123,7 @@ var verdictRules = []rule{
 	{vendors: of(gitlab), steps: []Step{StepToken, StepLogin}, status: []int{403}, sender: loggedIn,
 		code: registry.ErrDenied},
 	{vendors: of(gitlab), steps: []Step{StepToken, StepLogin}, status: []int{404}, says: []string{"not enabled"},
-		code: registry.ErrUnsupported, hint: "the container registry is switched off in this GitLab"},
+		code: registry.ErrUnsupported, hint: "enable the container registry of this GitLab: it is disabled"},
 	{vendors: of(ecrPublic), steps: []Step{StepToken, StepLogin}, status: []int{400, 401, 403}, sender: loggedIn,
 		code: registry.ErrUnauthorized},
 	{vendors: of(google), steps: []Step{StepToken}, status: []int{403},
@@ -149,9 +149,9 @@ var verdictRules = []rule{
 		code: registry.ErrUnsupported, hint: hintNoCatalog},
 	{vendors: of(gitlab, harbor), steps: catalogSteps, status: []int{401, 403},
 		code: registry.ErrDenied, followUp: probeLogin,
-		hint: "only administrators may list the repositories here; type the name in"},
+		hint: "only administrators may list the repositories here; enter the name"},
 	{steps: catalogSteps, status: []int{401, 403}, sender: loggedIn,
-		code: registry.ErrDenied, followUp: probeLogin, hint: "this login may not list repositories; type the name in"},
+		code: registry.ErrDenied, followUp: probeLogin, hint: "this login may not list repositories; enter the name"},
 	{steps: catalogSteps, status: []int{404, 405}, code: registry.ErrUnsupported, hint: hintNoCatalog},
 	{steps: []Step{StepTags}, status: []int{404}, code: registry.ErrRepositoryNotFound},
 
@@ -159,14 +159,14 @@ var verdictRules = []rule{
 	{steps: blobSteps, status: []int{404}, code: registry.ErrContentNotFound},
 	{steps: blobSteps, status: []int{401, 403},
 		code: registry.ErrDenied,
-		hint: "this login may read the manifest, and not this part of the image: give it the right to pull layers too"},
+		hint: "this login may read the manifest, and not this part of the image: grant it the right to pull layers too"},
 
 	// The manifest.
 	{says: []string{"or it may not exist"}, code: registry.ErrHidden},
 	{vendors: of(google), status: []int{401}, sender: loggedIn, code: registry.ErrUnauthorized},
 	{vendors: of(google), status: []int{403}, code: registry.ErrHidden},
 	{status: []int{403}, html: true,
-		code: registry.ErrBlocked, hint: "a firewall or proxy before the registry answers in its place: ask its owner"},
+		code: registry.ErrBlocked, hint: "a firewall or proxy before the registry responds in its place: contact its owner"},
 	{vendors: of(ghcr), status: []int{403}, code: registry.ErrHidden},
 	{vendors: of(ecrPublic), status: []int{400}, codes: []string{"DENIED"}, code: registry.ErrUnauthorized},
 	{vendors: of(harbor), status: []int{401}, says: []string{"project *not found"},
@@ -181,7 +181,7 @@ var verdictRules = []rule{
 	{status: []int{401}, bearer: "insufficient_scope", sender: loggedIn, code: registry.ErrHidden, followUp: probeLogin},
 	{status: []int{401}, bearer: "invalid_token", sender: loggedIn,
 		code: registry.ErrUnauthorized,
-		hint: "the registry refuses the tokens of its own token server: their clocks or keys differ"},
+		hint: "the registry rejects the tokens of its own token server: their clocks or keys differ"},
 	{status: []int{401}, sender: loggedIn, code: registry.ErrHidden, followUp: probeLogin},
 	{status: []int{401}, bearer: "insufficient_scope", code: registry.ErrHidden},
 	{status: []int{401}, auth: "Bearer", sender: withoutLogin, code: registry.ErrHidden},
@@ -200,10 +200,10 @@ var verdictRules = []rule{
 }
 
 const (
-	hintLoginRequired = "the registry wants a login: give its profile one"
-	hintOpenRegistry  = "the registry asks nobody for a login, so this one is not the cause: if it is a pull-through cache, correct the " +
+	hintLoginRequired = "the registry requires a login: add one to its profile"
+	hintOpenRegistry  = "the registry requires no login, so this one is not the cause: if it is a pull-through cache, correct the " +
 		"login with which it calls its upstream registry"
-	hintNoCatalog = "this registry does not list its repositories: type the name in"
+	hintNoCatalog = "this registry does not list its repositories: enter the name"
 )
 
 // matchRule returns the first rule that matches the response.

@@ -136,7 +136,7 @@ func (r *runtimeRules) readToken(res *response, post bool, asked time.Time) (cre
 	}
 	d := json.NewDecoder(bytes.NewReader(res.body))
 	if err := d.Decode(&t); err != nil {
-		return fail("the token server's response is not JSON with a token", `answer {"token": "...", "access_token": "..."}`)
+		return fail("the token server's response is not JSON with a token", `respond with {"token": "...", "access_token": "..."}`)
 	}
 	if _, err := d.Token(); err != io.EOF && !r.trailing {
 		return fail("the token server's response has text after the JSON", "send the JSON object alone")
@@ -170,7 +170,7 @@ func (r *runtimeRules) readToken(res *response, post bool, asked time.Time) (cre
 			method = http.MethodPost
 		}
 		return fail(fmt.Sprintf("the response to %s has no %s", method, strings.Join(fields, " or ")),
-			fmt.Sprintf("answer %s at the token server with the token in %s, or with 404 or 405", method, strings.Join(fields, " or ")))
+			fmt.Sprintf("respond to %s at the token server with the token in %s, or with 404 or 405", method, strings.Join(fields, " or ")))
 	}
 	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return fail("the token server's token cannot be sent in a header", "issue a token of printable ASCII")

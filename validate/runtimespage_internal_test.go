@@ -228,10 +228,10 @@ const runtimesHead = `<!-- Made by REGCRED_UPDATE=1 go test ./validate -run Test
 
 # Container runtimes
 
-What [validate](validate.md) knows of the container runtimes of nodes: the rules by which they pull, and by which the
-check judges. The tables are made from the table in validate/runtimes.go.
+This page has the rules by which the container runtimes of nodes pull, and by which [validate](validate.md) judges. Its
+tables are generated from the table in validate/runtimes.go.
 
-The rules were observed on the daemons, called through CRI with what a kubelet passes (containerd 1.6.20, 1.7.35 and
+The rules were observed on the daemons, called through CRI with the values that a kubelet passes (containerd 1.6.20, 1.7.35 and
 2.4.2, CRI-O 1.37.0, Docker 20.10.24 and 29), and read in their sources. Tests hold the check to the runtimes' own code
 (internal/runtimes: see [proof.md](proof.md)) and to 46 rows of observations (validate/runtimes_test.go).
 `
@@ -239,17 +239,17 @@ The rules were observed on the daemons, called through CRI with what a kubelet p
 const runtimesTail = `
 ## Where the check and a runtime differ
 
-The check says otherwise than a runtime in these cases, on purpose or because it cannot know:
+The check differs from a runtime in these cases, on purpose or because it lacks the information:
 
 | Case | Runtime | Check | Why |
 |---|---|---|---|
 | a request fails with 500, 502, 503 or 504, and then succeeds | containerd 1.7 and CRI-O fail; of a token request, all | a warning, or nothing | a kubelet pulls again |
-| 401 without ` + "`error=`" + ` for a fresh token, and then 200 | containerd sends the request up to five times | fails | a registry that rejects its own tokens is not one to rely on |
-| 429, and then 200 | containerd sends the request five or six times at once | waits as Retry-After says | a check does not press a registry that asks for rest |
-| the registry redirects to another host, which asks for a login | containerd and Docker with a graph driver send it there | the login is sent only if ` + "`Checker.Realms`" + ` lists the host | a redirect may name any host |
+| 401 without ` + "`error=`" + ` for a fresh token, and then 200 | containerd sends the request up to five times | fails | a registry that rejects its own tokens is not reliable |
+| 429, and then 200 | containerd sends the request five or six times at once | waits for the time in Retry-After | a check respects the limits of a registry |
+| the registry redirects to another host, which requires a login | containerd and Docker with a graph driver send it there | the login is sent only if ` + "`Checker.Realms`" + ` lists the host | a redirect may name any host |
 | an index in which the only entry for the node has no platform, beside entries for others | containerd fails in some of the cases | by the config of that entry | it depends on the order in which containerd computes sizes |
 | a 386 image beside entries without a platform | containerd 2 fails | by the platform | as above |
-| a registry of a known vendor whose manifests ask for a login otherwise than ` + "`/v2/`" + ` does | containerd reads the manifest's challenge | reads the challenge of ` + "`/v2/`" + ` | it saves a request for each registry; vendors send the same |
+| a registry of a known vendor whose manifests require a login by another challenge than ` + "`/v2/`" + ` | containerd reads the manifest's challenge | reads the challenge of ` + "`/v2/`" + ` | it saves a request for each registry; vendors send the same |
 | layers whose bytes do not have their digest | all fail | passes | layers are not read |
 
 Docker Engine 29 has two image stores. A new host gets containerd's, and Docker then pulls by containerd's resolver, and

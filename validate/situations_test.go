@@ -102,7 +102,7 @@ var situations = []situation{
 		repository: "team/gone"},
 	{name: "no repository, no right", text: "the repository does not exist, and the login has no right to it",
 		skip: oneForAll, repository: "team/gone", registry: may("team/app")},
-	{name: "no project", text: "not even the first part of the repository's name exists", repository: "nobody/app"},
+	{name: "no project", text: "not even the first part of the repository's name exists", repository: "missing/app"},
 	{name: "no image", text: "the tag or digest does not exist", reference: "gone"},
 	{name: "no right to layers", text: "the login may read the manifest, not the layers",
 		skip: oneForAll, registry: func(r *registrytest.Registry) { r.Accounts[0].NoBlobs = []string{"team/app"} }},
@@ -115,7 +115,7 @@ var situations = []situation{
 	{name: "blocked", text: "a rule of the registry blocks the image",
 		skip:     func(d registrytest.Dialect) bool { return !d.Blocks() },
 		registry: func(r *registrytest.Registry) { r.Blocked = []string{"team/app"} }},
-	{name: "rate limit", text: "the registry wants to be left alone for an hour",
+	{name: "rate limit", text: "the registry limits the rate for an hour",
 		registry: func(r *registrytest.Registry) {
 			instead(r, r.Dialect.RateLimited(), "Retry-After", "3600")
 		}},
@@ -141,7 +141,7 @@ func instead(r *registrytest.Registry, a registrytest.Answer, header, value stri
 // "deep".
 func (s situation) meet(t *testing.T, d registrytest.Dialect, how string) (validate.Result, error) {
 	home := homes[d.Name]
-	r := newRegistry(d, user("ann", "right", "team/app", "team/gone", "nobody/app"))
+	r := newRegistry(d, user("ann", "right", "team/app", "team/gone", "missing/app"))
 	r.TokenHost = home.tokenHost
 	if s.registry != nil {
 		s.registry(r)

@@ -261,7 +261,7 @@ func (a *authorizer) tokenFor(
 		t.share(tok, tok.exchanges, tok.warnings)
 		return tok, g, tok.failed
 	}
-	return nil, nil, errorf(registry.ErrUnavailable, "the registry names another token server each time it is asked")
+	return nil, nil, errorf(registry.ErrUnavailable, "the registry names another token server in each response")
 }
 
 // service returns the service for which a token is requested. Runtimes send the challenge's service or none. Artifact
@@ -295,8 +295,8 @@ func (a *authorizer) fetch(ctx context.Context, c challenge, scopes, extra []str
 		return tok
 	}
 	if upgraded {
-		t.warn("the registry names its token server with http://, which was asked with https:// in its place; nodes may " +
-			"send the login in the clear: tell the registry that it is behind TLS (header X-Forwarded-Proto)")
+		t.warn("the registry names its token server with http://; https:// was used in its place; nodes may " +
+			"send the login in the clear: configure the proxy to send the header X-Forwarded-Proto to the registry")
 	}
 	tok.asked = time.Now()
 	r := tokenRequest{a: a, t: t, realm: realm, service: tok.service, scopes: scopes}
@@ -353,8 +353,8 @@ func (r tokenRequest) send(ctx context.Context, tok *token) {
 	}
 	if rejected != nil && failed == nil && ans.ok() {
 		tok.failed = rules.incompatible(registry.ErrTokenMethod, rejected.ex,
-			fmt.Sprintf("the token server answers POST with %d, and GET with a token", rejected.status),
-			"answer POST at the token server with a token, or with 404 or 405 so that GET follows")
+			fmt.Sprintf("the response of the token server to POST is %d, and to GET a token", rejected.status),
+			"respond to POST at the token server with a token, or with 404 or 405 so that GET follows")
 		return
 	}
 	if posted != nil && posted.status == http.StatusUnauthorized && failed == nil &&

@@ -112,13 +112,13 @@ const pageHead = `<!-- Made by go test ./validate -run TestVerdicts -update. -->
 
 # Verdicts
 
-What the check of an image says, registry by registry: see [validate](validate.md). The verdict is a code of package
-registry, on which a program can switch; what was answered is what it rests on. Where several things have the same
-verdict, the registry does not tell them apart, and the answer is that of the first. The registries are those of package
-registrytest, which speak as the real ones do. The verdicts are those for containerd; [runtimes.md](runtimes.md) has the
-rules of each container runtime, and the codes below ` + "`incompatible`" + ` say which one a registry breaks.
+This page lists the verdict of an image check for each situation, registry by registry: see [validate](validate.md). The
+verdict is a code of package registry, on which a program can switch. The response is the evidence for it. If several
+situations are in one row, the registry does not distinguish them, and the row shows the response to the first. The
+registries are the dialects of package registrytest. The verdicts apply to containerd; [runtimes.md](runtimes.md) has the
+rules of each container runtime, and the codes below ` + "`incompatible`" + ` name the rule that a registry breaks.
 
 ## Most registries
 
-This is what is said where the section of a registry has nothing else.
+These verdicts apply unless the section of a registry has others.
 `

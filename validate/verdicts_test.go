@@ -86,6 +86,6 @@ func sectionsOf(table string) map[string]string {
 	return all
 }
 
-const tableHead = `# What a check must say, registry by registry, in the situations of situations_test.go. One code stands for all three ways to ask: by tag, by digest, deep.
-# -update writes what it does say.
+const tableHead = `# The codes that a check must report, registry by registry, in the situations of situations_test.go. One code is for all three kinds of check: by tag, by digest, deep.
+# -update writes the codes that it does report.
 `

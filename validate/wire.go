@@ -46,7 +46,7 @@ func (t *trace) spend() *registry.Error {
 		return nil
 	}
 	e := errorf(registry.ErrTooLarge, "the image consists of more than a check requests: it would take over %d requests", maxRequests)
-	e.Hint = "check fewer platforms (Checker.Platforms) or not every layer (Checker.Deep); an image of this size is hardly an honest one"
+	e.Hint = "check fewer platforms (Checker.Platforms) or not every layer (Checker.Deep); such an image is probably an attack"
 	return e
 }
 
@@ -395,7 +395,7 @@ func (a *response) read(res *http.Response, q apiRequest) error {
 	buffer := bytes.NewBuffer(make([]byte, 0, min(max(res.ContentLength, 512)+bytes.MinRead, 64<<10)))
 	n, err := buffer.ReadFrom(io.LimitReader(res.Body, q.limit+1))
 	if n > q.limit && !q.truncate {
-		return errorf(registry.ErrTooLarge, "the answer is longer than %d bytes", q.limit)
+		return errorf(registry.ErrTooLarge, "the response is longer than %d bytes", q.limit)
 	}
 	if err != nil {
 		return err
@@ -427,7 +427,7 @@ func (e *exchangeError) Error() string {
 func (e *exchangeError) Unwrap() error { return e.err }
 
 // errTimeLimit is the cause of a context that ended by the time limit of one request.
-var errTimeLimit = errors.New("no answer within the time limit of one request")
+var errTimeLimit = errors.New("no response within the time limit of one request")
 
 // netError returns the reason why there was no response. outer is the caller's context, which distinguishes a canceled
 // call from a request that took too long.
@@ -464,16 +464,16 @@ func netHint(code registry.Code, err error) string {
 	case registry.ErrTLSUnknownIssuer:
 		if authority, ok := errors.AsType[x509.UnknownAuthorityError](err); ok && authority.Cert != nil {
 			issuer := cleanLine(authority.Cert.Issuer.String(), 120)
-			return fmt.Sprintf("put the certificate of %q, which signed the registry's, into the profile's caBundle; the nodes "+
-				"must trust it too, which no pull secret can do", issuer)
+			return fmt.Sprintf("add the certificate of %q, which signed the registry's, to the profile's transport.caBundle; the nodes "+
+				"must be configured to trust it, too", issuer)
 		}
 	case registry.ErrTLS:
 		if errors.Is(err, http.ErrSchemeMismatch) {
-			return "the registry speaks plain HTTP: give it a certificate, or say plainHTTP in the profile's transport if the " +
-				"login may be read on the way; the nodes must be told so too"
+			return "the registry uses plain HTTP: give it a certificate, or set plainHTTP in the profile's transport if the " +
+				"login may be read on the network; configure the nodes for plain HTTP, too"
 		}
 		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
-			return "the registry refuses the connection: it may want a client certificate (clientCertificate and clientKey " +
+			return "the registry rejects the connection: it may require a client certificate (clientCertificate and clientKey " +
 				"in the profile's transport), or another version of TLS"
 		}
 	case registry.ErrUnreachable:

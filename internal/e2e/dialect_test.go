@@ -56,7 +56,7 @@ func questions(digest string, tokens bool) []question {
 		for _, path := range []string{
 			"/v2/", "/v2",
 			"/v2/team/app/manifests/1", "/v2/team/app/manifests/" + digest, "/v2/team/app/manifests/gone", "/v2/team/app/manifests/" + missing,
-			"/v2/team/gone/manifests/1", "/v2/other/app/manifests/1", "/v2/other/gone/manifests/1", "/v2/nobody/app/manifests/1", "/v2/app/manifests/1",
+			"/v2/team/gone/manifests/1", "/v2/other/app/manifests/1", "/v2/other/gone/manifests/1", "/v2/missing/app/manifests/1", "/v2/app/manifests/1",
 			"/v2/public/app/manifests/1", "/v2/public/gone/manifests/1",
 			"/v2/Team/App/manifests/1", "/v2/team/app/manifests/sha256:abc",
 			"/v2/team/app/blobs/" + missing,

@@ -156,7 +156,7 @@ func TestGiteaSignIn(t *testing.T) {
 		{"other/app:1", plain("ann", "right"), registry.ErrHidden},
 		{"team/gone:1", plain("ann", "right"), registry.ErrRepositoryNotFound},
 		{"team/app:gone", plain("ann", "right"), registry.ErrImageNotFound},
-		{"nobody/app:1", plain("ann", "right"), registry.ErrNotFound},
+		{"missing/app:1", plain("ann", "right"), registry.ErrNotFound},
 	} {
 		image, err := registry.ParseImage(g.host + "/" + tc.image)
 		require.NoError(t, err)

@@ -213,7 +213,7 @@ func TestGitea(t *testing.T) {
 		"of another owner":                {"other/app:1", ann, registry.ErrHidden},
 		"no repository":                   {"team/gone:1", ann, registry.ErrRepositoryNotFound},
 		"no repository, no right":         {"other/gone:1", ann, registry.ErrHidden},
-		"no owner":                        {"nobody/app:1", ann, registry.ErrNotFound},
+		"no owner":                        {"missing/app:1", ann, registry.ErrNotFound},
 		"no tag":                          {"team/app:gone", ann, registry.ErrImageNotFound},
 		"no digest":                       {"team/app@" + missing, ann, registry.ErrImageNotFound},
 		"owner renamed":                   {"former/app:1", ann, ""},

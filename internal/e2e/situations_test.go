@@ -102,7 +102,7 @@ func TestSituations(t *testing.T) {
 		"no right":                {dialect: "gitea", image: gitea.host + "/other/app:1", candidate: ann},
 		"no repository":           {dialect: "gitea", image: gitea.host + "/team/gone:1", candidate: ann},
 		"no repository, no right": {dialect: "gitea", image: gitea.host + "/other/gone:1", candidate: ann},
-		"no project":              {dialect: "gitea", image: gitea.host + "/nobody/app:1", candidate: ann},
+		"no project":              {dialect: "gitea", image: gitea.host + "/missing/app:1", candidate: ann},
 		"no image":                {dialect: "gitea", image: gitea.host + "/team/app:gone", candidate: ann},
 		"layer gone":              {dialect: "distribution-basic", image: distribution + "/team/layer:1", candidate: ann},
 		"manifest gone":           {dialect: "distribution-basic", image: distribution + "/team/index:1", candidate: ann},

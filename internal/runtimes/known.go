@@ -27,7 +27,7 @@ var Disagreements = []Known{
 		},
 	},
 	{
-		What: "the bytes of a layer are not those of its digest, or have another size",
+		What: "the bytes of a layer do not match its digest, or have another size",
 		Why:  "A check reads no layers: that would be a pull.",
 		Applies: func(_ string, s scenario.Scenario, pulls bool) bool {
 			return !pulls && inContent(s.Content, func(c scenario.Content) bool { return c.Corrupt == "layer" || c.WrongSize == "layer" })
@@ -42,7 +42,7 @@ var Disagreements = []Known{
 		},
 	},
 	{
-		What: "the config is not that of a container image, and a layer cannot be read",
+		What: "the config does not belong to a container image, and a layer cannot be read",
 		Why: "containerd 2 and CRI-O report a successful pull of such an artifact without fetching its layers. A deep check looks for " +
 			"the layers, and nothing can run in any case.",
 		Applies: func(_ string, s scenario.Scenario, pulls bool) bool {

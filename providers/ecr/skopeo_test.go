@@ -111,7 +111,7 @@ func TestCrossAccount(t *testing.T) {
 	require.NoError(t, check(admits))
 	err = check(refuses)
 	require.ErrorIs(t, err, registry.ErrDenied)
-	require.Contains(t, registry.HintOf(err), "from another account, both its own policy and that of the repository must")
+	require.Contains(t, registry.HintOf(err), "from another account, both its own policy and the policy of the repository must")
 	t.Log(err)
 	t.Run("skopeo", func(t *testing.T) {
 		testtool.Need(t, "skopeo")

@@ -24,7 +24,7 @@ const (
 	stepFederate    = "exchange the subject token"
 	stepImpersonate = "impersonate"
 	stepFile        = "use the application default credentials"
-	stepMetadata    = "ask the metadata server"
+	stepMetadata    = "request a token from the metadata server"
 )
 
 func (st step) text(id identity) string {
