@@ -4,7 +4,7 @@
 // kind, and is a Provider itself. [Static] is a provider for registries that accept the login unchanged. [Source] binds
 // a provider to one profile. [Key] returns the cache key of a profile; profiles with equal keys share one credential.
 //
-// The providers of this module are in the packages below: dockerhub, ecr, gcr, custom, system. This package compiles
-// nothing but the standard library, and neither do dockerhub and custom. A provider only issues credentials; package
-// validate checks whether the registry accepts them.
+// The providers of this module are in the packages below: dockerhub, ecr, gcr, acr, federated, custom, system. This
+// package and packages dockerhub and custom import no other module. A provider only issues credentials; package validate
+// checks whether the registry accepts them.
 package providers

@@ -110,11 +110,12 @@ func Key(provider Provider, p registry.Profile) credentials.Key {
 	return key
 }
 
-// endpointScope is the scope of a profile without a [Scoper]: exactly its endpoint, under all its names.
+// endpointScope returns the scope of a profile whose provider is not a [Scoper]: the endpoint of the profile, under
+// all its names.
 func endpointScope(p registry.Profile) string {
 	endpoints, err := p.Endpoints()
 	if err != nil {
-		r := p.Redacted() // The profile is rejected before a call, and a key is printed.
+		r := p.Redacted() // Keys are printed. No call is made with this profile, because it is not valid.
 		return r.Endpoint + " " + strings.Join(r.Hosts, " ")
 	}
 	names := make([]string, len(endpoints))
@@ -133,7 +134,7 @@ func Source(provider Provider, p registry.Profile) credentials.Source {
 	})
 }
 
-// A Set is the providers of a program, by the kind of profile that they serve:
+// A Set maps each kind of profile to the provider that serves it:
 //
 //	providers.Set{registry.DockerHub: dockerhub.Provider{}, registry.Custom: custom.Provider{}}
 //

@@ -65,7 +65,7 @@ func (s Static) Validate(p registry.Profile) error {
 
 func subject(p registry.Profile) string { return fmt.Sprintf("profile %q", p.Name) }
 
-// fail returns the error of a credential that was not issued.
+// fail returns the error of a call that issues no credential.
 func fail(p registry.Profile, code registry.Code, hint string, err error) error {
 	return &registry.Error{Op: "get credential", Ref: "for " + subject(p), Code: code, Hint: hint, Err: err}
 }

@@ -13,7 +13,8 @@ type SubjectRequest struct {
 	// Profile is the profile that names the subject. Its tenant and author decide which subjects it may use.
 	Profile registry.Profile
 	Subject credentials.Subject
-	// Audience is the only audience of the token: the Subject's, or the exchange's default. It is never empty.
+	// Audience is the only audience of the token: the audience of Subject, or the default of the exchange. It is never
+	// empty.
 	Audience string
 	// Lifetime is the minimum lifetime of the token. It is at least ten minutes, which is the minimum of Kubernetes. A
 	// source that cannot choose a lifetime ignores it.
