@@ -14,7 +14,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 )
 
-// A certificate proves a client to Entra ID.
+// A certificate is a client certificate with its private key, which authenticates an application to Entra ID.
 type certificate struct {
 	thumbprint [sha256.Size]byte
 	key        *rsa.PrivateKey
@@ -33,7 +33,7 @@ func parseCertificate(pem credentials.Secret) (*certificate, error) {
 	return &certificate{sha256.Sum256(pair.Certificate[0]), key}, nil
 }
 
-// assertion returns a token that proves the client, for ten minutes:
+// assertion returns a token that authenticates the client and is valid for ten minutes:
 // learn.microsoft.com/entra/identity-platform/certificate-credentials.
 func (c *certificate) assertion(audience, client string, now time.Time) (string, error) {
 	b64 := base64.RawURLEncoding.EncodeToString
@@ -41,7 +41,7 @@ func (c *certificate) assertion(audience, client string, now time.Time) (string,
 	claims, _ := json.Marshal(map[string]any{
 		"aud": audience, "iss": client, "sub": client, "jti": rand.Text(),
 		"nbf": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(),
-	}) // Texts and numbers always encode.
+	}) // Strings and numbers can always be encoded.
 	input := b64(header) + "." + b64(claims)
 	digest := sha256.Sum256([]byte(input))
 	signature, err := rsa.SignPSS(rand.Reader, c.key, crypto.SHA256, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})

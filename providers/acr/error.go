@@ -13,8 +13,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// An entraError is a rejection by Entra ID:
-// learn.microsoft.com/entra/identity-platform/reference-error-codes.
+// An entraError is an error response of Entra ID: learn.microsoft.com/entra/identity-platform/reference-error-codes.
 type entraError struct {
 	status      int
 	codes       []int
@@ -27,7 +26,7 @@ func readEntraError(res *http.Response, body []byte) *entraError {
 		Description string `json:"error_description"`
 		Codes       []int  `json:"error_codes"`
 	}
-	_ = json.Unmarshal(body, &answer) // A response of another form is not Entra's.
+	_ = json.Unmarshal(body, &answer) // A response of another form is not from Entra.
 	text, _, _ := strings.Cut(answer.Description, "Trace ID:")
 	return &entraError{res.StatusCode, answer.Codes, cloud.Clean(text), cloud.RetryAfter(res.Header)}
 }
@@ -45,7 +44,7 @@ func (e *entraError) has(codes ...int) bool {
 
 const presentedHint = "Microsoft Entra admin center: the app registration or managed identity, Federated credentials: issuer, subject and audience are compared letter by letter; a new one takes some minutes to work"
 
-// entraCodes are the rejections with an advice of their own.
+// entraCodes lists the error codes of Entra that have a specific hint.
 var entraCodes = []struct {
 	codes []int
 	code  registry.Code
@@ -63,8 +62,8 @@ var entraCodes = []struct {
 	{[]int{53003, 530034, 530035}, registry.ErrDenied, "a Conditional Access policy of the tenant blocks this identity: talk to its administrator"},
 }
 
-// explain returns the error with its code and advice. What was presented goes into the hint of a trust that does not
-// match.
+// explain returns the error with its code and hint. If the trust does not match, the hint shows presented, the claims
+// of the token that was sent.
 func (e *entraError) explain(presented string) error {
 	out := &registry.Error{Code: registry.ErrUnauthorized, Err: e, Wait: e.wait}
 	switch {
@@ -87,7 +86,7 @@ func (e *entraError) explain(presented string) error {
 	return out
 }
 
-// refused returns the error of a registry that rejects Entra's token.
+// refused returns the error for a registry that rejects Entra's token.
 func refused(what string, status int, header http.Header, body []byte) error {
 	var answer struct {
 		Errors []struct {

@@ -43,7 +43,7 @@ func Example() {
 	}
 	fmt.Println(credential.Username, credential.Password, time.Until(credential.ExpiresAt).Round(time.Minute))
 
-	// An account that is not trusted: the hint shows what to compare.
+	// Entra does not trust this account. The hint shows what to compare.
 	profile.Login.Azure.Subject.Kubernetes.Name = "other"
 	_, err = provider.Credential(context.Background(), profile)
 	fmt.Println(registry.CodeOf(err))

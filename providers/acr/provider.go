@@ -1,12 +1,12 @@
 // Package acr issues credentials for Azure Container Registry.
 //
-// [Provider] turns a profile with an identity of Microsoft Entra ID into what the registry accepts: it gets an access
-// token for the identity and exchanges it at the registry for a refresh token, which is the password. Package acrtest
-// has an Azure for tests, in memory.
+// [Provider] exchanges the Microsoft Entra ID identity of a profile for a credential of the registry: it requests an
+// access token for the identity from Entra, and exchanges that token at the registry for a refresh token, which is the
+// password. Package acrtest simulates Azure in memory, for tests.
 //
-// It does not cache: a refresh token is valid for three hours, so put a [credentials.Cache] before it. It does not
-// check whether a repository may be pulled: package validate does. It never follows the realm of a registry's
-// challenge: an access token of Entra opens every registry of its identity.
+// It does not cache: a refresh token is valid for three hours, so wrap it in a [credentials.Cache]. It does not check
+// whether the identity may pull from a repository; package validate does. It never follows the realm of a registry's
+// challenge, because an access token of Entra is valid at every registry of its identity.
 package acr
 
 import (
@@ -29,11 +29,11 @@ type Provider struct {
 	// Subjects returns the tokens of workloads. If nil, a login with a subject is rejected.
 	Subjects providers.Subjects
 
-	// NoAmbient rejects profiles that use the identity of the process or a managed identity of its machine. Set it where
-	// profiles are written by people who must not act as the process.
+	// NoAmbient rejects profiles that use the identity of the process or a managed identity of its machine. Set it if
+	// the authors of profiles must not act as the process.
 	NoAmbient bool
 
-	// Transports keeps connections between calls. If nil, each call makes its own and closes them.
+	// Transports keeps connections between calls. If nil, each call opens and closes its own.
 	Transports *registry.Transports
 	// RoundTripper carries all calls in place of Transports, for tests and for instrumentation: to Entra, to the registry
 	// and to the machine's identity endpoint. The profile's transport is then ignored. If nil, Transports is used.
@@ -43,18 +43,19 @@ type Provider struct {
 	Timeout time.Duration
 }
 
-// Username goes with every refresh token: https://aka.ms/acr/authorization.
+// Username is the user name for every refresh token: https://aka.ms/acr/authorization.
 const Username = "00000000-0000-0000-0000-000000000000"
 
-// Credential returns a refresh token of the registry until its ExpiresAt, which is about three hours. A user name and
-// password are returned as they are, and an anonymous credential if the profile says so.
+// Credential returns a refresh token of the registry, which is valid until its ExpiresAt, for about three hours. If
+// the login is a user name and a password, it returns them unchanged. If the login is anonymous, it returns an
+// anonymous credential.
 //
 // Its error is a [registry.Error], which names the step and the response:
-//   - [registry.ErrInvalid]: the profile, see [Provider.Validate]; or Entra does not know the tenant.
+//   - [registry.ErrInvalid]: the profile is not valid, see [Provider.Validate]; or Entra does not know the tenant.
 //   - [registry.ErrNoIdentity]: the machine has no such identity, or the subject has no token.
 //   - [registry.ErrUnauthorized], [registry.ErrExpired]: Entra does not accept the identity.
-//   - [registry.ErrDenied]: Entra does not trust the subject, or the registry grants the identity nothing.
-//   - [registry.ErrBlocked]: the registry's firewall.
+//   - [registry.ErrDenied]: Entra does not trust the subject, or the registry grants the identity no permission.
+//   - [registry.ErrBlocked]: the registry's firewall rejects the client.
 //   - [registry.ErrRateLimited], with Wait; [registry.ErrUnavailable] and the codes below it; [registry.ErrTLS] and
 //     those below it.
 //   - [registry.ErrCanceled] or [registry.ErrTimeout]: ctx ended; it wraps the cause.
@@ -85,7 +86,7 @@ func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentia
 		if err != nil {
 			return credentials.Credential{}, cloud.Error(p, registry.ErrInvalid, "correct the profile", 0, err)
 		}
-		// The machine's identity endpoint is not reached through a proxy.
+		// The machine's identity endpoint is reached directly, without a proxy.
 		direct, err := transports.For(registry.TransportConfig{Proxy: registry.Direct})
 		if err != nil {
 			return credentials.Credential{}, cloud.Error(p, registry.ErrInvalid, "", 0, err)
@@ -105,8 +106,8 @@ func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentia
 	return credentials.Credential{}, cloud.Error(p, registry.CodeOf(err), "", 0, err)
 }
 
-// Scope is the host of the registry: a refresh token opens all repositories of one registry that its identity may pull.
-// It is "" for a profile whose endpoint is not of ACR.
+// Scope returns the host of the registry, because a refresh token is valid for all repositories of one registry that
+// its identity may pull. It returns "" for a profile whose endpoint is not a registry of ACR.
 func (v Provider) Scope(p registry.Profile) string {
 	endpoint, err := p.MainEndpoint()
 	if err != nil || cloudOf(endpoint.Host).suffix == "" {
@@ -117,12 +118,12 @@ func (v Provider) Scope(p registry.Profile) string {
 
 const wantHost = "the login server of a registry, such as acme.azurecr.io"
 
-// Validate reports every problem that is Azure's own, as a [field.Errors]; [registry.Profile.Validate] reports the rest.
-// It sends no request.
+// Validate reports the problems of a profile that are specific to Azure, as a [field.Errors];
+// [registry.Profile.Validate] reports the others. It makes no network call.
 //
-// All hosts of a profile are the same registry. The login is an Azure identity, that of the process, a user name and
-// password that last, such as those of a repository-scoped token, or none. A refresh token that somebody pasted is
-// rejected: it expires within three hours, and nobody could renew it.
+// All hosts of a profile must be names of one registry. The login is an Azure identity, the identity of the process, a
+// long-lived user name and password, such as a repository-scoped token, or anonymous. A pasted refresh token is
+// rejected: it expires within three hours, and the provider could not renew it.
 func (v Provider) Validate(p registry.Profile) error {
 	var problems field.List
 	var host string

@@ -42,7 +42,7 @@ const (
 	secret = "azure-client-secret"
 )
 
-// noAmbient keeps the identity of the machine that runs the tests out of them.
+// noAmbient hides the identity of the machine that runs the tests.
 func noAmbient(t *testing.T) {
 	for _, name := range []string{"AZURE_FEDERATED_TOKEN_FILE", "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"} {
 		t.Setenv(name, "")
@@ -67,7 +67,7 @@ func withSubject() credentials.Login {
 	}})
 }
 
-// newAzure returns a cloud with one application that has every proof, and an identity of the machine.
+// newAzure returns a cloud with one application, which can authenticate in every way, and an identity of the machine.
 func newAzure(t *testing.T, c cluster) (*acrtest.Azure, credentials.Secret) {
 	certificate, text := newCertificate(t)
 	trust := issuertest.Trust{Issuer: c.issuer.URL, Keys: c.issuer.JWKS, Subject: puller}
@@ -173,7 +173,7 @@ func TestClouds(t *testing.T) {
 	}
 }
 
-// A cloud that does not know the audience of registries gets Resource Manager's.
+// If a cloud does not know the audience of registries, the audience of Resource Manager is requested.
 func TestManagementAudience(t *testing.T) {
 	c := newCluster()
 	cloud, _ := newAzure(t, c)
@@ -229,7 +229,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// What a profile must not do: no token is requested, and nothing is sent.
+// A rejected profile causes no request for a token and no network call.
 func TestRejectedProfiles(t *testing.T) {
 	noAmbient(t)
 	c := newCluster()

@@ -21,7 +21,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A session is one call of [Provider.Credential]: from the identity over Entra's token to the registry's.
+// A session is one call of [Provider.Credential]: it requests Entra's token for the identity, and exchanges it for the
+// registry's.
 type session struct {
 	provider        Provider
 	profile         registry.Profile
@@ -29,16 +30,16 @@ type session struct {
 	cloud           azure
 	through, direct http.RoundTripper
 
-	presented string // What the subject's token says, for hints.
+	presented string // The claims of the subject's token, for hints.
 }
 
-// maxAnswer is far above the size of an honest response.
+// maxAnswer is far larger than any valid response, in bytes.
 const maxAnswer = 64 << 10
 
 func (s *session) credential(ctx context.Context) (credentials.Credential, error) {
 	token, err := s.entra(ctx, registryAudience)
 	if e, ok := err.(*entraError); ok && e.has(50001, 500011) {
-		// Clouds that do not know the audience of registries: Azure Stack, older sovereign clouds.
+		// Some clouds do not know the audience of registries: Azure Stack and older sovereign clouds.
 		token, err = s.entra(ctx, s.cloud.management)
 	}
 	if err != nil {
@@ -82,8 +83,8 @@ func (s *session) entra(ctx context.Context, audience string) (credentials.Secre
 	return s.client(ctx, audience, l.Tenant, l.Client, credentials.Secret{}, assertionOf(token.Secret.Reveal()))
 }
 
-// workloadIdentity uses the variables that Azure's webhook puts into a pod. The authority is that of the registry's
-// cloud, whatever AZURE_AUTHORITY_HOST says.
+// workloadIdentity requests a token with the variables that Azure's webhook sets in a pod. It uses the authority of
+// the registry's cloud and ignores AZURE_AUTHORITY_HOST.
 func (s *session) workloadIdentity(ctx context.Context, audience, file string) (credentials.Secret, error) {
 	tenant, client := os.Getenv("AZURE_TENANT_ID"), os.Getenv("AZURE_CLIENT_ID")
 	if tenant == "" || client == "" {
@@ -105,7 +106,7 @@ func (s *session) workloadIdentity(ctx context.Context, audience, file string) (
 	return s.client(ctx, audience, tenant, client, credentials.Secret{}, assertionOf(assertion))
 }
 
-// assertionOf returns the parameters that prove a client by a token (RFC 7523, section 2.2).
+// assertionOf returns the parameters that authenticate a client with a token (RFC 7523, section 2.2).
 func assertionOf(token string) url.Values {
 	return url.Values{"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {token}}
 }
@@ -114,7 +115,8 @@ func (s *session) tokenURL(tenant string) string {
 	return "https://" + s.cloud.authority + "/" + url.PathEscape(tenant) + "/oauth2/v2.0/token"
 }
 
-// client requests the token with the credentials of a client.
+// client requests a token by the client credentials grant. The client authenticates with its secret or with the
+// parameters in proof.
 func (s *session) client(ctx context.Context, audience, tenant, client string, secret credentials.Secret, proof url.Values) (credentials.Secret, error) {
 	config := clientcredentials.Config{
 		ClientID: client, ClientSecret: secret.Reveal(), TokenURL: s.tokenURL(tenant), EndpointParams: proof,
@@ -133,8 +135,8 @@ func (s *session) client(ctx context.Context, audience, tenant, client string, s
 	return credentials.Secret{}, &registry.Error{Code: registry.ErrUnavailable, Err: fmt.Errorf("request a token at %s: the response holds no token", s.cloud.authority)}
 }
 
-// managedIdentity requests the token of an identity of the machine: of App Service and Container Apps if their variables
-// are set, else of the instance metadata service
+// managedIdentity requests a token for an identity of the machine. If the variables of App Service and Container Apps
+// are set, it calls their endpoint, otherwise the instance metadata service
 // (learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token).
 func (s *session) managedIdentity(ctx context.Context, audience, client string) (credentials.Secret, error) {
 	query := url.Values{"api-version": {"2018-02-01"}, "resource": {strings.TrimSuffix(audience, "/")}}
@@ -176,14 +178,15 @@ func (s *session) managedIdentity(ctx context.Context, audience, client string) 
 	return credentials.Secret{}, e
 }
 
-// refreshLife is the documented lifetime, for a token that does not say: https://aka.ms/acr/authorization.
+// refreshLife is the documented lifetime of a refresh token, which applies if the token has no expiry:
+// https://aka.ms/acr/authorization.
 const refreshLife = 3 * time.Hour
 
-// exchange exchanges Entra's token at the registry itself.
+// exchange exchanges Entra's token for a refresh token, at the registry itself.
 func (s *session) exchange(ctx context.Context, token credentials.Secret) (credentials.Credential, error) {
 	form := url.Values{"grant_type": {"access_token"}, "service": {s.host}, "access_token": {token.Reveal()}}
 	if l := s.profile.Login.Azure; l != nil && l.Tenant != "" {
-		form.Set("tenant", l.Tenant) // It matters where the registry is in another tenant (Azure Lighthouse).
+		form.Set("tenant", l.Tenant) // Needed if the registry is in another tenant (Azure Lighthouse).
 	}
 	what := "POST https://" + s.host + "/oauth2/exchange"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+s.host+"/oauth2/exchange", strings.NewReader(form.Encode()))
@@ -223,7 +226,7 @@ func (s *session) exchange(ctx context.Context, token credentials.Secret) (crede
 func (s *session) send(client *http.Client, req *http.Request, what string) (int, http.Header, []byte, error) {
 	res, err := client.Do(req)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok { // It quotes the URL.
+		if e, ok := errors.AsType[*url.Error](err); ok { // The text of a url.Error quotes the URL.
 			err = e.Err
 		}
 		return 0, nil, nil, &registry.Error{Code: registry.NetworkCode(err), Err: fmt.Errorf("%s: %s", what, cloud.Clean(err.Error()))}
@@ -239,7 +242,7 @@ func (s *session) send(client *http.Client, req *http.Request, what string) (int
 	return res.StatusCode, res.Header, body, nil
 }
 
-// noRedirects returns a client that sends a token to one host and nowhere else.
+// noRedirects returns a client that follows no redirect, so that a token is sent to one host only.
 func noRedirects(rt http.RoundTripper) *http.Client {
 	return &http.Client{Transport: rt, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
