@@ -1,8 +1,8 @@
-// Package acrtest has an Azure in memory, as far as container registries need one: Microsoft Entra ID with tenants and
-// applications, the identity endpoints of machines and app services, and registries.
+// Package acrtest simulates Azure in memory, as far as container registries need it: Microsoft Entra ID with tenants
+// and applications, the identity endpoints of machines and app services, and registries.
 //
-// Entra verifies client secrets, certificates and the tokens of other issuers, and answers with its own error codes. A
-// comment at each response says how it is known: read in a public source, documented, captured by somebody, or
+// Entra verifies client secrets, certificates and the tokens of other issuers, and responds with its own error codes.
+// A comment at each response names its source: read in public code, documented, captured from a real response, or
 // inferred.
 package acrtest
 
@@ -30,25 +30,26 @@ import (
 // An App is an application or a managed identity of a tenant.
 type App struct {
 	Tenant, Client string
-	// Secret is the value of its client secret. Empty means that there is none.
+	// Secret is the value of its client secret. If empty, it has none.
 	Secret string
-	// SecretExpired reports that the secret expired.
+	// SecretExpired is true if the secret has expired.
 	SecretExpired bool
-	// Certificate is its certificate. Nil means that there is none.
+	// Certificate is its certificate. If nil, it has none.
 	Certificate *x509.Certificate
-	// Federated are its federated credentials. Their Audiences are those of the cloud unless they are set.
+	// Federated are its federated credentials. If one has no Audiences, it accepts the audience of the cloud.
 	Federated []issuertest.Trust
-	// Managed reports that the machine and the app service have the identity. One with an empty Client is the one that
-	// the system assigned.
+	// Managed is true if the identity is assigned to the machine and the app service. A managed App with an empty
+	// Client is their system-assigned identity.
 	Managed bool
 	// Pull are the repositories that it may pull, as HOST/REPOSITORY; HOST/* means all of a registry.
 	Pull []string
 }
 
-// An Azure is one of its clouds. Set the fields before the first use; it is then safe for concurrent use.
+// An Azure is a simulation of Azure: Entra ID, the identity endpoints of one machine, and registries. Set the fields
+// before the first use; it is then safe for concurrent use.
 type Azure struct {
 	Apps []App
-	// Public are the repositories that anybody may pull, as HOST/REPOSITORY.
+	// Public are the repositories that allow anonymous pulls, as HOST/REPOSITORY.
 	Public []string
 
 	// NoRegistryAudience makes Entra reject the audience of registries, as on Azure Local.
@@ -57,9 +58,9 @@ type Azure struct {
 	NoManagementAudience bool
 	// Firewall makes registries reject every client by its address.
 	Firewall bool
-	// ServerError makes Entra answer 503.
+	// ServerError makes Entra respond with status 503.
 	ServerError bool
-	// Throttle makes Entra answer 429 with this Retry-After, if it is not zero.
+	// Throttle, if not zero, makes Entra respond with status 429 and this Retry-After.
 	Throttle time.Duration
 	// RefreshTTL is the lifetime of refresh tokens. Zero means three hours.
 	RefreshTTL time.Duration
@@ -79,7 +80,7 @@ type grant struct {
 	expires  time.Time
 }
 
-// RoundTripper returns a client's transport to all hosts, without a socket.
+// RoundTripper returns a transport that reaches all hosts without a socket.
 func (a *Azure) RoundTripper() http.RoundTripper { return registrytest.NewRoundTripper(a) }
 
 // Log returns the requests, as "METHOD HOST/PATH STATUS".
@@ -89,7 +90,7 @@ func (a *Azure) Log() []string {
 	return slices.Clone(a.log)
 }
 
-// Registry returns the registry at the host. Put images into it, and read what it was asked.
+// Registry returns the registry at the host. Use it to add images and to inspect requests.
 func (a *Azure) Registry(host string) *registrytest.Registry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -117,7 +118,7 @@ func (a *Azure) Registry(host string) *registrytest.Registry {
 
 const zeroUser = "00000000-0000-0000-0000-000000000000"
 
-// at returns the repositories of a host, without it.
+// at returns the repositories of a host, without the host.
 func at(host string, repositories []string) (here []string) {
 	for _, name := range repositories {
 		if repository, ok := strings.CutPrefix(name, host+"/"); ok {
@@ -127,7 +128,7 @@ func at(host string, repositories []string) (here []string) {
 	return here
 }
 
-// The hosts of Entra ID, and the address of the instance metadata service.
+// authorities are the hosts of Entra ID.
 var authorities = []string{"login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn"}
 
 const metadata = "169.254.169.254"
@@ -151,10 +152,10 @@ func (a *Azure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A recorder notes the status before the client can see the response.
+// A recorder records the status before the client can see the response.
 type recorder struct {
 	http.ResponseWriter
-	note func(status int) // Nil once it was called.
+	note func(status int) // Nil after its call.
 }
 
 func (r *recorder) once(status int) {
@@ -180,9 +181,9 @@ func reply(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// entraRejects answers as Entra does. The form of the body and the codes are documented in azidentity TROUBLESHOOTING;
-// the codes of federation were captured (Azure/login#482, azure-workload-identity#1200; 70021: #616). The codes 70003 and
-// 900144, and all texts that are not quoted in those threads, are inferred.
+// entraRejects responds with an error in Entra's form. The form of the body and the codes are documented in azidentity
+// TROUBLESHOOTING; the codes of federation were captured (Azure/login#482, azure-workload-identity#1200; 70021: #616).
+// The codes 70003 and 900144, and all texts that are not quoted in those threads, are inferred.
 func entraRejects(w http.ResponseWriter, status int, name string, code int, text string) {
 	reply(w, status, map[string]any{
 		"error": name, "error_codes": []int{code}, "timestamp": "2026-11-01 00:00:00Z", "trace_id": "1", "correlation_id": "2",
@@ -195,7 +196,7 @@ const (
 	assertionType    = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 )
 
-// entra is the token endpoint: microsoft-authentication-library-for-go apps/internal/oauth/ops/accesstokens.
+// entra serves the token endpoint: microsoft-authentication-library-for-go apps/internal/oauth/ops/accesstokens.
 func (a *Azure) entra(w http.ResponseWriter, r *http.Request) {
 	if a.Throttle > 0 {
 		w.Header().Set("Retry-After", fmt.Sprint(int(a.Throttle.Seconds())))
@@ -207,7 +208,7 @@ func (a *Azure) entra(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if tenant, ok := strings.CutSuffix(r.URL.Path, "/v2.0/.well-known/openid-configuration"); ok {
-		// MSAL asks for it first: microsoft-authentication-library-for-go apps/internal/oauth/resolvers.go.
+		// MSAL requests this document first: microsoft-authentication-library-for-go apps/internal/oauth/resolvers.go.
 		base := "https://" + r.Host + tenant
 		reply(w, http.StatusOK, map[string]string{
 			"issuer": base + "/v2.0", "authorization_endpoint": base + "/oauth2/v2.0/authorize", "token_endpoint": base + "/oauth2/v2.0/token",
@@ -308,7 +309,8 @@ func isSelfIssued(assertion, client string) bool {
 	return len(parts) == 3 && decode(parts[1], &c) == nil && c.Issuer == client
 }
 
-// signedBy verifies a client's own assertion: learn.microsoft.com/entra/identity-platform/certificate-credentials.
+// signedBy reports whether a client's own assertion is valid:
+// learn.microsoft.com/entra/identity-platform/certificate-credentials.
 func signedBy(certificate *x509.Certificate, assertion, audience, client string) bool {
 	parts := strings.Split(assertion, ".")
 	if len(parts) != 3 {
@@ -326,7 +328,7 @@ func signedBy(certificate *x509.Certificate, assertion, audience, client string)
 	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
 	key, ok := certificate.PublicKey.(*rsa.PublicKey)
 	if err != nil || !ok || header.Algorithm != "PS256" ||
-		// The documentation says base64url; MSAL sends the standard form.
+		// The documented encoding is base64url; MSAL uses the standard encoding.
 		header.Thumbprint != base64.RawURLEncoding.EncodeToString(sum[:]) && header.Thumbprint != base64.StdEncoding.EncodeToString(sum[:]) {
 		return false
 	}
@@ -354,8 +356,9 @@ func (a *Azure) grantToken(app App, scope string) string {
 	return token
 }
 
-// machine is the instance metadata service and the endpoint of App Service:
-// learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token. Numbers are texts there.
+// machine serves the instance metadata service and the endpoint of App Service:
+// learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token. Their responses hold
+// numbers as strings.
 func (a *Azure) machine(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	version, authorized := "2018-02-01", r.Header.Get("Metadata") == "true"
@@ -377,8 +380,9 @@ func (a *Azure) machine(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// exchange is a registry's: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md, and azcontainerregistry
-// authentication_client.go. GET is 404 (captured: Azure/acr#166); the codes are documented in the SDK's TROUBLESHOOTING.
+// exchange serves a registry's exchange of tokens: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md, and
+// azcontainerregistry authentication_client.go. The response to GET is 404 (captured: Azure/acr#166); the codes are
+// documented in the SDK's TROUBLESHOOTING.
 func (a *Azure) exchange(w http.ResponseWriter, r *http.Request) {
 	reject := func(status int, code, text string) {
 		reply(w, status, map[string]any{"errors": []map[string]string{{"code": code, "message": text}}})
@@ -409,7 +413,7 @@ func (a *Azure) exchange(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refreshToken issues a token whose exp is the only word about its lifetime.
+// refreshToken issues a token, which reports its lifetime only in its claim exp.
 func (a *Azure) refreshToken(g grant, host string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
