@@ -21,8 +21,8 @@ import (
 // for concurrent use.
 type Provider struct{}
 
-// Credential returns the login of the profile, with the expiry of the login if it has one. Its errors are those of
-// [providers.Static].
+// Credential returns the login of the profile, with the expiry of the login if it has one. It fails as
+// [providers.Static.Credential] does.
 func (Provider) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	return static.Credential(ctx, p)
 }
