@@ -98,7 +98,7 @@ func TestColdStartAtOneHost(t *testing.T) {
 	issuer := issuertest.New("https://kubernetes.example.com", issuertest.RS256)
 	synctest.Test(t, func(t *testing.T) {
 		f := &fleetIssuer{issuer: issuer, lifetime: 10 * time.Minute}
-		// The robot of one tenant stands for those of all: only the requests are counted.
+		// All tenants share the robot of one tenant, because only the requests are counted.
 		trust := issuertest.Trust{Issuer: issuer.URL, Keys: issuer.JWKS, Subject: "system:serviceaccount:*"}
 		server := &federatedtest.Server{Trust: trust, Name: "acme+shop"}
 		provider := federated.Provider{Subjects: f, RoundTripper: server.RoundTripper()}

@@ -5,7 +5,7 @@
 // Cloudsmith, Chainguard, Docker Hub, IBM, and registries that accept the token as the password. The clouds have
 // providers of their own, which exchange tokens too: packages ecr, gcr and acr.
 //
-// It does not make the tokens: a [providers.Subjects] does. It does not cache: a [credentials.Cache] does.
+// The tokens come from a [providers.Subjects]. The Provider does not cache: a [credentials.Cache] does.
 package federated
 
 import (
@@ -27,7 +27,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Provider issues credentials for profiles whose login is federated, and passes all others on:
+// A Provider issues credentials for profiles whose login is federated, and passes all other profiles to another
+// provider:
 //
 //	providers.Set{registry.Custom: federated.Provider{Subjects: subjects, Otherwise: custom.Provider{}}}
 //
@@ -36,16 +37,16 @@ type Provider struct {
 	// Subjects returns the tokens. If nil, every federated profile is rejected.
 	Subjects providers.Subjects
 
-	// Allow reports whether a profile of the tenant may request a token for another audience than the usual one of the
-	// host. If nil, the usual audience is the only one. The audiences of clouds are never allowed.
+	// Allow reports whether a profile of the tenant may request a token for an audience other than the usual audience
+	// of the host. If nil, only the usual audience is allowed. The audiences of clouds are never allowed.
 	Allow func(tenant, audience, host string) bool
 
 	// Otherwise serves profiles with another form of login. If nil, they are rejected.
 	Otherwise providers.Provider
 
-	// Transports keeps connections between calls. If nil, each call makes its own.
+	// Transports keeps connections between calls. If nil, each call opens its own.
 	Transports *registry.Transports
-	// RoundTripper carries all calls in place of Transports, for tests and for instrumentation. The profile's transport
+	// RoundTripper carries all calls instead of Transports, for tests and for instrumentation. The profile's transport
 	// is then ignored. If nil, Transports is used.
 	RoundTripper http.RoundTripper
 
@@ -53,18 +54,18 @@ type Provider struct {
 	Timeout time.Duration
 }
 
-// Credential exchanges the subject's token for a credential. Its ExpiresAt is the earliest of what the response and the
-// credential itself report.
+// Credential exchanges the subject's token for a credential. Its ExpiresAt is the earlier of the expiry in the
+// response and the expiry in the credential itself.
 //
 // Its error is a [registry.Error], whose hint shows the issuer, subject and audience that were presented:
-//   - [registry.ErrInvalid]: the profile, see [Provider.Validate].
-//   - [registry.ErrNoIdentity]: there is no such subject, or its token is not one for this audience; it was not sent.
+//   - [registry.ErrInvalid]: the profile is not valid; see [Provider.Validate].
+//   - [registry.ErrNoIdentity]: there is no such subject, or its token is not for this audience and was not sent.
 //   - [registry.ErrDenied]: the server does not trust the subject. [registry.ErrExpired]: the token expired.
 //   - [registry.ErrRateLimited], with Wait; [registry.ErrUnavailable] and the codes below it; [registry.ErrTLS] and
 //     those below it.
 //   - [registry.ErrCanceled] or [registry.ErrTimeout]: ctx ended; it wraps the cause.
 //
-// The errors of other logins are those of Otherwise.
+// For other logins, it returns the error of Otherwise.
 func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	if p.Login.Federated == nil && v.Otherwise != nil {
 		return v.Otherwise.Credential(ctx, p)
@@ -90,8 +91,8 @@ func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentia
 	return credentials.Credential{}, cloud.Error(p, registry.CodeOf(err), "", 0, err)
 }
 
-// Scope returns the host of the exchange: its credential is valid for all repositories there, whatever the path of the
-// endpoint, and a cache limits the calls to the host rather than to each path. It returns "" for a profile with a host
+// Scope returns the host of the exchange. Its credential is valid for all repositories there, whatever the path of the
+// endpoint, so a cache limits the calls for each host and not for each path. It returns "" for a profile with a host
 // that the exchange does not serve. For other logins, it returns the scope of Otherwise.
 func (v Provider) Scope(p registry.Profile) string {
 	if p.Login.Federated == nil {
@@ -113,8 +114,8 @@ func (v Provider) Scope(p registry.Profile) string {
 	return x.destination(endpoints[0].Host).Host
 }
 
-// Validate reports a subject, an audience, a host or a transport that the exchange does not allow, as a [field.Errors];
-// for other logins, what Otherwise reports.
+// Validate reports a subject, an audience, a host or a transport that the exchange does not allow, as a
+// [field.Errors]. For other logins, it reports the problems that Otherwise reports.
 func (v Provider) Validate(p registry.Profile) error {
 	if p.Login.Federated == nil {
 		if validator, ok := v.Otherwise.(providers.Validator); ok {
@@ -149,7 +150,7 @@ func (v Provider) Validate(p registry.Profile) error {
 	return problems.Err(fmt.Sprintf("profile %q", p.Name))
 }
 
-// maxAnswer is far above the size of an honest response.
+// maxAnswer is far larger than any valid response, in bytes.
 const maxAnswer = 64 << 10
 
 func (v Provider) exchange(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
@@ -188,8 +189,8 @@ func (v Provider) exchange(ctx context.Context, p registry.Profile) (credentials
 	return c, nil
 }
 
-// send makes the request of the exchange, once: a trust that does not match does not begin to match by repetition, and
-// for all else a cache waits.
+// send sends the request of the exchange, once. A retry would not help if the trust does not match, and after any
+// other failure a cache waits before its next call.
 func (v Provider) send(ctx context.Context, p registry.Profile, x *row, host string, token subject.Token) (answer, error) {
 	what := "exchange the subject token at " + host
 	req, err := x.request(p.Login.Federated.Exchange, "https://"+host, token.Secret.Reveal())
@@ -202,7 +203,7 @@ func (v Provider) send(ctx context.Context, p registry.Profile, x *row, host str
 	}
 	defer done()
 	res, err := client.Do(req.WithContext(ctx))
-	if err != nil { // Of the client's error, only the cause: the URL and the request stay out.
+	if err != nil { // Keep only the cause: the client's error quotes the URL and the request.
 		return answer{}, &registry.Error{Code: registry.NetworkCode(err), Err: fmt.Errorf("%s: %s", what, cloud.Clean(cause(err).Error(), token.Secret.Reveal()))}
 	}
 	defer func() { _ = res.Body.Close() }()
@@ -224,7 +225,7 @@ func (v Provider) send(ctx context.Context, p registry.Profile, x *row, host str
 	return answer{}, x.refused(what, res, a, token)
 }
 
-// cause returns what lies below the errors of net/http, which quote the URL.
+// cause returns the error that the errors of net/http wrap, because those quote the URL.
 func cause(err error) error {
 	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
 		err = next

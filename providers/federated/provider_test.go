@@ -30,7 +30,7 @@ type cluster struct {
 	issuer *issuertest.Issuer
 	mu     sync.Mutex
 	asked  []providers.SubjectRequest
-	// token replaces what is issued, if it is not nil.
+	// token, if not nil, returns the token instead of the issuer.
 	token func(audience string) string
 }
 
@@ -61,7 +61,7 @@ func profile(endpoint string, x credentials.Exchange) registry.Profile {
 	}
 }
 
-// A target is an exchange with the name under which its server knows the subject.
+// A target is an exchange with the name that its server has for the subject.
 type target struct {
 	profile  registry.Profile
 	name     string
@@ -188,8 +188,8 @@ func TestArtifactoryReturnsTheUserName(t *testing.T) {
 	require.Equal(t, "ann", got.Username)
 }
 
-// A profile may be written by someone who wants a token for another service. In every one of these cases no request
-// leaves the process.
+// The author of a profile may try to get a token for another service. In each of these cases, no request leaves the
+// process.
 func TestAttacks(t *testing.T) {
 	password := credentials.Exchange{Password: &credentials.PasswordExchange{}}
 	with := func(p registry.Profile, change func(*registry.Profile, *credentials.FederatedLogin)) registry.Profile {
@@ -237,7 +237,7 @@ func TestAttacks(t *testing.T) {
 			server := &federatedtest.Server{Trust: c.trust()}
 			provider := federated.Provider{
 				Subjects: c, RoundTripper: server.RoundTripper(),
-				// A careless program allows much; what opens a cloud is rejected all the same.
+				// Even if a careless program allows every audience, the audiences of clouds are rejected.
 				Allow: func(_, audience, host string) bool {
 					return audience != "https://quay.io" && !strings.Contains(audience, ",")
 				},
@@ -252,7 +252,7 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-// What a source returns is checked before it leaves: the commonest mistake is a file that holds the pod's own token.
+// A token is checked before it is sent. The most common mistake is a file that holds the pod's own token.
 func TestWrongTokensDoNotLeave(t *testing.T) {
 	c := newCluster(issuertest.RS256)
 	sign := func(aud any, life time.Duration) func(string) string {

@@ -16,8 +16,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A row is one exchange: where a token goes, what it is for, how it is sent and what comes back. Each fact names its
-// source; "inferred" marks what no source states.
+// A row describes one exchange: the server, the audience of the token, the request and the response. Each fact names
+// its source; "inferred" marks a fact without a source.
 type row struct {
 	name string
 	// set reports whether a login uses this row.
@@ -26,21 +26,21 @@ type row struct {
 	host string
 	// audience is the audience of tokens for the server. If empty, it is https://HOST.
 	audience string
-	// fixed rejects every other audience.
+	// fixed is true if every other audience is rejected.
 	fixed bool
-	// registries are the hosts that accept the credential, and the parents of such hosts. None means the profile's own
-	// endpoint host, and with subdomains also the hosts below it.
+	// registries are the hosts that accept the credential, and the parents of such hosts. If empty, the profile's own
+	// endpoint host accepts it and, with subdomains, so do the hosts below it.
 	registries []string
 	subdomains bool
 	wantHost   string
 
-	// request makes the request. If nil, the token itself is the password.
+	// request returns the request of the exchange. If nil, the token itself is the password.
 	request func(x credentials.Exchange, base, token string) (*http.Request, error)
-	// username returns the user name that goes with the credential.
+	// username returns the user name of the credential.
 	username func(x credentials.Exchange, a answer) string
-	// lifetime is the documented lifetime, for a response that has none.
+	// lifetime is the documented lifetime of the credential. It applies if the response has none.
 	lifetime time.Duration
-	// where is the place at which the vendor's users enter what a token is compared with.
+	// where names the place at which the vendor's users enter the values that a token is compared with.
 	where string
 	// unavailable is the hint for a status of 500 or more.
 	unavailable string
@@ -145,7 +145,7 @@ var table = []*row{
 			})
 		},
 		username: func(x credentials.Exchange, _ answer) string { return x.DockerHub.Organization },
-		lifetime: 5 * time.Minute, // The default of the endpoint: what was requested may not be what was granted.
+		lifetime: 5 * time.Minute, // The default of the endpoint: the granted lifetime may be shorter than the requested one.
 		where:    "Docker Home: organization, OIDC connections, the rule set; Docker accepts tokens of GitHub Actions only",
 	},
 	{
@@ -217,7 +217,7 @@ func postForm(to string, v url.Values) (*http.Request, error) {
 	return req, err
 }
 
-// postJSON leaves out what is empty.
+// postJSON returns a POST request with the map as JSON. It removes empty values.
 func postJSON(to string, v map[string]string) (*http.Request, error) {
 	for name, text := range v {
 		if text == "" {
@@ -243,9 +243,9 @@ type answer struct {
 	Expiry      string      `json:"expiry"`
 	Username    string      `json:"username"`
 
-	// What servers say of a rejection.
+	// The fields of an error response.
 	Message     string          `json:"message"`
-	Error       json.RawMessage `json:"error"` // A text, or an object.
+	Error       json.RawMessage `json:"error"` // A string or an object.
 	Description string          `json:"error_description"`
 	Detail      string          `json:"detail"`
 	IBMMessage  string          `json:"errorMessage"`
@@ -256,7 +256,8 @@ type answer struct {
 
 func (a answer) token() string { return cmp.Or(a.AccessToken, a.Token) }
 
-// expiresAt is the earliest that the response and the credential report; the documented lifetime if they report none.
+// expiresAt returns the earliest expiry that the response and the credential report. If they report none, it returns
+// the end of the documented lifetime.
 func (a answer) expiresAt(start time.Time, lifetime time.Duration) time.Time {
 	var at time.Time
 	earlier := func(t time.Time) {
@@ -279,7 +280,7 @@ func (a answer) expiresAt(start time.Time, lifetime time.Duration) time.Time {
 	return at.Round(0)
 }
 
-// message is what the server says of a rejection.
+// message returns the server's text in an error response.
 func (a answer) message() string {
 	var text string
 	_ = json.Unmarshal(a.Error, &text) // An object has no text.
@@ -289,8 +290,8 @@ func (a answer) message() string {
 	return cmp.Or(a.Message, a.Detail, a.Description, a.IBMMessage, text)
 }
 
-// refused returns the error of a response that is a rejection. Vendors answer 400, 401, 403, 404 and 422 for a trust that
-// does not match, each in its own way, so the hint shows what was presented for all of them.
+// refused returns the error for a response that rejects the token. If a trust does not match, vendors respond with
+// 400, 401, 403, 404 or 422, each in its own way, so the hint for all of these shows the presented claims.
 func (x *row) refused(what string, res *http.Response, a answer, token subject.Token) error {
 	e := &registry.Error{Err: fmt.Errorf("%s: %s", what, res.Status)}
 	if text := cloud.Clean(a.message(), token.Secret.Reveal()); text != "" {
