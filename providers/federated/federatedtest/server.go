@@ -1,9 +1,9 @@
-// Package federatedtest has the servers in memory that exchange a workload's token for a credential: Quay, Artifactory,
-// Cloudsmith, Chainguard, Docker and IBM, as package federated calls them.
+// Package federatedtest simulates in memory the servers that exchange a workload's token for a credential: Quay,
+// Artifactory, Cloudsmith, Chainguard, Docker and IBM, as package federated calls them.
 //
-// Each verifies signature, issuer, audience, subject and time of the token, and answers a rejection as the vendor does.
-// A comment at each response says how it is known: read in the vendor's source, documented, captured by somebody, or
-// inferred.
+// Each verifies signature, issuer, audience, subject and time of the token, and rejects a token with the vendor's own
+// response. A comment at each response names its source: read in the vendor's code, documented, captured from a real
+// response, or inferred.
 package federatedtest
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// Hosts of the services that are not the registry's own.
+// The hosts of the services that are not on the registry's own host.
 const (
 	Cloudsmith = "api.cloudsmith.io"
 	Chainguard = "issuer.enforce.dev"
@@ -28,23 +28,23 @@ const (
 	IBM        = "iam.cloud.ibm.com"
 )
 
-// A Server is all of these services. It is an [http.Handler] that tells them apart by path and, where paths are not
-// enough, by host. Set the fields before the first use; it is then safe for concurrent use.
+// A Server simulates all of these services. It is an [http.Handler] that selects the service by path or, if services
+// share a path, by host. Set the fields before the first use; it is then safe for concurrent use.
 type Server struct {
-	// Trust is what every service was configured with. If its Audiences are empty, a service accepts the audience
-	// https://HOST, or the fixed one of Docker and IBM. Quay accepts any audience then: see QuayChecksAudience.
+	// Trust defines the tokens that every service accepts. If its Audiences are empty, a service accepts the audience
+	// https://HOST, or the fixed audience of Docker and IBM. Quay accepts any audience; see QuayChecksAudience.
 	Trust issuertest.Trust
 	// Name is the account that the token is exchanged for: the robot, the provider, "ORGANIZATION/SERVICE", the
 	// identity, the connection or the trusted profile.
 	Name string
-	// User is the user name that Artifactory returns. Empty means that it is an older server, which returns none.
+	// User is the user name that Artifactory returns. If empty, Artifactory is an older server, which returns none.
 	User string
 	// Lifetime is the lifetime of credentials. Zero means one hour.
 	Lifetime time.Duration
-	// QuayChecksAudience makes Quay check the audience, which it does only where a federation has audiences. Its API
-	// cannot set them, so that by default every token of the subject opens the robot.
+	// QuayChecksAudience makes Quay check the audience. Quay does so only if a federation has audiences. Its API
+	// cannot set them, so by default Quay accepts every token of the subject, whatever its audience.
 	QuayChecksAudience bool
-	// Throttle makes every service answer 429 with this Retry-After, if it is not zero.
+	// Throttle, if not zero, makes every service respond with status 429 and this Retry-After.
 	Throttle time.Duration
 
 	mu     sync.Mutex
@@ -53,7 +53,7 @@ type Server struct {
 	log    []string
 }
 
-// RoundTripper returns a client's transport to the server, without a socket, for all hosts.
+// RoundTripper returns a transport that reaches the server under all host names, without a socket.
 func (s *Server) RoundTripper() http.RoundTripper { return registrytest.NewRoundTripper(s) }
 
 // Issued reports whether the password is a credential that the server issued.
@@ -78,7 +78,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}}, r)
 }
 
-// A recorder notes the status before the client can see the response.
+// A recorder records the status before the client can see the response.
 type recorder struct {
 	http.ResponseWriter
 	note func(status int)
@@ -129,7 +129,7 @@ func (s *Server) lifetime() time.Duration {
 	return s.Lifetime
 }
 
-// jsonWebToken issues a credential that is itself a token, whose exp is the only word about its lifetime.
+// jsonWebToken issues a credential that is itself a token, and reports its lifetime only in its claim exp.
 func (s *Server) jsonWebToken(subject, audience string) string {
 	s.mu.Lock()
 	if s.signer == nil {
@@ -158,8 +158,9 @@ func reply(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// quay is read in quay/quay: endpoints/oauth/robot_identity_federation.py, util/security/federated_robot_auth.py,
-// endpoints/decorated.py. That an unreachable issuer is a 500 is inferred: no handler catches it.
+// quay simulates Quay, as read in quay/quay: endpoints/oauth/robot_identity_federation.py,
+// util/security/federated_robot_auth.py, endpoints/decorated.py. Status 500 for an unreachable issuer is inferred: no
+// handler catches that error.
 func (s *Server) quay(w http.ResponseWriter, r *http.Request) {
 	robot, token, ok := r.BasicAuth()
 	if !ok || !strings.Contains(robot, "+") {
@@ -196,8 +197,8 @@ func (s *Server) quay(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusBadRequest, map[string]string{"message": message})
 }
 
-// artifactory is read in jfrog-credentials-provider and setup-jfrog-cli. That a subject that does not match is a 403 was
-// captured (jfrog-credentials-provider#63); the texts are inferred.
+// artifactory simulates Artifactory, as read in jfrog-credentials-provider and setup-jfrog-cli. Status 403 for a
+// subject that does not match was captured (jfrog-credentials-provider#63); the texts are inferred.
 func (s *Server) artifactory(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		GrantType string `json:"grant_type"`
@@ -231,7 +232,8 @@ func (s *Server) artifactory(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// cloudsmith is documented at docs.cloudsmith.com/api/openid/create; the texts are those that external-secrets reads.
+// cloudsmith simulates Cloudsmith, as documented at docs.cloudsmith.com/api/openid/create; the texts are those that
+// external-secrets parses.
 func (s *Server) cloudsmith(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Token   string `json:"oidc_token"`
@@ -250,7 +252,8 @@ func (s *Server) cloudsmith(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// chainguard is read in chainguard-dev/sdk sts. The codes of a rejection are those of gRPC; the texts are inferred.
+// chainguard simulates Chainguard, as read in chainguard-dev/sdk sts. An error response has a gRPC code; the texts are
+// inferred.
 func (s *Server) chainguard(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	query := r.URL.Query()
@@ -265,7 +268,7 @@ func (s *Server) chainguard(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// docker is read in docker/login-action src/dockerhub.ts: the response, and the 401 without a body.
+// docker simulates Docker, as read in docker/login-action src/dockerhub.ts: the response, and the 401 without a body.
 func (s *Server) docker(w http.ResponseWriter, r *http.Request) {
 	form := r.PostFormValue
 	switch {
@@ -278,7 +281,8 @@ func (s *Server) docker(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// ibm is read in IBM/go-sdk-core core/container_authenticator.go; the text of the rejection is inferred.
+// ibm simulates IBM, as read in IBM/go-sdk-core core/container_authenticator.go; the text of the rejection is
+// inferred.
 func (s *Server) ibm(w http.ResponseWriter, r *http.Request) {
 	form := r.PostFormValue
 	switch {
