@@ -1,5 +1,5 @@
-// Package cloud is what the providers of clouds have in common: bounded calls, errors of one form, and texts of others
-// that are fit to be shown.
+// Package cloud has the code that the providers of clouds share: time limits of calls, errors of one form, and the
+// cleaning of text from others for errors.
 package cloud
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// DefaultTimeout is for one call of a provider with all its steps.
+// DefaultTimeout limits one call of a provider with all its steps.
 const DefaultTimeout = 30 * time.Second
 
 // WithTimeout bounds ctx by d, or by [DefaultTimeout] if d is not positive.
@@ -32,8 +32,8 @@ type timeoutError time.Duration
 
 func (e timeoutError) Error() string { return fmt.Sprintf("no answer within %s", time.Duration(e)) }
 
-// EndCode says why ctx, which is over, ended: [registry.ErrTimeout] if its [WithTimeout] was over, else
-// [registry.ErrCanceled], for the caller left.
+// EndCode returns the code for the end of ctx, which must be over: [registry.ErrTimeout] if the limit of [WithTimeout]
+// passed, otherwise [registry.ErrCanceled], because the caller gave up.
 func EndCode(ctx context.Context) registry.Code {
 	if _, ours := errors.AsType[timeoutError](context.Cause(ctx)); ours {
 		return registry.ErrTimeout
@@ -41,14 +41,14 @@ func EndCode(ctx context.Context) registry.Code {
 	return registry.ErrCanceled
 }
 
-// Error returns the one form of a provider's errors.
+// Error returns an error in the common form of all providers.
 func Error(p registry.Profile, code registry.Code, hint string, wait time.Duration, err error) error {
 	return &registry.Error{Op: "get credential", Ref: fmt.Sprintf("for profile %q", p.Name), Code: code, Hint: hint, Wait: wait, Err: err}
 }
 
-// Client returns a client for calls with a profile's login: it goes the way of the profile's transport, and follows no
-// redirect, because a login goes to the server that it is for and nowhere else. The round tripper, if not nil, replaces
-// the way; without transports to keep connections, done closes them.
+// Client returns a client for calls with a profile's login. It uses the profile's transport and follows no redirect,
+// because a login must be sent only to the server that it is for. If rt is not nil, the client uses it instead of the
+// profile's transport. If transports is nil, no connection is kept, and done closes the client's connections.
 func Client(rt http.RoundTripper, transports *registry.Transports, t registry.TransportConfig) (client *http.Client, done func(), err error) {
 	done = func() {}
 	if rt == nil {
@@ -66,10 +66,12 @@ func Client(rt http.RoundTripper, transports *registry.Transports, t registry.Tr
 	}, done, nil
 }
 
-// MaxWait keeps a strange answer, which comes through whatever proxy a profile names, from stopping renewal for long.
+// MaxWait is the longest wait that a response can request. An invalid response, which any proxy that a profile names
+// can send, must not stop renewal for long.
 const MaxWait = 15 * time.Minute
 
-// RetryAfter returns how long the answer wants its sender to be left alone, [MaxWait] at most; zero if it does not say.
+// RetryAfter returns the wait that the response requests, at most [MaxWait]. It returns zero if the response requests
+// none.
 func RetryAfter(h http.Header) (wait time.Duration) {
 	if s, err := strconv.Atoi(h.Get("Retry-After")); err == nil {
 		wait = min(time.Duration(s), MaxWait/time.Second) * time.Second
@@ -79,10 +81,10 @@ func RetryAfter(h http.Header) (wait time.Duration) {
 	return min(max(wait, 0), MaxWait)
 }
 
-// AllowsSubject reports whether a profile may use the file or URL with a token that it names: only one that the program
-// lists in its provider, letter by letter, and none where the profile's egress policy forbids all. Everything else would
-// let a profile read the files of the process: their text goes to wherever the profile's proxy and certificate authority
-// lead.
+// AllowsSubject reports whether a profile may use the file or URL with a token that it names. The program must list
+// the name in its provider, in exactly the same spelling, and the profile's egress policy must not forbid all.
+// Otherwise a profile could read the files of the process, because their text is sent to the server that the profile's
+// proxy and certificate authority select.
 func AllowsSubject(p registry.Profile, listed []string, name string) bool {
 	if e := p.Transport.Egress; e != nil && !e.AllowFiles {
 		return false
@@ -90,13 +92,13 @@ func AllowsSubject(p registry.Profile, listed []string, name string) bool {
 	return slices.Contains(listed, name)
 }
 
-// IsToken reports whether a server's or a source's text can be a token: one line of printable ASCII without spaces. Other
-// text could end a header or a line of a file that it is written into.
+// IsToken reports whether text from a server or a source can be a token: one line of printable ASCII without spaces.
+// Other text could end the header or the line of a file that it is written into.
 func IsToken(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// maxToken is far above any token that a file holds: AWS takes 20,000 characters.
+// maxToken is far larger than any token in a file: AWS accepts up to 20,000 characters.
 const maxToken = 64 << 10
 
 // ReadToken reads a file with a token.
@@ -115,12 +117,12 @@ func ReadToken(path string) ([]byte, error) {
 
 const (
 	maxText = 600
-	// maxWord is longer than any name of AWS or Google; access tokens, session tokens and assertions are longer still.
+	// maxWord is longer than any name of AWS or Google. Access tokens, session tokens and assertions are longer still.
 	maxWord = 300
 )
 
-// Clean makes text of others fit for an error: its first line, without the secrets, and without what could be a token.
-// Later lines are where AWS quotes the request whose signature is wrong, session token and all.
+// Clean makes text from others suitable for an error. It returns the first line, without the secrets and without words
+// that could be a token. In later lines, AWS quotes the request whose signature is wrong, including its session token.
 func Clean(text string, secrets ...string) string {
 	text, _, _ = strings.Cut(text, "\n")
 	for _, secret := range secrets {
