@@ -1,5 +1,5 @@
-// Package subject has the rules that keep a subject's token from going where it must not. All providers that exchange
-// tokens apply them.
+// Package subject has the checks that prevent a subject's token from being sent to a wrong server. All providers that
+// exchange tokens apply them.
 package subject
 
 import (
@@ -20,8 +20,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Audiences that open a cloud or a service. A token for one of them goes to that service only: a registry of the
-// profile's choice that received it could act as the subject there.
+// The audiences that give access to a cloud or a service. A token for one of them is sent to that service only,
+// because a registry of the profile's choice that received it could act as the subject there.
 const (
 	AudienceAWS       = "sts.amazonaws.com"
 	AudienceAzure     = "api://AzureADTokenExchange"
@@ -29,12 +29,12 @@ const (
 	AudienceIBM       = "iam"
 )
 
-// reserved reports whether the audience opens a cloud or a service.
+// reserved reports whether the audience gives access to a cloud or a service.
 func reserved(audience string) bool {
 	switch {
 	case slices.Contains([]string{AudienceAWS, AudienceDockerHub, AudienceIBM, "sts.amazonaws.com.cn", "pods.eks.amazonaws.com"}, audience):
 		return true
-	case strings.HasPrefix(audience, "api://"): // Entra: AzureADTokenExchange and its sisters, AKSIdentityBinding, any app.
+	case strings.HasPrefix(audience, "api://"): // Entra: AzureADTokenExchange and its variants, AKSIdentityBinding, any app.
 		return true
 	case strings.HasPrefix(audience, "//iam.googleapis.com/"), strings.HasPrefix(audience, "https://iam.googleapis.com/"),
 		strings.HasSuffix(audience, ".svc.id.goog"):
@@ -51,19 +51,19 @@ type Destination struct {
 	Host string
 	// Audience is the usual audience of the server's tokens.
 	Audience string
-	// Fixed reports that the server accepts no other audience, or that another one would be unsafe.
+	// Fixed is true if the server accepts no other audience, or if another audience would be unsafe.
 	Fixed bool
-	// Own reports that the host is the profile's own endpoint and not a fixed host of a cloud.
+	// Own is true if the host is the profile's own endpoint, and not a fixed host of a cloud.
 	Own bool
-	// Lifetime is how long a token has to live. Zero means [ExchangeLifetime].
+	// Lifetime is the requested lifetime of a token. If zero, it is [ExchangeLifetime].
 	Lifetime time.Duration
 }
 
-// ExchangeLifetime is enough for a token that is used once. It is short because a server that verifies tokens by keys
-// alone accepts the token of a deleted account until it expires.
+// ExchangeLifetime is the lifetime of a token that is used once. It is short because a server that verifies tokens by
+// keys alone accepts the token of a deleted account until it expires.
 const ExchangeLifetime = 10 * time.Minute
 
-// Validate reports problems of a login's subject: it is called by the Validate method of providers. The path is that of
+// Validate reports problems of a login's subject. The Validate methods of providers call it. The path is the path of
 // the subject in the profile.
 func Validate(problems *field.List, path string, from providers.Subjects, p registry.Profile, s credentials.Subject, to Destination, allow func(tenant, audience, host string) bool) {
 	if from == nil {
@@ -80,9 +80,10 @@ func Validate(problems *field.List, path string, from providers.Subjects, p regi
 	}
 }
 
-// ValidateTransport rejects a proxy and a CA bundle that the profile supplies beside something that belongs to the
-// program: a token from a file, a variable or a source, or the identity of the process. Their owner sees all that is
-// sent. The token of a Kubernetes service account belongs to the tenant.
+// ValidateTransport rejects a proxy and a CA bundle in a profile whose login uses something of the program: a token
+// from a file, a variable or a source, or the identity of the process. The owner of the proxy or the CA bundle can
+// read everything that is sent. The token of a Kubernetes service account belongs to the tenant, so it may be used
+// with them.
 func ValidateTransport(problems *field.List, p registry.Profile, beside string) {
 	if t := p.Transport; t.CABundle != "" || t.Proxy != "" && t.Proxy != registry.Direct {
 		problems.Add("transport", "has a proxy or a CA bundle beside "+beside,
@@ -90,7 +91,7 @@ func ValidateTransport(problems *field.List, p registry.Profile, beside string) 
 	}
 }
 
-// audience returns the audience to request, and what is wrong with the one of the profile.
+// audience returns the audience to request, and the problem of the profile's own audience, if any.
 func audience(p registry.Profile, s credentials.Subject, to Destination, allow func(tenant, audience, host string) bool) (string, string) {
 	switch {
 	case s.Audience == "" || s.Audience == to.Audience:
@@ -111,9 +112,9 @@ type Token struct {
 	Claims Claims
 }
 
-// Get returns the token of s for the destination. It reads the token's claims and fails unless the token is for exactly
-// the audience that was requested and expires within a day: a file that holds the pod's own token, which is a login to
-// the API server, never leaves the process.
+// Get returns the token of s for the destination. It reads the token's claims and fails unless the token is for
+// exactly the requested audience and expires within a day. So a file that holds the pod's own token, which is a login
+// to the API server, never leaves the process.
 func Get(ctx context.Context, from providers.Subjects, p registry.Profile, s credentials.Subject, to Destination, allow func(tenant, audience, host string) bool) (Token, error) {
 	requested, problem := audience(p, s, to, allow)
 	if problem != "" || from == nil {
@@ -141,8 +142,8 @@ func Get(ctx context.Context, from providers.Subjects, p registry.Profile, s cre
 	return Token{secret, claims}, nil
 }
 
-// Claims are what a token says. They are read and never verified: the server that receives the token verifies it. None
-// of them is secret.
+// Claims are the claims of a token. They are read and never verified: the server that receives the token verifies it.
+// None of them is secret.
 type Claims struct {
 	Issuer    string
 	Subject   string
@@ -176,7 +177,7 @@ func Parse(text string) (Claims, bool) {
 	if json.Unmarshal(raw.Audience, &one) == nil {
 		c.Audience = []string{one}
 	} else {
-		_ = json.Unmarshal(raw.Audience, &c.Audience) // One of another form is none.
+		_ = json.Unmarshal(raw.Audience, &c.Audience) // An audience of another form counts as none.
 	}
 	return c, true
 }
@@ -189,7 +190,7 @@ func instant(seconds float64) time.Time {
 	return time.Unix(int64(seconds), 0)
 }
 
-// maxLife is above the lifetime that kubelets, CI systems and SPIFFE give to tokens of workloads.
+// maxLife is longer than the lifetime that kubelets, CI systems and SPIFFE give to tokens of workloads.
 const maxLife = 25 * time.Hour
 
 func (c Claims) check(audience string, now time.Time) error {
@@ -210,7 +211,7 @@ func (c Claims) check(audience string, now time.Time) error {
 	return nil
 }
 
-// maxClaim bounds a claim in an error.
+// maxClaim is the maximum length of a claim in an error.
 const maxClaim = 200
 
 func show(texts ...string) string {
@@ -224,8 +225,8 @@ func show(texts ...string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// Presented names the claims that a server compares with the trust that it was configured with: the issuer, the subject
-// and the audience. Hints show them, because a trust that does not match is the commonest mistake.
+// Presented returns the claims that a server compares with the trust that it was configured with: the issuer, the
+// subject and the audience. Hints show them, because a trust that does not match is the most common mistake.
 func (c Claims) Presented() string {
 	return fmt.Sprintf("issuer %s, subject %s, audience %s", show(c.Issuer), show(c.Subject), show(c.Audience...))
 }
