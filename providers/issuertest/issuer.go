@@ -1,5 +1,5 @@
-// Package issuertest has an OpenID Connect issuer for tests, whose tokens are really signed, and the check that a server
-// which trusts the issuer makes of a token.
+// Package issuertest has an OpenID Connect issuer for tests, which really signs its tokens, and the verification of
+// tokens by a server that trusts the issuer.
 //
 // Fakes of clouds and registries verify tokens with a [Trust], so that a wrong audience, subject or key fails in a test
 // as it fails in production. It is not for production: use github.com/coreos/go-oidc there.
@@ -39,7 +39,7 @@ type Issuer struct {
 
 	mu          sync.Mutex
 	algorithm   Algorithm
-	keys        []jose.JSONWebKey // The last one signs.
+	keys        []jose.JSONWebKey // The last key signs.
 	unreachable bool
 	serial      int
 }
@@ -76,7 +76,7 @@ func (i *Issuer) Forget() {
 	i.keys = i.keys[len(i.keys)-1:]
 }
 
-// SetUnreachable makes the issuer's keys unavailable, as those of a private cluster are.
+// SetUnreachable makes the issuer's keys unavailable, like the keys of a private cluster, or available again.
 func (i *Issuer) SetUnreachable(yes bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -91,7 +91,7 @@ func (i *Issuer) Token(subject, audience string, lifetime time.Duration) string 
 	})
 }
 
-// Sign returns a token with these claims, and iss if there is none.
+// Sign returns a token with these claims. If they have no iss, Sign adds the URL of the issuer.
 func (i *Issuer) Sign(claims map[string]any) string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -102,7 +102,7 @@ func (i *Issuer) Sign(claims map[string]any) string {
 	key := i.keys[len(i.keys)-1]
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(i.algorithm), Key: key}, nil)
 	if err != nil {
-		panic(err) // Key and algorithm belong together.
+		panic(err) // The algorithm always matches the key.
 	}
 	token, err := jwt.Signed(signer).Claims(claims).Serialize()
 	if err != nil {
@@ -111,7 +111,7 @@ func (i *Issuer) Sign(claims map[string]any) string {
 	return token
 }
 
-// JWKS returns the public keys, as a JSON Web Key Set; an error if the issuer is unreachable.
+// JWKS returns the public keys as a JSON Web Key Set. It fails if the issuer is unreachable.
 func (i *Issuer) JWKS() ([]byte, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -125,8 +125,8 @@ func (i *Issuer) JWKS() ([]byte, error) {
 	return json.Marshal(set)
 }
 
-// ServeHTTP serves the discovery document and the keys (OpenID Connect Discovery 1.0, section 4); 503 while the issuer
-// is unreachable.
+// ServeHTTP serves the discovery document and the keys (OpenID Connect Discovery 1.0, section 4). It responds with
+// status 503 while the issuer is unreachable.
 func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	keys, err := i.JWKS()
 	switch {

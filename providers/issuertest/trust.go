@@ -12,26 +12,26 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// Keys returns an issuer's public keys as a JSON Web Key Set. [Issuer.JWKS] is one; the keys of a real API server are
-// another.
+// Keys is a function that returns an issuer's public keys as a JSON Web Key Set. [Issuer.JWKS] is a Keys; a function
+// that fetches the keys of a real API server is another.
 type Keys func() ([]byte, error)
 
-// A Trust is what a server is configured with: whose tokens it accepts.
+// A Trust is the configuration of a server that accepts tokens of an issuer.
 type Trust struct {
 	// Issuer is the claim iss, compared as text.
 	Issuer string
 	Keys   Keys
-	// Audiences are those of which a token must have one.
+	// Audiences are the accepted audiences. A token must have at least one of them.
 	Audiences []string
-	// Subject is the claim sub, or a pattern of package path. Empty means any.
+	// Subject is the claim sub, or a pattern of package path. If empty, every subject is accepted.
 	Subject string
-	// Algorithms are the accepted ones. None means all that this package knows.
+	// Algorithms are the accepted algorithms. If empty, all algorithms of this package are accepted.
 	Algorithms []Algorithm
-	// Leeway is how far the clocks may differ.
+	// Leeway is the accepted difference between the clocks.
 	Leeway time.Duration
 }
 
-// The reasons for which a Trust rejects a token. Fakes choose their vendor's response by them.
+// The reasons why a Trust rejects a token. Simulated servers select their vendor's response by these errors.
 var (
 	ErrNotToken    = errors.New("the text is not a token")
 	ErrIssuer      = errors.New("the issuer is not trusted")
@@ -43,15 +43,15 @@ var (
 	ErrSubjectName = errors.New("the subject does not match")
 )
 
-// A Token is a token that was read, and by [Trust.Verify] verified.
+// A Token holds the claims of a token. [Trust.Verify] returns verified ones.
 type Token struct {
 	Issuer, Subject     string
 	Audience            []string
 	IssuedAt, ExpiresAt time.Time
 }
 
-// Verify checks signature, issuer, time, audience and subject in this order. The error wraps one of this package's. The
-// token is returned with an error too where it can be read, because vendors quote it.
+// Verify checks signature, issuer, time, audience and subject, in this order. Its error wraps an error of this
+// package. If the token can be parsed, Verify returns its claims even with an error, because vendors quote them.
 func (t Trust) Verify(text string) (Token, error) {
 	parsed, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.ES256})
 	if err != nil || len(parsed.Headers) != 1 {
