@@ -42,9 +42,9 @@ type Subject struct {
 	Check func(p registry.Profile, c credentials.Credential) error
 }
 
-// TestProvider tests that a provider follows the contract of [providers.Provider], and those of [providers.Scoper] and
-// [providers.Validator] if it implements them. Each rule is a subtest that is named after it. Run it with the race
-// detector.
+// TestProvider tests that a provider follows the contract of [providers.Provider] and, if it implements them, the
+// contracts of [providers.Scoper] and [providers.Validator]. Each rule is a subtest that is named after it. Run it
+// with the race detector.
 func TestProvider(t *testing.T, s Subject) {
 	t.Helper()
 	if err := s.check(); err != nil {
