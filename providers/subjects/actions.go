@@ -15,12 +15,12 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// maxAnswer is far above a token.
+// maxAnswer is far larger than any response with a token, in bytes.
 const maxAnswer = 64 << 10
 
-// GitHubActions requests the token of the job that the process runs in, from GitHub or Forgejo. The job needs the
-// permission id-token: write, which sets ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN:
-// https://docs.github.com/actions/reference/security/oidc.
+// GitHubActions returns a Func that requests the token of the job that the process runs in, from GitHub or Forgejo.
+// The job needs the permission id-token: write, which sets ACTIONS_ID_TOKEN_REQUEST_URL and
+// ACTIONS_ID_TOKEN_REQUEST_TOKEN: https://docs.github.com/actions/reference/security/oidc.
 //
 // The client carries the request. If nil, a client with a limit of 30 seconds is used. Redirects are not followed,
 // because the request holds the job's own token.

@@ -1,8 +1,8 @@
-// Package subjects provides the tokens of workloads that a program has at hand: in files, in environment variables and
-// from functions, such as the CI system that it runs in.
+// Package subjects returns the tokens of workloads from files, from environment variables and from functions, such as
+// the token source of the CI system that the program runs in.
 //
-// [Set] is a [providers.Subjects] that passes on only what it lists, because profiles may be written by people who must
-// not read this program's files. Tokens of Kubernetes service accounts come from package inject/kube.
+// [Set] is a [providers.Subjects] that returns only the tokens that it lists, because profiles may be written by
+// people who must not read this program's files. Tokens of Kubernetes service accounts come from package inject/kube.
 package subjects
 
 import (
@@ -24,8 +24,8 @@ import (
 // A Func returns a token for the audience. It is called for each exchange and may be called concurrently.
 type Func func(ctx context.Context, audience string) (credentials.Secret, error)
 
-// A Set returns the tokens that it lists. The zero Set returns none. Set the fields before the first use; it is then
-// safe for concurrent use.
+// A Set is a [providers.Subjects] that returns the tokens that it lists. The zero Set returns none. Set the fields
+// before the first use; it is then safe for concurrent use.
 type Set struct {
 	// Kubernetes returns the tokens of service accounts. If nil, they are rejected.
 	Kubernetes providers.Subjects
@@ -34,20 +34,20 @@ type Set struct {
 	// for each exchange, because its writer renews it.
 	Files []string
 
-	// Environment are the names of variables with tokens that a profile may name. The environment is that of the
-	// process, read for each exchange.
+	// Environment are the names of environment variables with tokens that a profile may name. They are read from the
+	// environment of the process, for each exchange.
 	Environment []string
 
 	// Sources are functions by the name that a profile uses, such as "github-actions" or "spiffe".
 	Sources map[string]Func
 
-	// Allow reports whether a profile of the tenant may use a file, variable or source. If nil, only profiles without a
-	// tenant may: what these return is the identity of the program, and not of a tenant.
+	// Allow reports whether a profile of the tenant may use a file, variable or source. If nil, only profiles without
+	// a tenant may, because these tokens identify the program and not a tenant.
 	Allow func(tenant string, s credentials.Subject) bool
 }
 
-// SubjectToken returns the token of s. The error is [registry.ErrDenied] for what the Set does not list or the tenant
-// may not use, and [registry.ErrNoIdentity] if there is no token.
+// SubjectToken returns the token of s. The error is [registry.ErrDenied] if the Set does not list s or the tenant may
+// not use it, and [registry.ErrNoIdentity] if there is no token.
 func (v Set) SubjectToken(ctx context.Context, r providers.SubjectRequest) (credentials.Secret, error) {
 	s, tenant := r.Subject, r.Profile.Tenant
 	if s.Kubernetes != nil {
@@ -87,7 +87,7 @@ func (v Set) SubjectToken(ctx context.Context, r providers.SubjectRequest) (cred
 	return token, nil
 }
 
-// names returns what a profile may use. Paths are left out: they describe the machine.
+// names returns the names that a profile may use. It omits the paths of files, because they describe the machine.
 func (v Set) names() []string {
 	return append(slices.Clone(v.Environment), slices.Sorted(maps.Keys(v.Sources))...)
 }
