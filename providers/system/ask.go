@@ -16,7 +16,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// loginsPath is the path of the registry's API for logins.
+// loginsPath is the path of the registry's API that issues logins.
 const loginsPath = "/api/v1/logins"
 
 // maxAnswer is far larger than a valid response, which is under 2 KiB.

@@ -48,7 +48,8 @@ const (
 //
 // Its error is a [registry.Error]:
 //
-//   - [registry.ErrInvalid]: the profile, see [Provider.Validate]; or a lifetime that the registry does not allow.
+//   - [registry.ErrInvalid]: the profile is not valid, see [Provider.Validate]; or the registry does not allow the
+//     lifetime.
 //   - [registry.ErrUnauthorized]: the registry does not accept the login. [registry.ErrDenied]: the login has no
 //     permission to pull from the endpoint.
 //   - [registry.ErrRateLimited], with Wait; [registry.ErrUnavailable] and the codes below it; [registry.ErrTLS] and
