@@ -13,8 +13,8 @@ import (
 // --image-credential-provider-config names.
 type KubeletConfig struct {
 	// Name is the name of the plugin's program in the folder that --image-credential-provider-bin-dir names. Profiles
-	// whose subject is the pod need a program for each audience, named NAME-1, NAME-2 and so on in the order of the
-	// profiles: links to the same program. If one is missing, the kubelet does not start.
+	// whose subject is the pod need a program for each audience: create links to the same program, and name them NAME-1,
+	// NAME-2 and so on, in the order of the profiles. If a link is missing, the kubelet does not start.
 	Name string
 	// Args are the program's arguments.
 	Args []string
@@ -91,7 +91,7 @@ func (c KubeletConfig) JSON() ([]byte, error) {
 		return nil, err
 	}
 	config := providerConfig{APIVersion: "kubelet.config.k8s.io/v1", Kind: "CredentialProviderConfig"}
-	// The plugin sets the duration of each response; the default is for one that does not.
+	// The plugin sets the duration of each response. The default applies only to a response without a duration.
 	add := func(name string, images []string, attributes *tokenAttributes) {
 		slices.Sort(images)
 		config.Providers = append(config.Providers, providerEntry{name, kubeletAPI, slices.Compact(images), "0s", c.Args, attributes})
@@ -117,9 +117,9 @@ func (c KubeletConfig) Audiences() []string {
 	return slices.Compact(audiences)
 }
 
-// AudienceRole returns a ClusterRole of that name and its binding, as a List in JSON for kubectl, that let the nodes
-// request tokens of their pods' accounts for the audiences. Since Kubernetes 1.33 a node may otherwise request only
-// audiences that a volume of the pod names (ServiceAccountNodeAudienceRestriction).
+// AudienceRole returns a ClusterRole with the given name and a ClusterRoleBinding, as a List in JSON for kubectl. They
+// permit the nodes to request tokens of their pods' service accounts for the audiences. Since Kubernetes 1.33, a node
+// may otherwise request only audiences that a volume of the pod names (ServiceAccountNodeAudienceRestriction).
 func AudienceRole(name string, audiences ...string) ([]byte, error) {
 	type object = map[string]any
 	const group = "rbac.authorization.k8s.io"

@@ -23,13 +23,13 @@ import (
 // makes many processes at once call the issuer once. A Disk is safe for concurrent use.
 //
 // A credential is kept until a fifth of its lifetime is left, and for a kubelet until half is left. Passwords of
-// profiles, credentials without an expiry, and those of pods are never written. To discard a credential that was revoked
-// early, delete the folder.
+// profiles, credentials without an expiry and credentials of pods are never written. To discard a credential that was
+// revoked early, delete the folder.
 //
-// The folder belongs to one user: it has the mode 0700 and its files 0600, and a folder that others may enter is an
-// error. Any process that can read the folder can use its credentials until they expire. The name of a file is a keyed
-// hash of the profile, so a changed profile finds nothing. A half-written, damaged or foreign file is ignored, and if
-// the folder cannot be used, each call requests a credential from the issuer.
+// The folder belongs to one user. Its mode is 0700, and the mode of its files is 0600. Calls fail if other users may
+// enter the folder. Any process that can read the folder can use its credentials until they expire. The name of a file
+// is a keyed hash of the profile, so the credential of a profile that was changed is not used. A half-written, damaged
+// or foreign file is ignored, and if the folder cannot be used, each call requests a credential from the issuer.
 type Disk struct {
 	// Dir is the folder, such as a folder in the user's cache, or /var/cache/regcred on a node. It is made if it does not
 	// exist. It is required.
@@ -43,13 +43,13 @@ type kept struct {
 	Password  string    `json:"password,omitempty"`
 	IssuedAt  time.Time `json:"issuedAt"`
 	ExpiresAt time.Time `json:"expiresAt"`
-	// WrittenAt detects a clock that was set back: a file from the future is not used.
+	// WrittenAt is the time of the write. If it is in the future, the clock was set back, and the file is not used.
 	WrittenAt time.Time `json:"writtenAt"`
 }
 
-// get returns the credential of the profile from its file, or issues one, also if the file has less than one renewal-th
-// of its lifetime left. Errors of the disk cost a call to the issuer and nothing else, except for a folder that is open
-// to others.
+// get returns the credential of the profile from its file. It calls issue if there is none, or if less than 1/renewal
+// of its lifetime is left. Errors of the disk only cause a call to issue, except that get fails if other users may
+// enter the folder.
 func (d *Disk) get(ctx context.Context, p registry.Profile, renewal int, issue func() (credentials.Credential, error)) (credentials.Credential, error) {
 	if usable, err := d.prepare(); err != nil {
 		return credentials.Credential{}, err
@@ -81,7 +81,7 @@ func (d *Disk) get(ctx context.Context, p registry.Profile, renewal int, issue f
 	return c, err
 }
 
-// prepare makes the folder, and reports whether it can be used. The error is that others may enter it.
+// prepare makes the folder, and reports whether it can be used. It fails if other users may enter the folder.
 func (d *Disk) prepare() (usable bool, err error) {
 	if d.Dir == "" {
 		return false, errors.New("Disk.Dir is not set")
@@ -99,8 +99,8 @@ func (d *Disk) prepare() (usable bool, err error) {
 	return true, nil
 }
 
-// name returns the path of the profile's file: a hash of all of it, keyed by a random text beside the files, so that
-// names reveal nothing about a password.
+// name returns the path of the profile's file. The file name is a hash of the whole profile, keyed by random bytes that
+// are stored in the folder, so that it reveals nothing about a password.
 func (d *Disk) name(ctx context.Context, p registry.Profile) (string, error) {
 	key, err := d.key()
 	if err != nil {
@@ -120,8 +120,8 @@ func (d *Disk) name(ctx context.Context, p registry.Profile) (string, error) {
 
 const keySize = 32
 
-// key returns the key of the folder, which the first process makes. Two that make it at once agree: one of the links
-// fails, and both read what is there.
+// key returns the hash key of the folder, which the first process creates. If two processes create a key at once, the
+// link of one fails, and both read the same file.
 func (d *Disk) key() ([]byte, error) {
 	path := filepath.Join(d.Dir, "key")
 	if key, err := os.ReadFile(path); err == nil && len(key) == keySize {

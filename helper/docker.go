@@ -17,7 +17,7 @@ import (
 // docker-credential-helpers credentials/error.go. The program prints it to standard output and exits with 1.
 var ErrHelperNotFound = errors.New("credentials not found in native keychain")
 
-// errReadOnly answers docker login and docker logout.
+// errReadOnly is the error for docker login and docker logout.
 var errReadOnly = errors.New("this helper stores no logins, because its profiles have them; remove it from credHelpers or credsStore to use docker login")
 
 // tokenUsername marks a secret that is an identity token; a client would then drop the user name.
@@ -28,12 +28,12 @@ const tokenUsername = "<token>"
 //
 // "get" reads the address of a server in every form that docker, podman, skopeo, BuildKit, ORAS, regclient,
 // go-containerregistry and nerdctl send: with or without a scheme, "/v1/" and the default port, and whole repositories.
-// The profile that serves most of the server's images answers for a host alone. For a server that no profile serves, or
-// one without a login, the error is [ErrHelperNotFound]. Other errors have the hint of a [registry.Error]; docker
-// shows none of them and pulls without a login.
+// For a host without a repository, the profile that serves most of the host's images is used. If no profile serves the
+// server, or its profile has no login, the error is [ErrHelperNotFound]. Other errors have the hint of a
+// [registry.Error]; docker shows none of them and pulls without a login.
 //
-// "list" writes the hosts and user names for which "get" has the user name and password of a profile. It issues no
-// credentials, because docker calls it for every build, and loses all logins if one of those on the list fails.
+// "list" writes the hosts and user names for which "get" returns the user name and password of a profile. It issues no
+// credentials, because docker calls it for every build, and uses no login at all if one on the list fails.
 func (h *Helper) Docker(ctx context.Context, action string, in io.Reader, out io.Writer) error {
 	switch action {
 	case "get":
@@ -95,10 +95,10 @@ func (h *Helper) serving(address string) []registry.Profile {
 	return nil
 }
 
-// serverNames returns the host of an address, with what else of it names images, as it is written in a profile: first
-// with its port, which profiles keep, and then without a default port. The forms: docker sends
-// "https://index.docker.io/v1/", go-containerregistry "ghcr.io/team/app", nerdctl "ghcr.io:443" and, if that is not
-// found, "https://ghcr.io:443" and "http://ghcr.io:443".
+// serverNames returns the names under which profiles may list the server at an address: its host, and its path if that
+// is part of an image name. The first name has the port, which profiles keep; the second has no default port. Clients
+// send these forms: docker "https://index.docker.io/v1/", go-containerregistry "ghcr.io/team/app", nerdctl
+// "ghcr.io:443" and, if that is not found, "https://ghcr.io:443" and "http://ghcr.io:443".
 func serverNames(address string) []string {
 	scheme, name, ok := strings.Cut(address, "://")
 	if !ok {
@@ -110,7 +110,7 @@ func serverNames(address string) []string {
 	case path == "v1", path == "v2":
 		path = ""
 	case ok && strings.HasPrefix(path, "v1/"):
-		return nil // Docker's own tokens, such as https://index.docker.io/v1/refresh-token: a login is none.
+		return nil // An address of Docker's own tokens, not of a login: https://index.docker.io/v1/refresh-token.
 	}
 	join := func(host string) string { return strings.TrimSuffix(host+"/"+path, "/") }
 	names := []string{join(host)}
@@ -124,12 +124,12 @@ func serverNames(address string) []string {
 	return names
 }
 
-// list writes one line for each host, because docker, regclient and BuildKit know one login for a host, and regclient
-// skips servers with a path.
+// list writes one line for each host, because docker, regclient and BuildKit support one login for each host, and
+// regclient skips servers with a path.
 func (h *Helper) list(out io.Writer) error {
 	servers := make(map[string]string)
 	for _, p := range h.Profiles {
-		endpoints, _ := p.Endpoints() // One that cannot be read serves nothing.
+		endpoints, _ := p.Endpoints() // An endpoint that cannot be read serves no image.
 		for _, e := range endpoints {
 			serving := registry.ServingHost(h.Profiles, e.Host)
 			at := slices.IndexFunc(serving, func(p registry.Profile) bool { return !p.Login.Anonymous })

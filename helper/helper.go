@@ -13,27 +13,27 @@ import (
 
 // A Helper serves the credentials of profiles. Set the fields before the first use; it is then safe for concurrent use.
 type Helper struct {
-	// Profiles are those whose credentials are served.
+	// Profiles are the profiles whose credentials are served.
 	Profiles []registry.Profile
 	// Provider issues the credentials, such as a [providers.Set]. It is required.
 	Provider providers.Provider
 	// Disk keeps credentials between processes. If nil, each call requests one from the issuer.
 	Disk *Disk
 	// Warn, if not nil, is called with the error of a profile whose provider failed while others did not. A kubelet logs
-	// the standard error of a plugin only if the plugin fails, so write it to a log of your own.
+	// the standard error of a plugin only if the plugin fails, so write the error to a log of your own.
 	Warn func(error)
 }
 
-// A credential from the disk is issued again when this part of its lifetime is left: for a terminal the last fifth, so
-// that a client has time to use what it gets; for a kubelet half, which is when the kubelet calls again (keepFor), so that
-// a credential that was revoked is replaced then.
+// The parts of its lifetime for which a credential on the disk is not used, as divisors: a new one is issued instead.
+// For a terminal it is the last fifth, so that a client has time to use the credential. For a kubelet it is the second
+// half, because the kubelet calls again after the first (keepFor), and a revoked credential is then replaced.
 const (
 	terminalRenewal = 5
 	kubeletRenewal  = 2
 )
 
-// credential returns the credential of the profile. A pod's token makes the credential the pod's own, so that it is
-// neither read from the disk nor written there: the kubelet keeps it, by account.
+// credential returns the credential of the profile. A credential that was issued for a pod's token belongs to the pod.
+// It is neither read from the disk nor written to it, because the kubelet caches it for the pod's service account.
 func (h *Helper) credential(ctx context.Context, p registry.Profile, renewal int) (credentials.Credential, error) {
 	if h.Provider == nil {
 		return credentials.Credential{}, errors.New("Helper.Provider is not set")

@@ -22,7 +22,7 @@ const (
 	responseKind = "CredentialProviderResponse"
 )
 
-// A kubeletRequest is what a kubelet sends. Fields of later versions are ignored, as Kubernetes does with its own.
+// A kubeletRequest is the request of a kubelet. Fields of later versions are ignored, as in Kubernetes itself.
 type kubeletRequest struct {
 	Kind       string             `json:"kind"`
 	APIVersion string             `json:"apiVersion"`
@@ -44,32 +44,34 @@ type kubeletAuth struct {
 	Password string `json:"password"`
 }
 
-// How long a kubelet keeps a response. It does not drop a credential that the registry rejects before that time is over
-// (pkg/credentialprovider/plugin of Kubernetes), so a login that may be changed at any time is kept briefly, and a token
-// for half of what is left of it.
+// The times for which a kubelet caches a response. Before that time is over, it does not drop a credential that the
+// registry rejects (pkg/credentialprovider/plugin of Kubernetes). So a login that may be changed at any time is kept
+// briefly, and a token for half of its remaining lifetime.
 const (
 	keepLogin  = 5 * time.Minute
 	keepAtMost = 6 * time.Hour
 	keepEmpty  = time.Minute
 )
 
-// patience is less than the minute after which a kubelet kills a plugin and logs nothing of what it has printed: the
-// error of an issuer that does not respond is then in the log, with its hint.
+// patience is the time limit of a call. A kubelet kills a plugin after a minute and logs none of its output. The limit
+// is shorter, so that the error and the hint for an issuer that does not respond are logged.
 const patience = 50 * time.Second
 
 // maxRequest is far above an image name and a token.
 const maxRequest = 1 << 20
 
 // Kubelet serves one call of a kubelet's credential provider plugin (credentialprovider.kubelet.k8s.io/v1): it reads the
-// request from in and writes the response to out, which must be standard input and output and hold nothing else.
+// request from in and writes the response to out. These must be standard input and output, and must have no other
+// content.
 //
 // The response has the credentials of all profiles that serve the image, under the same keys as a pull secret. The
 // kubelet caches it by image if a profile of that registry has a path, and by registry otherwise; never globally. If no
 // profile serves the image, the response is empty, and the kubelet uses its other credentials.
 //
-// The program must print an error to standard error, which the kubelet logs, and exit with a code other than 0. The error is a [registry.Error] with a code and a hint if a profile's provider failed, and holds no secret.
-// Nothing was written then. A call takes 50 seconds at most, because a kubelet kills a plugin after a minute and
-// then logs no error of it.
+// The program must print an error to standard error, which the kubelet logs, and exit with a code other than 0. If a
+// profile's provider failed, the error is a [registry.Error] with a code and a hint. It holds no secret. After an
+// error, nothing has been written to out. A call takes 50 seconds at most, because a kubelet kills a plugin after a
+// minute without logging its error.
 func (h *Helper) Kubelet(ctx context.Context, in io.Reader, out io.Writer) error {
 	request, image, err := readKubeletRequest(in)
 	if err != nil {
@@ -106,7 +108,7 @@ func (h *Helper) Kubelet(ctx context.Context, in io.Reader, out io.Writer) error
 	if err := h.fail(len(response.Auth) > 0, errs); err != nil {
 		return err
 	}
-	if len(response.Auth) == 0 || len(errs) > 0 { // What is missing may be there soon.
+	if len(response.Auth) == 0 || len(errs) > 0 { // A missing credential may be available soon.
 		keep = min(keep, keepEmpty)
 	}
 	response.CacheDuration = keep.String()
@@ -144,11 +146,12 @@ func readKubeletRequest(in io.Reader) (kubeletRequest, registry.Image, error) {
 	return request, image, nil
 }
 
-// keyType returns for which images the kubelet may use the response again. A credential with a path must not be taken
-// for the rest of its registry, and an image without one may have a profile with a path elsewhere.
+// keyType returns the scope in which the kubelet may reuse the response: "Registry", or "Image" if a profile of the
+// registry has a path. The credential of that profile must not be used for the registry's other images, and the
+// response for another image must not be used for the images below the path.
 func (h *Helper) keyType(image registry.Image) string {
 	for _, p := range h.Profiles {
-		endpoints, _ := p.Endpoints() // One that cannot be read serves nothing.
+		endpoints, _ := p.Endpoints() // An endpoint that cannot be read serves no image.
 		for _, e := range endpoints {
 			if e.Host == image.Host && e.Path != "" {
 				return "Image"

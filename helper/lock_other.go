@@ -7,8 +7,8 @@ import (
 	"io/fs"
 )
 
-// lock does nothing: here, processes that start at once may each call the issuer.
+// lock does nothing on this system, so processes that start at once may each call the issuer.
 func lock(context.Context, string) (unlock func(), err error) { return func() {}, nil }
 
-// private relies on the rights of the user's profile folder, which modes do not show.
+// private returns true. It relies on the permissions of the user's profile folder, which file modes do not show.
 func private(fs.FileInfo) bool { return true }

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// lock holds the file against other processes until the returned function is called or the process ends. It waits until
-// ctx is done.
+// lock locks the file against other processes until the returned function is called or the process ends. It blocks
+// until the lock is free or ctx is done.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -21,7 +21,7 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			return func() { _ = f.Close() }, nil // It unlocks.
+			return func() { _ = f.Close() }, nil // Close unlocks the file.
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			_ = f.Close()

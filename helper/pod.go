@@ -9,7 +9,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Pod is the name of the [credentials.Subject.Source] that is the pod for which a kubelet calls the plugin:
+// Pod is the [credentials.Subject.Source] for the pod for which a kubelet calls the plugin:
 //
 //	{"subject": {"source": "pod"}}
 const Pod = "pod"
