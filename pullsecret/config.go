@@ -16,9 +16,9 @@ import (
 // A Config is the content of a pull secret: the value of the key .dockerconfigjson. [Build], [Split], [Parse] and
 // [Merge] return one.
 //
-// It holds passwords. Like a [credentials.Secret] it prints and logs as [redacted], and encoders fail; [Config.Reveal]
-// is the only way to the text. The zero Config has no entry. A Config is immutable and may be copied and shared between
-// goroutines.
+// It holds passwords. Like a [credentials.Secret] it prints and logs as [redacted], and encoders fail. Only
+// [Config.Reveal] returns the text. The zero Config has no entry. A Config is immutable and may be copied and shared
+// between goroutines.
 type Config struct {
 	_ [0]func() // Not comparable: see Equal.
 	p *content

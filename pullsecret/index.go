@@ -15,7 +15,7 @@ type index struct {
 	fallback []*indexed        // The members with Docker Hub's key.
 }
 
-// An indexed is a member with the key under which a kubelet files it.
+// An indexed value is a member and its key, in the form in which a kubelet stores the key.
 type indexed struct {
 	member *member
 	key    string // Host and path.
@@ -62,8 +62,8 @@ func newIndex(members []member) index {
 	return ix
 }
 
-// file reads the key as a kubelet does. A kubelet parses the key when it files it, and parses the result again when it
-// compares it. file reports whether the key can match anything.
+// file parses the key as a kubelet does: once when the kubelet stores the key, and again when it compares the stored
+// key. The result ok reports whether the key can match anything.
 func (m *indexed) file() (host string, ok bool) {
 	key := m.member.key
 	if !strings.HasPrefix(key, "https://") && !strings.HasPrefix(key, "http://") {
@@ -86,7 +86,7 @@ func (m *indexed) file() (host string, ok bool) {
 	}
 	m.path = strings.TrimPrefix(u.Path, "/")
 	host = hostOf(u)
-	if strings.ContainsAny(host, `*?[\`) { // An IPv6 address is one too.
+	if strings.ContainsAny(host, `*?[\`) { // A pattern. An IPv6 address counts as one.
 		m.labels, m.port = labels(host)
 	}
 	return host, true
@@ -113,8 +113,8 @@ func nodes(list []*indexed) []node {
 // find appends the members that match.
 func (ix *index) find(t *target, hits []*indexed) []*indexed {
 	ns := ix.hosts[t.host]
-	// at is the last path that does not sort after the image's path. All prefixes of the image's path are prefixes of it
-	// too.
+	// at is the position of the last path that does not sort after the image's path. All prefixes of the image's path
+	// are prefixes of that path too.
 	at := len(ns) - 1
 	if at > 0 {
 		at, _ = slices.BinarySearchFunc(ns, t.path, func(n node, path string) int {

@@ -13,14 +13,15 @@ import (
 // A Rule identifies a problem that [Config.Lint] looks for.
 type Rule string
 
-// The rules. The first group breaks pulls; the second may cause surprises.
+// The rules. Problems of the first group make pulls fail. Problems of the second may have effects that the author of
+// the secret does not expect.
 const (
 	// NeverMatches reports a key that no image matches, because a kubelet does not read it as intended.
 	NeverMatches Rule = "never-matches"
 	// DockerHubKey reports a key for Docker Hub other than the one that all clients look for.
 	DockerHubKey Rule = "docker-hub-key"
-	// NoLogins reports a config with content but no login for a kubelet: the entries without the object around them, or a
-	// manifest.
+	// NoLogins reports a config with content in which a kubelet finds no login: the entries are not in an object "auths",
+	// or the content is a manifest.
 	NoLogins Rule = "no-logins"
 	// NoPassword reports an entry without a user name or without a password.
 	NoPassword Rule = "no-password"

@@ -118,7 +118,8 @@ func (l *linter) sameKey(list []*indexed) {
 	}
 }
 
-// overlaps checks the keys of one host for paths that other paths continue without a slash.
+// overlaps checks the keys of one host for paths that are a prefix of another path and end within a part of it: team is
+// a prefix of team-b.
 func (l *linter) overlaps(list []*indexed) {
 	slices.SortStableFunc(list, func(a, b *indexed) int { return cmp.Compare(a.path, b.path) })
 	for i, m := range list {

@@ -13,18 +13,19 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Merge adds the entries of ours to a config that other programs write too. The result has all entries of ours with
-// their logins. Owned are the keys that an earlier Merge added, as [Config.Keys] of ours returned them then; those that
-// ours no longer has are removed. Everything else in existing keeps its meaning, including unknown fields and long
-// numbers.
+// Merge adds the entries of ours to existing, a config that other programs write too. The result has all entries of
+// ours with their logins. The argument owned lists the keys that an earlier Merge added: the result of [Config.Keys]
+// for the ours of that call. Merge removes owned keys that ours no longer has. Everything else in existing keeps its
+// meaning, including unknown fields and long numbers.
 //
 // The result has the form of kubernetes.io/dockerconfigjson. If nothing changes, its bytes are the bytes of existing, so
 // that two writers with different formatting do not rewrite each other's secret forever.
 //
-// If existing has an entry of ours with another login, and the key is not owned, the entry belongs to another writer:
-// Merge fails with a [ConflictError] for each, joined. An entry of existing under another spelling of the key, such as
-// https://ghcr.io for ghcr.io, is a conflict too, because a kubelet tries both. To take an entry over, name its key in
-// owned. An entry with the same login stays as written: kubectl writes the user name and the password beside auth.
+// If existing has an entry of ours with another login, and the key is not owned, the entry belongs to another writer.
+// Merge then fails with one [ConflictError] for each such entry, joined. An entry of existing under another spelling of
+// the key, such as https://ghcr.io for ghcr.io, is a conflict too, because a kubelet tries both. To take an entry over,
+// name its key in owned. An entry with the same login stays as written: kubectl writes the user name and the password
+// beside auth.
 func Merge(existing, ours Config, owned ...string) (Config, error) {
 	if existing.p == nil {
 		return ours, nil
@@ -80,7 +81,7 @@ func merged(text []byte, existing, ours Config) (Config, error) {
 		if from, ok := ours.find(m.key); ok {
 			*m = from
 		} else if from, ok := existing.find(m.key); ok {
-			m.credential = from.credential // Its expiry may be known. Its Entry does not refer to ours.
+			m.credential = from.credential // It may have an expiry. Its entry is no position in ours.
 		}
 	}
 	return c, nil

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// mistaken recognizes data that users often provide in place of the JSON of a pull secret, and returns a hint with the
-// fix; the error is nil if the data is none of these. Neither quotes the data.
+// mistaken recognizes data that users often provide in place of the JSON of a pull secret. It returns the problem and
+// a hint with the fix; neither quotes the data. The problem is nil if the data is not recognized.
 func mistaken(data []byte) (hint string, problem error) {
 	text := bytes.TrimSpace(data)
 	switch {

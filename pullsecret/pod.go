@@ -47,8 +47,8 @@ func ParsePod(secrets ...PodSecret) ([]Config, error) {
 	return configs, errors.Join(errs...)
 }
 
-// LintPod returns the findings of [Config.Lint] for the pull secrets of one pod, and the problems that only show in all
-// of them together: secrets that block the pod, and equal logins that a kubelet treats as different. The findings are
+// LintPod returns the findings of [Config.Lint] for the pull secrets of one pod, and the problems that only all of
+// them together have: secrets that block the pod, and equal logins that a kubelet treats as different. The findings are
 // in the order of the secrets.
 func LintPod(now time.Time, secrets ...PodSecret) []Finding {
 	var all []Finding

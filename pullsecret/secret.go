@@ -58,8 +58,8 @@ func (s Secret) JSON() ([]byte, error) {
 	return escape(text), err
 }
 
-// escape writes characters that JSON allows in a text and YAML does not, or reads as a line break, as \u0085 and the
-// like, because many tools read JSON as YAML.
+// escape replaces characters that YAML does not allow in a string, or reads as a line break, by escapes such as \u0085.
+// JSON allows these characters, but many tools read JSON as YAML.
 func escape(text []byte) []byte {
 	escaped := make([]byte, 0, len(text))
 	for _, r := range string(text) {
