@@ -15,10 +15,10 @@ import (
 // A Dialer connects to the addresses that a policy allows. The zero Dialer connects to any address. Set the fields
 // before the first use; a Dialer is then safe for concurrent use.
 type Dialer struct {
-	// Policy is evaluated for each address before it is connected to. If nil, all addresses are allowed.
+	// Policy is evaluated for each address before a connection to it is made. If nil, all addresses are allowed.
 	Policy *Policy
-	// Check is called after Policy, with each address before it is connected to; if it returns an error, the address is
-	// not connected to. If nil, it is not called.
+	// Check is called after Policy, with each address before a connection to it is made. If it returns an error, no
+	// connection is made. If nil, it is not called.
 	Check func(netip.AddrPort) error
 	// Timeout limits one connection with its lookup. The zero value is 10 seconds.
 	Timeout time.Duration
@@ -67,8 +67,8 @@ func (d *Dialer) control(host string) func(context.Context, string, string, sysc
 	}
 }
 
-// hide removes the address from a denial, and makes a host that does not exist look like one that is not allowed: else
-// a user could explore the names of the platform's own network.
+// hide removes the address from the error of a forbidden connection, and replaces the error for a host that does not
+// exist with the same error. Otherwise a user could explore the names of the platform's own network.
 func hide(err error) error {
 	if err == nil {
 		return nil

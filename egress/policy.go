@@ -11,10 +11,11 @@ import (
 	"strings"
 )
 
-// A Policy limits what a program does on behalf of profiles that it does not trust. A nil *Policy allows everything: the
-// profiles are the program's own. The zero Policy is the strictest, and is meant for profiles of untrusted users:
+// A Policy limits what a program does on behalf of profiles that it does not trust. A nil *Policy allows everything,
+// and is meant for the program's own profiles. The zero Policy is the strictest, and is meant for profiles of untrusted
+// users:
 //
-//   - only public addresses are connected to, directly;
+//   - the program connects to public addresses only, and without a proxy;
 //   - a profile may use neither a proxy nor plain HTTP;
 //   - a profile may use neither the identity of the process nor a file or URL of the machine.
 //
@@ -40,27 +41,27 @@ type Policy struct {
 	Resolver *net.Resolver
 
 	// EnvironmentProxy uses the proxy of the environment (HTTPS_PROXY, NO_PROXY), which is ignored otherwise. That
-	// proxy looks up host names itself, so it must refuse the platform's own network itself: of a request that goes
-	// through it, only a host that is written as an address is judged here.
+	// proxy looks up host names itself, so it must also reject connections to the platform's own network itself: for a
+	// request through the proxy, the Policy checks only a host that is written as an address.
 	EnvironmentProxy bool
 
-	// AllowProxy lets a profile name a proxy. The address of that proxy is judged like any other; what the proxy
-	// connects to is not.
+	// AllowProxy lets a profile name a proxy. The Policy applies to the address of that proxy, but not to the addresses
+	// that the proxy connects to.
 	AllowProxy bool
 	// AllowPlainHTTP lets a profile use plain HTTP.
 	AllowPlainHTTP bool
-	// AllowAmbient lets a profile use the identity of the process, but never together with a proxy or certificate
-	// authority of its own, which would see that identity.
+	// AllowAmbient lets a profile use the identity of the process. A profile with a proxy or certificate authority of
+	// its own may never use it, because the owner of these could see that identity.
 	AllowAmbient bool
 	// AllowFiles lets a profile use the files and URLs that the program lists in its providers (SubjectTokens).
 	AllowFiles bool
 }
 
-// ErrForbidden is the error of a connection that a [Policy] does not allow. It is the same whether the host does not
-// exist, leads to a forbidden address, or something listens there.
+// ErrForbidden is the error of a connection that a [Policy] does not allow. The error is the same whether the host does
+// not exist or has a forbidden address, and whether or not a server listens there.
 var ErrForbidden = errors.New("the egress policy allows no connection to this host")
 
-// errPlainHTTP depends on the profile alone, so it may state the cause.
+// errPlainHTTP may state the cause, because it depends on the profile alone and reveals nothing about the network.
 var errPlainHTTP = fmt.Errorf("%w: plain HTTP is not allowed", ErrForbidden)
 
 // CheckAddr returns an error that wraps [ErrForbidden] if the address may not be connected to.
@@ -115,8 +116,9 @@ func (p *Policy) checkPort(port int) error {
 	return nil
 }
 
-// CheckURL returns an error that wraps [ErrForbidden] if a request to the URL is not allowed whatever its host name leads
-// to: plain HTTP, a forbidden port, a forbidden address, the name of this machine or of a metadata service.
+// CheckURL returns an error that wraps [ErrForbidden] if a request to the URL is forbidden regardless of the addresses
+// of its host name: plain HTTP, a forbidden port, a forbidden address, the name of this machine or of a metadata
+// service.
 func (p *Policy) CheckURL(u *url.URL) error {
 	if p == nil {
 		return nil

@@ -10,11 +10,11 @@ import (
 	"os"
 )
 
-// Apply makes the transport follow the policy: which schemes and hosts it sends requests to, through which proxy, and
-// which addresses it connects to. Call it before the first use of the transport. It does nothing if p is nil.
+// Apply makes the transport follow the policy, which then determines the schemes and hosts of its requests, its proxy,
+// and the addresses that it connects to. Call it before the first use of the transport. It does nothing if p is nil.
 //
-// The proxies of t.Proxy are judged like any other server. If t.Proxy is nil, the proxy of the environment is used if
-// [Policy.EnvironmentProxy] is set; it is the program's own and may be at any address.
+// The policy applies to the proxies of t.Proxy as to any other server. If t.Proxy is nil, the proxy of the environment
+// is used if [Policy.EnvironmentProxy] is set. That proxy may have any address, because it belongs to the program.
 func (p *Policy) Apply(t *http.Transport) {
 	if p == nil {
 		return
@@ -32,7 +32,7 @@ func (p *Policy) Apply(t *http.Transport) {
 		}
 		via, err := proxy(req)
 		if err == nil && via == nil && trusted[addressOf(req.URL)] {
-			return nil, ErrForbidden // NO_PROXY names the proxy itself, whose address is not judged below.
+			return nil, ErrForbidden // NO_PROXY names the proxy itself, whose address is not checked below.
 		}
 		return via, err
 	}
@@ -50,7 +50,8 @@ func (p *Policy) Apply(t *http.Transport) {
 // addressOf returns the address that net/http dials for the host of a URL.
 func addressOf(u *url.URL) string { return net.JoinHostPort(u.Hostname(), portOf(u)) }
 
-// environmentProxies returns the addresses of the proxies that the environment names. Package net/http reads it once.
+// environmentProxies returns the addresses of the proxies that the environment names. Package net/http reads the
+// environment once.
 func environmentProxies() map[string]bool {
 	found := make(map[string]bool)
 	for _, scheme := range []string{"https", "http"} {
@@ -65,9 +66,9 @@ func environmentProxies() map[string]bool {
 // ErrEnvironmentProxy is the error of a proxy in the environment that cannot be used.
 var ErrEnvironmentProxy = errors.New("the proxy of the environment is not the URL of a proxy")
 
-// ProxyFromEnvironment returns the proxy for a request like [http.ProxyFromEnvironment], which silently ignores a proxy
-// that is not a URL: a request that was meant to go through a proxy is then sent without one. Here that is an error
-// that wraps [ErrEnvironmentProxy] and names the variable, not its value, which may hold a login.
+// ProxyFromEnvironment returns the proxy for a request, like [http.ProxyFromEnvironment], but fails if the proxy is not
+// a URL. Package net/http silently ignores such a proxy, and sends the request without one. The error wraps
+// [ErrEnvironmentProxy] and contains the name of the variable, but not its value, which may hold a login.
 func ProxyFromEnvironment(req *http.Request) (*url.URL, error) {
 	u, err := http.ProxyFromEnvironment(req)
 	if u != nil || err != nil {
@@ -90,7 +91,7 @@ func ProxyFromEnvironment(req *http.Request) (*url.URL, error) {
 	return nil, nil
 }
 
-// isProxy reports whether net/http does not ignore the value; see golang.org/x/net/http/httpproxy.
+// isProxy reports whether net/http uses the value; see golang.org/x/net/http/httpproxy.
 func isProxy(value string) bool {
 	_, err := url.Parse(value)
 	if err != nil {

@@ -46,7 +46,7 @@ func prefixes(list ...string) []netip.Prefix {
 	return parsed
 }
 
-// Metadata services outside of the link-local range.
+// metadata holds the metadata services outside the link-local range.
 var metadata = prefixes(
 	"fd00:ec2::/32",      // EC2, https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
 	"fd20:ce::/32",       // Google: fd20:ce::254 on IPv6-only machines.
@@ -66,7 +66,7 @@ var private = prefixes(
 // reserved holds the rest of https://www.iana.org/assignments/iana-ipv4-special-registry and
 // https://www.iana.org/assignments/iana-ipv6-special-registry that is not globally reachable.
 var reserved = prefixes(
-	"0.0.0.0/8",       // RFC 791. Linux takes all of it for this machine.
+	"0.0.0.0/8",       // RFC 791. Linux treats all of it as this machine.
 	"192.0.0.0/24",    // RFC 6890, protocol assignments.
 	"192.0.2.0/24",    // RFC 5737, documentation.
 	"192.88.99.0/24",  // RFC 7526, relays of 6to4.
@@ -80,11 +80,11 @@ var reserved = prefixes(
 	"3fff::/20",       // RFC 9637, documentation.
 )
 
-// globalUnicast is the only part of IPv6 that has been given to the public internet:
+// globalUnicast is the only part of IPv6 that is allocated to the public internet:
 // https://www.iana.org/assignments/ipv6-address-space.
 var globalUnicast = netip.MustParsePrefix("2000::/3")
 
-// Networks whose last 32 bits are an IPv4 address, which is where a connection ends up.
+// ends4 holds the networks whose last 32 bits are an IPv4 address. A connection ends at that address.
 var ends4 = prefixes(
 	"::ffff:0:0/96",   // RFC 4291, IPv4-mapped.
 	"::ffff:0:0:0/96", // RFC 2765, IPv4-translated.
@@ -97,7 +97,7 @@ var (
 	localNAT64 = netip.MustParsePrefix("64:ff9b:1::/48") // RFC 8215: the IPv4 address may be at any of five places.
 )
 
-// unwrap returns the address that a connection to addr ends up at.
+// unwrap returns the address at which a connection to addr ends.
 func unwrap(addr netip.Addr) netip.Addr {
 	addr = addr.WithZone("").Unmap()
 	if !addr.Is6() || addr.IsLoopback() || addr.IsUnspecified() {
@@ -123,7 +123,7 @@ func within(addr netip.Addr, list []netip.Prefix) bool {
 }
 
 // ZoneOf returns the zone of an address. An IPv6 address with an IPv4 address inside (mapped, translated, compatible,
-// NAT64, 6to4) is in the zone of that. The zero Addr is Reserved.
+// NAT64, 6to4) is in the zone of the IPv4 address. The zero Addr is Reserved.
 func ZoneOf(addr netip.Addr) Zone {
 	addr = unwrap(addr)
 	switch {
@@ -143,10 +143,10 @@ func ZoneOf(addr netip.Addr) Zone {
 	return Public
 }
 
-// ZoneOfName returns the zone of a host as far as its name determines it: the zone of an address, Loopback for localhost, LinkLocal
-// for names of metadata services. Texts that some resolvers read as an address and others as a name are Reserved:
-// 127.1, 0x7f000001, 2130706433, 0177.0.0.1. All other names are Public; their addresses are
-// known only when they are dialed.
+// ZoneOfName returns the zone of a host as far as its name determines it: the zone of an address, Loopback for
+// localhost, LinkLocal for names of metadata services. Texts that some resolvers read as an address and others as a
+// name, such as 127.1, 0x7f000001, 2130706433 and 0177.0.0.1, are Reserved. All other names are Public; their addresses
+// are known only when they are dialed.
 func ZoneOfName(host string) Zone {
 	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 	if addr, err := netip.ParseAddr(host); err == nil {
