@@ -1,3 +1,8 @@
+// Package field defines errors in the fields that a user filled in, and functions that quote a user's text without a
+// login in it.
+//
+// A [List] collects the problems during a validation, and returns them together as an [Errors]. [Redact] and [Quote]
+// remove parts of a text that may be a login. The package depends on the standard library only.
 package field
 
 import (
@@ -6,7 +11,7 @@ import (
 	"strings"
 )
 
-// An Error is one problem of one field in a user's input.
+// An Error describes one problem of one field in a user's input.
 type Error struct {
 	// Field is the path of the field, as in the JSON form: "login.aws.roles[1].arn". Empty means the whole input.
 	Field string
@@ -39,11 +44,11 @@ func (e *Error) Unwrap() error { return e.err }
 type Errors struct {
 	// Subject is the invalid input: `profile "team-a"`. Empty means a part of a larger input.
 	Subject string
-	// Fields is never empty.
+	// Fields are the problems. There is at least one.
 	Fields []*Error
 }
 
-// Error returns a single problem in one line, and several problems in one line each after a heading.
+// Error returns a single problem as one line. Several problems have a heading and one line each.
 func (e *Errors) Error() string {
 	var b strings.Builder
 	if e.Subject != "" {
@@ -80,7 +85,8 @@ func (p *List) Add(field, problem, want string) *Error {
 }
 
 // Under records the problems of a part of the input, under the path of the field that holds the part. An error that is
-// not an [Errors] is recorded as one problem, and [errors.Is] and [errors.As] find it. Nil is no problem.
+// not an [Errors] is recorded as one problem, and [errors.Is] and [errors.As] find it. If err is nil, nothing is
+// recorded.
 func (p *List) Under(field string, err error) {
 	if err == nil {
 		return

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Redact returns a user's text without parts that may be a login, for errors, logs and status pages: by mistake, a URL
-// or the name of an image can contain one. Everything before the last @ that does not start a digest is replaced by
-// ***, and so are a query and a fragment.
+// Redact returns a user's text without parts that may be a login, for errors, logs and status pages. A URL or the name
+// of an image can contain a login by mistake. Redact replaces with *** everything before the last @, except the scheme
+// of a URL, and also a query and a fragment. It ignores an @ that starts a digest.
 func Redact(text string) string {
 	cut := strings.LastIndexByte(text, '@')
 	if cut >= 0 && isDigest(text[cut+1:]) {
@@ -38,7 +38,8 @@ func isDigest(text string) bool {
 	return ok && strings.HasPrefix(algorithm, "sha") && len(digits) >= 32 && strings.Trim(digits, "0123456789abcdefABCDEF") == ""
 }
 
-// maxQuote is longer than any legitimate host, path or image name that a person can read.
+// maxQuote is the maximum length of a quoted text in bytes. No legitimate host, path or image name that a person can
+// read is longer.
 const maxQuote = 300
 
 // Quote returns a user's text in quotes, after [Redact] and cut to maxQuote bytes.
