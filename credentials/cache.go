@@ -102,7 +102,7 @@ func (c *Cache) Credential(ctx context.Context, key Key, src Source) (Credential
 	return c.ask(ctx, e, src)
 }
 
-// ask returns the credential for a caller who may have to wait. The mutex is held on entry, and ask releases it.
+// ask returns the credential for a caller that may have to wait. The caller must hold the mutex; ask unlocks it.
 func (c *Cache) ask(ctx context.Context, e *entry, src Source) (Credential, error) {
 	now := c.now()
 	if s := e.usable(now); s != nil {
@@ -158,7 +158,7 @@ func (c *Cache) entry(key Key) *entry {
 	return e
 }
 
-// used records whether the entry was used by its key; see [Cache.wanted]. The mutex is held.
+// used records whether a caller used the entry by its key; see [Cache.wanted]. The mutex is held.
 func (c *Cache) used(e *entry, yes bool) {
 	if slot := c.table.Load().at(e); yes {
 		slot.use()
@@ -244,8 +244,8 @@ type CachedSource struct {
 	lease *lease
 }
 
-// A lease keeps an entry held. It is separate from its CachedSource because it must outlive it. It is guarded by the
-// cache's mutex.
+// A lease keeps an entry held. It is separate from its CachedSource because it must outlive the CachedSource. It is
+// guarded by the cache's mutex.
 type lease struct {
 	cache    *Cache
 	entry    *entry

@@ -16,9 +16,9 @@ import (
 
 func TestClocks(t *testing.T) {
 	tests := map[string]struct {
-		jump   time.Duration // Of the wall clock, after the credential arrived.
-		passes time.Duration // On the monotonic clock, after the jump.
-		ahead  time.Duration // Of the issuer's clock, from the start.
+		jump   time.Duration // The jump of the wall clock after the credential arrived.
+		passes time.Duration // The time that passes on the monotonic clock after the jump.
+		ahead  time.Duration // The lead of the issuer's clock from the start.
 		want   string
 	}{
 		"nothing happens":                               {0, 40 * time.Minute, 0, "token-1"},

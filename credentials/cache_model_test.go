@@ -133,7 +133,7 @@ type world struct {
 	cache *credentials.Cache
 	stop  context.CancelFunc // Of Run; nil if it is not running.
 	bound [modelKeys]*credentials.CachedSource
-	ahead time.Duration // The wall clock, wrongly.
+	ahead time.Duration // The error of the wall clock.
 
 	mu     sync.Mutex
 	mode   [modelKeys]byte

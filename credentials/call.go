@@ -12,7 +12,7 @@ import (
 	"github.com/regcred/regcred/internal/panics"
 )
 
-// A call is a request to an issuer, which many callers may wait for.
+// A call is a request to an issuer. Many callers may wait for its result.
 type call struct {
 	entry *entry
 	src   Source
@@ -43,7 +43,7 @@ func (c *Cache) startCall(ctx context.Context, e *entry, src Source, urgent bool
 	return k
 }
 
-// join adds a caller to those who wait. The mutex is held.
+// join counts one more caller that waits for the call. The mutex is held.
 func (c *Cache) join(k *call) {
 	k.waiting++
 	if !k.urgent && k.began.IsZero() {
@@ -130,7 +130,8 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 	}
 	event := c.event(k, now)
 	if !e.removed() {
-		// A failed call has renewed nothing. So the entry keeps its used flag while there is a credential to renew.
+		// After a failed call, the entry keeps its used flag while it has a credential, because the credential still
+		// has to be renewed.
 		if err == nil || k.waiting > 0 || e.usable(now) == nil {
 			c.used(e, k.waiting > 0)
 		}
@@ -176,7 +177,7 @@ type paceKey struct{ issuer, scope string }
 type pace struct {
 	cache  *Cache
 	tokens float64
-	at     time.Time // The time that tokens is valid for.
+	at     time.Time // The time at which tokens was computed.
 
 	urgent     []*call // Calls that callers wait for.
 	background []*call // Renewals.
@@ -268,7 +269,7 @@ func (p *pace) begin() {
 func (p *pace) next() *call {
 	for _, queue := range []*[]*call{&p.urgent, &p.background} {
 		for len(*queue) > 0 {
-			// Some have started from the urgent queue, and some were dropped.
+			// Skip calls that started from the urgent queue, or were dropped.
 			if k := (*queue)[0]; k.began.IsZero() && !k.over {
 				return k
 			}

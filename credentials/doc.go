@@ -6,5 +6,6 @@
 // callers do not wait, issuers get few calls, and no expired credential is returned. All confidential text is a
 // [Secret].
 //
-// The package imports nothing but the standard library. It knows no particular registry; the providers do.
+// Outside of this module, the package imports only the standard library. It has no code for particular registries; the
+// providers do.
 package credentials

@@ -53,7 +53,7 @@ func NewKeyedHasher(key Secret, purpose string) *Hasher {
 	return d
 }
 
-// hashers has Hashers for FingerprintOf: making one costs more than hashing a short text.
+// hashers is a pool of Hashers for FingerprintOf, because making a Hasher costs more than hashing a short text.
 var hashers = sync.Pool{New: func() any { return &Hasher{h: hmac.New(sha256.New, fingerprintKey)} }}
 
 // FingerprintOf returns the fingerprint of data. It equals the Sum of NewHasher(purpose) after Text(string(data)), and

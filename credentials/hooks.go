@@ -8,8 +8,8 @@ import (
 // goroutines, without a lock held. Callers who wait for a call continue only after its hooks return, so keep them
 // short.
 type Hooks struct {
-	// Hit is called when a caller gets a credential without waiting. It runs on the fast path: a counter that all cores
-	// share is slower than all the rest of that path.
+	// Hit is called when a caller gets a credential without waiting. It runs on the fast path, so it must be cheap: a
+	// counter that all cores share costs more than the rest of that path.
 	Hit func(Key)
 	// Issued is called when an issuer has returned a credential.
 	Issued func(Event)
@@ -18,7 +18,7 @@ type Hooks struct {
 	// Failed is called when a call to an issuer failed or returned an invalid credential.
 	Failed func(Event)
 	// Expiring is called after Failed if less than a twentieth of the lifetime is left, or less than a minute if the
-	// time of issue is unknown. Soon, callers will fail.
+	// time of issue is unknown. Unless a renewal succeeds, calls will soon fail.
 	Expiring func(Event)
 }
 

@@ -25,8 +25,8 @@ type Login struct {
 	Username string `json:"username,omitempty"`
 	Password Secret `json:"password,omitzero"`
 
-	// ExpiresAt is the time at which the password expires, for a token or robot account that was made with an expiry. The zero time
-	// means never, or unknown. It is allowed with Username and Password only.
+	// ExpiresAt is the time at which the password expires, if it is a token or robot account that was created with an
+	// expiry. The zero time means never, or unknown. It is allowed with Username and Password only.
 	ExpiresAt time.Time `json:"expiresAt,omitzero"`
 
 	// AWS is an identity of Amazon Web Services.
@@ -67,7 +67,7 @@ type AWSLogin struct {
 	Roles []AWSRole `json:"roles,omitempty"`
 
 	// NoInstanceMetadata excludes the instance metadata service from the ambient identity. On machines without that
-	// service, a request to it times out slowly.
+	// service, a request to it fails only after a long timeout.
 	NoInstanceMetadata bool `json:"noInstanceMetadata,omitempty"`
 }
 

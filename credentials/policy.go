@@ -68,9 +68,9 @@ const (
 	lastResort = 20
 )
 
-// retryIn returns how long to wait after a failed call. While a credential is usable, it is a third of the remaining
-// lifetime, so that retries become more frequent towards the expiry. Without a credential, it starts at one second and
-// doubles. Jitter is from 0 to 1.
+// retryIn returns the wait after a failed call. While a credential is usable, the wait is a third of the remaining
+// lifetime, so that retries become more frequent towards the expiry. Without a credential, the wait starts at one
+// second and doubles. Jitter is from 0 to 1.
 func retryIn(failures int, left, life, retryAfter time.Duration, jitter float64) time.Duration {
 	retryAfter = min(retryAfter, maxRetryAfter)
 	if left <= 0 {
@@ -85,7 +85,7 @@ func retryIn(failures int, left, life, retryAfter time.Duration, jitter float64)
 	return min(max(wait, retryAfter), max(wait, untilLastResort))
 }
 
-// spreadOut returns from 3/4 to 5/4 of d.
+// spreadOut returns a duration between 3/4 and 5/4 of d, selected by jitter.
 func spreadOut(d time.Duration, jitter float64) time.Duration {
 	return time.Duration((0.75 + jitter/2) * float64(d))
 }
@@ -98,9 +98,9 @@ func spreadOut(d time.Duration, jitter float64) time.Duration {
 // later, and then runs monotonically. The only possible error is that a credential ends too early.
 type state struct {
 	cred Credential
-	// renew is the time until which callers use the credential without any other action: then a renewal or its retry is
-	// due, or the credential expires while a call is in flight. It is on the state's own clock, in nanoseconds since
-	// 1970, and never after the expiry.
+	// renew is the time until which callers just use the credential. At that time a renewal or its retry is due, or the
+	// credential expires while a call is in flight. It is on the state's own clock, in nanoseconds since 1970, and
+	// never after the expiry.
 	renew atomic.Int64
 	// ahead is the difference between the state's own clock and the monotonic clock.
 	ahead int64
@@ -167,8 +167,8 @@ func newState(c Credential, p Policy, now instant, jitter float64) (*state, erro
 	}
 	due := p.RenewAt(issued, c.ExpiresAt, jitter)
 	if !due.After(arrived) {
-		// A source with a cache of its own returns the old credential until it makes a new one. It is retried like one
-		// that failed.
+		// A source with a cache of its own returns the old credential until it makes a new one. Such a call is retried
+		// like a failed one.
 		due = arrived.Add(retryIn(1, c.ExpiresAt.Sub(arrived), 0, 0, jitter))
 	}
 	s.renew.Store(min(due.UnixNano(), s.end()))

@@ -87,13 +87,13 @@ func (c *Cache) renewDue(ctx context.Context, r *runner) time.Duration {
 	return maxSleep
 }
 
-// renewOne does what is due for the entry, and schedules the next check of it.
+// renewOne renews or removes the entry if that is due, and schedules its next check.
 func (c *Cache) renewOne(ctx context.Context, r *runner, a appointment, now instant) {
 	e := a.entry
 	s := e.usable(now)
 	switch {
 	case s != nil && s.fresh(now), s == nil && e.waits(now):
-		c.plan(e, a.src, now) // A clock was changed since.
+		c.plan(e, a.src, now) // A clock was set after the check was scheduled.
 	case c.wanted(e):
 		c.startCall(ctx, e, a.src, false).runner = r
 		r.running++

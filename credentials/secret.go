@@ -29,8 +29,8 @@ var ErrSecretEncoded = errors.New("credentials: a Secret cannot be encoded; call
 type Secret struct {
 	_ [0]func() // Not comparable.
 
-	// A pointer, because fmt prints an unexported field without calling its methods; masked, because other printers
-	// follow pointers.
+	// It is a pointer because fmt prints an unexported field without calling its methods. The text is masked because
+	// other printers follow pointers.
 	p *masked
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// An Entry is the state of one key in a [Cache], for a status page. It holds no secret.
+// An Entry is the state of one key in a [Cache], for example for a status page. It holds no secret.
 type Entry struct {
 	Key Key
 	// Usable reports whether callers get a credential without waiting.

@@ -58,7 +58,8 @@ func (s Subject) String() string {
 	return "no subject"
 }
 
-// shown returns a URL as [field.Redact] leaves it, and any other text as it is: a path may well have an @ or a #.
+// shown returns the result of [field.Redact] for a URL. It returns any other text unchanged, because the path of a file
+// may contain an @ or a #.
 func shown(text string) string {
 	if strings.Contains(text, "://") {
 		return field.Redact(text)
@@ -108,10 +109,11 @@ func (s Subject) digest(d *Hasher) {
 //
 // Exactly one of ClientSecret, Certificate, Subject and ManagedIdentity is set.
 type AzureLogin struct {
-	// Tenant is the ID or a domain of the Entra tenant. It goes with all but ManagedIdentity.
+	// Tenant is the ID or a domain of the Entra tenant. It is required, except with ManagedIdentity, where it must be
+	// empty.
 	Tenant string `json:"tenant,omitempty"`
 	// Client is the client ID of the app registration or of the user-assigned managed identity. Empty is allowed with
-	// ManagedIdentity only, and means the identity that the system assigned.
+	// ManagedIdentity only, and means the system-assigned identity.
 	Client string `json:"client,omitempty"`
 
 	// ClientSecret is a secret of the app registration: its value, not its ID.
@@ -151,7 +153,7 @@ func (l *AzureLogin) validate() error {
 	} else if l.Tenant != "" {
 		p.Add("tenant", "is set beside managedIdentity", "no tenant: a managed identity belongs to one")
 	}
-	// Both are part of a URL.
+	// Both are inserted into a URL.
 	for _, s := range []setting{{"tenant", l.Tenant, ""}, {"client", l.Client, ""}} {
 		if strings.ContainsFunc(s.value, func(r rune) bool {
 			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.')
@@ -176,7 +178,7 @@ func (l *AzureLogin) digest(d *Hasher) {
 	d.Bool(l.ManagedIdentity)
 }
 
-// A GoogleFederation exchanges the token of a subject for an access token of Google, without a key file.
+// A GoogleFederation is an identity without a key file: Google exchanges the token of a subject for an access token.
 type GoogleFederation struct {
 	// Provider is the resource name of a workload identity provider:
 	// projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER. It is empty with GKE.
@@ -201,7 +203,8 @@ func (f *GoogleFederation) digest(d *Hasher) {
 	f.Subject.digest(d)
 }
 
-// A FederatedLogin exchanges the token of a subject for a credential of a registry that is not a cloud's.
+// A FederatedLogin is a login with the token of a subject, which a registry exchanges for a credential. Cloud
+// registries have their own logins: [AWSLogin], [GoogleLogin] and [AzureLogin].
 type FederatedLogin struct {
 	Subject  Subject  `json:"subject"`
 	Exchange Exchange `json:"exchange"`
@@ -225,19 +228,19 @@ type Exchange struct {
 	IBM *IBMExchange `json:"ibm,omitempty"`
 }
 
-// A PasswordExchange sends the subject's token as the password.
+// A PasswordExchange is the exchange of a registry that accepts the subject's token itself as the password.
 type PasswordExchange struct {
 	// Username is sent with the token. Empty means "token". Angos requires the name of its OIDC provider here.
 	Username string `json:"username,omitempty"`
 }
 
-// A QuayExchange logs in as a robot account whose federation trusts the subject.
+// A QuayExchange is a login as a Quay robot account whose federation trusts the subject.
 type QuayExchange struct {
 	// Robot is the full name: "ORGANIZATION+NAME".
 	Robot string `json:"robot"`
 }
 
-// An ArtifactoryExchange logs in through an OIDC integration.
+// An ArtifactoryExchange is a login through an OIDC integration of a JFrog platform.
 type ArtifactoryExchange struct {
 	// Provider is the name of the integration.
 	Provider string `json:"provider"`
@@ -247,27 +250,27 @@ type ArtifactoryExchange struct {
 	Project string `json:"project,omitempty"`
 }
 
-// A CloudsmithExchange logs in as a service account.
+// A CloudsmithExchange is a login as a service account of a Cloudsmith organization.
 type CloudsmithExchange struct {
 	Organization string `json:"organization"`
 	// Service is the slug of the service account.
 	Service string `json:"service"`
 }
 
-// A ChainguardExchange assumes an identity.
+// A ChainguardExchange is a login with an assumable identity of Chainguard.
 type ChainguardExchange struct {
 	// Identity is the UIDP of the assumable identity.
 	Identity string `json:"identity"`
 }
 
-// A DockerHubExchange logs in through an OIDC connection.
+// A DockerHubExchange is a login through an OIDC connection of a Docker organization.
 type DockerHubExchange struct {
 	Organization string `json:"organization"`
 	// Connection is the ID of the connection, a UUID.
 	Connection string `json:"connection"`
 }
 
-// An IBMExchange assumes a trusted profile.
+// An IBMExchange is a login with a trusted profile of IBM Cloud.
 type IBMExchange struct {
 	// Profile is the ID of the trusted profile: "Profile-...".
 	Profile string `json:"profile"`
@@ -275,10 +278,10 @@ type IBMExchange struct {
 
 // A setting is one text of a login, by its path.
 type setting struct {
-	path, value, want string // An optional setting has no want.
+	path, value, want string // An empty want means that the setting is optional.
 }
 
-// settings returns the texts of the exchanges that are set, and how many exchanges that are.
+// settings returns the texts of all exchanges that are set, and the number of these exchanges.
 func (e Exchange) settings() (texts []setting, n int) {
 	add := func(list ...setting) { texts, n = append(texts, list...), n+1 }
 	if x := e.Password; x != nil {

@@ -142,7 +142,7 @@ func (t *table) all(yield func(*entry, slot) bool) {
 
 // victim selects an entry to evict: the first one that is not held and was not used by its key since the hand last
 // passed it. If all are in use, it selects one of them. It never selects an entry with a call in flight, and returns
-// nil if there are only such. The search is bounded because it would be long each time that all entries are in use.
+// nil if it finds no other. The search is bounded because it would be long each time that all entries are in use.
 func (t *table) victim() *entry {
 	var second *entry
 	slots := len(t.buckets) * bucketSlots

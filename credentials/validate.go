@@ -9,8 +9,8 @@ import (
 	"github.com/regcred/regcred/internal/stray"
 )
 
-// Validate reports all problems at once, as an [field.Errors]. The paths of the fields start at the login. It does not
-// check whether a provider accepts this form of login; that is up to the provider.
+// Validate reports all problems at once, as a [field.Errors]. The paths of the fields start at the login. It does not
+// check whether the provider accepts the form of login; the provider does.
 func (l Login) Validate() error {
 	var p field.List
 	ways := l.ways()
@@ -177,8 +177,8 @@ func problemOf(value string) string {
 	return "is " + field.Quote(value)
 }
 
-// checkLine rejects control characters, and stray characters at either end, from reading a file or copying from a
-// terminal.
+// checkLine rejects control characters, and stray characters at either end, which come from reading a file or copying
+// from a terminal.
 func checkLine(p *field.List, path, text string) {
 	if hasControl(text) {
 		p.Add(path, "has a line break or another control character",

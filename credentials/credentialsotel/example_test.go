@@ -22,7 +22,7 @@ func ExampleHooks() {
 		fmt.Println(err)
 		return
 	}
-	cache := credentials.Cache{Hooks: hooks} // That of a regcred.Pipeline: pipeline.Cache.Hooks.
+	cache := credentials.Cache{Hooks: hooks} // In a program with a regcred.Pipeline, set pipeline.Cache.Hooks.
 
 	issuer := credentials.Static(credentials.Credential{Username: "robot", Password: credentials.NewSecret("s3cret")})
 	if _, err := cache.Credential(ctx, credentials.Key{Issuer: "ecr", Scope: "aws/eu-central-1"}, issuer); err != nil {

@@ -16,8 +16,8 @@ import (
 
 // Hooks returns hooks that record to the meter:
 //
-//	regcred.credential.call.duration   how long calls to issuers took, in seconds; result is "issued" or "failed"
-//	regcred.credential.expiring        failed renewals when little was left of a credential's life: alert on it
+//	regcred.credential.call.duration   duration of calls to issuers, in seconds; result is "issued" or "failed"
+//	regcred.credential.expiring        failed renewals shortly before a credential expires: alert on it
 //
 // It fails if the meter cannot create an instrument.
 func Hooks(meter metric.Meter) (credentials.Hooks, error) {

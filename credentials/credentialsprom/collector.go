@@ -15,10 +15,10 @@ import (
 // A Collector is a [prometheus.Collector] for one cache. Make one with [New].
 //
 //	regcred_credential_calls_total{issuer,scope,result}   calls to issuers that ended; result is "issued" or "failed"
-//	regcred_credential_call_seconds{issuer,scope}         how long they took
-//	regcred_credential_expiring_total{issuer,scope}       failures when little was left of a life: alert on it
+//	regcred_credential_call_seconds{issuer,scope}         duration of these calls
+//	regcred_credential_expiring_total{issuer,scope}       failed renewals shortly before a credential expires: alert on it
 //	regcred_credential_keys{issuer,scope,usable}          keys in the cache now
-//	regcred_credential_expiry_seconds{issuer,scope}       when the first of them expires, in seconds since 1970
+//	regcred_credential_expiry_seconds{issuer,scope}       earliest expiry of the usable credentials, in seconds since 1970
 type Collector struct {
 	cache    *credentials.Cache
 	calls    *prometheus.CounterVec
@@ -57,8 +57,8 @@ func New(cache *credentials.Cache) *Collector {
 	return c
 }
 
-// ended counts a call. All counters of an issuer and scope begin with its first call, because Prometheus takes the first
-// value of a series for no increase.
+// ended counts a call. All counters of an issuer and scope are created at the first call, because Prometheus does not
+// count the first value of a series as an increase.
 func (c *Collector) ended(e credentials.Event, result string) {
 	for _, each := range []string{"issued", "failed"} {
 		c.calls.WithLabelValues(e.Key.Issuer, e.Key.Scope, each)

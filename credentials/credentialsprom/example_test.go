@@ -12,7 +12,7 @@ import (
 
 // A program serves the registry with promhttp; its content is printed here.
 func ExampleNew() {
-	var cache credentials.Cache // That of a regcred.Pipeline: &pipeline.Cache.
+	var cache credentials.Cache // In a program with a regcred.Pipeline, use &pipeline.Cache.
 	registry := prometheus.NewRegistry()
 	if err := registry.Register(credentialsprom.New(&cache)); err != nil {
 		fmt.Println(err)

@@ -34,8 +34,8 @@ type malformed struct{}
 func (malformed) Error() string { return "malformed" }
 func (malformed) Unwrap() error { return registry.ErrInvalid }
 
-// A Config is a Docker configuration: logins by server, and credential helpers. The zero Config has none. A Config is
-// immutable and safe for concurrent use.
+// A Config is a Docker configuration: logins by server, and credential helpers. The zero Config has neither. A Config
+// is immutable and safe for concurrent use.
 type Config struct {
 	auths   map[string]auth
 	helpers map[string]string
@@ -108,7 +108,7 @@ func (c Config) credential(ctx context.Context, server string) (credentials.Cred
 	if c.store != "" {
 		asked := server
 		if ok {
-			asked = key // Docker writes an entry without login under the name that its store uses.
+			asked = key // Docker writes an entry without a login under the name that its store uses.
 		}
 		found, err := Helper{Name: c.store, Server: storeKey(asked)}.Credential(ctx)
 		if !errors.Is(err, credentials.ErrNoLogin) {
@@ -133,7 +133,7 @@ func lookup[V any](all map[string]V, server string) (key string, value V, ok boo
 	}
 	for name := host(server); ; {
 		for k, v := range all {
-			// The least key, because the order of a map is random.
+			// Use the smallest key, because the order of a map is random.
 			if host(k) == name && (!ok || k < key) {
 				key, value, ok = k, v, true
 			}

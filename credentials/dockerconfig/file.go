@@ -34,7 +34,7 @@ type File struct {
 	// Server is the host, or the key as it is in the file; see [Config.Source]. Required.
 	Server string
 	// GoodFor is the lifetime to assume for a credential. Zero means that it never expires; a cache then never reads
-	// again.
+	// the file again.
 	GoodFor time.Duration
 }
 

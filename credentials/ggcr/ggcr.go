@@ -68,10 +68,11 @@ type Source struct {
 	Keychain authn.Keychain
 	// Target is the registry or repository. Required.
 	Target authn.Resource
-	// Anonymous allows anonymous access if the keychain has no login. If false, that is [credentials.ErrNoLogin].
+	// Anonymous allows anonymous access if the keychain has no login. If false, Credential then fails with
+	// [credentials.ErrNoLogin].
 	Anonymous bool
 	// GoodFor is the lifetime to assume for a credential. Zero means that it never expires; set it for a keychain whose
-	// passwords are short-lived, such as those of clouds.
+	// passwords are short-lived, as the passwords of clouds are.
 	GoodFor time.Duration
 }
 

@@ -48,7 +48,7 @@ func (s Store) Credential(ctx context.Context, host string) (auth.Credential, er
 	return auth.Credential{Username: c.Username, Password: c.Password.Reveal()}, nil
 }
 
-// Get is like [Store.Credential], for a server address in any form that oras-go uses.
+// Get is like [Store.Credential], but accepts a server address in any form that oras-go uses.
 func (s Store) Get(ctx context.Context, serverAddress string) (auth.Credential, error) {
 	return s.Credential(ctx, serverAddress)
 }
