@@ -69,8 +69,8 @@ func outermost(err error) error {
 	return nil
 }
 
-// codeOfFields returns the code that all problems share, such as [ErrNoProfile] if the kind without a provider is the
-// only problem; otherwise [ErrInvalid].
+// codeOfFields returns the code that all problems share, or [ErrInvalid] if they share none. For example, it returns
+// [ErrNoProfile] if a kind without a provider is the only problem.
 func codeOfFields(invalid *field.Errors) Code {
 	var shared Code
 	for _, f := range invalid.Fields {
@@ -119,7 +119,7 @@ func HintOf(err error) string {
 	return cmp.Or(adviceOfCause(err), CodeOf(err).Hint())
 }
 
-// adviceOfCause returns the advice of a specific error in the tree of err. It ignores the hint of a mere code.
+// adviceOfCause returns the advice of a specific error in the tree of err. It ignores the general hint of a code.
 func adviceOfCause(err error) string {
 	if outermost(err) != nil {
 		return HintOf(err)
@@ -132,8 +132,8 @@ func adviceOfCause(err error) string {
 	return ""
 }
 
-// adviceOfFields returns the hint that all problems share, such as the hint for a kind without a provider; otherwise
-// the fields to correct.
+// adviceOfFields returns the hint that all problems share, such as the hint for a kind without a provider. If they
+// share none, it returns an instruction to correct the fields.
 func adviceOfFields(invalid *field.Errors) string {
 	if code := codeOfFields(invalid); code != ErrInvalid {
 		return cmp.Or(HintOf(errors.Unwrap(invalid.Fields[0])), code.Hint())

@@ -5,6 +5,6 @@
 // [ParseEndpoint] and [ParseImage] parse names as people write them, and [Serving] returns the profiles that serve an
 // image. An [Error] describes a failure and how to fix it; its [Code] is one of a single list for the whole module.
 //
-// The package imports the standard library and package credentials. It sends no requests; the providers and the
-// packages validate and pullsecret do.
+// Outside of this module, the package imports only the standard library. It sends no requests; the providers and
+// package validate do.
 package registry

@@ -21,7 +21,7 @@ type Endpoint struct {
 }
 
 // ParseEndpoint parses an endpoint as people write it: with or without a scheme, a port, a path, the /v2/ of the API,
-// trailing slashes, in any case. All names of Docker Hub have the same result.
+// trailing slashes, in any case. The result is the same for all names of Docker Hub.
 //
 // If there is a scheme, its default port is dropped (https://ghcr.io:443 is ghcr.io). Without a scheme the port stays,
 // because images and kubelets name the host with it. The error describes the problem, and does not contain the text
@@ -85,8 +85,8 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	return e, nil
 }
 
-// dropDefaultPort drops the port unless it is all that distinguishes a host from a repository of Docker Hub:
-// registry:443.
+// dropDefaultPort drops the default port, unless only the port distinguishes the host from a repository of Docker Hub,
+// as in registry:443.
 func dropDefaultPort(host string, plainHTTP bool) string {
 	port := ":443"
 	if plainHTTP {

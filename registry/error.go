@@ -33,7 +33,7 @@ func (e *Error) Error() string {
 		b.WriteString(" " + e.Ref)
 	}
 	b.WriteString(": " + e.problem())
-	// The text of a cause that is an Error, or has one in its fields, already includes its advice.
+	// If the cause is an Error, or has one in its fields, the text of the cause already includes the advice.
 	if hint := e.Advice(); hint != "" && (outermost(e.Err) == nil || hint != adviceOfCause(e.Err)) {
 		b.WriteString("; hint: " + hint)
 	}
@@ -57,7 +57,7 @@ func (e *Error) Advice() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is reports whether target is the code, or a code that it is a kind of.
+// Is reports whether target is Code, or a code that Code is a kind of.
 func (e *Error) Is(target error) bool { return e.Code.Is(target) }
 
 // RetryAfter returns Wait. A cache of credentials calls it through an interface.

@@ -28,11 +28,11 @@ func (p Profile) Redacted() Profile {
 	return p
 }
 
-// withoutURLs returns the login with each URL in it as [field.Redact] leaves it, and the paths of those that it changed.
-// No text of a login is a URL with a login in it. Other texts stay: the path of a file may well have an @ or a #, and so
-// may a policy in JSON.
+// withoutURLs returns the login with the result of [field.Redact] in place of each URL, and the paths of the URLs that
+// this changed. No valid text of a login is a URL that contains a user name and password. Texts that are not URLs are
+// unchanged, because the path of a file or a policy in JSON may contain an @ or a #.
 func withoutURLs(l credentials.Login) (_ credentials.Login, changed []string) {
-	var walk func(v reflect.Value, path string) reflect.Value // It returns a copy where something changes, else v.
+	var walk func(v reflect.Value, path string) reflect.Value // It returns a changed copy of v, or v itself if nothing changes.
 	set := func(v reflect.Value, path string, part func(reflect.Value) reflect.Value) reflect.Value {
 		before := len(changed)
 		now := walk(part(v), path)

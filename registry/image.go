@@ -15,7 +15,7 @@ type Image struct {
 	Host string
 	// Repository is the name within the registry: "library/nginx".
 	Repository string
-	// Tag is "latest" if the name has neither a tag nor a digest. It is empty only if Digest is set.
+	// Tag is the tag. It is "latest" if the name has neither a tag nor a digest, and empty only if Digest is set.
 	Tag string
 	// Digest is an algorithm and its hexadecimal digits, usually "sha256:" and 64 digits. Empty means that the name has no
 	// digest.

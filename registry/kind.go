@@ -40,8 +40,9 @@ var googleHost = regexp.MustCompile(
 // azureHost matches the clouds of Azure: public, US government, China. Package acr parses the names.
 var azureHost = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9]+\.geo)?\.azurecr\.(io|us|cn)$`)
 
-// KindOf guesses the kind of registry from the host name, and returns Custom if the name matches no cloud's. It is a
-// convenience for forms; a profile declares its kind. A host with a port is never a cloud's registry.
+// KindOf guesses the kind of registry from the host name, and returns Custom if the name matches no cloud's. It is
+// meant for forms that suggest a kind: the Kind of a profile is never guessed. A host with a port is never a cloud's
+// registry.
 func KindOf(host string) Kind {
 	host, err := cleanName(host)
 	switch {

@@ -47,12 +47,12 @@ func NetworkCode(err error) Code {
 	return ErrUnreachable
 }
 
-// tlsCode returns "" for an error that is not about TLS.
+// tlsCode returns the code of a TLS error, or "" for any other error.
 func tlsCode(err error) Code {
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 		return ErrTLSExpired
 	}
-	// An alert that one side sends to the other when it gives up, in a type that crypto/tls does not export.
+	// This is an alert that one side sends before it ends the handshake. Its type is not exported by crypto/tls.
 	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "remote error" || op.Op == "local error") {
 		return ErrTLS
 	}

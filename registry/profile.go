@@ -27,7 +27,7 @@ type Profile struct {
 	// Empty means Docker Hub if Kind is [DockerHub], and is not valid otherwise.
 	Endpoint string `json:"endpoint,omitempty"`
 
-	// Hosts are further endpoints that the same login serves, such as a second name of the registry, or the registries
+	// Hosts are further endpoints that accept the same login, such as a second name of the registry, or the registries
 	// of further accounts. Most profiles have none.
 	Hosts []string `json:"hosts,omitempty"`
 
@@ -56,7 +56,8 @@ func (p Profile) Endpoints() ([]Endpoint, error) {
 	return endpoints, nil
 }
 
-// parse calls each with the field and value of every endpoint that can be parsed, and records the others as problems.
+// parse calls the function each with the path and value of every endpoint that can be parsed, and records the other
+// endpoints as problems.
 func (p Profile) parse(problems *field.List, each func(field string, e Endpoint)) {
 	read := func(field, s string) {
 		e, err := ParseEndpoint(s)
@@ -130,7 +131,7 @@ func (p Profile) Validate() error {
 	return problems.Err(p.subject())
 }
 
-// checkName describes the problem of a name; "" if the name is valid. The rule is Kubernetes' rule for the names of
+// checkName returns the problem of a name, or "" if the name is valid. The rule is Kubernetes' rule for the names of
 // most objects, with the length limit of its labels:
 // https://kubernetes.io/docs/concepts/overview/working-with-objects/names/.
 func checkName(s string) string {

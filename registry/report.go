@@ -80,7 +80,7 @@ func (r *report) add(err error, outer string, wait time.Duration) {
 			return
 		}
 	}
-	// An error that wraps one cause. If several causes make up one text, the first that is an Error or has fields
+	// An error that wraps one cause. If an error wraps several causes, the first cause that is an Error or has fields
 	// determines the issue.
 	if inner := errors.Unwrap(err); inner != nil {
 		r.add(inner, outer, wait)

@@ -104,8 +104,8 @@ func (t TransportConfig) keyPair() (tls.Certificate, error) {
 	return tls.X509KeyPair([]byte(t.ClientCertificate), t.ClientKey.AppendTo(nil))
 }
 
-// proxyURL returns nil for the environment's proxy and for none. Its errors do not quote the URL, which may hold a
-// password.
+// proxyURL returns the proxy of the configuration. It returns nil if the proxy of the environment, or no proxy, is to
+// be used. Its errors do not quote the URL, which may hold a password.
 func (t TransportConfig) proxyURL() (*url.URL, error) {
 	if t.Proxy == "" || t.Proxy == Direct {
 		return nil, nil
@@ -143,8 +143,8 @@ func (t TransportConfig) hashTo(d *credentials.Hasher) {
 	d.Bool(t.PlainHTTP)
 }
 
-// Limits on the time that a registry can make this program wait, and on the data that it can make it hold. They are
-// generous for a legitimate registry.
+// Limits on the time for which a registry can keep this program waiting, and on the data that the program holds because
+// of it. They are generous for a legitimate registry.
 const (
 	dialTimeout           = 10 * time.Second
 	tlsHandshakeTimeout   = 10 * time.Second

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// sites are the hosts of web sites and APIs that people mistake for a registry. Want is the endpoint to write instead;
-// %s in it is replaced by the first part of the path, and without is used if there is none.
+// sites are the hosts of web sites and APIs that people mistake for a registry. The field want is the endpoint to write
+// instead, in which %s is replaced by the first part of the path. If the path is empty, the field without is used in
+// place of want.
 var sites = map[string]struct{ what, want, without string }{
 	"github.com":     {"GitHub's web site", "ghcr.io/%s", "ghcr.io/ORGANISATION"},
 	"www.github.com": {"GitHub's web site", "ghcr.io/%s", "ghcr.io/ORGANISATION"},
@@ -60,7 +61,7 @@ func vpcRegistry(host string) (registry string, ok bool) {
 
 // pages are paths of web consoles and APIs that people copy from the address bar. The path of an endpoint is a prefix
 // of repository names, and these paths are unlikely prefixes. They cause only warnings, because a repository could have
-// such a name. In Want, $ is replaced by the group of the expression, and HOST by the host.
+// such a name. In the field want, $ is replaced by the group of the expression, and HOST by the host.
 var pages = []struct {
 	path *regexp.Regexp
 	what string

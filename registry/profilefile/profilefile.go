@@ -14,9 +14,8 @@
 // [Read] is for a program that trusts the author of the file: it reads the environment variables and files that the
 // file names. [Decode] resolves these references with functions of its caller.
 //
-// Decoding is strict, because a silently ignored field results in a login that does not work. An error has all problems
-// of all profiles, each with its line and the full path of its field. This package does not call
-// [registry.Profile.Validate].
+// Decoding is strict, because a login with a silently ignored field does not work. An error has all problems of all
+// profiles, each with its line and the full path of its field. This package does not call [registry.Profile.Validate].
 //
 // https://github.com/regcred/regcred/blob/main/docs/profiles.md describes the format.
 package profilefile
@@ -31,8 +30,8 @@ import (
 )
 
 // MaxSize is the maximum size of a file, and of all values that it refers to together: 1 MiB. The limit detects files
-// that are not profiles: a profile has a few hundred bytes, and the certificates of a system have a quarter of the
-// limit.
+// that do not hold profiles: a profile has a few hundred bytes, and the certificates of all authorities that an
+// operating system trusts have a quarter of the limit.
 const MaxSize = 1 << 20
 
 // Read decodes profiles from a file. {env: NAME} is a variable of the process, and {file: PATH} is relative to the

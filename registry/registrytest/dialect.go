@@ -182,13 +182,13 @@ type listing struct {
 	// badLast is the response to a "last" or cursor that is not in the list. Zero means that the page starts at a name's
 	// position in the order, or, for a cursor, at the start.
 	badLast Answer
-	// trailing selects the lists whose last page links to a next one, which is empty.
+	// trailing selects the lists whose last page links to a next page, which is empty.
 	trailing trailingLink
 	// googleMaps adds the empty "child" and "manifest" of Google's registries.
 	googleMaps bool
 }
 
-// trailingLink selects the lists whose last page links to a next one.
+// A trailingLink selects the lists whose last page links to a next page.
 type trailingLink int
 
 const (

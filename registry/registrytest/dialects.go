@@ -14,7 +14,7 @@ func Dialects() []Dialect {
 }
 
 const (
-	// Account and registry in ECR's messages.
+	// The account and the registry in ECR's messages.
 	ecrAccount = "123456789012"
 	ecrRegion  = "us-east-1"
 
@@ -178,7 +178,8 @@ func GCR() Dialect {
 	return d
 }
 
-// ArtifactRegistry is Google's pkg.dev. It is like [GCR], but its token endpoint already denies.
+// ArtifactRegistry is Google's pkg.dev. It is like [GCR], but its token endpoint already rejects a login that has none
+// of the requested rights.
 func ArtifactRegistry() Dialect {
 	d := google("gar")
 	d.token.post = Answer{Status: 405}
@@ -249,7 +250,7 @@ func MCR() Dialect {
 
 // GHCR is GitHub's ghcr.io:
 // https://docs.github.com/packages/working-with-a-github-packages-registry/working-with-the-container-registry. Its
-// token endpoint already denies, and responds to a wrong login with 403.
+// token endpoint already rejects a login that has none of the requested rights, and responds to a wrong login with 403.
 func GHCR() Dialect {
 	challenge := `Bearer realm="{scheme}://{host}/token",service="{host}",scope="{scope}"`
 	noLogin := oci(401, "UNAUTHORIZED", "authentication required", "")

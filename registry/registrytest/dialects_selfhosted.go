@@ -195,8 +195,8 @@ func DistributionBasic() Dialect {
 	}
 }
 
-// DistributionToken is the same registry with a token server: https://distribution.github.io/distribution/spec/auth/.
-// It never responds with 403.
+// DistributionToken is the registry of the CNCF's distribution project with a token server:
+// https://distribution.github.io/distribution/spec/auth/. It never responds with 403.
 func DistributionToken() Dialect {
 	d := DistributionBasic()
 	challenge := `Bearer realm="{scheme}://{host}/auth/token",service="registry"[,scope="{scope}"]`

@@ -20,9 +20,9 @@ var errCut = errors.New("registrytest: connection closed")
 // the scheme. Close the bodies of the responses: until then, a goroutine of the registry may block.
 func (r *Registry) RoundTripper() http.RoundTripper { return NewRoundTripper(r) }
 
-// NewRoundTripper is [Registry.RoundTripper] for any handler, such as a cloud in memory, or a handler that dispatches
-// by host. The handler gets the request as a server would: with the host of the URL, and with TLS if its scheme is
-// https.
+// NewRoundTripper returns a transport like [Registry.RoundTripper] for any handler, such as a cloud in memory, or a
+// handler that dispatches by host. The handler gets the request as a server would: with the host of the URL, and with
+// TLS if its scheme is https.
 func NewRoundTripper(h http.Handler) http.RoundTripper { return memory{h} }
 
 type memory struct{ handler http.Handler }

@@ -22,7 +22,7 @@ type Decoder struct {
 // maxProblems bounds the error for a file that does not hold profiles.
 const maxProblems = 100
 
-// more counts a problem, and reports whether it should be recorded.
+// more counts a problem, and reports whether the problem is still within maxProblems and should be recorded.
 func (d *Decoder) more() bool {
 	d.count++
 	if d.count == maxProblems+1 {
@@ -191,7 +191,7 @@ func (d *Decoder) object(n *Node, into reflect.Value, path string) {
 	})
 }
 
-// members calls each with every member and its path, and reports repeated members.
+// members calls the function each with every member and its path, and reports repeated members.
 func (d *Decoder) members(n *Node, path string, each func(m Member, path string)) {
 	seen := make(map[string]bool)
 	for _, m := range n.Members {
