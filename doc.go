@@ -31,14 +31,15 @@
 //   - [github.com/regcred/regcred/registry]: profiles, names of registries and images, and one list of codes for
 //     everything that can go wrong; its function Report turns any error into the error messages of a form. Below it,
 //     registry/profilefile reads profiles from YAML, and registry/profilestore stores them.
-//   - [github.com/regcred/regcred/providers]: the issuers of credentials. Packages dockerhub, ecr, gcr, acr, system and
-//     custom; federated, which uses the identity of a workload in place of a password; and those that a program adds.
+//   - [github.com/regcred/regcred/providers]: the issuers of credentials. Below it are the packages dockerhub, ecr,
+//     gcr, acr, system and custom, and federated, which uses the identity of a workload in place of a password. A
+//     program can add its own.
 //   - [github.com/regcred/regcred/credentials]: secrets that do not leak, logins, credentials, and the cache that keeps
 //     them fresh. Below it, credentials/dockerconfig reads the configuration of docker and podman.
-//   - [github.com/regcred/regcred/egress]: decides which servers the program connects to for profiles of untrusted users.
+//   - [github.com/regcred/regcred/egress]: decides which servers the program connects to on behalf of untrusted users.
 //   - [github.com/regcred/regcred/validate]: checks that a login works and that an image can be pulled.
-//   - [github.com/regcred/regcred/pullsecret]: builds, merges, parses and lints pull secrets, and finds the entries that a
-//     kubelet uses for an image.
+//   - [github.com/regcred/regcred/pullsecret]: builds, merges, parses and lints pull secrets, and finds the entries that
+//     a kubelet uses for an image.
 //   - [github.com/regcred/regcred/inject]: keeps pull secrets in the namespaces and service accounts of clusters.
 //   - [github.com/regcred/regcred/helper]: serves the same profiles to kubelets, docker, podman and similar tools.
 //   - [github.com/regcred/regcred/field]: errors in the fields that a user filled in.
@@ -46,7 +47,8 @@
 //     packages of the cloud providers have fakes beside them.
 //
 // Package inject/kube, for a real Kubernetes API, validate/mirrors, for the files of nodes with mirrors, and
-// systemregistry, a registry to embed, are modules of their own. No package of this module compiles Kubernetes code. The library starts nothing by itself: the program starts background
-// work such as [credentials.Cache.Run]. Run returns nil when its context ends, as do the servers and controllers of
-// those modules, so a program that waits for all of them handles errors only.
+// systemregistry, a registry to embed, are modules of their own. No package of this module compiles Kubernetes code.
+// The library starts no background work by itself: the program does, for example by calling [credentials.Cache.Run].
+// That method returns nil when its context ends, as do the servers and controllers of those modules. So a program that
+// waits for all of them only has to handle real failures.
 package regcred

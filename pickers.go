@@ -15,7 +15,7 @@ import (
 
 // A Search selects names from a list of repositories or tags.
 type Search struct {
-	// Text is a part of the names, in any case. Empty means all names.
+	// Text is a text that the names must contain, in upper or lower case. Empty means all names.
 	Text string
 	// MaxNames is the maximum number of names that are returned. Zero means 100.
 	MaxNames int
@@ -24,17 +24,19 @@ type Search struct {
 	MaxRead int
 }
 
-// Names is a part of a registry's list.
+// Names is the result of a [Search]: names of repositories or tags.
 type Names struct {
 	// Names are in the order of the registry, usually alphabetical. They are empty and not nil if there are none.
 	Names []string `json:"names"`
-	// More reports that the registry has further names: narrow the search.
+	// More reports whether the search ended at one of its limits although the registry has further names. The user
+	// should then narrow the search.
 	More bool `json:"more"`
 }
 
-// Repositories returns the repositories that a profile can see at its endpoints. Each has its host, as in the name of
-// an image: "harbor.example.com/team/app". If the registry does not list repositories, as Docker Hub and GHCR do not,
-// or lists them to administrators only, the error has [registry.ErrUnsupported] or [registry.ErrDenied], and a hint.
+// Repositories returns the repositories that a profile can see at its endpoints. Each name starts with the host of its
+// registry, as in the name of an image: "harbor.example.com/team/app". If the registry does not list repositories, as
+// Docker Hub and GHCR do not, or lists them to administrators only, the error has [registry.ErrUnsupported] or
+// [registry.ErrDenied], and a hint.
 //
 // The error is a [registry.Error]. For an invalid profile it has [registry.ErrInvalid] and wraps a [field.Errors].
 func (p *Pipeline) Repositories(ctx context.Context, profile registry.Profile, search Search) (Names, error) {
@@ -58,7 +60,7 @@ func (p *Pipeline) Repositories(ctx context.Context, profile registry.Profile, s
 }
 
 // Tags returns the tags of a repository that the profile serves. The repository is named as [Pipeline.Repositories]
-// returns it; a tag or digest behind it is ignored.
+// returns it; a tag or digest after it is ignored.
 //
 // The errors are the same as for [Pipeline.Repositories]. For a repository that the profile does not serve, the error has
 // [registry.ErrInvalid], and no request is sent.
@@ -79,7 +81,7 @@ func (p *Pipeline) Tags(ctx context.Context, profile registry.Profile, repositor
 	return search.collect(p.Checker.Tags(ctx, image, candidate))
 }
 
-// collect reads as much of a list as the search needs.
+// collect reads a list until the search has its names or reaches a limit.
 func (s Search) collect(list iter.Seq2[string, error]) (Names, error) {
 	wanted, left := option.OrDefault(s.MaxNames, 100), option.OrDefault(s.MaxRead, 10_000)
 	found := Names{Names: []string{}} // Encoded as a list, also if it is empty.
@@ -105,9 +107,9 @@ func (s Search) collect(list iter.Seq2[string, error]) (Names, error) {
 	return found, nil
 }
 
-// Candidate returns the profile as a candidate for a [validate.Checker]: with its credential from the cache, its
-// transport, and a renewal if the registry rejects the credential. For an invalid profile, the error has
-// [registry.ErrInvalid] or [registry.ErrNoProfile].
+// Candidate returns the profile as a candidate for a [validate.Checker]. Its credential comes from the cache, its
+// transport from the profile. If the registry rejects the credential, the cache renews it. For an invalid profile, the
+// error has [registry.ErrInvalid] or [registry.ErrNoProfile].
 func (p *Pipeline) Candidate(profile registry.Profile) (validate.Candidate, error) {
 	if err := p.validate(profile); err != nil {
 		return validate.Candidate{}, refused("read profile", err)

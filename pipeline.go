@@ -23,8 +23,8 @@ import (
 // after that it is safe for concurrent use, and must not be copied. One Pipeline serves all tenants of a program.
 type Pipeline struct {
 	// Provider issues the credentials; most programs have a [providers.Set]. If nil, the Pipeline serves Docker Hub,
-	// System registries, which are called with the Checker's RoundTripper, and custom ones. A program adds a cloud by
-	// naming its provider, so that only the SDKs in use are linked.
+	// System registries, which are called with the Checker's RoundTripper, and custom ones. A program that uses a cloud
+	// has to set that cloud's provider here, so that only the SDKs in use are linked.
 	Provider providers.Provider
 
 	// Cache keeps the credentials. Start its Run in the background to renew credentials before they are needed.
@@ -34,9 +34,9 @@ type Pipeline struct {
 	Checker validate.Checker
 
 	// Egress decides which servers the pipeline connects to, and what else a profile may use. Set it to a new
-	// [egress.Policy] where profiles come from untrusted users: then only public addresses are connected to, and no
-	// profile may bring a proxy, plain HTTP, the identity of the process or a file of the machine. It applies to all
-	// registries, token servers and issuers. If nil, the profiles are trusted.
+	// [egress.Policy] if profiles come from untrusted users: the pipeline then connects to public addresses only, and
+	// no profile may use a proxy, plain HTTP, the identity of the process or a file of the machine. The policy applies
+	// to all registries, token servers and issuers. If nil, the profiles are trusted.
 	Egress *egress.Policy
 
 	proven proven
@@ -49,7 +49,8 @@ type Request struct {
 	// Labels and Annotations are put on the secret.
 	Labels, Annotations map[string]string
 
-	// Profiles are the registries whose credentials go into the secret, all of them. Their names must be unique.
+	// Profiles are the profiles of the registries. The secret contains the credentials of all of them. Their names must
+	// be unique.
 	Profiles []registry.Profile
 
 	// Images are the names of images as written in a workload. If there are none, only the logins are checked. A program
@@ -78,8 +79,8 @@ func (r Request) LogValue() slog.Value {
 
 // An Outcome is the result of a [Request]. It is complete only if [Pipeline.Run] returned no error.
 type Outcome struct {
-	// Secret is the pull secret, which holds passwords. It is zero if Run returned an error: what is not proven is not
-	// published.
+	// Secret is the pull secret, which holds passwords. It is zero if Run returned an error, so that no unproven
+	// credential is published.
 	Secret pullsecret.Secret
 
 	// Logins reports for each profile, in the order of the request, whether its login works. The warnings of a result
@@ -91,21 +92,21 @@ type Outcome struct {
 	// and wraps it.
 	Images []validate.Result
 
-	// RenewAt is the time to call Run again, because the cache then renews the first of the credentials. It is never in
-	// the past. ExpiresAt is the time when the first of them expires. Zero means never.
+	// RenewAt is the time to call Run again: the earliest time at which the cache renews one of the credentials. It is
+	// never in the past. ExpiresAt is the earliest time at which one of them expires. Zero means never.
 	RenewAt, ExpiresAt time.Time
 }
 
 // Run gets the credential of each profile, checks each login, builds the secret, and checks each image with the
 // credentials in the secret that a kubelet would try, in the kubelet's order. If a registry rejects a credential, Run
-// drops it from the cache, gets it again, once, and repeats all checks, so that the secret contains exactly what was
-// checked.
+// drops it from the cache, gets a new one, and repeats all checks, so that the secret contains exactly the credentials
+// that were checked. It does so only once.
 //
 // The error is nil only if all logins work and all images can be pulled. Otherwise it joins one [registry.Error] for
-// each login and image that failed, and the outcome has the evidence for all of them; see [registry.Temporary]. If ctx
-// ends, the error wraps [context.Cause]. For an invalid request, no request is sent, and the error has
-// [registry.ErrInvalid] and wraps a [field.Errors] with all problems. If the only problems are kinds without a
-// provider, it has [registry.ErrNoProfile] instead.
+// each login and image that failed, and the outcome has the results of all checks. [registry.Temporary] reports whether
+// a retry may succeed. If ctx ends, the error wraps [context.Cause]. For an invalid request, no request is sent, and
+// the error has [registry.ErrInvalid] and wraps a [field.Errors] with all problems. If the only problems are kinds
+// without a provider, it has [registry.ErrNoProfile] instead.
 func (p *Pipeline) Run(ctx context.Context, request Request) (Outcome, error) {
 	images, err := p.read(request)
 	if err != nil {
@@ -139,8 +140,8 @@ func (r Request) secret(config pullsecret.Config) pullsecret.Secret {
 	}
 }
 
-// CheckLogin checks that the login of a profile works, for the button of a form. Only Run checks what the login may
-// pull, because that depends on the images.
+// CheckLogin checks that the login of a profile works, for example when a user presses a button in a form. Only Run
+// checks what the login may pull, because that depends on the images.
 func (p *Pipeline) CheckLogin(ctx context.Context, profile registry.Profile) (validate.Result, error) {
 	outcome, err := p.Run(ctx, Request{Profiles: []registry.Profile{profile}})
 	if len(outcome.Logins) == 0 {
@@ -149,7 +150,7 @@ func (p *Pipeline) CheckLogin(ctx context.Context, profile registry.Profile) (va
 	return outcome.Logins[0], outcome.Logins[0].Err
 }
 
-// restrict returns the profile under the policy of the pipeline.
+// restrict returns the profile with the egress policy of the pipeline.
 func (p *Pipeline) restrict(profile registry.Profile) registry.Profile {
 	if p.Egress != nil {
 		profile.Transport.Egress = p.Egress
@@ -157,7 +158,7 @@ func (p *Pipeline) restrict(profile registry.Profile) registry.Profile {
 	return profile
 }
 
-// validate reports every problem of the profile under the policy of the pipeline.
+// validate reports every problem of the profile, including violations of the pipeline's egress policy.
 func (p *Pipeline) validate(profile registry.Profile) error {
 	return providers.Validate(p.provider(), p.restrict(profile))
 }

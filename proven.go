@@ -12,12 +12,12 @@ import (
 )
 
 // Credential returns the credential of a profile from the cache, once the profile's registry has accepted it. It is the
-// credential that an [inject.Syncer] publishes. If the registry rejects the credential, Credential gets it again, once.
-// If the new one is rejected too, the error is the [registry.Error] of [Pipeline.CheckLogin].
+// credential that an [inject.Syncer] publishes. If the registry rejects the credential, Credential gets a new one, but
+// only once. If the new one is rejected too, the error is the [registry.Error] of [Pipeline.CheckLogin].
 //
 // Credential calls the registry once for each credential, and again after an hour, so that a password change in the
-// registry is noticed. If the registry is down or does not respond within ten seconds, the credential is returned
-// without proof, because the published one will soon expire, and the registry is called again after a minute.
+// registry is noticed. If the registry is down or does not respond within ten seconds, Credential returns the
+// credential unproven, because the published one will soon expire. It then calls the registry again after a minute.
 func (p *Pipeline) Credential(ctx context.Context, profile registry.Profile) (credentials.Credential, error) {
 	if err := p.validate(profile); err != nil {
 		return credentials.Credential{}, refused("get credential", err)
@@ -52,7 +52,7 @@ func (p *Pipeline) ask(ctx context.Context, a *account) (validate.Result, error)
 	return p.Checker.Login(ctx, a.endpoint, a.candidate())
 }
 
-// Check reports whether the images can be pulled with the credentials of the profiles. The error is as for
+// Check reports whether the images can be pulled with the credentials of the profiles. Its error is the error of
 // [Pipeline.Run].
 func (p *Pipeline) Check(ctx context.Context, profiles []registry.Profile, images []string) error {
 	_, err := p.Run(ctx, Request{Profiles: profiles, Images: images})

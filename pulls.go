@@ -45,9 +45,9 @@ func (p *Pipeline) CheckSecrets(ctx context.Context, images []string, secrets ..
 	return p.Checker.Images(ctx, requests)
 }
 
-// CheckPod is [Pipeline.CheckSecrets] for pull secrets as the cluster stores them. A secret that a kubelet cannot
-// decode keeps every image of the pod from being pulled. That is then the verdict on all images, and no request is
-// sent.
+// CheckPod is [Pipeline.CheckSecrets] for pull secrets as the cluster stores them. A kubelet that cannot decode one of
+// the secrets pulls no image of the pod. In this case, no request is sent, and the error that describes the secret is
+// the result for all images.
 func (p *Pipeline) CheckPod(ctx context.Context, images []string, secrets ...pullsecret.PodSecret) ([]validate.Result, error) {
 	configs, err := pullsecret.ParsePod(secrets...)
 	if err != nil {
@@ -61,13 +61,14 @@ func (p *Pipeline) CheckPod(ctx context.Context, images []string, secrets ...pul
 	return p.CheckSecrets(ctx, images, configs...)
 }
 
-// An entry is one entry of a secret. It is used by pointer, so that the checker sees one source for all images.
+// An entry is the credential of one entry of a secret. It is used by pointer, so that the checker recognizes the same
+// source for all images.
 type entry struct{ credential credentials.Credential }
 
 // Credential implements [credentials.Source].
 func (e *entry) Credential(context.Context) (credentials.Credential, error) { return e.credential, nil }
 
-// one returns the same entry for the same match.
+// one returns the entry for a match. Equal matches get the same entry.
 func one(entries map[string][]*entry, m pullsecret.Match) *entry {
 	for _, e := range entries[m.Key] {
 		if e.credential.Equal(m.Credential) {

@@ -9,7 +9,7 @@ import (
 )
 
 // Lookup returns the cache's entry for a profile's credential, with the time of its renewal, for the Lookup of an
-// [inject.Syncer]. It issues nothing. If the cache has no entry, only the Key is set.
+// [inject.Syncer]. It does not call the issuer. If the cache has no entry, only the Key is set.
 func (p *Pipeline) Lookup(profile registry.Profile) credentials.Entry {
 	key := providers.Key(p.provider(), profile)
 	if entry, ok := p.Cache.Lookup(key); ok {
@@ -18,9 +18,9 @@ func (p *Pipeline) Lookup(profile registry.Profile) credentials.Entry {
 	return credentials.Entry{Key: key}
 }
 
-// Adopt adds a profile's credential that an earlier process issued to the cache, and reports whether it is better than
-// the cached one; see [credentials.Cache.Adopt]. It sends no request: [Pipeline.Credential] proves an adopted
-// credential like any other, and if the registry rejects it, has a new one issued.
+// Adopt adds to the cache a credential that an earlier process received for the profile, and reports whether it is
+// better than the cached one; see [credentials.Cache.Adopt]. It sends no request: [Pipeline.Credential] proves an
+// adopted credential like any other, and requests a new one if the registry rejects it.
 func (p *Pipeline) Adopt(profile registry.Profile, c credentials.Credential) bool {
 	if p.validate(profile) != nil {
 		return false

@@ -23,7 +23,7 @@ type account struct {
 	key        credentials.Key
 	source     credentials.Source
 	credential credentials.Credential
-	renewed    bool  // This is the second credential, because the first was rejected.
+	renewed    bool  // The credential is the second one, because the first was rejected.
 	err        error // The reason why there is no credential.
 }
 
@@ -49,8 +49,8 @@ func (p *Pipeline) read(r Request) ([]registry.Image, error) {
 	return images, refused("read request", problems.Err(""))
 }
 
-// refused returns err with the code for invalid input. It has the code for a kind without a provider only if there is
-// nothing else to fix, because the program has to add the provider.
+// refused returns err with the code for invalid input. The code is [registry.ErrNoProfile] only if a kind without a
+// provider is the only problem: the user can fix all other problems, but only the program can add a provider.
 func refused(op string, err error) error {
 	if _, ok := errors.AsType[*field.Errors](err); !ok {
 		return err
@@ -71,8 +71,8 @@ func (p *Pipeline) accounts(ctx context.Context, profiles []registry.Profile) []
 	return accounts
 }
 
-// account returns the account of a profile that passed validate, without its credential. The profile is under the
-// policy of the pipeline.
+// account returns the account of a profile that passed validate, without its credential. The profile in it has the
+// egress policy of the pipeline.
 func (p *Pipeline) account(profile registry.Profile) *account {
 	profile = p.restrict(profile)
 	endpoint, _ := profile.MainEndpoint() // Parsed before.
@@ -111,8 +111,8 @@ func (p *Pipeline) credential(ctx context.Context, a *account) (credentials.Cred
 	return c, e
 }
 
-// prove checks everything with the credentials of the accounts, and returns the content of the secret beside the
-// evidence. The error reports that the credentials do not fit into one secret.
+// prove checks all logins and images with the credentials of the accounts. It returns the results and the content of
+// the secret. It fails if the credentials do not fit into one secret.
 func (p *Pipeline) prove(ctx context.Context, accounts []*account, images []registry.Image) (Outcome, pullsecret.Config, error) {
 	held := slices.DeleteFunc(slices.Clone(accounts), func(a *account) bool { return a.err != nil })
 	entries := make([]pullsecret.Entry, len(held))
@@ -158,7 +158,7 @@ func (p *Pipeline) logins(ctx context.Context, accounts []*account) []validate.R
 }
 
 // candidates returns the credentials that a kubelet would try for the image, in its order. If no login matches the
-// image, the kubelet tries without one. Then the image's profile only provides the transport, even if its credential
+// image, the kubelet tries without one. The image's profile then provides only the transport, even if its credential
 // cannot be obtained.
 func (p *Pipeline) candidates(config pullsecret.Config, held, accounts []*account, image registry.Image) []validate.Candidate {
 	matches := config.Match(image)
@@ -188,7 +188,8 @@ func serving(accounts []*account, image registry.Image) *account {
 	return accounts[slices.IndexFunc(profiles, func(p registry.Profile) bool { return p.Name == best[0].Name })]
 }
 
-// transport returns the transport to the host, if the profile of another part of the host has one.
+// transport returns the transport of a profile for another part of the host, or the default if there is no such
+// profile.
 func (p *Pipeline) transport(accounts []*account, host string) registry.TransportConfig {
 	for _, a := range accounts {
 		if a.endpoint.Host == host {
@@ -198,8 +199,8 @@ func (p *Pipeline) transport(accounts []*account, host string) registry.Transpor
 	return registry.TransportConfig{Egress: p.Egress}
 }
 
-// explain adds the cause to the error of an image if that is not the login that was tried: there is no profile for the
-// image, or the credential of its profile could not be obtained.
+// explain adds the cause to the error of an image if the cause is not the login that was tried: either no profile
+// serves the image, or the credential of its profile could not be obtained.
 func explain(err error, accounts []*account, image registry.Image) error {
 	switch registry.CodeOf(err) {
 	case registry.ErrUnauthorized, registry.ErrDenied, registry.ErrHidden:
@@ -224,8 +225,8 @@ func explain(err error, accounts []*account, image registry.Image) error {
 	return e
 }
 
-// candidate returns the account as a candidate. Its source is a pointer, so that the checker sees one source for all
-// images.
+// candidate returns the account as a candidate. Its source is a pointer, so that the checker recognizes the same source
+// for all images.
 func (a *account) candidate() validate.Candidate {
 	return validate.Candidate{Name: a.profile.Name, Source: a, Transport: a.profile.Transport}
 }
@@ -235,7 +236,7 @@ func (a *account) Credential(context.Context) (credentials.Credential, error) {
 	return a.credential, nil
 }
 
-// renew gets the rejected credentials again, and reports whether any of them has changed.
+// renew gets new credentials in place of the rejected ones, and reports whether any of them has changed.
 func (p *Pipeline) renew(ctx context.Context, accounts []*account, outcome Outcome) bool {
 	refused := make(map[string]bool)
 	for _, results := range [][]validate.Result{outcome.Logins, outcome.Images} {
