@@ -3,7 +3,7 @@
 //
 //	go run ./examples/custom
 //
-// needs only Go. To check an image of a real registry:
+// This command needs only Go. To check an image of a real registry:
 //
 //	REGISTRY_PASSWORD=... go run ./examples/custom -registry quay.io -user acme+robot -image quay.io/acme/app:1.4
 package main
