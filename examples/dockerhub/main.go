@@ -3,7 +3,7 @@
 //
 //	go run ./examples/dockerhub
 //
-// uses a Docker Hub in memory and needs only Go. To use the real one:
+// This command uses a Docker Hub in memory and needs only Go. To use the real one:
 //
 //	DOCKERHUB_TOKEN=dckr_pat_... go run ./examples/dockerhub -cloud -user acmebot -image acme/app:1.4
 //
