@@ -3,7 +3,7 @@
 //
 //	go run ./examples/ecr
 //
-// uses an AWS in memory and needs only Go. To use the real one, with the identity of this machine:
+// This command uses an AWS in memory and needs only Go. To use the real one, with the identity of this machine:
 //
 //	go run ./examples/ecr -cloud -image 123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/app:1.4 -out secret.yaml
 //
@@ -135,8 +135,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return err
 }
 
-// cloudProfile returns the profile for the images. The registry of the first image is the endpoint, and those of the
-// others are further hosts.
+// cloudProfile returns the profile for the images. The registry of the first image is the endpoint, and the registries
+// of the other images are further hosts.
 func cloudProfile(o options) (registry.Profile, error) {
 	p := registry.Profile{Name: "ecr", Kind: registry.ECR, Login: credentials.Login{Ambient: true}}
 	if len(o.roles) > 0 {
