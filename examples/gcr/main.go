@@ -3,7 +3,7 @@
 //
 //	go run ./examples/gcr
 //
-// uses a Google Cloud in memory and needs only Go. To use the real one:
+// This command uses a Google Cloud in memory and needs only Go. To use the real one:
 //
 //	go run ./examples/gcr -cloud -key key.json -token -image europe-docker.pkg.dev/project/repository/app:1.4 -out secret.yaml
 //
@@ -121,8 +121,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return runDemo(ctx, out, o)
 }
 
-// cloudProfile returns the profile for the images. The registry of the first image is the endpoint, and those of the
-// others are further hosts.
+// cloudProfile returns the profile for the images. The registry of the first image is the endpoint, and the registries
+// of the other images are further hosts.
 func cloudProfile(o options) (registry.Profile, error) {
 	login := &credentials.GoogleLogin{AccessToken: o.token, Impersonate: o.impersonate}
 	p := registry.Profile{Name: "gcr", Kind: registry.GCR, Login: credentials.Login{Google: login}}
