@@ -125,8 +125,8 @@ func write(out io.Writer, text func() ([]byte, error)) error {
 // extra holds the providers that build tags add.
 var extra = providers.Set{}
 
-// validate reports a profile that this program cannot serve, while an administrator is watching: later, its error is in
-// the log of a kubelet.
+// validate fails for a profile that this program cannot serve. The program checks this while an administrator is
+// watching, because later the error would only be in the log of a kubelet.
 func validate(profiles []registry.Profile) error {
 	set := newProvider()
 	for _, p := range profiles {
@@ -180,8 +180,8 @@ func readProfiles(file string) ([]registry.Profile, error) {
 	return profiles, nil
 }
 
-// newDisk returns the cache that keeps credentials between calls; nil if there is no folder for it. A kubelet has no home,
-// so a node has a folder of its own.
+// newDisk returns the cache that keeps credentials between calls, or nil if there is no folder for it. A kubelet has no
+// home, so a node has a folder of its own.
 func newDisk(folder string, node bool) *helper.Disk {
 	switch {
 	case folder == "off":
