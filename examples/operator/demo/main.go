@@ -180,7 +180,7 @@ func (d *demo) becomes(ctx context.Context, reason string, secrets int) error {
 	}
 }
 
-// expires enters an expiry of the login, and waits for the warnings.
+// expires sets an expiry of the login, and waits for the warnings.
 func (d *demo) expires(ctx context.Context) error {
 	var p v1alpha1.RegistryProfile
 	if err := d.Get(ctx, client.ObjectKey{Name: "shop"}, &p); err != nil {
