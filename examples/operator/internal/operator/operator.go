@@ -297,7 +297,7 @@ func (o *operator) targets(ctx context.Context) ([]inject.Target, error) {
 	}
 	o.logins.keep(used)
 	if len(targets) > 0 {
-		o.asked.Clear() // Those of the previous list. A pass that still uses that list reports nothing.
+		o.asked.Clear() // The entry of the previous list. A pass that still uses that list reports nothing.
 		o.asked.Store(&targets[0], profiles)
 	}
 	return targets, nil

@@ -212,7 +212,7 @@ func TestValidation(t *testing.T) {
 	}
 }
 
-// No status, event or metric has a secret in it, not even one that stands in the wrong field of a profile's spec.
+// No status, event or metric has a secret in it, even if the secret is in the wrong field of a profile's spec.
 func TestNothingLeaks(t *testing.T) {
 	const canary = "c4n4ry-l0gin"
 	w := newWorld(t)

@@ -117,7 +117,7 @@ func published(state []inject.Namespace, name string) (count int, expires *metav
 }
 
 // object returns the profile of a target, for events about the target in all namespaces: a rejected login, a login that
-// expires soon. It returns nil if the profile could not be read, because tell knows the reason.
+// expires soon. It returns nil if the profile could not be read, because tell records that event.
 func (o *operator) object(target string) runtime.Object {
 	if _, unreadable := o.unreadable.Load(target); unreadable {
 		return nil
