@@ -18,7 +18,7 @@ type terminal struct {
 	width      int
 }
 
-// terminalOf follows NO_COLOR (https://no-color.org), TERM and COLUMNS.
+// terminalOf returns the terminal behind f. It follows NO_COLOR (https://no-color.org), TERM, CI and COLUMNS.
 func terminalOf(f *os.File) terminal {
 	info, err := f.Stat()
 	if err != nil || info.Mode()&os.ModeCharDevice == 0 || os.Getenv("TERM") == "dumb" || os.Getenv("CI") != "" {
