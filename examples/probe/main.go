@@ -3,7 +3,7 @@
 //
 //	go run ./examples/probe
 //
-// needs only Go, and probes a registry in memory. To probe a real one with a profile of a file:
+// This command needs only Go, and probes a registry in memory. To probe a real one with a profile of a file:
 //
 //	go run ./examples/probe -profiles profiles.yaml -image registry.example.com/team/app:1.4 -o capture.json
 //
@@ -102,7 +102,7 @@ var policies = map[string]probe.WrongLoginPolicy{
 	"auto": probe.WrongLoginIfHarmless, "never": probe.WrongLoginNever, "always": probe.WrongLoginAlways,
 }
 
-// target returns what to probe, and the registry's host for the choice of the dialect.
+// target returns the target to probe, and the registry's host, which selects the dialect.
 func (o *options) target(ctx context.Context, out io.Writer) (t probe.Target, host string, close func(), err error) {
 	close = func() {}
 	if _, ok := policies[o.wrongLogin]; !ok {
