@@ -1,4 +1,4 @@
-// Quickstart makes all steps from a registry profile to a pull secret, and prints each. It needs only Go: the
+// Quickstart runs all steps from a registry profile to a pull secret, and prints each. It needs only Go, because the
 // registry, which requires a login, is in memory.
 //
 //	go run ./examples/quickstart
@@ -109,7 +109,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		Images:    []string{server.Host + "/shop/web:1.4", server.Host + "/shop/web:1.5"},
 	}
 	say("\n4. Can the images be pulled with it?")
-	outcome, _ := pipeline.Run(ctx, request) // The error joins those of the results.
+	outcome, _ := pipeline.Run(ctx, request) // The error joins the errors in the results.
 	for i, result := range outcome.Images {
 		if result.Err == nil {
 			say("   %s: yes, it is %s", request.Images[i], result.Digest)
