@@ -135,7 +135,7 @@ func (f *ownErrors) Format(e *logrus.Entry) ([]byte, error) {
 	return f.TextFormatter.Format(e)
 }
 
-// Files in the folder: for clients, and the registry's accounts.
+// The name of the admin account, and the files in the folder.
 const (
 	adminName    = "admin"
 	passwordFile = "admin-password"
