@@ -11,11 +11,13 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/gate"
 )
 
-// answer is a watched response that can replace an error response of distribution by a more precise one.
+// answer is a ResponseWriter that records the response, and can replace an error response of distribution with a more
+// precise one.
 type answer struct {
 	http.ResponseWriter
 	note gate.Note
-	// refusal replaces an error response of distribution. It is ignored once the header has been sent.
+	// refusal, if not nil, is sent instead of distribution's error response. It is ignored once the header has been
+	// sent.
 	refusal error
 	// hide returns the error to send in place of a server error. If it returns nil, the server error is sent unchanged.
 	hide func(*answer) error
@@ -74,7 +76,7 @@ func (a *answer) serve(refusal error) int {
 		h.Del(name)
 	}
 	status := http.StatusInternalServerError
-	if coder, ok := refusal.(errcode.ErrorCoder); ok { //nolint:errorlint // Made here.
+	if coder, ok := refusal.(errcode.ErrorCoder); ok { //nolint:errorlint // This package created the error, unwrapped.
 		status = coder.ErrorCode().Descriptor().HTTPStatusCode
 	}
 	if status == http.StatusServiceUnavailable {

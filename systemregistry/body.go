@@ -12,8 +12,9 @@ const (
 	// stalled is the longest pause of a client within a request. It is generous, because distribution may read the body
 	// slowly.
 	stalled = time.Minute
-	// slowest is the rate, in bytes per second, below which a client is disconnected once it has used up [stalled]. A
-	// layer may take hours over a slow line, but a client that sends a byte now and then cannot hold a connection.
+	// slowest is the lowest permitted transfer rate, in bytes per second. A client that is slower on average is
+	// disconnected once it has used up [stalled]. A layer may take hours over a slow line, but a client that sends a
+	// byte now and then cannot hold a connection.
 	slowest = 1 << 10
 	// smallBody is the time limit for a form or a JSON body of at most 64 KiB.
 	smallBody = 10 * time.Second
@@ -57,7 +58,7 @@ func (p *pace) add(n int, waited time.Duration) {
 	p.waited += waited
 }
 
-// seal replaces the body of the request by a sealed one, and returns it. It returns nil if the request has no body.
+// seal replaces the body of the request with a sealed one, and returns it. It returns nil if the request has no body.
 func seal(w http.ResponseWriter, r *http.Request) *body {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
@@ -67,8 +68,9 @@ func seal(w http.ResponseWriter, r *http.Request) *body {
 	return b
 }
 
-// unseal allows reading the body. A limit that is not negative is the largest number of bytes; a d that is not zero is
-// the longest time. A body whose announced length exceeds the limit stays sealed.
+// unseal allows reading the body. If limit is not negative, it is the largest number of bytes that can be read. If d is
+// not zero, it is the longest total time to wait for the client. A body whose announced length exceeds the limit stays
+// sealed.
 func unseal(r *http.Request, limit int64, d time.Duration) {
 	if b, ok := r.Body.(*body); ok && (limit < 0 || r.ContentLength <= limit) {
 		b.open, b.limit, b.pace.most = true, limit, d

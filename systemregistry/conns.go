@@ -9,12 +9,12 @@ import (
 	"sync"
 )
 
-// defaultAnonymous connections use about 50 MB, with TLS.
+// defaultAnonymous is the default of [Server.MaxAnonymous]. That many connections with TLS use about 50 MB.
 const defaultAnonymous = 1000
 
-// strangers tracks the connections of clients that have not logged in, by address. If there are too many, it closes the
-// oldest connection of the address with the most. So an address with many connections loses them, and other clients can
-// still connect.
+// strangers tracks the connections of clients that have not logged in, by address. If there are too many connections,
+// it closes the oldest connection of the address that has the most. So an address with many connections loses its own,
+// and clients at other addresses can still connect.
 type strangers struct {
 	most int
 	// exempt reports whether the address belongs to a proxy, which connects on behalf of many clients.

@@ -1,5 +1,5 @@
-// Package systemregistry is a container registry that a Go program starts with one call: CNCF distribution, with
-// accounts, tenants, tokens, a console and an API around it.
+// Package systemregistry is a container registry that a Go program starts with one call. It runs the handlers of CNCF
+// distribution, and adds accounts, tenants, tokens, a console and an API.
 //
 // [Server.Run] serves the registry, with TLS, until its context ends. [Server.Open] returns the [Registry] as an
 // [http.Handler], for a program that has its own server. [Registry.Accounts] manages accounts and rights, and

@@ -43,7 +43,7 @@ const (
 
 // A Request describes an HTTP request that the registry has answered.
 type Request struct {
-	// Time is the start of the request. Duration is the time from the start until the last byte was handed over.
+	// Time is the start of the request. Duration is the time from then until the last byte of the response was written.
 	Time     time.Time
 	Duration time.Duration
 	Method   string

@@ -79,7 +79,8 @@ func (g *guard) serve(a *answer, r *http.Request) {
 	}
 }
 
-// may makes the same check that distribution will make. If it fails, distribution sends the error response.
+// may reports whether the sender has the rights. It makes the same check that distribution makes later; if the check
+// fails, distribution sends the error response.
 func (g *guard) may(r *http.Request, name string, actions ...string) bool {
 	access := make([]auth.Access, len(actions))
 	for i, action := range actions {
@@ -146,8 +147,9 @@ func (g *guard) delete(a *answer, r *http.Request, name, reference string) {
 	})
 }
 
-// change passes a request to distribution if the policies allow it. The function that allowed returns is called with
-// the result.
+// change passes a request to distribution if the policies allow it. It calls turn to wait for conflicting changes, and
+// then allowed to check the policies. After distribution has responded, it calls the function that allowed returned,
+// with true if the change succeeded.
 func (g *guard) change(
 	a *answer, r *http.Request, kind EventKind, name, reference string,
 	turn func(ctx context.Context, repository, reference string) (func(), error), allowed func(context.Context) (func(bool), error),

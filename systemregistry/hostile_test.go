@@ -190,7 +190,7 @@ func TestNoBodyIsReadOfStrangers(t *testing.T) {
 		for _, route := range []string{"POST /token", "POST /api/v1/session"} {
 			for name, b := range bodies {
 				if b.slow {
-					continue // A recorder has no deadline: TestSlowBodies.
+					continue // A recorder has no deadlines; see TestSlowBodies.
 				}
 				body := &hostileBody{text: b.text}
 				resp := send(t, route, func(*http.Request) {}, name, body)

@@ -15,9 +15,9 @@ type Images struct{ catalog *catalog.Catalog }
 // Images returns the registry's images.
 func (r *Registry) Images() Images { return Images{r.catalog} }
 
-// Repositories yields the names of all repositories after a name that have or had a layer. An error ends the iteration.
-// Names are ordered by their parts: team/app comes before team-two. If the name is empty, the iteration starts at the
-// first repository.
+// Repositories yields the names of all repositories that have or had a layer, starting after the given name. An error
+// ends the iteration. Names are ordered by their parts: team/app comes before team-two. If the given name is empty, the
+// iteration starts at the first repository.
 func (i Images) Repositories(ctx context.Context, after string) iter.Seq2[string, error] {
 	return i.catalog.Repositories(ctx, after)
 }

@@ -180,8 +180,8 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
-// Somebody guesses many names behind the same address. A person who has not logged in since the start is told to wait,
-// and then gets in, while the guesses go on.
+// A client guesses passwords of many names. A person behind the same address, who has not logged in since the start, is
+// rejected with a time to wait, and can log in soon afterwards while the guesses go on.
 func TestGuessesOfManyNames(t *testing.T) {
 	r := start(t, systemregistry.Server{})
 	guess := func(name string, secret credentials.Secret) int {

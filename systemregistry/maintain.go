@@ -15,14 +15,14 @@ import (
 const (
 	// rotateLook is the interval of checks for key rotation. It is shorter than any sensible RotateEvery.
 	rotateLook = 10 * time.Minute
-	// measureEvery is the interval after which freed space, or a layer that was counted twice, is noticed at the
-	// latest.
+	// measureEvery is the interval between measurements of the quotas. It limits the time for which removed data still
+	// counts, or a layer counts twice.
 	measureEvery = time.Hour
 )
 
 // Maintain rotates keys, collects images and measures quotas until ctx ends. It also checks logins that were rejected
-// because of others from the same address, so that their next attempt succeeds. [Server.Run] calls it. Maintain reports
-// errors to OnError, and retries at the next interval.
+// because of failed logins under other names from the same address, so that their next attempt succeeds. [Server.Run]
+// calls it. Maintain reports errors to OnError, and retries at the next interval.
 func (r *Registry) Maintain(ctx context.Context) {
 	var logins sync.WaitGroup
 	logins.Go(func() { r.login.CheckLater(ctx) })

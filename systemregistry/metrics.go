@@ -8,7 +8,7 @@ import (
 )
 
 // metrics are the Prometheus metrics of the registry. No label contains the name of a repository or account, because
-// these are too many and belong to tenants.
+// there are too many names, and they belong to tenants.
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -46,7 +46,7 @@ func newMetrics() *metrics {
 		}),
 		quota: prometheus.NewDesc("regcred_registry_fullest_quota_ratio", "Used part of the quota that is closest to its limit.", nil, nil),
 	}
-	// A series that begins with its first event has no increase then.
+	// Create both series now, because Prometheus's increase() misses the event with which a series begins.
 	for _, result := range []string{"done", "failed"} {
 		m.collects.WithLabelValues(result)
 	}

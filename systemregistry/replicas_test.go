@@ -81,7 +81,8 @@ func TestTagWithoutStore(t *testing.T) {
 	require.NotContains(t, body, "store is away")
 }
 
-// Replicas do not take a storage that one process used for an empty one, and can use it after an import.
+// Replicas fail to open a storage that one process has used, instead of treating it as empty. After an import, they can
+// use it.
 func TestImport(t *testing.T) {
 	files := filesystem.New(filesystem.DriverParameters{RootDirectory: t.TempDir(), MaxThreads: 10})
 	table := new(store.Memory)

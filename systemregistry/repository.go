@@ -9,9 +9,9 @@ import (
 	"github.com/regcred/regcred/systemregistry/internal/catalog"
 )
 
-// repositories opens the repositories for distribution's handlers, in place of the ones that the handlers come with.
-// Those build an event for each pull, and look the layer up once more for it, to notify endpoints that do not exist
-// here.
+// repositories opens the repositories for distribution's handlers. It replaces the repositories that the handlers would
+// open by themselves. These build an event for each pull and look the layer up once more for it, to notify endpoints
+// that do not exist here.
 type repositories struct {
 	driver    storagedriver.StorageDriver
 	catalog   *catalog.Catalog

@@ -98,7 +98,7 @@ func (r *Registry) watch(serve func(*answer, *http.Request) string) http.Handler
 			loggedInOn(inner)
 		}
 		if a.body.unread() {
-			// Otherwise, the server would read more of the body to find its end.
+			// Without the deadline, net/http would read more of the body to find its end.
 			_ = a.control.SetReadDeadline(began)
 		}
 		done := Request{

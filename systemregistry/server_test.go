@@ -35,7 +35,7 @@ type running struct {
 	*systemregistry.Registry
 	URL, Host string
 	Client    *http.Client
-	certs     string // A folder with the authority, as skopeo wants it.
+	certs     string // A folder with the authority, in the layout that skopeo requires.
 
 	mu     sync.Mutex
 	events []systemregistry.Event
