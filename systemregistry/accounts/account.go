@@ -23,7 +23,7 @@ type Account struct {
 	Tenant string `json:"tenant,omitempty"`
 	// Rules grant rights, within the tenant. If empty, the account has no rights.
 	Rules []Rule `json:"rules,omitempty"`
-	// Admin allows the account to manage other accounts: those of its tenant, or all accounts if it has no tenant. It
+	// Admin allows the account to manage the other accounts of its tenant, or all accounts if it has no tenant. It
 	// grants no right to images. A robot cannot be an admin.
 	Admin bool `json:"admin,omitempty"`
 
@@ -78,8 +78,8 @@ func inTenant(tenant, repository string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// Manages reports whether a is an admin who may create, change and delete the other account: an admin of its tenant, or
-// one without a tenant.
+// Manages reports whether a may create, change and delete the other account. That requires an admin of the other
+// account's tenant, or an admin without a tenant.
 func (a Account) Manages(other Account) bool {
 	return a.Admin && (a.Tenant == "" || a.Tenant == other.Tenant)
 }

@@ -13,7 +13,7 @@ import (
 // A robot gets a new secret without a gap: the old one is valid beside it for a while.
 func ExampleBook_RotateSecret() {
 	ctx := context.Background()
-	book := &accounts.Book{Store: &store.Memory{}} // That of a registry is Registry.Accounts().
+	book := &accounts.Book{Store: &store.Memory{}} // For the Book of a registry, call Registry.Accounts.
 	robot := accounts.Account{
 		Name: accounts.RobotName("team", "cluster"), Tenant: "team",
 		Rules: []accounts.Rule{{Repositories: "team/**", Actions: []accounts.Action{accounts.Pull}}},

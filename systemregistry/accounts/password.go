@@ -66,9 +66,10 @@ func robotMatches(hash []byte, p credentials.Secret) bool {
 	return subtle.ConstantTimeCompare(sum[:], hash) == 1
 }
 
-// personMatches takes the same time for every hash, and for a nil hash, which means that there is no such account. So
-// the response time does not reveal which names exist, even after PasswordCost was changed. Each step of the cost
-// doubles the time, so the difference to the highest cost is the sum of the steps between.
+// personMatches reports whether the password matches the hash. It takes the same time for every hash, and for a nil
+// hash, which means that the account does not exist. So the response time does not reveal which names exist, even after
+// PasswordCost was changed. Each step of the cost doubles the time, so one extra comparison at each cost from the
+// hash's own up to the highest makes up the difference.
 func (b *Book) personMatches(ctx context.Context, hash []byte, p credentials.Secret) bool {
 	text, ok := typed(p)
 	if !ok {

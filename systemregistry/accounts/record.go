@@ -31,8 +31,8 @@ func decode(e store.Entry) (record, error) {
 }
 
 // decoded caches decoded entries, because each client request needs its account, and decoding would be most of the
-// work. It makes no decision: the store is read each time, and a changed entry has another version. The zero decoded is
-// ready to use.
+// work. It never returns an outdated record: the store is read each time, and a changed entry has another version. The
+// zero decoded is ready to use.
 type decoded struct {
 	mu      sync.Mutex
 	records map[uint64]record // By version, which is unique in a store.
