@@ -12,6 +12,6 @@ var (
 	ErrFull = errors.New("quota is used up")
 	// ErrChanging reports that other replicas kept changing the same tag or image.
 	ErrChanging = errors.New("other clients change the same object")
-	// ErrCollecting reports that another replica collects, or that a backup blocks collections.
+	// ErrCollecting reports that collections are blocked, by a collection in another replica or by a backup.
 	ErrCollecting = errors.New("another replica collects, or a backup is being made")
 )

@@ -39,8 +39,8 @@ type Collection struct {
 
 // A Problem reports data that is missing, unreadable, or does not match its digest.
 type Problem struct {
-	// Repository and Reference, a tag or digest, identify the image that needs Digest. Both are empty if no repository
-	// has the data.
+	// Repository and Reference, a tag or digest, identify the image that needs the data with Digest. Both are empty if
+	// no repository has the data.
 	Repository, Reference string
 	Digest                string
 	// Err is the error of the data.

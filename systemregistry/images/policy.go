@@ -10,16 +10,16 @@ import (
 // A Policy sets rules for some repositories. Each field that is not zero applies. If several policies match a
 // repository, all of them apply.
 type Policy struct {
-	// Repositories is a pattern for their names; see [accounts.Rule]. With "tenant/**", each tenant can have a policy
-	// of its own.
+	// Repositories is a pattern for the names of the repositories; see [accounts.Rule]. With "tenant/**", each tenant
+	// can have a policy of its own.
 	Repositories string
 
 	// Immutable makes tags immutable: once pushed, a tag always refers to the same image. Clients cannot delete the
 	// tag, its image, or any part of the image.
 	Immutable bool
 
-	// KeepTags is the number of tags that a repository keeps, the newest ones, and KeepFor the time since their push. A
-	// tag is removed if it exceeds each of the two limits that is set. If both are zero, all tags are kept.
+	// KeepTags is the number of newest tags that a repository keeps, and KeepFor the time for which it keeps a tag
+	// after its push. If both are set, a tag is removed only if it exceeds both. If both are zero, all tags are kept.
 	KeepTags int
 	KeepFor  time.Duration
 	// KeepUntagged is the time for which an image without a tag is kept. If zero, it is kept forever, because nodes
