@@ -261,7 +261,7 @@ func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
 	switch {
 	case got.Robot():
 	case own == who.Account.Name:
-		err = a.password(r, own, body.Current) // Even with basic authentication, which a browser sends by itself.
+		err = a.password(r, own, body.Current) // Even with basic authentication, which browsers send by themselves.
 	default:
 		err = a.confirm(r, who, body.confirmation)
 	}

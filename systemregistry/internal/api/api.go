@@ -1,8 +1,8 @@
-// Package api is the HTTP API of the registry for programs and the console, beside images themselves: it lists
-// repositories and images, manages accounts, and creates short-lived logins.
+// Package api is the registry's HTTP API for programs and the console. It lists repositories and images, manages
+// accounts, and creates short-lived logins. It does not transfer images.
 //
 // [API.Handler] serves it under /api/v1/. A client authenticates each request by basic authentication, or logs in once
-// for a session, which is a cookie for the console.
+// and then sends a session cookie, as the console does.
 //
 // The package makes no decision itself: the identity determines the rights, and the policies determine which images may
 // change.
@@ -57,7 +57,7 @@ type API struct {
 	lists     chan struct{} // One slot for each concurrent list for clients without a login.
 }
 
-// A Change is a change that was made or rejected, for the audit log.
+// A Change is an entry of the audit log about a change that was made or rejected.
 type Change struct {
 	Kind             ChangeKind
 	Account, Subject string
@@ -145,7 +145,7 @@ func reply(w http.ResponseWriter, status int, body any) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	text, err := json.Marshal(body) // Before the status: a partial response would pass for a complete one.
+	text, err := json.Marshal(body) // Encode before sending the status, so that no partial response is sent with 200.
 	if err != nil {
 		status, text = http.StatusInternalServerError, []byte(`{"error":"the response cannot be encoded"}`)
 	}

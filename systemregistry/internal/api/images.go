@@ -64,7 +64,8 @@ func (a *API) repositories(r *http.Request, who login.Identity) (any, error) {
 	return repositoryPage{append([]string{}, names...), next}, nil
 }
 
-// folders returns the folders that may contain such repositories: the parts of patterns before the first wildcard.
+// folders returns the folders that may contain repositories that the identity may pull from. They are the parts of
+// patterns before the first wildcard.
 func (a *API) folders(who login.Identity) []string {
 	var folders []string
 	add := func(pattern string) {
@@ -91,7 +92,7 @@ func (a *API) folders(who login.Identity) []string {
 // anonymousLists is the number of concurrent lists for clients without a login. Others wait.
 const anonymousLists = 4
 
-// turn waits for permission to make a list.
+// turn blocks until the client may make a list, or the request ends.
 func (a *API) turn(r *http.Request, who login.Identity) (done func(), err error) {
 	if !who.Anonymous() {
 		return func() {}, nil
@@ -136,8 +137,8 @@ func (a *API) images(r *http.Request, who login.Identity) (any, error) {
 	return imagePage{append([]images.Image{}, page...), next, who.Allows(accounts.Delete, repository)}, nil
 }
 
-// shownPolicy is the policy of a repository. Quotas are shown after a login only, because they may reveal the usage of
-// others.
+// shownPolicy is the policy of a repository. Quotas are shown after a login only, because they may reveal how much
+// other tenants store.
 type shownPolicy struct {
 	Immutable           bool         `json:"immutable"`
 	KeepTags            int          `json:"keepTags,omitempty"`

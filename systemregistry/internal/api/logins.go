@@ -80,8 +80,8 @@ func (a *API) newLogin(r *http.Request, who login.Identity) (any, error) {
 	return created{loginAnswer{who.Account.Name, text, c.IssuedAt.Time().UTC(), c.Expiry.Time().UTC()}}, nil
 }
 
-// reaches reports whether the account can have any of the requested rights. True is no promise, because rights are
-// checked at each use.
+// reaches reports whether the account can have any of the requested rights. True does not guarantee access, because
+// rights are checked at each use.
 func reaches(a accounts.Account, want accounts.Rule) bool {
 	first, _, _ := strings.Cut(want.Repositories, "/")
 	if a.Tenant != "" && first != a.Tenant && !strings.HasPrefix(first, "*") {
