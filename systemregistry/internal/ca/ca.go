@@ -31,8 +31,8 @@ import (
 )
 
 const (
-	// An authority is copied into profiles and onto nodes, so it has a long lifetime. Its private key never leaves the
-	// store.
+	// An authority's certificate is copied into profiles and onto nodes, so it has a long lifetime. Its private key
+	// never leaves the store.
 	authorityLife = 10 * 365 * 24 * time.Hour
 	// A certificate is renewed automatically, without a restart, in the last third of its lifetime.
 	certificateLife = 90 * 24 * time.Hour
@@ -206,7 +206,7 @@ func format(keys []pair) ([]byte, error) {
 func parse(value []byte) ([]pair, error) {
 	var list []stored
 	if json.Unmarshal(value, &list) != nil || len(list) == 0 {
-		var one stored // The format from before there could be two.
+		var one stored // The format of earlier versions, which had one authority only.
 		if err := json.Unmarshal(value, &one); err != nil {
 			return nil, errors.New("read certificate authority: it is not JSON")
 		}
