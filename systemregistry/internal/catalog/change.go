@@ -38,8 +38,9 @@ func (c *Catalog) Changing(ctx context.Context, repository, reference string) (d
 	}
 }
 
-// Deleting is like Changing, for a deletion. By digest, it excludes all other changes in the repository: a tag that is
-// set to the digest meanwhile would be lost, and a manifest that refers to the digest would be broken.
+// Deleting is like Changing, for a deletion. A deletion by digest excludes all other changes in the repository.
+// Otherwise, a tag that is set to the digest meanwhile would be lost, and a manifest that refers to the digest would be
+// broken.
 func (c *Catalog) Deleting(ctx context.Context, repository, reference string) (done func(), err error) {
 	if _, err := digest.Parse(reference); err != nil {
 		return c.Changing(ctx, repository, reference)
@@ -57,9 +58,10 @@ func (c *Catalog) Deleting(ctx context.Context, repository, reference string) (d
 
 func (c *Catalog) slot(name string) int { return int(maphash.String(c.seed, name) % slots) }
 
-// MayPut fails with [images.ErrImmutable] or [images.ErrFull] if the policies do not let the tag refer to the manifest
-// with the digest and size. It counts the size of the manifest in the quotas. The caller must call done, which releases
-// the size if the manifest was not put. Call MayPut between Changing and its done.
+// MayPut fails with [images.ErrImmutable] if the tag is immutable and refers to another manifest, and with
+// [images.ErrFull] if the manifest does not fit the quotas. It counts the size of the manifest in the quotas. The
+// caller must call done, which releases the size if the manifest was not put. Call MayPut between Changing and its
+// done.
 func (c *Catalog) MayPut(ctx context.Context, repository, reference, manifest string, size int64) (done func(put bool), err error) {
 	if _, err := digest.Parse(reference); err != nil && c.Immutable(repository) {
 		have, err := c.Resolve(ctx, repository, reference)

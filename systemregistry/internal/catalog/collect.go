@@ -16,7 +16,7 @@ import (
 )
 
 // grace protects pushes in progress: a client uploads layers before the manifest that uses them. It is longer than any
-// push, and the price is that an abandoned upload occupies the disk for a day.
+// push. The cost is that unused data occupies the disk for a day.
 const grace = 24 * time.Hour
 
 // Collect removes images that have expired by the policies, uploads that were never finished, and data that no image

@@ -14,9 +14,9 @@ import (
 	"github.com/regcred/regcred/systemregistry/images"
 )
 
-// Repositories yields the names of all repositories after a name that have or had a layer. An error ends the iteration.
-// Names are ordered by their parts: team/app comes before team-two. If the name is empty, the iteration starts at the
-// first repository.
+// Repositories yields the names of all repositories that have or had a layer, starting after the given name. An error
+// ends the iteration. Names are ordered by their parts: team/app comes before team-two. If the given name is empty, the
+// iteration starts at the first repository.
 func (c *Catalog) Repositories(ctx context.Context, after string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		l := lister{catalog: c, after: parts(after), left: -1, found: func(name string) bool { return yield(name, nil) }}
@@ -29,16 +29,16 @@ func (c *Catalog) Repositories(ctx context.Context, after string) iter.Seq2[stri
 const (
 	// visits limits the folders that are listed for one page, and so the time of the call.
 	visits = 2000
-	// reads limits the manifests and configs that are read for one page of images, and childReads those for one image.
-	// For the rest of an index, the values in the index are used.
+	// reads limits the manifests and configs that are read for one page of images, and childReads limits them for one
+	// image. For the rest of an index, the values in the index are used.
 	reads      = 1000
 	childReads = 100
 )
 
-// RepositoryPage returns the names of at most n repositories that come after a name, are in one of the folders, and for
-// which match returns true. Folders are names or the first parts of names; the empty folder contains all repositories.
-// Next is the value of after for the next page, and empty after the last page. If many folders were listed, a page may
-// have fewer than n names, or none.
+// RepositoryPage returns the names of at most n repositories that come after the given name, are in one of the folders,
+// and for which match returns true. Folders are names or the first parts of names; the empty folder contains all
+// repositories. Next is the value of after for the next page. It is empty after the last page. If many folders were
+// listed, a page may have fewer than n names, or none.
 func (c *Catalog) RepositoryPage(
 	ctx context.Context, folders []string, after string, n int, match func(string) bool,
 ) (names []string, next string, err error) {

@@ -8,8 +8,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// pins protects layers and repositories from a collection in progress. A collection sweeps by an inventory from its
-// start, which lacks layers that were pushed, mounted or confirmed by HEAD since. The zero pins is ready to use.
+// pins protects layers and repositories from a collection in progress. A collection removes data according to an
+// inventory from its start, which lacks layers that were pushed, mounted or confirmed by HEAD since. The zero pins is
+// ready to use.
 type pins struct {
 	mu       sync.Mutex
 	held     map[string]int           // By key: number of requests that write it now.
@@ -25,9 +26,9 @@ const maxPins = 1 << 16
 func layerKey(d digest.Digest) string        { return "layer " + string(d) }
 func repositoryKey(repository string) string { return "repository " + repository }
 
-// hold pins the keys, after it has waited for removals of them in progress. Until release is called, they are not
-// removed. For the time of grace after it, neither they nor the keys given to release are removed. If any is set, the
-// caller writes a layer whose key it passes to release.
+// hold waits until removals of the keys that are in progress have ended, and then pins the keys. Pinned keys are not
+// removed until release is called. For the time of grace after that, neither these keys nor the keys given to release
+// are removed. If any is set, the caller writes a layer whose key it passes to release.
 func (p *pins) hold(ctx context.Context, any bool, keys ...string) (release func(more ...string), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

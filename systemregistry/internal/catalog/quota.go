@@ -114,8 +114,8 @@ func (q *quotas) release(repository, except string, n int64) {
 	}
 }
 
-// stored records that an upload of n bytes became a layer. A measurement in progress may have missed it: it may have
-// looked for the layer before, and for the upload after that.
+// stored records that an upload of n bytes became a layer. A measurement in progress may have missed the bytes: it may
+// have looked for the layer before the change, and for the upload after it.
 func (q *quotas) stored(repository string, n int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

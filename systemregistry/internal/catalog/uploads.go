@@ -79,7 +79,8 @@ func (c *Catalog) Upload(ctx context.Context, repository, id string, size int64)
 	return u, nil
 }
 
-// Context returns the context for the request, in which a layer counts in place of the upload that it is made from.
+// Context returns the context for the request. In this context, a layer that is made from the upload counts instead of
+// the upload.
 func (u *Upload) Context(ctx context.Context) context.Context {
 	if u.shared == nil {
 		return ctx
@@ -129,11 +130,11 @@ func (u *Upload) add(ctx context.Context, n int64) error {
 type Outcome int
 
 const (
-	// UploadGoesOn: a client may continue the upload, unless it is gone.
+	// UploadGoesOn means that a client may continue the upload, unless the upload is gone.
 	UploadGoesOn Outcome = iota
-	// UploadStored: the upload became a layer, which counts from then on.
+	// UploadStored means that the upload became a layer, which counts from then on.
 	UploadStored
-	// UploadFailed: the upload failed at the server and cannot be continued, so its data is removed.
+	// UploadFailed means that the upload failed at the server and cannot be continued, so its data is removed.
 	UploadFailed
 )
 
@@ -313,8 +314,8 @@ func (c *Catalog) purge(ctx context.Context, inv *inventory, idle time.Duration)
 	return removed, nil
 }
 
-// purgeCounted removes unfinished uploads that the store counts. It deletes from the inventory all that are counted, as
-// the store knows better than the storage when they were last written.
+// purgeCounted removes unfinished uploads that the store counts. It deletes all counted uploads from the inventory,
+// because the store has a more reliable time of their last write than the storage.
 func (c *Catalog) purgeCounted(ctx context.Context, inv *inventory, idle time.Duration) (removed int, err error) {
 	counted, err := c.shared.Unfinished(ctx)
 	if err != nil {
