@@ -33,7 +33,8 @@ func (s *site) as(n int, method, path, authorization, body string) (int, string)
 	return response.StatusCode, string(text)
 }
 
-// TestAttacksOnReplicas attacks two processes over PostgreSQL and a bucket at once, where each of them alone would hold.
+// TestAttacksOnReplicas sends attacks to two processes over PostgreSQL and a bucket at the same time. Each process by
+// itself would reject them.
 func TestAttacksOnReplicas(t *testing.T) {
 	s := newSite(t, 2, place{Bucket: service(t), Database: testtool.PostgreSQL(t).URL}, startProcess)
 	attackers := make([]*client, 6)
