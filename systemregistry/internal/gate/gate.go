@@ -76,7 +76,7 @@ func (g *Gate) refusal(r *http.Request, access []auth.Access, err error) error {
 	if errors.Is(err, token.ErrBad) || errors.Is(err, accounts.ErrWrongLogin) {
 		return g.challenge(r, access, "invalid_token")
 	}
-	NoteOf(r.Context()).Err = err // Distribution makes a plain 400 of it, and the server a 503 of the note.
+	NoteOf(r.Context()).Err = err // Distribution responds with 400, which the server replaces with 503.
 	return err
 }
 

@@ -2,7 +2,7 @@ package gate
 
 import "context"
 
-// A Note holds the findings of the gate about a request, for the server around it.
+// A Note passes the findings of the gate about a request to the server that called the gate.
 type Note struct {
 	// Account is the account that sent the request. It is empty if the client is anonymous or unknown.
 	Account string

@@ -9,9 +9,9 @@ import (
 )
 
 // seen caches the claims of valid access tokens, because a client sends the same token with each request of a pull, and
-// verifying a signature takes longer than finding a manifest. It makes no decision: expiry, the validity of the signing
-// key and the rights of the account are checked each time. Anyone can get valid tokens for public repositories, so the
-// cache is limited by bytes. The zero seen is ready to use.
+// verifying a signature takes longer than finding a manifest. A cached token grants nothing by itself: expiry, the
+// validity of the signing key and the rights of the account are checked each time. Anyone can get valid tokens for
+// public repositories, so the cache is limited by bytes. The zero seen is ready to use.
 type seen struct {
 	mu     sync.Mutex
 	claims map[[sha256.Size]byte]token.Claims

@@ -137,7 +137,7 @@ func (g *Gate) answer(w http.ResponseWriter, r *http.Request, who login.Identity
 	})
 }
 
-// opens returns the part of the scopes that the identity has the rights for.
+// opens returns the resources and actions in the scopes to which the identity has the rights.
 func (g *Gate) opens(who login.Identity, scopes []string) []token.Resource {
 	access := []token.Resource{}
 	for _, s := range scopes {
