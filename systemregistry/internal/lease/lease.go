@@ -1,8 +1,8 @@
-// Package lease provides leases that allow one replica at a time to do some work, by an entry in the store that
-// replicas share.
+// Package lease provides leases, with which one replica at a time does some work. A lease is an entry in the store that
+// the replicas share.
 //
-// [Hold] waits for a name, and holds it until it is released. It compares no clocks: a waiting replica takes the name
-// over if its entry has not changed for [Life], and the holder changes the entry more often than that.
+// [Hold] waits for the lease with a name, and holds it until it is released. It compares no clocks: a waiting replica
+// takes the lease over if its entry has not changed for [Life], and the holder changes the entry more often than that.
 package lease
 
 import (
@@ -15,20 +15,20 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// Life is the time for which a name stays held after its holder has ended without a release.
+// Life is the time for which a lease stays held after its holder has ended without a release.
 const Life = 15 * time.Second
 
 const (
 	renewEvery = Life / 3
 	// giveUp leaves the holder a third of Life to stop its work before another replica can start.
 	giveUp = 2 * Life / 3
-	// lookEvery is the polling interval of a waiting replica. It is short, because a manifest is written in less time
-	// than a person notices.
+	// lookEvery is the polling interval of a waiting replica. It is short, so that waiting for another replica to write
+	// a manifest adds no delay that a person notices.
 	lookEvery = 50 * time.Millisecond
 )
 
 var (
-	// ErrBusy reports that others held the name during the whole wait.
+	// ErrBusy reports that other holders had the lease during the whole wait.
 	ErrBusy = errors.New("another holder has it")
 	// ErrLost is the cause of a context that ends early, because the store did not respond or another replica took
 	// over.
@@ -37,9 +37,10 @@ var (
 
 const held, free = "held", "free"
 
-// Hold holds the name until release is called, which is required. The returned context derives from ctx, and ends with
-// [ErrLost] before another replica can hold the name: work that continues after that is not exclusive. Hold waits for
-// at most wait, and then fails with [ErrBusy]. It also fails with an error of ctx or the store.
+// Hold waits for the lease with the name, and holds it until release is called, which is required. The returned context
+// derives from ctx, and ends with [ErrLost] before another replica can hold the lease: work that continues after that
+// is not exclusive. Hold waits for at most wait, and then fails with [ErrBusy]. It also fails with an error of ctx or
+// the store.
 func Hold(ctx context.Context, s store.Store, name string, wait time.Duration) (alone context.Context, release func(), err error) {
 	l := &lease{store: s, key: slot(name)}
 	if err := l.take(ctx, wait); err != nil {
@@ -70,8 +71,8 @@ type lease struct {
 	since   time.Time // Time of the last put, or earlier.
 }
 
-// slot returns one of 4096 entries. Entries are never removed, because that could remove an entry that another replica
-// has just taken. Two names that share an entry wait for each other, which does no harm.
+// slot returns the key of the entry for the name, one of 4096. Entries are never removed, because that could remove an
+// entry that another replica has just taken. Two names that share an entry wait for each other, which does no harm.
 func slot(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return fmt.Sprintf("lease/%03x", uint16(sum[0])<<4|uint16(sum[1])>>4)
