@@ -78,8 +78,8 @@ func TestGuessingBesideSomebodyWhoKnows(t *testing.T) {
 	require.ErrorIs(t, err, accounts.ErrWrongLogin, "what was right before the change")
 }
 
-// A client that has never logged in can do so while somebody behind the same address guesses, under any names, also if
-// the guesser knows the names of others.
+// A client that has never logged in can do so while another client behind the same address guesses passwords, under any
+// names, even if that client knows the names of others.
 func TestGuessingManyNamesBesideSomebody(t *testing.T) {
 	for what, known := range map[string]int{"names that do not exist": 0, "names that exist": 40} {
 		t.Run(what, func(t *testing.T) {

@@ -130,11 +130,12 @@ const (
 	fetchEvery = 10 * time.Second
 )
 
-// unknownKey is the context key under which remoteKeys leaves the error that prevented the check.
+// unknownKey is the context key of a pointer to an error. remoteKeys stores in it the error that prevented the check.
 type unknownKey struct{}
 
-// remoteKeys are an issuer's keys. It implements [oidc.KeySet]. The implementation of go-oidc fetches keys for every
-// token with a wrong signature, and never forgets a key that the issuer has withdrawn.
+// remoteKeys fetches and caches an issuer's keys. It implements [oidc.KeySet]. It replaces the implementation of
+// go-oidc, which fetches keys for every token with a wrong signature, and never forgets a key that the issuer has
+// withdrawn.
 type remoteKeys struct {
 	issuer, url string
 	client      *http.Client

@@ -19,10 +19,10 @@ const (
 	laterAgain = time.Hour
 )
 
-// later holds logins that were rejected because their client has made too many wrong ones under other names, such as
-// somebody who guesses behind the same address. They are checked afterwards, one at a time, so that the next attempt
-// with the same password succeeds. A client learns nothing from a late check of a wrong password: the response was sent
-// before it, and was the same as without.
+// later holds logins that were rejected without a check, because too many logins under other names from the same
+// address were wrong. Another client behind that address may be guessing passwords. The logins are checked afterwards,
+// one at a time, so that the next attempt with the same password succeeds. A client learns nothing from a late check of
+// a wrong password: the response was sent before the check, and does not depend on it.
 //
 // The zero later is ready to use.
 type later struct {

@@ -56,7 +56,8 @@ func (t *throttle) take(client, name string, now time.Time) (wait time.Duration,
 	return 0, false
 }
 
-// first takes one attempt from the allowance of the name only, if the client has not tried the name for laterAgain.
+// first takes one attempt from the allowance of the name only, and returns true. It returns false if the client has
+// tried the name within laterAgain.
 func (t *throttle) first(client, name string, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
