@@ -260,7 +260,7 @@ func (d *Driver) folder(ctx context.Context, path, prefix string) ([]string, err
 	if err != nil && !notFound(err) {
 		return nil, err
 	}
-	gone := err // If the store has nothing either.
+	gone := err // Returned if the store has nothing in the folder either.
 	found := make(map[string]bool)
 	for _, child := range children {
 		if name := child[len(path)+1:]; name[0] != '_' || name == "_uploads" { // Other folders date from before Import.

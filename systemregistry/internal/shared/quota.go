@@ -13,7 +13,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// A Limit limits the total size in bytes of the repositories that match, in all replicas.
+// A Limit is the largest total size in bytes of the matching repositories, counted over all replicas.
 type Limit struct {
 	// Name identifies the limit: limits with the same name match the same repositories.
 	Name     string
@@ -27,8 +27,8 @@ type ledger struct {
 	Used int64 `json:"used"`
 	// Added is the part of Used that the measurement in progress may have missed.
 	Added int64 `json:"added"`
-	// Epoch is the number of measurements that have started. If zero, there was none. Measured is the last one that was
-	// completed.
+	// Epoch is the number of measurements that have started. If zero, there was none. Measured is the number of the
+	// last measurement that was completed.
 	Epoch    uint64 `json:"epoch"`
 	Measured uint64 `json:"measured"`
 	// Pending are the links that are being written, each under a random text.
@@ -167,8 +167,8 @@ func (d *Driver) count(ctx context.Context, l Limit, id string, n int64) error {
 	return d.twice(ctx, l, func() error { return d.tryCount(ctx, l, id, n) })
 }
 
-// tryCount is count without a measurement. If id is not empty, the bytes belong to a link that is about to be
-// written.
+// tryCount counts n bytes like count, but does not measure if they do not fit. If id is not empty, the bytes belong to
+// a link that is about to be written.
 func (d *Driver) tryCount(ctx context.Context, l Limit, id string, n int64) error {
 	return d.ledger(ctx, l, func(now *ledger) error {
 		if err := now.fits(l, n); err != nil {
@@ -286,9 +286,9 @@ func (d *Driver) charged(ctx context.Context, p place, blob string, write func()
 	return nil
 }
 
-// handOver makes size bytes count for a link that was written: counted bytes count already, the others belong to the
-// upload. If the upload was removed as abandoned, because this replica stalled, a measurement may have dropped its
-// bytes. They are counted again, which fails if they do not fit any more.
+// handOver counts size bytes for a link that was written. Of these, counted bytes are in the limits already, and the
+// others were counted for the upload. If the upload was removed as abandoned, because this replica stalled, a
+// measurement may have dropped its bytes. They are counted again, which fails if they do not fit any more.
 func (d *Driver) handOver(ctx context.Context, upload *Upload, matching []Limit, size, counted int64) error {
 	dropped, err := upload.Drop(ctx, size-counted)
 	if dropped || err != nil {
@@ -347,8 +347,8 @@ func (d *Driver) Measure(ctx context.Context) error {
 	return nil
 }
 
-// measure adds the bytes that are written during the measurement to the bytes that it reads from the store. If another
-// measurement starts meanwhile, that one counts.
+// measure measures the usage of one limit. The usage is the bytes in the store plus the bytes that are written during
+// the measurement. If another measurement starts meanwhile, this one is discarded.
 func (d *Driver) measure(ctx context.Context, l Limit) error {
 	var epoch uint64
 	err := d.ledger(ctx, l, func(now *ledger) error {

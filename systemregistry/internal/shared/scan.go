@@ -64,7 +64,8 @@ func (d *Driver) Alone(ctx context.Context) (alone context.Context, before uint6
 	return alone, before, release, nil
 }
 
-// changed returns err, and false without an error if the record changed meanwhile.
+// changed reports whether a change of a record succeeded, given its error. It returns false without an error if the
+// record had changed or was removed meanwhile.
 func changed(err error) (bool, error) {
 	if errors.Is(err, store.ErrKeyChanged) || errors.Is(err, store.ErrNoKey) {
 		return false, nil
@@ -72,7 +73,7 @@ func changed(err error) (bool, error) {
 	return err == nil, err
 }
 
-// Mark records whether the record was found unused, unless the record has changed since it was read.
+// Mark sets or removes the mark that the record is unused, unless the record has changed since it was read.
 func (d *Driver) Mark(ctx context.Context, r Record, unused bool) error {
 	r.Condemned = unused
 	_, err := d.put(ctx, r)
@@ -94,7 +95,7 @@ func (d *Driver) Remove(ctx context.Context, r Record) (bool, error) {
 	return true, nil
 }
 
-// Settle cancels a put of the tag that started before the version. Such a put is the remainder of a crashed replica.
+// Settle cancels a put of the tag that started before the version. A crashed replica has left such a put behind.
 func (d *Driver) Settle(ctx context.Context, r Record, before uint64) error {
 	if r.Next == "" || r.Version >= before {
 		return nil

@@ -158,8 +158,9 @@ func (u *Upload) Add(ctx context.Context, n int64) error {
 	return err
 }
 
-// step returns the number of bytes to reserve next. If a step does not fit, it is only what was received. A measurement
-// that is necessary takes place here, because it would count the bytes that reserve enters.
+// step returns the number of bytes to reserve next. If a whole step does not fit, it returns the number of bytes that
+// were received and not reserved yet. If these do not fit, it measures the limits first. The measurement takes place
+// here and not in reserve, because it would count the bytes that reserve has entered.
 func (u *Upload) step(ctx context.Context) (int64, error) {
 	need := u.received - u.reserved
 	step := max(need, min(max(u.received, minStep), maxStep))
@@ -246,8 +247,9 @@ func (u *Upload) Take(ctx context.Context) (counted int64, ok bool, err error) {
 	return u.now.Bytes, true, nil
 }
 
-// Drop removes the entry of the upload, which this request has taken, whose data is removed or has become a layer that
-// counts stays bytes from now on. It returns false if the entry was removed already, so that nothing counts.
+// Drop removes the entry of an upload that this request has taken. The data of the upload was removed, or has become a
+// layer; stays is the number of its bytes that count from now on. Drop returns false if the entry was removed already,
+// so that nothing counts.
 func (u *Upload) Drop(ctx context.Context, stays int64) (dropped bool, err error) {
 	epochs, err := u.epochs(ctx)
 	if err != nil {
@@ -277,9 +279,9 @@ func (u *Upload) epochs(ctx context.Context) ([]uint64, error) {
 	return all, nil
 }
 
-// release subtracts n bytes that the entry of the upload has ceased to contain since epochs. A measurement that has
-// started since, or is in progress, may have read the entry without them, and would be too low. They then stay counted
-// until the next one.
+// release subtracts n bytes that were removed from the entry of the upload after epochs were read. It subtracts nothing
+// from a limit whose measurement has started since, or is in progress: that measurement may have read the entry without
+// the bytes, so its result would be too low. The bytes then stay counted until the next measurement.
 func (u *Upload) release(ctx context.Context, epochs []uint64, n int64) error {
 	if n <= 0 || u.unknown {
 		return nil
@@ -305,7 +307,7 @@ func (u *Upload) Context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, uploadKey{}, u)
 }
 
-// uploadTo returns the upload of the request if the path is that of a layer of the same repository.
+// uploadTo returns the upload of the request if the path belongs to a layer of the same repository.
 func uploadTo(ctx context.Context, p place) *Upload {
 	u, _ := ctx.Value(uploadKey{}).(*Upload)
 	if u == nil || p.kind != Layers || p.repository != u.repository {

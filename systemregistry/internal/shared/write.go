@@ -146,7 +146,8 @@ func (d *Driver) putTag(ctx context.Context, p place, manifest string) error {
 	return fmt.Errorf("set %s:%s: %w", p.repository, p.reference, images.ErrChanging)
 }
 
-// settle writes a tag that no replica is about to change any more. It removes a tag that was never set.
+// settle writes the record of a tag after a put of the tag was completed or cancelled. It removes the record if the tag
+// was never set.
 func (d *Driver) settle(ctx context.Context, r Record) error {
 	if r.Value == "" {
 		return d.remove(ctx, r)
@@ -206,8 +207,8 @@ func (d *Driver) orMissing(path string, err error) error {
 	return err
 }
 
-// forget makes puts of tags in progress fail for the manifest, which is being deleted. Distribution removes the tags
-// that are set.
+// forget cancels puts in progress that set a tag to the manifest, which is being deleted. Distribution removes the tags
+// that are set already.
 func (d *Driver) forget(ctx context.Context, p place) error {
 	pending, err := d.Pending(ctx, p.repository)
 	if err != nil {
