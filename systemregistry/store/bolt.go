@@ -15,8 +15,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// File is a [Store] in one file, for one process at a time. Make it with [Open]. Each change is on the disk before it
-// is reported.
+// File is a [Store] in a single file, which one process at a time can open. Make it with [Open]. Put and Delete return
+// after the change is on the disk.
 type File struct{ db *bbolt.DB }
 
 // openTimeout is the longest time that Open waits for another process to release the file, for example during a
