@@ -19,9 +19,9 @@ import (
 // in the first schema of the search path. Make it with [Open]; it is safe for concurrent use by any number of
 // processes.
 //
-// A change is reported when the database has committed it, with synchronous_commit on. A database that loses commits,
-// such as an asynchronous standby that was promoted, loses changes that were reported: revoked tokens may become valid
-// again.
+// Put and Delete return after the database has committed the change, with synchronous_commit on. A database that loses
+// commits, such as an asynchronous standby that was promoted, loses changes after they have returned: revoked tokens
+// may become valid again.
 type Store struct{ pool *pgxpool.Pool }
 
 // schema is created once. A lock serializes replicas that start at the same time, because CREATE ... IF NOT EXISTS
@@ -40,7 +40,7 @@ const lockID = 0x72656763726564
 func Open(ctx context.Context, connection string) (*Store, error) {
 	config, err := pgxpool.ParseConfig(connection)
 	if err != nil {
-		return nil, errors.New("open store: the connection string is not valid") // The error quotes it.
+		return nil, errors.New("open store: the connection string is not valid") // pgx's own error quotes it.
 	}
 	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
 	pool, err := pgxpool.NewWithConfig(ctx, config)
@@ -104,8 +104,8 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, version uint6
 	if value == nil {
 		value = []byte{} // Nil is NULL.
 	}
-	// nextval is called before the row is locked. Two puts of the same key cannot both succeed, so that the versions of a
-	// key grow nevertheless.
+	// nextval is called before the row is locked. The versions of a key still grow: if two concurrent puts expect the
+	// same version, only one succeeds.
 	query := `UPDATE regcred_entries SET value = $2, version = nextval('regcred_versions') WHERE key = $1 AND version = $3 RETURNING version`
 	args := []any{[]byte(key), value, int64(version)}
 	if version == 0 {
