@@ -7,7 +7,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/store/storetest"
 )
 
-// table stands for a store over a database that the platform has.
+// table represents a store over a database of the platform.
 type table struct{ store.Memory }
 
 func openTable(*testing.T) store.Store { return &table{} }
@@ -16,7 +16,7 @@ func TestTable(t *testing.T) { storetest.Run(t, openTable) }
 
 // The example is compiled and not run, because it needs the t of a test function. TestTable runs the same call.
 func ExampleRun() {
-	var t *testing.T // That of func TestTable(t *testing.T), in a file that ends in _test.go.
+	var t *testing.T // The parameter of func TestTable(t *testing.T), in a file whose name ends in _test.go.
 
 	storetest.Run(t, openTable)
 }
