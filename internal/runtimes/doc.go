@@ -5,7 +5,7 @@
 //   - [Containerd2] is the pull of containerd 2.4 as CRI does it by default: resolver, authorizer and fetcher, the transfer
 //     service with the unpacker, and the parts of the image that the CRI plugin reads afterwards.
 //   - [Containerd1] is the pull of containerd 1.7 by its client.
-//   - [Docker28] is the pull of Docker Engine 28 with a graph driver, and [Docker29] that of 29 with the containerd image
+//   - [Docker28] is the pull of Docker Engine 28 with a graph driver, and [Docker29] the pull of 29 with the containerd image
 //     store.
 //   - [CRIO] is the library that CRI-O pulls with, go.podman.io/image.
 //

@@ -22,7 +22,7 @@ const (
 	Docker29    = "docker29"    // Docker Engine with the containerd image store.
 )
 
-// A Program runs code in a separate process: it pulls with that of a runtime, or finds logins with that of a kubelet.
+// A Program runs code in a separate process: it pulls with the code of a runtime, or finds logins with the code of a kubelet.
 // Create it with [StartProgram], and close it when done. It answers one question at a time.
 type Program struct {
 	mu      sync.Mutex
