@@ -29,9 +29,9 @@ import (
 const fleetHost = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 
 // TestKeylessSecrets keeps a pull secret in each of many namespaces through eight lifetimes. Each namespace has an
-// account and a credential of its own. TokenRequests, calls to the issuer and writes of secrets are counted: each stays
-// within 1.3 times the least that lifetimes allow. The registry accepts each published password until the instant at
-// which it is replaced. REGCRED_NAMESPACES sets the number of namespaces.
+// account and a credential of its own. The test counts TokenRequests, calls to the issuer and writes of secrets: each
+// number is at most 1.3 times the minimum that the lifetimes require. The registry accepts each published password
+// until the instant at which it is replaced. REGCRED_NAMESPACES sets the number of namespaces.
 func TestKeylessSecrets(t *testing.T) {
 	namespaces := 50
 	if text := os.Getenv("REGCRED_NAMESPACES"); text != "" {
@@ -46,7 +46,7 @@ func TestKeylessSecrets(t *testing.T) {
 	}
 }
 
-// A keylessFleet is a cluster whose accounts are trusted by AWS, and counts what happens in both.
+// A keylessFleet is a cluster whose accounts AWS trusts. It counts the events in the cluster and the calls to AWS.
 type keylessFleet struct {
 	issuer *issuertest.Issuer
 	client http.RoundTripper
@@ -88,8 +88,8 @@ func (f *keylessFleet) calls(_ http.ResponseWriter, _ *http.Request, c ecrtest.C
 	return false
 }
 
-// changed counts the writes. A secret changes only by them, so one that is valid when it is replaced was valid all the
-// time before.
+// changed counts the writes of secrets. Only a write changes a secret, so a secret that is valid when it is replaced
+// was valid until then.
 func (f *keylessFleet) changed(c inject.Change, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
