@@ -30,7 +30,7 @@ func (s *Syncer) adoptionKey() credentials.Secret {
 	return s.AdoptionKey
 }
 
-// minAdoptionKey rejects a key that is a word, or too short by mistake.
+// minAdoptionKey is the minimum length of a key in bytes, which rejects a word, or a key that is too short by mistake.
 const minAdoptionKey = 16
 
 // An origin is the entry of one profile in [AnnotationOrigin]: "name issued expires signature".
@@ -96,7 +96,7 @@ type candidate struct {
 // signed with another key.
 const maxCandidates = 3
 
-// adopt puts published credentials that are better than the cached ones into the cache. It reads one secret for each.
+// adopt puts published credentials that are newer than the cached ones into the cache. It reads one secret for each.
 func (s *Syncer) adopt(ctx context.Context, w work, made map[*record]*want, state []Namespace) {
 	if s.adoptionKey().IsZero() || s.Adopt == nil || s.Lookup == nil {
 		return

@@ -18,8 +18,8 @@ func (s *Syncer) checkMirrored() error {
 	return nil
 }
 
-// mirrored returns the first host of the profile whose images the nodes get from a mirror with a login of their own;
-// empty if there is none. A path in Mirrored is ignored, because containerd selects mirrors by the host.
+// mirrored returns the first host of the profile whose images the nodes get from a mirror with their own login; empty
+// if there is none. A path in Mirrored is ignored, because containerd selects mirrors by the host.
 func (s *Syncer) mirrored(p registry.Profile) string {
 	if len(s.Mirrored) == 0 {
 		return ""

@@ -10,7 +10,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Nodes have a login of their own at their mirror of hub.example.com, which a pull secret would disable.
+// The nodes have their own login at their mirror of hub.example.com, which a pull secret would disable.
 func TestMirroredRegistriesAreLeftOut(t *testing.T) {
 	w := newWorld(t, "a")
 	both, one := target("both", profile("ecr"), profile("hub")), target("one", profile("hub"))

@@ -179,8 +179,8 @@ func (p *planner) secret(w *want, have *PublishedSecret) (*Change, error) {
 	return change(UpdateSecret, strings.Join(reasons, "; ")), nil
 }
 
-// older reports whether the published credential was issued later than the one at hand, for the same profiles, and has
-// not expired. This happens when a process that was cut off returns with the old content of its cache.
+// older reports whether the published credential was issued later than the credential in w, for the same profiles, and
+// has not expired. This happens if a process that was disconnected still has an old credential in its cache.
 func (w *want) older(have *PublishedSecret, now time.Time) bool {
 	if have.Content == noContent || have.Annotations[AnnotationProfiles] != w.annotations[AnnotationProfiles] {
 		return false
@@ -210,7 +210,7 @@ func (w *want) contents() string {
 	return text
 }
 
-// missing returns the keys of want that have lacks, or holds with another value.
+// missing returns the keys of want that have does not contain, or has with another value.
 func missing(what string, want, have map[string]string) []string {
 	var reasons []string
 	for key, value := range want {
@@ -222,8 +222,8 @@ func missing(what string, want, have map[string]string) []string {
 	return reasons
 }
 
-// links returns the change after which the account names all secrets that it should, and none of the owner's that it
-// should not. Secrets that are kept but not linkable now stay as they are in the account.
+// links returns the change after which the account names all secrets that it should name, and none of the owner's
+// other secrets. Secrets that are kept but cannot be linked now stay as they are in the account.
 func (p *planner) links(account Account, linkable []*want, removable func(name string) bool) *Change {
 	var link, unlink []string
 	wanted := make(map[string]bool, 8)

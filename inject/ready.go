@@ -11,17 +11,18 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// EnsureReady polls at growing intervals in these bounds. They can be short because State costs no request.
+// EnsureReady polls at intervals that grow from firstLook to lastLook. The intervals can be short because State costs
+// no request.
 const firstLook, lastLook = 50 * time.Millisecond, time.Second
 
-// EnsureReady is a gate before a workload is published. It blocks until the pods of a service account can pull: each
-// target that selects the namespace has an unexpired secret in it that the account names, and [Syncer.Check] succeeds
-// for the images. It makes passes over the namespace, as Sync does. Leave account empty if the workload names the
+// EnsureReady blocks until the pods of a service account can pull: each target that selects the namespace has an
+// unexpired secret in it that the account names, and [Syncer.Check] succeeds for the images. Call it before a workload
+// is published. It makes passes over the namespace, as Sync does. Leave account empty if the workload names the
 // secrets itself.
 //
 // EnsureReady waits for conditions that can resolve by themselves: a namespace or account that is not created yet, a
-// conflict, a cluster that does not respond. If ctx ends before that, the error wraps [context.Cause] and what was
-// missing last. It returns all other errors at once: [registry.ErrNotSelected], [registry.ErrNameTaken],
+// conflict, a cluster that does not respond. If ctx ends before that, the error wraps [context.Cause] and the last
+// condition that was not met. It returns all other errors at once: [registry.ErrNotSelected], [registry.ErrNameTaken],
 // [registry.ErrWrongType], a credential that is not available and not published, an image that cannot be pulled.
 func (s *Syncer) EnsureReady(ctx context.Context, targets []Target, namespace, account string, images ...string) error {
 	place := namespace
@@ -111,7 +112,8 @@ func (p *planner) mayBeStale(err error) error {
 	return err
 }
 
-// because returns the problems that about selects, or err, which only names what is missing, if there are none.
+// because returns the problems for which about returns true, as one error. If there are none, it returns err, which
+// names only what is missing.
 func because(err error, problems []Problem, about func(Problem) bool) error {
 	var causes []error
 	for _, p := range problems {

@@ -133,8 +133,8 @@ func TestEnsureReady(t *testing.T) {
 	}
 }
 
-// A check may fetch a new credential because the registry rejects the published one. The gate opens after the new one
-// is published.
+// A check may fetch a new credential because the registry rejects the published one. EnsureReady returns after the new
+// credential is published.
 func TestEnsureReadyPublishesWhatTheCheckProved(t *testing.T) {
 	w := newWorld(t, "shop")
 	w.syncer.Check = func(context.Context, []registry.Profile, []string) error {

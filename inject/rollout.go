@@ -41,11 +41,11 @@ type Place struct {
 	Err error
 }
 
-// RolloutOf returns the rollout of the targets that which selects, in the clusters of these Syncers, as found by their
-// last passes: the Syncers of [SyncEach], or of several kube.Controllers. The keys of the map name the clusters in the report.
-// If which is nil, all targets are selected. The newest credentials are determined over all clusters, so that a cluster
-// that was cut off is reported as older. For credentials without an issue time, such as passwords, the newest are those
-// that a pass found last.
+// RolloutOf returns the rollout of the targets for which the function which returns true, in the clusters of these
+// Syncers, as found by their last passes. The Syncers are those of [SyncEach], or of several kube.Controllers. The
+// keys of the map name the clusters in the report. If which is nil, all targets are selected. The newest credentials
+// are determined over all clusters, so that a disconnected cluster is reported as older. For credentials without an
+// issue time, such as passwords, the newest are those that a pass found last.
 func RolloutOf(syncers map[string]*Syncer, which func(Target) bool) Rollout {
 	type newest struct {
 		content         credentials.Fingerprint
@@ -118,7 +118,7 @@ func (s *Syncer) Rollout(which func(Target) bool) Rollout {
 	return RolloutOf(map[string]*Syncer{"": s}, which)
 }
 
-// each calls f for the records of the targets that which selects.
+// each calls f for the records of the targets for which which returns true.
 func (s *Syncer) each(which func(Target) bool, f func(r *record)) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

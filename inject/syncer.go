@@ -37,8 +37,8 @@ type Syncer struct {
 	Credential func(ctx context.Context, p registry.Profile) (credentials.Credential, error)
 
 	// Check fails unless the images can be pulled with the credentials of the profiles. [Syncer.EnsureReady] calls it.
-	// The Check of a regcred.Pipeline fits, if it shares the cache of Credential. If nil, EnsureReady fails for a call
-	// with images.
+	// Use the Check method of a regcred.Pipeline, if the pipeline shares the cache of Credential. If nil, EnsureReady
+	// fails for a call with images.
 	Check func(ctx context.Context, profiles []registry.Profile, images []string) error
 
 	// Owner distinguishes the secrets of several Syncers of one cluster: lower-case letters, digits and hyphens, at
@@ -49,26 +49,26 @@ type Syncer struct {
 	// Concurrency is the number of namespaces that a pass reconciles at once. Zero means 32.
 	Concurrency int
 
-	// CredentialTimeout limits how long a pass waits for a credential before it goes on without. Zero means 30
-	// seconds.
+	// CredentialTimeout limits how long a pass waits for a credential before it continues without the credential. Zero
+	// means 30 seconds.
 	CredentialTimeout time.Duration
 
-	// Lookup returns a cache's entry for a profile's credential: the Lookup of a regcred.Pipeline fits. With it, a
-	// pass is due when the cache renews a credential, and [Syncer.Renewed] finds the targets that hold one. If nil, a
-	// pass is due at the latest instant at which a cache with the zero [credentials.Policy] has renewed.
+	// Lookup returns a cache's entry for a profile's credential, as the Lookup method of a regcred.Pipeline does. With
+	// it, a pass is due when the cache renews a credential, and [Syncer.Renewed] finds the targets that hold one. If
+	// nil, a pass is due at the latest instant at which a cache with the zero [credentials.Policy] has renewed.
 	Lookup func(p registry.Profile) credentials.Entry
 
-	// AdoptionKey lets a pass adopt a credential that an earlier process or another replica has published, instead of
-	// a new one: then a restart costs no call to an issuer and no write. The key signs what is published (see
-	// [AnnotationOrigin]). The signature proves that a published credential was made from the same login, endpoint and
-	// transport, and was not edited. All replicas and all clusters that share a cache need the same key, of at least
-	// 16 random bytes; kube.AdoptionKey keeps one in a Secret. If zero, nothing is adopted. To replace it later, call
-	// [Syncer.SetAdoptionKey].
+	// AdoptionKey allows a pass to adopt a credential that an earlier process or another replica has published,
+	// instead of requesting a new one: then a restart causes no call to an issuer and no write. The key signs what is
+	// published (see [AnnotationOrigin]). The signature proves that a published credential was made from the same
+	// login, endpoint and transport, and was not edited. All replicas and all clusters that share a cache need the
+	// same key, of at least 16 random bytes; kube.AdoptionKey keeps one in a Secret. If zero, nothing is adopted. To
+	// replace it later, call [Syncer.SetAdoptionKey].
 	AdoptionKey credentials.Secret
 
 	// Adopt puts a published credential into the cache that Credential uses, and reports whether the cache accepted
-	// it. The Adopt of a regcred.Pipeline fits; the pipeline's Credential has the registry prove the adopted
-	// credential before it is published anywhere else. Adopt needs Lookup. If nil, nothing is adopted.
+	// it. Use the Adopt method of a regcred.Pipeline: its Credential checks the adopted credential at the registry
+	// before the credential is published anywhere else. Adopt needs Lookup. If nil, nothing is adopted.
 	Adopt func(p registry.Profile, c credentials.Credential) bool
 
 	// OnAdopt is called after each adoption of a credential, with the namespace and the name of the secret that held
@@ -79,12 +79,13 @@ type Syncer struct {
 	// it. Zero means 14 days. If negative, it is not reported.
 	WarnBefore time.Duration
 
-	// Mirrored are the registries whose images the nodes get from a mirror at which they have a login of their own
-	// (configs of k3s and RKE2, registry.configs of containerd): "ghcr.io", or "*" for all. A pull secret disables that
-	// login, because containerd then sends the secret to the mirror. Profiles of these registries are therefore left out
-	// of the secrets of all targets, also of those that are published already, and [Result.Warnings] reports each of
-	// them as [registry.ErrMirrored]. If no profile of a target is left, its secret is removed. Package validate/mirrors
-	// finds these registries in the files of a node (node-login-unused). Nil means none.
+	// Mirrored are the registries whose images the nodes get from a mirror, with a login in the configuration of the
+	// node (configs of k3s and RKE2, registry.configs of containerd): "ghcr.io", or "*" for all. A pull secret
+	// disables that login, because containerd then sends the secret to the mirror. So profiles of these registries are
+	// left out of the secrets of all targets, including secrets that are already published, and [Result.Warnings]
+	// reports each of them as [registry.ErrMirrored]. If no profile of a target is left, its secret is removed.
+	// Package validate/mirrors finds these registries in the files of a node (node-login-unused). If nil, no profile
+	// is left out.
 	Mirrored []string
 
 	// CompleteLists declares that each list of targets passed to [Syncer.Sync] is complete. Then even a list that is
@@ -111,7 +112,7 @@ type Syncer struct {
 
 	// OnSync is called when a pass begins, with the namespaces that it is limited to, as in [Syncer.Sync]. It returns
 	// the context of the pass, which is ctx or derived from it, and a function that is called with the results of
-	// Sync; neither may be nil. OnSync may be called concurrently. If nil, it is not called.
+	// Sync. Neither may be nil. OnSync may be called concurrently. If nil, it is not called.
 	OnSync func(ctx context.Context, namespaces []string) (context.Context, func(Result, error))
 
 	pace    pace
@@ -252,9 +253,9 @@ func (s *Syncer) HasTargets() bool {
 	return s.index != nil
 }
 
-// SyncDue makes the passes that are due: over the targets whose credentials are renewed, that [Syncer.SetTarget] has
-// set, or that have a retry due, each in its namespaces; or over everything, if the last such pass did not finish. If
-// nothing is due, it does nothing. It fails as [Syncer.SyncNamespaces] does.
+// SyncDue makes the passes that are due. They cover the targets that have a renewal or a retry due or were set by
+// [Syncer.SetTarget], each in its namespaces. If the last pass over all namespaces did not finish, SyncDue repeats
+// that pass instead. If nothing is due, it does nothing. It fails as [Syncer.SyncNamespaces] does.
 func (s *Syncer) SyncDue(ctx context.Context) (Result, error) {
 	if !s.HasTargets() {
 		return Result{}, errNoTargets

@@ -23,13 +23,13 @@ type Target struct {
 	Namespaces Selection
 
 	// Accounts selects the service accounts, in those namespaces, that name the secret in imagePullSecrets. When a pod
-	// without pull secrets of its own is created, it gets the pull secrets of its account. Most programs select "default" and the
-	// accounts that they create. The zero Selection selects none, for workloads that name the secret themselves.
+	// without pull secrets of its own is created, it gets the pull secrets of its account. Most programs select
+	// "default" and the accounts that they create. The zero Selection selects none, for workloads that name the secret
+	// themselves.
 	Accounts Selection
 
 	// Labels and Annotations are set on the secret in addition to the labels and annotations of the owner; see
-	// [GitOpsAnnotations]. A label or annotation that is dropped here later stays on the secrets that have it. Nil
-	// means none.
+	// [GitOpsAnnotations]. If one is removed here later, it stays on the secrets that have it. If nil, none are added.
 	Labels, Annotations map[string]string
 }
 

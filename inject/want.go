@@ -180,7 +180,7 @@ func (s *Syncer) credential(ctx context.Context, profile registry.Profile) (c cr
 	return c, c.Validate(time.Now())
 }
 
-// late is the error for a credential that did not arrive within that time. The text is formatted only when needed.
+// A late is the error for a credential that did not arrive within a time. The text is formatted only when needed.
 type late time.Duration
 
 func (l late) Error() string { return "no credential within " + time.Duration(l).String() }

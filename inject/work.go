@@ -57,9 +57,9 @@ func (s *Syncer) SetTarget(t Target) {
 	s.reschedule(r)
 }
 
-// RemoveTarget removes the target of that name, and declares that its secrets are to be removed: the next
-// [Syncer.SyncDue] removes them from the namespaces that have one. It may be called before the first Sync, to have the
-// secrets removed that an earlier process published under that name.
+// RemoveTarget removes the target of that name and its secrets: the next [Syncer.SyncDue] removes them from the
+// namespaces that have one. It may be called before the first Sync, to remove the secrets that an earlier process
+// published under that name.
 func (s *Syncer) RemoveTarget(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
