@@ -12,13 +12,13 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// Provider returns a Provider that makes a span of each call of next. Put it below the cache, such as into
-// regcred.Pipeline.Provider: a credential from the cache makes no span. A cache keeps the values of its caller's
+// Provider returns a Provider that makes a span of each call of next. Put it between the cache and next, for example
+// as regcred.Pipeline.Provider: a credential from the cache makes no span. A cache keeps the values of its caller's
 // context, so the span belongs to the trace of the pass that caused the call, and may end after the pass. A call that
-// serves several passes belongs to the trace of the first; a call of the cache's Run is a trace of its own.
+// serves several passes belongs to the trace of the first; a call of the cache's Run is a separate trace.
 //
-// The result has the [providers.Scoper] and the [providers.Validator] of next. Next must not be nil, because a
-// Pipeline's default provider is not traced.
+// The result forwards [providers.Scoper] and [providers.Validator] to next. The argument next must not be nil, because
+// a Pipeline's default provider is not traced.
 func Provider(next providers.Provider, tracer trace.Tracer) providers.Provider {
 	return provider{next, tracer}
 }
@@ -52,7 +52,7 @@ func (p provider) Validate(profile registry.Profile) error {
 	return nil
 }
 
-// of returns attributes that identify the profile. They leave out what is sent to the issuer.
+// of returns attributes that identify the profile. They omit the data that is sent to the issuer.
 func of(p registry.Profile) []attribute.KeyValue {
 	about := []attribute.KeyValue{profileKey.String(p.Name), attribute.String("regcred.kind", string(p.Kind))}
 	if p.Tenant != "" {

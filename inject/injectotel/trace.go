@@ -1,4 +1,4 @@
-// Package injectotel traces an [inject.Syncer] with OpenTelemetry: a trace has a pass, the calls to issuers that the
+// Package injectotel traces an [inject.Syncer] with OpenTelemetry: a trace shows a pass, the calls to issuers that the
 // pass caused, and the changes that it made.
 //
 // [Trace] makes the spans of a Syncer, and [Provider] makes the spans of calls to issuers.
@@ -13,7 +13,7 @@
 // [inject.Problem.Reason], or Canceled or Timeout. Attributes for which OpenTelemetry defines no name begin with
 // "regcred.". No attribute holds a secret or a login.
 //
-// All spans are internal ones. Spans of requests come from the HTTP clients, if these are instrumented.
+// All spans are of the kind internal. Spans of requests come from the HTTP clients, if these are instrumented.
 //
 // A pass that writes to thousands of namespaces makes a span for each change, and its own span ends last. By default,
 // the queue of an SDK's batch processor has 2,048 places, and the processor drops spans when it is full: configure a
