@@ -20,9 +20,9 @@ type RolloutCollector struct {
 	secrets, expiry *prometheus.Desc
 }
 
-// NewRollout returns a collector for the targets that which selects, in the clusters of these Syncers; see
-// [inject.RolloutOf]. The keys of the map are the values of the label cluster. If which is nil, all targets are
-// selected. To distinguish targets or profiles, register a collector for each with
+// NewRollout returns a collector for the targets for which the function which returns true, in the clusters of these
+// Syncers; see [inject.RolloutOf]. The keys of the map are the values of the label cluster. If which is nil, all
+// targets are selected. To distinguish targets or profiles, register a collector for each with
 // [prometheus.WrapRegistererWith].
 func NewRollout(syncers map[string]*inject.Syncer, which func(inject.Target) bool) *RolloutCollector {
 	return &RolloutCollector{
