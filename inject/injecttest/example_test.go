@@ -10,7 +10,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A test of a program that keeps pull secrets: somebody deletes one, and the next pass restores it.
+// A test of a program that keeps pull secrets: another client deletes one, and the next pass restores it.
 func ExampleCluster() {
 	ctx := context.Background()
 	cluster := &injecttest.Cluster{}
