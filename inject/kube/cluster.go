@@ -176,7 +176,7 @@ func (c *Cluster) InUse(ctx context.Context, namespace, secret string) (bool, er
 }
 
 // AddPullSecrets appends pull secrets to a pod template, after the existing ones, and reports whether any was missing.
-// A pod that names pull secrets of its own does not get those of its service account.
+// If a pod names pull secrets itself, it does not get the pull secrets of its service account.
 func AddPullSecrets(pod *corev1.PodSpec, names ...string) bool {
 	changed := false
 	for _, name := range names {

@@ -22,7 +22,8 @@ const ConditionReady = "Ready"
 //   - True: the secret is in its desired state everywhere. The reason is Published.
 //   - Unknown: the cluster does not respond, or the only problem is that it can no longer be watched, or the first
 //     pass over all namespaces has not finished. The reason is ClusterUnavailable or InProgress.
-//   - False: all else, even while a secret that cannot be renewed has not expired. The reason is the first problem's.
+//   - False: in all other cases, also while a secret that cannot be renewed has not expired yet. The reason is the
+//     reason of the first problem.
 func (p Pass) Ready(target string) metav1.Condition {
 	if p.Err != nil {
 		return condition(metav1.ConditionUnknown, "ClusterUnavailable", p.Err.Error())

@@ -119,8 +119,8 @@ func (c *Controller) SetAdoptionKey(key credentials.Secret) {
 	c.changed.notify()
 }
 
-// Renewed has a credential published that a cache has just issued. Assign it to Hooks.Issued of the cache, and set
-// Syncer.Lookup. Without Renewed, a new credential is published some seconds later.
+// Renewed makes a pass due that publishes a credential that a cache has just issued. Assign it to Hooks.Issued of the
+// cache, and set Syncer.Lookup. Without Renewed, a new credential is published some seconds later.
 func (c *Controller) Renewed(e credentials.Event) {
 	c.Syncer.Renewed(e)
 	c.changed.notify()
@@ -196,8 +196,8 @@ func (c *Controller) passes(ctx context.Context) {
 	}
 }
 
-// wait blocks until a pass is due, and reports whether it is one over all namespaces. Unless retry is zero, such a
-// pass is due at that instant.
+// wait blocks until a pass is due, and reports whether it is a pass over all namespaces. If retry is not zero, a pass
+// over all namespaces is due at that instant.
 func (c *Controller) wait(ctx context.Context, retry time.Time) (all bool) {
 	for {
 		next := retry
@@ -290,8 +290,8 @@ func (c *Controller) events(ctx context.Context) {
 	}
 }
 
-// EnsureReady is a gate before a workload is published; see [inject.Syncer.EnsureReady]. It needs a Controller that
-// was started: on a replica that is not the leader, it blocks until ctx ends.
+// EnsureReady blocks until the pods of a service account can pull; see [inject.Syncer.EnsureReady]. It needs a
+// Controller that was started: on a replica that is not the leader, it blocks until ctx ends.
 func (c *Controller) EnsureReady(ctx context.Context, namespace, account string, images ...string) error {
 	if err := c.ready(); err != nil {
 		return err

@@ -25,8 +25,8 @@ import (
 // secret is not evicted: its kubelet tries again by itself, within five minutes.
 //
 // An Evictor does not evict pods without a controller, which would not be recreated, or pods of Jobs, which count an
-// evicted pod as a failure. Nor does it evict pods that their controller created after it lost one: if a pod template
-// names pull secrets of its own, new pods are stuck as well.
+// evicted pod as a failure. If a pod template names pull secrets of its own, new pods are stuck as well: so for an
+// hour after an eviction, an Evictor does not evict the pods that the same controller created since.
 //
 // Set the fields before Start. Like a [Controller], an Evictor is a Runnable of controller-runtime. It must not be
 // copied.

@@ -14,8 +14,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A controller of an operator. The client is a fake of client-go here, and that of kube.NewClient in a cluster. With
-// controller-runtime, mgr.Add(controller) takes the place of Start.
+// A controller of an operator. The client is a fake of client-go here; use kube.NewClient for a real cluster. With
+// controller-runtime, call mgr.Add(controller) instead of Start.
 func ExampleController() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -61,7 +61,7 @@ func newFeed[L runtime.Object](c *Cluster, resource string, client api[L], objec
 // IsWatchListSemanticsUnSupported informs client-go from v0.35 on about a limitation of the fake clientset.
 func (f *feed) IsWatchListSemanticsUnSupported() bool { return f.onlyLists }
 
-// List implements cache.ListerWatcher, for the informer.
+// List implements cache.ListerWatcher. The informer calls it.
 func (f *feed) List(o metav1.ListOptions) (runtime.Object, error) {
 	if f.choose != nil {
 		f.choose(&o)
@@ -73,7 +73,7 @@ func (f *feed) List(o metav1.ListOptions) (runtime.Object, error) {
 	return list, err
 }
 
-// Watch implements cache.ListerWatcher, for the informer.
+// Watch implements cache.ListerWatcher. The informer calls it.
 func (f *feed) Watch(o metav1.ListOptions) (watch.Interface, error) {
 	if f.choose != nil {
 		f.choose(&o)

@@ -83,8 +83,9 @@ func (o *overlay[P]) take(namespace, name string) *flight {
 	return f
 }
 
-// land ends a flight with its result, and records what was written, unless w is nil or the watch has already delivered
-// it: then it may have been undone since. It reports the events of others in the meantime, which observe has not.
+// land ends a flight with its result, and records the written object. It does not if w is nil or the watch has already
+// delivered the write, because another client may have undone it since. It also reports the events of other clients
+// during the flight, which observe has not reported.
 func (o *overlay[P]) land(f *flight, result sighting, w *written[P]) {
 	delivered, foreign := false, false
 	o.mu.Lock()

@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// A pace limits the requests to one API server: the virtual scheduling of a token bucket, which needs one time only.
+// A pace limits the rate of requests to one API server. It is a token bucket by virtual scheduling, which stores only
+// one instant.
 type pace struct {
 	next time.Time // The time at which the bucket is full again.
 }
 
-// reserve returns how long the next request has to wait. If that is longer than patience, the request has no place and
+// reserve returns how long the next request has to wait. If that is longer than patience, ok is false, and the request
 // must not be made.
 func (p *pace) reserve(rate float64, burst int, patience time.Duration) (wait time.Duration, ok bool) {
 	now := time.Now()

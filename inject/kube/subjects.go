@@ -111,8 +111,8 @@ func (s *Subjects) SubjectToken(ctx context.Context, r providers.SubjectRequest)
 	return fail(registry.ErrUnavailable, "", err)
 }
 
-// turn blocks until the request's turn at the cluster has come. If it comes too late, it returns an error, and in wait the
-// time until then. If ctx ends, wait is zero.
+// turn blocks until it is the turn of the request at the cluster. If the turn would come too late, it returns an
+// error, and the time until then as wait. If ctx ends, wait is zero.
 func (s *Subjects) turn(ctx context.Context, cluster string) (wait time.Duration, err error) {
 	rate := option.OrOff(s.Rate, 50)
 	if rate == 0 {

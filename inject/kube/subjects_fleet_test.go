@@ -148,7 +148,7 @@ func TestSubjectsWaitForTheirTurn(t *testing.T) {
 	})
 }
 
-// A busy API server says when to come back.
+// A busy API server responds with the time after which to retry.
 func TestSubjectsPassOnTheWait(t *testing.T) {
 	issuer := issuertest.New("https://kubernetes.example.com", issuertest.ES256)
 	subjects := &kube.Subjects{Client: issuing(issuer, func() error { return apierrors.NewTooManyRequests("too many requests", 7) })}
