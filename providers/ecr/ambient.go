@@ -21,7 +21,7 @@ import (
 // credentials, instance metadata.
 //
 // Only the identity comes from the chain. If the chain itself calls AWS STS, it does so in the registry's region; an
-// operator's own endpoint for that is in the environment, AWS_ENDPOINT_URL_STS.
+// operator can set another endpoint with AWS_ENDPOINT_URL_STS.
 func (s session) ambient(ctx context.Context) (identity, error) {
 	id := identity{name: "the identity of the process"}
 	client, done := s.ambientClient()
@@ -48,7 +48,8 @@ func (s session) ambient(ctx context.Context) (identity, error) {
 	return identity{name: fmt.Sprintf("%s (access key %s, from %s)", id.name, creds.AccessKeyID, creds.Source), creds: creds}, nil
 }
 
-// maxProcess bounds a credential_process of the shared files, which AWS's chain does not end with its caller's context.
+// maxProcess limits the time of a credential_process in the shared files. AWS's chain does not end such a process when
+// the caller's context ends.
 const maxProcess = cloud.DefaultTimeout
 
 func (s session) metadataState() imds.ClientEnableState {
@@ -59,8 +60,8 @@ func (s session) metadataState() imds.ClientEnableState {
 }
 
 // ambientClient returns a client that uses the profile's transport, except for plain HTTP: only metadata endpoints use
-// that, and no proxy reaches them. Its type allows the chain to add the certificates of AWS_CA_BUNDLE, which is
-// impossible with a RoundTripper of the program.
+// plain HTTP, and no proxy reaches them. The type of the client allows the chain to add the certificates of
+// AWS_CA_BUNDLE, which is impossible with a RoundTripper of the program.
 func (s session) ambientClient() (client config.HTTPClient, done func()) {
 	if s.way == nil {
 		return s.client(), func() {}
@@ -80,8 +81,8 @@ func (s session) ambientClient() (client config.HTTPClient, done func()) {
 	return c, c.GetTransport().CloseIdleConnections
 }
 
-// endWith ends all calls of the chain with ctx. The chain's own cache would continue for later callers; here there are
-// none.
+// endWith ends all calls of the chain when ctx ends. Otherwise the chain's own cache would continue them for later
+// callers, and there are none.
 func endWith(ctx context.Context) func(*middleware.Stack) error {
 	return func(stack *middleware.Stack) error {
 		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("EndWithCaller",

@@ -33,8 +33,8 @@ func (s session) error(code registry.Code, hint string, err error) error {
 	return cloud.Error(s.profile, code, hint, 0, err)
 }
 
-// fail returns the error of a step. Of AWS's response it keeps code, message and request ID. It drops the SDK's error,
-// which holds whole requests and responses.
+// fail returns the error of a step. It keeps the code, the message and the request ID of AWS's response. It drops the
+// SDK's error, which holds whole requests and responses.
 func (s session) fail(ctx context.Context, st step, id identity, err error) error {
 	what := fmt.Sprintf("%s as %s", st, id.name)
 	if ctx.Err() != nil {
@@ -70,10 +70,11 @@ func (s session) fail(ctx context.Context, st step, id identity, err error) erro
 	return cloud.Error(s.profile, code, hint, wait, cause)
 }
 
-// notOfAWS is the code that AWS's clients give a response without one, such as from a proxy or a network's login page.
+// notOfAWS is the code that AWS's clients use for a response that has none, such as one from a proxy or a network's
+// login page.
 const notOfAWS = "UnknownError"
 
-// failNetwork returns the error of a step that got no response, or one that is not from AWS.
+// failNetwork returns the error of a step that got no response, or a response that is not from AWS.
 func (s session) failNetwork(what string, id identity, err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		code := registry.NetworkCode(e)
@@ -86,7 +87,7 @@ func (s session) failNetwork(what string, id identity, err error) error {
 	return s.error(code, "", fmt.Errorf("%s: %s", what, s.clean(err.Error(), id)))
 }
 
-// failAmbient returns the error of a chain that found no identity, or one that does not work.
+// failAmbient returns the error of AWS's chain if it found no identity, or an identity that does not work.
 func (s session) failAmbient(ctx context.Context, id identity, err error) error {
 	op, isOp := errors.AsType[*smithy.OperationError](err)
 	if ctx.Err() != nil || isOp && op.Service() == "STS" {
@@ -113,7 +114,7 @@ func (s session) failAmbient(ctx context.Context, id identity, err error) error 
 	return s.error(code, s.hint(code, ""), fmt.Errorf("%s: %s", text, s.clean(err.Error(), id)))
 }
 
-// apiCode maps AWS's code and not the status, which differs between services:
+// apiCode returns the code for AWS's error code. It does not use the status, which differs between services:
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html.
 func apiCode(code, message string, status int) registry.Code {
 	switch code {
@@ -177,11 +178,12 @@ func (s session) hint(code registry.Code, st step) string {
 	return ""
 }
 
-// throttleWait is used if AWS returns no wait: it allows an account 20 tokens per second and region, with a burst of
-// 200 that refills within ten seconds (https://docs.aws.amazon.com/AmazonECR/latest/userguide/common-errors.html).
+// throttleWait is the wait if AWS's response has none: AWS allows an account 20 tokens per second and region, with a
+// burst of 200 that refills within ten seconds
+// (https://docs.aws.amazon.com/AmazonECR/latest/userguide/common-errors.html).
 const throttleWait = 10 * time.Second
 
-// retryAfter prefers AWS's own header, which is in milliseconds.
+// retryAfter returns the wait that a response requests. AWS's own header, in milliseconds, takes precedence.
 func retryAfter(h http.Header) time.Duration {
 	if ms, err := strconv.Atoi(h.Get("X-Amz-Retry-After")); err == nil {
 		return min(max(time.Duration(ms), 0), cloud.MaxWait/time.Millisecond) * time.Millisecond

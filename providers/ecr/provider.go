@@ -28,9 +28,9 @@ import (
 // environment selects. It uses the FIPS name of the API if the endpoint is a FIPS name, and the dual-stack name if the
 // endpoint is a dual-stack name.
 //
-// Calls to AWS's APIs also use the profile's transport with its proxy and certificates, which are therefore rejected
-// beside the identity of the process and beside a file of [Provider.SubjectTokens]. The endpoints that provide the
-// identity of a machine or a pod are always reached directly.
+// Calls to AWS's APIs also use the profile's transport with its proxy and certificates. So a profile must not have a
+// proxy or certificates if its login is the identity of the process or a file of [Provider.SubjectTokens]. The
+// endpoints that provide the identity of a machine or a pod are always reached directly.
 type Provider struct {
 	// Transports keeps connections between calls, and can be shared. If nil, each call opens and closes its own, which
 	// is sufficient if a cache keeps calls rare.
@@ -73,7 +73,7 @@ const Username = "AWS"
 //
 // Its error is a [registry.Error], which names the step, the identity and AWS's response:
 //
-//   - [registry.ErrInvalid]: the profile, see [Provider.Validate].
+//   - [registry.ErrInvalid]: the profile is not valid; see [Provider.Validate].
 //   - [registry.ErrNoIdentity]: the process has no identity, or its file with a web identity token cannot be read.
 //   - [registry.ErrUnauthorized], [registry.ErrExpired], [registry.ErrClockSkew]: AWS does not accept the identity.
 //   - [registry.ErrDenied]: AWS knows the identity, which has no permission to get a token or to assume a role.

@@ -19,13 +19,14 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A session is one call of [Provider.Credential]: from the initial identity over the roles to the token.
+// A session is one call of [Provider.Credential]: it starts with the initial identity, assumes the roles and requests
+// the token.
 type session struct {
 	provider     Provider
 	profile      registry.Profile
 	host         Host
 	roundTripper http.RoundTripper
-	way          *http.Transport // The same, as in the profile. Nil with Provider.RoundTripper.
+	way          *http.Transport // The transport of the profile, which roundTripper uses. Nil with Provider.RoundTripper.
 }
 
 // An identity is a caller of AWS's APIs. Its name is for people and holds no secret.
@@ -116,7 +117,8 @@ func readToken(path string) (credentials.Secret, error) {
 	return credentials.NewSecret(string(text)), nil
 }
 
-// assume requests no duration, so that the session lasts an hour, which every role and every chain of roles allows.
+// assume assumes a role. It requests no duration, so that the session lasts an hour, which every role and every chain
+// of roles allows.
 func (s session) assume(ctx context.Context, from identity, role credentials.AWSRole) (identity, error) {
 	in := &sts.AssumeRoleInput{RoleArn: aws.String(role.ARN), RoleSessionName: aws.String(sessionName(role.SessionName))}
 	if role.ExternalID != "" {
@@ -136,7 +138,7 @@ func sessionName(s string) string {
 	return s
 }
 
-// maxSession is the longest name of a session:
+// maxSession is the maximum length of a session's name:
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html.
 const maxSession = 64
 

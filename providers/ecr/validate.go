@@ -112,8 +112,8 @@ func (p Provider) validateLogin(problems *field.List, profile registry.Profile, 
 	}
 }
 
-// destination returns the destination of AWS's Security Token Service. Its audience is the same in all partitions; in
-// China, the owner of the identity provider may have configured the other one.
+// destination returns AWS's Security Token Service as the destination of a token. Its audience is the same in all
+// partitions; in China, the owner of the identity provider may have configured the other audience.
 func destination(s credentials.Subject, main Host) subject.Destination {
 	to := subject.Destination{Host: "sts." + main.Region + ".amazonaws.com", Audience: subject.AudienceAWS, Fixed: true}
 	if main.Partition == "aws-cn" && s.Audience == subject.AudienceAWS+".cn" {
