@@ -5,9 +5,8 @@
 // a network of named hosts, see package fakenet; [AWS.Registry] returns the registry of an account and region, to add
 // images to; [AWS.Calls] returns the calls to the APIs. Signatures are verified with the secrets; tokens expire.
 //
-// It is for tests, examples and demonstrations: policies are lists of actions, of which only session policies have
-// resources, nothing is persistent, and the size of
-// requests is not limited.
+// It is for tests, examples and demonstrations. Policies are lists of actions, and only session policies have
+// resources. Nothing is persistent, and the size of requests is not limited.
 package ecrtest
 
 import (
@@ -31,7 +30,8 @@ type AWS struct {
 	Roles []Role
 
 	// Issuers are the OpenID Connect providers of all accounts: the issuers of web identities whose tokens AWS
-	// verifies. Their Audiences are the client IDs; if empty, sts.amazonaws.com. [Role.Subjects] has the subjects.
+	// verifies. Their Audiences are the client IDs; if empty, the only one is sts.amazonaws.com. The accepted subjects
+	// are in [Role.Subjects].
 	Issuers []issuertest.Trust
 
 	// Policies are the principals of other accounts that may pull from a repository: the key is the name of the
@@ -136,8 +136,9 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, "ecrtest: no such host", http.StatusNotFound)
 }
 
-// API serves one service of a region, "ecr", "ecr-public" or "sts", at any address: for clients with an endpoint of
-// their own, such as the variable AWS_ENDPOINT_URL_STS of AWS's SDKs and command line. It panics for other services.
+// API returns a handler for one service of a region, "ecr", "ecr-public" or "sts", at any address: for clients with
+// their own endpoint, as set by the variable AWS_ENDPOINT_URL_STS of AWS's SDKs and command line. It panics for other
+// services.
 func (a *AWS) API(service, region string) http.Handler {
 	e := endpoint{service, region}
 	if !e.known() {

@@ -87,7 +87,7 @@ func (a *AWS) answer(r *http.Request, body []byte, form url.Values, e endpoint, 
 	if r.Method != http.MethodPost {
 		return nil, &failure{http.StatusNotFound, "UnknownOperationException", ""}
 	}
-	if c.Action == "sts:AssumeRoleWithWebIdentity" { // The only one without a signature.
+	if c.Action == "sts:AssumeRoleWithWebIdentity" { // The only action without a signature.
 		return a.assumeRoleWithWebIdentity(e, form)
 	}
 	p, failed := a.verify(r, body, e, c)

@@ -36,7 +36,7 @@ func accountOf(arn string) string {
 	return ""
 }
 
-// allows reports whether the principal's own policies, and that of its session, allow the action.
+// allows reports whether the principal's own policies and its session policy allow the action.
 func (p principal) allows(action string) bool {
 	return matchAction(p.allow, action) && p.policy.allows(action)
 }

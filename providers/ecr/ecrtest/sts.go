@@ -21,7 +21,7 @@ func (a *AWS) assumeRole(p principal, form url.Values) (*reply, *failure) {
 		return nil, denied
 	}
 	named, itself := p.namedIn(role.TrustedBy)
-	byTrustAlone := itself && p.account() == accountOf(arn) // Else the identity's own policy must allow it too.
+	byTrustAlone := itself && p.account() == accountOf(arn) // Otherwise the identity's own policy must allow it too.
 	if !named || !byTrustAlone && !p.allows("sts:AssumeRole") || role.ExternalID != form.Get("ExternalId") {
 		return nil, denied
 	}
@@ -73,9 +73,9 @@ func (a *AWS) session(role Role, form url.Values, chained bool) (issuedKey, *fai
 	return a.startSession(role, name, ttl, narrow), nil
 }
 
-// assumeRoleWithWebIdentity answers with the codes of the API's reference
-// (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html); that a role which does not
-// exist and a trust that does not match get the same response was captured: external-secrets#6648.
+// assumeRoleWithWebIdentity responds with the codes of the API's reference
+// (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html). A role that does not exist
+// and a trust that does not match get the same response, which was captured: external-secrets#6648.
 func (a *AWS) assumeRoleWithWebIdentity(e endpoint, form url.Values) (*reply, *failure) {
 	if slices.Contains(a.DisabledRegions, e.region) {
 		return nil, &failure{http.StatusForbidden, "RegionDisabledException", "STS is not activated in this region for account."}
@@ -101,7 +101,7 @@ func (a *AWS) assumeRoleWithWebIdentity(e endpoint, form url.Values) (*reply, *f
 	return sessionReply("AssumeRoleWithWebIdentity", key, token.about(key)), nil
 }
 
-// about is the part of the response that is about the token: the fields are those of the API's reference.
+// about returns the part of the response with the fields of the token. The fields are from the API's reference.
 func (t webToken) about(key issuedKey) string {
 	provider := "arn:" + key.partition() + ":iam::" + key.account() + ":oidc-provider/" + strings.TrimPrefix(t.issuer, "https://")
 	return `<SubjectFromWebIdentityToken>` + escapeXML(t.subject) + `</SubjectFromWebIdentityToken>` +
