@@ -82,7 +82,8 @@ func (s *session) fromFile(ctx context.Context, path string, data []byte, scope 
 // https://cloud.google.com/compute/docs/metadata/overview
 const metadataAddress = "169.254.169.254"
 
-// metadataTimeout suits a server on the same machine. If there is none, packets may vanish.
+// metadataTimeout is sufficient for a server on the same machine. If there is no server, packets may be dropped
+// without a response.
 const metadataTimeout = 5 * time.Second
 
 func (s *session) fromMetadata(ctx context.Context, scope, file string) (identity, error) {

@@ -17,7 +17,7 @@ import (
 )
 
 // A document is the part of a profile's credentials JSON that this package uses: https://google.aip.dev/auth/4112 and
-// https://google.aip.dev/auth/4117. It is the only part that is used, so that everything used was checked.
+// https://google.aip.dev/auth/4117. No other part is used, so every part that is used was checked.
 type document struct {
 	Type           string `json:"type"`
 	UniverseDomain string `json:"universe_domain,omitempty"`
@@ -131,7 +131,7 @@ func (d *document) checkKey(problems *field.List) {
 	}
 	switch d.TokenURI {
 	case "", tokenURL, "https://accounts.google.com/o/oauth2/token", "https://www.googleapis.com/oauth2/v3/token", "https://www.googleapis.com/oauth2/v4/token":
-		d.TokenURI = tokenURL // The others are what older files have. All are the same service, which takes its present name as the audience of a signature.
+		d.TokenURI = tokenURL // Older files have the other URLs. All are the same service, which requires its present name as the audience of a signature.
 	default:
 		problems.Add("token_uri", "is "+field.Quote(d.TokenURI), tokenURL+": this process calls nobody else with a key")
 	}

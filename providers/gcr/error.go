@@ -39,8 +39,8 @@ func (s *session) error(code registry.Code, hint string, wait time.Duration, err
 	return cloud.Error(s.profile, code, hint, wait, err)
 }
 
-// fail returns the error of a step: the end of ctx if it ended; else the failure that the wire recorded; else err,
-// which is from this machine.
+// fail returns the error of a step. If ctx ended, it reports that; otherwise the failure that the wire recorded;
+// otherwise err, which is from this machine.
 func (s *session) fail(ctx context.Context, st step, id identity, err error) error {
 	what := st.text(id)
 	if ctx.Err() != nil {
@@ -76,7 +76,8 @@ func (s *session) fail(ctx context.Context, st step, id identity, err error) err
 // https://cloud.google.com/iam/quotas.
 const throttleWait = time.Minute
 
-// registryCode maps the code in the body, because token endpoints and APIs use different statuses for the same error.
+// registryCode returns the code for the error in the body. It does not use the status, because token endpoints and
+// APIs use different statuses for the same error.
 func (r *refusal) registryCode(st step) registry.Code {
 	text := strings.ToLower(r.message)
 	says := func(words ...string) bool {

@@ -24,9 +24,9 @@ import (
 // A Provider issues credentials for profiles of kind [registry.GCR]. The zero Provider is ready to use. Set the fields
 // before the first use; it is then safe for concurrent use, and may be copied.
 //
-// Calls to Google's APIs also use the profile's transport with its proxy and certificates, which are therefore rejected
-// beside the identity of the process and beside a token of [Provider.SubjectTokens]. The metadata server, and the URL of
-// a subject token, belong to the machine and are reached directly.
+// Calls to Google's APIs also use the profile's transport with its proxy and certificates. So a profile must not have
+// a proxy or certificates if its login is the identity of the process or a token of [Provider.SubjectTokens]. The
+// metadata server, and the URL of a subject token, belong to the machine and are reached directly.
 type Provider struct {
 	// Transports keeps connections between calls, and can be shared. If nil, each call opens and closes its own, which
 	// is sufficient if a cache keeps calls rare.
@@ -52,9 +52,9 @@ type Provider struct {
 	// rejected.
 	Subjects providers.Subjects
 
-	// UncheckedKeys returns a long-lived key without a check with Google. If false, the key is exchanged once, for a
-	// token that is discarded: a key that was deleted or disabled is then an error that names the cause, instead of a
-	// rejection by the registry that does not.
+	// UncheckedKeys returns a long-lived key without checking it. If false, Google is called once to exchange the key
+	// for a token, which is discarded: so a deleted or disabled key is an error that names the cause. If true, the
+	// registry rejects such a key later, without a cause.
 	UncheckedKeys bool
 }
 
@@ -71,7 +71,7 @@ const (
 //
 // Its error is a [registry.Error], which names the identity and Google's response:
 //
-//   - [registry.ErrInvalid]: the profile, see [Provider.Validate].
+//   - [registry.ErrInvalid]: the profile is not valid; see [Provider.Validate].
 //   - [registry.ErrNoIdentity]: the process has no identity or none that this package supports, or a subject token
 //     cannot be read.
 //   - [registry.ErrUnauthorized], [registry.ErrExpired], [registry.ErrClockSkew]: Google does not accept the identity.

@@ -63,7 +63,8 @@ func profile(n *fakenet.Network, login credentials.Login) registry.Profile {
 	return p
 }
 
-// through returns the provider with the network as that of the program. The machine's own endpoints are reached directly.
+// through returns the provider with a transport to the network, as its RoundTripper. The machine's own endpoints are
+// reached directly.
 func through(n *fakenet.Network, p gcr.Provider) gcr.Provider {
 	transport := n.Client().Transport.(*http.Transport).Clone()
 	proxy := transport.Proxy

@@ -17,7 +17,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A session is one call of [Provider.Credential]: from the initial identity over the impersonations to the token.
+// A session is one call of [Provider.Credential]: it starts with the initial identity, makes the impersonations and
+// returns the token.
 type session struct {
 	provider Provider
 	profile  registry.Profile
@@ -120,7 +121,8 @@ func (s *session) fromExternal(ctx context.Context, e external, scope string) (i
 	return s.exchange(ctx, step{stepFederate, ""}, id, source)
 }
 
-// exchange gets a token from package oauth2. Its calls end with ctx because the wire's do.
+// exchange gets a token from package oauth2. The call ends with ctx, because the wire sends its requests with that
+// context.
 func (s *session) exchange(ctx context.Context, st step, id identity, source oauth2.TokenSource) (identity, error) {
 	s.wire.failure = nil
 	start := time.Now()
@@ -171,8 +173,8 @@ func impersonations(d document, login credentials.GoogleLogin) (steps []imperson
 }
 
 // impersonate requests a token of a service account:
-// https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken. Package
-// oauth2 does so only for files of its own.
+// https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken.
+// Package oauth2 can do so only for an identity that it has read from a file.
 func (s *session) impersonate(ctx context.Context, from identity, to impersonation, scope string) (identity, error) {
 	st := step{stepImpersonate, to.email}
 	lifetime := to.lifetime

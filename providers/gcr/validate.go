@@ -33,7 +33,8 @@ func (p Provider) Validate(profile registry.Profile) error {
 	return problems.Err(fmt.Sprintf("profile %q", profile.Name))
 }
 
-// ofThisProgram returns what a login uses of this program: its identity, or a token from a file or URL; else "".
+// ofThisProgram describes the part of this program that a login uses: its identity, or a token from a file or URL. It
+// returns "" if the login uses none.
 func ofThisProgram(login credentials.Login) string {
 	google := googleLogin(login)
 	switch {
@@ -149,6 +150,6 @@ func quoteAddress(text string) string {
 
 const wantAccount = "the e-mail address of a service account, such as puller@project.iam.gserviceaccount.com"
 
-// The address becomes a part of a URL. Its forms: https://cloud.google.com/iam/docs/service-account-types;
-// domain-scoped projects have dots.
+// serviceAccount matches the e-mail address of a service account, which becomes a part of a URL. The forms of
+// addresses: https://cloud.google.com/iam/docs/service-account-types; domain-scoped projects have dots.
 var serviceAccount = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*@[a-z0-9][a-z0-9.-]*\.gserviceaccount\.com$`)
