@@ -33,8 +33,9 @@ type Google struct {
 	Providers []string
 
 	// Trusts are the issuers whose tokens Google verifies, by the audience of the exchange: one of Providers, or
-	// "identitynamespace:PROJECT.svc.id.goog:https://container.googleapis.com/v1/projects/PROJECT/..." of a GKE cluster.
-	// Without Audiences, a provider accepts its own name, and a cluster its pool.
+	// "identitynamespace:PROJECT.svc.id.goog:https://container.googleapis.com/v1/projects/PROJECT/..." of a GKE
+	// cluster. If a Trust has no Audiences, a provider accepts its own name, and a cluster accepts the name of its
+	// pool.
 	Trusts map[string]issuertest.Trust
 
 	// Public are the repositories that allow anonymous pulls, as in [Account.Pull].

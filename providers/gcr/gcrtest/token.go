@@ -118,7 +118,7 @@ type subject struct {
 // "system:serviceaccount:team:puller". If ttl is zero, it is valid for an hour. In [Account.ImpersonatedBy] and
 // [Call.Principal], the subject is identified by "principal:", the pool's name, "/subject/" and the subject:
 // "principal://iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/pool/subject/system:serviceaccount:team:puller".
-// The subject of a GKE cluster is that of the project's own pool, with the project's ID in place of its number:
+// A GKE cluster's subject is in the pool of the project. Its identifier has the project's ID in place of the number:
 // "principal://iam.googleapis.com/projects/acme/locations/global/workloadIdentityPools/acme.svc.id.goog/subject/ns/team/sa/puller".
 func (g *Google) SubjectToken(provider, name string, ttl time.Duration) credentials.Secret {
 	if ttl == 0 {
