@@ -60,8 +60,8 @@ func run(ctx context.Context, profiles []registry.Profile, namespaces string) er
 	return mgr.Start(ctx)
 }
 
-// keepPullSecrets adds everything needed to a manager. The Controller that it returns has the gate for workloads:
-// EnsureReady.
+// keepPullSecrets adds to a manager everything that keeps pull secrets. It returns the Controller, whose method
+// EnsureReady waits until the pull secret of a workload is ready.
 func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.Profile, namespaces string) (*kube.Controller, error) {
 	client, err := kube.NewClient(config)
 	if err != nil {
