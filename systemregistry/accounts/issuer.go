@@ -16,8 +16,8 @@ type Issuer struct {
 	// URL is the issuer's URL, exactly as in the "iss" claim of its tokens. It must use https, or http on a loopback
 	// address. For a cluster, it is the value of the API server's --service-account-issuer.
 	URL string
-	// Audience is the only audience that a token may have in "aud": another party that accepts the same token could
-	// replay it. Use the URL of this registry. It must be set.
+	// Audience is the only audience that a token may have in "aud". If a token had others, too, another party that
+	// accepts it could replay it here. Use the URL of this registry. It must be set.
 	Audience string
 	// KeysURL is the URL of the issuer's keys, such as https://kubernetes.default.svc/openid/v1/jwks. If empty, it is
 	// read from the issuer's discovery document (URL/.well-known/openid-configuration).
