@@ -34,10 +34,10 @@ type Catalog struct {
 
 	// holds is acquired by callers that block collections.
 	holds *semaphore.Weighted
-	// door is shared by changes of manifests, and exclusive for a collection.
+	// door is a lock that changes of manifests share, and that a collection holds alone.
 	door *semaphore.Weighted
-	// inside is shared by changes in a repository, and exclusive for a deletion by digest. tags serializes changes of
-	// the same tag. Both are indexed by a hash of the name.
+	// inside is a lock that changes in a repository share, and that a deletion by digest holds alone. tags serializes
+	// changes of the same tag. Both are indexed by a hash of the name.
 	inside [slots]*semaphore.Weighted
 	tags   [slots]chan struct{}
 	seed   maphash.Seed
