@@ -34,7 +34,8 @@ const (
 )
 
 // take takes one attempt from both allowances, or returns the time to wait for one. The caller gives the attempt back
-// if the login was correct. If others is set, the client may try this name, and has only tried too many others.
+// if the login was correct. If others is true, the client has attempts left for this name, but none for all names
+// together.
 func (t *throttle) take(client, name string, now time.Time) (wait time.Duration, others bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
