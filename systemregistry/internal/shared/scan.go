@@ -47,7 +47,7 @@ func (d *Driver) Scan(ctx context.Context) (*Scan, error) {
 const collecting = lease.Life + lease.Life/5
 
 // Alone blocks other collections in all replicas until release is called. It returns the version at which the previous
-// collection started, or zero if there was none. Two collections at once would do no harm, but do the work twice.
+// collection started, or zero if there was none. Two collections at once would only do the work twice.
 func (d *Driver) Alone(ctx context.Context) (alone context.Context, before uint64, release func(), err error) {
 	alone, release, err = lease.Hold(ctx, d.store, "collect", collecting)
 	if err != nil {

@@ -302,7 +302,8 @@ func (u *Upload) release(ctx context.Context, epochs []uint64, n int64) error {
 
 type uploadKey struct{}
 
-// Context returns a context in which a layer that is linked is the content of the upload, so it counts once.
+// Context returns a context in which a layer that is linked counts as the content of the upload, so that its bytes
+// count once.
 func (u *Upload) Context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, uploadKey{}, u)
 }
