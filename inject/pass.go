@@ -73,7 +73,7 @@ func (s *Syncer) concurrency() int {
 	return option.OrDefault(s.Concurrency, defaultConcurrency)
 }
 
-// namespace reconciles one namespace until it is in its desired state, or cannot be in this pass. It locks the
+// namespace reconciles one namespace until it is in its desired state, or cannot reach it in this pass. It locks the
 // namespace and reads it again, because another pass may have changed it since the state was read.
 func (w *pass) namespace(ctx context.Context, name string) {
 	defer w.busy.lock(name)()

@@ -41,11 +41,11 @@ type Place struct {
 	Err error
 }
 
-// RolloutOf returns the rollout of the targets for which the function which returns true, in the clusters of these
-// Syncers, as found by their last passes. The Syncers are those of [SyncEach], or of several kube.Controllers. The
-// keys of the map name the clusters in the report. If which is nil, all targets are selected. The newest credentials
-// are determined over all clusters, so that a disconnected cluster is reported as older. For credentials without an
-// issue time, such as passwords, the newest are those that a pass found last.
+// RolloutOf returns the rollout of some targets in the clusters of these Syncers, as found by their last passes. The
+// function which selects the targets; if nil, all targets are selected. The Syncers are those of [SyncEach], or of
+// several kube.Controllers. The keys of the map name the clusters in the report. The newest credentials are determined
+// over all clusters, so that a disconnected cluster is reported as older. For credentials without an issue time, such
+// as passwords, the newest are those that a pass found last.
 func RolloutOf(syncers map[string]*Syncer, which func(Target) bool) Rollout {
 	type newest struct {
 		content         credentials.Fingerprint
@@ -118,7 +118,7 @@ func (s *Syncer) Rollout(which func(Target) bool) Rollout {
 	return RolloutOf(map[string]*Syncer{"": s}, which)
 }
 
-// each calls f for the records of the targets for which which returns true.
+// each calls f for the record of each target that the function which selects; if which is nil, of every target.
 func (s *Syncer) each(which func(Target) bool, f func(r *record)) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

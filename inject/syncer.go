@@ -168,8 +168,8 @@ type Result struct {
 	Changed []Change
 	// Problems are the objects and targets that are not in their desired state.
 	Problems []Problem
-	// Warnings are conditions that will become problems without human action: [registry.ErrLoginExpires]. Profiles
-	// that are left out are among them: [registry.ErrMirrored].
+	// Warnings are conditions that become problems unless a person acts: [registry.ErrLoginExpires]. They include the
+	// profiles that are left out: [registry.ErrMirrored].
 	Warnings []Problem
 	// ExpiresAt is the earliest expiry among the secrets that are now published. Zero means that none expires, or that
 	// none is published.
@@ -254,8 +254,8 @@ func (s *Syncer) HasTargets() bool {
 }
 
 // SyncDue makes the passes that are due. They cover the targets that have a renewal or a retry due or were set by
-// [Syncer.SetTarget], each in its namespaces. If the last pass over all namespaces did not finish, SyncDue repeats
-// that pass instead. If nothing is due, it does nothing. It fails as [Syncer.SyncNamespaces] does.
+// [Syncer.SetTarget], each in its namespaces. If an earlier pass did not finish, SyncDue makes one pass over all
+// targets and namespaces instead. If nothing is due, it does nothing. It fails as [Syncer.SyncNamespaces] does.
 func (s *Syncer) SyncDue(ctx context.Context) (Result, error) {
 	if !s.HasTargets() {
 		return Result{}, errNoTargets
