@@ -20,10 +20,9 @@ type RolloutCollector struct {
 	secrets, expiry *prometheus.Desc
 }
 
-// NewRollout returns a collector for the targets for which the function which returns true, in the clusters of these
-// Syncers; see [inject.RolloutOf]. The keys of the map are the values of the label cluster. If which is nil, all
-// targets are selected. To distinguish targets or profiles, register a collector for each with
-// [prometheus.WrapRegistererWith].
+// NewRollout returns a collector for some targets in the clusters of these Syncers; see [inject.RolloutOf]. The keys
+// of the map are the values of the label cluster. The function which selects the targets; if nil, all targets are
+// selected. To distinguish targets or profiles, register a collector for each with [prometheus.WrapRegistererWith].
 func NewRollout(syncers map[string]*inject.Syncer, which func(inject.Target) bool) *RolloutCollector {
 	return &RolloutCollector{
 		syncers: syncers, which: which,
