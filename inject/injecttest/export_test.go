@@ -11,7 +11,7 @@ func Rules() []string {
 	return names
 }
 
-// Broken returns how the subject breaks the rule of that name; nil if it keeps it.
+// Broken returns the violation of the rule of that name by the subject, or nil.
 func Broken(ctx context.Context, s Subject, name string) error {
 	for _, r := range rules {
 		if r.name == name {

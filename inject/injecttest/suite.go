@@ -55,7 +55,7 @@ func TestCluster(t *testing.T, s Subject) {
 	}
 }
 
-// A rule is one sentence of the contract. Its test returns how the subject breaks it.
+// A rule is one sentence of the contract. Its test returns the violation by the subject, or nil.
 type rule struct {
 	name string
 	test func(ctx context.Context, s *scene) error
