@@ -83,9 +83,9 @@ func (o *overlay[P]) take(namespace, name string) *flight {
 	return f
 }
 
-// land ends a flight with its result, and records the written object. It does not if w is nil or the watch has already
-// delivered the write, because another client may have undone it since. It also reports the events of other clients
-// during the flight, which observe has not reported.
+// land ends a flight with its result. It records the written object, unless w is nil or the watch has already
+// delivered the write, because another client may have undone that write since. It also reports the events of other
+// clients during the flight, which observe has not reported.
 func (o *overlay[P]) land(f *flight, result sighting, w *written[P]) {
 	delivered, foreign := false, false
 	o.mu.Lock()
