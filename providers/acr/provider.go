@@ -35,7 +35,7 @@ type Provider struct {
 
 	// Transports keeps connections between calls. If nil, each call opens and closes its own.
 	Transports *registry.Transports
-	// RoundTripper carries all calls in place of Transports, for tests and for instrumentation: to Entra, to the registry
+	// RoundTripper carries all calls instead of Transports, for tests and for instrumentation: to Entra, to the registry
 	// and to the machine's identity endpoint. The profile's transport is then ignored. If nil, Transports is used.
 	RoundTripper http.RoundTripper
 
