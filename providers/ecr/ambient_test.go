@@ -32,7 +32,7 @@ func noAmbient(t *testing.T) {
 	t.Setenv("HOME", dir)
 	t.Setenv("AWS_CONFIG_FILE", filepath.Join(dir, "config"))
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(dir, "credentials"))
-	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1") // Nobody is there.
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1") // No server listens there.
 }
 
 func writeFile(t *testing.T, text string) string {
