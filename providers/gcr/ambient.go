@@ -127,8 +127,8 @@ func (s *session) fromMetadata(ctx context.Context, scope, file string) (identit
 	return s.hold(st, id, answer.AccessToken, time.Time{}, expires)
 }
 
-// nobodyThere reports whether there is no metadata server. A server that refuses the connection exists, but is not
-// ready.
+// nobodyThere reports whether the error means that there is no metadata server. A server that refuses the connection
+// exists, but is not ready.
 func nobodyThere(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial" && !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, context.DeadlineExceeded)

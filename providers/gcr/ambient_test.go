@@ -169,7 +169,7 @@ func TestApplicationDefaultCredentials(t *testing.T) {
 	})
 }
 
-// A program with untrusted profiles does not lend its identity to them.
+// A program with untrusted profiles does not allow them to use its identity.
 func TestProviderWithoutAmbient(t *testing.T) {
 	noAmbient(t)
 	cloud := newGoogle()
