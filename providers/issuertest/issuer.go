@@ -76,7 +76,8 @@ func (i *Issuer) Forget() {
 	i.keys = i.keys[len(i.keys)-1:]
 }
 
-// SetUnreachable makes the issuer's keys unavailable, like the keys of a private cluster, or available again.
+// SetUnreachable makes the issuer's keys unavailable, like the keys of a private cluster. With false, it makes them
+// available again.
 func (i *Issuer) SetUnreachable(yes bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

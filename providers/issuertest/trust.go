@@ -43,7 +43,7 @@ var (
 	ErrSubjectName = errors.New("the subject does not match")
 )
 
-// A Token holds the claims of a token. [Trust.Verify] returns verified ones.
+// A Token holds the claims of a token that [Trust.Verify] has parsed. They are verified if its error is nil.
 type Token struct {
 	Issuer, Subject     string
 	Audience            []string
