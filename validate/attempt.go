@@ -137,7 +137,7 @@ func (c *call) imageOn(ctx context.Context, rules *runtimeRules, image registry.
 			return err
 		}
 		err := c.try(ctx, &r, &candidates[i], rules, image.Host, "check image", image.String(), look)
-		// Where the pull succeeds, a kubelet does not try the next login, even if nothing can run.
+		// If the pull succeeds, a kubelet does not try the next login, even if no container can start from the image.
 		pulled := err == nil || len(f.lines) > 0 && !slices.ContainsFunc(f.lines, doesNotPull)
 		if pulled || verdict == nil || rank(err.Code) > rank(verdict.Code) {
 			r.Digest, r.MediaType, r.Platforms, r.Size, r.Basis = f.digest, f.mediaType, f.platforms, f.size, f.basis
@@ -225,7 +225,7 @@ func (r *Result) decide(c *Checker) {
 	}
 	r.Pulls = all(func(one RuntimeResult) Answer { return one.Pulls })
 	r.Runs = all(func(one RuntimeResult) Answer { return one.Runs })
-	if r.Err != nil && registry.Temporary(r.Err) { // A failure that stayed: the next request may succeed.
+	if r.Err != nil && registry.Temporary(r.Err) { // The failure persisted during the check; a later request may succeed.
 		r.Pulls, r.Runs = unknownUnlessNo(r.Pulls), unknownUnlessNo(r.Runs)
 	}
 	for _, one := range r.Runtimes {
@@ -258,7 +258,8 @@ func unknownUnlessNo(a Answer) Answer {
 }
 
 // probePublic sends a request without a login if all logins were rejected. It changes no verdict, because a kubelet
-// that has a credential for an image does not pull without one. But an unneeded login may be left out.
+// that has a credential for an image does not pull without one. If the request succeeds, it adds a warning that no
+// login is needed.
 func (c *call) probePublic(ctx context.Context, r *Result, rules *runtimeRules, candidate *Candidate) {
 	last := &r.Attempts[len(r.Attempts)-1]
 	if last.Anonymous || len(last.Exchanges) == 0 { // The source had no credential.

@@ -12,8 +12,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// maxLogins bounds how often one request is repeated with another authorization: for a challenge of its own, for a
-// token of its own, and for a new token.
+// maxLogins bounds the number of repetitions of one request with another authorization. The reasons for a repetition
+// are the challenge in its own response, a token for its scope alone, and a new token.
 const maxLogins = 4
 
 // A login is the authorization of the requests for one scope.
@@ -63,7 +63,7 @@ func (a *authorizer) open(ctx context.Context, t *trace, scope string, q apiRequ
 		}
 		if ans.ok() {
 			if narrow {
-				a.splitAll() // A token for many scopes was rejected for this one, and one for it alone is accepted.
+				a.splitAll() // The registry rejected a token for many scopes, and accepted one for this scope.
 			}
 			a.markProven(pass.group, scope)
 			t.sawLogin(ping.answer, l, pass.token)

@@ -18,21 +18,22 @@ type basicKey struct {
 	realm    string
 }
 
-// A basicLogin is what the registry answered to the first request with a Basic login.
+// A basicLogin is the outcome of the first request with a Basic login.
 type basicLogin struct {
-	rejected   *response // Nil if it was not.
+	rejected   *response // Nil if the login was not rejected.
 	validUntil time.Time
 }
 
 func (b *basicLogin) fresh() bool { return b != nil && time.Now().Before(b.validUntil) }
 
 // do sends a request with the authorization that answers the challenge. A Basic login that the registry rejected is not
-// sent again, for any image, step or runtime: registries lock accounts after some of them. So the first request with it
-// goes alone, and the others wait for its response.
+// sent again, for any image, step or runtime, because registries lock accounts after some rejected logins. So the first
+// request with a login is sent alone, and the other requests wait for its response.
 //
-// That holds where GET /v2/ asks for a Basic login of the same realm, and for nothing else. Gitea, which asks for a
-// token there, answers 401 with a Basic challenge to a good login without the right to the repository. The response to a
-// request for a list says nothing about the login either, so GET /v2/ is sent with the login before it.
+// This is limited to registries whose challenge at GET /v2/ is Basic only, with the same realm. Gitea sends a Bearer
+// challenge there, and rejects a request with a valid login that lacks the right to the repository with 401 and a Basic
+// challenge. The response to a request for a list does not show whether the login is valid either, so GET /v2/ is sent
+// with the login before such a request.
 func (a *authorizer) do(
 	ctx context.Context, t *trace, ping *pingResult, c challenge, q apiRequest,
 ) (*response, *registry.Error) {
@@ -82,8 +83,8 @@ func (a *authorizer) do(
 	return &same, nil
 }
 
-// loginElsewhere returns the authorizer whose login a request may take along to the target of a redirect, as its
-// runtime does; nil if none.
+// loginElsewhere returns the authorizer whose login may be sent to the target of a redirect, because the runtime does
+// so; nil if there is none.
 func (a *authorizer) loginElsewhere(ping *pingResult) *authorizer {
 	pinged := ping.answer.asksBasic() && ping.answer.host != a.o.base.Hostname()
 	if a.credential.Anonymous || a.rules.redirects == redirectNever || a.rules.redirects == redirectPinged && !pinged {
@@ -92,13 +93,13 @@ func (a *authorizer) loginElsewhere(ping *pingResult) *authorizer {
 	return a
 }
 
-// mayLogInAt reports whether the runtime logs in at the target of a redirect, and the check may.
+// mayLogInAt reports whether the runtime sends its login to the target of a redirect, and the check may send it too.
 func (a *authorizer) mayLogInAt(u *url.URL, res *http.Response) bool {
 	if u.Scheme != "https" || strings.EqualFold(u.Host, a.o.base.Host) || !a.o.s.c.allowsRealm(strings.ToLower(u.Hostname())) {
 		return false
 	}
 	if a.rules.redirects == redirectPinged {
-		return res.StatusCode/100 == 4 // It asked at GET /v2/.
+		return res.StatusCode/100 == 4 // It sent the challenge at GET /v2/.
 	}
 	return res.StatusCode == http.StatusUnauthorized && choose(parseChallenges(res.Header)).scheme == schemeBasic
 }
@@ -133,8 +134,8 @@ func (a *authorizer) sendTo(ctx context.Context, q apiRequest, u *url.URL) (res 
 	return a.o.send(ctx, q, u)
 }
 
-// asksBasic reports whether the response asks for a Basic login and for nothing else. After a request with one, it is
-// rejected.
+// asksBasic reports whether the response is a 401 with a Basic challenge and no other. If the request had a Basic
+// login, that login was rejected.
 func (r *response) asksBasic() bool {
 	return r.status == http.StatusUnauthorized && choose(r.challenges).scheme == schemeBasic
 }
@@ -154,7 +155,7 @@ func (o *origin) basicLogin(key basicKey) *singleFlight[*basicLogin] {
 	return b
 }
 
-// warnLockout warns of what the registry does after rejected logins, where nodes send one again and again.
+// warnLockout adds a warning about the registry's reaction to rejected logins, if the runtime repeats a rejected login.
 func (a *authorizer) warnLockout(t *trace, v vendor) {
 	runtimes := a.o.s.c.Runtimes
 	resends := len(runtimes) == 0 || slices.Contains(runtimes, Containerd) || slices.Contains(runtimes, DockerContainerd)

@@ -159,7 +159,7 @@ func (h *sourceCache) get(ctx context.Context, candidate *Candidate) (credential
 	defer h.leave()
 	if !h.fetched || h.credential.Expired(time.Now()) {
 		h.credential, h.err = fetch(ctx, candidate.Source)
-		h.fetched = ctx.Err() == nil // A failure because this caller left does not count for the others.
+		h.fetched = ctx.Err() == nil // If this caller was canceled, its failure does not count for the others.
 	}
 	return h.credential, h.err
 }

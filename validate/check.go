@@ -50,7 +50,7 @@ type lineState struct {
 	passing     bool // The failure disappeared when the request was repeated.
 }
 
-// A check is the check of one image with one credential, as one runtime pulls it.
+// A check checks one image with one credential, by the rules of one runtime.
 type check struct {
 	a     *authorizer
 	t     *trace
@@ -137,8 +137,8 @@ func (k *check) finish(f *imageInfo, common *registry.Error) *registry.Error {
 	return verdict
 }
 
-// checkRetries fails a line that would not have repeated a request that succeeded only when repeated. This is no
-// verdict on the image, because a kubelet tries again, too.
+// checkRetries fails a line if a request succeeded only after a repetition that the line would not have sent. The
+// failure is no verdict on the image, because a kubelet tries again, too.
 func (k *check) checkRetries(i int) {
 	rules, l := k.a.rules, k.a.rules.lines[i]
 	for _, status := range k.t.retried {

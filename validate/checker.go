@@ -52,11 +52,12 @@ type Checker struct {
 	// calls share nothing.
 	CacheFor time.Duration
 
-	// Realms are hosts of token servers that may be sent a registry's login although nothing else connects them with the
+	// Realms are hosts of token servers that may receive a registry's login although nothing else connects them with the
 	// registry: neither the same host, nor the same site, nor a known pair such as registry.redhat.io and sso.redhat.com.
-	// If the registry redirects requests to one of them, and it asks for a Basic login, it is sent the login by the rules
-	// of the runtime; other hosts are not.
-	// Realms also allow a token server or a storage host at a private address even if the registry is not at one. A name
+	// If the registry redirects a request to one of these hosts, and the host sends a Basic challenge, the login is sent
+	// to it as the runtime would do. Other hosts that the registry redirects to do not receive the login.
+	//
+	// A token server or a storage host that is in Realms may have a private address, even if the registry has none. A name
 	// may start with "*." for all hosts below it. Nil means none.
 	Realms []string
 
@@ -98,7 +99,7 @@ type Candidate struct {
 	// is then called once more, and a credential that differs is tried too. If nil, a rejection is final.
 	Refused func(credentials.Credential)
 
-	// Transport is the way to the registry. The zero Transport is the default one.
+	// Transport configures the connections to the registry. The zero Transport is the default one.
 	Transport registry.TransportConfig
 }
 
@@ -165,7 +166,7 @@ func (c *Checker) userAgent() string {
 }
 
 // Login checks that the registry at the endpoint accepts the candidate. The error is nil if it does, or if it accepts
-// everyone; [Result.Warnings] then reports that. Only [Checker.Image] can check what the login may pull.
+// every request; [Result.Warnings] then reports that. Only [Checker.Image] can check which images the login may pull.
 //
 // The error is a [registry.Error]. For a login that was rejected, its code is [registry.ErrUnauthorized] or
 // [registry.ErrExpired].
@@ -177,9 +178,9 @@ func (c *Checker) Login(ctx context.Context, endpoint registry.Endpoint, candida
 // Image checks that the image can be pulled with one of the candidates. Like a kubelet, it tries them one after the
 // other until one succeeds. Without candidates it tries anonymously.
 //
-// The error is nil only if the image can be pulled. Otherwise it is a [registry.Error] for the candidate that came
-// farthest; [Result.Attempts] has the outcome of each. If ctx ends, the code is [registry.ErrCanceled] and the error
-// wraps [context.Cause].
+// The error is nil only if the image can be pulled. Otherwise it is a [registry.Error] for the candidate whose response
+// shows the most about the image; [Result.Attempts] has the outcome of each candidate. If ctx ends, the code is
+// [registry.ErrCanceled] and the error wraps [context.Cause].
 func (c *Checker) Image(ctx context.Context, image registry.Image, candidates ...Candidate) (Result, error) {
 	r := c.call().image(ctx, image, candidates)
 	return r, r.Err

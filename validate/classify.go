@@ -58,7 +58,7 @@ func (a *authorizer) classify(ctx context.Context, t *trace, ans *response, repo
 }
 
 // probeTags distinguishes a missing image from a missing repository, if the list of tags does. It fails only if the
-// caller left.
+// caller was canceled.
 func (a *authorizer) probeTags(ctx context.Context, t *trace, repository string, e *registry.Error) *registry.Error {
 	path := "/v2/" + repository + "/tags/list?n=1"
 	q := apiRequest{step: StepProbe, method: http.MethodGet, path: path, limit: maxProbe, truncate: true}

@@ -4,8 +4,8 @@
 // A [Checker] sends the requests. [Checker.Login] checks a login, [Checker.Image] checks one image with the candidates
 // that a kubelet would try, and [Checker.Images] checks many images at once. The error is nil only if the image can be
 // pulled. Otherwise it is a [registry.Error] with a code for the registry's response and a hint with the fix. The
-// [Result] holds the evidence: the requests and their responses. [Checker.Repositories] and [Checker.Tags] list what a
-// user can choose from. Package workload finds the images in Kubernetes manifests.
+// [Result] holds the evidence: the requests and their responses. [Checker.Repositories] and [Checker.Tags] list the
+// repositories and tags that a user can choose from. Package workload finds the images in Kubernetes manifests.
 //
 // A verdict is never a guess. Each check ends with a request for the manifest itself, because a token proves nothing:
 // Docker Hub, Harbor, Quay and GitLab issue tokens for repositories that do not exist. If a registry does not

@@ -106,8 +106,8 @@ func insecureRedirect(format string, args ...any) error {
 	return e
 }
 
-// leftBehind returns the verdict on a request that was redirected to a host which is not sent the login, and failed
-// there without it. The login was not checked.
+// leftBehind returns the verdict on a request that failed after a redirect to a host to which the login is not sent.
+// The login was not checked.
 func leftBehind(to *url.URL, status int) *registry.Error {
 	where := cleanLine(to.Scheme+"://"+to.Host, 64)
 	e := errorf(registry.ErrInsecure, "the registry redirects to %s, which requires a login (%d); logins are not sent after a redirect", where, status)
@@ -219,9 +219,9 @@ func knownPair(registryHost, realmHost string) bool {
 	return false
 }
 
-// guardedTransport returns a copy of h, under the policy, that does not connect to addresses that a registry in the
-// zone from may not name, whatever host name resolves to them. For requests through a proxy, the proxy has to guard the
-// network behind it.
+// guardedTransport returns a copy of h that applies the policy. The copy does not connect to addresses that a registry
+// in the zone from may not name, whatever host name resolves to them. For requests through a proxy, the proxy has to
+// guard the network behind it.
 func (c *Checker) guardedTransport(h *http.Transport, policy *egress.Policy, from egress.Zone) *http.Transport {
 	key := guardKey{h, from}
 	c.mu.Lock()

@@ -14,7 +14,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// An origin is a registry, reached through one transport, and what the session knows about it.
+// An origin is a registry as reached through one transport, with the session's knowledge about it.
 type origin struct {
 	s         *session
 	host      string   // As in the names of images.

@@ -58,7 +58,7 @@ func (p Platform) String() string {
 func (p Platform) Runs(image Platform) bool { return p.rank(image, false, false) >= 0 }
 
 // rank returns how well an image for another platform suits a node of platform p: 0 is best, and -1 means not at all.
-// bits32 adds images for 32 bits, cpuVariants those for later variants of amd64.
+// bits32 includes images for 32 bits, and cpuVariants includes images for later variants of amd64.
 func (p Platform) rank(image Platform, bits32, cpuVariants bool) int {
 	p, image = p.normalized(p.OS), image.normalized(p.OS)
 	if !p.sameVersion(image) {

@@ -31,9 +31,9 @@ type Result struct {
 	Size int64
 
 	// Pulls reports whether the image pulls on all of the [Checker.Runtimes]. Runs reports whether a container can start
-	// from it on the [Checker.Platforms]. The two differ because some runtimes report a successful pull of content that
-	// they cannot run, such as a Helm chart, and because an image for another platform that is not in an index pulls
-	// everywhere.
+	// from it on the [Checker.Platforms]. The two may differ for two reasons: some runtimes report a successful pull of
+	// content that they cannot run, such as a Helm chart; and an image that is not in an index pulls on every platform,
+	// although it runs only on its own.
 	Pulls, Runs Answer
 	// Runtimes are the verdicts for each release line of the runtimes. Nil for a login.
 	Runtimes []RuntimeResult
@@ -44,7 +44,7 @@ type Result struct {
 	// twice.
 	Attempts []Attempt
 
-	// RateLimit is the rest of the budget of pulls, if the registry reports it. Zero if it is not known.
+	// RateLimit is the limit of pulls and the number that remains, if the registry reports it. Zero if it is not known.
 	RateLimit RateLimit
 
 	// Warnings are findings that do not keep the image from being pulled but that a person should know about; one
@@ -135,7 +135,7 @@ const (
 	StepManifest     Step = "manifest"     // The manifest of the image.
 	StepConfig       Step = "config"       // The config of the image.
 	StepLayer        Step = "layer"        // A layer of the image.
-	StepProbe        Step = "probe"        // Narrows a verdict: does the repository exist, is the image public?
+	StepProbe        Step = "probe"        // Refines a verdict: whether the repository exists, or the image is public.
 	StepRepositories Step = "repositories" // A page of the list of repositories.
 	StepTags         Step = "tags"         // A page of the list of tags.
 )

@@ -90,7 +90,7 @@ func (r *runtimeRules) unread(res *response) *registry.Error {
 }
 
 // extraScopesOfPing returns the extra scopes if the challenge of a ping is used in place of a manifest's. A repository
-// in it is an example, as in GHCR's.
+// in the challenge of a ping is only an example, as in GHCR's.
 func (r *runtimeRules) extraScopesOfPing(c challenge, scope string) []string {
 	return slices.DeleteFunc(r.extraScopes(c, scope), func(s string) bool { return strings.HasPrefix(s, "repository:") })
 }
@@ -183,7 +183,7 @@ func (r *runtimeRules) readToken(res *response, post bool, asked time.Time) (cre
 	return credentials.NewSecret(value), asked.Add(life - life/10), nil
 }
 
-// decode is json.Unmarshal, except that a missing value is a zero one.
+// decode is json.Unmarshal, except that it accepts a missing value and leaves the target unchanged.
 func decode(raw json.RawMessage, into any) error {
 	if len(raw) == 0 {
 		return nil

@@ -54,7 +54,7 @@ type loginRules struct {
 	challengeScope scopeRule
 	// account: the token request by GET has the user name in the parameter account.
 	account bool
-	// redirects decides when the host to which the API is redirected is sent the login.
+	// redirects decides when the login is sent to the host to which the API is redirected.
 	redirects redirectRule
 	// getFields and postFields are the fields of a token response that hold the token, in order of preference.
 	getFields, postFields []string
@@ -79,8 +79,8 @@ const (
 	basicWins                           // A token is requested for Bearer, and Basic is sent if it is offered, too.
 )
 
-// A redirectRule decides when the target of a redirect is sent the login. A check sends it to hosts of [Checker.Realms]
-// only.
+// A redirectRule decides when a runtime sends the login to the target of a redirect. A check sends it to hosts of
+// [Checker.Realms] only.
 type redirectRule int
 
 const (
@@ -116,7 +116,7 @@ type manifestRules struct {
 	bodyType, anyIndexType bool
 	// dockerBodyType: a manifest of Docker's type must have a mediaType.
 	dockerBodyType bool
-	// dockerMixed: a manifest of Docker's types that is an image and an index at once is read as its media type says.
+	// dockerMixed: a manifest of Docker's types that is an image and an index at once is read by its media type.
 	dockerMixed bool
 	// manifestLimit and configLimit are the largest sizes in bytes. Zero means that there is no limit.
 	manifestLimit, configLimit int64
@@ -141,7 +141,7 @@ const (
 type indexRules struct {
 	// normalizes: x86_64 is amd64, case is ignored, and an empty os is linux.
 	normalizes bool
-	// unnamed is the treatment of entries without a platform. emptyUnnamed: an empty platform is none.
+	// unnamed is the treatment of entries without a platform. emptyUnnamed: an empty platform counts as none.
 	unnamed      unnamedRule
 	emptyUnnamed bool
 	// nested: an entry may be an index. skipsNested: after an error in one, the next entry is tried.
@@ -161,8 +161,8 @@ const (
 // A line is a supported release line of a runtime, with the rules that changed between lines.
 type line struct {
 	version string // "1.7"; empty if there is one line.
-	// configTypes are the media types of configs that can be unpacked, by the media type of the manifest. With others, the
-	// pull fails, or if lazy, it reports success without fetching the layers.
+	// configTypes are the media types of configs that can be unpacked, by the media type of the manifest. With another
+	// type, the pull fails; or, if lazy is set, it reports success without fetching the layers.
 	configTypes map[types.MediaType][]types.MediaType
 	layerTypes  bool              // Layers of an unknown type fail, or if lazy, are not fetched.
 	otherLayers []types.MediaType // Layers of these types are unpacked, too.

@@ -85,8 +85,8 @@ func newGroup(scopes ...string) *scopeGroup {
 // A token is a token server's response to a request for scopes.
 type token struct {
 	value credentials.Secret
-	good  time.Time // The end of its use.
-	// The issuer. Another challenge may name another.
+	good  time.Time // The time after which the token is not used.
+	// The token server. Another challenge may name another one.
 	realm, service string
 	extra          string // The scopes of the challenge.
 	asked          time.Time
@@ -98,7 +98,7 @@ type token struct {
 	failed *registry.Error
 
 	mu         sync.Mutex
-	objections map[*runtimeRules]*registry.Error // What other runtimes make of got.
+	objections map[*runtimeRules]*registry.Error // Why other runtimes would not read got.
 }
 
 // objection returns the reason why another runtime would not read the token, once for all images that it serves; nil if
@@ -228,7 +228,8 @@ func (a *authorizer) renew(g *scopeGroup) {
 	}
 }
 
-// tokenFor returns a token for the scope, and the group that it is for. The token is not refused, which may be nil.
+// tokenFor returns a token for the scope, and the group that it is for. The token differs from refused, a token that
+// the registry rejected, which may be nil.
 func (a *authorizer) tokenFor(
 	ctx context.Context, t *trace, c challenge, scope string, refused *token, extra []string,
 ) (*token, *scopeGroup, *registry.Error) {
@@ -265,8 +266,8 @@ func (a *authorizer) tokenFor(
 }
 
 // service returns the service for which a token is requested. Runtimes send the challenge's service or none. Artifact
-// Registry leaves the service out of the challenge of its ping, where it means its own host. The check of a login sees
-// no other challenge, and adds it.
+// Registry omits the service from the challenge of its ping; its own host is meant. The check of a login receives no
+// other challenge, so it sends the host as the service.
 func (a *authorizer) service(c challenge) string {
 	if s := c.params["service"]; s != "" || c.params["realm"] == "" || a.rules != ownRules {
 		return s
@@ -326,7 +327,7 @@ type tokenRequest struct {
 // send requests the token as the runtime does: by POST first, or by GET alone.
 func (r tokenRequest) send(ctx context.Context, tok *token) {
 	rules, anonymous := r.a.rules, r.a.credential.Anonymous
-	var posted, rejected *response // The response to POST, and the same again if the runtime gives up at it.
+	var posted, rejected *response // posted is the response to POST; rejected is the same if the runtime gives up at it.
 	if rules.post && !anonymous && !r.a.o.rejectsPOST(tok.realm) {
 		ans, failed := r.post(ctx)
 		switch {

@@ -8,8 +8,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A vendor is the maker or operator of a registry, as far as it shows. It decides how a response is read where
-// registries differ, and which hint is given; never whether a login is sent.
+// A vendor is the maker or operator of a registry, if its host or responses show it. It decides how a response is read
+// where registries differ, and which hint is given; never whether a login is sent.
 type vendor string
 
 const (

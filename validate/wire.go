@@ -100,7 +100,7 @@ type apiRequest struct {
 	url        *url.URL // Of another server; nil with a path.
 	displayURL string   // The URL for the evidence; empty with a path.
 	auth       authorization
-	elsewhere  *authorizer // Sends its login to the target of a redirect that asks for one; see redirectRule.
+	elsewhere  *authorizer // Provides the login for the target of a redirect that sends a challenge; see redirectRule.
 	accept     string
 	form       url.Values // Of a POST.
 	firstByte  bool       // Only the first byte is needed.
