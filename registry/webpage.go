@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// sites are the hosts of web sites and APIs that people mistake for a registry. The field want is the endpoint to write
-// instead, in which %s is replaced by the first part of the path. If the path is empty, the field without is used in
-// place of want.
+// sites are the hosts of web sites and APIs that people mistake for a registry, with the endpoint to enter instead. In
+// it, %s is replaced by the first part of the path. The field without is the endpoint for an empty path.
 var sites = map[string]struct{ what, want, without string }{
 	"github.com":     {"GitHub's web site", "ghcr.io/%s", "ghcr.io/ORGANISATION"},
 	"www.github.com": {"GitHub's web site", "ghcr.io/%s", "ghcr.io/ORGANISATION"},
@@ -61,7 +60,8 @@ func vpcRegistry(host string) (registry string, ok bool) {
 
 // pages are paths of web consoles and APIs that people copy from the address bar. The path of an endpoint is a prefix
 // of repository names, and these paths are unlikely prefixes. They cause only warnings, because a repository could have
-// such a name. In the field want, $ is replaced by the group of the expression, and HOST by the host.
+// such a name. In the endpoint to enter, $ is replaced by the group of the expression,
+// and HOST by the host.
 var pages = []struct {
 	path *regexp.Regexp
 	what string
