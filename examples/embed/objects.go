@@ -50,7 +50,8 @@ type objectReconciler struct {
 	controller *kube.Controller
 }
 
-// keepPerObject adds to a manager a pull secret for each object.
+// keepPerObject adds to a manager a pull secret for each object. The manager must have objectsInCache as its Cache
+// options: without them, it would reconcile every Secret of the cluster as an object, and write a status into it.
 func keepPerObject(mgr ctrl.Manager, config *rest.Config) (*kube.Controller, error) {
 	api, err := kube.NewClient(config)
 	if err != nil {
