@@ -1,7 +1,7 @@
 // Quickstart runs all steps from a registry profile to a pull secret, and prints each. It needs only Go, because the
 // registry, which requires a login, is in memory.
 //
-//	go run ./examples/quickstart
+//	go run github.com/regcred/regcred/examples/quickstart
 package main
 
 import (
@@ -138,7 +138,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	say("%s", indent(text))
 	say("   It has a login for %s.", strings.Join(outcome.Secret.Config.Keys(), ", "))
 	if !*reveal {
-		say("   To see the password in it: go run ./examples/quickstart -reveal")
+		say("   To see the password in it: go run github.com/regcred/regcred/examples/quickstart -reveal")
 	}
 	return nil
 }

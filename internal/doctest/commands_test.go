@@ -100,7 +100,7 @@ func TestRuns(t *testing.T) {
 		page, command string
 		want          string
 	}{
-		{"README.md", "go run ./examples/quickstart", "kind: Secret"},
+		{"README.md", "go run github.com/regcred/regcred/examples/quickstart", "kind: Secret"},
 		{"docs/provider.md", "go run ./examples/provider", ""},
 	} {
 		t.Run(c.command, func(t *testing.T) {
