@@ -31,7 +31,7 @@ type Checker struct {
 	// certificates of all hosts are verified.
 	SkipVerify bool
 
-	// Transport is the way to the hosts, such as a proxy, and the policy for it. The authorities and client
+	// Transport configures the connections to the hosts, such as a proxy and the egress policy. The authorities and client
 	// certificates of the node's files are used in addition. The zero Transport is the default one.
 	Transport registry.TransportConfig
 	// Platforms, Deep and Timeout have the meaning of the fields of [validate.Checker].
@@ -181,7 +181,7 @@ func (c *Checker) logins(r Route, h Hop, candidates []validate.Candidate) ([]val
 	return make([]validate.Candidate, 1), nil // Anonymous.
 }
 
-// transport returns the way to a host with the certificates of the node's files.
+// transport returns the configuration t for a host, with the certificates of the node's files added.
 func (n *Node) transport(t registry.TransportConfig, h Hop) (registry.TransportConfig, error) {
 	for _, name := range h.CAs {
 		content, ok, err := n.read(name)

@@ -25,8 +25,8 @@ type containerdConfig struct {
 	sections [3]*imagesSection
 }
 
-// An imagesSection is the section of the CRI plugin for images. The options other than the registry are those for which
-// containerd 2 does not use its transfer service.
+// An imagesSection is the section of the CRI plugin for images. The options other than the registry decide whether
+// containerd 2 uses its transfer service; see local.
 type imagesSection struct {
 	Registry *registrySection `toml:"registry"`
 
@@ -164,8 +164,9 @@ func (c *containerdConfig) section(r Runtime) (s imagesSection, broken string) {
 	return s, broken
 }
 
-// migrated returns the section of containerd 2.4, into which it moves parts of the section of older versions from files
-// with a version below 4 (plugins/cri/images/plugin.go). containerd 2.0 to 2.2 do so for versions below 3.
+// migrated returns the section that containerd 2.4 uses. From a file with a version below 4, containerd 2.4 moves parts
+// of the older versions' section into it (plugins/cri/images/plugin.go). containerd 2.0 to 2.2 do so for versions below
+// 3.
 func (c *containerdConfig) migrated() imagesSection {
 	var s imagesSection
 	if c.sections[2] != nil {
@@ -289,7 +290,7 @@ func (r *Route) addHosts(hosts []host, login func(string) *nodeAuth) {
 }
 
 // setContainerdLogin sets the fields about logins. The kubelet passes a login without the server that it is for, so
-// containerd uses it for every host, and the node's own logins only without one.
+// containerd uses it for every host. containerd uses the node's own logins only if the kubelet passes none.
 func (h *Hop) setContainerdLogin(r *Route, login func(string) *nodeAuth) {
 	if h.Mirror {
 		h.Namespace = r.Image.Host

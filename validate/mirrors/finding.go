@@ -59,12 +59,12 @@ func (f Finding) String() string {
 	return f.Subject + ": " + f.Message + " (" + string(f.Rule) + "; " + strings.Join(names, ", ") + "); hint: " + f.Hint
 }
 
-// LintOptions select what [Node.Lint] looks for. The zero value checks the files alone, for all runtimes that they are
-// for.
+// LintOptions select the problems that [Node.Lint] looks for. The zero value checks only the files, for all runtimes
+// that the node has files for.
 type LintOptions struct {
-	// Registries are the registries for whose images pods have pull secrets, as in the keys of pull secrets and the
-	// endpoints of profiles: "ghcr.io", "quay.io/team". A key with a star stands for the registries in the files that it
-	// matches. What is not the name of a registry is ignored. Nil means none.
+	// Registries are the registries for whose images pods have pull secrets, in the form of the keys of pull secrets and
+	// the endpoints of profiles: "ghcr.io", "quay.io/team". A key with a star includes every registry in the files that
+	// it matches. Strings that are not the name of a registry are ignored. Nil means none.
 	Registries []string
 	// Runtimes are the runtimes of the node. Nil means all that [Node.Runtimes] returns.
 	Runtimes []Runtime

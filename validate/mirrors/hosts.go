@@ -361,8 +361,8 @@ func pairs(value any, dir string) ([][2]string, error) {
 	return nil, errType
 }
 
-// checkFiles returns why containerd cannot load the certificates, which makes every pull fail. Files outside of the
-// copy of the node are not checked.
+// checkFiles returns the reason why containerd cannot load the certificates, so that every pull fails; empty if there
+// is none. Files outside of the copy of the node are not checked.
 func (n *Node) checkFiles(cas []string, clients [][2]string) string {
 	load := func(name string) (content []byte, skip bool, problem string) {
 		content, ok, err := n.read(name)

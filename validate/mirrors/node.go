@@ -117,8 +117,8 @@ func (n *Node) read(name string) (content []byte, ok bool, err error) {
 	return content, err == nil, err
 }
 
-// notCopied reports whether the file is outside of what fsys has, so that its absence proves nothing: fsys does not
-// have the top folder of its path.
+// notCopied reports whether fsys lacks the top folder of the file's path. The absence of the file then proves nothing
+// about the node.
 func (n *Node) notCopied(name string) bool {
 	top, _, _ := strings.Cut(rel(name), "/")
 	_, err := fs.Stat(n.fsys, top)
@@ -216,16 +216,15 @@ type Route struct {
 	Secret bool
 	// Hops are the hosts in the order in which the runtime tries them.
 	//
-	// containerd tries them for each request again, from the first one on: the one that has the manifest need not be
-	// the one that serves a layer. CRI-O and podman try them until one has the manifest, and use only that one from
-	// then on.
+	// containerd starts with the first host again for each request, so a layer may come from another host than the
+	// manifest. CRI-O and podman try the hosts until one has the manifest, and use only that host from then on.
 	Hops []Hop
 	// Broken is the reason why every such pull fails before the first request; empty if there is none.
 	Broken string
-	// File is the file that decided. Empty means that the runtime's defaults did.
+	// File is the file that determines the route. Empty means that the runtime's defaults do.
 	File string
 
-	skipped string // Why the last endpoint that CRI-O skips is skipped.
+	skipped string // Why CRI-O skips an endpoint; of several, the last one.
 }
 
 // String returns one line for each hop, or the reason why the pull fails.
@@ -241,7 +240,7 @@ func (r Route) String() string {
 }
 
 // Route returns what the runtime does for the image. The argument secret reports whether the kubelet has a pull secret
-// for the image; package pullsecret finds out by the keys of a secret. The result depends on the files only; no
+// for the image; package pullsecret determines this from the keys of a secret. The result depends on the files only; no
 // requests are sent.
 func (n *Node) Route(runtime Runtime, image registry.Image, secret bool) Route {
 	r := Route{Runtime: runtime, Image: image, Secret: secret}

@@ -315,7 +315,8 @@ func (n *Node) addEndpoint(r *Route, prefix string, e endpoint) {
 	r.Hops = append(r.Hops, hop)
 }
 
-// addCertificates adds the files of the host's folder of certificates, in the first root that has one. It returns why requests to the host fail.
+// addCertificates adds the files of the host's folder of certificates, in the first root that has one. It returns the
+// reason why requests to the host fail; empty if there is none.
 func (n *Node) addCertificates(h *Hop, host string, roots ...string) string {
 	for _, root := range roots {
 		dir := path.Join(root, host)
