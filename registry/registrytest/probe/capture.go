@@ -102,8 +102,8 @@ type Reply struct {
 	Challenges []string `json:"challenges,omitempty"`
 	// Headers are the forms of other headers that clients use. Headers that clients do not use are left out.
 	Headers map[string]string `json:"headers,omitempty"`
-	// Kind is the kind of the body: "json", "html", "xml", "text", or "data" for a manifest or blob. Empty means that there is
-	// none.
+	// Kind is the kind of the body: "json", "html", "xml", "text", or "data" for a manifest or blob. Empty means that
+	// there is no body.
 	Kind string `json:"kind,omitempty"`
 	// Codes are the codes of an error body. A code that is not in a list named errors is marked.
 	Codes []string `json:"codes,omitempty"`

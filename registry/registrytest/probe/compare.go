@@ -76,8 +76,8 @@ func (c Capture) Compare(ctx context.Context, d registrytest.Dialect) (Compariso
 	if err != nil {
 		return Comparison{}, err
 	}
-	// The properties of the world affect different responses, so that one can be found after another. Some are only
-	// visible after others, so that a second round is needed.
+	// Each property of the world affects other responses, so the properties are determined one after another. The effect
+	// of some is visible only after others are determined, so a second round is needed.
 	for range 2 {
 		for property := range w.variants(c.Setup) {
 			for _, variant := range w.variants(c.Setup)[property] {
@@ -133,7 +133,8 @@ func (c Capture) Nearest(ctx context.Context) (Comparison, error) {
 		}
 		scores[d.Name] = first.score()
 	}
-	// The right world changes a few responses, and the right dialect most of them.
+	// The world affects a few responses, and the dialect most of them. So only the nearest dialects in the zero world are
+	// compared in all worlds.
 	slices.SortStableFunc(dialects, func(a, b registrytest.Dialect) int { return scores[a.Name] - scores[b.Name] })
 	var best Comparison
 	for i, d := range dialects[:4] {
@@ -238,8 +239,8 @@ func (c Capture) differences(fake Capture) Comparison {
 	return all
 }
 
-// explained reports whether the fake did not get the request because of another difference, which is reported: it names another
-// token server, issues no token, or has no digest.
+// explained reports whether the fake did not receive the request because of another difference, which is reported: the
+// fake names another token server, issues no token, or has no digest.
 func (c Capture) explained(fake Capture, e Exchange) bool {
 	if e.Question == "manifest-digest" || c.TokenServer != fake.TokenServer && (e.Login != NoLogin && e.Login != BasicLogin || strings.HasPrefix(e.Question, "token")) {
 		return true
@@ -267,7 +268,7 @@ func (c Capture) explained(fake Capture, e Exchange) bool {
 	})
 }
 
-// tokenQuestions are the questions for the tokens that other questions use, by the start of their names.
+// tokenQuestions maps the start of a question's name to the question that requests its token.
 var tokenQuestions = map[string]string{
 	"repository-missing": "token-repository-missing", "tags-missing": "token-repository-missing", "owner-missing": "token-owner-missing",
 	"other": "token-other", "public": "token-public", "catalog": "token-catalog",
@@ -350,7 +351,7 @@ func (c *Comparison) addRateLimit(ctx context.Context, capture Capture, d regist
 	c.Compared++
 	real := *capture.Exchanges[i].Reply
 	same := *fake.Exchanges[0].Reply
-	if real.Kind == "" { // Of a HEAD request.
+	if real.Kind == "" { // The response to a HEAD request.
 		same.Kind, same.Body, same.Codes = "", "", nil
 	}
 	compareReplies(capture.Exchanges[i], &real, &same, func(e Exchange, what, real, fake string, wording bool) {

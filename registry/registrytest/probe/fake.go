@@ -42,7 +42,7 @@ const (
 	publicities
 )
 
-// variants returns the worlds that differ from w in one property, by property.
+// variants returns the worlds that differ from w in one property, in one slice for each property.
 func (w world) variants(s Setup) [][]world {
 	var public, right, listing, many []world
 	for p := range publicities {

@@ -20,7 +20,7 @@ import (
 // A Probe sends questions to registries. The zero Probe is ready to use. Set the fields before the first use; after
 // that it is safe for concurrent use.
 //
-// It only reads: it sends GET and HEAD to the registry, and GET and one POST to the token server that the registry
+// A Probe only reads: it sends GET and HEAD to the registry, and GET and one POST to the token server that the registry
 // names, under the rules of [validate.Guard]. It follows no redirects, repeats no request, and stops as soon as the
 // registry limits its rate.
 type Probe struct {
@@ -37,12 +37,12 @@ type Probe struct {
 type WrongLoginPolicy int
 
 const (
-	// WrongLoginIfHarmless sends one, unless the registry's vendor documents that it locks or delays users or addresses
-	// after rejected logins.
+	// WrongLoginIfHarmless sends a wrong login, unless the registry's vendor documents that it locks or delays users or
+	// addresses after rejected logins.
 	WrongLoginIfHarmless WrongLoginPolicy = iota
-	// WrongLoginNever sends none.
+	// WrongLoginNever sends no wrong login.
 	WrongLoginNever
-	// WrongLoginAlways sends one.
+	// WrongLoginAlways sends a wrong login to every registry.
 	WrongLoginAlways
 )
 
@@ -107,7 +107,7 @@ func (p *Probe) Run(ctx context.Context, t Target) (Capture, error) {
 	return w.capture(), nil
 }
 
-// names are the repositories of the questions.
+// names holds the names of the repositories that the questions are about.
 type names struct {
 	repository, missing, nobody, other, public string
 }

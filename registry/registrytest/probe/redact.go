@@ -59,7 +59,7 @@ const (
 	unknownMark = "?" // Replaces everything that is not in the vocabulary.
 	numberMark  = "N" // Replaces a number.
 
-	// punctuation lists the characters that are kept. They are the structure of a text, and identify nobody.
+	// punctuation lists the characters that are kept. They show the structure of a text and reveal no identity.
 	punctuation = " .,:;/\"'=()[]{}<>&_-*!+|"
 
 	maxText = 4 << 10
@@ -215,9 +215,9 @@ func clean(s string) bool {
 	return r.text(s) == s
 }
 
-// json returns the form of a JSON value: objects with the redacted names of their fields in order, and of arrays the
-// different elements. The lists of names that registries return are left out. Strings are in single quotes, because the
-// form itself becomes a string of JSON.
+// json returns the redacted form of a JSON value. An object has the redacted names of its fields in order, and an array
+// has each different element. The lists of names that registries return are left out. Strings are in single quotes,
+// because the form itself becomes a JSON string.
 func (r *redactor) json(v any, depth int) string {
 	if depth > 6 {
 		return "'" + unknownMark + "'"

@@ -21,7 +21,8 @@ type response struct {
 	err    error // If there was no response.
 }
 
-// maxBody bounds the part of a body that is read. The longest lists of honest registries are shorter: they have pages.
+// maxBody bounds the part of a body that is read. The longest lists of honest registries are shorter, because they are
+// divided into pages.
 const maxBody = 1 << 20
 
 func readResponse(res *http.Response, head bool) *response {
