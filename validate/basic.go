@@ -134,8 +134,8 @@ func (a *authorizer) sendTo(ctx context.Context, q apiRequest, u *url.URL) (res 
 	return a.o.send(ctx, q, u)
 }
 
-// asksBasic reports whether the response is a 401 with a Basic challenge and no other. If the request had a Basic
-// login, that login was rejected.
+// asksBasic reports whether the response is a 401 with a Basic challenge and no usable Bearer one. If the request had a
+// Basic login, that login was rejected.
 func (r *response) asksBasic() bool {
 	return r.status == http.StatusUnauthorized && choose(r.challenges).scheme == schemeBasic
 }

@@ -101,8 +101,8 @@ func (c *command) parse(args []string) error {
 	}
 	flags.StringVar(&c.profiles, "profiles", "", "the `file` of registry profiles, YAML or JSON")
 	flags.StringVar(&c.dockerConfig, "docker-config", "", "a docker config `file` with logins for images that no profile serves; "+
-		`"user" is that of the user`)
-	flags.Func("image", "an `image` to check, as it stands in a workload; may be repeated", func(s string) error {
+		`"user" is the configuration of the user`)
+	flags.Func("image", "an `image` to check, as in a workload; may be repeated", func(s string) error {
 		c.images = append(c.images, s)
 		return nil
 	})
@@ -132,7 +132,7 @@ func (c *command) parse(args []string) error {
 	case flags.NArg() > 0:
 		return fmt.Errorf("unexpected argument %q: images are named with -image", flags.Arg(0))
 	case c.profiles == "" && c.dockerConfig == "":
-		return errors.New("-profiles and -docker-config are missing; -h tells what they are")
+		return errors.New("-profiles and -docker-config are missing; -h lists the flags")
 	case !slices.Contains([]string{"yaml", "json", "none"}, c.format):
 		return fmt.Errorf("-o %s: the formats are yaml, json and none", c.format)
 	case c.json && c.format != "none":

@@ -169,7 +169,7 @@ func TestMistakes(t *testing.T) {
 	status, _ := w.call("acme", "PUT", "/registries/quay", strings.Repeat(" ", maxBody+1))
 	require.Equal(t, 413, status)
 	got := w.issues(w.call("acme", "PUT", "/registries/other", quayProfile))
-	require.Contains(t, got[0].Problem, "the path says")
+	require.Contains(t, got[0].Problem, "the path has")
 }
 
 // A registry that is down is no error of the profile: the user may try again, or insist.

@@ -44,7 +44,7 @@ type Rows interface {
 	Put(ctx context.Context, tenant, name string, data []byte, version int) error
 }
 
-var errChanged = errors.New("somebody else changed the profile in the meantime")
+var errChanged = errors.New("another user has changed the profile in the meantime")
 
 const (
 	maxBody      = 256 << 10 // A profile with its certificates has a few kilobytes.
@@ -178,7 +178,7 @@ func (s *Server) form(ctx context.Context, r *http.Request, tenant string) (regi
 	}
 	if p.Name != name {
 		return registry.Profile{}, 0, &registry.Error{
-			Op: "read form", Code: registry.ErrInvalid, Err: fmt.Errorf("the profile is named %q, and the path says %q", p.Name, name),
+			Op: "read form", Code: registry.ErrInvalid, Err: fmt.Errorf("the profile is named %q, and the path has %q", p.Name, name),
 		}
 	}
 	return p, version, providers.Validate(s.Pipeline.Provider, p)

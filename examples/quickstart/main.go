@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if _, err := server.Registry.Add("shop/web:1.4", registrytest.Image{}); err != nil {
 		return err
 	}
-	say("1. A registry that wants a login listens on %s. It holds the image shop/web:1.4.", server.Host)
+	say("1. A registry that requires a login listens on %s. It holds the image shop/web:1.4.", server.Host)
 
 	profile := registry.Profile{
 		Name:     "shop",
@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	say("   Yes. What was asked:")
+	say("   Yes. The requests:")
 	for _, exchange := range result.Attempts[0].Exchanges {
 		say("   %s", exchange)
 	}
@@ -118,7 +118,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		say("   %s: no, code %s:", request.Images[i], string(registry.CodeOf(result.Err)))
 		say("   %v", result.Err)
 	}
-	say("   What is not proven is not published: there is no secret.")
+	say("   There is no secret, because one image is not proven to pull.")
 
 	say("\n5. Without the image that does not exist, there is one:")
 	request.Images = request.Images[:1]

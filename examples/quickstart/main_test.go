@@ -15,7 +15,7 @@ func TestQuickstart(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), nil, &out))
 	for _, want := range []string{
-		"Yes. What was asked:",
+		"Yes. The requests:",
 		"Code unauthorized:",
 		"/shop/web:1.4: yes, it is sha256:",
 		"/shop/web:1.5: no, code image_not_found:",

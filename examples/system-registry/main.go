@@ -64,7 +64,7 @@ func exitCode(err error) int {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("system-registry", flag.ContinueOnError)
 	flags.SetOutput(out)
-	dir := flags.String("dir", "registry-data", "the `folder` that images and accounts are kept in")
+	dir := flags.String("dir", "registry-data", "the `folder` of images and accounts")
 	addr := flags.String("addr", "127.0.0.1:5000", "where to listen")
 	url := flags.String("url", "", "how clients reach it, where that is not the address: https://registry.example.com")
 	pull := flags.String("pull", "", "print a pull secret for this `image` of the registry that runs: team/app:1")

@@ -52,7 +52,7 @@ var entraCodes = []struct {
 }{
 	{[]int{90002, 900023}, registry.ErrInvalid, "check azure.tenant: Entra does not know this tenant"},
 	{[]int{700016}, registry.ErrUnauthorized, "check azure.client and azure.tenant: the tenant has no such application"},
-	{[]int{7000215}, registry.ErrUnauthorized, "put the value of the client secret into the profile, and not its ID"},
+	{[]int{7000215}, registry.ErrUnauthorized, "use the value of the client secret, and not its ID"},
 	{[]int{7000222}, registry.ErrExpired, "create a new client secret: this one expired"},
 	{[]int{700027}, registry.ErrUnauthorized, "upload the certificate to the app registration, or use the key that belongs to it"},
 	{[]int{70021, 700211, 700212, 700213, 7002138}, registry.ErrDenied, presentedHint},
@@ -107,7 +107,7 @@ func refused(what string, status int, header http.Header, body []byte) error {
 		e.Code, e.Hint = registry.ErrUnsupported, "the registry rejects tokens for Azure Resource Manager: enable authentication-as-arm, or use a cloud that knows the audience of registries"
 	case status == http.StatusForbidden:
 		e.Code, e.Hint = registry.ErrDenied,
-			"give the identity the role AcrPull on the registry; a registry in the mode \"RBAC Registry + ABAC Repository Permissions\" ignores AcrPull and needs Container Registry Repository Reader"
+			"grant the identity the role AcrPull on the registry; a registry in the mode \"RBAC Registry + ABAC Repository Permissions\" ignores AcrPull and needs Container Registry Repository Reader"
 	case status == http.StatusUnauthorized:
 		e.Code, e.Hint = registry.ErrUnauthorized, "check that the registry belongs to the identity's tenant; set azure.tenant to the tenant of the registry if it differs"
 	case status == http.StatusTooManyRequests:

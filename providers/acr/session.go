@@ -157,7 +157,7 @@ func (s *session) managedIdentity(ctx context.Context, audience, client string) 
 	status, _, body, err := s.send(noRedirects(s.direct), req, what)
 	if err != nil {
 		if e, ok := err.(*registry.Error); ok && e.Code.Is(registry.ErrUnavailable) {
-			e.Code, e.Hint = registry.ErrNoIdentity, "run on a machine or pod with a managed identity, or put an identity into the profile"
+			e.Code, e.Hint = registry.ErrNoIdentity, "run on a machine or pod with a managed identity, or add an identity to the profile"
 		}
 		return credentials.Secret{}, err
 	}
@@ -173,7 +173,7 @@ func (s *session) managedIdentity(ctx context.Context, audience, client string) 
 	if status == http.StatusTooManyRequests || status >= http.StatusInternalServerError {
 		e.Code = registry.ErrUnavailable
 	} else {
-		e.Hint = "assign the managed identity to this machine; with a user-assigned one, put its client ID into azure.client"
+		e.Hint = "assign the managed identity to this machine; with a user-assigned one, set azure.client to its client ID"
 	}
 	return credentials.Secret{}, e
 }

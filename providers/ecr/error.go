@@ -55,7 +55,7 @@ func (s session) fail(ctx context.Context, st step, id identity, err error) erro
 		wait = retryAfter(res.Response.Header)
 	}
 	if answer.Code == notOfAWS {
-		cause = fmt.Errorf("%s: status %d, with no answer of AWS's", what, status)
+		cause = fmt.Errorf("%s: status %d, without an error of AWS", what, status)
 	}
 	code := apiCode(answer.Code, answer.Message, status)
 	if code != registry.ErrRateLimited {
@@ -153,25 +153,25 @@ func apiCode(code, message string, status int) registry.Code {
 func (s session) hint(code registry.Code, st step) string {
 	switch {
 	case code == registry.ErrDenied && st == stepToken:
-		return "give this identity the policy " + PullPolicy
+		return "grant this identity the policy " + PullPolicy
 	case code == registry.ErrDenied && st == stepPublicToken:
 		return "allow this identity ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken on all resources, or make the profile anonymous"
 	case code == registry.ErrDenied && st == stepAssumeRole:
-		return "the role's trust policy must name this identity, and the profile must hold the external ID that it asks for, if any; the identity itself needs sts:AssumeRole for the role"
+		return "the role's trust policy must name this identity, and the profile must hold the external ID that it requires, if any; the identity itself needs sts:AssumeRole for the role"
 	case code == registry.ErrDenied && st == stepWebIdentity:
 		return "the role's trust policy must name the issuer, the subject and the audience of the token"
 	case code == registry.ErrUnauthorized && st == stepWebIdentity:
-		return "check that the token's issuer is an identity provider of the account, and its audience one that the provider takes"
+		return "check that the token's issuer is an identity provider of the account, and its audience one that the provider accepts"
 	case code == registry.ErrUnauthorized:
-		return "check the access key and its secret: the key may be deleted or inactive; AWS says the same where the region " + s.host.Region + " is not enabled for the account"
+		return "check the access key and its secret: the key may be deleted or inactive; AWS responds alike if the region " + s.host.Region + " is not enabled for the account"
 	case code == registry.ErrExpired:
-		return "the temporary credentials or the token that this identity comes from are over: put new ones into the profile"
+		return "the temporary credentials or the token of this identity expired: enter new ones in the profile"
 	case code == registry.ErrUnsupported:
 		return "enable the region " + s.host.Region + " for the account, and AWS STS in it"
 	case code == registry.ErrRateLimited:
 		return "wait; one token serves all registries of a region for twelve hours, so many calls mean that a cache is missing or not shared"
 	case code == registry.ErrNoIdentity:
-		return "give the process an identity (a role for its service account or instance, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or put one into the profile"
+		return "give the process an identity (a role for its service account or instance, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or add one to the profile"
 	case code == registry.ErrHostNotFound:
 		return "check the region " + s.host.Region + " in the endpoint: AWS has no API there under the name that was tried"
 	}

@@ -47,7 +47,7 @@ func TestRefusals(t *testing.T) {
 		},
 		"region that is not enabled": {
 			change: func(a *ecrtest.AWS) { a.DisabledRegions = []string{"us-east-1"} },
-			want:   registry.ErrUnauthorized, hint: "where the region us-east-1 is not enabled",
+			want:   registry.ErrUnauthorized, hint: "if the region us-east-1 is not enabled",
 		},
 		"STS that is not enabled": {
 			change: func(a *ecrtest.AWS) { a.DisabledRegions = []string{"us-east-1"} },
@@ -92,7 +92,7 @@ func TestExpiredSession(t *testing.T) {
 	_, err := ecr.Provider{}.Credential(t.Context(), profile(n, home, ciLogin(credentials.AWSRole{ARN: hubARN})))
 	require.ErrorIs(t, err, registry.ErrExpired)
 	require.ErrorContains(t, err, "ecr:GetAuthorizationToken as role "+hubARN)
-	require.Contains(t, registry.HintOf(err), "put new ones into the profile")
+	require.Contains(t, registry.HintOf(err), "enter new ones in the profile")
 }
 
 // The clocks of both sides may differ by hours: AWS's clients learn the difference from the response and sign again. If

@@ -88,7 +88,7 @@ func (s session) webIdentity(ctx context.Context, web *credentials.AWSWebIdentit
 	case web.TokenFile != "":
 		var err error
 		if token, err = readToken(web.TokenFile); err != nil {
-			return id, s.error(registry.ErrNoIdentity, "mount the token where the profile says it is", err)
+			return id, s.error(registry.ErrNoIdentity, "mount the token at the path in the profile", err)
 		}
 	}
 	in := &sts.AssumeRoleWithWebIdentityInput{
@@ -150,7 +150,7 @@ func accountSession(k credentials.ServiceAccount) string {
 
 func (s session) roleIdentity(arn string, c *ststypes.Credentials) (identity, error) {
 	if c == nil || c.AccessKeyId == nil || c.SecretAccessKey == nil || c.SessionToken == nil {
-		return identity{}, s.error(registry.ErrUnavailable, "", fmt.Errorf("assume role %s: the answer holds no key", arn))
+		return identity{}, s.error(registry.ErrUnavailable, "", fmt.Errorf("assume role %s: the response holds no key", arn))
 	}
 	return identity{name: "role " + arn, creds: aws.Credentials{
 		AccessKeyID: *c.AccessKeyId, SecretAccessKey: *c.SecretAccessKey, SessionToken: *c.SessionToken,
@@ -167,11 +167,11 @@ func (s session) token(ctx context.Context, id identity) (credentials.Credential
 	pair, err := base64.StdEncoding.DecodeString(token)
 	username, password, ok := strings.Cut(string(pair), ":")
 	if err != nil || !ok || username != Username || !cloud.IsToken(password) || expires.IsZero() {
-		return credentials.Credential{}, s.error(registry.ErrUnavailable, "", fmt.Errorf("%s: the answer holds no token", s.tokenStep()))
+		return credentials.Credential{}, s.error(registry.ErrUnavailable, "", fmt.Errorf("%s: the response holds no token", s.tokenStep()))
 	}
 	c := credentials.Credential{Username: username, Password: credentials.NewSecret(password), IssuedAt: issued, ExpiresAt: expires}
 	if err := c.Validate(time.Now()); err != nil {
-		return credentials.Credential{}, s.error(registry.ErrClockSkew, "", fmt.Errorf("%s: a new token is good until %s only, by AWS's clock",
+		return credentials.Credential{}, s.error(registry.ErrClockSkew, "", fmt.Errorf("%s: a new token is valid until %s only, by AWS's clock",
 			s.tokenStep(), expires.UTC().Format(time.RFC3339)))
 	}
 	return c, nil

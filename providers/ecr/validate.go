@@ -37,7 +37,7 @@ func addHost(problems *field.List, path, host string) {
 			"the registry's own name, such as 123456789012.dkr.ecr.us-east-1.amazonaws.com: turn on private DNS for the endpoint, and it leads there")
 		return
 	}
-	problems.Add(path, fmt.Sprintf("is %s, which is no registry of ECR", host), wantHost)
+	problems.Add(path, fmt.Sprintf("is %s, which is not a registry of ECR", host), wantHost)
 }
 
 // isVPCEndpoint reports whether the host is a vpce-....dkr.ecr.REGION.vpce.amazonaws.com:
@@ -68,7 +68,7 @@ func (p Provider) validateHosts(problems *field.List, profile registry.Profile) 
 		case host.Public != main.Public:
 			problems.Add(field, "and the endpoint are not both of ECR Public", "a profile of its own: their tokens differ")
 		case host.Region != main.Region:
-			problems.Add(field, "is in "+host.Region, "a registry in "+main.Region+", as the endpoint is: a token is good for one region")
+			problems.Add(field, "is in "+host.Region, "a registry in "+main.Region+", as the endpoint is: a token is valid for one region")
 		}
 	}
 	return main, ok
@@ -81,7 +81,7 @@ func (p Provider) validateLogin(problems *field.List, profile registry.Profile, 
 	switch {
 	case login.Anonymous:
 		if hostKnown && !main.Public {
-			problems.Add("login", "is anonymous", want+": only ECR Public serves anybody")
+			problems.Add("login", "is anonymous", want+": only ECR Public serves images without a login")
 		}
 	case login.AWS != nil:
 		web := login.AWS.WebIdentity
@@ -97,7 +97,7 @@ func (p Provider) validateLogin(problems *field.List, profile registry.Profile, 
 			validateRoles(problems, login.AWS, main)
 		}
 	case login.Username != "" || !login.Password.IsZero():
-		problems.Add("login", "is a user name and password", want+": a password of ECR ends after twelve hours and nobody could renew it (an access key goes into aws.accessKeyID and aws.secretAccessKey)")
+		problems.Add("login", "is a user name and password", want+": a password of ECR expires after twelve hours and cannot be renewed (an access key goes into aws.accessKeyID and aws.secretAccessKey)")
 	case login.Form() != "" && !login.Ambient:
 		problems.Add("login", "has the form "+login.Form(), want)
 	}

@@ -116,7 +116,7 @@ func (s *session) fromMetadata(ctx context.Context, scope, file string) (identit
 		return id, s.error(registry.ErrNoIdentity, noIdentityHint, 0, fmt.Errorf(
 			"the process has no identity of Google: GOOGLE_APPLICATION_CREDENTIALS is not set, there is no %s, and no metadata server: %w", file, err))
 	case header != nil && header.Get("Metadata-Flavor") != "Google":
-		return id, s.error(registry.ErrNoIdentity, noIdentityHint, 0, fmt.Errorf("what answers at %s is no metadata server of Google's", host))
+		return id, s.error(registry.ErrNoIdentity, noIdentityHint, 0, fmt.Errorf("the server at %s is not a metadata server of Google", host))
 	case err != nil:
 		return id, s.fail(ctx, st, id, err)
 	}

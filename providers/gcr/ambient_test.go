@@ -126,7 +126,7 @@ func TestOtherMetadataServer(t *testing.T) {
 	t.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(s.URL, "http://"))
 	_, err := through(n, gcr.Provider{}).Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
 	require.ErrorIs(t, err, registry.ErrNoIdentity)
-	require.ErrorContains(t, err, "no metadata server of Google's")
+	require.ErrorContains(t, err, "not a metadata server of Google")
 }
 
 func TestApplicationDefaultCredentials(t *testing.T) {

@@ -50,7 +50,7 @@ func (p Provider) parseDocument(profile registry.Profile, secret credentials.Sec
 		problem = unmarshal(data, &d)
 	}
 	if problem != "" {
-		problems.Add("", problem, "the JSON file of a service account's key as the console lets one download it, or its base64 form; or the configuration of an external account")
+		problems.Add("", problem, "the JSON file of a service account's key as downloaded from the console, or its base64 form; or the configuration of an external account")
 		return document{}, problems.Err("")
 	}
 	switch d.Type {
@@ -121,7 +121,7 @@ func unmarshal(data []byte, d *document) (problem string) {
 
 func (d *document) checkKey(problems *field.List) {
 	if !serviceAccount.MatchString(d.ClientEmail) {
-		problems.Add("client_email", "is not that of a service account", wantAccount) // Not quoted: it may be a line of the key.
+		problems.Add("client_email", "does not belong to a service account", wantAccount) // Not quoted: it may be a line of the key.
 	}
 	if d.PrivateKeyID == "" {
 		problems.Add("private_key_id", "is missing", "the ID that the file came with")
@@ -133,7 +133,7 @@ func (d *document) checkKey(problems *field.List) {
 	case "", tokenURL, "https://accounts.google.com/o/oauth2/token", "https://www.googleapis.com/oauth2/v3/token", "https://www.googleapis.com/oauth2/v4/token":
 		d.TokenURI = tokenURL // Older files have the other URLs. All are the same service, which requires its present name as the audience of a signature.
 	default:
-		problems.Add("token_uri", "is "+field.Quote(d.TokenURI), tokenURL+": this process calls nobody else with a key")
+		problems.Add("token_uri", "is "+field.Quote(d.TokenURI), tokenURL+": this process sends a key to no other server")
 	}
 }
 

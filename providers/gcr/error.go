@@ -127,23 +127,23 @@ func (r *refusal) hint(code registry.Code, st step, id identity) string {
 	text := strings.ToLower(r.message + " " + r.code)
 	switch {
 	case code == registry.ErrUnauthorized && strings.Contains(text, "signature"):
-		return "the key was deleted or disabled, or belongs to another service account: enable it, or make a new one and put it into the profile"
+		return "the key was deleted or disabled, or belongs to another service account: enable it, or create a new one and enter it in the profile"
 	case code == registry.ErrUnauthorized && strings.Contains(text, "disabled"):
 		return "the service account is disabled: enable it, or use another one"
 	case code == registry.ErrUnauthorized && (strings.Contains(text, "not found") || strings.Contains(text, "deleted")):
 		return "the service account was deleted: use another one"
 	case code == registry.ErrUnauthorized && st.verb == stepFederate:
-		return "check that the pool and its provider are enabled, and that the provider takes the issuer and the audience of the token"
+		return "check that the pool and its provider are enabled, and that the provider accepts the issuer and the audience of the token"
 	case code == registry.ErrExpired && st.verb == stepFederate:
-		return "the subject token is over: see to it that what writes it renews it"
+		return "the subject token expired: check that its writer renews it"
 	case code == registry.ErrExpired:
 		return "log in again: gcloud auth application-default login"
 	case code == registry.ErrDenied && st.verb == stepImpersonate:
-		return fmt.Sprintf("give %s the role roles/iam.serviceAccountTokenCreator on %s (it holds iam.serviceAccounts.getAccessToken); with delegates, each one on the next", id.name, st.of)
+		return fmt.Sprintf("grant %s the role roles/iam.serviceAccountTokenCreator on %s (it holds iam.serviceAccounts.getAccessToken); with delegates, each one on the next", id.name, st.of)
 	case code == registry.ErrDenied && st.verb == stepFederate:
 		return "the provider's attribute condition does not admit the subject of the token"
 	case code == registry.ErrDenied && st.verb == stepMetadata:
-		return "with workload identity of GKE, give the Kubernetes service account the role roles/iam.workloadIdentityUser on the Google service account that it is annotated with"
+		return "with workload identity of GKE, grant the Kubernetes service account the role roles/iam.workloadIdentityUser on the Google service account that it is annotated with"
 	case code == registry.ErrInvalid && r.code == "invalid_target":
 		return "check the audience of the configuration: the pool or its provider does not exist, or was deleted or disabled"
 	case code == registry.ErrInvalid && r.code == "NOT_FOUND":
@@ -158,4 +158,4 @@ func (r *refusal) hint(code registry.Code, st step, id identity) string {
 	return ""
 }
 
-const noIdentityHint = "give the process an identity (a service account for the machine or pod, or GOOGLE_APPLICATION_CREDENTIALS), or put one into the profile"
+const noIdentityHint = "give the process an identity (a service account for the machine or pod, or GOOGLE_APPLICATION_CREDENTIALS), or add one to the profile"

@@ -50,5 +50,5 @@ func Example() {
 	// Output:
 	// _json_key [redacted] never ends: true
 	// oauth2accesstoken [redacted] 1h0m0s
-	// unauthorized - the key was deleted or disabled, or belongs to another service account: enable it, or make a new one and put it into the profile
+	// unauthorized - the key was deleted or disabled, or belongs to another service account: enable it, or create a new one and enter it in the profile
 }

@@ -58,13 +58,13 @@ func (e *external) check(problems *field.List, allowed func(name string) bool) {
 		problems.Add("subject_token_type", "is missing", "urn:ietf:params:oauth:token-type:jwt for a token of an OpenID Connect issuer")
 	}
 	if e.TokenURL != stsURL {
-		problems.Add("token_url", missingOr(e.TokenURL), stsURL+": this process gives its tokens to nobody else")
+		problems.Add("token_url", missingOr(e.TokenURL), stsURL+": this process sends its tokens to no other server")
 	}
 	if e.ImpersonationURL != "" && !impersonationURL.MatchString(e.ImpersonationURL) {
 		problems.Add("service_account_impersonation_url", "is "+field.Quote(e.ImpersonationURL), credentialsURL+"ADDRESS"+generateToken)
 	}
 	if e.Impersonation != nil && e.Impersonation.LifetimeSeconds < 0 {
-		problems.Add("service_account_impersonation.token_lifetime_seconds", "is negative", "the seconds that a token is good for")
+		problems.Add("service_account_impersonation.token_lifetime_seconds", "is negative", "the lifetime of a token in seconds")
 	}
 	e.Source.check(problems, allowed)
 }
@@ -74,7 +74,7 @@ func (s *tokenSource) check(problems *field.List, allowed func(name string) bool
 	const list = "one of those that this program allows (SubjectTokens of its gcr.Provider)"
 	switch {
 	case s == nil:
-		problems.Add(path, "is missing", "the file or URL that the token of the other issuer comes from")
+		problems.Add(path, "is missing", "the file or URL of the token of the other issuer")
 	case s.Executable != nil:
 		problems.Add(path+".executable", "is set", "a file or URL: no profile starts a program")
 	case s.Certificate != nil:

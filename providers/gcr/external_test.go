@@ -83,7 +83,7 @@ func TestWorkloadIdentityFederation(t *testing.T) {
 		p := gcr.Provider{SubjectTokens: []string{path}}
 		_, err := through(n, p).Credential(t.Context(), profile(n, external(map[string]any{"file": path}, nil)))
 		require.ErrorIs(t, err, registry.ErrExpired)
-		require.Contains(t, registry.HintOf(err), "the subject token is over")
+		require.Contains(t, registry.HintOf(err), "the subject token expired")
 	})
 	t.Run("refused by the issuer", func(t *testing.T) {
 		_, err := through(n, p).Credential(t.Context(), profile(n, external(map[string]any{"url": issuer.URL}, nil)))

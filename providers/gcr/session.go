@@ -136,7 +136,7 @@ func (s *session) exchange(ctx context.Context, st step, id identity, source oau
 // hold returns the identity with its token. A zero issuedAt means that the token may be older than the call.
 func (s *session) hold(st step, id identity, token string, issuedAt, expiresAt time.Time) (identity, error) {
 	if !cloud.IsToken(token) || expiresAt.IsZero() {
-		return id, s.error(registry.ErrUnavailable, "", 0, fmt.Errorf("%s: the answer holds no token with an end", st.text(id)))
+		return id, s.error(registry.ErrUnavailable, "", 0, fmt.Errorf("%s: the response holds no token with an end", st.text(id)))
 	}
 	id.token = credentials.Credential{
 		Username: TokenUsername, Password: credentials.NewSecret(token), IssuedAt: issuedAt.Round(0), ExpiresAt: expiresAt.Round(0),

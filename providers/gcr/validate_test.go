@@ -65,7 +65,7 @@ func TestValidate(t *testing.T) {
 		"no PEM":                  {changed(map[string]any{"private_key": "MIIE"}), file + ".private_key", "is not PEM"},
 		"escaped twice":           {changed(map[string]any{"private_key": `-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n`}), file + ".private_key", "escaped twice"},
 		"no key ID":               {changed(map[string]any{"private_key_id": ""}), file + ".private_key_id", "is missing"},
-		"address of a person":     {changed(map[string]any{"client_email": "ann@example.com"}), file + ".client_email", "is not that of a service account"},
+		"address of a person":     {changed(map[string]any{"client_email": "ann@example.com"}), file + ".client_email", "does not belong to a service account"},
 		"token URL of another":    {changed(map[string]any{"token_uri": "https://evil.example/token"}), file + ".token_uri", "evil.example"},
 		"token URL in clear":      {changed(map[string]any{"token_uri": "http://oauth2.googleapis.com/token"}), file + ".token_uri", "http:"},
 		"another universe":        {changed(map[string]any{"universe_domain": "s3nsapis.fr"}), file + ".universe_domain", "s3nsapis.fr"},

@@ -88,9 +88,9 @@ func (n *Node) ignoredFolder(r *report, runtime Runtime, dir, configPath string)
 	case runtime != Containerd2 && configPath == "":
 		f.Message += ", because config_path is not set"
 	case runtime == Containerd2 && configPath == "":
-		f.Message += ", because config_path is not set, and its default is two folders, which the transfer service takes for the name of one"
+		f.Message += ", because config_path is not set, and its default is two folders, which the transfer service treats as the name of one"
 	case runtime == Containerd2 && strings.Contains(configPath, ":"):
-		f.Message += ", because config_path has several folders, which the transfer service takes for the name of one"
+		f.Message += ", because config_path has several folders, which the transfer service treats as the name of one"
 		f.Hint += ", that folder alone, or use_local_image_pull = true"
 	default:
 		f.Message += ", because config_path names another folder"
@@ -360,11 +360,11 @@ func (n *Node) lintRegistry(r *report, o LintOptions, runtime Runtime, s sample)
 	for i, h := range with.Hops {
 		gets := h.Login == SecretLogin
 		if gets && h.Mirror && !trusted(o.Trusted, h.Host) && !validate.SameSite(hostname(apiHost(s.image.Host)), hostname(h.Host)) {
-			add(Finding{Rule: ThirdParty, Message: "the password of a pull secret for it is sent to " + h.Host + ", which belongs to another site, if that host asks for a login, and to any token server that it names",
+			add(Finding{Rule: ThirdParty, Message: "the password of a pull secret for it is sent to " + h.Host + ", which belongs to another site, if that host requires a login, and to any token server that it names",
 				Hint: "use a mirror of your own, list it as trusted, or give nodes with this mirror no pull secret for this registry"})
 		}
 		if gets && (h.SkipVerify || h.Scheme == "http" || h.HTTPFallback) && !isLoopback(h.Host) {
-			add(Finding{Rule: Unverified, Message: "the password of a pull secret for it is sent to " + h.Host + " without a verified certificate, so that anyone on the way can read it",
+			add(Finding{Rule: Unverified, Message: "the password of a pull secret for it is sent to " + h.Host + " without a verified certificate, so that anyone on the network path can read it",
 				Hint: "give the host a certificate, and name its authority as ca in place of skip_verify, insecure or http"})
 		}
 		if gets && without.Hops[i].Login == NodeLogin {

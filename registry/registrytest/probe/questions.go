@@ -45,7 +45,7 @@ var explanations = map[string]string{
 // logins are the logins in plain words.
 var logins = map[Login]string{
 	NoLogin: "without a login", BasicLogin: "with Basic authentication", TokenLogin: "with a token", AnonymousToken: "with an anonymous token",
-	TwoScopesToken: "with a token for two repositories", BadToken: "with a token that nobody issued", WrongLogin: "with a wrong password",
+	TwoScopesToken: "with a token for two repositories", BadToken: "with a forged token", WrongLogin: "with a wrong password",
 }
 
 // askAll sends all requests about the images with one kind of login.
