@@ -41,7 +41,7 @@ func (n *Node) readAuthFiles() error {
 		}
 		return files, nil
 	}
-	standard := []string{"/run/containers/0/auth.json", "/root/.docker/config.json"}
+	standard := []string{"/run/containers/0/auth.json", path.Join("/root", ".docker", "config.json")}
 	if n.auth.podman, err = read(standard...); err != nil {
 		return err
 	}
