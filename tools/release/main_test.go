@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,15 @@ func TestTagged(t *testing.T) {
 	}
 	if tag := (mod{}).tag("v0.1.0"); tag != "v0.1.0" {
 		t.Error(tag)
+	}
+}
+
+// GitHub starts no workflow for a tag that is pushed together with more than two others.
+func TestPushes(t *testing.T) {
+	got := pushes("trunk", "v0.1.0", []string{"v0.1.0", "a/v0.1.0", "a/b/v0.1.0", "c/v0.1.0"})
+	want := []string{"git push --atomic origin trunk a/v0.1.0 a/b/v0.1.0 c/v0.1.0", "git push origin v0.1.0"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q: expected %q", got, want)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -271,6 +272,15 @@ func (r *release) keep(ctx context.Context) error {
 	if _, err := git(ctx, r.repo, args...); err != nil {
 		return err
 	}
-	fmt.Printf("\nThe commits are on %s. Nothing was pushed. To publish, run\n\n\tgit push --atomic origin %s %s\n", r.branch, r.branch, strings.Join(tags, " "))
+	fmt.Printf("\nThe commits are on %s. Nothing was pushed. To publish, run\n\n\t%s\n", r.branch, strings.Join(pushes(r.branch, r.version, tags), "\n\t"))
 	return nil
+}
+
+// pushes returns the commands that publish a release. The root's tag, which the release workflow waits for, is pushed
+// last and alone: GitHub creates no events for tags when more than three of them are pushed at once.
+// https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows#push
+func pushes(branch, root string, tags []string) []string {
+	nested := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return tag == root })
+	first := append([]string{"git push --atomic origin", branch}, nested...)
+	return []string{strings.Join(first, " "), "git push origin " + root}
 }
