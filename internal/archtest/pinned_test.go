@@ -48,3 +48,31 @@ func TestPinned(t *testing.T) {
 		}
 	}
 }
+
+// TestNewestPatch finds workflows that do not build with the newest patch of Go. actions/setup-go exports
+// GOTOOLCHAIN=local, so an older patch cannot build a module that requires a newer one, and a released program would have
+// the standard library of that older patch.
+func TestNewestPatch(t *testing.T) {
+	gomod, err := os.ReadFile(filepath.Join(root(t), "go.mod"))
+	require.NoError(t, err)
+	language := regexp.MustCompile(`(?m)^go (1\.[0-9]+)`).FindSubmatch(gomod)
+	require.NotNil(t, language)
+	workflows, err := filepath.Glob(filepath.Join(root(t), ".github", "workflows", "*.yml"))
+	require.NoError(t, err)
+	setups := 0
+	for _, file := range workflows {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		// A step ends where the next item of the list begins.
+		for _, step := range regexp.MustCompile(`(?m)^ *- `).Split(string(text), -1) {
+			if !strings.Contains(step, "uses: actions/setup-go@") {
+				continue
+			}
+			setups++
+			require.Regexp(t, `(?m)^ +go-version: "`+regexp.QuoteMeta(string(language[1]))+`\.x"( #.*)?$`, step, file)
+			require.Regexp(t, `(?m)^ +check-latest: true( #.*)?$`, step, file)
+			require.NotContains(t, step, "go-version-file:", file)
+		}
+	}
+	require.GreaterOrEqual(t, setups, 4)
+}
