@@ -1,6 +1,7 @@
 package systemregistry
 
 import (
+	"context"
 	"strconv"
 	"time"
 
@@ -92,10 +93,18 @@ func (r *Registry) Describe(descs chan<- *prometheus.Desc) {
 	descs <- r.metrics.quota
 }
 
-// Collect implements [prometheus.Collector].
+// quotaWait is the longest time that a scrape waits for the store. Prometheus waits 10 seconds by default.
+const quotaWait = 2 * time.Second
+
+// Collect implements [prometheus.Collector]. It leaves out the usage of quotas if replicas share a store that does not
+// respond.
 func (r *Registry) Collect(values chan<- prometheus.Metric) {
 	for _, c := range r.metrics.all() {
 		c.Collect(values)
 	}
-	values <- prometheus.MustNewConstMetric(r.metrics.quota, prometheus.GaugeValue, r.catalog.FullestQuota())
+	ctx, cancel := context.WithTimeout(context.Background(), quotaWait)
+	defer cancel()
+	if fullest, err := r.catalog.FullestQuota(ctx); err == nil { // Without the metric, an alert on its absence can fire.
+		values <- prometheus.MustNewConstMetric(r.metrics.quota, prometheus.GaugeValue, fullest)
+	}
 }

@@ -64,15 +64,25 @@ func (c *Catalog) Effective(ctx context.Context, repository string) (Effective, 
 }
 
 // FullestQuota returns the used part of the quota that is closest to its limit: 1 means that pushes are rejected. It is 0
-// if no policy has a limit.
-func (c *Catalog) FullestQuota() float64 {
+// if no policy has a limit. It fails if replicas share the storage and the store does not respond.
+func (c *Catalog) FullestQuota(ctx context.Context) (float64, error) {
+	fullest := 0.0
+	if c.shared != nil {
+		for _, l := range limits(c.policies) {
+			used, err := c.shared.Used(ctx, l.Name)
+			if err != nil {
+				return 0, err
+			}
+			fullest = max(fullest, float64(used)/float64(l.MaxBytes))
+		}
+		return fullest, nil
+	}
 	c.quotas.mu.Lock()
 	defer c.quotas.mu.Unlock()
-	fullest := 0.0
 	for _, r := range c.quotas.rooms {
 		fullest = max(fullest, float64(r.used)/float64(r.policy.MaxBytes))
 	}
-	return fullest
+	return fullest, nil
 }
 
 // shortest returns the smaller of two limits. Zero means no limit.

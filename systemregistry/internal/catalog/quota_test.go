@@ -38,7 +38,9 @@ func TestQuota(t *testing.T) {
 	require.ErrorIs(t, f.send(t, "team/b", "b", 900, long, catalog.UploadStored), images.ErrFull)
 	require.False(t, f.Limited("other/app"))
 	require.True(t, f.Limited("team/app"))
-	require.InDelta(t, 0.9, f.FullestQuota(), 0.001)
+	fullest, err := f.FullestQuota(t.Context())
+	require.NoError(t, err)
+	require.InDelta(t, 0.9, fullest, 0.001)
 
 	// Nothing of that was kept, so all of the room is free again.
 	require.NoError(t, f.Measure(t.Context()))
