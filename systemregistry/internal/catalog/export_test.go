@@ -11,3 +11,10 @@ func (c *Catalog) Usage(ctx context.Context, matches func(repository string) boo
 	}
 	return inv.usage(matches), nil
 }
+
+// OpenUploads returns the number of unfinished uploads that this process remembers.
+func (c *Catalog) OpenUploads() int {
+	c.uploads.mu.Lock()
+	defer c.uploads.mu.Unlock()
+	return len(c.uploads.open)
+}

@@ -151,7 +151,7 @@ func (u *Upload) End(ctx context.Context, outcome Outcome) error {
 		_, err := c.driver.Stat(ctx, u.folder)
 		gone = notFound(err)
 	}
-	bytes, last := c.uploads.end(u.folder, gone)
+	bytes, last := c.uploads.end(u.folder, gone || c.shared != nil) // Another replica may receive the rest.
 	if u.shared != nil {
 		return u.endShared(ctx, outcome, gone)
 	}

@@ -216,7 +216,7 @@ func (u *Upload) Pause(ctx context.Context) error {
 	if u.reserved == 0 && u.version == 0 {
 		return nil
 	}
-	epochs, err := u.epochs(ctx)
+	measured, err := u.measured(ctx)
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (u *Upload) Pause(ctx context.Context) error {
 		return err
 	}
 	u.mine, u.reserved = 0, u.received
-	return u.release(ctx, epochs, spare)
+	return u.release(ctx, measured, spare)
 }
 
 // Take ends the upload for all other requests, in all replicas, and returns the bytes that count for it. It returns
@@ -251,7 +251,7 @@ func (u *Upload) Take(ctx context.Context) (counted int64, ok bool, err error) {
 // layer; stays is the number of its bytes that count from now on. Drop returns false if the entry was removed already,
 // so that nothing counts.
 func (u *Upload) Drop(ctx context.Context, stays int64) (dropped bool, err error) {
-	epochs, err := u.epochs(ctx)
+	measured, err := u.measured(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -263,32 +263,32 @@ func (u *Upload) Drop(ctx context.Context, stays int64) (dropped bool, err error
 	if !dropped {
 		return false, nil
 	}
-	return true, u.release(ctx, epochs, u.now.Bytes-stays)
+	return true, u.release(ctx, measured, u.now.Bytes-stays)
 }
 
-// epochs returns the number of measurements of each limit.
-func (u *Upload) epochs(ctx context.Context) ([]uint64, error) {
+// measured returns the number of the last completed measurement of each limit.
+func (u *Upload) measured(ctx context.Context) ([]uint64, error) {
 	all := make([]uint64, len(u.limits))
 	for i, l := range u.limits {
 		now, err := u.driver.readLedger(ctx, l.Name)
 		if err != nil {
 			return nil, err
 		}
-		all[i] = now.Epoch
+		all[i] = now.Measured
 	}
 	return all, nil
 }
 
-// release subtracts n bytes that were removed from the entry of the upload after epochs were read. It subtracts nothing
-// from a limit whose measurement has started since, or is in progress: that measurement may have read the entry without
-// the bytes, so its result would be too low. The bytes then stay counted until the next measurement.
-func (u *Upload) release(ctx context.Context, epochs []uint64, n int64) error {
+// release subtracts n bytes that were removed from the entry of the upload after measured was read. It subtracts nothing
+// from a limit with a measurement that was in progress then, or has started since: that measurement may have read the
+// entry without the bytes, so they would be subtracted twice. They then stay counted until the next measurement.
+func (u *Upload) release(ctx context.Context, measured []uint64, n int64) error {
 	if n <= 0 || u.unknown {
 		return nil
 	}
 	for i, l := range u.limits {
 		err := u.driver.ledger(ctx, l, func(now *ledger) error {
-			if now.Epoch == epochs[i] && now.Measured == now.Epoch {
+			if now.Epoch == measured[i] && now.Measured == measured[i] {
 				now.Used = max(0, now.Used-n)
 			}
 			return nil

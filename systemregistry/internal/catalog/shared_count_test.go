@@ -1,0 +1,154 @@
+package catalog_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"strings"
+	"testing"
+
+	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
+	"github.com/opencontainers/go-digest"
+	"github.com/stretchr/testify/require"
+
+	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/catalog"
+	"github.com/regcred/regcred/systemregistry/store"
+)
+
+// hookedStore calls the functions that are set around calls of a store.
+type hookedStore struct {
+	store.Store
+	get         func(ctx context.Context, key string) error
+	put, delete func(ctx context.Context, key string) error
+	wasPut      func(key string)
+	list        func(prefix string)
+}
+
+func (s *hookedStore) Get(ctx context.Context, key string) (store.Entry, error) {
+	if s.get != nil {
+		if err := s.get(ctx, key); err != nil {
+			return store.Entry{}, err
+		}
+	}
+	return s.Store.Get(ctx, key)
+}
+
+func (s *hookedStore) Put(ctx context.Context, key string, value []byte, version uint64) (uint64, error) {
+	if s.put != nil {
+		if err := s.put(ctx, key); err != nil {
+			return 0, err
+		}
+	}
+	v, err := s.Store.Put(ctx, key, value, version)
+	if s.wasPut != nil && err == nil {
+		s.wasPut(key)
+	}
+	return v, err
+}
+
+func (s *hookedStore) Delete(ctx context.Context, key string, version uint64) error {
+	if s.delete != nil {
+		if err := s.delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	return s.Store.Delete(ctx, key, version)
+}
+
+func (s *hookedStore) List(ctx context.Context, prefix string) iter.Seq2[store.Entry, error] {
+	if s.list != nil {
+		s.list(prefix)
+	}
+	return s.Store.List(ctx, prefix)
+}
+
+// A measurement that began before a request ended, and read the uploads after it, has not counted the bytes that the
+// request returned. They are not subtracted again.
+func TestMeasurementBeganBeforeUploadEnded(t *testing.T) {
+	for name, outcome := range map[string]catalog.Outcome{"pause": catalog.UploadGoesOn, "fail": catalog.UploadFailed} {
+		t.Run(name, func(t *testing.T) {
+			policy := images.Policy{Repositories: "**", MaxBytes: 1 << 30}
+			storage, table := inmemory.New(), new(store.Memory)
+			began, scan, measured := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+			other := replica(t, storage, &hookedStore{Store: table, list: func(prefix string) {
+				if began != nil && prefix == "upload/" {
+					close(began)
+					<-scan
+				}
+			}}, policy)
+			finish := func() {
+				if scan != nil {
+					close(scan)
+					require.NoError(t, <-measured)
+					scan = nil
+				}
+			}
+			s := &hookedStore{Store: table}
+			f := replica(t, storage, s, policy)
+			require.NoError(t, f.Measure(t.Context()))
+			require.NoError(t, f.upload(t.Context(), "team/app", strings.Repeat("y", 300_000)))
+			id, err := f.begin(t.Context(), "team/app")
+			require.NoError(t, err)
+			u, err := f.Upload(t.Context(), "team/app", id, -1)
+			require.NoError(t, err)
+			w, err := f.repository(t, "team/app").Blobs(t.Context()).Resume(t.Context(), id)
+			require.NoError(t, err)
+			_, err = io.Copy(w, u.Body(t.Context(), io.NopCloser(strings.NewReader(strings.Repeat("x", 200_000)))))
+			require.NoError(t, err)
+			require.NoError(t, w.Close())
+
+			go func() { measured <- other.Measure(t.Context()) }()
+			<-began
+			began = nil
+			removed := false
+			s.wasPut = func(key string) {
+				if outcome == catalog.UploadGoesOn && strings.HasPrefix(key, "upload/") {
+					finish()
+				}
+			}
+			s.delete = func(_ context.Context, key string) error { removed = strings.HasPrefix(key, "upload/"); return nil }
+			s.get = func(_ context.Context, key string) error {
+				if removed && strings.HasPrefix(key, "image/quota/") { // The next call after the entry is removed.
+					finish()
+				}
+				return nil
+			}
+			require.NoError(t, u.End(t.Context(), outcome))
+			require.Nil(t, scan, "the measurement must end during the request")
+			want := int64(300_000)
+			if outcome == catalog.UploadGoesOn {
+				want = 500_000
+			}
+			require.GreaterOrEqual(t, ledgerOf(t, f, "team/app"), want)
+		})
+	}
+}
+
+// The fullest quota of replicas is in the store.
+func TestFullestQuotaOfReplicas(t *testing.T) {
+	s := &hookedStore{Store: new(store.Memory)}
+	f := replica(t, inmemory.New(), s, images.Policy{Repositories: "team/**", MaxBytes: 10_000}, images.Policy{Repositories: "**", MaxBytes: 100_000})
+	require.NoError(t, f.upload(t.Context(), "team/app", strings.Repeat("x", 9000)))
+	fullest, err := f.FullestQuota(t.Context())
+	require.NoError(t, err)
+	require.InDelta(t, 0.9, fullest, 0.001)
+
+	away := errors.New("the store is away")
+	s.get = func(context.Context, string) error { return away }
+	_, err = f.FullestQuota(t.Context())
+	require.ErrorIs(t, err, away)
+}
+
+// A replica forgets an upload at the end of each request, because another replica may receive the rest.
+func TestReplicaForgetsUploads(t *testing.T) {
+	storage, table := inmemory.New(), new(store.Memory)
+	a, b := replica(t, storage, table), replica(t, storage, table)
+	id, err := a.begin(t.Context(), "team/app")
+	require.NoError(t, err)
+	require.NoError(t, a.chunk(t.Context(), "team/app", id, "x", ""))
+	require.NoError(t, b.chunk(t.Context(), "team/app", id, "y", digest.FromString("xy")))
+	require.Zero(t, a.OpenUploads())
+	require.Zero(t, b.OpenUploads())
+}
