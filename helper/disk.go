@@ -22,9 +22,10 @@ import (
 // A Disk keeps issued credentials in files of a folder, for programs that start a process for each call. A lock on a file
 // makes many processes at once call the issuer once. A Disk is safe for concurrent use.
 //
-// A credential is kept until a fifth of its lifetime is left, and for a kubelet until half is left. Passwords of
-// profiles, credentials without an expiry and credentials of pods are never written. To discard a credential that was
-// revoked early, delete the folder.
+// A credential is kept until a fifth of its lifetime is left, and for a kubelet until half is left, but for 6 hours at
+// most. If the issuer cannot be reached then, does not respond or limits the rate, the credential is kept until it
+// expires, and Helper.Warn is called. Passwords of profiles, credentials without an expiry and credentials of pods are
+// never written. To discard a credential that was revoked early, delete the folder.
 //
 // The folder belongs to one user. Its mode is 0700, and the mode of its files is 0600. Calls fail if other users may
 // enter the folder. Any process that can read the folder can use its credentials until they expire. The name of a file
@@ -47,31 +48,69 @@ type kept struct {
 	WrittenAt time.Time `json:"writtenAt"`
 }
 
-// get returns the credential of the profile from its file. It calls issue if there is none, or if less than 1/renewal
-// of its lifetime is left. Errors of the disk only cause a call to issue, except that get fails if other users may
-// enter the folder.
-func (d *Disk) get(ctx context.Context, p registry.Profile, renewal int, issue func() (credentials.Credential, error)) (credentials.Credential, error) {
+// A found is a credential to serve.
+type found struct {
+	credentials.Credential
+	// Late is the error that prevented the renewal of a credential from the disk that is due and still valid. It is nil for
+	// all other credentials.
+	Late error
+}
+
+// get returns the credential of the profile from its file. It calls issue if there is none, or if it is due. If issue
+// fails because of an [outage], it returns the credential of the file while that is valid. Errors of the disk only cause a
+// call to issue, except that get fails if other users may enter the folder.
+func (d *Disk) get(ctx context.Context, p registry.Profile, r renewal, issue func() (credentials.Credential, error)) (found, error) {
 	if usable, err := d.prepare(); err != nil {
-		return credentials.Credential{}, err
+		return found{}, err
 	} else if !usable {
-		return issue()
+		c, err := issue()
+		return found{Credential: c}, err
 	}
 	name, err := d.name(ctx, p)
 	if err != nil {
-		return issue()
+		c, err := issue()
+		return found{Credential: c}, err
 	}
-	if c, ok := d.read(name, renewal, time.Now()); ok {
-		return c, nil
+	if c, due, ok := d.read(name, r, time.Now()); ok && !due {
+		return found{Credential: c}, nil
 	}
+	c, err := d.renew(ctx, name, p, r, issue)
+	if err == nil || !outage(err) {
+		return found{Credential: c}, err
+	}
+	c, due, ok := d.read(name, r, time.Now())
+	switch {
+	case !ok:
+		return found{}, err
+	case !due: // Another process issued it.
+		return found{Credential: c}, nil
+	}
+	return found{c, err}, nil
+}
+
+// outage reports whether the issuer gave no response about the login. The profile of a credential on the disk worked
+// before, so a host that is not found is an outage of DNS and not a misspelling.
+func outage(err error) bool {
+	return registry.Temporary(err) || registry.CodeOf(err) == registry.ErrHostNotFound
+}
+
+// renew calls issue while it holds the lock of the file, and writes the file. If another process did so before, renew
+// returns the credential of that process.
+func (d *Disk) renew(ctx context.Context, name string, p registry.Profile, r renewal, issue func() (credentials.Credential, error)) (credentials.Credential, error) {
 	unlock, err := lock(ctx, name+".lock")
 	if err != nil {
 		if ctx.Err() != nil {
-			return credentials.Credential{}, context.Cause(ctx)
+			cause := context.Cause(ctx)
+			code := registry.ErrCanceled
+			if errors.Is(cause, context.DeadlineExceeded) {
+				code = registry.ErrTimeout
+			}
+			return credentials.Credential{}, failed(p, code, fmt.Errorf("another call for this profile waits for the issuer: %w", cause))
 		}
 		return issue()
 	}
 	defer unlock()
-	if c, ok := d.read(name, renewal, time.Now()); ok { // Another process was first.
+	if c, due, ok := d.read(name, r, time.Now()); ok && !due {
 		return c, nil
 	}
 	c, err := issue()
@@ -144,20 +183,20 @@ func (d *Disk) key() ([]byte, error) {
 	return stored, err
 }
 
-func (d *Disk) read(name string, renewal int, now time.Time) (credentials.Credential, bool) {
+// read returns the credential in the file, and reports whether it is due for renewal and whether it is valid.
+func (d *Disk) read(name string, r renewal, now time.Time) (c credentials.Credential, due, ok bool) {
 	text, err := os.ReadFile(name)
 	var k kept
 	if err != nil || json.Unmarshal(text, &k) != nil {
-		return credentials.Credential{}, false
+		return credentials.Credential{}, false, false
 	}
-	c := credentials.Credential{
+	c = credentials.Credential{
 		Anonymous: k.Anonymous, Username: k.Username, Password: credentials.NewSecret(k.Password), IssuedAt: k.IssuedAt, ExpiresAt: k.ExpiresAt,
 	}
-	life := k.ExpiresAt.Sub(k.WrittenAt)
-	if now.Before(k.WrittenAt) || c.Validate(now) != nil || k.ExpiresAt.Sub(now) < life/time.Duration(renewal) {
-		return credentials.Credential{}, false
+	if now.Before(k.WrittenAt) || k.ExpiresAt.IsZero() || c.Validate(now) != nil {
+		return credentials.Credential{}, false, false
 	}
-	return c, true
+	return c, r.due(k.WrittenAt, k.ExpiresAt, now), true
 }
 
 // write replaces the file in one step. An error costs the next process a call to the issuer.

@@ -63,11 +63,12 @@ func (h *Helper) get(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	var errs []error
 	for _, p := range h.serving(address) {
-		c, err := h.credential(ctx, p, terminalRenewal)
+		c, err := h.credential(ctx, p, forTerminal())
 		switch {
 		case err != nil:
 			errs = append(errs, err)
 		case !c.Anonymous && c.Username != tokenUsername:
+			h.warn(c.Late)
 			return writeJSON(out, map[string]string{"ServerURL": address, "Username": c.Username, "Secret": c.Password.Reveal()})
 		}
 	}

@@ -124,7 +124,7 @@ func TestKubeletRequests(t *testing.T) {
 // An issuer's credential is kept for half of what is left of it, and one that soon ends is not kept.
 func TestKubeletCacheDuration(t *testing.T) {
 	for left, want := range map[time.Duration]string{
-		12 * time.Hour: "5h59m", time.Hour: "29m59s", 48 * time.Hour: "6h0m0s", 90 * time.Second: "0s",
+		12 * time.Hour: "6h0m0s", time.Hour: "30m0s", 48 * time.Hour: "6h0m0s", 90 * time.Second: "0s",
 	} {
 		h := newHelper(basic("quay", "quay.io", "robot"))
 		h.Provider = providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
@@ -277,14 +277,19 @@ func TestDockerActions(t *testing.T) {
 	require.EqualError(t, h.Docker(t.Context(), "get", strings.NewReader("\n"), &out), "no credentials server URL")
 }
 
-// An issuing is a provider whose credentials live for an hour, and that counts.
+// An issuing is a provider whose credentials have the lifetime life. It counts its calls, and fails with err if that is
+// set.
 type issuing struct {
 	calls atomic.Int64
 	life  time.Duration
+	err   error
 }
 
 func (i *issuing) Credential(context.Context, registry.Profile) (credentials.Credential, error) {
 	n := i.calls.Add(1)
+	if i.err != nil {
+		return credentials.Credential{}, i.err
+	}
 	now := time.Now()
 	return credentials.Credential{Username: "u", Password: credentials.NewSecret(fmt.Sprint("token-", n)), IssuedAt: now, ExpiresAt: now.Add(i.life)}, nil
 }
@@ -397,23 +402,196 @@ func TestDiskUnusable(t *testing.T) {
 
 // A kubelet keeps a rejected credential for the cache duration, and gets another one when it calls again after that.
 func TestDiskForKubelets(t *testing.T) {
+	for _, life := range []time.Duration{time.Hour, 12 * time.Hour, 12*time.Hour - 1, 12*time.Hour - time.Millisecond, 24 * time.Hour, 30 * 24 * time.Hour} {
+		t.Run(life.String(), func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.Chmod(dir, 0o700))
+			synctest.Test(t, func(t *testing.T) {
+				issuer := &issuing{life: life}
+				h := &helper.Helper{Profiles: []registry.Profile{ambient("a")}, Provider: issuer, Disk: &helper.Disk{Dir: dir}}
+				for call := range 10 {
+					got, err := kubelet(t, h, "cloud.example.com/app", "")
+					require.NoError(t, err)
+					require.EqualValues(t, call+1, issuer.calls.Load())
+					_, err = kubelet(t, h, "cloud.example.com/app", "")
+					require.NoError(t, err)
+					require.EqualValues(t, call+1, issuer.calls.Load(), "another kubelet's call finds it")
+					keep, err := time.ParseDuration(got.CacheDuration)
+					require.NoError(t, err)
+					time.Sleep(keep)
+				}
+			})
+		})
+	}
+}
+
+// While the issuer cannot answer, the disk serves a credential that is due until it expires. A response about the login is
+// an error.
+func TestDiskInOutages(t *testing.T) {
+	for name, test := range map[string]struct {
+		err    error
+		served bool
+		keep   string
+	}{
+		"unreachable":    {&registry.Error{Op: "get credential", Code: registry.ErrUnreachable}, true, "5m0s"},
+		"timeout":        {&registry.Error{Op: "get credential", Code: registry.ErrTimeout}, true, "5m0s"},
+		"host not found": {&registry.Error{Op: "get credential", Code: registry.ErrHostNotFound}, true, "5m0s"},
+		"rate limited":   {&registry.Error{Op: "get credential", Code: registry.ErrRateLimited, Wait: 20 * time.Minute}, true, "20m0s"},
+		"long wait":      {&registry.Error{Op: "get credential", Code: registry.ErrRateLimited, Wait: 24 * time.Hour}, true, "2h59m58s"},
+		"denied":         {&registry.Error{Op: "get credential", Code: registry.ErrDenied}, false, ""},
+		"unauthorized":   {&registry.Error{Op: "get credential", Code: registry.ErrUnauthorized}, false, ""},
+		"no identity":    {&registry.Error{Op: "get credential", Code: registry.ErrNoIdentity}, false, ""},
+		"invalid":        {&registry.Error{Op: "get credential", Code: registry.ErrInvalid}, false, ""},
+		"mixed": {errors.Join(&registry.Error{Op: "get credential", Code: registry.ErrTimeout},
+			&registry.Error{Op: "get credential", Code: registry.ErrDenied}), false, ""},
+		"no code": {errors.New("broken"), false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.Chmod(dir, 0o700))
+			synctest.Test(t, func(t *testing.T) {
+				issuer := &issuing{life: 12 * time.Hour}
+				var warned []error
+				h := &helper.Helper{
+					Profiles: []registry.Profile{ambient("a")}, Provider: issuer, Disk: &helper.Disk{Dir: dir},
+					Warn: func(err error) { warned = append(warned, err) },
+				}
+				began := time.Now()
+				at := func(after time.Duration) (response, error) {
+					time.Sleep(time.Until(began.Add(after)))
+					warned = nil
+					return kubelet(t, h, "cloud.example.com/app", "")
+				}
+				first, err := at(0)
+				require.NoError(t, err)
+
+				issuer.err = test.err
+				got, err := at(6*time.Hour + 4*time.Second)
+				if !test.served {
+					require.ErrorIs(t, err, test.err)
+					require.Empty(t, warned)
+					return
+				}
+				require.NoError(t, err)
+				require.Equal(t, first.Auth, got.Auth)
+				require.Equal(t, test.keep, got.CacheDuration)
+				require.Equal(t, []error{test.err}, warned)
+
+				time.Sleep(time.Until(began.Add(11 * time.Hour))) // For a terminal too.
+				warned = nil
+				secret, err := get(h)
+				require.NoError(t, err)
+				require.Equal(t, "token-1", secret)
+				require.Equal(t, []error{test.err}, warned)
+
+				got, err = at(12*time.Hour - time.Second)
+				require.NoError(t, err)
+				require.Equal(t, first.Auth, got.Auth)
+				require.Equal(t, "0s", got.CacheDuration)
+
+				_, err = at(12 * time.Hour)
+				require.ErrorIs(t, err, test.err, "it expired")
+
+				issuer.err = nil
+				got, err = at(12*time.Hour + time.Minute)
+				require.NoError(t, err)
+				require.NotEqual(t, first.Auth, got.Auth)
+				require.Empty(t, warned)
+			})
+		})
+	}
+}
+
+// A call that waits for another process ends with an error that states so, or with the valid credential of the disk.
+func TestDiskWaiters(t *testing.T) {
+	for _, valid := range []bool{false, true} {
+		dir := t.TempDir()
+		require.NoError(t, os.Chmod(dir, 0o700))
+		synctest.Test(t, func(t *testing.T) {
+			var warned []error
+			h := &helper.Helper{
+				Profiles: []registry.Profile{ambient("a")}, Provider: &issuing{life: 12 * time.Hour}, Disk: &helper.Disk{Dir: dir},
+				Warn: func(err error) { warned = append(warned, err) },
+			}
+			if valid {
+				_, err := kubelet(t, h, "cloud.example.com/app", "")
+				require.NoError(t, err)
+				time.Sleep(7 * time.Hour)
+			}
+			other := *h
+			other.Provider = providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
+				time.Sleep(2 * time.Minute)
+				return credentials.Credential{}, errors.New("broken")
+			})
+			go func() { _, _ = kubelet(t, &other, "cloud.example.com/app", "") }()
+			synctest.Wait()
+			began := time.Now()
+			got, err := kubelet(t, h, "cloud.example.com/app", "")
+			require.Less(t, time.Since(began), time.Minute)
+			if valid {
+				require.NoError(t, err)
+				require.Equal(t, map[string]login{"cloud.example.com": {"u", "token-1"}}, got.Auth)
+				require.Len(t, warned, 1)
+				err = warned[0]
+			}
+			require.EqualError(t, err, `get credential for profile "a": timeout: another call for this profile waits for the issuer: `+
+				`no answer within 50s: context deadline exceeded; hint: `+registry.ErrTimeout.Hint())
+			require.ErrorIs(t, err, registry.ErrTimeout)
+
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			err = h.Docker(ctx, "get", strings.NewReader("cloud.example.com"), new(bytes.Buffer))
+			if !valid {
+				require.ErrorIs(t, err, registry.ErrCanceled)
+				require.ErrorContains(t, err, `for profile "a"`)
+			}
+			time.Sleep(2 * time.Minute)
+		})
+	}
+}
+
+// A call that waited for another process has less time left than its provider takes for a timeout. The time limit of the
+// call is a timeout too, and not the end of the caller's interest.
+func TestKubeletDeadlineAfterWait(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Chmod(dir, 0o700))
 	synctest.Test(t, func(t *testing.T) {
-		issuer := &issuing{life: 12 * time.Hour}
-		h := &helper.Helper{Profiles: []registry.Profile{ambient("a")}, Provider: issuer, Disk: &helper.Disk{Dir: dir}}
-		for call := range 10 {
-			got, err := kubelet(t, h, "cloud.example.com/app", "")
-			require.NoError(t, err)
-			require.EqualValues(t, call+1, issuer.calls.Load())
-			_, err = kubelet(t, h, "cloud.example.com/app", "")
-			require.NoError(t, err)
-			require.EqualValues(t, call+1, issuer.calls.Load(), "another kubelet's call finds it")
-			keep, err := time.ParseDuration(got.CacheDuration)
-			require.NoError(t, err)
-			time.Sleep(keep + time.Second)
-		}
+		p := registry.Profile{Name: "zot", Kind: registry.Custom, Endpoint: "zot.example.com", Login: credentials.Login{Federated: &credentials.FederatedLogin{
+			Subject:  credentials.Subject{Source: "ci", Audience: "https://zot.example.com"},
+			Exchange: credentials.Exchange{Password: &credentials.PasswordExchange{}},
+		}}}
+		h := &helper.Helper{Profiles: []registry.Profile{p}, Disk: &helper.Disk{Dir: dir}, Provider: federated.Provider{Subjects: hanging{}}}
+		other := *h
+		other.Provider = providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
+			time.Sleep(25 * time.Second)
+			return credentials.Credential{}, errors.New("broken")
+		})
+		go func() {
+			_ = other.Docker(context.Background(), "get", strings.NewReader("zot.example.com"), new(bytes.Buffer))
+		}()
+		synctest.Wait()
+		_, err := kubelet(t, h, "zot.example.com/app", "")
+		require.EqualError(t, err, `get credential for profile "zot": timeout: no answer within 50s: context deadline exceeded; hint: `+registry.ErrTimeout.Hint())
+		require.ErrorIs(t, err, registry.ErrTimeout)
+		require.NotErrorIs(t, err, registry.ErrCanceled)
+
+		// A provider that returns a plain error.
+		h.Provider = providers.Func(func(ctx context.Context, _ registry.Profile) (credentials.Credential, error) {
+			<-ctx.Done()
+			return credentials.Credential{}, ctx.Err()
+		})
+		_, err = kubelet(t, h, "zot.example.com/app", "")
+		require.ErrorIs(t, err, registry.ErrTimeout)
+		require.ErrorContains(t, err, `get credential for profile "zot"`)
 	})
+}
+
+// A hanging has no token.
+type hanging struct{}
+
+func (hanging) SubjectToken(ctx context.Context, _ providers.SubjectRequest) (credentials.Secret, error) {
+	<-ctx.Done()
+	return credentials.Secret{}, context.Cause(ctx)
 }
 
 // A hundred processes on a cold disk make one call to the issuer.

@@ -51,11 +51,16 @@ const (
 	keepLogin  = 5 * time.Minute
 	keepAtMost = 6 * time.Hour
 	keepEmpty  = time.Minute
+	// keepLate is for a credential whose renewal failed: the next call tries again.
+	keepLate = 5 * time.Minute
 )
 
 // patience is the time limit of a call. A kubelet kills a plugin after a minute and logs none of its output. The limit
 // is shorter, so that the error and the hint for an issuer that does not respond are logged.
 const patience = 50 * time.Second
+
+// errPatience is the cause of a context that this limit ended.
+var errPatience = fmt.Errorf("no answer within %s: %w", patience, context.DeadlineExceeded)
 
 // maxRequest is far above an image name and a token.
 const maxRequest = 1 << 20
@@ -77,7 +82,7 @@ func (h *Helper) Kubelet(ctx context.Context, in io.Reader, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
 	defer cancel()
 	if !request.Token.IsZero() {
 		ctx = context.WithValue(ctx, podToken{}, request.Token)
@@ -88,12 +93,12 @@ func (h *Helper) Kubelet(ctx context.Context, in io.Reader, out io.Writer) error
 	keep := keepAtMost
 	var errs []error
 	for _, p := range registry.Serving(h.Profiles, image) {
-		c, err := h.credential(ctx, p, kubeletRenewal)
+		c, err := h.credential(ctx, p, forKubelet())
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		auth, err := authOf(p, c)
+		auth, err := authOf(p, c.Credential)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -103,7 +108,11 @@ func (h *Helper) Kubelet(ctx context.Context, in io.Reader, out io.Writer) error
 				response.Auth[key] = login
 			}
 		}
-		keep = min(keep, keepFor(c, time.Now()))
+		keep = min(keep, keepFor(c.Credential, time.Now()))
+		if c.Late != nil {
+			h.warn(c.Late)
+			keep = min(keep, max(keepLate, retryAfter(c.Late)))
+		}
 	}
 	if err := h.fail(len(response.Auth) > 0, errs); err != nil {
 		return err
@@ -161,7 +170,8 @@ func (h *Helper) keyType(image registry.Image) string {
 	return "Registry"
 }
 
-// keepFor returns how long a kubelet may keep the credential.
+// keepFor returns how long a kubelet may keep the credential. It rounds up, so that a credential of the disk is due when
+// the kubelet calls again.
 func keepFor(c credentials.Credential, now time.Time) time.Duration {
 	if c.ExpiresAt.IsZero() {
 		return keepLogin
@@ -170,7 +180,18 @@ func keepFor(c credentials.Credential, now time.Time) time.Duration {
 	if keep < time.Minute {
 		return 0 // Not kept.
 	}
-	return min(keep, keepAtMost).Truncate(time.Second)
+	return min((keep + time.Second - 1).Truncate(time.Second), keepAtMost)
+}
+
+// retryAfter returns the time for which the issuer requested that no calls are made.
+func retryAfter(err error) time.Duration {
+	if asks, ok := errors.AsType[interface {
+		error
+		RetryAfter() time.Duration
+	}](err); ok {
+		return asks.RetryAfter()
+	}
+	return 0
 }
 
 // authOf returns the logins under the keys of a pull secret, which a kubelet matches in the same way.
