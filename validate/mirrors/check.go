@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/option"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/validate"
 )
@@ -30,6 +31,10 @@ type Checker struct {
 	// SkipVerify permits not to verify the certificate of a host that the runtime does not verify either. If false, the
 	// certificates of all hosts are verified.
 	SkipVerify bool
+	// PlainHTTP permits to send logins over plain HTTP where the runtime would, so that anyone on the network path can
+	// read them. If false, such a host is not checked, and whether a host that the runtime would try with TLS first speaks
+	// plain HTTP is not tested. Hosts that receive no login, and those of this machine, need no permission.
+	PlainHTTP bool
 
 	// Transport configures the connections to the hosts, such as a proxy and the egress policy. The authorities and client
 	// certificates of the node's files are used in addition. The zero Transport is the default one.
@@ -124,14 +129,22 @@ func (c *Checker) hop(ctx context.Context, n *Node, transports *registry.Transpo
 		result.Err = c.fail(r, registry.ErrInvalid, problem, "correct the files of the node: docs/mirrors.md")
 		return result
 	}
-	t := &hopTransport{hop: h, inner: c.RoundTripper, policy: config.Egress, trusted: c.Trusted}
+	secret := h.Login != NoLogin || len(h.header) > 0
+	t := &hopTransport{
+		hop: h, inner: c.RoundTripper, policy: config.Egress, trusted: c.Trusted,
+		plainHTTP: c.PlainHTTP || !secret, direct: config.Proxy == "" || config.Proxy == registry.Direct,
+	}
+	if h.Scheme == "http" && !t.mayBeRead(h.Host) {
+		result.Err = c.fail(r, registry.ErrInsecure, errPlainHTTP(h.Host), plainHTTPHint)
+		return result
+	}
 	if t.inner == nil {
 		if t.inner, err = c.connections(transports, config, h); err != nil {
 			result.Err = c.fail(r, registry.ErrInvalid, err, "correct the files of the node: docs/mirrors.md")
 			return result
 		}
 	}
-	config.PlainHTTP = h.Scheme == "http" || h.HTTPFallback && t.speaksPlainHTTP(ctx)
+	config.PlainHTTP = h.Scheme == "http" || h.HTTPFallback && t.mayBeRead(h.Host) && t.speaksPlainHTTP(ctx, option.OrDefault(c.Timeout, defaultTimeout))
 	checker := validate.Checker{
 		Platforms: c.Platforms, Deep: c.Deep, Timeout: c.Timeout, Realms: c.Trusted, Egress: config.Egress,
 		Runtimes: []validate.Runtime{validate.Containerd}, RoundTripper: t,
@@ -149,8 +162,8 @@ func (c *Checker) hop(ctx context.Context, n *Node, transports *registry.Transpo
 	if !h.Mirror {
 		image.Host = r.Image.Host
 	}
-	result.Checked = true
 	result.Result, result.Err = checker.Image(ctx, image, own...)
+	result.Checked = !t.refusedPlainHTTP() // In that case, there was no more than a TLS handshake.
 	t.showPaths(&result.Result)
 	return result
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
@@ -12,8 +13,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/regcred/regcred/egress"
+	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/validate"
 )
 
@@ -24,15 +27,23 @@ type hopTransport struct {
 	inner   http.RoundTripper
 	policy  *egress.Policy
 	trusted []string
+	// plainHTTP permits requests to all hosts without TLS: by Checker.PlainHTTP, or because none has a login.
+	plainHTTP bool
+	direct    bool // No proxy is configured, so that requests to this machine do not leave it.
 
 	mu         sync.Mutex
 	zone       egress.Zone     // Of the address of the host.
 	redirected map[string]bool // URLs that the host redirects to, which stay as they are.
 	guarded    *http.Transport // For other hosts.
+	refused    bool            // The host speaks plain HTTP only, which is not permitted.
 }
 
 // RoundTrip sends the request.
 func (t *hopTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if hasBody := req.Body != nil && req.Body != http.NoBody; req.URL.Scheme != "https" && (hasBody || req.Header.Get("Authorization") != "") && !t.mayBeRead(req.URL.Host) {
+		closeBody(req)
+		return nil, &registry.Error{Code: registry.ErrInsecure, Err: errPlainHTTP(req.URL.Host), Hint: plainHTTPHint}
+	}
 	if !strings.EqualFold(req.URL.Host, t.hop.Host) {
 		return t.other(req)
 	}
@@ -45,6 +56,12 @@ func (t *hopTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.addHeader(req)
 	res, err := t.inner.RoundTrip(t.traceAddress(req))
 	if err != nil {
+		if t.hop.HTTPFallback && req.URL.Scheme == "https" && isPlainHTTP(err) && !t.mayBeRead(t.hop.Host) {
+			t.mu.Lock()
+			t.refused = true
+			t.mu.Unlock()
+			err = &registry.Error{Code: registry.ErrInsecure, Err: errPlainHTTP(t.hop.Host), Hint: plainHTTPHint}
+		}
 		return nil, err
 	}
 	if location := res.Header.Get("Location"); location != "" {
@@ -141,20 +158,54 @@ func (t *hopTransport) traceAddress(req *http.Request) *http.Request {
 	}}))
 }
 
+// defaultTimeout is the default of [validate.Checker.Timeout].
+const defaultTimeout = 30 * time.Second
+
+const plainHTTPHint = "nothing was sent; give the host a certificate, or set Checker.PlainHTTP if the login may be readable on the network path"
+
+func errPlainHTTP(host string) error {
+	return fmt.Errorf("a login would be sent to %s over plain HTTP", shown(host))
+}
+
+// mayBeRead reports whether requests to the host may be sent over plain HTTP.
+func (t *hopTransport) mayBeRead(host string) bool {
+	return t.plainHTTP || t.direct && isLoopback(host)
+}
+
+// refusedPlainHTTP reports whether the host speaks plain HTTP only, and receives no request because of that.
+func (t *hopTransport) refusedPlainHTTP() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.refused
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}
+
+// isPlainHTTP reports whether a client that started TLS was answered with plain HTTP.
+func isPlainHTTP(err error) bool {
+	header, ok := errors.AsType[tls.RecordHeaderError](err)
+	return ok && string(header.RecordHeader[:]) == "HTTP/" || errors.Is(err, http.ErrSchemeMismatch)
+}
+
 // speaksPlainHTTP reports whether the host answers with plain HTTP to a client that starts TLS.
-func (t *hopTransport) speaksPlainHTTP(ctx context.Context) bool {
+func (t *hopTransport) speaksPlainHTTP(ctx context.Context, timeout time.Duration) bool {
 	u := &url.URL{Scheme: "https", Host: t.hop.Host, Path: path.Join("/", t.hop.Path) + "/"}
 	if t.policy.CheckURL(u) != nil {
 		return false
 	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, u.String(), nil)
 	if err != nil {
 		return false
 	}
 	res, err := t.inner.RoundTrip(req)
 	if err != nil {
-		header, ok := errors.AsType[tls.RecordHeaderError](err)
-		return ok && string(header.RecordHeader[:]) == "HTTP/"
+		return isPlainHTTP(err)
 	}
 	_ = res.Body.Close()
 	return false
