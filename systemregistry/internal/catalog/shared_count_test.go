@@ -8,12 +8,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/systemregistry/images"
 	"github.com/regcred/regcred/systemregistry/internal/catalog"
+	"github.com/regcred/regcred/systemregistry/internal/shared"
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
@@ -151,4 +154,106 @@ func TestReplicaForgetsUploads(t *testing.T) {
 	require.NoError(t, b.chunk(t.Context(), "team/app", id, "y", digest.FromString("xy")))
 	require.Zero(t, a.OpenUploads())
 	require.Zero(t, b.OpenUploads())
+}
+
+// A layer counts from the moment at which its link is written, whenever the client disconnects.
+func TestClientLeavesAfterLink(t *testing.T) {
+	for at, more := 1, true; more; at++ {
+		s := &hookedStore{Store: new(store.Memory)}
+		f := replica(t, inmemory.New(), s, images.Policy{Repositories: "**", MaxBytes: 1 << 30})
+		id, err := f.begin(t.Context(), "team/app")
+		require.NoError(t, err)
+		layer := strings.Repeat("x", 9000)
+		require.NoError(t, f.chunk(t.Context(), "team/app", id, layer[1:], ""))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		linked, calls := false, 0
+		s.wasPut = func(key string) { linked = linked || strings.HasPrefix(key, shared.Layers) }
+		call := func(ctx context.Context, _ string) error {
+			if linked {
+				calls++
+			}
+			if calls == at {
+				cancel()
+			}
+			return ctx.Err()
+		}
+		s.get, s.put, s.delete = call, call, call
+		_ = f.chunk(ctx, "team/app", id, "x", digest.FromString(layer))
+		require.True(t, linked)
+		more = calls >= at
+		s.get, s.put, s.delete = nil, nil, nil
+		require.True(t, f.Has(t.Context(), "team/app", digest.FromString(layer).String()), "left at call %d", at)
+		require.GreaterOrEqual(t, ledgerOf(t, f, "team/app"), int64(9000), "left at call %d", at)
+		require.NoError(t, f.Measure(t.Context()))
+		require.Equal(t, int64(9000), ledgerOf(t, f, "team/app"), "left at call %d", at)
+	}
+}
+
+// If the count cannot be completed after a link was written, the link stays, because another image may use it already.
+func TestLinkStaysIfTheStoreFails(t *testing.T) {
+	for _, failing := range []string{"image/quota/", "upload/"} {
+		s := &hookedStore{Store: new(store.Memory)}
+		storage := inmemory.New()
+		policy := images.Policy{Repositories: "**", MaxBytes: 1 << 30}
+		f, other := replica(t, storage, s, policy), replica(t, storage, s.Store, policy)
+		id, err := f.begin(t.Context(), "team/app")
+		require.NoError(t, err)
+		layer := strings.Repeat("x", 9000)
+		require.NoError(t, f.chunk(t.Context(), "team/app", id, layer[1:], ""))
+		linked, away := false, errors.New("the store is away")
+		s.wasPut = func(key string) { linked = linked || strings.HasPrefix(key, shared.Layers) }
+		fail := func(_ context.Context, key string) error {
+			if linked && strings.HasPrefix(key, failing) {
+				return away
+			}
+			return nil
+		}
+		s.put, s.delete = fail, fail
+		if failing == "upload/" {
+			err = f.chunk(t.Context(), "team/app", id, "x", digest.FromString(layer))
+		} else { // Without the upload in the context, the whole layer is counted for its link.
+			var w distribution.BlobWriter
+			w, err = f.repository(t, "team/app").Blobs(t.Context()).Resume(t.Context(), id)
+			require.NoError(t, err)
+			_, err = w.Write([]byte("x"))
+			require.NoError(t, err)
+			_, err = w.Commit(t.Context(), v1.Descriptor{Digest: digest.FromString(layer)})
+		}
+		require.ErrorIs(t, err, away)
+		require.True(t, other.Has(t.Context(), "team/app", digest.FromString(layer).String()))
+		require.GreaterOrEqual(t, ledgerOf(t, other, "team/app"), int64(9000))
+		require.NoError(t, other.Measure(t.Context()))
+		require.GreaterOrEqual(t, ledgerOf(t, other, "team/app"), int64(9000))
+	}
+}
+
+// A layer is stored although the bytes that were reserved for it cannot be returned. The error is still reported.
+func TestLayerIsStoredIfReturningBytesFails(t *testing.T) {
+	s := &hookedStore{Store: new(store.Memory)}
+	f := replica(t, inmemory.New(), s, images.Policy{Repositories: "**", MaxBytes: 1 << 30})
+	layer := strings.Repeat("x", 9000)
+	id, err := f.begin(t.Context(), "team/app")
+	require.NoError(t, err)
+	u, err := f.Upload(t.Context(), "team/app", id, -1)
+	require.NoError(t, err)
+	w, err := f.repository(t, "team/app").Blobs(t.Context()).Resume(t.Context(), id)
+	require.NoError(t, err)
+	_, err = io.Copy(w, u.Body(t.Context(), io.NopCloser(strings.NewReader(layer))))
+	require.NoError(t, err)
+	removed, away := false, errors.New("the store is away")
+	s.delete = func(_ context.Context, key string) error {
+		removed = removed || strings.HasPrefix(key, "upload/")
+		return nil
+	}
+	s.put = func(_ context.Context, key string) error {
+		if removed && strings.HasPrefix(key, "image/quota/") {
+			return away
+		}
+		return nil
+	}
+	_, err = w.Commit(u.Context(t.Context()), v1.Descriptor{Digest: digest.FromString(layer)})
+	require.NoError(t, err)
+	require.ErrorIs(t, u.End(t.Context(), catalog.UploadStored), away)
+	require.GreaterOrEqual(t, ledgerOf(t, f, "team/app"), int64(9000))
 }

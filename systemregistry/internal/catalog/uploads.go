@@ -192,7 +192,7 @@ func (u *Upload) endShared(ctx context.Context, outcome Outcome, gone bool) erro
 	if taken {
 		_, err = u.shared.Drop(ctx, 0)
 	}
-	return err
+	return errors.Join(err, u.shared.Excess())
 }
 
 func (u *uploads) begin(folder string) {

@@ -262,28 +262,25 @@ func (d *Driver) charged(ctx context.Context, p place, blob string, write func()
 	if err := d.countAll(ctx, matching, id, n); err != nil {
 		return err
 	}
-	if err := write(); err != nil {
-		// Whether the link was written may be unknown. It then counts until the next measurement.
-		if errors.Is(err, ErrDataGone) {
-			return errors.Join(err, d.uncount(ctx, matching, id, n))
-		}
-		if upload != nil {
-			upload.unknown = true
-		}
-		return err
+	err = write()
+	if errors.Is(err, ErrDataGone) && !errors.Is(err, errLinkStays) {
+		return errors.Join(err, d.uncount(ctx, matching, id, n))
 	}
-	err = d.settleAll(ctx, matching, id, n)
-	if err == nil && upload != nil {
-		err = d.handOver(ctx, upload, matching, data.Size, n)
-	}
-	if err != nil {
-		r, getErr := d.get(ctx, p.key)
-		if getErr == nil {
-			_, getErr = changed(d.remove(ctx, r))
+	if err == nil {
+		// Detached, because the link exists from now on, even if the client disconnects.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putTimeout)
+		defer cancel()
+		err = d.settleAll(ctx, matching, id, n)
+		if err == nil && upload != nil {
+			err = d.handOver(ctx, upload, matching, data.Size, n)
 		}
-		return errors.Join(err, getErr)
 	}
-	return nil
+	if err != nil && upload != nil {
+		// The link may exist, and stays: an image that was pushed meanwhile may use it. The bytes stay counted until the
+		// next measurement. If no image uses the link, a collection removes it.
+		upload.unknown = true
+	}
+	return err
 }
 
 // handOver counts size bytes for a link that was written. Of these, counted bytes are in the limits already, and the
@@ -291,7 +288,11 @@ func (d *Driver) charged(ctx context.Context, p place, blob string, write func()
 // measurement may have dropped its bytes. They are counted again, which fails if they do not fit any more.
 func (d *Driver) handOver(ctx context.Context, upload *Upload, matching []Limit, size, counted int64) error {
 	dropped, err := upload.Drop(ctx, size-counted)
-	if dropped || err != nil {
+	if dropped {
+		upload.excess = err // The layer is complete. Only too much counts, until the next measurement.
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	id := rand.Text()

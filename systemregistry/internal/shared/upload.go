@@ -56,9 +56,10 @@ type Upload struct {
 	now                unfinished
 	version            uint64 // Of now. Zero if the entry was not read.
 	renewed            time.Time
-	ended              bool // This request has ended the upload, and no other request uses it.
-	dropped            bool // The entry is removed.
-	unknown            bool // The store did not report whether it changed the entry.
+	ended              bool  // This request has ended the upload, and no other request uses it.
+	dropped            bool  // The entry is removed.
+	unknown            bool  // The store did not report whether it changed the entry, or wrote the link of the layer.
+	excess             error // The reason why more bytes stayed counted than the layer has.
 }
 
 // Upload starts a request to the upload with the ID. Size is the announced length, or -1. Upload fails with
@@ -247,9 +248,12 @@ func (u *Upload) Take(ctx context.Context) (counted int64, ok bool, err error) {
 	return u.now.Bytes, true, nil
 }
 
+// Excess returns the reason why more bytes stayed counted than the layer has that the upload became, or nil.
+func (u *Upload) Excess() error { return u.excess }
+
 // Drop removes the entry of an upload that this request has taken. The data of the upload was removed, or has become a
 // layer; stays is the number of its bytes that count from now on. Drop returns false if the entry was removed already,
-// so that nothing counts.
+// so that nothing counts. It returns true and an error if only the other bytes could not be subtracted.
 func (u *Upload) Drop(ctx context.Context, stays int64) (dropped bool, err error) {
 	measured, err := u.measured(ctx)
 	if err != nil {

@@ -94,10 +94,16 @@ func (d *Driver) putLink(ctx context.Context, p place, value string, use func() 
 		return err
 	}
 	if err = use(); errors.Is(err, ErrDataGone) {
-		_ = d.remove(ctx, r) // The link has no target. If this fails, a collection removes it.
+		// The link has no target. If it stays, a collection removes it.
+		if removeErr := d.remove(ctx, r); removeErr != nil && !errors.Is(removeErr, store.ErrNoKey) {
+			err = errors.Join(err, errLinkStays)
+		}
 	}
 	return err
 }
+
+// errLinkStays reports that a link whose target is gone may not have been removed.
+var errLinkStays = errors.New("the link may stay")
 
 func (d *Driver) addRepository(ctx context.Context, name string) error {
 	key := Repositories + name
