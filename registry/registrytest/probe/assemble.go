@@ -57,7 +57,7 @@ func (w *walk) capture() Capture {
 	r := w.redactor()
 	c := Capture{Version: Version, Skipped: w.skipped}
 	c.Setup = Setup{
-		Depth: strings.Count(w.names.repository, "/") + 1, Login: !w.t.Credential.Anonymous,
+		Depth: strings.Count(w.names.repository, "/") + 1, Login: !w.t.Credential.Anonymous, Rejected: w.login == loginRejected,
 		Other: w.names.other != "", Public: w.names.public != "",
 	}
 	if w.rawRealm != "" {

@@ -41,6 +41,9 @@ type Setup struct {
 	Depth int `json:"depth"`
 	// Login reports whether the profile has a login.
 	Login bool `json:"login"`
+	// Rejected reports whether the registry rejects the login, or its right to the image. No further requests have the
+	// login then.
+	Rejected bool `json:"rejected,omitempty"`
 	// Other reports whether there is a repository of another owner, and Public whether there is an image that needs no
 	// login.
 	Other  bool `json:"other,omitempty"`

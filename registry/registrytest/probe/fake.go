@@ -53,7 +53,7 @@ func (w world) variants(s Setup) [][]world {
 	next := w
 	next.many = !w.many
 	many = append(many, next)
-	if s.Login {
+	if s.Login && !s.Rejected {
 		for r := range rights {
 			next := w
 			next.rights = r
@@ -69,7 +69,7 @@ func (w world) variants(s Setup) [][]world {
 // assumptions are the properties of the world in plain words.
 func (w world) assumptions(s Setup) []string {
 	var all []string
-	if s.Login {
+	if s.Login && !s.Rejected {
 		all = append(all, "the login may "+[]string{
 			"pull from the image's repository", "pull from all repositories of the image's owner", "push to all repositories of the image's owner",
 			"pull from all repositories", "push to all repositories",
@@ -150,6 +150,9 @@ func newFake(d registrytest.Dialect, s Setup, w world) (*registrytest.Registry, 
 		}
 		r.Accounts = []registrytest.Account{account}
 		t.Credential = credentials.Credential{Username: fakeAccount, Password: account.Password}
+		if s.Rejected {
+			t.Credential.Password = credentials.NewSecret(wrongPassword)
+		}
 	}
 	switch w.public {
 	case repositoryPublic:

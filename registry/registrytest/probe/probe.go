@@ -22,7 +22,7 @@ import (
 //
 // A Probe only reads: it sends GET and HEAD to the registry, and GET and one POST to the token server that the registry
 // names, under the rules of [validate.Guard]. It follows no redirects, repeats no request, and stops as soon as the
-// registry limits its rate.
+// registry limits its rate. It sends no further requests with the credential once the registry rejects it.
 type Probe struct {
 	// Checker has the rules for connections: Egress, Realms, Transports and RoundTripper. If nil, the zero
 	// [validate.Checker] is used.
@@ -138,6 +138,7 @@ type walk struct {
 	asked   []asked
 	skipped []Skipped
 	stopped bool // The registry limits the rate of requests.
+	login   loginState
 }
 
 // An asked value is a question with its response, before redaction.
@@ -174,17 +175,13 @@ func (w *walk) run(ctx context.Context) error {
 		w.learnDigest(ctx, BasicLogin)
 		w.askAll(ctx, BasicLogin)
 	case w.realm != nil:
+		w.requestTokens(ctx, AnonymousToken) // These show whether the image needs a login.
 		if login {
 			w.requestTokens(ctx, TokenLogin)
-			w.learnDigest(ctx, TokenLogin)
 			w.askAll(ctx, TokenLogin)
 			w.askWithBasic(ctx)
 			w.askForTwoScopes(ctx)
 			w.askByPOST(ctx)
-		}
-		w.requestTokens(ctx, AnonymousToken)
-		if !login {
-			w.learnDigest(ctx, AnonymousToken)
 		}
 		w.askAll(ctx, AnonymousToken)
 		w.askWithBadToken(ctx)
@@ -272,13 +269,15 @@ func (w *walk) ask(ctx context.Context, q query) *response {
 	if w.stopped || q.absent || ctx.Err() != nil {
 		return nil
 	}
-	for _, a := range w.asked {
-		if a.question == q.question && a.login == q.login {
-			return a.res
-		}
+	if res := w.response(q.question, q.login); res != nil {
+		return res
+	}
+	if q.login.ofProfile() && w.login.why() != "" {
+		return nil
 	}
 	res := w.send(ctx, q)
 	w.asked = append(w.asked, asked{q.question, q.login, q.form, res})
+	w.judge(q, res)
 	if res.err == nil && res.status == http.StatusTooManyRequests {
 		w.stopped = true
 		w.skip("all", q.login, "the registry limits the rate of requests")

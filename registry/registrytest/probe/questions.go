@@ -113,8 +113,11 @@ func (w *walk) requestTokens(ctx context.Context, login Login) {
 		if want.repository != "" {
 			w.requestToken(ctx, want.question, login, login, want.repository, want.scope)
 		}
+		if want.question == "token" { // The next two show whether the login is accepted; see judge.
+			w.learnDigest(ctx, login)
+			w.ask(ctx, w.tokenQuery("token-no-scope", asLogin(login)))
+		}
 	}
-	w.ask(ctx, w.tokenQuery("token-no-scope", asLogin(login)))
 }
 
 // asLogin returns the login of the request for a token.
@@ -201,7 +204,10 @@ func (w *walk) askWithWrongLogin(ctx context.Context, header http.Header) {
 	if w.realm != nil {
 		question = "token"
 	}
-	switch policy := w.p.WrongLogin; {
+	switch policy, why := w.p.WrongLogin, w.login.why(); {
+	case why != "":
+		w.skip(question, WrongLogin, why)
+		return
 	case policy == WrongLoginNever:
 		w.skip(question, WrongLogin, "not wanted")
 		return
