@@ -105,9 +105,7 @@ func (p *Pipeline) credential(ctx context.Context, a *account) (credentials.Cred
 	default: // The source's goroutine ended by runtime.Goexit.
 		e.Code = registry.ErrProvider
 	}
-	if wait, ok := errors.AsType[*credentials.BackoffError](err); ok {
-		e.Wait = wait.RetryAfter()
-	}
+	e.Wait = e.RetryAfter()
 	return c, e
 }
 
@@ -217,7 +215,7 @@ func explain(err error, accounts []*account, image registry.Image) error {
 		e.Code, e.Hint = registry.CodeOf(a.err), registry.HintOf(a.err)
 		e.Err = fmt.Errorf("%w, without the login of its profile: %w", errors.Unwrap(err), a.err)
 		if inner, ok := errors.AsType[*registry.Error](a.err); ok {
-			e.Wait = inner.Wait
+			e.Wait = inner.RetryAfter()
 		}
 	default:
 		return err

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"cmp"
+	"errors"
 	"strings"
 	"time"
 )
@@ -60,8 +61,26 @@ func (e *Error) Unwrap() error { return e.Err }
 // Is reports whether target is Code, or a code that Code is a kind of.
 func (e *Error) Is(target error) bool { return e.Code.Is(target) }
 
-// RetryAfter returns Wait. A cache of credentials calls it through an interface.
-func (e *Error) RetryAfter() time.Duration { return e.Wait }
+// RetryAfter returns Wait, or the wait that the cause requests if that is longer. A cache of credentials calls it through
+// an interface, on the outermost error that has the method.
+func (e *Error) RetryAfter() time.Duration { return max(e.Wait, waitOf(e.Err)) }
+
+// waitOf returns the longest wait that err requests, or that the errors request that it joins or wraps.
+func waitOf(err error) (wait time.Duration) {
+	switch e := err.(type) { //nolint:errorlint // It walks the tree itself.
+	case interface{ RetryAfter() time.Duration }:
+		return e.RetryAfter()
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			wait = max(wait, waitOf(inner))
+		}
+		return wait
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		return waitOf(inner)
+	}
+	return 0
+}
 
 // Hint returns a general instruction for fixing the failure, in one sentence without a full stop, or "" if there is
 // none.

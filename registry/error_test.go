@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -177,4 +178,24 @@ func TestErrorUnwraps(t *testing.T) {
 	}](err)
 	require.True(t, ok)
 	require.Equal(t, time.Minute, wait.RetryAfter())
+}
+
+// An error that wraps another one has the longest wait that it or a cause requests: a cache reads the outermost.
+func TestErrorWaitsForItsCause(t *testing.T) {
+	limited := &registry.Error{Code: registry.ErrRateLimited, Wait: time.Minute}
+	for name, test := range map[string]struct {
+		err  *registry.Error
+		want time.Duration
+	}{
+		"none":       {&registry.Error{Err: io.EOF}, 0},
+		"no cause":   {&registry.Error{Wait: time.Second}, time.Second},
+		"cause":      {&registry.Error{Err: limited}, time.Minute},
+		"wrapped":    {&registry.Error{Err: fmt.Errorf("x: %w", &registry.Error{Err: fmt.Errorf("y: %w", limited)})}, time.Minute},
+		"longer":     {&registry.Error{Wait: time.Hour, Err: limited}, time.Hour},
+		"shorter":    {&registry.Error{Wait: time.Second, Err: limited}, time.Minute},
+		"joined":     {&registry.Error{Err: errors.Join(io.EOF, &registry.Error{Wait: time.Second}, limited)}, time.Minute},
+		"of a cache": {&registry.Error{Err: &credentials.BackoffError{Err: limited}}, 0}, // The wait is over.
+	} {
+		require.Equal(t, test.want, test.err.RetryAfter(), name)
+	}
 }

@@ -112,7 +112,7 @@ func (r *report) addError(e *Error, wait time.Duration) {
 	code := CodeOf(e)
 	issue := Issue{
 		Subject: strings.TrimPrefix(e.Ref, "for "), Field: fieldOf(code), Code: code, Problem: e.problem(), Hint: e.Advice(),
-		RetryAfter: seconds(max(wait, waitOf(e))),
+		RetryAfter: seconds(max(wait, e.RetryAfter())),
 	}
 	if e.Op == opCheckImage {
 		issue.Image, issue.Subject = e.Ref, ""
@@ -133,15 +133,6 @@ func (r *report) addField(f *field.Error, subject string, wait time.Duration) {
 		issue.Code, issue.Hint = code, code.Hint()
 	}
 	r.issues = append(r.issues, issue)
-}
-
-// waitOf returns the longest wait that an [Error] in the chain of e requests.
-func waitOf(e *Error) time.Duration {
-	wait := e.Wait
-	for inner, ok := errors.AsType[*Error](e.Err); ok; inner, ok = errors.AsType[*Error](inner.Err) {
-		wait = max(wait, inner.Wait)
-	}
-	return wait
 }
 
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

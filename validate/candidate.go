@@ -205,7 +205,7 @@ func fetch(ctx context.Context, source credentials.Source) (credentials.Credenti
 func sourceError(ctx context.Context, err error) *registry.Error {
 	e := &registry.Error{Code: registry.CodeOf(err), Err: err}
 	if inner, ok := errors.AsType[*registry.Error](err); ok {
-		e.Hint, e.Wait = inner.Hint, inner.Wait
+		e.Hint, e.Wait = inner.Hint, inner.RetryAfter()
 		return e
 	}
 	switch {

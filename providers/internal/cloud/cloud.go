@@ -41,9 +41,12 @@ func EndCode(ctx context.Context) registry.Code {
 	return registry.ErrCanceled
 }
 
-// Error returns an error in the common form of all providers.
+// Error returns an error in the common form of all providers. Its Wait is the longer of wait and the wait that err
+// requests, such as the error of an API server that issues subjects' tokens.
 func Error(p registry.Profile, code registry.Code, hint string, wait time.Duration, err error) error {
-	return &registry.Error{Op: "get credential", Ref: fmt.Sprintf("for profile %q", p.Name), Code: code, Hint: hint, Wait: wait, Err: err}
+	e := &registry.Error{Op: "get credential", Ref: fmt.Sprintf("for profile %q", p.Name), Code: code, Hint: hint, Wait: wait, Err: err}
+	e.Wait = e.RetryAfter()
+	return e
 }
 
 // Client returns a client for calls with a profile's login. It uses the profile's transport and follows no redirect,
