@@ -3,10 +3,15 @@ package catalog_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
@@ -256,4 +261,98 @@ func TestLayerIsStoredIfReturningBytesFails(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, u.End(t.Context(), catalog.UploadStored), away)
 	require.GreaterOrEqual(t, ledgerOf(t, f, "team/app"), int64(9000))
+}
+
+// Requests that find no room at once cause one measurement, and a request that can never fit causes none. No replica
+// starts a measurement while another one measures.
+func TestMeasurementsOfReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		policy := images.Policy{Repositories: "**", MaxBytes: 10_000}
+		storage, table := inmemory.New(), new(store.Memory)
+		var scans atomic.Int64
+		list := func(prefix string) {
+			if prefix == "upload/" {
+				scans.Add(1)
+				time.Sleep(5 * time.Second) // A long scan.
+			}
+		}
+		var replicas []fixture
+		for range 3 {
+			replicas = append(replicas, replica(t, storage, &hookedStore{Store: table, list: list}, policy))
+		}
+		all := func(size int64, want error) {
+			var wg sync.WaitGroup
+			for i := range 30 {
+				wg.Go(func() {
+					u, err := replicas[i%3].Upload(t.Context(), "team/app", fmt.Sprint("a", i), size)
+					if want != nil {
+						if !errors.Is(err, want) {
+							t.Error(err)
+						}
+					} else if err != nil {
+						t.Error(err)
+					} else {
+						_ = u.End(t.Context(), catalog.UploadFailed)
+					}
+				})
+			}
+			wg.Wait()
+		}
+		all(9000, nil)
+		require.Equal(t, int64(1), scans.Swap(0), "the first measurement")
+		require.NoError(t, replicas[0].upload(t.Context(), "team/app", strings.Repeat("x", 9000)))
+
+		time.Sleep(time.Hour)
+		all(10_001, images.ErrFull)
+		require.Zero(t, scans.Swap(0), "it can never fit")
+		all(5000, images.ErrFull)
+		require.Equal(t, int64(1), scans.Swap(0), "all replicas share a measurement")
+		time.Sleep(90 * time.Second)
+		all(5000, images.ErrFull)
+		require.Zero(t, scans.Swap(0), "too soon after a long measurement")
+		time.Sleep(time.Hour)
+		all(5000, images.ErrFull)
+		require.Equal(t, int64(1), scans.Load())
+	})
+}
+
+// A limit is unknown until its first measurement has ended.
+func TestFirstMeasurement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		policy := images.Policy{Repositories: "**", MaxBytes: 10_000}
+		storage, table := inmemory.New(), new(store.Memory)
+		require.NoError(t, replica(t, storage, table).upload(t.Context(), "team/app", strings.Repeat("x", 9000)))
+		crash := make(chan struct{})
+		crashes := replica(t, storage, &hookedStore{Store: table, list: func(string) { <-crash }}, policy)
+		go func() { _ = crashes.Measure(context.WithoutCancel(t.Context())) }()
+		synctest.Wait()
+		f := replica(t, storage, table, policy)
+		_, err := f.Upload(t.Context(), "team/app", "a", 5000)
+		require.ErrorIs(t, err, images.ErrFull)
+		u, err := f.Upload(t.Context(), "team/app", "a", 500)
+		require.NoError(t, err)
+		require.NoError(t, u.End(t.Context(), catalog.UploadFailed))
+		close(crash)
+		synctest.Wait()
+		require.Equal(t, int64(9000), ledgerOf(t, f, "team/app"))
+	})
+}
+
+// A client that disconnects does not abort the measurement that it has caused.
+func TestClientLeavesDuringMeasurement(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	scans := 0
+	s := &hookedStore{Store: new(store.Memory), list: func(prefix string) {
+		if prefix == "upload/" {
+			scans++
+			cancel()
+		}
+	}}
+	s.put = func(ctx context.Context, _ string) error { return ctx.Err() }
+	f := replica(t, inmemory.New(), s, images.Policy{Repositories: "**", MaxBytes: 10_000})
+	_, _ = f.Upload(ctx, "team/app", "a", 500)
+	u, err := f.Upload(t.Context(), "team/app", "a", 500)
+	require.NoError(t, err)
+	require.NoError(t, u.End(t.Context(), catalog.UploadFailed))
+	require.Equal(t, 1, scans)
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/regcred/regcred/systemregistry/images"
@@ -27,10 +26,14 @@ type ledger struct {
 	Used int64 `json:"used"`
 	// Added is the part of Used that the measurement in progress may have missed.
 	Added int64 `json:"added"`
-	// Epoch is the number of measurements that have started. If zero, there was none. Measured is the number of the
-	// last measurement that was completed.
+	// Epoch is the number of measurements that have started. Measured is the number of the last measurement that was
+	// completed. If zero, there was none.
 	Epoch    uint64 `json:"epoch"`
 	Measured uint64 `json:"measured"`
+	// Started is the time at which the last measurement started. It is zero if that measurement failed. Took is the
+	// duration of the last scan, even if its result was discarded.
+	Started time.Time     `json:"started,omitzero"`
+	Took    time.Duration `json:"took,omitempty"`
 	// Pending are the links that are being written, each under a random text.
 	Pending map[string]pending `json:"pending,omitempty"`
 }
@@ -38,7 +41,7 @@ type ledger struct {
 // fits fails with [images.ErrFull] if n more bytes do not fit.
 func (now *ledger) fits(l Limit, n int64) error {
 	switch {
-	case now.Epoch == 0:
+	case n <= l.MaxBytes && now.Measured == 0: // Otherwise, it can never fit.
 		return errNotMeasured
 	case n > l.MaxBytes-now.Used:
 		return fmt.Errorf("%w: %d of %d bytes of %s", images.ErrFull, now.Used, l.MaxBytes, l.Name)
@@ -62,10 +65,8 @@ type limits struct {
 	all []Limit
 	// turns serializes this replica's changes of each ledger, by the name of the limit. It only saves attempts: the
 	// store rejects a change that another one overtook.
-	turns map[string]chan struct{}
-
-	mu       sync.Mutex
-	measured time.Time // Time of this replica's last measurement because of a lack of space.
+	turns        map[string]chan struct{}
+	measurements map[string]*measurements
 }
 
 // of returns the limits of the repository.
@@ -78,14 +79,12 @@ func (ls *limits) of(repository string) (matching []Limit) {
 	return matching
 }
 
-// remeasure is the shortest time between two measurements that pushes cause.
-const remeasure = time.Second
-
 // SetLimits sets the limits. Call it before the first use.
 func (d *Driver) SetLimits(all []Limit) {
-	d.limits.all, d.limits.turns = all, make(map[string]chan struct{})
+	d.limits.all, d.limits.turns, d.limits.measurements = all, make(map[string]chan struct{}), make(map[string]*measurements)
 	for _, l := range all {
 		d.limits.turns[l.Name] = make(chan struct{}, 1)
+		d.limits.measurements[l.Name] = &measurements{turn: make(chan struct{}, 1)}
 	}
 }
 
@@ -146,7 +145,7 @@ func (d *Driver) Used(ctx context.Context, name string) (int64, error) {
 // Fits fails with [images.ErrFull] if n more bytes do not fit.
 func (d *Driver) Fits(ctx context.Context, repository string, n int64) error {
 	for _, l := range d.limits.of(repository) {
-		err := d.twice(ctx, l, func() error {
+		err := d.twice(ctx, l, n, func() error {
 			now, err := d.readLedger(ctx, l.Name)
 			if err == nil {
 				err = now.fits(l, n)
@@ -164,7 +163,7 @@ var errNotMeasured = errors.New("not measured")
 
 // count counts n bytes, or fails with [images.ErrFull].
 func (d *Driver) count(ctx context.Context, l Limit, id string, n int64) error {
-	return d.twice(ctx, l, func() error { return d.tryCount(ctx, l, id, n) })
+	return d.twice(ctx, l, n, func() error { return d.tryCount(ctx, l, id, n) })
 }
 
 // tryCount counts n bytes like count, but does not measure if they do not fit. If id is not empty, the bytes belong to
@@ -183,28 +182,6 @@ func (d *Driver) tryCount(ctx context.Context, l Limit, id string, n int64) erro
 		}
 		return nil
 	})
-}
-
-// twice calls try again after a measurement if there was no room, because counted data may have been removed.
-func (d *Driver) twice(ctx context.Context, l Limit, try func() error) error {
-	err := try()
-	if !errors.Is(err, errNotMeasured) && !(errors.Is(err, images.ErrFull) && d.mayMeasure()) {
-		return err
-	}
-	if measureErr := d.measure(ctx, l); measureErr != nil {
-		return errors.Join(err, measureErr)
-	}
-	return try()
-}
-
-func (d *Driver) mayMeasure() bool {
-	d.limits.mu.Lock()
-	defer d.limits.mu.Unlock()
-	if time.Since(d.limits.measured) < remeasure {
-		return false
-	}
-	d.limits.measured = time.Now()
-	return true
 }
 
 // settleCount completes a count. If measurements have dropped it, the bytes are counted again, which fails if they do
@@ -336,82 +313,4 @@ func (d *Driver) uncount(ctx context.Context, limits []Limit, id string, n int64
 		errs = append(errs, d.settleCount(context.WithoutCancel(ctx), l, id, n, false))
 	}
 	return errors.Join(errs...)
-}
-
-// Measure measures the usage of each limit.
-func (d *Driver) Measure(ctx context.Context) error {
-	for _, l := range d.limits.all {
-		if err := d.measure(ctx, l); err != nil {
-			return fmt.Errorf("measure %s: %w", l.Name, err)
-		}
-	}
-	return nil
-}
-
-// measure measures the usage of one limit. The usage is the bytes in the store plus the bytes that are written during
-// the measurement. If another measurement starts meanwhile, this one is discarded.
-func (d *Driver) measure(ctx context.Context, l Limit) error {
-	var epoch uint64
-	err := d.ledger(ctx, l, func(now *ledger) error {
-		now.Epoch++
-		epoch, now.Added = now.Epoch, 0
-		for id, p := range now.Pending {
-			if p.Epoch+forgotten <= now.Epoch {
-				delete(now.Pending, id)
-				continue
-			}
-			now.Added += p.Bytes // Its link may be written after the scan for links.
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	scan, err := d.scanHeld(ctx, l.Matches)
-	if err != nil {
-		return err
-	}
-	return d.ledger(ctx, l, func(now *ledger) error {
-		if now.Epoch == epoch {
-			now.Used, now.Measured = scan+now.Added, epoch
-		}
-		return nil
-	})
-}
-
-// scanHeld returns the total size in bytes of the repositories that match. It reads unfinished uploads first, then
-// links, then blobs, as an upload becomes a link and never the reverse, so that nothing is missed.
-func (d *Driver) scanHeld(ctx context.Context, matches func(string) bool) (int64, error) {
-	total, err := d.scanUploads(ctx, matches)
-	if err != nil {
-		return 0, err
-	}
-	held := make(map[string]bool)
-	for _, prefix := range []string{Layers, Manifests} {
-		for e, err := range d.store.List(ctx, prefix) {
-			if err != nil {
-				return 0, err
-			}
-			r, err := decode(e)
-			if err != nil {
-				return 0, err
-			}
-			if name, _ := r.Split(); matches(name) {
-				held[blobKey(r.Value)] = true
-			}
-		}
-	}
-	for e, err := range d.store.List(ctx, Blobs) {
-		if err != nil {
-			return 0, err
-		}
-		if held[e.Key] {
-			r, err := decode(e)
-			if err != nil {
-				return 0, err
-			}
-			total += r.Size
-		}
-	}
-	return total, nil
 }
