@@ -23,10 +23,11 @@ import (
 type Checker struct {
 	// Trusted are hosts of mirrors that may receive the pull secret, although they belong to another site; see
 	// [LintOptions]. A mirror that the runtime would send the pull secret to, and that is not trusted, is not checked.
-	// They are also the Realms of the [validate.Checker].
+	// They are also the Realms of the [validate.Checker], and may receive the header Authorization of hosts.toml as token
+	// servers.
 	Trusted []string
-	// NodeLogins permits to send the logins in the node's files to their hosts. If false, a host with such a login is
-	// not checked.
+	// NodeLogins permits to send the logins in the node's files, and the headers of hosts.toml, to their hosts. If false, a
+	// host with such a login or header is not checked.
 	NodeLogins bool
 	// SkipVerify permits not to verify the certificate of a host that the runtime does not verify either. If false, the
 	// certificates of all hosts are verified.
@@ -133,6 +134,7 @@ func (c *Checker) hop(ctx context.Context, n *Node, transports *registry.Transpo
 	t := &hopTransport{
 		hop: h, inner: c.RoundTripper, policy: config.Egress, trusted: c.Trusted,
 		plainHTTP: c.PlainHTTP || !secret, direct: config.Proxy == "" || config.Proxy == registry.Direct,
+		headerToTokenServer: r.Runtime == Containerd2 || r.Runtime == K3s,
 	}
 	if h.Scheme == "http" && !t.mayBeRead(h.Host) {
 		result.Err = c.fail(r, registry.ErrInsecure, errPlainHTTP(h.Host), plainHTTPHint)
@@ -170,14 +172,16 @@ func (c *Checker) hop(ctx context.Context, n *Node, transports *registry.Transpo
 
 // logins returns the candidates with the login that the host would receive, or why it must not be sent.
 func (c *Checker) logins(r Route, h Hop, candidates []validate.Candidate) ([]validate.Candidate, error) {
-	node := h.Login == NodeLogin || h.Header
 	switch {
 	case h.Login == SecretLogin && h.Mirror && !trusted(c.Trusted, h.Host) && !validate.SameSite(hostname(apiHost(r.Image.Host)), hostname(h.Host)):
 		return nil, c.fail(r, registry.ErrInsecure, fmt.Errorf("the runtime would send the pull secret to %s, at another site", h.Host),
 			"nothing was sent; if "+h.Host+" may have the password, add it to Checker.Trusted")
-	case node && !c.NodeLogins:
+	case h.Login == NodeLogin && !c.NodeLogins:
 		return nil, c.fail(r, registry.ErrInvalid, fmt.Errorf("the node has a login of its own for %s", h.Host),
 			"nothing was sent; set Checker.NodeLogins to use the logins in the node's files")
+	case len(h.header) > 0 && !c.NodeLogins:
+		return nil, c.fail(r, registry.ErrInvalid, fmt.Errorf("hosts.toml has headers for %s, which may be logins", h.Host),
+			"nothing was sent; set Checker.NodeLogins to use the headers in the node's files")
 	case h.Login == SecretLogin:
 		if len(candidates) == 0 {
 			return nil, c.fail(r, registry.ErrInvalid, errors.New("the route is for a pull secret, and there are no candidates"),

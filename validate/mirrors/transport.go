@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -29,13 +30,16 @@ type hopTransport struct {
 	trusted []string
 	// plainHTTP permits requests to all hosts without TLS: by Checker.PlainHTTP, or because none has a login.
 	plainHTTP bool
-	direct    bool // No proxy is configured, so that requests to this machine do not leave it.
+	// headerToTokenServer: the token server receives all headers of hosts.toml, if it is at the host itself.
+	headerToTokenServer bool
+	direct              bool // No proxy is configured, so that requests to this machine do not leave it.
 
-	mu         sync.Mutex
-	zone       egress.Zone     // Of the address of the host.
-	redirected map[string]bool // URLs that the host redirects to, which stay as they are.
-	guarded    *http.Transport // For other hosts.
-	refused    bool            // The host speaks plain HTTP only, which is not permitted.
+	mu           sync.Mutex
+	zone         egress.Zone     // Of the address of the host.
+	redirected   map[string]bool // URLs at the host that it redirects to, which stay as they are.
+	tokenServers map[string]bool // That the host names; see tokenServer.
+	guarded      *http.Transport // For other hosts.
+	refused      bool            // The host speaks plain HTTP only, which is not permitted.
 }
 
 // RoundTrip sends the request.
@@ -50,41 +54,69 @@ func (t *hopTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.mu.Lock()
 	redirected := t.redirected[req.URL.String()]
 	t.mu.Unlock()
-	if rest, ok := strings.CutPrefix(req.URL.Path, "/v2/"); ok && !redirected {
-		req = t.rewrite(req, rest)
+	if p, ok := t.hop.requestPath(req.URL.Path); ok && !redirected {
+		req = t.rewrite(req, p)
 	}
-	t.addHeader(req)
+	if len(t.hop.header) > 0 && (t.headerToTokenServer || !t.isTokenServer(req.URL)) {
+		req = req.Clone(req.Context())
+		t.addHeader(req, "")
+	}
 	res, err := t.inner.RoundTrip(t.traceAddress(req))
 	if err != nil {
 		if t.hop.HTTPFallback && req.URL.Scheme == "https" && isPlainHTTP(err) && !t.mayBeRead(t.hop.Host) {
 			t.mu.Lock()
 			t.refused = true
 			t.mu.Unlock()
-			err = &registry.Error{Code: registry.ErrInsecure, Err: errPlainHTTP(t.hop.Host), Hint: plainHTTPHint}
+			return nil, &registry.Error{Code: registry.ErrInsecure, Err: errPlainHTTP(t.hop.Host), Hint: plainHTTPHint}
 		}
-		return nil, err
+		return nil, t.errorWithoutHeader(err)
 	}
-	if location := res.Header.Get("Location"); location != "" {
+	t.noteTokenServers(res.Header)
+	if location := res.Header.Get("Location"); location != "" && res.StatusCode/100 == 3 {
 		if next, err := req.URL.Parse(location); err == nil {
 			res.Header.Set("Location", next.String()) // It is relative to the path that was requested.
 			t.mu.Lock()
 			if t.redirected == nil {
 				t.redirected = make(map[string]bool)
 			}
-			t.redirected[next.String()] = true
+			if len(t.redirected) < maxRedirected && strings.EqualFold(next.Host, t.hop.Host) {
+				t.redirected[next.String()] = true
+			}
 			t.mu.Unlock()
 		}
 	}
-	return res, nil
+	return t.withoutHeader(res), nil
 }
 
-// rewrite returns the request with the path and the query that the runtime sends.
-func (t *hopTransport) rewrite(req *http.Request, rest string) *http.Request {
+// maxRedirected and maxTokenServers bound what a hostile host can make the check remember. A check of an image sends a
+// few thousand requests at most.
+const (
+	maxRedirected   = 4096
+	maxTokenServers = 16
+)
+
+// requestPath returns the path that the runtime requests in place of a path of the registry API. It reports false for
+// other paths, such as those of a token server: Quay's is /v2/auth.
+func (h *Hop) requestPath(p string) (string, bool) {
+	rest, ok := strings.CutPrefix(p, "/v2/")
+	switch {
+	case ok && rest == "":
+		return path.Join("/", h.Path) + "/", true
+	case ok && strings.HasPrefix(rest, h.Repository+"/"):
+		return path.Join("/", h.Path, rest), true
+	}
+	return "", false
+}
+
+// isPing reports whether the path of the registry API is the root, which is requested without the parameter ns.
+func isPing(p string) bool { return p == "/v2/" }
+
+// rewrite returns the request with the path p and the query that the runtime sends.
+func (t *hopTransport) rewrite(req *http.Request, p string) *http.Request {
+	ping := isPing(req.URL.Path)
 	req = req.Clone(req.Context())
-	req.URL.Path = path.Join("/", t.hop.Path, rest)
-	if rest == "" {
-		req.URL.Path += "/"
-	} else if t.hop.Namespace != "" {
+	req.URL.Path, req.URL.RawPath = p, ""
+	if !ping && t.hop.Namespace != "" {
 		query := req.URL.Query()
 		query.Set("ns", t.hop.Namespace)
 		req.URL.RawQuery = query.Encode()
@@ -92,30 +124,90 @@ func (t *hopTransport) rewrite(req *http.Request, rest string) *http.Request {
 	return req
 }
 
-// addHeader adds the headers of hosts.toml. A login replaces the header Authorization.
-func (t *hopTransport) addHeader(req *http.Request) {
+// addHeader adds the headers of hosts.toml, or only the one with a name. A login replaces the header Authorization.
+func (t *hopTransport) addHeader(req *http.Request, only string) {
+	set := make(map[string]bool)
 	for _, f := range t.hop.header {
-		if f.name != "Authorization" || req.Header.Get(f.name) == "" {
+		switch {
+		case only != "" && f.name != only, f.name == "Authorization" && !set[f.name] && req.Header.Get(f.name) != "":
+		case set[f.name]:
+			req.Header.Add(f.name, f.value.Reveal())
+		default:
+			set[f.name] = true
 			req.Header.Set(f.name, f.value.Reveal())
 		}
 	}
 }
 
+var realmParameter = regexp.MustCompile(`(?i)\brealm\s*=\s*"?([^",\s]+)`)
+
+// noteTokenServers remembers the token servers in the host's challenges.
+func (t *hopTransport) noteTokenServers(header http.Header) {
+	for _, challenge := range header.Values("WWW-Authenticate") {
+		for _, match := range realmParameter.FindAllStringSubmatch(challenge, maxTokenServers) {
+			u, err := url.Parse(match[1])
+			if err != nil || u.Host == "" {
+				continue
+			}
+			t.mu.Lock()
+			if t.tokenServers == nil {
+				t.tokenServers = make(map[string]bool)
+			}
+			if len(t.tokenServers) < maxTokenServers {
+				t.tokenServers[tokenServer(u)] = true
+			}
+			t.mu.Unlock()
+		}
+	}
+}
+
+// isTokenServer reports whether the host named the URL as its token server.
+func (t *hopTransport) isTokenServer(u *url.URL) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.tokenServers[tokenServer(u)]
+}
+
+// tokenServer identifies a token server. The scheme and the port are left out, because the check replaces them in a
+// realm over plain HTTP at the registry's own host.
+func tokenServer(u *url.URL) string { return strings.ToLower(u.Hostname()) + u.Path }
+
 // other sends a request to another host that the registry names: a token server, or a storage. The addresses of such
 // hosts must be public, or in the network of the registry.
 func (t *hopTransport) other(req *http.Request) (*http.Response, error) {
-	if t.hop.HeaderToTokenServer && strings.Contains(req.URL.RawQuery, "scope=") && req.Header.Get("Authorization") == "" {
+	if t.hop.HeaderToTokenServer && req.Header.Get("Authorization") == "" && t.isTokenServer(req.URL) {
+		if !t.mayReceiveHeader(req.URL) {
+			closeBody(req)
+			return nil, &registry.Error{
+				Code: registry.ErrInsecure,
+				Err:  fmt.Errorf("the runtime would send the header Authorization of hosts.toml to the token server %s", shown(req.URL.Host)),
+				Hint: "nothing was sent; if this https server may have the login, add it to Checker.Trusted",
+			}
+		}
 		req = req.Clone(req.Context())
-		t.addHeader(req)
+		t.addHeader(req, "Authorization")
 	}
+	res, err := t.send(req)
+	if err != nil {
+		return nil, t.errorWithoutHeader(err)
+	}
+	return t.withoutHeader(res), nil
+}
+
+// mayReceiveHeader reports whether the header Authorization of hosts.toml may be sent to the URL of another host.
+func (t *hopTransport) mayReceiveHeader(u *url.URL) bool {
+	return (u.Scheme == "https" || t.mayBeRead(u.Host)) &&
+		(trusted(t.trusted, u.Host) || validate.SameSite(hostname(t.hop.Host), hostname(u.Host)))
+}
+
+// send sends a request to another host.
+func (t *hopTransport) send(req *http.Request) (*http.Response, error) {
 	connections, ok := t.inner.(*http.Transport)
 	if !ok || trusted(t.trusted, req.URL.Host) {
 		return t.inner.RoundTrip(req)
 	}
-	if connections.Proxy != nil {
-		if proxy, err := connections.Proxy(req); err != nil || proxy != nil {
-			return t.inner.RoundTrip(req)
-		}
+	if usesProxy(connections, req) {
+		return t.inner.RoundTrip(req)
 	}
 	t.mu.Lock()
 	if t.guarded == nil {
@@ -128,7 +220,14 @@ func (t *hopTransport) other(req *http.Request) (*http.Response, error) {
 	return guarded.RoundTrip(req)
 }
 
-var errPrivate = errors.New("the registry names a server at an address that is private to this machine or network")
+// usesProxy reports whether the request goes through a proxy, which makes the connections to the host.
+func usesProxy(t *http.Transport, req *http.Request) bool {
+	if t.Proxy == nil {
+		return false
+	}
+	proxy, err := t.Proxy(req)
+	return err != nil || proxy != nil
+}
 
 func (t *hopTransport) checkAddress(to netip.AddrPort) error {
 	from := egress.ZoneOfName(hostname(t.hop.Host))
@@ -141,12 +240,16 @@ func (t *hopTransport) checkAddress(to netip.AddrPort) error {
 	if zone == egress.Public || zone == from && (zone == egress.Private || zone == egress.Loopback) {
 		return nil
 	}
-	return errPrivate
+	return &registry.Error{
+		Code: registry.ErrInsecure,
+		Err:  errors.New("the registry names a server at an address that is private to this machine or network"),
+		Hint: "nothing was sent; if that server belongs to the registry, add its host to Checker.Trusted",
+	}
 }
 
-// traceAddress records the zone of the address of the host.
+// traceAddress records the zone of the address of the host, unless the connection goes through a proxy.
 func (t *hopTransport) traceAddress(req *http.Request) *http.Request {
-	if _, ok := t.inner.(*http.Transport); !ok {
+	if connections, ok := t.inner.(*http.Transport); !ok || usesProxy(connections, req) {
 		return req
 	}
 	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
@@ -221,12 +324,10 @@ func (t *hopTransport) showPaths(r *validate.Result) {
 			if err != nil || !strings.EqualFold(u.Host, t.hop.Host) {
 				continue
 			}
-			if rest, ok := strings.CutPrefix(u.Path, "/v2/"); ok {
-				e.URL = u.Scheme + "://" + u.Host + path.Join("/", t.hop.Path, rest)
-				if rest == "" {
-					e.URL += "/"
-				} else if t.hop.Namespace != "" {
-					e.URL += "?ns=" + t.hop.Namespace
+			if p, ok := t.hop.requestPath(u.Path); ok {
+				e.URL = u.Scheme + "://" + u.Host + p
+				if !isPing(u.Path) && t.hop.Namespace != "" {
+					e.URL += "?ns=" + url.QueryEscape(t.hop.Namespace)
 				}
 			}
 		}
