@@ -3,6 +3,7 @@ package probe
 import (
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/regcred/regcred/registry"
@@ -52,6 +53,21 @@ func (w *walk) redactor() *redactor {
 	return r
 }
 
+// failures are the codes of requests without a response.
+var failures = []registry.Code{
+	registry.ErrInvalid, registry.ErrUnavailable, registry.ErrUnreachable, registry.ErrTimeout, registry.ErrHostNotFound, registry.ErrProxy,
+	registry.ErrNotRegistry, registry.ErrTooLarge, registry.ErrTLS, registry.ErrTLSUnknownIssuer, registry.ErrTLSExpired,
+	registry.ErrTLSWrongName, registry.ErrInsecure, registry.ErrEgressDenied, registry.ErrCanceled, registry.ErrUnknown,
+}
+
+// failureOf returns the code of an error, or registry.ErrUnknown if a capture may not contain the code.
+func failureOf(err error) registry.Code {
+	if code := registry.CodeOf(err); slices.Contains(failures, code) {
+		return code
+	}
+	return registry.ErrUnknown
+}
+
 // capture redacts the responses.
 func (w *walk) capture() Capture {
 	r := w.redactor()
@@ -69,7 +85,7 @@ func (w *walk) capture() Capture {
 	for _, a := range w.asked {
 		e := Exchange{Question: a.question, Login: a.login}
 		if a.res.err != nil {
-			e.Failed = string(registry.CodeOf(a.res.err))
+			e.Failed = string(failureOf(a.res.err))
 			c.Exchanges = append(c.Exchanges, e)
 			continue
 		}

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/regcred/regcred/registry"
 )
 
 // Version is the version of the format of captures. A program that decodes captures rejects other versions.
@@ -211,7 +213,10 @@ func (c Capture) checkRedacted() error {
 		}
 	}
 	for i, e := range c.Exchanges {
-		texts := []string{e.Question, string(e.Login), e.Failed}
+		texts := []string{e.Question, string(e.Login)}
+		if e.Failed != "" && !slices.Contains(failures, registry.Code(e.Failed)) {
+			return fmt.Errorf("exchange %d has an unknown code of a failure", i+1)
+		}
 		if r := e.Reply; r != nil {
 			texts = append(texts, r.Kind, r.Body)
 			texts = append(texts, r.Challenges...)

@@ -2,7 +2,7 @@ package probe
 
 import "net/http"
 
-// A loginState is what the registry's responses so far show about the profile's login.
+// A loginState describes what the registry's responses so far show about the profile's login.
 type loginState int
 
 const (
