@@ -87,6 +87,24 @@ func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
+// CloseIdleConnections closes the idle connections to the registry and its token servers, so that the next request has a
+// new one. On a new connection, net/http never repeats a request. Other users of the same [registry.Transports] may
+// use the connections too; they make new ones. It has no effect if [Checker.RoundTripper] is set and has no method of
+// that name.
+func (g *Guard) CloseIdleConnections() {
+	if c, ok := g.o.rt.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+	c := g.o.s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, guarded := range c.guarded {
+		if key.transport == g.o.transport {
+			guarded.CloseIdleConnections()
+		}
+	}
+}
+
 func closeBody(req *http.Request) {
 	if req.Body != nil {
 		_ = req.Body.Close()

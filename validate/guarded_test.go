@@ -1,10 +1,12 @@
 package validate_test
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -113,4 +115,37 @@ func TestGuardLockout(t *testing.T) {
 	require.Empty(t, guarded(t, c, "registry.example.com", registry.TransportConfig{}).Lockout(nil))
 	header := http.Header{"Www-Authenticate": {`Bearer realm="https://registry.example.com/service/token",service="harbor-registry"`}}
 	require.Contains(t, guarded(t, c, "registry.example.com", registry.TransportConfig{}).Lockout(header), "Harbor")
+}
+
+// After CloseIdleConnections, the registry and its token server get new connections.
+func TestGuardCloseIdleConnections(t *testing.T) {
+	var opened atomic.Int32
+	start := func() *httptest.Server {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				opened.Add(1)
+			}
+		}
+		server.Start()
+		t.Cleanup(server.Close)
+		return server
+	}
+	own, tokens := start(), start()
+	var transports registry.Transports // Which Checker.CloseIdleConnections does not close.
+	defer transports.CloseIdleConnections()
+	host := strings.Replace(strings.TrimPrefix(own.URL, "http://"), "127.0.0.1", "localhost", 1)
+	c := &validate.Checker{Transports: &transports}
+	defer c.CloseIdleConnections()
+	g := guarded(t, c, host, registry.TransportConfig{PlainHTTP: true, Proxy: registry.Direct})
+	_, err := g.TokenServer(tokens.URL+"/token", true)
+	require.NoError(t, err)
+	for _, want := range []int32{2, 2, 4} {
+		if want == 4 {
+			g.CloseIdleConnections()
+		}
+		require.NoError(t, get(t, g, "http://"+host+"/v2/", ""))
+		require.NoError(t, get(t, g, tokens.URL+"/token", "Basic x"))
+		require.Equal(t, want, opened.Load())
+	}
 }

@@ -310,6 +310,10 @@ func (w *walk) send(outer context.Context, q query) *response {
 	if q.post != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
+	if q.login == WrongLogin || q.login == BasicLogin && w.login == loginUnproven {
+		// On a connection that was used before, net/http repeats a GET if the server closes it before the response.
+		w.guard.CloseIdleConnections()
+	}
 	res, err := w.guard.RoundTrip(req)
 	if err != nil {
 		return &response{err: err}

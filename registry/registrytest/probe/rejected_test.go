@@ -3,14 +3,17 @@ package probe
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
 	"github.com/regcred/regcred/validate"
 )
@@ -89,5 +92,48 @@ func TestAcceptedLogin(t *testing.T) {
 			require.False(t, c.Setup.Rejected, "%s, %+v: %v", d.Name, w, c.Skipped)
 			require.Equal(t, !d.Open(), slices.ContainsFunc(c.Exchanges, func(e Exchange) bool { return e.Login == WrongLogin }), d.Name)
 		}
+	}
+}
+
+// A login that may be wrong arrives once, even if the server closes the connection, after which net/http repeats
+// requests on connections that were used before.
+func TestLoginArrivesOnce(t *testing.T) {
+	t.Parallel()
+	for _, cut := range []string{"right", wrongPassword} {
+		var mu sync.Mutex
+		arrived := make(map[string]int)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			_, password, ok := req.BasicAuth()
+			if ok {
+				mu.Lock()
+				arrived[password]++
+				mu.Unlock()
+			}
+			switch {
+			case ok && password == cut:
+				conn, _, err := w.(http.Hijacker).Hijack()
+				if err == nil {
+					_ = conn.Close()
+				}
+			case ok && password == "right":
+				w.WriteHeader(http.StatusOK)
+			default:
+				w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+		}))
+		defer server.Close()
+		var transports registry.Transports // Which the Checker does not close.
+		defer transports.CloseIdleConnections()
+		checker := &validate.Checker{Transports: &transports}
+		_, err := (&Probe{Checker: checker, WrongLogin: WrongLoginAlways}).Run(t.Context(), Target{
+			Transport:  registry.TransportConfig{PlainHTTP: true, Proxy: registry.Direct},
+			Credential: credentials.Credential{Username: "ann", Password: credentials.NewSecret("right")},
+			Image:      registry.Image{Host: strings.TrimPrefix(server.URL, "http://"), Repository: "team/app", Tag: "1"},
+		})
+		require.NoError(t, err)
+		mu.Lock()
+		require.Equal(t, 1, arrived[cut], cut)
+		mu.Unlock()
 	}
 }
