@@ -30,6 +30,7 @@ type RegistryProfile struct {
 // A RegistryProfileSpec is the desired state: the registry, its login, and the places of the pull secret.
 //
 // +kubebuilder:validation:XValidation:rule="self.kind == 'dockerhub' || has(self.endpoint)",message="endpoint is required for this kind"
+// +kubebuilder:validation:XValidation:rule="!has(self.login.ambient) || !self.login.ambient || (!has(self.caBundle) || self.caBundle.size() == 0) && (!has(self.transport) || !has(self.transport.proxy) || self.transport.proxy.size() == 0 || self.transport.proxy == 'direct')",message="ambient excludes caBundle and transport.proxy: their owner would see the operator's identity; configure both for the operator itself"
 type RegistryProfileSpec struct {
 	// Kind is the kind of the registry: system is the System registry of regcred, custom any registry that a Docker
 	// client can use.
@@ -64,7 +65,8 @@ type RegistryProfileSpec struct {
 	ServiceAccounts []string `json:"serviceAccounts,omitempty"`
 
 	// CABundle holds certificates in PEM that the operator trusts in addition to its system's. Configure the nodes to
-	// trust them, too.
+	// trust them, too. It excludes the login ambient, because the owner of a certificate authority could read the operator's
+	// own identity; configure the authority for the operator itself instead.
 	// +optional
 	CABundle string `json:"caBundle,omitempty"`
 
@@ -76,7 +78,8 @@ type RegistryProfileSpec struct {
 // A Transport configures the connections to a registry.
 type Transport struct {
 	// Proxy is the URL of an HTTP or SOCKS5 proxy, or "direct" for none. If empty, the proxy of the operator's
-	// environment is used.
+	// environment is used. A proxy here excludes the login ambient, because its owner could read the operator's own
+	// identity; set the proxy in the operator's environment instead.
 	// +optional
 	Proxy string `json:"proxy,omitempty"`
 	// PlainHTTP uses the registry without TLS: everyone on the network path can read the login.
@@ -104,7 +107,8 @@ type Login struct {
 	// before. If it is not set, an expiry in the JSON of a login applies.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
-	// Ambient uses the identity of the operator's pod in its cloud.
+	// Ambient uses the identity of the operator's pod in its cloud. It excludes caBundle, and a proxy in transport other
+	// than "direct".
 	// +optional
 	Ambient bool `json:"ambient,omitempty"`
 	// Anonymous uses the registry without a login.

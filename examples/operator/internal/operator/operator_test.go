@@ -207,8 +207,23 @@ func TestValidation(t *testing.T) {
 		"expiresAt needs secretName": func(s *v1alpha1.RegistryProfileSpec) {
 			s.Login = v1alpha1.Login{Anonymous: true, ExpiresAt: &metav1.Time{Time: time.Now()}}
 		},
+		"ambient excludes caBundle": func(s *v1alpha1.RegistryProfileSpec) {
+			s.Login, s.CABundle = v1alpha1.Login{Ambient: true}, "-----BEGIN CERTIFICATE-----"
+		},
+		"and transport.proxy: their owner": func(s *v1alpha1.RegistryProfileSpec) {
+			s.Login, s.CABundle, s.Transport.Proxy = v1alpha1.Login{Ambient: true}, "", "http://proxy.example.com:3128"
+		},
 	} {
 		require.ErrorContains(t, w.Create(t.Context(), w.profile(change)), says)
+	}
+	for name, change := range map[string]func(*v1alpha1.RegistryProfileSpec){
+		"ambient": func(s *v1alpha1.RegistryProfileSpec) { s.Login, s.CABundle = v1alpha1.Login{Ambient: true}, "" },
+		"ambient, direct": func(s *v1alpha1.RegistryProfileSpec) {
+			s.Login, s.CABundle, s.Transport.Proxy = v1alpha1.Login{Ambient: true}, "", "direct"
+		},
+		"a secret with both": func(s *v1alpha1.RegistryProfileSpec) { s.Transport.Proxy = "http://proxy.example.com:3128" },
+	} {
+		require.NoError(t, w.Create(t.Context(), w.profile(change), client.DryRunAll), name)
 	}
 }
 
