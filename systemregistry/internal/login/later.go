@@ -15,14 +15,14 @@ const (
 	laterEvery = 500 * time.Millisecond
 	// maxLater limits the clients whose logins wait for a late check.
 	maxLater = 256
-	// laterAgain is the time for which a name that a client has tried gets no late check.
+	// laterAgain is the shortest time between two late checks of a name for a client.
 	laterAgain = time.Hour
 )
 
 // later holds logins that were rejected without a check, because too many logins under other names from the same
 // address were wrong. Another client behind that address may be guessing passwords. The logins are checked afterwards,
 // one at a time, so that the next attempt with the same password succeeds. A client learns nothing from a late check of
-// a wrong password: the response was sent before the check, and does not depend on it.
+// a wrong password: the response was sent before the check, and the check takes none of the client's attempts.
 //
 // The zero later is ready to use.
 type later struct {
@@ -80,8 +80,8 @@ func (l *later) take(ctx context.Context) (attempt, bool) {
 	}
 }
 
-// postpone remembers a login for a late check, if the account exists and the client has not tried the name lately. So
-// a client can cause one late check for each existing name an hour.
+// postpone remembers a login for a late check, if the account exists and the client has caused no late check of it
+// lately. So a client can cause one late check for each existing name an hour.
 func (a *Authenticator) postpone(client, name string, password credentials.Secret) {
 	if a.throttle.first(client, name, time.Now()) && !a.later.add(attempt{client, name, password}) {
 		a.throttle.forget(client, name)

@@ -57,18 +57,17 @@ func (t *throttle) take(client, name string, now time.Time) (wait time.Duration,
 	return 0, false
 }
 
-// first takes one attempt from the allowance of the name only, and returns true. It returns false if the client has
-// tried the name within laterAgain.
+// first records a late check of the name, and returns true. It returns false if it has recorded one for the client
+// within laterAgain. It takes no attempt: only existing accounts have late checks, and a client can see how many
+// attempts are left.
 func (t *throttle) first(client, name string, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := client + "\x00" + name
+	key := lateKey(client, name)
 	if a, ok := t.left[key]; ok && now.Sub(a.at) < laterAgain {
 		return false
 	}
-	a := t.get(key, perName, perNameEvery, now)
-	a.tokens--
-	t.set(key, a)
+	t.set(key, allowance{at: now})
 	return true
 }
 
@@ -76,8 +75,11 @@ func (t *throttle) first(client, name string, now time.Time) bool {
 func (t *throttle) forget(client, name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.left, client+"\x00"+name)
+	delete(t.left, lateKey(client, name))
 }
+
+// lateKey returns the key under which left records a late check. Valid names contain no zero byte.
+func lateKey(client, name string) string { return client + "\x00" + name + "\x00late" }
 
 // giveBack undoes a take.
 func (t *throttle) giveBack(client, name string) {

@@ -44,6 +44,29 @@ func TestLateChecksOfAName(t *testing.T) {
 	require.True(t, th.first("client", "bob", now))
 }
 
+// A client cannot see in its allowance whether a late check took place, which would tell whether an account exists.
+func TestLateChecksTakeNoAttempt(t *testing.T) {
+	var th throttle
+	now := time.Now()
+	attempts := func(name string) (n int) {
+		for wait := time.Duration(0); wait == 0; n++ {
+			wait, _ = th.take("client", name, now)
+		}
+		return n - 1
+	}
+	require.True(t, th.first("client", "ann", now))
+	require.Equal(t, perName, attempts("ann"))
+	require.Equal(t, perName, attempts("nobody"))
+
+	require.True(t, th.first("client", "bob", now))
+	for range perName {
+		wait, _ := th.take("client", "bob", now)
+		require.Zero(t, wait)
+	}
+	th.forget("client", "bob")
+	require.Zero(t, attempts("bob"), "guesses stay counted")
+}
+
 func TestLateChecksAreBounded(t *testing.T) {
 	var l later
 	require.True(t, l.add(attempt{client: "a", name: "ann"}))

@@ -73,8 +73,8 @@ func (d *Driver) twice(ctx context.Context, l Limit, n int64, try func() error) 
 	return try()
 }
 
-// remeasure measures the limit for a push. Requests that wait for a measurement of this replica or another one share its
-// result. It stops waiting when the context wait ends.
+// remeasure measures the limit for a push. Requests that wait for a measurement of this replica or another one share
+// its result. It stops waiting when the context wait ends.
 func (d *Driver) remeasure(ctx, wait context.Context, l Limit) error {
 	began, m := time.Now(), d.limits.measurements[l.Name]
 	select {

@@ -283,8 +283,8 @@ func (u *Upload) measured(ctx context.Context) ([]uint64, error) {
 	return all, nil
 }
 
-// release subtracts n bytes that were removed from the entry of the upload after measured was read. It subtracts nothing
-// from a limit with a measurement that was in progress then, or has started since: that measurement may have read the
+// release subtracts n bytes that were removed from the entry of the upload after measured was read. It subtracts
+// nothing from a limit with a measurement that was in progress then, or has started since: that measurement may have read the
 // entry without the bytes, so they would be subtracted twice. They then stay counted until the next measurement.
 func (u *Upload) release(ctx context.Context, measured []uint64, n int64) error {
 	if n <= 0 || u.unknown {
