@@ -1,6 +1,7 @@
 package systemregistry
 
 import (
+	"context"
 	"net/http"
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
@@ -16,3 +17,6 @@ func (r *Registry) Storage() storagedriver.StorageDriver { return r.storage }
 
 // Catalog returns the registry's catalog.
 func (r *Registry) Catalog() *catalog.Catalog { return r.catalog }
+
+// MaintainInBubble is Maintain without what waits for channels that were made outside the bubble of testing/synctest.
+func (r *Registry) MaintainInBubble(ctx context.Context) { r.maintain(ctx, nil) }

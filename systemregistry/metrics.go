@@ -43,7 +43,7 @@ func newMetrics() *metrics {
 			Name: "regcred_registry_collections_total", Help: "Garbage collections, by result.",
 		}, []string{"result"}),
 		last: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "regcred_registry_last_collection_timestamp_seconds", Help: "Time at which the last garbage collection ended without an error.",
+			Name: "regcred_registry_last_collection_timestamp_seconds", Help: "Time at which the last garbage collection of any replica ended without an error, or 0.",
 		}),
 		quota: prometheus.NewDesc("regcred_registry_fullest_quota_ratio", "Used part of the quota that is closest to its limit.", nil, nil),
 	}
@@ -60,11 +60,10 @@ func (m *metrics) collected(err error) {
 		return
 	}
 	m.collects.WithLabelValues("done").Inc()
-	m.last.SetToCurrentTime()
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.seconds, m.sent, m.logins, m.full, m.collects, m.last}
+	return []prometheus.Collector{m.requests, m.seconds, m.sent, m.logins, m.full, m.collects}
 }
 
 func (m *metrics) request(operation string, r Request) {
@@ -90,6 +89,7 @@ func (r *Registry) Describe(descs chan<- *prometheus.Desc) {
 	for _, c := range r.metrics.all() {
 		c.Describe(descs)
 	}
+	r.metrics.last.Describe(descs)
 	descs <- r.metrics.quota
 }
 
@@ -101,6 +101,9 @@ const quotaWait = 2 * time.Second
 func (r *Registry) Collect(values chan<- prometheus.Metric) {
 	for _, c := range r.metrics.all() {
 		c.Collect(values)
+	}
+	if r.config.collectEvery() > 0 { // Otherwise its value, zero, would look like a collection that is overdue.
+		r.metrics.last.Collect(values)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), quotaWait)
 	defer cancel()

@@ -70,7 +70,7 @@ type Server struct {
 	// RotateEvery is the time for which a key signs tokens before the next key replaces it. If zero, it is 30 days.
 	RotateEvery time.Duration
 	// CollectEvery is the interval at which the registry removes images that have expired by the policies, and data
-	// that no image uses. If zero, it is a day. If negative, nothing is collected.
+	// that no image uses; see [Registry.Maintain]. If zero, it is a day. If negative, nothing is collected.
 	CollectEvery time.Duration
 	// Redirect sends clients to the storage itself for layers, if the driver can sign URLs. If false, this server sends
 	// all data.
