@@ -45,6 +45,20 @@ var scenarios = map[string]struct {
 		w.cluster.down.Store(true)
 		w.run(time.Hour)
 	}},
+	"the program is stopped": {[]string{"RegcredDown"}, func(w *world) {
+		w.run(time.Hour)
+		w.down(time.Hour)
+	}},
+	"the program is restarted within ten minutes": {nil, func(w *world) {
+		w.run(time.Hour)
+		w.down(10 * time.Minute)
+		w.restart()
+		w.run(time.Hour)
+	}},
+	"the cluster is out of reach since the start": {[]string{"RegcredPassesFailing"}, func(w *world) {
+		w.cluster.down.Store(true)
+		w.run(time.Hour)
+	}},
 	"one of two clusters is out of reach during a renewal": {[]string{"RegcredClusterBehind"}, func(w *world) {
 		w.run(time.Hour)
 		w.edge.down.Store(true)
@@ -56,6 +70,12 @@ var scenarios = map[string]struct {
 	}},
 	"a login expires tomorrow": {[]string{"RegcredLoginExpired"}, func(w *world) {
 		w.targets = append(w.targets, target("dated", w.start.Add(24*time.Hour)))
+		w.run(time.Hour)
+	}},
+	"a new process has no adoption key": {[]string{"RegcredAdoptionFailing"}, func(w *world) {
+		w.run(2 * time.Hour)
+		w.adoptionKey = ""
+		w.restart()
 		w.run(time.Hour)
 	}},
 	"a new process has another adoption key": {[]string{"RegcredAdoptionFailing"}, func(w *world) {

@@ -120,6 +120,10 @@ func TestRegistryAlerts(t *testing.T) {
 		return fired(t, list, promqltest.LoadedStorage(t, "load 1m\n"+strings.TrimSpace(series)), start, start.Add(5000*time.Minute), 10*time.Minute)
 	}
 	require.Empty(t, run(healthy))
+	// Collections by another replica count, and a registry that does not collect has no such series.
+	const last = `regcred_registry_last_collection_timestamp_seconds{job="r",instance="1"}`
+	require.Empty(t, run(strings.TrimSpace(healthy)+"\n"+strings.Replace(last, `"1"`, `"2"`, 1)+" 0x5000"))
+	require.Empty(t, run(regexp.MustCompile(`\s*`+regexp.QuoteMeta(last)+".*").ReplaceAllLiteralString(healthy, "")))
 	seen := make(map[string]bool)
 	for _, c := range []struct{ name, from, to string }{
 		{"RegistryStorageFull", "storage_full_total{job=\"r\",instance=\"1\"} 0x5000", "storage_full_total{job=\"r\",instance=\"1\"} 0x600 1x4400"},
@@ -129,6 +133,8 @@ func TestRegistryAlerts(t *testing.T) {
 		{"RegistryCollectionFailing", "0x720 1x1440 2x1440 3x1400\n\t\tregcred_registry_collections_total{job=\"r\",instance=\"1\",result=\"failed\"} 0x5000",
 			"0x5000\n\t\tregcred_registry_collections_total{job=\"r\",instance=\"1\",result=\"failed\"} 0x720 1x1440 2x1440 3x1400"},
 		{"RegistryNotCollected", "0x720 43200x1440 129600x1440 216000x1400", "0x60 3600x4940"},
+		{"RegistryNotCollected", "0x720 43200x1440 129600x1440 216000x1400", "0x5000"}, // Never: restarted too often.
+		{"RegistryDown", `regcred_registry_storage_full_total{job="r",instance="1"} 0x5000`, `regcred_registry_storage_full_total{job="r",instance="1"} 0x600`},
 		{"RegistryLoginsGuessed", "0+10x5000", "0+120x5000"},
 	} {
 		changed := regexp.MustCompile(regexp.QuoteMeta(c.from)).ReplaceAllLiteralString(healthy, c.to)

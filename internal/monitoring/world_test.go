@@ -42,6 +42,7 @@ type world struct {
 	stop    func()
 
 	start   time.Time
+	over    time.Time // The end of the last time without a process.
 	samples []sample
 }
 
@@ -153,6 +154,13 @@ func (w *world) run(d time.Duration) {
 	}
 }
 
+// down stops the process, and lets time pass without it.
+func (w *world) down(d time.Duration) {
+	w.stop()
+	time.Sleep(d)
+	w.over = time.Now()
+}
+
 func (w *world) scrape() {
 	families, err := w.metrics.Gather()
 	require.NoError(w.t, err)
@@ -199,4 +207,9 @@ func (w *world) store(t *testing.T) *teststorage.TestStorage {
 	return s
 }
 
-func (w *world) end() time.Time { return time.UnixMilli(w.samples[len(w.samples)-1].at) }
+func (w *world) end() time.Time {
+	if last := time.UnixMilli(w.samples[len(w.samples)-1].at); last.After(w.over) {
+		return last
+	}
+	return w.over
+}
