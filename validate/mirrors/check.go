@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,7 +56,8 @@ type Checker struct {
 type RouteResult struct {
 	Route Route
 	// Pulls reports whether the runtime gets the image from one of the hosts. It is Unknown if that depends on a host
-	// that was not checked, or that failed temporarily.
+	// that was not checked, that failed temporarily, or that only this program does not trust: by its egress policy,
+	// because a login would not be safe there, or by a certificate that the runtime does not verify.
 	Pulls validate.Answer
 	// Host is the host that the image comes from, if Pulls is Yes.
 	Host string
@@ -72,7 +75,7 @@ type HopResult struct {
 	// Err is nil only if the host has the image, and accepts the login that it would receive. Otherwise it is a
 	// [registry.Error].
 	Err error
-	// Result is the evidence.
+	// Result is the evidence. For containerd, it covers all release lines, and Err only the one of the route.
 	Result validate.Result
 }
 
@@ -89,29 +92,13 @@ func (c *Checker) Check(ctx context.Context, n *Node, r Route, candidates ...val
 	}
 	transports := &registry.Transports{}
 	defer transports.CloseIdleConnections()
-	decided, unsure := false, false
+	d := decision{result: &result}
 	for _, h := range r.Hops {
-		one := c.hop(ctx, n, transports, r, h, candidates)
-		result.Hops = append(result.Hops, one)
-		switch {
-		case decided || !h.Resolves:
-		case one.Err == nil:
-			result.Pulls, result.Host, result.Err, decided = validate.Yes, h.Host, nil, true
-		case r.choosesOnce() && errors.Is(one.Err, registry.ErrContentNotFound):
-			result.Pulls, result.Err, decided = validate.No, one.Err, true // The next host is not tried for content.
-		default:
-			unsure = unsure || !one.Checked || registry.Temporary(one.Err) || r.Runtime == Docker && errors.Is(one.Err, registry.ErrContentNotFound)
-			result.Err = one.Err
-		}
+		d.add(c, r, c.hop(ctx, n, transports, r, h, candidates))
 	}
-	if !decided && !unsure {
-		result.Pulls = validate.No
-	}
+	d.end()
 	return result, result.Err
 }
-
-// choosesOnce reports whether the runtime chooses one host for the whole image.
-func (r Route) choosesOnce() bool { return r.Runtime == CRIO || r.Runtime == Podman }
 
 func (c *Checker) fail(r Route, code registry.Code, err error, hint string) *registry.Error {
 	return &registry.Error{Op: "check mirrors", Ref: r.Image.String(), Code: code, Err: err, Hint: hint}
@@ -120,6 +107,15 @@ func (c *Checker) fail(r Route, code registry.Code, err error, hint string) *reg
 // hop checks one host.
 func (c *Checker) hop(ctx context.Context, n *Node, transports *registry.Transports, r Route, h Hop, candidates []validate.Candidate) HopResult {
 	result := HopResult{Hop: h}
+	image := registry.Image{Host: h.Host, Repository: h.Repository, Tag: r.Image.Tag, Digest: r.Image.Digest}
+	if !h.Mirror {
+		image.Host = r.Image.Host
+	}
+	if api := apiHost(strings.ToLower(image.Host)); !strings.EqualFold(api, h.Host) {
+		result.Err = c.fail(r, registry.ErrInvalid, fmt.Errorf("the runtime would send requests for the API to %s, which is not its host", h.Host),
+			"nothing was sent; name "+api+" in the files of the node")
+		return result
+	}
 	own, err := c.logins(r, h, candidates)
 	if err != nil {
 		result.Err = err
@@ -160,11 +156,8 @@ func (c *Checker) hop(ctx context.Context, n *Node, transports *registry.Transpo
 	for i := range own {
 		own[i].Transport = registry.TransportConfig{PlainHTTP: config.PlainHTTP, Egress: config.Egress}
 	}
-	image := registry.Image{Host: h.Host, Repository: h.Repository, Tag: r.Image.Tag, Digest: r.Image.Digest}
-	if !h.Mirror {
-		image.Host = r.Image.Host
-	}
-	result.Result, result.Err = checker.Image(ctx, image, own...)
+	result.Result, _ = checker.Image(ctx, image, own...)
+	result.Err = c.verdict(r, result.Result)
 	result.Checked = !t.refusedPlainHTTP() // In that case, there was no more than a TLS handshake.
 	t.showPaths(&result.Result)
 	return result
@@ -187,7 +180,13 @@ func (c *Checker) logins(r Route, h Hop, candidates []validate.Candidate) ([]val
 			return nil, c.fail(r, registry.ErrInvalid, errors.New("the route is for a pull secret, and there are no candidates"),
 				"pass the entries of the pull secret that match the image")
 		}
-		return append([]validate.Candidate(nil), candidates...), nil
+		own := slices.Clone(candidates)
+		for i := range own {
+			if h.Mirror {
+				own[i].Refused = nil // The login is the registry's, and still valid there.
+			}
+		}
+		return own, nil
 	case h.Login == NodeLogin:
 		credential, err := h.auth.credential()
 		if err != nil {
@@ -201,9 +200,9 @@ func (c *Checker) logins(r Route, h Hop, candidates []validate.Candidate) ([]val
 // transport returns the configuration t for a host, with the certificates of the node's files added.
 func (n *Node) transport(t registry.TransportConfig, h Hop) (registry.TransportConfig, error) {
 	for _, name := range h.CAs {
-		content, ok, err := n.read(name)
-		if err != nil || !ok {
-			return t, fmt.Errorf("the file %s was not read", name)
+		content, err := n.mustRead(name)
+		if err != nil {
+			return t, err
 		}
 		t.CABundle = strings.TrimSuffix(t.CABundle, "\n") + "\n" + string(content)
 	}
@@ -212,11 +211,11 @@ func (n *Node) transport(t registry.TransportConfig, h Hop) (registry.TransportC
 		if pair[1] == "" {
 			pair[1] = pair[0]
 		}
-		cert, _, err := n.read(pair[0])
+		cert, err := n.mustRead(pair[0])
 		if err != nil {
 			return t, err
 		}
-		key, _, err := n.read(pair[1])
+		key, err := n.mustRead(pair[1])
 		if err != nil {
 			return t, err
 		}
@@ -224,6 +223,18 @@ func (n *Node) transport(t registry.TransportConfig, h Hop) (registry.TransportC
 	}
 	t.CABundle = strings.TrimPrefix(t.CABundle, "\n")
 	return t, nil
+}
+
+// mustRead returns the content of a file that the runtime uses.
+func (n *Node) mustRead(name string) ([]byte, error) {
+	content, ok, err := n.read(name)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read the file %s: %w", name, err)
+	case !ok:
+		return nil, fmt.Errorf("read the file %s: %w, and may not have been copied from the node", name, fs.ErrNotExist)
+	}
+	return content, nil
 }
 
 // connections returns the transport to the host.
