@@ -195,6 +195,17 @@ func TestDecodeRejectsNames(t *testing.T) {
 		"version":   func(c *Capture) { c.Version = 2 },
 		"skipped":   func(c *Capture) { c.Skipped = []Skipped{{Question: "acme"}} },
 		"accepted":  func(c *Capture) { c.Accepted = []Accepted{{Difference: "("}} },
+		"reason":    func(c *Capture) { c.Skipped = []Skipped{{"ping", NoLogin, "acme"}} },
+		"words":     func(c *Capture) { c.Skipped = []Skipped{{"ping", NoLogin, "the registry"}} },
+		"pattern":   func(c *Capture) { c.Accepted = []Accepted{{"^(acme|ping)/", "it differs"}} },
+		"long":      func(c *Capture) { c.Accepted = []Accepted{{"^ping/", strings.Repeat("so ", 100)}} },
+		"lines":     func(c *Capture) { c.Accepted = []Accepted{{"^ping/", "one\ntwo"}} },
+		"host":      func(c *Capture) { c.Accepted = []Accepted{{"^ping/", "registry.acme.example does"}} },
+		"e-mail":    func(c *Capture) { c.Accepted = []Accepted{{"^ping/", "ask ann@acme"}} },
+		"address":   func(c *Capture) { c.Accepted = []Accepted{{"^ping/", "that of 10.1.2.3"}} },
+		"hash":      func(c *Capture) { c.Accepted = []Accepted{{"^ping/", "of deadbeef01234567"}} },
+		"product":   func(c *Capture) { c.Software = "acme.example.com" },
+		"server":    func(c *Capture) { c.Software = "Harbor 10.1.2.3" },
 	} {
 		text, err := c.Encode()
 		require.NoError(t, err)

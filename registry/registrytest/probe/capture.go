@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/regcred/regcred/registry"
 )
@@ -20,8 +21,8 @@ const Version = 1
 type Capture struct {
 	// Version is [Version].
 	Version int `json:"version"`
-	// Software is the registry's product and version, as entered by the person who made the capture: "Harbor 2.11". Empty
-	// means unknown.
+	// Software is the registry's product and version, as entered by the person who made the capture: "Harbor 2.11". It may
+	// not look like a host. Empty means unknown.
 	Software string `json:"software,omitempty"`
 	// Dialect is the name of the dialect that the registry is expected to speak; see [registrytest.Dialect.Name].
 	Dialect string `json:"dialect"`
@@ -124,15 +125,15 @@ type Reply struct {
 type Skipped struct {
 	Question string `json:"question"`
 	Login    Login  `json:"login"`
-	// Why is the reason.
+	// Why is the reason: one of a fixed list of sentences.
 	Why string `json:"why"`
 }
 
 // An Accepted is a difference that [Capture.Verify] accepts.
 type Accepted struct {
-	// Difference is a regular expression of [Difference.Key].
+	// Difference is a regular expression of [Difference.Key]. It has only whole words of keys.
 	Difference string `json:"difference"`
-	// Why is the reason.
+	// Why is the reason: one line of at most 200 characters without hosts and addresses.
 	Why string `json:"why"`
 }
 
@@ -166,8 +167,46 @@ const maxCapture = 1 << 20
 
 var software = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 .+()-]{0,59}$`)
 
+// identity matches texts that may identify somebody: hosts, addresses, e-mail addresses and hashes.
+var identity = regexp.MustCompile(`[A-Za-z0-9]\.[A-Za-z]{2,}\b|\d+\.\d+\.\d+\.\d+|@|://|[0-9a-fA-F]{12,}|[0-9a-fA-F]*:[0-9a-fA-F]*:`)
+
+// sentence matches the reason of an accepted difference.
+var sentence = regexp.MustCompile(`^[ -~]{1,200}$`)
+
+// keyWords are the words of [Difference.Key].
+var keyWords = sync.OnceValue(func() map[string]bool {
+	texts := append([]string{"realm service status challenges header body codes entries lifetime of the token fields text"}, headers...)
+	for question := range explanations {
+		texts = append(texts, question)
+	}
+	for login := range logins {
+		texts = append(texts, string(login))
+	}
+	words := make(map[string]bool)
+	for word := range strings.FieldsFuncSeq(strings.Join(texts, " "), func(c rune) bool { return !isWordRune(c) }) {
+		words[word] = true
+	}
+	return words
+})
+
+// check reports an accepted difference that is not a regular expression of a key, or whose reason may identify somebody.
+func (a Accepted) check() error {
+	if _, err := regexp.Compile(a.Difference); err != nil {
+		return errors.New("an accepted difference is not a regular expression")
+	}
+	for word := range strings.FieldsFuncSeq(a.Difference, func(c rune) bool { return !isWordRune(c) }) {
+		if len(word) > 1 && !keyWords()[word] {
+			return errors.New("an accepted difference has a word that no difference has")
+		}
+	}
+	if !sentence.MatchString(a.Why) || identity.MatchString(a.Why) {
+		return errors.New("the reason of an accepted difference has a host or an address, or is not one line of at most 200 ASCII characters")
+	}
+	return nil
+}
+
 // Decode decodes the JSON form. It rejects unknown fields, other versions, and any text of a response that is not
-// redacted.
+// redacted. It checks the texts that a person adds (Software and Accepted) only for their form.
 func Decode(data []byte) (Capture, error) {
 	if len(data) > maxCapture {
 		return Capture{}, errors.New("decode capture: it is longer than 1 MiB")
@@ -184,17 +223,12 @@ func Decode(data []byte) (Capture, error) {
 	if err := c.checkRedacted(); err != nil {
 		return Capture{}, fmt.Errorf("decode capture: %w", err)
 	}
-	for _, a := range c.Accepted {
-		if _, err := regexp.Compile(a.Difference); err != nil {
-			return Capture{}, fmt.Errorf("decode capture: accepted difference: %w", err)
-		}
-	}
 	return c, nil
 }
 
 // checkRedacted reports a text that is not redacted, without quoting it.
 func (c Capture) checkRedacted() error {
-	if c.Software != "" && !software.MatchString(c.Software) {
+	if c.Software != "" && (!software.MatchString(c.Software) || identity.MatchString(c.Software)) {
 		return errors.New("the software is not the name of a product and its version, in at most 60 characters")
 	}
 	if _, ok := DialectNamed(c.Dialect); !ok && c.Dialect != "" {
@@ -210,6 +244,14 @@ func (c Capture) checkRedacted() error {
 	for _, s := range c.Skipped {
 		if !clean(s.Question) || !clean(string(s.Login)) {
 			return errors.New("a skipped question is not redacted")
+		}
+		if !slices.Contains(reasons, s.Why) {
+			return errors.New("a skipped question has an unknown reason")
+		}
+	}
+	for _, a := range c.Accepted {
+		if err := a.check(); err != nil {
+			return err
 		}
 	}
 	for i, e := range c.Exchanges {

@@ -9,5 +9,5 @@
 //
 // Texts are redacted by an allowlist. A capture contains only the words in vocabulary.txt, and gaps such as {host} in
 // place of known values. Everything else becomes a question mark, whatever the registry sends. [Decode] rejects a
-// capture with any other text.
+// capture with any other text of a response.
 package probe

@@ -12,11 +12,17 @@ const (
 	loginUnanswered // The request failed, so that the registry may have counted a rejected login.
 )
 
-// The reasons for which no further requests have the profile's login.
+// The reasons for which questions are skipped. A capture has no others.
 const (
-	whyRejected   = "the registry rejects the profile's login for the image"
-	whyUnanswered = "the first request with the profile's login had no response"
+	whyRejected    = "the registry rejects the profile's login for the image"
+	whyUnanswered  = "the first request with the profile's login had no response"
+	whyRateLimited = "the registry limits the rate of requests"
+	whyTokenServer = "the rules for connections allow no request to this token server"
+	whyNotWanted   = "not wanted"
+	whyLockout     = "the registry's vendor locks or delays users or addresses after rejected logins"
 )
+
+var reasons = []string{whyRejected, whyUnanswered, whyRateLimited, whyTokenServer, whyNotWanted, whyLockout}
 
 // why returns the reason for which no further request may have the profile's login. Empty means that they may.
 func (s loginState) why() string {

@@ -196,7 +196,7 @@ func (w *walk) useTokenServer(realm, service string) {
 	w.rawRealm, w.service = realm, service
 	u, err := w.guard.TokenServer(realm, !w.t.Credential.Anonymous)
 	if err != nil {
-		w.skip("token", TokenLogin, "the rules for connections allow no request to this token server")
+		w.skip("token", TokenLogin, whyTokenServer)
 		return
 	}
 	w.realm = u
@@ -280,7 +280,7 @@ func (w *walk) ask(ctx context.Context, q query) *response {
 	w.judge(q, res)
 	if res.err == nil && res.status == http.StatusTooManyRequests {
 		w.stopped = true
-		w.skip("all", q.login, "the registry limits the rate of requests")
+		w.skip("all", q.login, whyRateLimited)
 	}
 	return res
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"strings"
 )
 
 // A question's name is part of the format of captures. New ones may be added; none may change its meaning.
@@ -209,11 +208,11 @@ func (w *walk) askWithWrongLogin(ctx context.Context, header http.Header) {
 		w.skip(question, WrongLogin, why)
 		return
 	case policy == WrongLoginNever:
-		w.skip(question, WrongLogin, "not wanted")
+		w.skip(question, WrongLogin, whyNotWanted)
 		return
 	case policy == WrongLoginIfHarmless:
-		if lockout := w.guard.Lockout(header); lockout != "" {
-			w.skip(question, WrongLogin, "after rejected logins, "+strings.TrimSuffix(lockout, "."))
+		if w.guard.Lockout(header) != "" {
+			w.skip(question, WrongLogin, whyLockout)
 			return
 		}
 	}
