@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,7 +37,9 @@ func site(t testing.TB, dialect registrytest.Dialect, username, password string)
 // A network is a network of registries by their hosts, with the requests that they received.
 type network struct {
 	hosts map[string]http.Handler
-	log   []string
+
+	mu  sync.Mutex
+	log []string // Read it after the check.
 }
 
 func (n *network) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -44,7 +47,9 @@ func (n *network) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if name, _, ok := req.BasicAuth(); ok {
 		scheme = name
 	}
+	n.mu.Lock()
 	n.log = append(n.log, strings.TrimSpace(req.Method+" "+req.Host+req.URL.RequestURI()+" "+scheme))
+	n.mu.Unlock()
 	h := n.hosts[req.Host]
 	if h == nil {
 		w.WriteHeader(http.StatusBadGateway)
