@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // File is a [Store] in a single file, which one process at a time can open. Make it with [Open]. Put and Delete return
@@ -23,17 +24,27 @@ type File struct{ db *bbolt.DB }
 // restart.
 const openTimeout = 10 * time.Second
 
+// ErrInUse reports that another process holds the file of a [File].
+var ErrInUse = errors.New("another process uses the file")
+
 // entriesBucket is the only bucket of the file. Its sequence provides the versions, and never goes back when entries
 // are deleted.
 const entriesBucket = "entries"
 
-// Open opens the file at path. If there is none, it creates one that only the owner can read. It fails if another
-// process holds the file for ten seconds. Close the File after use.
+// Open opens the file at path. If there is none, it creates one that only the owner can read. It fails with
+// [ErrInUse] if another process holds the file for ten seconds. Close the File after use.
 func Open(path string) (*File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: openTimeout})
+	return open(path, openTimeout)
+}
+
+func open(path string, timeout time.Duration) (*File, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: timeout})
+	if errors.Is(err, bbolterrors.ErrTimeout) {
+		err = ErrInUse
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
