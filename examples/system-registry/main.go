@@ -80,7 +80,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if flags.NArg() > 0 {
 		return usageError{fmt.Errorf("unexpected argument %q: there are flags only", flags.Arg(0))}
 	}
+	modes := 0
+	for _, set := range []bool{*checked, *restored != "", *pull != "", *backup != ""} {
+		if set {
+			modes++
+		}
+	}
 	switch {
+	case modes > 1:
+		return usageError{errors.New("give only one of -pull, -backup, -restore and -check")}
 	case *checked:
 		return check(ctx, out, *dir)
 	case *restored != "":
@@ -97,6 +105,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 func serve(ctx context.Context, out io.Writer, dir, addr, url, backup string) error {
 	logrus.SetLevel(logrus.ErrorLevel)
 	logrus.SetFormatter(new(ownErrors))
+	if _, err := os.Stat(filepath.Join(dir, accountsFile+unfinished)); err == nil {
+		return fmt.Errorf("%s was not restored completely: empty it, and restore it again", dir)
+	}
 	password, err := adminPassword(dir)
 	if err != nil {
 		return err
@@ -114,7 +125,7 @@ func serve(ctx context.Context, out io.Writer, dir, addr, url, backup string) er
 		OnReady: func(r systemregistry.Ready) {
 			ready(out, dir, r)
 			if backup != "" {
-				backups.Go(func() { backUp(ctx, out, r.Registry, backup) })
+				backups.Go(func() { backUp(ctx, out, r.Registry, dir, backup) })
 			}
 		},
 		OnEvent: func(e systemregistry.Event) {
@@ -148,8 +159,12 @@ func ready(out io.Writer, dir string, r systemregistry.Ready) {
 	if err := os.WriteFile(ca, []byte(r.CA), 0o644); err != nil {
 		fmt.Fprintln(out, "error:", err)
 	}
-	fmt.Fprintf(out, "registry:  %s (the console is there, too)\nlogin:     %s, with the password in %s\nauthority: %s\n",
-		r.URL, adminName, filepath.Join(dir, passwordFile), ca)
+	password := "in " + filepath.Join(dir, passwordFile)
+	if _, err := os.Stat(filepath.Join(dir, passwordFile)); err != nil {
+		password = "from before the restore, because the backup does not have it"
+	}
+	fmt.Fprintf(out, "registry:  %s (the console is there, too)\nlogin:     %s, with the password %s\nauthority: %s\n",
+		r.URL, adminName, password, ca)
 }
 
 func outcome(err error) string {
@@ -159,10 +174,14 @@ func outcome(err error) string {
 	return "done"
 }
 
-// adminPassword returns the password in the folder, and creates one at the first start.
+// adminPassword returns the password in the folder, and creates one at the first start. It returns none if there are
+// accounts already, whose passwords it does not know.
 func adminPassword(dir string) (credentials.Secret, error) {
 	path := filepath.Join(dir, passwordFile)
 	text, err := os.ReadFile(path)
+	if _, there := os.Stat(filepath.Join(dir, accountsFile)); there == nil && errors.Is(err, fs.ErrNotExist) {
+		return credentials.Secret{}, nil
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		text = []byte(rand.Text())
 		if err = os.MkdirAll(dir, 0o700); err == nil {

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -147,11 +148,55 @@ func TestBackupCheckAndRestore(t *testing.T) {
 	require.Error(t, run(t.Context(), []string{"-dir", dir, "-check"}, &out))
 	require.Contains(t, out.String(), digest.String())
 
+	// A restore that cannot work changes nothing, and the folder does not pass the check afterwards.
 	restored := filepath.Join(t.TempDir(), "restored")
+	require.Error(t, run(t.Context(), []string{"-dir", restored, "-restore", t.TempDir()}, &out), "it is no backup")
+	require.NoDirExists(t, restored)
+	used := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(used, "file"), nil, 0o600))
+	require.Error(t, run(t.Context(), []string{"-dir", used, "-restore", backup}, &out), "the folder is not empty")
+	require.NoFileExists(t, filepath.Join(used, accountsFile))
+	damaged := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(damaged, "store.jsonl"), []byte("{"), 0o600))
+	require.Error(t, run(t.Context(), []string{"-dir", restored, "-restore", damaged}, &out))
+	require.ErrorIs(t, run(t.Context(), []string{"-dir", restored, "-check"}, &out), fs.ErrNotExist)
+	require.ErrorContains(t, run(t.Context(), []string{"-dir", restored}, &out), "restore it again")
+
+	restored = filepath.Join(t.TempDir(), "restored")
 	require.NoError(t, run(t.Context(), []string{"-dir", restored, "-restore", backup}, &out))
 	require.NoError(t, run(t.Context(), []string{"-dir", restored, "-check"}, &out), "%s", &out)
 	require.Error(t, run(t.Context(), []string{"-dir", restored, "-restore", backup}, &out), "the folder is not empty")
 	require.Error(t, run(t.Context(), []string{"-dir", t.TempDir(), "-check"}, &out), "there is no registry")
+
+	// The password that the restored registry names is correct.
+	requireLogin(t, restored, string(password))
+	kept, err := os.ReadFile(filepath.Join(restored, passwordFile))
+	require.NoError(t, err)
+	require.Equal(t, password, kept)
+	info, err := os.Stat(filepath.Join(restored, passwordFile))
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o600), info.Mode().Perm())
+
+	// If the backup has no such file, none with a wrong password is created.
+	require.NoError(t, os.Remove(filepath.Join(restored, passwordFile)))
+	requireLogin(t, restored, string(password))
+	require.NoFileExists(t, filepath.Join(restored, passwordFile))
+}
+
+// requireLogin starts the registry in the folder, and requires that the password of the admin is correct.
+func requireLogin(t *testing.T, dir, password string) {
+	t.Helper()
+	url, _, stop := started(t, dir)
+	defer stop()
+	authority, err := os.ReadFile(filepath.Join(dir, caFile))
+	require.NoError(t, err)
+	trusted := x509.NewCertPool()
+	require.True(t, trusted.AppendCertsFromPEM(authority))
+	ref, err := name.ParseReference(strings.TrimPrefix(url, "https://") + "/team/app:1")
+	require.NoError(t, err)
+	_, err = remote.Head(ref, remote.WithContext(t.Context()), remote.WithAuth(&authn.Basic{Username: adminName, Password: password}),
+		remote.WithTransport(&http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}))
+	require.NoError(t, err)
 }
 
 // dockerConfig returns the content of a pull secret.
@@ -166,7 +211,7 @@ func dockerConfig(t *testing.T, manifest string) []byte {
 
 // Incorrect usage has its own exit code.
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{"unexpected"}, {"-unknown"}} {
+	for _, args := range [][]string{{"unexpected"}, {"-unknown"}, {"-check", "-restore", "backup"}, {"-check", "-pull", "team/app:1"}, {"-restore", "a", "-backup", "b"}} {
 		require.Equal(t, 2, exitCode(run(t.Context(), args, io.Discard)), args)
 	}
 	require.Equal(t, 1, exitCode(errors.New("denied")))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,8 +22,11 @@ func check(ctx context.Context, out io.Writer, dir string) error {
 		return fmt.Errorf("check registry: %w", err) // Open would create an empty one.
 	}
 	registry, err := systemregistry.Server{Dir: dir}.Open(ctx)
-	if err != nil {
+	if errors.Is(err, store.ErrInUse) {
 		return fmt.Errorf("check registry: stop it first, because one process at a time can read the folder: %w", err)
+	}
+	if err != nil {
+		return fmt.Errorf("check registry: %w", err)
 	}
 	problems := 0
 	for problem, failed := range registry.Images().Check(ctx) {
@@ -43,12 +47,17 @@ func check(ctx context.Context, out io.Writer, dir string) error {
 	return nil
 }
 
-// backUp makes a backup now, and then one every day until ctx ends. Pushes and pulls go on meanwhile.
-func backUp(ctx context.Context, out io.Writer, registry *systemregistry.Registry, folder string) {
+// backUp makes a backup of the registry in dir now, and then one every day until ctx ends. Pushes and pulls go on
+// meanwhile.
+func backUp(ctx context.Context, out io.Writer, registry *systemregistry.Registry, dir, folder string) {
 	day := time.NewTicker(24 * time.Hour)
 	defer day.Stop()
 	for {
-		if err := registry.Backup(ctx, folder); err == nil {
+		err := registry.Backup(ctx, folder)
+		if err == nil {
+			err = copyPassword(dir, folder)
+		}
+		if err == nil {
 			fmt.Fprintln(out, "backup:   ", folder)
 		} else if ctx.Err() == nil {
 			fmt.Fprintln(out, "error:", err)
@@ -61,18 +70,60 @@ func backUp(ctx context.Context, out io.Writer, registry *systemregistry.Registr
 	}
 }
 
-// restore fills an empty folder from a backup.
+// copyPassword copies the file with the password of the admin, if there is one.
+func copyPassword(from, to string) error {
+	text, err := os.ReadFile(filepath.Join(from, passwordFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	path := filepath.Join(to, passwordFile)
+	if err == nil {
+		err = os.WriteFile(path+".new", text, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		return fmt.Errorf("password of the admin: %w", err)
+	}
+	return nil
+}
+
+const (
+	// backupStore is the file of accounts in each backup.
+	backupStore = "store.jsonl"
+	// unfinished is the suffix of the file of accounts until it is restored completely.
+	unfinished = ".new"
+)
+
+// restore fills an empty folder from a backup. The folder has no file of accounts until everything is restored, so that
+// nothing mistakes a part for a registry.
 func restore(ctx context.Context, out io.Writer, dir, backup string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if _, err := os.Stat(filepath.Join(backup, backupStore)); err != nil {
+		return fmt.Errorf("restore registry: %s is no backup: %w", backup, err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("restore registry: %w", err)
 	}
-	accounts, err := store.Open(filepath.Join(dir, accountsFile))
+	if len(files) > 0 {
+		return fmt.Errorf("restore registry: %s is not empty: it has %s", dir, files[0].Name())
+	}
+	path := filepath.Join(dir, accountsFile)
+	accounts, err := store.Open(path + unfinished) // It creates the folder.
 	if err != nil {
 		return fmt.Errorf("restore registry: %w", err)
 	}
 	images := filesystem.New(filesystem.DriverParameters{RootDirectory: filepath.Join(dir, "images"), MaxThreads: 100})
 	if err := errors.Join(systemregistry.Restore(ctx, backup, images, accounts), accounts.Close()); err != nil {
 		return err
+	}
+	err = copyPassword(backup, dir)
+	if err == nil {
+		err = os.Rename(path+unfinished, path)
+	}
+	if err != nil {
+		return fmt.Errorf("restore registry: %w", err)
 	}
 	fmt.Fprintf(out, "restored %s; the password of an account is the one at the time of the backup\n", dir)
 	return nil
