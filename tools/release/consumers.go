@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -108,7 +107,7 @@ func (r *release) program(ctx context.Context) (err error) {
 		return err
 	}
 	// The network ends when its input does.
-	cmd := exec.CommandContext(ctx, filepath.Join(fake.dir, "network"), "ca.pem")
+	cmd := interruptible(ctx, filepath.Join(fake.dir, "network"), "ca.pem")
 	cmd.Dir, cmd.Stderr = fake.dir, os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -211,7 +210,11 @@ func (r *release) controller(ctx context.Context, name, controllerRuntime, clien
 	if err != nil {
 		return err
 	}
-	_, err = output(ctx, c.dir, append(r.env(), "KUBEBUILDER_ASSETS="+programs), "go", "test", "-count=1", "./...")
+	// Not by go test, which an interruption would end before the test has stopped its API server.
+	if _, err := c.run(ctx, "test", "-c", "-o", "controller.test", "."); err != nil {
+		return err
+	}
+	_, err = output(ctx, c.dir, append(r.env(), "KUBEBUILDER_ASSETS="+programs), filepath.Join(c.dir, "controller.test"), "-test.timeout=10m")
 	return err
 }
 

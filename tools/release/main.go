@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/mod/semver"
@@ -32,9 +33,9 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
 	err := run(ctx, *repo, flag.Arg(0), *rehearse)
-	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
@@ -119,7 +120,7 @@ func check(ctx context.Context, repo, version, last string, rehearse bool) error
 	if last == "" {
 		return nil
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(repo, "scripts", "api"), "-check", "-next", version)
+	cmd := interruptible(ctx, filepath.Join(repo, "scripts", "api"), "-check", "-next", version)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }
@@ -156,9 +157,22 @@ func git(ctx context.Context, dir string, args ...string) (string, error) {
 	return output(ctx, dir, nil, "git", args...)
 }
 
+// killAfter is the time that an interrupted program has to end what it started, such as an API server.
+const killAfter = time.Minute
+
+// interruptible returns a command in a process group of its own, which gets SIGTERM when ctx ends, so that no process that it
+// started is left. A Ctrl-C at the terminal reaches the group through ctx.
+func interruptible(ctx context.Context, program string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = killAfter
+	return cmd
+}
+
 // output runs a program with more variables in its environment. Its error has what the program wrote.
 func output(ctx context.Context, dir string, env []string, program string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := interruptible(ctx, program, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), env...)
 	var stderr strings.Builder

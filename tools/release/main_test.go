@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -182,6 +184,31 @@ func TestReleaseRefuses(t *testing.T) {
 		if tags, err := git(t.Context(), repo, "tag"); err != nil || tags != "" {
 			t.Errorf("tags %q, %v", tags, err)
 		}
+	}
+}
+
+// The end of the context ends what a program started as well: Wait waits for it, because it has the output, but not for
+// longer than WaitDelay.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cmd := interruptible(ctx, "sh", "-c", "sleep 30 & echo started; wait")
+	cmd.WaitDelay = 10 * time.Second
+	reader, writer := io.Pipe()
+	cmd.Stdout = writer
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(reader).ReadString('\n'); err != nil || line != "started\n" {
+		t.Errorf("the program printed %q, %v", line, err)
+	}
+	cancel()
+	began := time.Now()
+	if err := cmd.Wait(); err == nil || err.Error() != "signal: terminated" {
+		t.Errorf("the program ended with %v", err)
+	}
+	if time.Since(began) >= cmd.WaitDelay {
+		t.Error("a process was left")
 	}
 }
 

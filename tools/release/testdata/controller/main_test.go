@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"os"
+	"os/signal"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,10 +29,14 @@ func TestController(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// An interrupted test fails, so that it stops the API server, which is in another process group.
+	interruptible, restore := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
+	t.Cleanup(restore)
 	environment := &envtest.Environment{}
 	config, err := environment.Start()
 	check(err)
 	t.Cleanup(func() { check(environment.Stop()) })
+	check(interruptible.Err())
 	hub, err := registrytest.Start(&registrytest.Registry{
 		Dialect:  registrytest.Harbor(),
 		Accounts: []registrytest.Account{{Username: "robot", Password: credentials.NewSecret("s3cret"), Pull: []string{"shop/*"}}},
@@ -46,7 +53,7 @@ func TestController(t *testing.T) {
 		Login: credentials.Login{Username: "robot", Password: credentials.NewSecret("s3cret")},
 	}}, "shop")
 	check(err)
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(interruptible, time.Minute)
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	t.Cleanup(func() {
