@@ -20,6 +20,7 @@ func (s *Syncer) SetAdoptionKey(key credentials.Secret) {
 	s.rotated.Store(&key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.revision++
 	s.fullAt, s.keyAt = time.Now(), s.passes
 }
 

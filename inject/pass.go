@@ -21,9 +21,10 @@ type pass struct {
 
 	unanswered atomic.Int32 // Consecutive changes without a response of the cluster.
 
-	mu     sync.Mutex // Guards result and again.
-	result Result
-	again  map[string]time.Time // The next look at a namespace.
+	mu        sync.Mutex // Guards all fields below.
+	result    Result
+	again     map[string]time.Time // The next look at a namespace.
+	attempted map[string]bool      // The namespaces in which a change was attempted.
 }
 
 // unansweredMax is the number of consecutive changes without a response after which a pass is aborted. A single one
@@ -62,6 +63,7 @@ func (s *Syncer) applyAll(ctx context.Context, p *planner, state []Namespace) (R
 		})
 	}
 	working.Wait()
+	s.revisit(p.work, w.attempted)
 	if ctx.Err() != nil {
 		w.result.NextAt = s.pace.unavailable(time.Now()) // Nothing else is possible before.
 		return w.result, context.Cause(ctx)
@@ -170,6 +172,12 @@ func (w *pass) change(ctx context.Context, uid string, c Change) *Problem {
 	if until, err := w.pace.wait(c, uid, time.Now()); err != nil {
 		return problem(err, until)
 	}
+	w.mu.Lock()
+	if w.attempted == nil {
+		w.attempted = make(map[string]bool)
+	}
+	w.attempted[c.Namespace] = true
+	w.mu.Unlock()
 	err := w.Cluster.Apply(ctx, c)
 	if w.OnChange != nil {
 		w.OnChange(c, err)

@@ -25,16 +25,37 @@ const firstLook, lastLook = 50 * time.Millisecond, time.Second
 // condition that was not met. It returns all other errors at once: [registry.ErrNotSelected], [registry.ErrNameTaken],
 // [registry.ErrWrongType], a credential that is not available and not published, an image that cannot be pulled.
 func (s *Syncer) EnsureReady(ctx context.Context, targets []Target, namespace, account string, images ...string) error {
+	same := func(context.Context) ([]Target, error) { return targets, nil }
+	return s.EnsureReadyFunc(ctx, same, namespace, account, images...)
+}
+
+// EnsureReadyFunc is [Syncer.EnsureReady] for a list of targets that may change meanwhile: it calls targets before each
+// pass. It fails if the first call fails. If a later call fails, the previous list stays in use.
+func (s *Syncer) EnsureReadyFunc(ctx context.Context, targets func(context.Context) ([]Target, error), namespace, account string, images ...string) error {
+	list, err := targets(ctx)
+	if err != nil {
+		return err
+	}
+	first := true
+	look := func() ([]registry.Profile, error) {
+		if !first {
+			if now, err := targets(ctx); err == nil {
+				list = now
+			}
+		}
+		first = false
+		return s.ready(ctx, list, namespace, account)
+	}
 	place := namespace
 	if account != "" {
 		place += "/" + account
 	}
 	for wait := firstLook; ; wait = min(2*wait, lastLook) {
-		profiles, err := s.ready(ctx, targets, namespace, account)
+		profiles, err := look()
 		if err == nil && len(images) > 0 {
 			if err = s.proven(ctx, profiles, images); err == nil {
 				// If the registry rejected the published credential, the check fetched a new one; publish that too.
-				_, err = s.ready(ctx, targets, namespace, account)
+				_, err = look()
 			}
 		}
 		if err == nil {

@@ -3,6 +3,7 @@ package inject_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,4 +156,44 @@ func TestEnsureReadyWithoutCheck(t *testing.T) {
 	targets := []inject.Target{target("regcred", profile("a"))}
 	require.NoError(t, w.syncer.EnsureReady(t.Context(), targets, "shop", "default"))
 	require.ErrorContains(t, w.syncer.EnsureReady(t.Context(), targets, "shop", "default", "a.example.com/app:1"), "Check is not set")
+}
+
+// A list that changes while EnsureReady waits is used at once: the old list does not compete with the passes over the
+// new one.
+func TestEnsureReadyFollowsTheTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "shop")
+		w.syncer.Credential = typedCredential
+		is := target("regcred", typed("a", "first"))
+		is.Accounts.Names = []string{"builder"}
+		w.clean(is)
+		var list atomic.Pointer[[]inject.Target]
+		list.Store(&[]inject.Target{is})
+		var calls atomic.Int64
+		unavailable := errors.New("no list")
+		targets := func(context.Context) ([]inject.Target, error) {
+			if calls.Add(1)%2 == 0 {
+				return nil, unavailable
+			}
+			return *list.Load(), nil
+		}
+		done := make(chan error)
+		go func() { done <- w.syncer.EnsureReadyFunc(t.Context(), targets, "shop", "builder") }()
+		time.Sleep(time.Minute)
+		is.Profiles = []registry.Profile{typed("a", "second")}
+		list.Store(&[]inject.Target{is})
+		w.clean(is)
+		time.Sleep(10 * time.Second)
+		writes := w.Writes()
+		time.Sleep(time.Minute)
+		require.Equal(t, writes, w.Writes())
+		require.Equal(t, "second", w.password("shop", "regcred", "a.example.com"))
+		require.NoError(t, w.WriteAccount(t.Context(), "shop", injecttest.AccountObject{Name: "builder"}))
+		require.NoError(t, <-done)
+		require.Greater(t, calls.Load(), int64(10))
+		require.Equal(t, "second", w.password("shop", "regcred", "a.example.com"))
+
+		calls.Store(1)
+		require.ErrorIs(t, w.syncer.EnsureReadyFunc(t.Context(), targets, "shop", "builder"), unavailable)
+	})
 }

@@ -47,6 +47,8 @@ const unsolvedRetry = 5 * time.Minute
 type placeStatus struct {
 	problems    []Problem
 	appointment *appointment
+	// until is the number of the last pass that may have begun before the visit was requested.
+	until int
 }
 
 // noteContent records the findings of a pass about the content of a target.
@@ -136,7 +138,7 @@ func (s *Syncer) notePlace(w work, ns Namespace, found map[*record]place, proble
 			}
 		}
 	}
-	s.notePlaceProblems(ns.Name, problems, again)
+	s.notePlaceProblems(w, ns.Name, problems, again)
 }
 
 func retryOf(p Problem) time.Time {
@@ -164,21 +166,45 @@ func (s *Syncer) retry(r *record, namespace string, at time.Time) {
 
 // notePlaceProblems records problems that belong to no target, and the instant of the next look at the namespace,
 // which may be set without problems. The mutex is held.
-func (s *Syncer) notePlaceProblems(namespace string, problems []Problem, again time.Time) {
+func (s *Syncer) notePlaceProblems(w work, namespace string, problems []Problem, again time.Time) {
 	for _, p := range problems {
 		again = earlier(again, retryOf(p))
 	}
-	if s.places[namespace] == nil && again.IsZero() {
+	have := s.places[namespace]
+	if have != nil && w.pass <= have.until {
+		again = earlier(again, have.appointment.at) // The pass may have looked too early.
+	}
+	if have == nil && again.IsZero() {
 		return
 	}
-	s.visit(namespace, again)
+	s.schedule(namespace, again)
 	if s.places[namespace].problems = problems; again.IsZero() {
 		delete(s.places, namespace)
 	}
 }
 
-// visit sets the instant of the next look at the whole namespace. The mutex is held.
-func (s *Syncer) visit(namespace string, at time.Time) {
+// visit makes the whole namespace due for a pass that begins later. The mutex is held.
+func (s *Syncer) visit(namespace string) {
+	s.schedule(namespace, time.Now())
+	s.places[namespace].until = s.passes
+}
+
+// revisit makes the namespaces in which the pass attempted changes due once more, if it may have used a list of
+// targets, a target or a key that has been replaced since. No event leads to another pass over them, because a Cluster
+// can recognize the changes as the Syncer's own.
+func (s *Syncer) revisit(w work, attempted map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.index == nil || w.own && w.revision == s.revision {
+		return
+	}
+	for namespace := range attempted {
+		s.visit(namespace)
+	}
+}
+
+// schedule sets the instant of the next look at the whole namespace. The mutex is held.
+func (s *Syncer) schedule(namespace string, at time.Time) {
 	have := s.places[namespace]
 	if have == nil {
 		have = &placeStatus{appointment: &appointment{namespace: namespace}}
@@ -201,7 +227,7 @@ func (s *Syncer) noteEnd(w work, gone []string, result *Result, err error) {
 				s.retry(r, namespace, time.Time{})
 			}
 		}
-		s.notePlaceProblems(namespace, nil, time.Time{})
+		s.notePlaceProblems(w, namespace, nil, time.Time{})
 	}
 	switch {
 	case err != nil && w.full():
@@ -322,7 +348,7 @@ func sortedKeys(set map[string]bool) []string {
 // newWork returns a pass over the Syncer's own targets. The mutex is held.
 func (s *Syncer) newWork(names map[string]bool, namespaces []string) work {
 	s.passes++
-	return work{index: s.index, names: names, namespaces: namespaces, own: true, pass: s.passes}
+	return work{index: s.index, names: names, namespaces: namespaces, own: true, pass: s.passes, revision: s.revision}
 }
 
 // Renewed records that a cache has issued a credential, so that the targets that hold it are due at once:

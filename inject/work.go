@@ -13,6 +13,7 @@ type work struct {
 	edited     []*record       // Targets of the pass that may no longer select some of the namespaces.
 	own        bool            // The index belongs to the Syncer, which records the findings of the pass.
 	pass       int             // The number of the pass.
+	revision   int             // The revision of the Syncer when the pass began.
 }
 
 func (w work) full() bool { return w.own && w.names == nil && len(w.namespaces) == 0 }
@@ -52,6 +53,7 @@ func (s *Syncer) SetTarget(t Target) {
 		r.order = s.index.last
 		s.index.add(r)
 	}
+	s.revision++
 	delete(s.removal.declared, t.Name)
 	r.status.edited, r.status.renewAt = true, time.Now()
 	s.reschedule(r)
@@ -63,13 +65,14 @@ func (s *Syncer) SetTarget(t Target) {
 func (s *Syncer) RemoveTarget(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.revision++
 	s.removal.declare(name)
 	if s.index == nil || s.index.byName[name] == nil {
 		return
 	}
 	r := s.index.byName[name]
 	for namespace := range r.status.places {
-		s.visit(namespace, time.Now())
+		s.visit(namespace)
 	}
 	if r.status.appointment != nil && r.status.appointment.place > 0 {
 		s.agenda.set(r.status.appointment, time.Time{})
@@ -87,6 +90,7 @@ func (s *Syncer) setTargets(x *index) {
 	}
 	s.removal.allowed = false // Until a pass over all namespaces has judged this list.
 	s.index = x
+	s.revision++
 	if old == nil {
 		return
 	}

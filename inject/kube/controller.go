@@ -30,8 +30,9 @@ type Controller struct {
 	// Syncer makes the passes. It is required. Its Cluster must be the same Cluster or a wrapper of it; if nil, the
 	// Controller sets it. Set it before it is wrapped, by injectotel.Trace for example.
 	Syncer *inject.Syncer
-	// Targets returns the current list of targets. It is required. It is called for each pass over all namespaces;
-	// other passes use the last list, with the later changes of [Controller.SetTarget] and [Controller.RemoveTarget].
+	// Targets returns the current list of targets. It is required. It is called for each pass over all namespaces, and
+	// for each pass of [Controller.EnsureReady]. Other passes use the last list, with the later changes of
+	// [Controller.SetTarget] and [Controller.RemoveTarget].
 	// If Targets fails, the last list stays in use, OnPass and the Syncer's OnSync are called, and Targets is called
 	// again soon.
 	Targets func(ctx context.Context) ([]inject.Target, error)
@@ -133,7 +134,7 @@ func (c *Controller) Start(ctx context.Context) error {
 		return err
 	}
 	c.Cluster.listen(func(namespace string, own bool) {
-		if !own { // The pass that made the change has looked at the namespace.
+		if !own { // The pass that made the change has looked at the namespace, or the Syncer makes another one due.
 			c.mark(namespace)
 		}
 	})
@@ -296,9 +297,10 @@ func (c *Controller) EnsureReady(ctx context.Context, namespace, account string,
 	if err := c.ready(); err != nil {
 		return err
 	}
-	targets, err := c.Targets(ctx)
-	if err != nil {
-		return err
+	defer c.changed.notify() // The passes may have made the namespace due.
+	targets := func(ctx context.Context) ([]inject.Target, error) {
+		c.changed.notify()
+		return c.Targets(ctx)
 	}
-	return c.Syncer.EnsureReady(ctx, targets, namespace, account, images...)
+	return c.Syncer.EnsureReadyFunc(ctx, targets, namespace, account, images...)
 }

@@ -205,3 +205,40 @@ func TestAddPullSecrets(t *testing.T) {
 	require.Equal(t, []corev1.LocalObjectReference{{Name: "theirs"}, {Name: "regcred"}}, pod.ImagePullSecrets)
 	require.False(t, kube.AddPullSecrets(pod, "regcred"))
 }
+
+// A pass with a list that is no longer current writes an old password. No event reports it, because the Cluster itself
+// wrote it, but the Controller repairs it.
+func TestControllerRepairsWhatAnOldListWrote(t *testing.T) {
+	client, err := kube.NewClient(needAPI(t))
+	require.NoError(t, err)
+	targets := func(password string) []inject.Target {
+		return []inject.Target{{
+			Name:       "regcred",
+			Profiles:   []registry.Profile{{Name: "team", Kind: registry.Custom, Endpoint: "registry.example.com", Login: credentials.Login{Username: "u", Password: credentials.NewSecret(password)}}},
+			Namespaces: inject.Selection{Names: []string{"outdated-*"}},
+			Accounts:   inject.Selection{Names: []string{"default"}},
+		}}
+	}
+	type outdated struct{}
+	second := "second"
+	r := &running{world: world{client}}
+	r.password.Store(&second)
+	r.Controller = &kube.Controller{
+		Cluster: &kube.Cluster{Client: client, Owner: "outdated"},
+		Syncer: &inject.Syncer{Owner: "outdated", Credential: func(_ context.Context, p registry.Profile) (credentials.Credential, error) {
+			return credentials.Credential{Username: "robot", Password: p.Login.Password}, nil
+		}},
+		Targets: func(ctx context.Context) ([]inject.Target, error) {
+			if ctx.Value(outdated{}) != nil {
+				return targets("first"), nil
+			}
+			return targets("second"), nil
+		},
+	}
+	background(t, r.Start)
+	r.namespace(t, "outdated-1")
+	r.becomesReady(t, "outdated-1")
+	time.Sleep(500 * time.Millisecond) // The last events arrive and cause passes of their own.
+	require.NoError(t, r.EnsureReady(context.WithValue(t.Context(), outdated{}, true), "outdated-1", "default"))
+	r.becomesReady(t, "outdated-1")
+}
