@@ -133,6 +133,9 @@ func (a *authFiles) find(r Runtime, image registry.Image) *nodeAuth {
 
 // credential returns the user name and the password of a login of the node.
 func (a *nodeAuth) credential() (credentials.Credential, error) {
+	if a == nil {
+		return credentials.Credential{}, errors.New("the login of the node is missing: pass a route as Node.Route returned it")
+	}
 	if a.Username != "" {
 		return credentials.Credential{Username: a.Username, Password: a.Password}, nil
 	}

@@ -28,15 +28,15 @@ type Checker struct {
 	// They are also the Realms of the [validate.Checker], and may receive the header Authorization of hosts.toml as token
 	// servers.
 	Trusted []string
-	// NodeLogins permits to send the logins in the node's files, and the headers of hosts.toml, to their hosts. If false, a
-	// host with such a login or header is not checked.
+	// NodeLogins permits to send the logins in the node's files, and the headers of hosts.toml, to their hosts. If false,
+	// a host with such a login or header is not checked.
 	NodeLogins bool
 	// SkipVerify permits not to verify the certificate of a host that the runtime does not verify either. If false, the
 	// certificates of all hosts are verified.
 	SkipVerify bool
 	// PlainHTTP permits to send logins over plain HTTP where the runtime would, so that anyone on the network path can
-	// read them. If false, such a host is not checked, and whether a host that the runtime would try with TLS first speaks
-	// plain HTTP is not tested. Hosts that receive no login, and those of this machine, need no permission.
+	// read them. If false, such a host is not checked, and a host that the runtime would try with TLS first is requested
+	// with TLS only. Hosts that receive no login, and loopback addresses, need no permission.
 	PlainHTTP bool
 
 	// Transport configures the connections to the hosts, such as a proxy and the egress policy. The authorities and client
@@ -86,8 +86,14 @@ type HopResult struct {
 func (c *Checker) Check(ctx context.Context, n *Node, r Route, candidates ...validate.Candidate) (RouteResult, error) {
 	result := RouteResult{Route: r}
 	if r.Broken != "" {
-		result.Pulls = validate.No
+		if !strings.Contains(r.Broken, beyondLimits) {
+			result.Pulls = validate.No
+		}
 		result.Err = c.fail(r, registry.ErrInvalid, errors.New(r.Broken), "correct the files of the node: docs/mirrors.md")
+		return result, result.Err
+	}
+	if !slices.ContainsFunc(r.Hops, func(h Hop) bool { return h.Resolves }) {
+		result.Err = c.fail(r, registry.ErrInvalid, errors.New("the route has no host that is requested for the image"), "pass a route as Node.Route returned it")
 		return result, result.Err
 	}
 	transports := &registry.Transports{}
@@ -137,10 +143,13 @@ func (c *Checker) hop(ctx context.Context, n *Node, transports *registry.Transpo
 		return result
 	}
 	if t.inner == nil {
-		if t.inner, err = c.connections(transports, config, h); err != nil {
+		connections, err := c.connections(transports, config, h)
+		if err != nil {
 			result.Err = c.fail(r, registry.ErrInvalid, err, "correct the files of the node: docs/mirrors.md")
 			return result
 		}
+		t.inner = connections
+		defer connections.CloseIdleConnections()
 	}
 	config.PlainHTTP = h.Scheme == "http" || h.HTTPFallback && t.mayBeRead(h.Host) && t.speaksPlainHTTP(ctx, option.OrDefault(c.Timeout, defaultTimeout))
 	checker := validate.Checker{
@@ -172,6 +181,8 @@ func (c *Checker) logins(r Route, h Hop, candidates []validate.Candidate) ([]val
 	case h.Login == NodeLogin && !c.NodeLogins:
 		return nil, c.fail(r, registry.ErrInvalid, fmt.Errorf("the node has a login of its own for %s", h.Host),
 			"nothing was sent; set Checker.NodeLogins to use the logins in the node's files")
+	case h.Header && len(h.header) == 0:
+		return nil, c.fail(r, registry.ErrInvalid, fmt.Errorf("the headers for %s are missing", h.Host), "pass a route as Node.Route returned it")
 	case len(h.header) > 0 && !c.NodeLogins:
 		return nil, c.fail(r, registry.ErrInvalid, fmt.Errorf("hosts.toml has headers for %s, which may be logins", h.Host),
 			"nothing was sent; set Checker.NodeLogins to use the headers in the node's files")
@@ -237,8 +248,8 @@ func (n *Node) mustRead(name string) ([]byte, error) {
 	return content, nil
 }
 
-// connections returns the transport to the host.
-func (c *Checker) connections(transports *registry.Transports, config registry.TransportConfig, h Hop) (http.RoundTripper, error) {
+// connections returns the transport to the host. The caller closes its idle connections.
+func (c *Checker) connections(transports *registry.Transports, config registry.TransportConfig, h Hop) (*http.Transport, error) {
 	t, err := transports.For(config)
 	if err != nil || !c.SkipVerify || !h.SkipVerify {
 		return t, err

@@ -126,7 +126,11 @@ func (n *Node) readHostFolder(r Runtime, f *hostFolder) {
 	case ok && len(content) > 0:
 		f.toml = true
 		hosts, err := parseHosts(r, f.dir, content)
-		if err == nil {
+		switch {
+		case errors.Is(err, errTooMany):
+			f.broken = fmt.Sprintf("%s/hosts.toml has %s", f.dir, oneLine(err))
+			return
+		case err == nil:
 			f.hosts = hosts
 			return
 		}
@@ -168,6 +172,15 @@ type hostSection struct {
 	DialTimeout  string         `toml:"dial_timeout"`
 }
 
+// maxHosts and maxFilesOfHost bound what a hostile folder of a host can make this program read. They are far above what
+// nodes have. The runtimes have no such limits.
+const (
+	maxHosts       = 1000
+	maxFilesOfHost = 1000
+)
+
+var errTooMany = fmt.Errorf("%s: over %d hosts", beyondLimits, maxHosts)
+
 // parseHosts reads a hosts.toml by the rules of containerd (core/remotes/docker/config/hosts.go). After an error,
 // containerd ignores the whole file.
 func parseHosts(r Runtime, dir string, content []byte) ([]host, error) {
@@ -185,6 +198,9 @@ func parseHosts(r Runtime, dir string, content []byte) ([]host, error) {
 	}
 	if r == Containerd16 || r == Containerd17 {
 		order = unique(order)
+	}
+	if len(order) > maxHosts {
+		return nil, errTooMany
 	}
 	var hosts []host
 	for _, name := range order {
@@ -375,6 +391,9 @@ func (n *Node) checkFiles(cas []string, clients [][2]string) string {
 			return nil, false, "the file " + name + " does not exist"
 		}
 		return content, false, ""
+	}
+	if len(cas)+len(clients) > maxFilesOfHost {
+		return fmt.Sprintf("%s: a host has over %d files of certificates", beyondLimits, maxFilesOfHost)
 	}
 	for _, name := range cas {
 		content, skip, problem := load(name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,4 +101,21 @@ func TestCheckHonorsTimeout(t *testing.T) {
 		require.ErrorIs(t, err, registry.ErrTimeout)
 		require.Less(t, time.Since(start), time.Minute)
 	})
+}
+
+// TestLoopbackHostNamesPlainTokenServer has a host of this machine with a token server elsewhere, over plain HTTP.
+func TestLoopbackHostNamesPlainTokenServer(t *testing.T) {
+	n := &network{hosts: map[string]http.Handler{"127.0.0.1:5000": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="http://auth.example.com/token",service="x"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	})}}
+	var served []string
+	checker := mirrors.Checker{RoundTripper: plainOnly(n, &served), Trusted: []string{"auth.example.com"}}
+	node := read(t, "")
+	route := node.Route(mirrors.Containerd2, image(t, "127.0.0.1:5000/team/app:1"), true)
+	result, err := checker.Check(t.Context(), node, route, candidate("ann", "origin"))
+	require.ErrorIs(t, err, registry.ErrInsecure)
+	require.Equal(t, validate.Unknown, result.Pulls)
+	require.NotEmpty(t, served)
+	require.NotContains(t, strings.Join(n.log, "\n"), "auth.example.com")
 }

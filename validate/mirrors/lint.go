@@ -367,7 +367,7 @@ func (n *Node) lintRegistry(r *report, o LintOptions, runtime Runtime, s sample)
 			add(Finding{Rule: Unverified, Message: "the password of a pull secret for it is sent to " + h.Host + " without a verified certificate, so that anyone on the network path can read it",
 				Hint: "give the host a certificate, and name its authority as ca in place of skip_verify, insecure or http"})
 		}
-		if gets && without.Hops[i].Login == NodeLogin {
+		if gets && i < len(without.Hops) && without.Hops[i].Login == NodeLogin { // Files may change between two routes.
 			f := Finding{Rule: NodeLoginUnused, Fatal: !ownHost, Message: "a pull secret for it replaces the node's own login at " + h.Host,
 				Hint: "inject no pull secret for it where nodes have this login, or one with the login of " + h.Host + " under the key " + s.name}
 			if ownHost {

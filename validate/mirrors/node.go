@@ -46,10 +46,11 @@ type Node struct {
 
 // Read reads the files of a node. The root of fsys is the root of the node's file system, such as os.DirFS("/") on the
 // node itself, or a folder with a copy of the node's /etc as etc. Files that are missing have the runtime's defaults.
-// Files that the runtime could not read either are reported by [Node.Lint] and [Node.Route]; Read fails only if fsys
-// does.
+// Mistakes in files are reported by [Node.Lint] and [Node.Route]. Read fails if fsys cannot read a file that exists, or if
+// a file is larger than 4 MiB.
 //
-// The folders of hosts (certs.d) are read by each call of Route and Lint, as containerd reads them for each pull.
+// The folders of hosts (certs.d), and the certificates that files name, are read by each call of Route and Lint, and of
+// [Checker.Check]. The other files are read by Read alone.
 func Read(fsys fs.FS) (*Node, error) {
 	n := &Node{fsys: fsys}
 	for _, read := range []func() error{n.readContainerd, n.readK3s, n.readRegistriesConf, n.readDocker, n.readAuthFiles} {
@@ -98,6 +99,9 @@ func (n *Node) exists(name string) bool {
 	return err == nil
 }
 
+// beyondLimits is in the messages about what only this program rejects, so that [Checker.Check] does not report a verdict.
+const beyondLimits = "more than this program reads"
+
 // maxFile is larger than any honest file of this kind.
 const maxFile = 4 << 20
 
@@ -112,7 +116,7 @@ func (n *Node) read(name string) (content []byte, ok bool, err error) {
 	defer f.Close()
 	content, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(content) > maxFile {
-		err = fmt.Errorf("the file %s has more than %d bytes", name, maxFile)
+		err = fmt.Errorf("%s: the file %s has over %d bytes", beyondLimits, name, maxFile)
 	}
 	return content, err == nil, err
 }

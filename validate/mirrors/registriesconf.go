@@ -128,11 +128,15 @@ func parseRegistriesConf(content []byte, dropIn bool) ([]registryTable, error) {
 			return nil, err
 		}
 	}
-	for _, a := range file.Registry {
-		for _, b := range file.Registry {
-			if a.location() == b.location() && (a.Insecure != b.Insecure || a.Blocked != b.Blocked) {
-				return nil, fmt.Errorf("the registry %q has two tables that differ in insecure or blocked", shown(a.location()))
-			}
+	first := make(map[string]*registryTable)
+	for i := range file.Registry {
+		t := &file.Registry[i]
+		other := first[t.location()]
+		switch {
+		case other == nil:
+			first[t.location()] = t
+		case t.Insecure != other.Insecure || t.Blocked != other.Blocked:
+			return nil, fmt.Errorf("the registry %q has two tables that differ in insecure or blocked", shown(t.location()))
 		}
 	}
 	return file.Registry, nil

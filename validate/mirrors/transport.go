@@ -96,7 +96,7 @@ const (
 )
 
 // requestPath returns the path that the runtime requests in place of a path of the registry API. It reports false for
-// other paths, such as those of a token server: Quay's is /v2/auth.
+// other paths, such as /v2/auth of Quay's token server.
 func (h *Hop) requestPath(p string) (string, bool) {
 	rest, ok := strings.CutPrefix(p, "/v2/")
 	switch {
