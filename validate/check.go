@@ -60,6 +60,7 @@ type check struct {
 	lines   []lineState             // One for each line of the runtime.
 	members map[string]manifests    // The entries of indexes that were read.
 	configs map[v1.Hash]imageConfig // The configs that were read.
+	visits  map[visit]visitResult   // The entries of indexes that were checked.
 }
 
 func newCheck(a *authorizer, t *trace, image registry.Image) *check {

@@ -127,10 +127,12 @@ func (k *check) checkBlobs(ctx context.Context, m *v1.Manifest) *registry.Error 
 		step   Step
 	}
 	parts := []part{{m.Config.Digest, StepConfig}}
+	known := map[v1.Hash]bool{m.Config.Digest: true}
 	for _, d := range m.Layers {
 		// https://github.com/opencontainers/image-spec/blob/main/layer.md#non-distributable-layers.
 		elsewhere := !d.MediaType.IsDistributable() && len(d.URLs) > 0
-		if !elsewhere && !slices.ContainsFunc(parts, func(p part) bool { return p.digest == d.Digest }) {
+		if !elsewhere && !known[d.Digest] {
+			known[d.Digest] = true
 			parts = append(parts, part{d.Digest, StepLayer})
 		}
 	}

@@ -100,15 +100,24 @@ func (k *check) inspectIndex(ctx context.Context, f *imageInfo, body []byte) *re
 // inspectAll checks all images of an index, for a check without platforms.
 func (k *check) inspectAll(ctx context.Context, f *imageInfo, entries []indexEntry, depth int) *registry.Error {
 	for _, e := range entries {
+		if err := k.step(ctx, 1); err != nil {
+			return err
+		}
 		if e.Platform != nil && e.Platform.OS == "unknown" {
 			continue
 		}
 		m, err := k.member(ctx, e)
+		this := visit{digest: e.Digest}
+		if m.image == nil {
+			this.depth = depth + 1
+		}
 		switch {
 		case err != nil:
 			return err
 		case m.image == nil && (depth == maxNesting || !k.a.rules.nested):
 			return k.a.rules.noNesting()
+		case k.hasVisited(this):
+			continue
 		case m.image == nil:
 			err = k.inspectAll(ctx, f, m.nested, depth+1)
 		default:
@@ -118,6 +127,7 @@ func (k *check) inspectAll(ctx context.Context, f *imageInfo, entries []indexEnt
 		if err != nil {
 			return err
 		}
+		k.remember(this, visitResult{})
 	}
 	return nil
 }
@@ -133,7 +143,10 @@ func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platf
 	rules, l := k.a.rules, k.a.rules.lines[i]
 	if l.allEntries {
 		for _, e := range candidates[1:] {
-			if err := k.complete(ctx, e); err != nil && err.Code.Temporary() {
+			if err := k.step(ctx, 1); err != nil {
+				return false, err
+			}
+			if err := k.complete(ctx, e); err != nil && k.endsCheck(ctx, err) {
 				return false, err
 			} else if err != nil {
 				k.failLine(i, No, err)
@@ -141,6 +154,9 @@ func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platf
 		}
 	}
 	for _, e := range candidates {
+		if err := k.step(ctx, 1); err != nil {
+			return false, err
+		}
 		m, err := k.member(ctx, e)
 		switch {
 		case err != nil:
@@ -149,15 +165,14 @@ func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platf
 			k.failLine(i, No, rules.noNesting())
 			return true, nil
 		case m.image == nil:
-			inner := rules.selectEntries(l, p, string(types.OCIImageIndex), m.nested)
-			if len(inner) == 0 && rules.skipsNested {
+			r := k.inspectNested(ctx, f, visit{e.Digest, p, i, depth + 1}, m.nested, done)
+			switch {
+			case r.err != nil && (!rules.skipsNested || k.endsCheck(ctx, r.err)):
+				return false, r.err
+			case r.found:
+				return true, nil
+			case r.empty && rules.skipsNested:
 				return false, nil // An entry without a match is no error, and ends the search.
-			} else if len(inner) == 0 {
-				continue
-			}
-			found, err := k.inspectEntries(ctx, f, i, p, inner, done, depth+1)
-			if (err == nil || !rules.skipsNested || err.Code.Temporary()) && (err != nil || found) {
-				return found, err
 			}
 			continue
 		}
@@ -199,6 +214,69 @@ func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platf
 	return false, nil
 }
 
+// inspectNested checks the entries of an index in an index as [check.inspectEntries] does. Its result for the same
+// index, platform, line and depth is computed once.
+func (k *check) inspectNested(
+	ctx context.Context, f *imageInfo, this visit, entries []indexEntry, done map[entryKey]bool,
+) (r visitResult) {
+	if known, ok := k.visits[this]; ok {
+		return known
+	}
+	if r.err = k.step(ctx, len(entries)); r.err != nil {
+		return r
+	}
+	inner := k.a.rules.selectEntries(k.a.rules.lines[this.line], this.platform, string(types.OCIImageIndex), entries)
+	if r.empty = len(inner) == 0; !r.empty {
+		r.found, r.err = k.inspectEntries(ctx, f, this.line, this.platform, inner, done, this.depth)
+	}
+	k.remember(this, r)
+	return r
+}
+
+// A visit identifies the check of an entry of an index. Without platforms, only its digest and depth are set. The depth
+// of an index counts because maxNesting limits it; the depth of an image is zero.
+type visit struct {
+	digest   v1.Hash
+	platform Platform
+	line     int
+	depth    int
+}
+
+// A visitResult is the result of a visit: whether the index has an image for the platform, and whether no entry of it
+// was a candidate.
+type visitResult struct {
+	found, empty bool
+	err          *registry.Error
+}
+
+func (k *check) hasVisited(v visit) bool {
+	_, ok := k.visits[v]
+	return ok
+}
+
+func (k *check) remember(v visit, r visitResult) {
+	if k.visits == nil {
+		k.visits = make(map[visit]visitResult)
+	}
+	k.visits[v] = r
+}
+
+// step takes entries of an index from the budget of the check. It fails if the check is canceled or a budget is
+// exhausted. The loops over entries call it because entries that were read before cause no request, which would check
+// both.
+func (k *check) step(ctx context.Context, entries int) *registry.Error {
+	if ctx.Err() != nil {
+		return canceled(ctx)
+	}
+	return k.t.visit(entries)
+}
+
+// endsCheck reports whether an error ends the check of an index although the runtime continues after the errors of one
+// entry: it may be gone at the next check, or the check itself cannot continue.
+func (k *check) endsCheck(ctx context.Context, err *registry.Error) bool {
+	return err.Code.Temporary() || k.step(ctx, 0) != nil
+}
+
 // complete checks an entry of an index that is fetched but not run.
 func (k *check) complete(ctx context.Context, e indexEntry) *registry.Error {
 	m, err := k.member(ctx, e)
@@ -237,17 +315,25 @@ func (r *runtimeRules) selectEntries(l line, p Platform, mediaType string, entri
 		}
 		return p.rank(e.platform(), l.bits32, r.cpuVariants)
 	}
-	var chosen []indexEntry
+	type ranked struct {
+		entry indexEntry
+		rank  int
+	}
+	var chosen []ranked
 	for _, e := range entries {
-		if rankOf(e) >= 0 {
-			chosen = append(chosen, e)
+		if rank := rankOf(e); rank >= 0 {
+			chosen = append(chosen, ranked{e, rank})
 		}
 	}
-	slices.SortStableFunc(chosen, func(a, b indexEntry) int { return cmp.Compare(rankOf(a), rankOf(b)) })
+	slices.SortStableFunc(chosen, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
 	if !l.allEntries && !r.skipsNested {
 		chosen = chosen[:min(len(chosen), 1)]
 	}
-	return chosen
+	selected := make([]indexEntry, len(chosen))
+	for i, c := range chosen {
+		selected[i] = c.entry
+	}
+	return selected
 }
 
 // platformMissing returns the verdict on an index without an image for the platforms: either there is none, or the

@@ -90,6 +90,10 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 		seen, empty := make(map[uint64]bool), 0
 		for pages := 1; ; pages++ {
 			for _, name := range p.names { // The page may have names beside an error.
+				if ctx.Err() != nil {
+					err = canceled(ctx) // A page may have millions of names that no image can have.
+					break
+				}
 				if l.valid(name) && !yield(name, nil) {
 					return
 				}
@@ -194,7 +198,7 @@ func (o *origin) nextPage(ans *response, path string) (string, *registry.Error) 
 // 8288).
 func linkTo(headers []string, relation string) string {
 	for _, h := range headers {
-		for h != "" {
+		for {
 			_, rest, ok := strings.Cut(h, "<")
 			if !ok {
 				break
@@ -203,11 +207,8 @@ func linkTo(headers []string, relation string) string {
 			if !ok {
 				break
 			}
-			params, rest, _ := strings.Cut(rest, "<") // The next link of the header.
-			h = "<" + rest
-			if rest == "" {
-				h = ""
-			}
+			params, _, _ := strings.Cut(rest, "<")
+			h = rest[len(params):] // The next link of the header.
 			for p := range strings.SplitSeq(params, ";") {
 				name, value, _ := strings.Cut(strings.Trim(p, " \t,"), "=")
 				if strings.EqualFold(strings.TrimSpace(name), "rel") && strings.EqualFold(strings.Trim(value, `" `), relation) {

@@ -32,17 +32,58 @@ type trace struct {
 	shared    []any // The owners of the shared exchanges in it.
 	seen      observation
 	requests  int
+	entries   int   // The entries of indexes that were visited.
+	bytes     int64 // Of the bodies that were read.
 }
 
-// maxRequests bounds the requests that a check of one image, or a page of a list, may send with one candidate. The
-// largest honest images have some dozens of platforms with some dozens of layers.
-const maxRequests = 4096
+const (
+	// maxRequests bounds the requests that a check of one image, or a page of a list, may send with one candidate. The
+	// largest honest images have some dozens of platforms with some dozens of layers.
+	maxRequests = 4096
+	// maxVisits bounds the entries of indexes that a check of one image may visit. Indexes that share their entries
+	// cause more visits than requests: nine indexes with 256 entries each, all of which name the next index, describe
+	// 256^8 images.
+	maxVisits = 1 << 16
+	// maxBytes bounds the manifests and configs of one image together, because a check holds them in memory until it ends.
+	maxBytes = 128 << 20
+)
 
 // spend takes one request from the budget.
 func (t *trace) spend() *registry.Error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.requests++; t.requests <= maxRequests {
+	t.requests++
+	return t.exhausted()
+}
+
+// visit takes entries of an index from the budget.
+func (t *trace) visit(entries int) *registry.Error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.entries += entries
+	return t.exhausted()
+}
+
+// received takes the bytes of a body from the budget. The next request or visit fails if none are left.
+func (t *trace) received(bytes int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.bytes += int64(bytes)
+}
+
+// exhausted returns the verdict on an image whose check takes more than the budget; nil if some is left. Its caller
+// locks t.mu.
+func (t *trace) exhausted() *registry.Error {
+	switch {
+	case t.entries > maxVisits:
+		e := errorf(registry.ErrTooLarge, "the image consists of more than a check reads: its indexes have over %d entries", maxVisits)
+		e.Hint = "push an index that names its images directly; such an image is probably an attack"
+		return e
+	case t.bytes > maxBytes:
+		e := errorf(registry.ErrTooLarge, "the image consists of more than a check reads: its manifests and configs have over %d MiB", maxBytes>>20)
+		e.Hint = "check fewer platforms (Checker.Platforms); such an image is probably an attack"
+		return e
+	case t.requests <= maxRequests:
 		return nil
 	}
 	e := errorf(registry.ErrTooLarge, "the image consists of more than a check requests: it would take over %d requests", maxRequests)
@@ -151,6 +192,9 @@ func (o *origin) do(ctx context.Context, t *trace, q apiRequest) (*response, *re
 		retries = 1 // As containerd 2 does; if a HEAD fails, GET returns the reason.
 	}
 	for try := 0; ; try++ {
+		if ctx.Err() != nil {
+			return nil, canceled(ctx)
+		}
 		if err := t.spend(); err != nil {
 			return nil, err
 		}
@@ -274,6 +318,7 @@ func (o *origin) doOnce(outer context.Context, t *trace, q apiRequest) (*respons
 	}
 	a.ex.Code, a.ex.Message = q.auth.without(a.ex.Code), q.auth.without(a.ex.Message)
 	t.add(a.ex)
+	t.received(len(a.body))
 	limit := readRateLimit(a.header)
 	limit.Source = q.auth.without(limit.Source)
 	t.setRateLimit(limit)
