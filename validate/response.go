@@ -32,8 +32,13 @@ type response struct {
 	received time.Time
 	// host and path identify the server that responded, after redirects.
 	host, path string
-	ex         Exchange
+	// sent was sent with the request, and sentElsewhere with its repetition at the target of a redirect.
+	sent, sentElsewhere authorization
+	ex                  Exchange
 }
+
+// without returns untrusted text, or nothing if the text contains an authorization that was sent for this response.
+func (a *response) without(text string) string { return a.sentElsewhere.without(a.sent.without(text)) }
 
 func (a *response) ok() bool { return a != nil && 200 <= a.status && a.status < 300 }
 

@@ -299,7 +299,7 @@ func (o *origin) doOnce(outer context.Context, t *trace, q apiRequest) (*respons
 		q.displayURL = o.prefix + q.path
 	}
 	start := time.Now()
-	a := &response{step: q.step, method: q.method}
+	a := &response{step: q.step, method: q.method, sent: q.auth}
 	a.ex = Exchange{Step: q.step, Method: q.method, URL: q.displayURL, Auth: q.auth.scheme}
 	err := o.follow(ctx, q, a)
 	a.ex.Duration = time.Since(start)
@@ -316,11 +316,11 @@ func (o *origin) doOnce(outer context.Context, t *trace, q apiRequest) (*respons
 		t.add(a.ex)
 		return nil, failed
 	}
-	a.ex.Code, a.ex.Message = q.auth.without(a.ex.Code), q.auth.without(a.ex.Message)
+	a.ex.Code, a.ex.Message = a.without(a.ex.Code), a.without(a.ex.Message)
 	t.add(a.ex)
 	t.received(len(a.body))
 	limit := readRateLimit(a.header)
-	limit.Source = q.auth.without(limit.Source)
+	limit.Source = a.without(limit.Source)
 	t.setRateLimit(limit)
 	return a, nil
 }
@@ -332,6 +332,15 @@ func (o *origin) follow(ctx context.Context, q apiRequest, a *response) error {
 		res, err := o.send(ctx, q, u)
 		if err != nil {
 			return err
+		}
+		if target := q.elsewhere; target != nil && target.mayLogInAt(u, res) {
+			drain(res.Body)
+			q.elsewhere = nil // The login is sent to one target. That target may redirect further.
+			q.auth, dropped = target.basicAuth(), false
+			a.ex.Auth, a.sentElsewhere = q.auth.scheme, q.auth
+			if res, err = target.sendTo(ctx, q, u); err != nil {
+				return err
+			}
 		}
 		if location := res.Header.Get("Location"); location != "" && isRedirect(res.StatusCode) {
 			drain(res.Body)
@@ -345,17 +354,9 @@ func (o *origin) follow(ctx context.Context, q apiRequest, a *response) error {
 			if !sameOrigin(u, next) && q.auth.scheme != "" {
 				q.auth, dropped = authorization{}, true
 			}
-			a.ex.URL = q.auth.without(showURL(next))
+			a.ex.URL = a.without(showURL(next))
 			u = next
 			continue
-		}
-		if q.elsewhere != nil && q.elsewhere.mayLogInAt(u, res) {
-			drain(res.Body)
-			q.auth, dropped = q.elsewhere.basicAuth(), false
-			a.ex.Auth = q.auth.scheme
-			if res, err = q.elsewhere.sendTo(ctx, q, u); err != nil {
-				return err
-			}
 		}
 		if dropped && res.StatusCode == http.StatusUnauthorized {
 			drain(res.Body)
