@@ -189,6 +189,13 @@ func (k *check) resolve(ctx context.Context) (imageInfo, []byte, *registry.Error
 	if failed != nil {
 		return f, body, failed
 	}
+	got := k.t.seen.manifest
+	if rules.headLength && k.image.Digest == "" && got != nil && got.length < 0 && got.header.Get("Docker-Content-Digest") != "" {
+		// Docker then reads the headers of the response to GET as it reads those of HEAD; without a digest, it reads the body.
+		return f, nil, rules.incompatible(registry.ErrHEAD, got.ex,
+			fmt.Sprintf("the response to HEAD of the manifest is %d, and the response to GET has no Content-Length", a.status),
+			"respond to HEAD with the headers of GET, and send the manifest's length in both")
+	}
 	if rules.head == headDecides && a.status != http.StatusMethodNotAllowed {
 		return f, nil, rules.incompatible(registry.ErrHEAD, a.ex,
 			fmt.Sprintf("the response to HEAD of the manifest is %d, and to GET the manifest", a.status),
