@@ -255,7 +255,7 @@ func (g *guard) hide(a *answer) error {
 	return errcode.ErrorCodeUnknown.WithMessage("the storage failed")
 }
 
-// watchedBody records the reason why a body ended early. Distribution only reports that it did.
+// watchedBody records the reason why reading a body failed. Distribution only reports that it did.
 type watchedBody struct {
 	io.ReadCloser
 	answer *answer
@@ -266,8 +266,12 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	switch {
 	case errors.Is(err, images.ErrFull), errors.Is(err, shared.ErrUploadGone):
 		b.answer.refusal = refusal(err)
-	case err != nil && !errors.Is(err, io.EOF) && b.answer.refusal == nil:
+	case err == nil, errors.Is(err, io.EOF), b.answer.refusal != nil:
+	case b.answer.body != nil && b.answer.body.err != nil:
 		b.answer.refusal = errcode.ErrorCodeSizeInvalid.WithMessage("the body ended early, or was sent too slowly")
+	default: // The body is correct, and could not be counted.
+		b.answer.refusal = refusal(err)
+		b.answer.tell(err)
 	}
 	return n, err
 }
