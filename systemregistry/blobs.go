@@ -92,7 +92,10 @@ func (w *blobWriter) Commit(ctx context.Context, as v1.Descriptor) (v1.Descripto
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	stored, err := w.BlobWriter.Commit(ctx, as)
+	var stored v1.Descriptor
+	if err = w.to.catalog.RenewUpload(ctx); err == nil { // Reading the data to check the digest may take minutes.
+		stored, err = w.BlobWriter.Commit(ctx, as)
+	}
 	done(string(stored.Digest))
 	return stored, err
 }

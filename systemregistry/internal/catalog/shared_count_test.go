@@ -356,3 +356,34 @@ func TestClientLeavesDuringMeasurement(t *testing.T) {
 	require.NoError(t, u.End(t.Context(), catalog.UploadFailed))
 	require.Equal(t, 1, scans)
 }
+
+// A replica does not remove an upload for which it has a request in progress. Other replicas do not remove one that was
+// renewed lately.
+func TestUploadInProgressStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage, table := inmemory.New(), new(store.Memory)
+		policy := images.Policy{Repositories: "**", MaxBytes: 10_000}
+		f, other := replica(t, storage, table, policy), replica(t, storage, table, policy)
+		id, err := f.begin(t.Context(), "team/app")
+		require.NoError(t, err)
+		require.NoError(t, f.chunk(t.Context(), "team/app", id, "x", ""))
+		u, err := f.Upload(t.Context(), "team/app", id, 0)
+		require.NoError(t, err)
+		time.Sleep(2 * time.Hour) // It is being completed.
+		removed, err := f.PurgeUploads(t.Context(), true)
+		require.NoError(t, err)
+		require.Zero(t, removed)
+
+		require.NoError(t, f.RenewUpload(u.Context(t.Context())))
+		removed, err = other.PurgeUploads(t.Context(), true)
+		require.NoError(t, err)
+		require.Zero(t, removed)
+		require.NoError(t, u.End(t.Context(), catalog.UploadGoesOn))
+		require.NoError(t, f.RenewUpload(t.Context()), "there is nothing to renew")
+
+		time.Sleep(2 * time.Hour)
+		removed, err = f.PurgeUploads(t.Context(), true)
+		require.NoError(t, err)
+		require.Equal(t, 1, removed)
+	})
+}

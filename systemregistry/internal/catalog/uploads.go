@@ -88,6 +88,10 @@ func (u *Upload) Context(ctx context.Context) context.Context {
 	return u.shared.Context(ctx)
 }
 
+// RenewUpload renews the upload of the context, if there is one, so that no replica removes it as abandoned while it is
+// being completed.
+func (c *Catalog) RenewUpload(ctx context.Context) error { return shared.RenewUpload(ctx) }
+
 // Body returns the body of the request. Reading it fails with [images.ErrFull] once it exceeds the free space of the
 // quotas, and with [shared.ErrUploadGone] if a replica removed the upload as abandoned.
 func (u *Upload) Body(ctx context.Context, body io.ReadCloser) io.ReadCloser {
@@ -243,6 +247,14 @@ func (u *uploads) take(folder string) (bytes int64, ok bool) {
 	return open.bytes, true
 }
 
+// busy reports whether this process has a request to the upload in progress.
+func (u *uploads) busy(folder string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	open := u.open[folder]
+	return open != nil && open.busy > 0
+}
+
 func (u *uploads) bytes(folder string) int64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -324,7 +336,7 @@ func (c *Catalog) purgeCounted(ctx context.Context, inv *inventory, idle time.Du
 	for _, u := range counted {
 		folder := uploadFolder(u.Repository, u.ID)
 		delete(inv.uploads, folder)
-		if time.Since(u.At) < idle+clocks {
+		if time.Since(u.At) < idle+clocks || c.uploads.busy(folder) {
 			continue
 		}
 		done, err := c.shared.RemoveUpload(ctx, u, func() error { return c.remove(ctx, folder) })

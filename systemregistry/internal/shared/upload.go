@@ -214,6 +214,9 @@ func (u *Upload) subtract(ctx context.Context, limits []Limit, n int64) error {
 // Pause ends the request, and keeps what was received. It fails with [ErrUploadGone] if the upload was removed: then
 // the caller must remove the data.
 func (u *Upload) Pause(ctx context.Context) error {
+	if u.unknown { // Too much may count, until the upload is removed.
+		return nil
+	}
 	if u.reserved == 0 && u.version == 0 {
 		return nil
 	}
@@ -284,8 +287,9 @@ func (u *Upload) measured(ctx context.Context) ([]uint64, error) {
 }
 
 // release subtracts n bytes that were removed from the entry of the upload after measured was read. It subtracts
-// nothing from a limit with a measurement that was in progress then, or has started since: that measurement may have read the
-// entry without the bytes, so they would be subtracted twice. They then stay counted until the next measurement.
+// nothing from a limit with a measurement that was in progress then, or has started since: that measurement may have
+// read the entry without the bytes, so they would be subtracted twice. They then stay counted until the next
+// measurement.
 func (u *Upload) release(ctx context.Context, measured []uint64, n int64) error {
 	if n <= 0 || u.unknown {
 		return nil
@@ -310,6 +314,19 @@ type uploadKey struct{}
 // count once.
 func (u *Upload) Context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, uploadKey{}, u)
+}
+
+// RenewUpload renews the entry of the upload in the context. It does nothing if there is none.
+func RenewUpload(ctx context.Context) error {
+	u, _ := ctx.Value(uploadKey{}).(*Upload)
+	if u == nil {
+		return nil
+	}
+	err := u.change(ctx, false, func(*unfinished) {})
+	if errors.Is(err, ErrUploadGone) { // Nothing was received, or it is found when the layer is linked.
+		return nil
+	}
+	return err
 }
 
 // uploadTo returns the upload of the request if the path belongs to a layer of the same repository.
