@@ -118,4 +118,11 @@ func TestLoopbackHostNamesPlainTokenServer(t *testing.T) {
 	require.Equal(t, validate.Unknown, result.Pulls)
 	require.NotEmpty(t, served)
 	require.NotContains(t, strings.Join(n.log, "\n"), "auth.example.com")
+
+	checker.NodeLogins = true
+	node = read(t, containerd2Conf+"--- etc/containerd/certs.d/127.0.0.1_5000_/hosts.toml\nserver = \"http://127.0.0.1:5000\"\n[header]\nAuthorization = \"Basic YW5uOm9yaWdpbg==\"")
+	result, err = checker.Check(t.Context(), node, node.Route(mirrors.Containerd2, image(t, "127.0.0.1:5000/team/app:1"), false))
+	require.ErrorIs(t, err, registry.ErrInsecure)
+	require.Equal(t, validate.Unknown, result.Pulls)
+	require.NotContains(t, strings.Join(n.log, "\n"), "auth.example.com")
 }

@@ -5,7 +5,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"strings"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,14 +39,11 @@ func TestRedirectsAreBounded(t *testing.T) {
 		inner: roundTripFunc(func(req *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: status, Header: http.Header{"Location": {next}}, Body: http.NoBody, Request: req}, nil
 		})}
-	for range maxRedirected + 10 {
-		next += "a"
-		if len(next) > 200 {
-			next = "b" + strings.Repeat(next[:1], len(h.redirected)%7)
-		}
+	for i := range maxRedirected + 10 {
+		next = strconv.Itoa(i)
 		get(t, h)
 	}
-	require.LessOrEqual(t, len(h.redirected), maxRedirected)
+	require.Len(t, h.redirected, maxRedirected)
 	h.redirected = nil
 	status = http.StatusOK
 	get(t, h)
