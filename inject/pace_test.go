@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/inject"
+	"github.com/regcred/regcred/inject/injecttest"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -121,4 +122,30 @@ func TestNamespaceWithoutUIDIsForgottenWhenItIsGone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A stripping cluster has an admission webhook that removes the pull secrets from each written account, within the
+// request of the Syncer. No event of another client reports that.
+type stripping struct{ *injecttest.Cluster }
+
+func (c stripping) Apply(ctx context.Context, change inject.Change) error {
+	err := c.Cluster.Apply(ctx, change)
+	if err == nil && change.Action == inject.LinkAccount {
+		return c.WriteAccount(ctx, change.Namespace, injecttest.AccountObject{Name: change.Name})
+	}
+	return err
+}
+
+func TestWebhookThatChangesOwnWritesIsReported(t *testing.T) {
+	w := newWorld(t, "shop")
+	w.syncer.Cluster = stripping{w.Cluster}
+	result := w.sync(target("regcred", profile("a")))
+	require.Equal(t, map[inject.Action]int{inject.CreateSecret: 1, inject.LinkAccount: 2}, actions(result))
+	require.ErrorIs(t, result.Err(), registry.ErrContested)
+	require.False(t, w.syncer.NextAt().IsZero())
+
+	w.syncer.Cluster = w.Cluster // The webhook is gone.
+	require.NoError(t, w.DeleteAccount(t.Context(), "shop", "default"))
+	require.NoError(t, w.WriteAccount(t.Context(), "shop", injecttest.AccountObject{Name: "default", PullSecrets: []string{"regcred"}}))
+	w.clean(target("regcred", profile("a")))
 }

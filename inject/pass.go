@@ -89,11 +89,14 @@ func (w *pass) namespace(ctx context.Context, name string) {
 			return // The namespace is gone.
 		}
 		changes, problems := w.planner.namespace(state[0])
-		failed, conflict := w.apply(ctx, state[0].UID, changes)
+		failed, conflict, changed := w.apply(ctx, state[0].UID, changes)
 		if ctx.Err() != nil {
 			return
 		}
 		problems = append(problems, failed...)
+		if conflict == nil && changed && err == nil && round < rounds {
+			continue // An admission webhook may have changed what was written. A stale state would not show it.
+		}
 		if conflict == nil {
 			w.record(state[0], problems)
 			return
@@ -113,8 +116,8 @@ func (w *pass) namespace(ctx context.Context, name string) {
 }
 
 // apply makes the changes of the namespace with that UID one after the other, and skips those that depend on a failed
-// one. It returns the failures, and separately a conflict, if there was one.
-func (w *pass) apply(ctx context.Context, uid string, changes []Change) (failed []Problem, conflict *Problem) {
+// one. It returns the failures, and separately a conflict, if there was one, and whether any change succeeded.
+func (w *pass) apply(ctx context.Context, uid string, changes []Change) (failed []Problem, conflict *Problem, changed bool) {
 	var missing []string // Secrets that could not be created.
 	unlinked := true     // An account that could not be changed may still name a secret that is to be deleted.
 	for _, c := range changes {
@@ -140,11 +143,12 @@ func (w *pass) apply(ctx context.Context, uid string, changes []Change) (failed 
 		}
 		problem := w.change(ctx, uid, c)
 		if problem == nil {
+			changed = true
 			continue
 		}
 		switch err := problem.Err; {
 		case ctx.Err() != nil, errors.Is(err, registry.ErrNamespaceGone):
-			return nil, nil
+			return nil, nil, false
 		case errors.Is(err, registry.ErrConflict):
 			conflict = problem
 		default:
@@ -157,7 +161,7 @@ func (w *pass) apply(ctx context.Context, uid string, changes []Change) (failed 
 			unlinked = unlinked && len(c.Unlink) == 0
 		}
 	}
-	return failed, conflict
+	return failed, conflict, changed
 }
 
 // change makes one change, unless its backoff has not elapsed.

@@ -24,6 +24,7 @@ type overlay[P metav1.Object] struct {
 
 type written[P metav1.Object] struct {
 	stale   []string // The versions that now replaces; "" is the version of an absent object.
+	ours    []string // Those of them that are own writes.
 	now     P
 	gone    bool   // The object was deleted, and now is not set.
 	version string // The version of now.
@@ -106,6 +107,7 @@ func (o *overlay[P]) land(f *flight, result sighting, w *written[P]) {
 func (o *overlay[P]) put(namespace, name string, w *written[P]) {
 	if last := o.own[namespace][name]; last != nil && last.version == w.stale[0] {
 		w.stale = append(w.stale, last.stale...)
+		w.ours = append(last.ours, last.version)
 	}
 	o.drop(namespace, name)
 	if !slices.Contains(w.stale, o.at(namespace, name)) {
@@ -167,7 +169,7 @@ func (o *overlay[P]) observe(namespace, name, version string, gone bool) (own bo
 	case gone:
 		own = own || w.gone && caughtUp
 	case version != "":
-		own = own || version == w.version || slices.Contains(w.stale, version)
+		own = own || version == w.version || slices.Contains(w.ours, version)
 	}
 	if back || caughtUp {
 		o.drop(namespace, name)

@@ -249,6 +249,12 @@ func TestOverlayKnowsOwnEvents(t *testing.T) {
 			w.writes("", "2")
 			return w.observe("shop", "default", "3", true)
 		},
+		"what was replaced": func(w watched) bool { // The pass that replaced it may have left a part of it.
+			w.holds("1")
+			w.writes("1", "2")
+			w.writes("2", "3")
+			return w.observe("shop", "default", "1", false)
+		},
 		"another object": func(w watched) bool {
 			w.holds("1")
 			w.writes("1", "2")
