@@ -59,8 +59,8 @@ const minTokenLife = 10 * time.Minute
 //
 // The error is a [registry.Error]: [registry.ErrNoIdentity] if the account or the cluster does not exist or the
 // subject is not a service account, [registry.ErrDenied] if the tenant may not use it or the program has no right to
-// request its tokens, [registry.ErrRateLimited] with Wait if its turn comes too late or the API server is busy, otherwise
-// an error of the API. Its wrapped cause is the API's error. It holds no token.
+// request its tokens, [registry.ErrRateLimited] with Wait if its turn comes too late or the API server is busy,
+// [registry.ErrCanceled] with the cause if ctx ends, otherwise an error of the API. Its wrapped cause is the API's error. It holds no token.
 func (s *Subjects) SubjectToken(ctx context.Context, r providers.SubjectRequest) (credentials.Secret, error) {
 	fail := func(code registry.Code, hint string, err error) (credentials.Secret, error) {
 		return credentials.Secret{}, &registry.Error{Op: "request token", Ref: "of " + r.Subject.String(), Code: code, Hint: hint, Err: err}
@@ -82,9 +82,12 @@ func (s *Subjects) SubjectToken(ctx context.Context, r providers.SubjectRequest)
 	if client == nil {
 		return fail(registry.ErrNoIdentity, "use a cluster that this program knows", errors.New("the cluster is not known"))
 	}
+	if ctx.Err() != nil {
+		return fail(registry.ErrCanceled, "", context.Cause(ctx))
+	}
 	if wait, err := s.turn(ctx, account.Cluster); err != nil {
 		if wait == 0 {
-			return credentials.Secret{}, err
+			return fail(registry.ErrCanceled, "", err)
 		}
 		return credentials.Secret{}, &registry.Error{Op: "request token", Ref: "of " + r.Subject.String(), Code: registry.ErrRateLimited, Wait: wait, Err: err}
 	}
@@ -95,7 +98,7 @@ func (s *Subjects) SubjectToken(ctx context.Context, r providers.SubjectRequest)
 	case err == nil:
 		return credentials.NewSecret(response.Status.Token), nil
 	case ctx.Err() != nil:
-		return credentials.Secret{}, context.Cause(ctx)
+		return fail(registry.ErrCanceled, "", context.Cause(ctx))
 	case apierrors.IsNotFound(err):
 		return fail(registry.ErrNoIdentity, "create the service account", err)
 	case apierrors.IsForbidden(err):

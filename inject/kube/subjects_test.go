@@ -1,8 +1,11 @@
 package kube_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -10,6 +13,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
 
 	"github.com/regcred/regcred/credentials"
@@ -103,4 +107,29 @@ func TestSubjects(t *testing.T) {
 	_, err = subjects.SubjectToken(t.Context(), request("evil", account(namespace, "puller")))
 	require.ErrorIs(t, err, registry.ErrDenied)
 	require.ErrorContains(t, err, `tenant "evil" may not use this account`)
+}
+
+// If ctx has ended, the error says so, and does not blame the rate.
+func TestSubjectsWithoutTime(t *testing.T) {
+	why := errors.New("the caller has no more time")
+	late, cancel := context.WithDeadlineCause(t.Context(), time.Now().Add(-time.Second), why)
+	defer cancel()
+	s := &kube.Subjects{Client: fake.NewClientset()}
+	_, err := s.SubjectToken(late, providers.SubjectRequest{Subject: account("shop", "puller"), Audience: "https://quay.example.com"})
+	require.ErrorIs(t, err, registry.ErrCanceled)
+	require.ErrorIs(t, err, why)
+	require.NotContains(t, err.Error(), "more requests")
+	require.Equal(t, registry.ErrCanceled, registry.CodeOf(err))
+
+	synctest.Test(t, func(t *testing.T) { // It ends while the request waits for its turn.
+		s := &kube.Subjects{Client: fake.NewClientset(), Rate: 0.5, Burst: 1}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		request := providers.SubjectRequest{Subject: account("shop", "puller"), Audience: "https://quay.example.com"}
+		_, err := s.SubjectToken(ctx, request)
+		require.NotErrorIs(t, err, registry.ErrCanceled)
+		time.AfterFunc(time.Second, func() { cancel(why) })
+		_, err = s.SubjectToken(ctx, request)
+		require.ErrorIs(t, err, why)
+		require.Equal(t, registry.ErrCanceled, registry.CodeOf(err))
+	})
 }
