@@ -3,6 +3,7 @@ package inject
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -15,13 +16,26 @@ import (
 
 // SetAdoptionKey replaces [Syncer.AdoptionKey] while the Syncer is in use, and makes a pass over all namespaces due,
 // which signs the published secrets with the new key. The pass calls no issuer and changes no credential. Another
-// process adopts nothing from those secrets until it has the new key, too. Call it for all Syncers that share a cache.
-func (s *Syncer) SetAdoptionKey(key credentials.Secret) {
+// process adopts nothing from those secrets until it has the new key, too. Call it for all Syncers that share a cache. A zero
+// key ends adoption. If the key is shorter than 16 bytes, the error wraps [registry.ErrInvalid], and the previous key
+// stays in use.
+func (s *Syncer) SetAdoptionKey(key credentials.Secret) error {
+	if err := checkAdoptionKey(key); err != nil {
+		return err
+	}
 	s.rotated.Store(&key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revision++
 	s.fullAt, s.keyAt = time.Now(), s.passes
+	return nil
+}
+
+func checkAdoptionKey(key credentials.Secret) error {
+	if n := key.Len(); n > 0 && n < minAdoptionKey {
+		return fmt.Errorf("%w: Syncer.AdoptionKey has %d bytes: expected at least %d random ones", registry.ErrInvalid, n, minAdoptionKey)
+	}
+	return nil
 }
 
 func (s *Syncer) adoptionKey() credentials.Secret {

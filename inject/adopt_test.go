@@ -251,7 +251,7 @@ func TestKeyRotatedInARunningProcess(t *testing.T) {
 		time.Sleep(time.Hour)
 
 		s := leader.syncers[0]
-		s.SetAdoptionKey(newKey)
+		require.NoError(t, s.SetAdoptionKey(newKey))
 		require.False(t, s.NextAt().After(time.Now()))
 		result, err := s.SyncDue(t.Context())
 		require.NoError(t, err)
@@ -263,7 +263,7 @@ func TestKeyRotatedInARunningProcess(t *testing.T) {
 		require.Equal(t, before, password(t, cluster, "team-00", "regcred"))
 		require.Zero(t, leader.sync(tg), "it is done once")
 
-		standby.syncers[0].SetAdoptionKey(newKey)
+		require.NoError(t, standby.syncers[0].SetAdoptionKey(newKey))
 		require.Zero(t, standby.sync(tg))
 		require.Len(t, standby.adopted, 1)
 		require.Zero(t, o.process(t, newKey, cluster).sync(tg), "and a new process")
@@ -277,10 +277,10 @@ func TestKeyRotatedInARunningProcess(t *testing.T) {
 		require.Equal(t, before, password(t, cluster, "team-00", "regcred"))
 
 		// A pass that is in progress may have used the previous key.
-		s.SetAdoptionKey(sharedKey)
+		require.NoError(t, s.SetAdoptionKey(sharedKey))
 		var once sync.Once
 		cluster.Before = func(context.Context, inject.Change) error {
-			once.Do(func() { s.SetAdoptionKey(newKey) })
+			once.Do(func() { require.NoError(t, s.SetAdoptionKey(newKey)) })
 			return nil
 		}
 		_, err = s.SyncDue(t.Context())
@@ -290,10 +290,8 @@ func TestKeyRotatedInARunningProcess(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, s.NextAt().After(time.Now()))
 
-		s.SetAdoptionKey(credentials.NewSecret("short"))
-		_, err = s.SyncDue(t.Context())
-		require.ErrorIs(t, err, registry.ErrInvalid)
-		s.SetAdoptionKey(newKey)
+		require.ErrorIs(t, s.SetAdoptionKey(credentials.NewSecret("short")), registry.ErrInvalid)
+		require.True(t, s.NextAt().After(time.Now()), "the previous key stays in use")
 		require.Zero(t, leader.sync(tg))
 	})
 }

@@ -111,7 +111,7 @@ func TestChangesOfAPassThatWasOvertakenAreVisitedAgain(t *testing.T) {
 			w.due()
 		}, []inject.Target{is, waits}, sharedKey},
 		"by a key": {func(w *world) {
-			w.syncer.SetAdoptionKey(newKey)
+			require.NoError(w.t, w.syncer.SetAdoptionKey(newKey))
 			w.clean(is, waits)
 		}, []inject.Target{is, waits}, newKey},
 	} {

@@ -346,8 +346,8 @@ func (s *Syncer) plan(ctx context.Context, w work) (*planner, []Namespace, error
 	case s.Credential == nil:
 		return nil, nil, fmt.Errorf("%w: Syncer.Credential is not set", registry.ErrInvalid)
 	}
-	if n := s.adoptionKey().Len(); n > 0 && n < minAdoptionKey {
-		return nil, nil, fmt.Errorf("%w: Syncer.AdoptionKey has %d bytes: expected at least %d random ones", registry.ErrInvalid, n, minAdoptionKey)
+	if err := checkAdoptionKey(s.adoptionKey()); err != nil {
+		return nil, nil, err
 	}
 	if err := s.checkMirrored(); err != nil {
 		return nil, nil, err

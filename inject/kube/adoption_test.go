@@ -46,4 +46,12 @@ func TestAdoptionKey(t *testing.T) {
 	require.NoError(t, err)
 	_, err = kube.AdoptionKey(t.Context(), client, ns, "other")
 	require.ErrorIs(t, err, registry.ErrInvalid)
+	_, err = admin.CoreV1().Secrets(ns).Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "short"}, Data: map[string][]byte{"adoption-key": []byte("fifteen-bytes!!")},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = kube.AdoptionKey(t.Context(), client, ns, "short")
+	require.ErrorIs(t, err, registry.ErrInvalid)
+	require.ErrorContains(t, err, "has 15 bytes")
+	require.NotContains(t, err.Error(), "fifteen")
 }

@@ -115,9 +115,10 @@ func (c *Controller) RemoveTarget(name string) {
 }
 
 // SetAdoptionKey replaces the key that signs published credentials; see [inject.Syncer.SetAdoptionKey].
-func (c *Controller) SetAdoptionKey(key credentials.Secret) {
-	c.Syncer.SetAdoptionKey(key)
+func (c *Controller) SetAdoptionKey(key credentials.Secret) error {
+	err := c.Syncer.SetAdoptionKey(key)
 	c.changed.notify()
+	return err
 }
 
 // Renewed makes a pass due that publishes a credential that a cache has just issued. Assign it to Hooks.Issued of the

@@ -260,8 +260,11 @@ func (o *operator) rotate(ctx context.Context, objects cache.Cache, key credenti
 		case err != nil:
 			ctrl.Log.Error(err, "cannot read the adoption key again") // The previous one stays in use.
 		case !now.Equal(key):
+			if err := o.controller.SetAdoptionKey(now); err != nil {
+				ctrl.Log.Error(err, "cannot use the new adoption key")
+				continue
+			}
 			key = now
-			o.controller.SetAdoptionKey(key)
 		}
 	}
 }
