@@ -107,8 +107,8 @@ var verdictRules = []rule{
 	{steps: []Step{StepPing}, status: []int{500, 502, 503, 504}, code: registry.ErrUnavailable},
 	{steps: []Step{StepPing}, code: registry.ErrNotRegistry},
 
-	// Nexus issues tokens that it accepts only with a realm of their own, and by default accepts no request without a
-	// login.
+	// Nexus accepts the tokens that it issues only if an administrator activated its Docker Bearer Token Realm. By
+	// default, it accepts no request without a login.
 	{vendors: of(nexus), status: []int{401}, auth: "Bearer", sender: loggedIn,
 		code: registry.ErrUnauthorized,
 		hint: "Nexus does not accept the token that it issued: activate its Docker Bearer Token Realm"},

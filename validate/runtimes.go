@@ -37,33 +37,34 @@ type runtimeRules struct {
 
 // loginRules are the rules for challenges and tokens.
 type loginRules struct {
-	// pingFirst: GET /v2/ is the only source of challenges. Otherwise each 401 is.
+	// pingFirst is set if the runtime reads challenges from the response to GET /v2/ only, and not from each 401.
 	pingFirst bool
 	// pingStatus are the statuses of the ping after which the pull continues. Nil means any.
 	pingStatus []int
-	// strict: a header line holds one challenge, and its parameters are read by the grammar of RFC 2616.
+	// strict is set if the runtime reads one challenge from each header line, by the grammar of RFC 2616.
 	strict bool
 	// order selects one of several challenges.
 	order challengeOrder
-	// emptyLogin: without a login, the runtime answers a Basic challenge with an empty user name and password.
+	// emptyLogin is set if the runtime, without a login, answers a Basic challenge with an empty user name and password.
 	emptyLogin bool
-	// post: a token is requested by POST with the password in a form, and by GET only after one of postFallback.
+	// post is set if the runtime requests a token by POST, with the password in a form. It then requests one by GET only
+	// after a status in postFallback.
 	post         bool
 	postFallback []int
 	// challengeScope decides whether the scope of the challenge is requested beside the repository's.
 	challengeScope scopeRule
-	// account: the token request by GET has the user name in the parameter account.
+	// account is set if the token request by GET has the user name in the parameter account.
 	account bool
 	// redirects decides when the login is sent to the host to which the API is redirected.
 	redirects redirectRule
 	// getFields and postFields are the fields of a token response that hold the token, in order of preference.
 	getFields, postFields []string
-	// typed: expires_in must be an integer and issued_at a time in the format of RFC 3339. refreshTyped: refresh_token
-	// must be a string.
+	// typed is set if expires_in must be an integer, and issued_at a time in the format of RFC 3339. refreshTyped is set
+	// if refresh_token must be a string.
 	typed, refreshTyped bool
 	// tokenStatus are the statuses of a response with a token. Nil means all below 300.
 	tokenStatus []int
-	// trailing: bytes after the JSON of a token response are ignored.
+	// trailing is set if the runtime ignores bytes after the JSON of a token response.
 	trailing bool
 	// tokenLimit is the largest token response. Zero means that there is no limit.
 	tokenLimit int64
@@ -102,27 +103,28 @@ const (
 type manifestRules struct {
 	// head is the use of HEAD.
 	head headRule
-	// exactType: the media type is compared as sent, without parameters. Otherwise it is compared in lower case.
+	// exactType is set if the runtime compares the media type as sent, without parameters, and not in lower case.
 	exactType bool
-	// headType, headLength: the response to HEAD must have a Content-Type, a Content-Length.
+	// headType and headLength are set if the response to HEAD must have a Content-Type and a Content-Length.
 	headType, headLength bool
-	// digestHeader: Docker-Content-Digest, if present, must be a digest, and match the manifest.
+	// digestHeader is set if the header Docker-Content-Digest, if present, must be the digest of the manifest.
 	digestHeader bool
-	// dockerLayers: a manifest of Docker's type must name layers of Docker's types. ociConfig: a manifest that is not in
-	// an index must name a config, and an OCI manifest must not name a config of Docker's type.
+	// dockerLayers is set if a manifest of Docker's type must name layers of Docker's types. ociConfig is set if a
+	// manifest that is not in an index must name a config, and an OCI manifest must not name a config of Docker's type.
 	dockerLayers, ociConfig bool
-	// bodyType: the mediaType in the manifest, if present, must equal the media type of the response. anyIndexType: the
-	// mediaType in an index is ignored.
+	// bodyType is set if the mediaType in the manifest, if present, must equal the media type of the response.
+	// anyIndexType is set if the runtime ignores the mediaType in an index.
 	bodyType, anyIndexType bool
-	// dockerBodyType: a manifest of Docker's type must have a mediaType.
+	// dockerBodyType is set if a manifest of Docker's type must have a mediaType.
 	dockerBodyType bool
-	// dockerMixed: a manifest of Docker's types that is an image and an index at once is read by its media type.
+	// dockerMixed is set if the runtime accepts a manifest of Docker's types that has the fields of an image and of an
+	// index, and reads it by its media type.
 	dockerMixed bool
 	// manifestLimit and configLimit are the largest sizes in bytes. Zero means that there is no limit.
 	manifestLimit, configLimit int64
-	// sizes: a manifest must have the size in its descriptor. configSize: a config must.
+	// sizes is set if a manifest must have the size that its descriptor gives, and configSize if a config must.
 	sizes, configSize bool
-	// configOS: a config for another operating system than the node's fails.
+	// configOS is set if the pull fails for a config with another operating system than the node's.
 	configOS bool
 	// retries are the statuses after which a manifest request is repeated.
 	retries []int
@@ -139,14 +141,15 @@ const (
 
 // indexRules are the rules by which the entry of an index is chosen.
 type indexRules struct {
-	// normalizes: x86_64 is amd64, case is ignored, and an empty os is linux.
+	// normalizes is set if the runtime reads x86_64 as amd64 and an empty os as linux, and ignores case.
 	normalizes bool
-	// unnamed is the treatment of entries without a platform. emptyUnnamed: an empty platform counts as none.
+	// unnamed is the treatment of entries without a platform. emptyUnnamed is set if an empty platform counts as none.
 	unnamed      unnamedRule
 	emptyUnnamed bool
-	// nested: an entry may be an index. skipsNested: after an error in one, the next entry is tried.
+	// nested is set if an entry may be an index, and skipsNested if the runtime tries the next entry after an error in
+	// such an index.
 	nested, skipsNested bool
-	// cpuVariants: newer variants of amd64 run if the CPU supports them. Otherwise, the node counts as v1.
+	// cpuVariants is set if the runtime pulls newer variants of amd64 that the CPU supports. Otherwise, the node is v1.
 	cpuVariants bool
 }
 
@@ -161,23 +164,28 @@ const (
 // A line is a supported release line of a runtime, with the rules that changed between lines.
 type line struct {
 	version string // "1.7"; empty if there is one line.
-	// configTypes are the media types of configs that can be unpacked, by the media type of the manifest. With another
-	// type, the pull fails; or, if lazy is set, it reports success without fetching the layers.
+	// configTypes are the media types of configs that the line unpacks, by the media type of the manifest.
 	configTypes map[types.MediaType][]types.MediaType
-	layerTypes  bool              // Layers of an unknown type fail, or if lazy, are not fetched.
-	otherLayers []types.MediaType // Layers of these types are unpacked, too.
-	lazy        bool
-	// emptyArtifacts: an unusual config that lists no layers pulls if there is no layer of a known type.
+	// layerTypes is set if the line does not unpack layers of an unknown media type. otherLayers are additional media
+	// types that it unpacks.
+	layerTypes  bool
+	otherLayers []types.MediaType
+	// lazy is set if the pull of an image that the line cannot unpack reports success without fetching the layers.
+	// Otherwise the pull fails.
+	lazy bool
+	// emptyArtifacts is set if a config of another type that lists no layers pulls, unless the manifest has a layer of a
+	// known type.
 	emptyArtifacts bool
-	// diffIDs: the config must list as many layers as the manifest. If lazy, the manifest may also have none.
+	// diffIDs is set if the config must list as many layers as the manifest. If lazy is set, too, an image whose manifest
+	// has no layers pulls, and does not run.
 	diffIDs bool
-	// allEntries: all entries of an index for the platform are fetched, not only the best.
+	// allEntries is set if the line fetches all entries of an index for the platform, and not only the best.
 	allEntries bool
-	// configVariant: the variant in the config of an entry without a platform counts.
+	// configVariant is set if the line compares the variant in the config of an entry without a platform.
 	configVariant bool
-	// bits32: 64-bit nodes pull images for 32 bits if there are no others.
+	// bits32 is set if a 64-bit node pulls a 32-bit image when there is no other.
 	bits32 bool
-	// osFeatures: an entry with an unknown os.features is not for the node.
+	// osFeatures is set if the line skips an entry with an unknown os.features.
 	osFeatures bool
 	// schema1 are the media types of Docker schema 1 that the line pulls.
 	schema1 []types.MediaType

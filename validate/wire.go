@@ -418,8 +418,8 @@ func netHint(code registry.Code, err error) string {
 	return ""
 }
 
-// isHeaderTooLarge recognizes errors of net/http that have no type. The last is HTTP/2's error for one header field
-// beyond the limit for all.
+// isHeaderTooLarge reports whether a response header exceeded the limit of the transport. It compares texts because
+// net/http returns these errors without a type. HTTP/2 returns COMPRESSION_ERROR if a single field exceeds the limit.
 func isHeaderTooLarge(err error) bool {
 	s := err.Error()
 	return strings.Contains(s, "server response headers exceeded") ||
