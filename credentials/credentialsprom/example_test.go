@@ -43,6 +43,10 @@ func ExampleNew() {
 	// Output:
 	// regcred_credential_calls_total
 	// issuer ecr
+	// result failed
+	// scope aws/eu-central-1
+	// 0
+	// issuer ecr
 	// result issued
 	// scope aws/eu-central-1
 	// 1

@@ -51,67 +51,70 @@ func TestGuidesByHand(t *testing.T) {
 			commands := byHand.FindSubmatch(text)
 			require.NotNil(t, commands)
 
-			trust := issuertest.Trust{Issuer: issuer.URL, Keys: issuer.JWKS, Subject: test.subject}
-			server := &federatedtest.Server{Trust: trust, Name: test.name, User: "puller"}
-			trust.Audiences = []string{"https://zot.example.com"}
-			reg := &registrytest.Registry{
-				Dialect: registrytest.DistributionToken(),
-				Authenticate: func(username string, password credentials.Secret) (registrytest.Account, bool) {
-					account := registrytest.Account{Username: username, Pull: []string{"*"}}
-					if guide == "password" {
-						_, err := trust.Verify(password.Reveal())
-						return account, err == nil
-					}
-					return account, server.Issued(password.Reveal())
-				},
-			}
-			endpoint, repository, _ := strings.Cut(test.image, "/")
-			_, err = reg.Add(repository, registrytest.Image{})
-			require.NoError(t, err)
-			network, err := fakenet.New()
-			require.NoError(t, err)
-			defer network.Close()
-			network.HandleRegistry(endpoint, reg)
-			for _, host := range test.hosts {
-				if host != endpoint {
-					network.Handle(host, server)
-					continue
+			// pull runs the commands at services that trust the subject.
+			pull := func(subject string) (log []string, output string, err error) {
+				trust := issuertest.Trust{Issuer: issuer.URL, Keys: issuer.JWKS, Subject: subject}
+				server := &federatedtest.Server{Trust: trust, Name: test.name, User: "puller"}
+				trust.Audiences = []string{"https://zot.example.com"}
+				reg := &registrytest.Registry{
+					Dialect: registrytest.DistributionToken(),
+					Authenticate: func(username string, password credentials.Secret) (registrytest.Account, bool) {
+						account := registrytest.Account{Username: username, Pull: []string{"*"}}
+						if guide == "password" {
+							_, err := trust.Verify(password.Reveal())
+							return account, err == nil
+						}
+						return account, server.Issued(password.Reveal())
+					},
 				}
-				network.Handle(host, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if strings.HasPrefix(r.URL.Path, "/oauth2/") || strings.HasPrefix(r.URL.Path, "/access/") {
-						server.ServeHTTP(w, r)
-						return
+				endpoint, repository, _ := strings.Cut(test.image, "/")
+				_, err = reg.Add(repository, registrytest.Image{})
+				require.NoError(t, err)
+				network, err := fakenet.New()
+				require.NoError(t, err)
+				defer network.Close()
+				network.HandleRegistry(endpoint, reg)
+				for _, host := range test.hosts {
+					if host != endpoint {
+						network.Handle(host, server)
+						continue
 					}
-					reg.ServeHTTP(w, r)
+					network.Handle(host, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if strings.HasPrefix(r.URL.Path, "/oauth2/") || strings.HasPrefix(r.URL.Path, "/access/") {
+							server.ServeHTTP(w, r)
+							return
+						}
+						reg.ServeHTTP(w, r)
+					}))
+				}
+				network.Handle("actions.example.com", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					_ = json.NewEncoder(w).Encode(map[string]string{"value": issuer.Token(github, r.URL.Query().Get("audience"), time.Minute)})
 				}))
-			}
-			network.Handle("actions.example.com", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				_ = json.NewEncoder(w).Encode(map[string]string{"value": issuer.Token(github, r.URL.Query().Get("audience"), time.Minute)})
-			}))
 
-			folder := t.TempDir()
-			audience := regexp.MustCompile(`--audience (\S+)`).FindSubmatch(commands[1])
-			token := ""
-			if audience != nil {
-				token = issuer.Token(puller, string(audience[1]), 10*time.Minute)
+				folder := t.TempDir()
+				audience := regexp.MustCompile(`--audience (\S+)`).FindSubmatch(commands[1])
+				token := ""
+				if audience != nil {
+					token = issuer.Token(puller, string(audience[1]), 10*time.Minute)
+				}
+				require.NoError(t, os.WriteFile(filepath.Join(folder, "ca.crt"), []byte(network.CA), 0o600))
+				require.NoError(t, os.WriteFile(filepath.Join(folder, "kubectl"), []byte("#!/bin/sh\necho "+token+"\n"), 0o700))
+				environment := []string{
+					"HOME=" + folder, "HTTPS_PROXY=" + network.URL, "NO_PROXY=", "PATH=" + folder + ":" + os.Getenv("PATH"),
+					"CURL_CA_BUNDLE=" + filepath.Join(folder, "ca.crt"), "SSL_CERT_FILE=" + filepath.Join(folder, "ca.crt"),
+					"ACTIONS_ID_TOKEN_REQUEST_TOKEN=job", "ACTIONS_ID_TOKEN_REQUEST_URL=https://actions.example.com/token?api-version=2.0",
+				}
+				script := "set -euo pipefail\n" + strings.ReplaceAll(string(commands[1]), "skopeo inspect", "skopeo --insecure-policy inspect")
+				output, err = testtool.Run(t, environment, "bash", "-c", script)
+				return server.Log(), output, err
 			}
-			require.NoError(t, os.WriteFile(filepath.Join(folder, "ca.crt"), []byte(network.CA), 0o600))
-			require.NoError(t, os.WriteFile(filepath.Join(folder, "kubectl"), []byte("#!/bin/sh\necho "+token+"\n"), 0o700))
-			environment := []string{
-				"HOME=" + folder, "HTTPS_PROXY=" + network.URL, "NO_PROXY=", "PATH=" + folder + ":" + os.Getenv("PATH"),
-				"CURL_CA_BUNDLE=" + filepath.Join(folder, "ca.crt"), "SSL_CERT_FILE=" + filepath.Join(folder, "ca.crt"),
-				"ACTIONS_ID_TOKEN_REQUEST_TOKEN=job", "ACTIONS_ID_TOKEN_REQUEST_URL=https://actions.example.com/token?api-version=2.0",
-			}
-			script := "set -euo pipefail\n" + strings.ReplaceAll(string(commands[1]), "skopeo inspect", "skopeo --insecure-policy inspect")
-			output, err := testtool.Run(t, environment, "bash", "-c", script)
+			log, output, err := pull(test.subject)
 			require.NoError(t, err, output)
 			require.Contains(t, output, `"Digest"`)
-
 			if guide != "password" {
-				require.NotEmpty(t, server.Log())
+				require.NotEmpty(t, log)
 			}
-			server.Trust.Subject, trust.Subject = "another", "another"
-			_, err = testtool.Run(t, environment, "bash", "-c", script)
+			_, _, err = pull("another")
 			require.Error(t, err, "another subject does not pull")
 		})
 	}

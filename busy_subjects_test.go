@@ -1,4 +1,4 @@
-package providers_test
+package regcred_test
 
 import (
 	"context"
