@@ -167,7 +167,7 @@ const maxCapture = 1 << 20
 
 var software = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 .+()-]{0,59}$`)
 
-// identity matches texts that may identify somebody: hosts, addresses, e-mail addresses and hashes.
+// identity matches texts that may identify a person or a company: hosts, addresses, e-mail addresses and hashes.
 var identity = regexp.MustCompile(`[A-Za-z0-9]\.[A-Za-z]{2,}\b|\d+\.\d+\.\d+\.\d+|@|://|[0-9a-fA-F]{12,}|[0-9a-fA-F]*:[0-9a-fA-F]*:`)
 
 // sentence matches the reason of an accepted difference.
@@ -189,7 +189,7 @@ var keyWords = sync.OnceValue(func() map[string]bool {
 	return words
 })
 
-// check reports an accepted difference that is not a regular expression of a key, or whose reason may identify somebody.
+// check reports an accepted difference that is not a regular expression of a key, or whose reason may identify a person.
 func (a Accepted) check() error {
 	if _, err := regexp.Compile(a.Difference); err != nil {
 		return errors.New("an accepted difference is not a regular expression")
