@@ -45,7 +45,9 @@ type Place struct {
 // function which selects the targets; if nil, all targets are selected. The Syncers are those of [SyncEach], or of
 // several kube.Controllers. The keys of the map name the clusters in the report. The newest credentials are determined
 // over all clusters, so that a disconnected cluster is reported as older. For credentials without an issue time, such
-// as passwords, the newest are those that a pass found last.
+// as passwords, the newest are those that a pass found last. Whole secrets are compared: if the Syncers differ in
+// [Syncer.Mirrored], a target with such a profile has different secrets, and those of all but one group of clusters
+// count as older. Request a rollout for each group with the same Mirrored.
 func RolloutOf(syncers map[string]*Syncer, which func(Target) bool) Rollout {
 	type newest struct {
 		content         credentials.Fingerprint

@@ -83,7 +83,8 @@ type Syncer struct {
 	// node (configs of k3s and RKE2, registry.configs of containerd): "ghcr.io", or "*" for all. A pull secret
 	// disables that login, because containerd then sends the secret to the mirror. So profiles of these registries are
 	// left out of the secrets of all targets, including secrets that are already published, and [Result.Warnings]
-	// reports each of them as [registry.ErrMirrored]. If no profile of a target is left, its secret is removed.
+	// reports each of them as [registry.ErrMirrored]. A profile is left out as a whole: if only some of its hosts are
+	// mirrored, use a profile of its own for the other hosts. If no profile of a target is left, its secret is removed.
 	// Package validate/mirrors finds these registries in the files of a node (node-login-unused). If nil, no profile
 	// is left out.
 	Mirrored []string
