@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
@@ -175,11 +176,10 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 		mgr.Add(manager.RunnableFunc(pipeline.Cache.Run)),
 		mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return o.watch(ctx, mgr.GetCache()) })),
 		mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
-			return o.rotate(ctx, mgr.GetCache(), key, func(ctx context.Context) (credentials.Secret, error) {
+			return o.lead(ctx, mgr.GetCache(), key, func(ctx context.Context) (credentials.Secret, error) {
 				return kube.AdoptionKey(ctx, api, config.Namespace, adoptionSecret)
 			})
 		})),
-		mgr.Add(o.controller),
 	)
 }
 
@@ -225,6 +225,46 @@ func (o *operator) watch(ctx context.Context, objects cache.Cache) error {
 	return nil
 }
 
+// lead runs the controller and rotate until ctx ends. It begins when this replica becomes the leader, which may be long
+// after the process read its key. With an outdated key, the first pass would adopt nothing, so lead reads it again.
+func (o *operator) lead(ctx context.Context, objects cache.Cache, key credentials.Secret, read func(context.Context) (credentials.Secret, error)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	first, stop := context.WithTimeout(ctx, reportTimeout)
+	defer stop()
+	key = o.useKey(first, key, read)
+	rotated := make(chan error, 1)
+	go func() {
+		defer cancel()
+		rotated <- o.rotate(ctx, objects, key, read)
+	}()
+	err := o.controller.Start(ctx)
+	cancel()
+	return errors.Join(err, <-rotated)
+}
+
+// useKey reads the adoption key and passes a new one to the controller. It returns the key in use. If read fails, that
+// is the previous one.
+func (o *operator) useKey(ctx context.Context, key credentials.Secret, read func(context.Context) (credentials.Secret, error)) credentials.Secret {
+	now, err := read(ctx)
+	if err == nil && now.Equal(key) {
+		return key
+	}
+	if err == nil {
+		err = o.controller.SetAdoptionKey(now)
+	}
+	if err != nil {
+		if !errors.Is(err, context.Canceled) { // Otherwise the process ends.
+			ctrl.Log.Error(err, "cannot use the adoption key")
+		}
+		return key
+	}
+	return now
+}
+
+// keyCheck is the interval at which the adoption key is read again, in case a reading after an event failed.
+const keyCheck = 5 * time.Minute
+
 // rotate reads the adoption key again after its secret has changed or was deleted, until ctx ends.
 func (o *operator) rotate(ctx context.Context, objects cache.Cache, key credentials.Secret, read func(context.Context) (credentials.Secret, error)) error {
 	changed := make(chan struct{}, 1)
@@ -249,23 +289,16 @@ func (o *operator) rotate(ctx context.Context, objects cache.Cache, key credenti
 	if err != nil {
 		return err
 	}
+	check := time.NewTicker(keyCheck)
+	defer check.Stop()
 	for {
 		select {
 		case <-changed:
+		case <-check.C:
 		case <-ctx.Done():
 			return nil
 		}
-		switch now, err := read(ctx); {
-		case ctx.Err() != nil:
-		case err != nil:
-			ctrl.Log.Error(err, "cannot read the adoption key again") // The previous one stays in use.
-		case !now.Equal(key):
-			if err := o.controller.SetAdoptionKey(now); err != nil {
-				ctrl.Log.Error(err, "cannot use the new adoption key")
-				continue
-			}
-			key = now
-		}
+		key = o.useKey(ctx, key, read)
 	}
 }
 
