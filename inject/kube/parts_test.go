@@ -129,15 +129,17 @@ func TestInUse(t *testing.T) {
 		},
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	for name, want := range map[string]bool{"old": true, "new": false} {
-		used, err := cluster.InUse(t.Context(), ns, name)
-		require.NoError(t, err)
-		require.Equal(t, want, used, name)
+	// The list of pods comes from the API server's cache, which may be behind a write.
+	becomes := func(want bool, name, why string) {
+		require.Eventually(t, func() bool {
+			used, err := cluster.InUse(t.Context(), ns, name)
+			return err == nil && used == want
+		}, 10*time.Second, 20*time.Millisecond, why)
 	}
+	becomes(true, "old", "a pod names it")
+	becomes(false, "new", "no pod names it")
 	pod.Status.Phase = corev1.PodSucceeded
 	_, err = admin.CoreV1().Pods(ns).UpdateStatus(t.Context(), pod, metav1.UpdateOptions{})
 	require.NoError(t, err)
-	used, err := cluster.InUse(t.Context(), ns, "old")
-	require.NoError(t, err)
-	require.False(t, used, "a pod that has ended pulls nothing")
+	becomes(false, "old", "a pod that has ended pulls nothing")
 }
