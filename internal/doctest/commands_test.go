@@ -16,9 +16,9 @@ import (
 )
 
 var (
-	goTest   = regexp.MustCompile("go test ([^`\n)]*)")
+	goTest   = regexp.MustCompile(`go test ([^\x60\n)]*)`)
 	pattern  = regexp.MustCompile(`-(run|bench|fuzz)[ =]('[^']*'|[^ ]+)`)
-	goRun    = regexp.MustCompile("(?:cd ([a-z/-]+) && )?go run (?:-C ([a-z/]+) )?(\\.[a-z/-]*)")
+	goRun    = regexp.MustCompile(`(?:cd ([a-z/-]+) && )?go run (?:-C ([a-z/]+) )?(\.[a-z/-]*)`)
 	scripted = regexp.MustCompile(`\b(scripts/[a-z]+)\b`)
 )
 
