@@ -110,6 +110,18 @@ func (r *running) becomesReady(t *testing.T, namespace string) {
 	require.Eventually(t, func() bool { return r.ready(t, namespace) }, time.Minute, 20*time.Millisecond)
 }
 
+// settled waits until the last events have arrived and have caused their passes. It returns the number of passes.
+func (r *running) settled(t *testing.T) int64 {
+	t.Helper()
+	passes := r.passes.Load()
+	require.Eventually(t, func() bool {
+		before := passes
+		passes = r.passes.Load()
+		return passes == before
+	}, time.Minute, 2*time.Second)
+	return passes
+}
+
 func (r *running) namespace(t *testing.T, name string) {
 	t.Helper()
 	require.NoError(t, r.CreateNamespace(t.Context(), name, nil))
@@ -169,8 +181,8 @@ func TestPassWithNothingToDoSendsNoRequest(t *testing.T) {
 		r.namespace(t, name)
 		r.becomesReady(t, name)
 	}
-	time.Sleep(500 * time.Millisecond) // The last events arrive and cause passes of their own.
-	requests, passes := r.requests.Load(), r.passes.Load()
+	passes := r.settled(t)
+	requests := r.requests.Load()
 	for range 10 {
 		r.Wake()
 		require.Eventually(t, func() bool { return r.passes.Load() > passes }, time.Minute, time.Millisecond)
@@ -187,16 +199,14 @@ func TestOwnWritesCauseNoPass(t *testing.T) {
 		r.namespace(t, name)
 		r.becomesReady(t, name)
 	}
-	time.Sleep(500 * time.Millisecond) // The last events arrive and cause passes of their own.
-	passes := r.passes.Load()
+	passes := r.settled(t)
 	second := "second"
 	r.password.Store(&second)
 	r.Wake()
 	for _, name := range names {
 		r.becomesReady(t, name)
 	}
-	time.Sleep(500 * time.Millisecond)
-	require.Equal(t, passes+1, r.passes.Load())
+	require.Equal(t, passes+1, r.settled(t))
 }
 
 func TestAddPullSecrets(t *testing.T) {

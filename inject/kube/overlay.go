@@ -17,14 +17,14 @@ type overlay[P metav1.Object] struct {
 	// watch has not delivered a write in time.
 	changed func(namespace string)
 
-	mu      sync.Mutex
-	own     map[string]map[string]*written[P] // By namespace and name.
-	flights map[*flight]bool
+	mu       sync.Mutex
+	own      map[string]map[string]*written[P]  // By namespace and name: the writes that delivered lacks.
+	expected map[cache.ObjectName][]*written[P] // The writes whose events have not been observed, in order.
+	flights  map[*flight]bool
 }
 
 type written[P metav1.Object] struct {
-	stale   []string // The versions that now replaces; "" is the version of an absent object.
-	ours    []string // Those of them that are own writes.
+	stale   []string // The versions that now replaces, the last one first; "" is the version of an absent object.
 	now     P
 	gone    bool   // The object was deleted, and now is not set.
 	version string // The version of now.
@@ -84,8 +84,8 @@ func (o *overlay[P]) take(namespace, name string) *flight {
 	return f
 }
 
-// land ends a flight with its result. It records the written object, unless w is nil or the watch has already
-// delivered the write, because another client may have undone that write since. It also reports the events of other
+// land ends a flight with its result. It records the written object, unless w is nil or the event of the write was
+// already observed, because another client may have undone that write since. It also reports the events of other
 // clients during the flight, which observe has not reported.
 func (o *overlay[P]) land(f *flight, result sighting, w *written[P]) {
 	delivered, foreign := false, false
@@ -96,6 +96,11 @@ func (o *overlay[P]) land(f *flight, result sighting, w *written[P]) {
 		delivered, foreign = delivered || own, foreign || !own
 	}
 	if w != nil && !delivered {
+		w.late = time.AfterFunc(patience, func() { o.giveUp(f.namespace, f.name, w) })
+		if !w.gone || !foreign { // Else the object may wait for a finalizer; see observe.
+			key := cache.NewObjectName(f.namespace, f.name)
+			o.expect(key, append(o.expected[key], w))
+		}
 		o.put(f.namespace, f.name, w)
 	}
 	o.mu.Unlock()
@@ -107,7 +112,6 @@ func (o *overlay[P]) land(f *flight, result sighting, w *written[P]) {
 func (o *overlay[P]) put(namespace, name string, w *written[P]) {
 	if last := o.own[namespace][name]; last != nil && last.version == w.stale[0] {
 		w.stale = append(w.stale, last.stale...)
-		w.ours = append(last.ours, last.version)
 	}
 	o.drop(namespace, name)
 	if !slices.Contains(w.stale, o.at(namespace, name)) {
@@ -119,13 +123,35 @@ func (o *overlay[P]) put(namespace, name string, w *written[P]) {
 	if o.own[namespace] == nil {
 		o.own[namespace] = make(map[string]*written[P])
 	}
-	w.late = time.AfterFunc(patience, func() { o.giveUp(namespace, name, w) })
 	o.own[namespace][name] = w
 }
 
-// giveUp drops a write that the watch has not delivered.
+// expect records the writes whose events have not been observed.
+func (o *overlay[P]) expect(key cache.ObjectName, writes []*written[P]) {
+	if len(writes) == 0 {
+		delete(o.expected, key)
+		return
+	}
+	if o.expected == nil {
+		o.expected = make(map[cache.ObjectName][]*written[P])
+	}
+	o.expected[key] = writes
+}
+
+// arrived ends the wait for the event of a write, and for the events of earlier writes of the same object.
+func (o *overlay[P]) arrived(key cache.ObjectName, w *written[P]) {
+	waiting := o.expected[key]
+	n := slices.Index(waiting, w) + 1 // Zero if the wait has ended.
+	for _, w := range waiting[:n] {
+		w.late.Stop()
+	}
+	o.expect(key, waiting[n:])
+}
+
+// giveUp drops a write whose event has not been observed.
 func (o *overlay[P]) giveUp(namespace, name string, w *written[P]) {
 	o.mu.Lock()
+	o.arrived(cache.NewObjectName(namespace, name), w)
 	waits := o.own[namespace][name] == w
 	if waits {
 		o.drop(namespace, name)
@@ -153,36 +179,33 @@ func (o *overlay[P]) at(namespace, name string) string {
 func (o *overlay[P]) observe(namespace, name, version string, gone bool) (own bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for f := range o.flights {
-		if f.namespace == namespace && f.name == name {
-			f.seen = append(f.seen, sighting{version, gone})
-			own = true
+	at, key, perhaps := o.at(namespace, name), cache.NewObjectName(namespace, name), false
+	for _, w := range o.expected[key] {
+		if own = gone && w.gone && at != w.stale[0] || !gone && version == w.version && version != ""; own {
+			if o.arrived(key, w); o.own[namespace][name] == w {
+				o.drop(namespace, name)
+			}
+			break
 		}
 	}
-	w := o.own[namespace][name]
-	if w == nil {
-		return own
+	if !own && !gone { // If the object was deleted, it waits for a finalizer, which another client removes.
+		o.expect(key, slices.DeleteFunc(o.expected[key], func(w *written[P]) bool { return w.gone }))
 	}
-	back := version == w.version && (version != "" || gone) // The fake clientset has no versions.
-	caughtUp := !slices.Contains(w.stale, o.at(namespace, name))
-	switch {
-	case gone:
-		own = own || w.gone && caughtUp
-	case version != "":
-		own = own || version == w.version || slices.Contains(w.ours, version)
+	for f := range o.flights {
+		if !own && f.namespace == namespace && f.name == name {
+			f.seen, perhaps = append(f.seen, sighting{version, gone}), true
+		}
 	}
-	if back || caughtUp {
-		o.drop(namespace, name)
+	if w := o.own[namespace][name]; w != nil {
+		back := version == w.version && (version != "" || gone) // The fake clientset has no versions.
+		if back || !slices.Contains(w.stale, at) {
+			o.drop(namespace, name)
+		}
 	}
-	return own
+	return own || perhaps
 }
 
 func (o *overlay[P]) drop(namespace, name string) {
-	w := o.own[namespace][name]
-	if w == nil {
-		return
-	}
-	w.late.Stop()
 	delete(o.own[namespace], name)
 	if len(o.own[namespace]) == 0 {
 		delete(o.own, namespace)

@@ -2,6 +2,8 @@ package kube
 
 import (
 	"errors"
+	"math/rand/v2"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -211,6 +213,38 @@ func TestOverlayKnowsOwnEvents(t *testing.T) {
 			w.holds("2")
 			return w.observe("shop", "default", "2", false)
 		}, 0},
+		"after the store was read": {func(w watched) bool {
+			w.holds("1")
+			w.writes("1", "2")
+			w.holds("2")
+			w.in("shop")
+			return w.observe("shop", "default", "2", false)
+		}, 0},
+		"after the request, and the store had it during the request": {func(w watched) bool {
+			w.holds("1")
+			during(w, "2", nil, func() { w.holds("2") })
+			return w.observe("shop", "default", "2", false)
+		}, 0},
+		"the second of two that the store has": {func(w watched) bool {
+			w.holds("1")
+			w.writes("1", "2")
+			w.writes("2", "3")
+			w.holds("3")
+			return w.observe("shop", "default", "2", false) && w.observe("shop", "default", "3", false)
+		}, 0},
+		"during the next request": {func(w watched) (own bool) {
+			w.holds("1")
+			w.writes("1", "2")
+			during(w, "3", nil, func() { w.holds("2"); own = w.observe("shop", "default", "2", false) })
+			return own
+		}, 0},
+		"a deletion, after the store was read": {func(w watched) bool {
+			w.holds("1")
+			w.deletes("1")
+			w.holdsNone()
+			w.in("shop")
+			return w.observe("shop", "default", "2", true)
+		}, 0},
 		"a deletion": {func(w watched) bool {
 			w.holds("1")
 			w.deletes("1")
@@ -260,6 +294,20 @@ func TestOverlayKnowsOwnEvents(t *testing.T) {
 			w.writes("1", "2")
 			return w.observe("shop", "other", "2", false)
 		},
+		"the end of a deletion that waited for a finalizer": func(w watched) bool {
+			w.holds("1")
+			w.deletes("1")
+			w.holds("2")
+			w.tells("2")
+			w.holdsNone()
+			return w.observe("shop", "default", "3", true)
+		},
+		"the end of a deletion that waited for a finalizer since the request": func(w watched) bool {
+			w.holds("1")
+			require.NoError(w, w.delete("shop", "default", "1", func() error { w.holds("2"); w.tells("2"); return nil }))
+			w.holdsNone()
+			return w.observe("shop", "default", "3", true)
+		},
 		"no versions": func(w watched) bool {
 			w.writes("", "")
 			return w.observe("shop", "default", "", false)
@@ -268,5 +316,136 @@ func TestOverlayKnowsOwnEvents(t *testing.T) {
 		t.Run("foreign/"+name, func(t *testing.T) {
 			require.False(t, do(newWatched(t, func(string) {})))
 		})
+	}
+}
+
+// A simulation is an object that an API server stores, a watch of it that is late, and an overlay over the watch.
+type simulation struct {
+	watched
+	*rand.Rand
+	history      []sighting // Of the object on the server.
+	ours         []bool     // Which of them are own writes.
+	stored, told int        // The number of sightings that the store has, and that were observed.
+	others       bool       // Other clients write too.
+	reported     int
+	owed         bool // The event of another client was observed, and not reported yet.
+	terminating  bool // The object was deleted, and waits for a finalizer.
+}
+
+func (s *simulation) version() string {
+	if n := len(s.history); n > 0 && !s.history[n-1].gone {
+		return s.history[n-1].version
+	}
+	return ""
+}
+
+// commit writes or deletes the object on the server.
+func (s *simulation) commit(gone, own bool) string {
+	version := strconv.Itoa(len(s.history) + 1)
+	s.history = append(s.history, sighting{version, gone})
+	s.ours = append(s.ours, own)
+	return version
+}
+
+// proceed does up to three steps that may happen at any time.
+func (s *simulation) proceed() {
+	for range s.IntN(4) {
+		switch s.IntN(5) {
+		case 0:
+			if s.others {
+				s.commit(s.terminating || s.version() != "" && s.IntN(3) == 0, false)
+				s.terminating = false
+			}
+		case 1, 2:
+			s.deliver()
+		default:
+			s.tell()
+		}
+	}
+}
+
+// deliver changes the store of the watch.
+func (s *simulation) deliver() {
+	if s.stored == len(s.history) {
+		return
+	}
+	if next := s.history[s.stored]; next.gone {
+		s.holdsNone()
+	} else {
+		s.holds(next.version)
+	}
+	s.stored++
+}
+
+// tell lets the overlay observe an event of the watch.
+func (s *simulation) tell() {
+	if s.told == s.stored {
+		return
+	}
+	next := s.history[s.told]
+	s.owed = s.owed || !s.ours[s.told]
+	s.told++
+	if !s.observe("shop", "default", next.version, next.gone) {
+		s.report("shop")
+	}
+}
+
+func (s *simulation) report(string) { s.reported, s.owed = s.reported+1, false }
+
+// act makes an own write of the object as the overlay shows it. It conflicts if that is not the state of the server.
+func (s *simulation) act() {
+	before := ""
+	if a := s.in("shop")["default"]; a != nil {
+		before = a.ResourceVersion
+	}
+	request := func(gone bool) (*account, error) {
+		s.proceed()
+		defer s.proceed()
+		if s.version() != before {
+			return nil, errors.New("conflict")
+		}
+		if s.terminating = gone && s.others && s.IntN(2) == 0; s.terminating {
+			return accountAt(s.commit(false, false)), nil
+		}
+		return accountAt(s.commit(gone, true)), nil
+	}
+	if before != "" && s.IntN(3) == 0 {
+		_ = s.delete("shop", "default", before, func() error { _, err := request(true); return err })
+	} else {
+		_ = s.write("shop", "default", before, func() (*account, error) { return request(false) })
+	}
+}
+
+// However late the store and the events of a watch are: if only own writes change the object, nothing is reported, and
+// the overlay always shows the last one. What another client changes is always reported, and in the end shown.
+func TestOverlayAtRandom(t *testing.T) {
+	for seed := range uint64(5000) {
+		s := &simulation{Rand: rand.New(rand.NewPCG(seed, 0)), others: seed%2 == 0}
+		s.watched = newWatched(t, s.report)
+		show := func() string {
+			if a := s.in("shop")["default"]; a != nil {
+				return a.ResourceVersion
+			}
+			return ""
+		}
+		for range 12 {
+			s.proceed()
+			s.act()
+			if !s.others {
+				require.Equal(t, s.version(), show(), "seed %d", seed)
+			}
+		}
+		for s.told < len(s.history) {
+			s.deliver()
+			s.tell()
+		}
+		require.Equal(t, s.version(), show(), "seed %d", seed)
+		require.False(t, s.owed, "seed %d: another client's change was not reported", seed)
+		if !s.others {
+			require.Zero(t, s.reported, "seed %d: an own write was reported", seed)
+			require.Empty(t, s.expected, "seed %d", seed)
+		}
+		require.Empty(t, s.own, "seed %d", seed)
+		require.Empty(t, s.flights, "seed %d", seed)
 	}
 }
