@@ -109,6 +109,7 @@ type firstResponse struct {
 	choice       choice
 	exchanges    []Exchange
 	retried      []int
+	targets      []string
 	validUntil   time.Time
 }
 
@@ -143,7 +144,7 @@ func (a *authorizer) firstLogin(
 		own := &trace{}
 		q.elsewhere = a.loginElsewhere(ping)
 		f.answer, f.failed = a.o.do(ctx, own, q)
-		f.exchanges, f.retried = own.exchanges, own.retried
+		f.exchanges, f.retried, f.targets = own.exchanges, own.retried, own.targets
 		switch {
 		case f.failed != nil && f.failed.Code == registry.ErrCanceled:
 			f.validUntil = time.Time{}
@@ -166,6 +167,7 @@ func (a *authorizer) firstLogin(
 		return login{choice: f.choice, extra: a.rules.extraScopesOfPing(f.choice.challenge, scope)}, nil, nil
 	case f.method == q.method && f.path == q.path:
 		t.retry(f.retried...)
+		t.logInAt(f.targets...)
 		return login{own: true}, f.answer, nil
 	}
 	return login{choice: f.choice, extra: a.rules.extraScopes(f.choice.challenge, scope)}, nil, nil

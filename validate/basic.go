@@ -16,6 +16,7 @@ import (
 type basicKey struct {
 	identity credentials.Fingerprint
 	realm    string
+	target   string // The host of the target of a redirect; empty for the registry itself.
 }
 
 // A basicLogin is the outcome of the first request with a Basic login.
@@ -52,7 +53,7 @@ func (a *authorizer) do(
 		ans  *response
 		err  *registry.Error
 	)
-	b, left := a.o.basicLogin(basicKey{a.identity, c.params["realm"]}).get(ctx, func() *basicLogin {
+	b, left := a.o.basicLogin(basicKey{identity: a.identity, realm: c.params["realm"]}).get(ctx, func() *basicLogin {
 		sent = true
 		b := &basicLogin{validUntil: time.Now().Add(pingLife)}
 		switch ans, err = a.o.do(ctx, t, first); {
@@ -83,32 +84,51 @@ func (a *authorizer) do(
 	return &same, nil
 }
 
-// loginElsewhere returns the authorizer whose login may be sent to the target of a redirect, because the runtime does
-// so; nil if there is none.
-func (a *authorizer) loginElsewhere(ping *pingResult) *authorizer {
-	pinged := ping.answer.asksBasic() && ping.answer.host != a.o.base.Hostname()
-	if a.credential.Anonymous || a.rules.redirects == redirectNever || a.rules.redirects == redirectPinged && !pinged {
-		return nil
-	}
-	return a
+// A redirectLogin decides to which targets of redirects the login is sent.
+type redirectLogin struct {
+	*authorizer
+	// pinged is the host that answered GET /v2/ with a Basic challenge after a redirect, and pingPath the path there. Both
+	// are empty unless the rule is redirectPinged.
+	pinged, pingPath string
 }
 
-// mayLogInAt reports whether the runtime sends its login to the target of a redirect, and the check may send it too.
-func (a *authorizer) mayLogInAt(u *url.URL, res *http.Response) bool {
-	if u.Scheme != "https" || strings.EqualFold(u.Host, a.o.base.Host) || !a.o.s.c.allowsRealm(strings.ToLower(u.Hostname())) {
+// loginElsewhere returns the login for targets of redirects; nil if the runtime sends none.
+func (a *authorizer) loginElsewhere(ping *pingResult) *redirectLogin {
+	switch pinged := ping.answer.asksBasic() && ping.answer.host != a.o.base.Hostname(); {
+	case a.credential.Anonymous || a.rules.redirects == redirectNever:
+		return nil
+	case a.rules.redirects == redirectAsked:
+		return &redirectLogin{authorizer: a}
+	case !pinged:
+		return nil
+	}
+	return &redirectLogin{a, ping.answer.host, ping.answer.path}
+}
+
+// mayLogInAt reports whether the runtime may send the login to the target of a redirect, and the check too.
+func (l *redirectLogin) mayLogInAt(u *url.URL) bool {
+	if l == nil || u.Scheme != "https" || strings.EqualFold(u.Host, l.o.base.Host) || !l.o.s.c.allowsRealm(u.Hostname()) {
 		return false
 	}
-	if a.rules.redirects == redirectPinged {
-		return res.StatusCode/100 == 4 // It sent the challenge at GET /v2/.
-	}
-	return res.StatusCode == http.StatusUnauthorized && choose(parseChallenges(res.Header)).scheme == schemeBasic
+	return l.pinged == "" || l.pinged == u.Hostname() && strings.HasPrefix(u.Path, l.pingPath)
+}
+
+// logsInAtOnce reports whether the runtime knows that the target requires the login: the ping or an earlier request has
+// shown it.
+func (l *redirectLogin) logsInAtOnce(t *trace, u *url.URL) bool {
+	return l.mayLogInAt(u) && (l.pinged != "" || t.logsInAt(u.Host))
+}
+
+// logsInAfter reports whether the runtime sends the login to the target after that response.
+func (l *redirectLogin) logsInAfter(u *url.URL, res *http.Response) bool {
+	return l.mayLogInAt(u) && res.StatusCode == http.StatusUnauthorized && choose(parseChallenges(res.Header)).scheme == schemeBasic
 }
 
 // sendTo sends a request with the login to the target of a redirect. A login that the target rejected is not sent there
 // again.
 func (a *authorizer) sendTo(ctx context.Context, q apiRequest, u *url.URL) (res *http.Response, err error) {
 	sent := false
-	b, left := a.o.basicLogin(basicKey{a.identity, "redirect to " + u.Host}).get(ctx, func() *basicLogin {
+	b, left := a.o.basicLogin(basicKey{identity: a.identity, target: u.Host}).get(ctx, func() *basicLogin {
 		sent = true
 		b := &basicLogin{validUntil: time.Now().Add(pingLife)}
 		switch res, err = a.o.send(ctx, q, u); {

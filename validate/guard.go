@@ -94,7 +94,7 @@ func (o *origin) checkRedirect(from *url.URL, location string, q apiRequest) (*u
 		return next, nil
 	case q.step == StepToken || q.step == StepLogin:
 		return nil, insecureRedirect("a redirect of the token server to another host, %s", where)
-	case strings.EqualFold(next.Hostname(), o.base.Hostname()) || o.s.c.allowsRealm(strings.ToLower(next.Hostname())):
+	case strings.EqualFold(next.Hostname(), o.base.Hostname()) || o.s.c.allowsRealm(next.Hostname()):
 		return next, nil
 	}
 	return next, o.checkAddress(next)
@@ -154,8 +154,9 @@ func (o *origin) checkAddress(u *url.URL) error {
 	return nil
 }
 
-// allowsRealm reports whether the host is one of Realms.
+// allowsRealm reports whether the host is one of Realms, in upper or lower case.
 func (c *Checker) allowsRealm(host string) bool {
+	host = strings.ToLower(host)
 	for _, pattern := range c.Realms {
 		pattern = strings.ToLower(pattern)
 		if suffix, ok := strings.CutPrefix(pattern, "*."); ok && strings.HasSuffix(host, "."+suffix) || pattern == host {

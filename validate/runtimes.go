@@ -86,8 +86,8 @@ type redirectRule int
 
 const (
 	redirectNever  redirectRule = iota
-	redirectAsked               // If it responds with a challenge.
-	redirectPinged              // If GET /v2/ was redirected there, too, and was answered with a challenge.
+	redirectAsked               // After it responded with a challenge, and with all later requests of the pull.
+	redirectPinged              // At once, if GET /v2/ was redirected there, too, and was answered with a challenge.
 )
 
 // A scopeRule decides when the scope of a challenge is requested.

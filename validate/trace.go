@@ -13,8 +13,9 @@ type trace struct {
 	exchanges []Exchange
 	warnings  []string
 	limit     RateLimit
-	retried   []int // The statuses after which a request for a manifest was repeated.
-	shared    []any // The owners of the shared exchanges in it.
+	retried   []int    // The statuses after which a request for a manifest was repeated.
+	targets   []string // The targets of redirects that sent a Basic challenge and to which the login was sent.
+	shared    []any    // The owners of the shared exchanges in it.
 	seen      observation
 	requests  int
 	entries   int   // The entries of indexes that were visited.
@@ -102,6 +103,24 @@ func (t *trace) warn(text string) {
 	if !slices.Contains(t.warnings, text) {
 		t.warnings = append(t.warnings, text)
 	}
+}
+
+// logInAt records targets of redirects that sent a Basic challenge and to which the login was sent.
+func (t *trace) logInAt(targets ...string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, target := range targets {
+		if !slices.Contains(t.targets, target) {
+			t.targets = append(t.targets, target)
+		}
+	}
+}
+
+// logsInAt reports whether the target of a redirect has sent a Basic challenge before and the login was sent to it.
+func (t *trace) logsInAt(target string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Contains(t.targets, target)
 }
 
 func (t *trace) retry(statuses ...int) {

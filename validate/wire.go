@@ -29,7 +29,7 @@ type apiRequest struct {
 	url        *url.URL // Of another server; nil with a path.
 	displayURL string   // The URL for the evidence; empty with a path.
 	auth       authorization
-	elsewhere  *authorizer // Provides the login for the target of a redirect that sends a challenge; see redirectRule.
+	elsewhere  *redirectLogin // The login for targets of redirects; nil for none. See redirectRule.
 	accept     string
 	form       url.Values // Of a POST.
 	firstByte  bool       // Only the first byte is needed.
@@ -189,7 +189,7 @@ func (o *origin) doOnce(outer context.Context, t *trace, q apiRequest) (*respons
 	start := time.Now()
 	a := &response{step: q.step, method: q.method, sent: q.auth}
 	a.ex = Exchange{Step: q.step, Method: q.method, URL: q.displayURL, Auth: q.auth.scheme}
-	err := o.follow(ctx, q, a)
+	err := o.follow(ctx, t, q, a)
 	a.ex.Duration = time.Since(start)
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx) // When a connection is torn down, a truncated body can look complete.
@@ -213,16 +213,27 @@ func (o *origin) doOnce(outer context.Context, t *trace, q apiRequest) (*respons
 	return a, nil
 }
 
-// follow sends the request and follows its redirects. The login is sent only within the registry's own host.
-func (o *origin) follow(ctx context.Context, q apiRequest, a *response) error {
+// follow sends the request and follows its redirects. The login is sent only within the registry's own host, and to
+// one target of a redirect that q.elsewhere permits.
+func (o *origin) follow(ctx context.Context, t *trace, q apiRequest, a *response) error {
 	u, dropped := q.url, false
 	for hop := 0; ; hop++ {
-		res, err := o.send(ctx, q, u)
-		if err != nil {
-			return err
+		var (
+			res *http.Response
+			err error
+		)
+		login := q.elsewhere.logsInAtOnce(t, u)
+		if !login {
+			if res, err = o.send(ctx, q, u); err != nil {
+				return err
+			}
+			if login = q.elsewhere.logsInAfter(u, res); login {
+				drain(res.Body)
+			}
 		}
-		if target := q.elsewhere; target != nil && target.mayLogInAt(u, res) {
-			drain(res.Body)
+		if login {
+			t.logInAt(u.Host)
+			target := q.elsewhere
 			q.elsewhere = nil // The login is sent to one target. That target may redirect further.
 			q.auth, dropped = target.basicAuth(), false
 			a.ex.Auth, a.sentElsewhere = q.auth.scheme, q.auth
@@ -294,7 +305,7 @@ func (o *origin) send(ctx context.Context, q apiRequest, u *url.URL) (*http.Resp
 	if err := o.egress.CheckURL(u); err != nil {
 		return nil, err // A RoundTripper does not apply the policy.
 	}
-	if q.step == StepPing {
+	if q.step == StepPing && u.Host == o.base.Host {
 		req = o.traceAddress(req)
 	}
 	return o.roundTripper(req).RoundTrip(req)
