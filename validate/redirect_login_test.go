@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -165,4 +166,118 @@ func TestLoginInTheEvidenceOfARedirect(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(evidence), "password-of-ann")
 	require.NotContains(t, string(evidence), base64.StdEncoding.EncodeToString([]byte("ann:password-of-ann")))
+}
+
+// containerd learns in the pull of one image that the target of a redirect requires the login, and sends it at once with
+// the later requests of that pull. It learns it anew for each image.
+func TestLoginLearnedAtTheTargetOfARedirect(t *testing.T) {
+	const oldHost, newHost = "old.example.com", "new.example.net"
+	g := newIndexGraph()
+	g.root = g.image("linux", "amd64")["digest"].(string)
+	check := func(names ...string) (verdicts []validate.Answer) {
+		c := &validate.Checker{
+			Deep: true, Runtimes: []validate.Runtime{validate.Containerd}, Realms: []string{newHost}, CacheFor: time.Hour,
+			RoundTripper: roundTripper(func(req *http.Request) (*http.Response, error) {
+				w := httptest.NewRecorder()
+				_, _, login := req.BasicAuth()
+				challenge := func() {
+					w.Header().Set("WWW-Authenticate", `Basic realm="new"`)
+					w.WriteHeader(http.StatusUnauthorized)
+				}
+				switch {
+				case req.URL.Path == "/v2/":
+					challenge()
+				case req.URL.Host == oldHost:
+					w.Header().Set("Location", "https://"+newHost+req.URL.Path)
+					w.WriteHeader(http.StatusTemporaryRedirect)
+				case login:
+					return g.RoundTrip(req)
+				case strings.Contains(req.URL.Path, "/hidden/"): // As a server that hides what exists.
+					w.WriteHeader(http.StatusNotFound)
+				case strings.Contains(req.URL.Path, "/blobs/"):
+					w.WriteHeader(http.StatusBadRequest)
+				default:
+					challenge()
+				}
+				return w.Result(), nil
+			}),
+		}
+		for _, name := range names {
+			got, _ := c.Image(t.Context(), image(t, oldHost+"/"+name+"/app:1"), as("ann", "right"))
+			verdicts = append(verdicts, got.Pulls)
+		}
+		return verdicts
+	}
+	require.Equal(t, []validate.Answer{validate.No, validate.Yes}, check("hidden", "shown"))
+	require.Equal(t, []validate.Answer{validate.Yes, validate.No, validate.Yes}, check("shown", "hidden", "shown"))
+}
+
+// Docker sends the login at once to the host that GET /v2/ is redirected to, and to no other host.
+func TestDockerLogsInWhereThePingWasRedirected(t *testing.T) {
+	const oldHost, newHost, otherHost = "old.example.com", "new.example.net", "other.example.org"
+	g := newIndexGraph()
+	g.root = g.image("linux", "amd64")["digest"].(string)
+	for _, tc := range []struct {
+		name, target, password string
+		want                   validate.Answer
+	}{
+		{"there", newHost, "right", validate.Yes},
+		{"there, with a wrong password where none is required", newHost, "wrong", validate.No},
+		{"elsewhere", otherHost, "right", validate.No},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := &validate.Checker{
+				Deep: true, Runtimes: []validate.Runtime{validate.Docker}, Realms: []string{newHost, otherHost},
+				RoundTripper: roundTripper(func(req *http.Request) (*http.Response, error) {
+					w := httptest.NewRecorder()
+					_, password, login := req.BasicAuth()
+					redirect := func(host string) {
+						w.Header().Set("Location", "https://"+host+req.URL.Path)
+						w.WriteHeader(http.StatusTemporaryRedirect)
+					}
+					switch {
+					case req.URL.Host == oldHost && req.URL.Path == "/v2/":
+						redirect(newHost)
+					case req.URL.Host == oldHost:
+						redirect(tc.target)
+					case login && password != "right", !login && (req.URL.Path == "/v2/" || req.URL.Host == otherHost):
+						w.Header().Set("WWW-Authenticate", `Basic realm="new"`)
+						w.WriteHeader(http.StatusUnauthorized)
+					default:
+						require.False(t, login && req.URL.Host == otherHost, "Docker sends no login there")
+						return g.RoundTrip(req)
+					}
+					return w.Result(), nil
+				}),
+			}
+			got, _ := c.Image(t.Context(), image(t, oldHost+"/team/app:1"), as("ann", tc.password))
+			require.Equal(t, tc.want, got.Pulls)
+		})
+	}
+}
+
+// A registry that names a realm like a target of redirects blocks no request.
+func TestRealmLikeATarget(t *testing.T) {
+	const newHost = "new.example.net"
+	c := &validate.Checker{
+		Runtimes: []validate.Runtime{validate.Containerd}, Realms: []string{newHost}, Timeout: time.Minute,
+		RoundTripper: roundTripper(func(req *http.Request) (*http.Response, error) {
+			w := httptest.NewRecorder()
+			_, _, login := req.BasicAuth()
+			switch {
+			case !login:
+				w.Header().Set("WWW-Authenticate", `Basic realm="redirect to `+newHost+`"`)
+				w.WriteHeader(http.StatusUnauthorized)
+			case req.URL.Host != newHost:
+				w.Header().Set("Location", "https://"+newHost+req.URL.Path)
+				w.WriteHeader(http.StatusTemporaryRedirect)
+			default:
+				w.WriteHeader(http.StatusNotFound)
+			}
+			return w.Result(), nil
+		}),
+	}
+	_, err := c.Image(t.Context(), image(t, "old.example.com/team/app:1"), as("ann", "right"))
+	require.Error(t, err)
+	require.NotErrorIs(t, err, registry.ErrTimeout)
 }
