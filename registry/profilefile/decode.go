@@ -64,13 +64,13 @@ func parse(data []byte) (*yaml.Node, error) {
 	return root.Content[0], nil
 }
 
-// A reader resolves the references of a document.
+// A reader builds the tree of a document. The tree resolves the references.
 type reader struct {
 	Lookup
 	left int // The number of bytes that references may still add.
 }
 
-// read returns the tree of a YAML value, with its references resolved. YAML that has no equivalent in JSON is invalid.
+// read returns the tree of a YAML value. YAML that has no equivalent in JSON is invalid.
 func (r *reader) read(n *yaml.Node) *document.Node {
 	switch n.Kind {
 	case yaml.SequenceNode:
@@ -80,16 +80,12 @@ func (r *reader) read(n *yaml.Node) *document.Node {
 		}
 		return list
 	case yaml.MappingNode:
+		object := &document.Node{Kind: document.Object, Line: n.Line}
 		if len(n.Content) == 2 && n.Content[1].Kind == yaml.ScalarNode {
 			if where := n.Content[0].Value; where == "env" || where == "file" {
-				text, err := r.lookUp(where, n.Content[1].Value)
-				if err != nil {
-					return &document.Node{Kind: document.Invalid, Line: n.Line, Err: err}
-				}
-				return &document.Node{Kind: document.String, Line: n.Line, Text: text}
+				object.Lookup = func() (string, error) { return r.lookUp(where, n.Content[1].Value) }
 			}
 		}
-		object := &document.Node{Kind: document.Object, Line: n.Line}
 		for i := 0; i < len(n.Content); i += 2 {
 			key := n.Content[i]
 			if key.ShortTag() != "!!str" {

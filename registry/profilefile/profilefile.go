@@ -2,7 +2,8 @@
 // it.
 //
 // A file has the structure that [registry.DecodeProfiles] accepts. Any string may be replaced by {env: NAME} or {file:
-// PATH}, so that the file itself need not hold a secret:
+// PATH}, so that the file itself need not hold a secret. Where an object is expected, as in login.federated.subject, and
+// within the JSON of login.google.credentials, {file: PATH} is that object:
 //
 //	# profiles.yaml
 //	- name: shop

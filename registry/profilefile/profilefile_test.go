@@ -119,7 +119,9 @@ func TestDecodeFails(t *testing.T) {
 		"login: {password: {file: none}}":               "login.password cannot be looked up: open none: file does not exist",
 		"login: {password: {file: odd}}":                "login.password is {file: odd}, which is not UTF-8 text",
 		"hosts: [{env: LARGE}, {env: LARGE}]":           "hosts[1] is {env: LARGE}, with which all such values together have more than 1048576 bytes",
-		"login: {env: TOKEN}":                           "line 1: login is of type string",
+		"login: {env: TOKEN}":                           "line 1: login.env is not a field of a profile",
+		"profiles: {env: TOKEN}":                        "line 1: profiles is of type object: expected a list in [ ]",
+		"login: {azure: {managedIdentity: {env: A}}}":   "line 1: login.azure.managedIdentity is of type object: expected true or false",
 		"login: {password: {env: [a]}}":                 "line 1: login.password is of type object",
 		"name: {env: TOKEN, file: token}":               "line 1: name is of type object",
 		strings.Repeat("a: b\n", profilefile.MaxSize/5): "line 2: a is repeated", // Quadratic comparison took seconds for a hundredth.
@@ -178,6 +180,37 @@ login:
 		profiles[0].Login.Google.Credentials.Reveal())
 	_, err = profilefile.Decode([]byte("login: {google: {credentials: {a: .inf}}}"), lookup)
 	require.EqualError(t, err, "line 1: login.google.credentials holds a number that JSON does not have")
+}
+
+// An object with the only member file or env refers to a text where a text is expected. Elsewhere it is an object.
+func TestDecodeObjectsThatLookLikeReferences(t *testing.T) {
+	profiles, err := profilefile.Decode([]byte(`
+- name: a
+  login:
+    federated:
+      subject: {file: /var/run/secrets/tokens/registry}
+      exchange: {password: {username: {env: TOKEN}}}
+- name: b
+  login: {google: {credentials: {type: external_account, credential_source: {file: token}}}}
+- name: c
+  login: {google: {credentials: {file: token}}}
+- name: d
+  login: {federated: {subject: {file: {file: token}}}}
+- name: e
+  login: {settings: {file: f}, fields: {env: e}}
+`), lookup)
+	require.NoError(t, err)
+	require.Equal(t, "/var/run/secrets/tokens/registry", profiles[0].Login.Federated.Subject.File)
+	require.Equal(t, "hunter2", profiles[0].Login.Federated.Exchange.Password.Username)
+	require.Equal(t, `{"type":"external_account","credential_source":{"file":"token"}}`, profiles[1].Login.Google.Credentials.Reveal())
+	require.Equal(t, "hunter2", profiles[2].Login.Google.Credentials.Reveal())
+	require.Equal(t, "hunter2", profiles[3].Login.Federated.Subject.File)
+	require.Equal(t, "f", profiles[4].Login.Settings["file"])
+	require.Equal(t, "e", profiles[4].Login.Fields["env"].Reveal())
+
+	profiles, err = profilefile.Decode([]byte(`{login: {federated: {subject: {file: path}}}}`), profilefile.Lookup{})
+	require.NoError(t, err)
+	require.Equal(t, "path", profiles[0].Login.Federated.Subject.File)
 }
 
 func TestRead(t *testing.T) {

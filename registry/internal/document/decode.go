@@ -81,6 +81,9 @@ func (d *Decoder) whole(n *Node, into reflect.Value, path string) {
 
 // Decode decodes the value at path. Null is the zero value.
 func (d *Decoder) Decode(n *Node, into reflect.Value, path string) {
+	if t := into.Type(); t.Kind() == reflect.String || t == secretType || t == timeType {
+		n = n.text()
+	}
 	switch {
 	case n.Kind == Invalid:
 		d.fail(n, path, n.Err)

@@ -41,6 +41,20 @@ type Node struct {
 	Members []Member
 	// Err is the problem of an Invalid value.
 	Err error
+	// Lookup, if not nil, returns the text that an Object refers to. A decoder calls it where it expects a text.
+	Lookup func() (string, error)
+}
+
+// text returns the text that the value refers to, or the value itself if it does not refer to a text.
+func (n *Node) text() *Node {
+	if n.Lookup == nil {
+		return n
+	}
+	text, err := n.Lookup()
+	if err != nil {
+		return &Node{Kind: Invalid, Line: n.Line, Err: err}
+	}
+	return &Node{Kind: String, Line: n.Line, Text: text}
 }
 
 // A Member is a field of an object, in the order of the document. Names may repeat.
