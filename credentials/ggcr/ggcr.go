@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/panics"
 )
 
 // An Authenticator authenticates go-containerregistry with the credential of a source. It is an [authn.Authenticator]
@@ -76,30 +77,24 @@ type Source struct {
 	GoodFor time.Duration
 }
 
-// Credential calls the keychain.
+// Credential calls the keychain. A panic of the keychain is an error.
 func (s Source) Credential(ctx context.Context) (credentials.Credential, error) {
 	if ctx.Err() != nil {
 		return credentials.Credential{}, context.Cause(ctx)
 	}
-	type answer struct {
-		config *authn.AuthConfig
-		err    error
-	}
-	answers := make(chan answer, 1)
-	go func() { // Many keychains accept no context.
-		var a answer
-		var found authn.Authenticator
-		if found, a.err = authn.Resolve(ctx, s.Keychain, s.Target); a.err == nil {
-			a.config, a.err = authn.Authorization(ctx, found)
+	results := panics.Go("ggcr.Source.Keychain", func() (*authn.AuthConfig, error) { // Many keychains accept no context.
+		found, err := authn.Resolve(ctx, s.Keychain, s.Target)
+		if err != nil {
+			return nil, err
 		}
-		answers <- a
-	}()
+		return authn.Authorization(ctx, found)
+	})
 	select {
-	case a := <-answers:
-		if a.err != nil {
-			return credentials.Credential{}, fmt.Errorf("keychain, for %s: %w", s.Target, a.err)
+	case r := <-results:
+		if r.Err != nil {
+			return credentials.Credential{}, fmt.Errorf("keychain, for %s: %w", s.Target, r.Err)
 		}
-		return s.credential(a.config)
+		return s.credential(r.Value)
 	case <-ctx.Done():
 		return credentials.Credential{}, fmt.Errorf("keychain, for %s: %w", s.Target, context.Cause(ctx))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -59,6 +60,23 @@ func TestSource(t *testing.T) {
 				credentialstest.TestSource(t, test.src)
 			}
 		})
+	}
+}
+
+type keychainFunc func() (authn.Authenticator, error)
+
+func (f keychainFunc) Resolve(authn.Resource) (authn.Authenticator, error) { return f() }
+
+// The source calls the keychain in a goroutine of its own, in which no caller can recover a panic.
+func TestSourceSurvivesBrokenKeychains(t *testing.T) {
+	for want, keychain := range map[string]authn.Keychain{
+		"keychain, for registry.example.com: ggcr.Source.Keychain panicked in ggcr_test.": keychainFunc(func() (authn.Authenticator, error) { panic("hunter2") }),
+		"keychain, for registry.example.com: ggcr.Source.Keychain ended its goroutine":    keychainFunc(func() (authn.Authenticator, error) { runtime.Goexit(); return nil, nil }),
+		"nil pointer dereference": nil,
+	} {
+		_, err := ggcr.Source{Keychain: keychain, Target: target}.Credential(t.Context())
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "hunter2")
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/panics"
 )
 
 // A Source is a credential source that returns the access tokens of a token source as passwords. It is safe for
@@ -25,34 +26,26 @@ type Source struct {
 }
 
 // Credential returns a token of the token source, with its expiry. Token sources accept no context: if ctx ends,
-// Credential returns its cause, and the call continues in the background.
+// Credential returns its cause, and the call continues in the background. A panic of the token source is an error.
 func (s Source) Credential(ctx context.Context) (credentials.Credential, error) {
 	if ctx.Err() != nil {
 		return credentials.Credential{}, context.Cause(ctx)
 	}
-	type answer struct {
-		token *oauth2.Token
-		err   error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		token, err := s.Tokens.Token()
-		answers <- answer{token, err}
-	}()
-	var a answer
+	var token *oauth2.Token
 	select {
-	case a = <-answers:
+	case r := <-panics.Go("oauth2source.Source.Tokens", func() (*oauth2.Token, error) { return s.Tokens.Token() }):
+		if r.Err != nil {
+			return credentials.Credential{}, fmt.Errorf("oauth2 token: %w", cleanError(r.Err))
+		}
+		token = r.Value
 	case <-ctx.Done():
 		return credentials.Credential{}, context.Cause(ctx)
 	}
-	if a.err != nil {
-		return credentials.Credential{}, fmt.Errorf("oauth2 token: %w", cleanError(a.err))
-	}
-	if a.token == nil {
+	if token == nil {
 		return credentials.Credential{}, fmt.Errorf("oauth2 token: %w", credentials.ErrEmpty)
 	}
 	c := credentials.Credential{
-		Username: s.Username, Password: credentials.NewSecret(a.token.AccessToken), ExpiresAt: a.token.Expiry,
+		Username: s.Username, Password: credentials.NewSecret(token.AccessToken), ExpiresAt: token.Expiry,
 	}
 	if err := c.Validate(time.Now()); err != nil {
 		return credentials.Credential{}, fmt.Errorf("oauth2 token: %w", err)

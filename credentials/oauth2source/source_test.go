@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"testing"
 	"time"
 
@@ -47,6 +48,19 @@ func TestSourceRefuses(t *testing.T) {
 			_, err := src.Credential(t.Context())
 			require.ErrorIs(t, err, test.want)
 		})
+	}
+}
+
+// The source calls the token source in a goroutine of its own, in which no caller can recover a panic.
+func TestSourceSurvivesBrokenTokenSources(t *testing.T) {
+	for want, tokens := range map[string]oauth2.TokenSource{
+		"oauth2 token: oauth2source.Source.Tokens panicked in oauth2source_test.": tokenFunc(func() (*oauth2.Token, error) { panic("hunter2") }),
+		"oauth2 token: oauth2source.Source.Tokens ended its goroutine":            tokenFunc(func() (*oauth2.Token, error) { runtime.Goexit(); return nil, nil }),
+		"nil pointer dereference": nil,
+	} {
+		_, err := oauth2source.Source{Username: "u", Tokens: tokens}.Credential(t.Context())
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "hunter2")
 	}
 }
 

@@ -54,8 +54,8 @@ const arrows = `
 
 	credentials/credentialslog     -> credentials
 	credentials/dockerconfig       -> credentials registry                github.com/docker/cli github.com/docker/docker-credential-helpers
-	credentials/ggcr               -> credentials registry                github.com/google/go-containerregistry
-	credentials/oauth2source       -> credentials                         golang.org/x/oauth2
+	credentials/ggcr               -> credentials registry internal/panics github.com/google/go-containerregistry
+	credentials/oauth2source       -> credentials internal/panics         golang.org/x/oauth2
 
 	credentials/credentialstest    -> credentials
 	registry/registrytest          -> credentials registry internal/option internal/testcert

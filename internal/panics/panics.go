@@ -21,6 +21,29 @@ func Error(who string, value any) error {
 	return fmt.Errorf("%s %w%s with a value of type %T", who, ErrPanicked, at, value)
 }
 
+// A Result is the result of a function that [Go] called.
+type Result[T any] struct {
+	Value T
+	Err   error
+}
+
+// Go calls f in a new goroutine and sends the result to the channel, which has room for it. If f panics or calls
+// [runtime.Goexit], the result is an error.
+func Go[T any](who string, f func() (T, error)) <-chan Result[T] {
+	results := make(chan Result[T], 1)
+	go func() {
+		r := Result[T]{Err: fmt.Errorf("%s ended its goroutine", who)} // Stays if f calls runtime.Goexit.
+		defer func() {
+			if value := recover(); value != nil {
+				r.Err = Error(who, value)
+			}
+			results <- r
+		}()
+		r.Value, r.Err = f()
+	}()
+	return results
+}
+
 // ErrPanicked is wrapped by each error of [Error]. Package registry maps it to a code.
 var ErrPanicked = errors.New("panicked")
 

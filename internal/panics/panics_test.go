@@ -1,6 +1,7 @@
 package panics_test
 
 import (
+	"errors"
 	"runtime"
 	"testing"
 
@@ -32,4 +33,17 @@ func TestError(t *testing.T) {
 	require.NotContains(t, err.Error(), "hunter2")
 
 	require.NoError(t, recovered(func() {}))
+}
+
+func TestGo(t *testing.T) {
+	broken := errors.New("broken")
+	r := <-panics.Go("source", func() (int, error) { return 1, broken })
+	require.Equal(t, panics.Result[int]{Value: 1, Err: broken}, r)
+
+	r = <-panics.Go("source", func() (int, error) { panic(1) })
+	require.ErrorIs(t, r.Err, panics.ErrPanicked)
+	require.ErrorContains(t, r.Err, "source panicked in panics_test.TestGo.func2 (panics_test.go:")
+
+	r = <-panics.Go("source", func() (int, error) { runtime.Goexit(); return 1, nil })
+	require.EqualError(t, r.Err, "source ended its goroutine")
 }
