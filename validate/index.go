@@ -189,7 +189,7 @@ func (k *check) inspectEntries(ctx context.Context, f *imageInfo, i int, p Platf
 			if !l.configVariant {
 				q.Variant = ""
 			}
-			if p.rank(q, l.bits32, rules.cpuVariants) < 0 {
+			if p.rank(q, l.bits32 || l.unnamedBits32, rules.cpuVariants) < 0 {
 				if rules.unnamed != unnamedFirst {
 					continue
 				}

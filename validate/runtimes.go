@@ -185,6 +185,8 @@ type line struct {
 	configVariant bool
 	// bits32 is set if a 64-bit node pulls a 32-bit image when there is no other.
 	bits32 bool
+	// unnamedBits32 is set if it does so for an entry of an index without a platform only.
+	unnamedBits32 bool
 	// osFeatures is set if the line skips an entry with an unknown os.features.
 	osFeatures bool
 	// schema1 are the media types of Docker schema 1 that the line pulls.
@@ -230,7 +232,7 @@ var runtimeTable = []*runtimeRules{
 		lines: []line{
 			{version: "1.7", configTypes: usualForAll, layerTypes: true, emptyArtifacts: true, diffIDs: true, bits32: true,
 				schema1: []types.MediaType{types.DockerManifestSchema1Signed}},
-			{version: "2", configTypes: usualForAll, layerTypes: true, lazy: true, diffIDs: true, osFeatures: true, allEntries: true,
+			{version: "2", configTypes: usualForAll, layerTypes: true, lazy: true, unnamedBits32: true, diffIDs: true, osFeatures: true, allEntries: true,
 				configVariant: true, retryOnce: []int{500, 503, 504}},
 		},
 		loginRules: containerdLogin.redirecting(redirectAsked), manifestRules: containerdManifest,

@@ -205,7 +205,12 @@ var lineColumns = []struct {
 		}
 		return "is ignored"
 	}},
-	{"image for 32 bits on a node of 64 bits", func(l line) string { return yes(l.bits32) }},
+	{"image for 32 bits on a node of 64 bits", func(l line) string {
+		if l.unnamedBits32 {
+			return "only if the index does not name its platform"
+		}
+		return yes(l.bits32)
+	}},
 	{"an entry with an unknown `os.features`", func(l line) string {
 		if l.osFeatures {
 			return "is ignored"
