@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -63,8 +64,13 @@ func (c *CRIO) Close() {
 // Pull pulls as CRI-O does. Different salts result in different images.
 func (c *CRIO) Pull(ctx context.Context, s scenario.Scenario, salt string) Verdict {
 	registry := scenario.NewRegistry(s, salt)
+	// After 429, the library waits for two seconds to a minute, unless the registry says how long.
+	impatient := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Retry-After", "0")
+		registry.ServeHTTP(w, req)
+	})
 	for _, host := range []string{scenario.Host, scenario.AuthHost, scenario.OtherHost, scenario.StorageHost} {
-		c.network.Handle(host, registry)
+		c.network.Handle(host, impatient)
 	}
 	return scenario.NewVerdict(c.pull(ctx, s), registry)
 }

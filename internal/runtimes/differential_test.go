@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -46,8 +47,14 @@ var lines = []struct {
 	{"Docker 29", validate.DockerContainerd, ""},
 }
 
-// check returns the verdicts of package validate, by the oracle's names.
-func check(ctx context.Context, s scenario.Scenario, salt string) map[string]Verdict {
+// check returns the verdicts of package validate, by the oracle's names. Its pauses take no time.
+func check(t *testing.T, s scenario.Scenario, salt string) (verdicts map[string]Verdict) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { verdicts = checkAll(t.Context(), s, salt) })
+	return verdicts
+}
+
+func checkAll(ctx context.Context, s scenario.Scenario, salt string) map[string]Verdict {
 	verdicts := make(map[string]Verdict)
 	for _, r := range []validate.Runtime{validate.Containerd, validate.CRIO, validate.Docker, validate.DockerContainerd} {
 		result, requests, err := checkFor(ctx, r, s, salt)
@@ -116,9 +123,9 @@ type disagreement struct {
 }
 
 // disagreements returns the lines on which the verdicts differ, without the known disagreements.
-func (o *oracle) disagreements(t testing.TB, s scenario.Scenario, salt string) []string {
+func (o *oracle) disagreements(t *testing.T, s scenario.Scenario, salt string) []string {
 	want := o.verdicts(t, s, salt)
-	got := check(context.Background(), s, salt)
+	got := check(t, s, salt)
 	var found []string
 	for _, l := range lines {
 		sameLogins := s.Pod == nil || slices.Equal(longest(want, l.runtime), got[l.oracle].Logins)
@@ -145,13 +152,13 @@ func longest(verdicts map[string]Verdict, runtime validate.Runtime) (logins []st
 }
 
 // reportLine is report for one line.
-func (o *oracle) reportLine(t testing.TB, d disagreement) string {
-	want, got := o.verdicts(t, d.scenario, "report"), check(context.Background(), d.scenario, "report")
+func (o *oracle) reportLine(t *testing.T, d disagreement) string {
+	want, got := o.verdicts(t, d.scenario, "report"), check(t, d.scenario, "report")
 	return fmt.Sprintf("%s\n  runtime %s\n  check %s", d.scenario, describe(want[d.line]), describe(got[d.line]))
 }
 
-func (o *oracle) report(t testing.TB, s scenario.Scenario) string {
-	want, got := o.verdicts(t, s, "report"), check(context.Background(), s, "report")
+func (o *oracle) report(t *testing.T, s scenario.Scenario) string {
+	want, got := o.verdicts(t, s, "report"), check(t, s, "report")
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", s)
 	for _, l := range lines {
@@ -181,7 +188,7 @@ func TestVerdicts(t *testing.T) {
 		seeds = make(map[string][]uint64)
 		wait  sync.WaitGroup
 	)
-	for range 2 * runtime.GOMAXPROCS(0) { // Some of a runtime's pulls wait.
+	for range 6 * runtime.GOMAXPROCS(0) { // Some of Docker's pulls wait.
 		o := newOracle(t)
 		wait.Go(func() {
 			defer func() {

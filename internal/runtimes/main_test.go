@@ -2,6 +2,7 @@ package runtimes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -67,14 +68,8 @@ func newOracle(t testing.TB) *oracle {
 	}, crio, startProgram(t, Keyring), make(map[*Known]int)}
 }
 
-// patience is the timeout of a pull. It is short if a registry responds with 429, because CRI-O then waits for minutes,
-// and otherwise long enough for a busy machine.
-func patience(s scenario.Scenario) time.Duration {
-	if strings.Contains(s.String(), ":429") {
-		return 3 * time.Second
-	}
-	return time.Minute
-}
+// patience is the timeout of a pull: long enough for a busy machine.
+const patience = time.Minute
 
 // verdicts returns the verdicts of all runtimes, by name. For a pod, each login is a whole pull, until one succeeds. The
 // kubelet finds the logins, and pulls without one only if it finds none.
@@ -104,17 +99,32 @@ func (o *oracle) verdicts(t testing.TB, s scenario.Scenario, salt string) map[st
 	return all
 }
 
-// pulls returns the verdicts of all runtimes on one login.
+// pulls returns the verdicts of all runtimes on one login. The runtimes pull at the same time.
 func (o *oracle) pulls(t testing.TB, s scenario.Scenario, salt string) map[string]Verdict {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience(s))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	all := map[string]Verdict{"containerd 2": Containerd2(ctx, s, salt), "CRI-O": o.crio.Pull(ctx, s, salt)}
-	for name, p := range o.programs {
-		v, err := p.Pull(s, salt, patience(s))
-		require.NoError(t, err)
-		all[name] = v
+	var (
+		mu   sync.Mutex
+		wait sync.WaitGroup
+		errs []error
+		all  = make(map[string]Verdict)
+	)
+	pull := func(name string, f func() (Verdict, error)) {
+		wait.Go(func() {
+			v, err := f()
+			mu.Lock()
+			defer mu.Unlock()
+			all[name], errs = v, append(errs, err)
+		})
 	}
+	pull("containerd 2", func() (Verdict, error) { return Containerd2(ctx, s, salt), nil })
+	pull("CRI-O", func() (Verdict, error) { return o.crio.Pull(ctx, s, salt), nil })
+	for name, p := range o.programs {
+		pull(name, func() (Verdict, error) { return p.Pull(s, salt, patience) })
+	}
+	wait.Wait()
+	require.NoError(t, errors.Join(errs...))
 	return all
 }
 
