@@ -126,6 +126,11 @@ func root(t *testing.T) string {
 	return dir
 }
 
+// ignored reports whether the go command ignores a folder because of its name: it may hold anything.
+func ignored(folder fs.DirEntry) bool {
+	return strings.HasPrefix(folder.Name(), ".") || strings.HasPrefix(folder.Name(), "_")
+}
+
 // short returns the path of a package from the root of this module, and whether the package belongs to this module.
 func short(importPath string) (string, bool) {
 	if importPath == module {
@@ -246,7 +251,7 @@ func TestModules(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && strings.HasPrefix(entry.Name(), ".") {
+		if entry.IsDir() && file != root(t) && ignored(entry) {
 			return fs.SkipDir
 		}
 		if entry.Name() != "go.mod" {

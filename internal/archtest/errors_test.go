@@ -47,7 +47,7 @@ func exportedErrors(t *testing.T, dir string) map[string][]string {
 		if err != nil {
 			return err
 		}
-		if name := entry.Name(); entry.IsDir() && (strings.HasPrefix(name, ".") || name == "testdata") {
+		if entry.IsDir() && path != dir && (ignored(entry) || entry.Name() == "testdata") {
 			return fs.SkipDir
 		}
 		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {

@@ -35,7 +35,7 @@ func TestNumericOptions(t *testing.T) {
 			return err
 		}
 		relative = filepath.ToSlash(relative)
-		if entry.IsDir() && (strings.HasPrefix(entry.Name(), ".") && relative != "." || relative == "benchmarks" || relative == "examples") {
+		if entry.IsDir() && (relative != "." && ignored(entry) || relative == "benchmarks" || relative == "examples") {
 			return fs.SkipDir
 		}
 		if !strings.HasSuffix(relative, ".go") || strings.HasSuffix(relative, "_test.go") || fakes.MatchString(relative) {

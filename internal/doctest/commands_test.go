@@ -30,7 +30,7 @@ func testNames(t *testing.T) []string {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && name != root && strings.HasPrefix(entry.Name(), ".") {
+		if entry.IsDir() && name != root && ignored(entry) {
 			return fs.SkipDir // scripts/release keeps the modules of others in .cache.
 		}
 		if entry.IsDir() || !strings.HasSuffix(name, "_test.go") {

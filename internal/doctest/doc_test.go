@@ -15,6 +15,11 @@ import (
 
 const root = "../.."
 
+// ignored reports whether the go command ignores a folder because of its name: it may hold anything.
+func ignored(folder fs.DirEntry) bool {
+	return strings.HasPrefix(folder.Name(), ".") || strings.HasPrefix(folder.Name(), "_")
+}
+
 // documents returns the Markdown files of the repository by their path from the root, with their text.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
@@ -23,7 +28,7 @@ func documents(t *testing.T) map[string]string {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && name != root && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "node_modules") {
+		if entry.IsDir() && name != root && (ignored(entry) || entry.Name() == "node_modules") {
 			return fs.SkipDir
 		}
 		if strings.HasSuffix(name, ".md") {
