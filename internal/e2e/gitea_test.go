@@ -51,6 +51,8 @@ DISABLE_SSH = true
 [database]
 DB_TYPE = sqlite3
 PATH = %[1]s/gitea.db
+SQLITE_TIMEOUT = 20000
+SQLITE_JOURNAL_MODE = WAL
 [security]
 INSTALL_LOCK = true
 SECRET_KEY = for-a-test
