@@ -63,7 +63,7 @@ func TestEmbed(t *testing.T) {
 	_, err = client.CoreV1().ServiceAccounts("shop").Create(ctx, account, metav1.CreateOptions{})
 	require.NoError(t, err)
 
-	gate, cancel := context.WithTimeout(ctx, 30*time.Second)
+	gate, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	require.NoError(t, controller.EnsureReady(gate, "shop", "default", hub.Host+"/shop/web:1"))
 	secret, err := client.CoreV1().Secrets("shop").Get(ctx, "regcred", metav1.GetOptions{})

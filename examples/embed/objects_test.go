@@ -86,7 +86,7 @@ func TestObjects(t *testing.T) {
 	}
 	eventually := func(what func() bool) {
 		t.Helper()
-		require.Eventually(t, what, 30*time.Second, 50*time.Millisecond)
+		require.Eventually(t, what, 2*time.Minute, 50*time.Millisecond)
 	}
 	eventually(func() bool { return exists("shop", "pull-shop") && status("shop") == "ready" })
 	require.True(t, exists(objectNamespace, "regcred-adoption"))
