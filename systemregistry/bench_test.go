@@ -213,7 +213,7 @@ storage:
 	require.Eventually(b, func() bool {
 		conn, err := net.Dial("tcp", addr)
 		return err == nil && conn.Close() == nil
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	return newSide(b, "http://"+addr, "", command.Process.Pid)
 }
 

@@ -96,7 +96,7 @@ func (f fault) meet(t *testing.T, where, protocol string) {
 
 	c.CloseIdleConnections()
 	closeServer()
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > before && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	require.LessOrEqual(t, runtime.NumGoroutine(), before, "goroutines are left")

@@ -55,7 +55,7 @@ func (p *sourceProbe) errorf(format string, args ...any) {
 }
 
 // soon is the time within which a source must return after its context ended.
-const soon = 5 * time.Second
+const soon = 30 * time.Second
 
 // ask calls the source. It reports stuck if the source returns too late.
 func (p *sourceProbe) ask(ctx context.Context) (c credentials.Credential, err error, stuck bool) {

@@ -156,7 +156,7 @@ func leavesProfile(ctx context.Context, s Subject) error {
 }
 
 // soon is generous: a loaded machine is slow, and a provider that ignores its context never returns.
-const soon = 5 * time.Second
+const soon = 30 * time.Second
 
 func leavesWithCaller(ctx context.Context, s Subject) error {
 	leave := func(provider providers.Provider, p registry.Profile, after time.Duration) error {

@@ -141,7 +141,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	require.Error(t, <-failed)
 	<-ended
 	c.CloseIdleConnections()
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > before && time.Now().Before(end); {
 		runtime.Gosched()
 	}
 	require.LessOrEqual(t, runtime.NumGoroutine(), before)
