@@ -3,6 +3,7 @@ package kube_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -21,7 +22,7 @@ func TestCluster(t *testing.T) {
 	require.NoError(t, err)
 	cluster := &kube.Cluster{Client: client, Owner: "conformance"}
 	background(t, cluster.Run)
-	injecttest.TestCluster(t, injecttest.Subject{Cluster: cluster, World: world{admin}})
+	injecttest.TestCluster(t, injecttest.Subject{Cluster: cluster, World: world{admin}, Patience: time.Minute})
 }
 
 // A world acts as the other clients of a real API.

@@ -52,6 +52,13 @@ type running struct {
 
 // start starts a running that has the rights of "regcred" and of these roles.
 func start(t *testing.T, name string, roles ...string) *running {
+	r := newRunning(t, name, roles...)
+	background(t, r.Start)
+	return r
+}
+
+// newRunning returns a running that is not started yet. A problem in a pass fails the test.
+func newRunning(t *testing.T, name string, roles ...string) *running {
 	r := &running{}
 	first := "first"
 	r.password.Store(&first)
@@ -83,7 +90,6 @@ func start(t *testing.T, name string, roles ...string) *running {
 			}
 		},
 	}
-	background(t, r.Start)
 	return r
 }
 

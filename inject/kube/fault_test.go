@@ -58,27 +58,32 @@ func newFleet(t *testing.T, config *rest.Config, name string, n int) *fleet {
 		}))
 		require.NoError(t, f.WriteAccount(t.Context(), ns, injecttest.AccountObject{Name: "default", PullSecrets: []string{"theirs"}}))
 	}
-	f.theirs = f.foreign(t)
+	f.theirs, err = f.foreign(t)
+	require.NoError(t, err)
 	return f
 }
 
 func (f *fleet) outside() string { return "outside-" + f.name }
 
 // foreign returns the versions of others' objects.
-func (f *fleet) foreign(t *testing.T) map[string]string {
+func (f *fleet) foreign(t *testing.T) (map[string]string, error) {
 	t.Helper()
 	versions := make(map[string]string)
 	secrets, err := f.CoreV1().Secrets("").List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=theirs"})
-	require.NoError(t, err)
+	if err != nil {
+		return nil, err
+	}
 	for _, s := range secrets.Items {
 		if s.Namespace == f.outside() || slices.Contains(f.namespaces, s.Namespace) {
 			versions[s.Namespace] = string(s.UID) + " " + s.ResourceVersion
 		}
 	}
 	account, err := f.CoreV1().ServiceAccounts(f.outside()).Get(t.Context(), "default", metav1.GetOptions{})
-	require.NoError(t, err)
+	if err != nil {
+		return nil, err
+	}
 	versions["account"] = account.ResourceVersion
-	return versions
+	return versions, nil
 }
 
 // controller returns a Controller that publishes the result of password as the secret "regcred".
@@ -124,16 +129,28 @@ func newController(client kubernetes.Interface, name, secret string, password fu
 // an empty or partial secret, a link without a secret, a change to others' objects.
 func (f *fleet) look(t *testing.T) map[string]int64 {
 	t.Helper()
+	found, err := f.tryLook(t)
+	require.NoError(t, err)
+	return found
+}
+
+// tryLook is look for an API that may fail, whose errors it returns.
+func (f *fleet) tryLook(t *testing.T) (map[string]int64, error) {
+	t.Helper()
 	image, err := registry.ParseImage("registry.example.com/app")
 	require.NoError(t, err)
 	found := make(map[string]int64)
 	for _, ns := range f.namespaces {
 		// Read the account first: a secret that it names must exist then, or have been unlinked since.
 		account, err := f.Account(t.Context(), ns, "default")
-		require.NoError(t, err)
+		if err != nil {
+			return nil, err
+		}
 		require.Equal(t, "theirs", account.PullSecrets[0])
 		secrets, err := f.CoreV1().Secrets(ns).List(t.Context(), metav1.ListOptions{})
-		require.NoError(t, err)
+		if err != nil {
+			return nil, err
+		}
 		there := []string{"theirs"}
 		for _, s := range secrets.Items {
 			if s.Name == "theirs" {
@@ -148,15 +165,21 @@ func (f *fleet) look(t *testing.T) map[string]int64 {
 			require.NoError(t, err)
 		}
 		again, err := f.Account(t.Context(), ns, "default")
-		require.NoError(t, err)
+		if err != nil {
+			return nil, err
+		}
 		for _, name := range account.PullSecrets {
 			if slices.Contains(again.PullSecrets, name) {
 				require.Contains(t, there, name, "an account of %s names a secret that is not there", ns)
 			}
 		}
 	}
-	require.Equal(t, f.theirs, f.foreign(t))
-	return found
+	theirs, err := f.foreign(t)
+	if err != nil {
+		return nil, err
+	}
+	require.Equal(t, f.theirs, theirs)
+	return found, nil
 }
 
 // converges waits until each namespace has only this secret, with the newest password, and it is linked.
@@ -173,13 +196,18 @@ func (f *fleet) converges(t *testing.T, secret string) {
 	}
 }
 
-// differs describes the first difference from the desired state; empty if there is none.
+// differs describes the first difference from the desired state, or why the API does not show it; empty if there is none.
 func (f *fleet) differs(t *testing.T, secret string, password int64) string {
 	t.Helper()
-	found := f.look(t)
+	found, err := f.tryLook(t)
+	if err != nil {
+		return err.Error()
+	}
 	for _, ns := range f.namespaces {
 		account, err := f.Account(t.Context(), ns, "default")
-		require.NoError(t, err)
+		if err != nil {
+			return err.Error()
+		}
 		if got := found[ns+"/"+secret]; got != password {
 			return fmt.Sprintf("%s has password %d, not %d", ns, got, password)
 		}
@@ -245,7 +273,7 @@ func TestServersDie(t *testing.T) {
 	f.converges(t, "regcred")
 	for name, dies := range map[string]func(){
 		"API server": func() { p.api.kill(); p.startAPI() },
-		"etcd":       func() { p.etcd.kill(); p.startEtcd() },
+		"etcd":       func() { p.etcd.kill(); p.startEtcd(); p.readyAPI() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.password.Add(1)

@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -54,7 +55,7 @@ func newPlane(t *testing.T) *plane {
 	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "key.pem"), text, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "tokens.csv"), []byte("admin,admin,admin,system:masters\n"), 0o600))
 	p.config = &rest.Config{
-		Host: "https://127.0.0.1:" + p.port, BearerToken: "admin", Timeout: 5 * time.Second,
+		Host: "https://127.0.0.1:" + p.port, BearerToken: "admin", Timeout: time.Minute,
 		TLSClientConfig: rest.TLSClientConfig{Insecure: true}, // It creates a certificate of its own.
 	}
 	p.startEtcd()
@@ -77,6 +78,7 @@ func (p *plane) run(program string, args ...string) *process {
 	return &process{command}
 }
 
+// startEtcd starts etcd, and waits until it is healthy.
 func (p *plane) startEtcd() {
 	p.t.Helper()
 	p.etcd = p.run("etcd", "--data-dir="+filepath.Join(p.dir, "etcd"), "--listen-client-urls="+p.client, "--advertise-client-urls="+p.client,
@@ -88,7 +90,11 @@ func (p *plane) startEtcd() {
 		if err != nil {
 			return err
 		}
-		return response.Body.Close()
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK { // It has no leader yet.
+			return errors.New(response.Status)
+		}
+		return nil
 	})
 }
 
@@ -101,6 +107,12 @@ func (p *plane) startAPI() {
 		"--token-auth-file="+filepath.Join(p.dir, "tokens.csv"), "--authorization-mode=RBAC",
 		"--service-account-issuer=https://test", "--service-account-key-file="+key, "--service-account-signing-key-file="+key,
 		"--disable-admission-plugins=ServiceAccount")
+	p.readyAPI()
+}
+
+// readyAPI waits until the API server is ready, which it is not without etcd.
+func (p *plane) readyAPI() {
+	p.t.Helper()
 	client, err := kubernetes.NewForConfig(p.config)
 	require.NoError(p.t, err)
 	p.ready("kube-apiserver", func(ctx context.Context) error {
@@ -110,7 +122,7 @@ func (p *plane) startAPI() {
 
 func (p *plane) ready(program string, ask func(context.Context) error) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 3*time.Minute)
 	defer cancel()
 	for {
 		err := ask(ctx)

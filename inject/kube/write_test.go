@@ -75,7 +75,7 @@ func TestUpdateKeepsAllThatOthersWrote(t *testing.T) {
 					}
 				}
 				return false
-			}, 10*time.Second, 10*time.Millisecond)
+			}, time.Minute, 10*time.Millisecond)
 			require.NoError(t, cluster.Apply(t.Context(), change))
 
 			after, err := secrets.Get(t.Context(), name, metav1.GetOptions{})
@@ -119,7 +119,7 @@ func TestUpdateIsNotTracked(t *testing.T) {
 				change.Version = before.ResourceVersion
 			}
 			return cluster.Apply(t.Context(), change) == nil
-		}, 10*time.Second, 10*time.Millisecond)
+		}, time.Minute, 10*time.Millisecond)
 		after, err := secrets.Get(t.Context(), name, metav1.GetOptions{})
 		require.NoError(t, err)
 		require.Equal(t, change.Secret.Config.Reveal(), after.Data[pullsecret.SecretKey])
