@@ -28,7 +28,7 @@ const defaultTimeout = 10 * time.Second
 
 // DialContext connects to an address such as "registry.example.com:443". If the policy denies all addresses of the
 // host, or the host does not exist, the error wraps [ErrForbidden] and names no address. Under a policy, a host name is
-// looked up as an absolute name.
+// looked up as an absolute name, and the error of a failed lookup does not name the name server.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: option.OrDefault(d.Timeout, defaultTimeout)}
 	host, port, err := net.SplitHostPort(address)
@@ -68,7 +68,9 @@ func (d *Dialer) control(host string) func(context.Context, string, string, sysc
 }
 
 // hide removes the address from the error of a forbidden connection, and replaces the error for a host that does not
-// exist with the same error. Otherwise a user could explore the names of the platform's own network.
+// exist with the same error. Otherwise a user could explore the names of the platform's own network. Of a lookup that
+// fails otherwise, it returns the name and the kind of the failure, because the error of package net has the addresses
+// of the platform's name servers in its fields and its text.
 func hide(err error) error {
 	if err == nil {
 		return nil
@@ -76,8 +78,23 @@ func hide(err error) error {
 	if denied, ok := errors.AsType[*net.OpError](err); ok && errors.Is(denied.Err, ErrForbidden) {
 		return denied.Err
 	}
-	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+	dns, ok := errors.AsType[*net.DNSError](err)
+	switch {
+	case !ok:
+		return err
+	case dns.IsNotFound:
 		return ErrForbidden
 	}
-	return err
+	shown := &net.DNSError{
+		Err: "the name servers did not resolve the name", Name: dns.Name, IsTimeout: dns.IsTimeout, IsTemporary: dns.IsTemporary,
+	}
+	if dns.IsTimeout {
+		shown.Err = "the name servers did not respond in time"
+	}
+	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(dns, cause) {
+			shown.UnwrapErr = cause
+		}
+	}
+	return shown
 }

@@ -2,6 +2,8 @@ package egress_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -102,6 +105,71 @@ func TestDenialsLookAlike(t *testing.T) {
 		require.Equal(t, first, err.Error(), host)
 	}
 	require.Zero(t, victim.Load())
+}
+
+// A lookup that fails does not show the name servers of the platform: neither their addresses nor those of this machine.
+func TestNameServersAreHidden(t *testing.T) {
+	for name, failure := range map[string]struct {
+		timeout time.Duration
+		rcode   byte // Zero means that the server does not respond.
+		closed  bool
+	}{
+		"server failure": {rcode: 2},
+		"refused":        {rcode: 5},
+		"closed":         {closed: true},
+		"silent":         {timeout: 300 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, err := net.ListenPacket("udp", "127.0.0.5:0")
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = server.Close() })
+			if failure.closed {
+				require.NoError(t, server.Close())
+			}
+			go func() {
+				for query := make([]byte, 512); ; {
+					n, from, err := server.ReadFrom(query)
+					if err != nil {
+						return
+					}
+					if n >= 12 && failure.rcode != 0 {
+						query[2], query[3] = query[2]|0x80, failure.rcode // The response is the query with these changes.
+						_, _ = server.WriteTo(query[:n], from)
+					}
+				}
+			}()
+			p := &egress.Policy{Resolver: &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
+			}}}
+			d := &egress.Dialer{Policy: p, Timeout: failure.timeout}
+			_, err = d.DialContext(t.Context(), "tcp", "registry.example.com:443")
+			dns, ok := errors.AsType[*net.DNSError](err)
+			require.True(t, ok, "%v", err)
+			require.Equal(t, failure.timeout > 0, dns.IsTimeout)
+			require.Equal(t, "registry.example.com.", dns.Name)
+			for _, text := range []string{err.Error(), fmt.Sprintf("%+v %#v %+v", err, dns, dns.UnwrapErr)} {
+				require.NotContains(t, text, "127.0.0.")
+				for _, line := range resolvers(t) {
+					require.NotContains(t, text, line)
+				}
+			}
+		})
+	}
+}
+
+// resolvers returns the addresses of the name servers of this machine.
+func resolvers(t *testing.T) []string {
+	file, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil {
+		t.Log(err)
+	}
+	var all []string
+	for line := range strings.Lines(string(file)) {
+		if words := strings.Fields(line); len(words) == 2 && words[0] == "nameserver" {
+			all = append(all, words[1])
+		}
+	}
+	return all
 }
 
 // The search list of the machine is not used: else "harbor.prod" would lead to harbor.prod.svc.cluster.local.
