@@ -78,7 +78,7 @@ func startRealRegistry(t *testing.T) realRegistry {
 	select {
 	case host := <-address:
 		return realRegistry{host, authority.PEM, certs}
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("docker-registry did not say where it listens")
 		return realRegistry{}
 	}

@@ -91,7 +91,7 @@ func (f fault) meet(t *testing.T, where, protocol string) {
 	}
 	require.LessOrEqual(t, int(asked.Load()), f.requests)
 	require.GreaterOrEqual(t, took, f.atLeast)
-	require.Less(t, took, 10*time.Second)
+	require.Less(t, took, time.Minute)
 	require.Less(t, m1.TotalAlloc-m0.TotalAlloc, cmp.Or(f.maxAlloc, 16<<20), "bytes allocated")
 
 	c.CloseIdleConnections()
@@ -124,7 +124,7 @@ func TestNobody(t *testing.T) {
 		"invalid transport": {"registry.example.com", registry.TransportConfig{Proxy: "nonsense"}, registry.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &validate.Checker{Timeout: 5 * time.Second}
+			c := &validate.Checker{}
 			defer c.CloseIdleConnections()
 			candidate := as("ann", "right")
 			candidate.Transport = tc.way
@@ -140,12 +140,13 @@ func TestNobody(t *testing.T) {
 // The name of the registry does not resolve: the resolver responds that there is no such host, fails, or is silent.
 func TestNameNotResolved(t *testing.T) {
 	for name, tc := range map[string]struct {
-		rcode byte // RFC 1035, 4.1.1.
-		want  registry.Code
+		rcode   byte // RFC 1035, 4.1.1.
+		timeout time.Duration
+		want    registry.Code
 	}{
-		"no such host": {3, registry.ErrHostNotFound},
-		"fails":        {2, registry.ErrUnreachable},
-		"silent":       {0, registry.ErrTimeout},
+		"no such host": {rcode: 3, want: registry.ErrHostNotFound},
+		"fails":        {rcode: 2, want: registry.ErrUnreachable},
+		"silent":       {timeout: 300 * time.Millisecond, want: registry.ErrTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			resolver, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -168,7 +169,7 @@ func TestNameNotResolved(t *testing.T) {
 				return new(net.Dialer).DialContext(ctx, "udp", resolver.LocalAddr().String())
 			}
 			dialer := &net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: ask}}
-			c := &validate.Checker{Timeout: 300 * time.Millisecond, RoundTripper: &http.Transport{DialContext: dialer.DialContext}}
+			c := &validate.Checker{Timeout: tc.timeout, RoundTripper: &http.Transport{DialContext: dialer.DialContext}}
 			_, err = c.Image(t.Context(), image(t, "registry.example.com/team/app:1"), as("ann", "right"))
 			require.Equal(t, tc.want, registry.CodeOf(err), "%v", err)
 			require.NotEmpty(t, registry.HintOf(err))
@@ -192,8 +193,8 @@ func TestCanceled(t *testing.T) {
 			requests = append(requests, validate.Request{Image: image(t, s.Host+"/team/app:"+tag), Candidates: candidates})
 		}
 		began := time.Now()
-		got, err := (&validate.Checker{}).Images(ctx, requests)
-		require.Less(t, time.Since(began), 5*time.Second)
+		got, err := (&validate.Checker{Timeout: time.Hour}).Images(ctx, requests)
+		require.Less(t, time.Since(began), time.Minute)
 		require.ErrorIs(t, err, cause)
 		for _, r := range got {
 			require.Equal(t, registry.ErrCanceled, registry.CodeOf(r.Err))

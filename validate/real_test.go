@@ -1,6 +1,7 @@
 package validate_test
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"crypto"
@@ -13,12 +14,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -197,39 +198,47 @@ func passwords(t *testing.T) string {
 // dockerRegistry runs the program on a port of loopback until the test ends.
 func dockerRegistry(t *testing.T, auth string) (host string) {
 	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	host = l.Addr().String()
-	require.NoError(t, l.Close())
 	config := fmt.Sprintf(`
 version: 0.1
-log: {level: error, accesslog: {disabled: true}}
+log: {level: info, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: %s}}
-http: {addr: %s}
+http: {addr: "127.0.0.1:0"}
 auth: {%s}
-`, filepath.Join(dir, "data"), host, auth)
+`, filepath.Join(dir, "data"), auth)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.yml"), []byte(config), 0o600))
-	var out bytes.Buffer
 	cmd := exec.Command(testtool.Need(t, "docker-registry"), "serve", filepath.Join(dir, "config.yml"))
-	cmd.Stdout, cmd.Stderr = &out, &out
+	logs, err := cmd.StderrPipe()
+	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
+	var out bytes.Buffer
+	address, ended := make(chan string, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		listening := regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)`)
+		for lines := bufio.NewScanner(logs); lines.Scan(); {
+			out.WriteString(lines.Text() + "\n")
+			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+				address <- m[1]
+			}
+		}
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
+		<-ended
 		_ = cmd.Wait()
 		if t.Failed() {
 			t.Logf("docker-registry: %s", out.Bytes())
 		}
 	})
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		res, err := http.Get("http://" + host + "/v2/")
-		if err == nil {
-			_ = res.Body.Close()
-			return host
-		}
-		if time.Now().After(end) {
-			t.Fatalf("docker-registry does not start: %v", err)
-		}
+	select {
+	case host := <-address:
+		return host
+	case <-ended:
+		t.Fatal("docker-registry ended")
+	case <-time.After(2 * time.Minute):
+		t.Fatal("docker-registry did not say where it listens")
 	}
+	return ""
 }
 
 // push copies an image into the registry.

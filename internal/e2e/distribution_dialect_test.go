@@ -88,7 +88,7 @@ func serve2(t *testing.T, more string) (host string) {
 	select {
 	case host := <-address:
 		return host
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		require.FailNow(t, "docker-registry does not say where it listens")
 		return ""
 	}
