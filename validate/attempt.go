@@ -18,7 +18,7 @@ type operation func(ctx context.Context, a *authorizer, t *trace) *registry.Erro
 // try runs the operation with the candidate's credential, and again with a new credential if the registry rejects the
 // first. Each run is an Attempt in the result.
 func (c *call) try(
-	ctx context.Context, r *Result, candidate *Candidate, rules *runtimeRules, host, op, ref string, do operation,
+	ctx context.Context, r *Result, sent *sentLogins, candidate *Candidate, rules *runtimeRules, host, op, ref string, do operation,
 ) *registry.Error {
 	fail := func(err *registry.Error) *registry.Error {
 		named := *err // The error may be shared, because one ping serves many images.
@@ -41,6 +41,8 @@ func (c *call) try(
 		t := &trace{exchanges: make([]Exchange, 0, 3)} // Usually the ping, a token, the image.
 		err := do(ctx, a, t)
 		r.take(t)
+		sent.add(a.basicAuth())
+		sent.add(t.sent...)
 		if err == nil {
 			r.Candidate, r.Anonymous = candidate.Name, credential.Anonymous
 			r.Attempts = append(r.Attempts, Attempt{
@@ -76,6 +78,7 @@ func (r *Result) take(t *trace) {
 func (c *call) login(ctx context.Context, endpoint registry.Endpoint, candidate *Candidate) Result {
 	start := time.Now()
 	var r Result
+	sent := &sentLogins{ref: endpoint.Host}
 	login := func(ctx context.Context, a *authorizer, t *trace) *registry.Error {
 		l, err := a.login(ctx, t)
 		switch {
@@ -90,9 +93,10 @@ func (c *call) login(ctx context.Context, endpoint registry.Endpoint, candidate 
 		}
 		return nil
 	}
-	if err := c.try(ctx, &r, candidate, ownRules, endpoint.Host, "check login", endpoint.Host, login); err != nil {
+	if err := c.try(ctx, &r, sent, candidate, ownRules, endpoint.Host, "check login", endpoint.Host, login); err != nil {
 		r.Err = err
 	}
+	sent.leaveOut(&r)
 	r.Duration = time.Since(start)
 	return r
 }
@@ -109,8 +113,9 @@ func (c *call) image(ctx context.Context, image registry.Image, candidates []Can
 		err.Op, err.Ref = "check image", image.String()
 		r.Err = err
 	}
+	sent := &sentLogins{ref: image.String()}
 	for i, rules := range runtimes {
-		one := c.imageOn(ctx, rules, image, candidates)
+		one := c.imageOn(ctx, rules, image, candidates, sent)
 		if i == 0 {
 			r = one
 			continue
@@ -118,13 +123,16 @@ func (c *call) image(ctx context.Context, image registry.Image, candidates []Can
 		r.add(one)
 	}
 	r.decide(c.c)
+	sent.leaveOut(&r)
 	r.Duration = time.Since(start)
 	return r
 }
 
 // imageOn tries the candidates one after the other, as a kubelet does with this runtime:
 // https://kubernetes.io/docs/concepts/containers/images/#using-imagepullsecrets.
-func (c *call) imageOn(ctx context.Context, rules *runtimeRules, image registry.Image, candidates []Candidate) Result {
+func (c *call) imageOn(
+	ctx context.Context, rules *runtimeRules, image registry.Image, candidates []Candidate, sent *sentLogins,
+) Result {
 	r := Result{Image: image}
 	var verdict *registry.Error
 	var lines []lineState
@@ -136,7 +144,7 @@ func (c *call) imageOn(ctx context.Context, rules *runtimeRules, image registry.
 			f, err = newCheck(a, t, image).run(ctx)
 			return err
 		}
-		err := c.try(ctx, &r, &candidates[i], rules, image.Host, "check image", image.String(), look)
+		err := c.try(ctx, &r, sent, &candidates[i], rules, image.Host, "check image", image.String(), look)
 		// If the pull succeeds, a kubelet does not try the next login, even if no container can start from the image.
 		pulled := err == nil || len(f.lines) > 0 && !slices.ContainsFunc(f.lines, doesNotPull)
 		if pulled || verdict == nil || rank(err.Code) > rank(verdict.Code) {

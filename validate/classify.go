@@ -18,7 +18,7 @@ func (a *authorizer) classify(ctx context.Context, t *trace, ans *response, repo
 	r := matchRule(v, ans, a.sender())
 	e := &registry.Error{Code: r.code, Hint: r.hint, Err: &exchangeError{ans.ex, nil}}
 	if v == ecr && e.Code == registry.ErrDenied {
-		if hint := missingPermission(ans.text); hint != "" {
+		if hint := missingPermission(ans.without(ans.text)); hint != "" {
 			e.Hint = hint
 		}
 	}

@@ -86,7 +86,8 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 			}
 			return err
 		}
-		err := c.call().try(ctx, &Result{}, candidate, ownRules, l.host, l.op, l.ref, start)
+		sent := &sentLogins{ref: l.ref + l.path}
+		err := c.call().try(ctx, &Result{}, sent, candidate, ownRules, l.host, l.op, l.ref, start)
 		seen, empty := make(map[uint64]bool), 0
 		for pages := 1; ; pages++ {
 			for _, name := range p.names { // The page may have names beside an error.
@@ -114,11 +115,13 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 			}
 			seen[link] = true
 			next = p.next
-			p, err = l.page(ctx, a, &trace{}, next)
+			t := &trace{}
+			p, err = l.page(ctx, a, t, next)
+			sent.add(t.sent...)
 		}
 		named := *err
 		named.Op, named.Ref = l.op, l.ref
-		yield("", &named)
+		yield("", sent.outOf(&named))
 	}
 }
 
@@ -188,7 +191,7 @@ func (o *origin) nextPage(ans *response, path string) (string, *registry.Error) 
 	case err != nil || u.RawQuery == "":
 		return "", errorf(registry.ErrUnavailable, "the registry names a next page that is not a URL")
 	case !strings.EqualFold(u.Hostname(), o.base.Hostname()) || u.Path != list && (u.Path != ans.path || ans.host != o.base.Hostname()):
-		where := cleanLine(u.Host, 64)
+		where := ans.without(cleanLine(u.Host, 64))
 		return "", errorf(registry.ErrInsecure, "the registry names a next page at another place, %s", where)
 	}
 	return list + "?" + u.RawQuery, nil

@@ -115,11 +115,11 @@ func (a *response) readErrorBody(body []byte) {
 	}
 	text := strings.ToLower(strings.Join(messages, " | "))
 	a.text = text[:min(len(text), maxErrorText)]
-	if len(a.codes) > 0 {
-		a.ex.Code = a.codes[0]
+	if len(a.codes) > 0 && a.without(strings.ReplaceAll(a.codes[0], "_", " ")) != "" {
+		a.ex.Code = a.without(a.codes[0])
 	}
-	if len(messages) > 0 {
-		a.ex.Message = cleanLine(messages[0], maxMessage)
+	if len(messages) > 0 { // The message is searched before it is cut, and after characters were removed.
+		a.ex.Message = a.without(cleanLine(a.without(messages[0]), maxMessage))
 	}
 }
 

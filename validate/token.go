@@ -387,15 +387,23 @@ func (r tokenRequest) get(ctx context.Context) (*response, *registry.Error) {
 	}
 	return r.a.o.do(ctx, r.t, apiRequest{
 		step: r.step, method: http.MethodGet, auth: r.a.basicAuth(), limit: maxTokenBody,
-		url: tokenURL(r.realm, account, r.service, r.scopes), displayURL: showToken(r.realm, r.service, r.scopes),
+		url: tokenURL(r.realm, account, r.service, r.scopes), displayURL: r.shown(showToken(r.realm, r.service, r.scopes)),
 	})
 }
 
 func (r tokenRequest) post(ctx context.Context) (*response, *registry.Error) {
 	return r.a.o.do(ctx, r.t, apiRequest{
 		step: r.step, method: http.MethodPost, auth: authorization{password: r.a.credential.Password}, limit: maxTokenBody,
-		url: r.realm, displayURL: showURL(r.realm), form: r.a.tokenForm(r.service, r.scopes),
+		url: r.realm, displayURL: r.shown(showURL(r.realm)), form: r.a.tokenForm(r.service, r.scopes),
 	})
+}
+
+// shown returns the URL for the evidence, or nothing if a registry wrote the login into the challenge.
+func (r tokenRequest) shown(url string) string {
+	if r.a.basicAuth().isIn(url, minWithheld) {
+		return ""
+	}
+	return url
 }
 
 // rejectsPOST reports whether the token server is known to reject POST, and to issue tokens by GET.

@@ -15,7 +15,8 @@ type trace struct {
 	limit     RateLimit
 	retried   []int    // The statuses after which a request for a manifest was repeated.
 	targets   []string // The targets of redirects that sent a Basic challenge and to which the login was sent.
-	shared    []any    // The owners of the shared exchanges in it.
+	sent      []authorization
+	shared    []any // The owners of the shared exchanges in it.
 	seen      observation
 	requests  int
 	entries   int   // The entries of indexes that were visited.
@@ -81,6 +82,15 @@ func (t *trace) add(list ...Exchange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.exchanges = append(t.exchanges, list...)
+}
+
+// noteSent records an authorization that was sent.
+func (t *trace) noteSent(auth authorization) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !slices.ContainsFunc(t.sent, func(a authorization) bool { return a.value.Equal(auth.value) && a.password.Equal(auth.password) }) {
+		t.sent = append(t.sent, auth)
+	}
 }
 
 // share adds shared exchanges and warnings, once for each owner.
