@@ -156,8 +156,9 @@ func (l list) page(ctx context.Context, a *authorizer, t *trace, path string) (p
 	case err != nil:
 		return page{}, err
 	case ans.step == StepToken && l.step == StepRepositories && ans.status != http.StatusUnauthorized:
-		ans.step = l.step // The token server denied this right; it did not reject the login.
-		return page{}, a.classify(ctx, t, ans, "")
+		denied := *ans       // A copy, because other calls may use the response too.
+		denied.step = l.step // The token server denied this right; it did not reject the login.
+		return page{}, a.classify(ctx, t, &denied, "")
 	case !ans.ok():
 		return page{}, a.classify(ctx, t, ans, "")
 	}

@@ -7,9 +7,12 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/regcred/regcred/registry"
@@ -207,4 +210,26 @@ func TestTagsOfRenamedOwner(t *testing.T) {
 		tags = append(tags, tag)
 	}
 	require.Equal(t, []string{"1"}, tags)
+}
+
+// Concurrent calls share the response of a token server that denies a list.
+func TestListDeniedConcurrently(t *testing.T) {
+	c := &validate.Checker{CacheFor: time.Minute, RoundTripper: roundTripper(func(req *http.Request) (*http.Response, error) {
+		w := httptest.NewRecorder()
+		if req.URL.Path == "/token" {
+			w.WriteHeader(http.StatusForbidden)
+			return w.Result(), nil
+		}
+		w.Header().Set("WWW-Authenticate", `Bearer realm="https://a.example.com/token",service="x"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return w.Result(), nil
+	})}
+	var calls sync.WaitGroup
+	for range 8 {
+		calls.Go(func() {
+			_, err := collect(c.Repositories(t.Context(), endpoint(t, "a.example.com"), as("ann", "right")))
+			assert.ErrorIs(t, err, registry.ErrDenied)
+		})
+	}
+	calls.Wait()
 }
