@@ -107,8 +107,6 @@ type manifestRules struct {
 	exactType bool
 	// headType and headLength are set if the response to HEAD must have a Content-Type and a Content-Length.
 	headType, headLength bool
-	// digestHeader is set if the header Docker-Content-Digest, if present, must be the digest of the manifest.
-	digestHeader bool
 	// dockerLayers is set if a manifest of Docker's type must name layers of Docker's types. ociConfig is set if a
 	// manifest that is not in an index must name a config, and an OCI manifest must not name a config of Docker's type.
 	dockerLayers, ociConfig bool
@@ -126,8 +124,6 @@ type manifestRules struct {
 	sizes, configSize bool
 	// configOS is set if the pull fails for a config with another operating system than the node's.
 	configOS bool
-	// retries are the statuses after which a manifest request is repeated.
-	retries []int
 }
 
 // A headRule is a runtime's use of HEAD.
@@ -214,9 +210,8 @@ var (
 		typed: true, refreshTyped: true, trailing: true,
 	}
 	containerdManifest = manifestRules{
-		head: headDecides, exactType: true, digestHeader: true, sizes: true, configSize: true,
+		head: headDecides, exactType: true, sizes: true, configSize: true,
 		manifestLimit: 4 * 1048 * 1048, // From containerd's source, where it is meant to be 4 MiB.
-		retries:       []int{408, 429},
 	}
 )
 
@@ -256,7 +251,7 @@ var runtimeTable = []*runtimeRules{
 		},
 		manifestRules: manifestRules{
 			head: headNever, bodyType: true, anyIndexType: true, dockerBodyType: true, dockerLayers: true, ociConfig: true, configSize: true,
-			manifestLimit: 4 << 20, configLimit: 4 << 20, retries: []int{429},
+			manifestLimit: 4 << 20, configLimit: 4 << 20,
 		},
 		indexRules: indexRules{unnamed: unnamedFirst},
 	},
@@ -273,7 +268,7 @@ var runtimeTable = []*runtimeRules{
 			getFields: []string{"access_token", "token"}, typed: true, refreshTyped: true, trailing: true,
 		},
 		manifestRules: manifestRules{
-			head: headHint, headType: true, headLength: true, digestHeader: true,
+			head: headHint, headType: true, headLength: true,
 			bodyType: true, dockerBodyType: true, dockerMixed: true, configOS: true,
 		},
 		indexRules: indexRules{normalizes: true, unnamed: unnamedFirst, emptyUnnamed: true, nested: true, skipsNested: true, cpuVariants: true},
