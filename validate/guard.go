@@ -72,8 +72,8 @@ func insecureRealm(format string, args ...any) error {
 //   - A redirect of the token server is followed within its own host only, and never with a body: a form with a
 //     password is sent once, to its intended server.
 //   - https never becomes http.
-//   - The registry may redirect to storage, or a mirror, anywhere on the internet or in its own zone. The login is not
-//     sent there.
+//   - The registry may redirect to storage, or a mirror, anywhere on the internet or in its own zone. The login is sent
+//     there only if [Checker.Realms] lists the host and the runtime sends it there; see [redirectLogin].
 func (o *origin) checkRedirect(from *url.URL, location string, q apiRequest) (*url.URL, error) {
 	next, err := from.Parse(location)
 	if err != nil || next.Host == "" {
@@ -108,11 +108,14 @@ func insecureRedirect(format string, args ...any) error {
 
 // leftBehind returns the verdict on a request that failed after a redirect to a host to which the login is not sent.
 // The login was not checked.
-func leftBehind(to *url.URL, status int) *registry.Error {
+func (o *origin) leftBehind(to *url.URL, status int, q apiRequest) *registry.Error {
 	where := cleanLine(to.Scheme+"://"+to.Host, 64)
-	e := errorf(registry.ErrInsecure, "the registry redirects to %s, which requires a login (%d); logins are not sent after a redirect", where, status)
+	e := errorf(registry.ErrInsecure, "the registry redirects to %s, which requires a login (%d); the login was not sent there", where, status)
 	e.Hint = "if " + where + " is the registry, use that host in the profile and the names of images; else correct the redirect in the " +
 		"configuration of the registry, or of a proxy before it"
+	if q.elsewhere != nil && to.Scheme == "https" && !strings.EqualFold(to.Host, o.base.Host) && !o.s.c.allowsRealm(to.Hostname()) {
+		e.Hint += "; if the login may be sent there, as " + string(q.elsewhere.rules.runtime) + " does, add the host to Checker.Realms"
+	}
 	return e
 }
 

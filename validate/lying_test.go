@@ -119,10 +119,11 @@ func TestLoginLeftBehind(t *testing.T) {
 	for name, tc := range map[string]struct {
 		to, only string
 		http     bool
+		realms   bool // The hint names Checker.Realms.
 	}{
-		"all, to another host":       {to: "https://backend.example.net", only: "/v2/"},
-		"manifests, to another host": {to: "https://backend.example.net", only: "/manifests/"},
-		"all, to another port":       {to: "https://a.example.com:8443", only: "/v2/"},
+		"all, to another host":       {to: "https://backend.example.net", only: "/v2/", realms: true},
+		"manifests, to another host": {to: "https://backend.example.net", only: "/manifests/", realms: true},
+		"all, to another port":       {to: "https://a.example.com:8443", only: "/v2/", realms: true},
 		"all, from http to https":    {to: "https://a.example.com", only: "/v2/", http: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -152,6 +153,7 @@ func TestLoginLeftBehind(t *testing.T) {
 			require.NotErrorIs(t, err, registry.ErrUnauthorized)
 			require.Contains(t, err.Error(), tc.to)
 			require.Contains(t, registry.HintOf(err), "redirect")
+			require.Equal(t, tc.realms, strings.Contains(registry.HintOf(err), "Checker.Realms"), registry.HintOf(err))
 			require.Zero(t, refused, "a good credential is called refused")
 		})
 	}

@@ -240,7 +240,7 @@ func (o *origin) follow(ctx context.Context, t *trace, q apiRequest, a *response
 		}
 		if dropped && res.StatusCode == http.StatusUnauthorized {
 			drain(res.Body)
-			return leftBehind(u, res.StatusCode) // TODO
+			return o.leftBehind(u, res.StatusCode, q)
 		}
 		a.status, a.header, a.host, a.path = res.StatusCode, res.Header, u.Hostname(), u.Path
 		a.ex.Status = res.StatusCode
