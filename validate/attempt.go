@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/panics"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -56,8 +57,11 @@ func (c *call) try(
 		if renewed || credential.Anonymous || !err.Code.Is(registry.ErrUnauthorized) {
 			return named
 		}
-		next, ok := h.replace(ctx, candidate, credential)
-		if !ok {
+		next, failed := h.replace(ctx, candidate, credential)
+		switch {
+		case errors.Is(failed, panics.ErrPanicked):
+			return fail(sourceError(ctx, failed))
+		case failed != nil:
 			return named
 		}
 		credential = next

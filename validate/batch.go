@@ -13,9 +13,10 @@ import (
 type batch struct {
 	c *call
 
-	mu   sync.Mutex
-	done int // Finished requests.
-	jobs int // All requests.
+	mu       sync.Mutex
+	done     int   // Finished requests.
+	jobs     int   // All requests.
+	panicked error // Of Progress, which is not called again.
 }
 
 // A job is one image with its candidates, and its positions in the list of requests.
@@ -50,6 +51,9 @@ func (c *call) images(ctx context.Context, requests []Request) ([]Result, error)
 		}
 	}
 	wg.Wait()
+	if b.panicked != nil {
+		errs = append(errs, &registry.Error{Op: "check images", Code: registry.CodeOf(b.panicked), Hint: hintPanic, Err: b.panicked})
+	}
 	return results, errors.Join(errs...)
 }
 
@@ -93,7 +97,7 @@ func (b *batch) report(j *job, r Result, results []Result) {
 		results[i] = r
 	}
 	b.done += len(j.positions)
-	if tell := b.c.c.Progress; tell != nil {
-		tell(Progress{b.done, b.jobs, r})
+	if tell := b.c.c.Progress; tell != nil && b.panicked == nil {
+		b.panicked = guarded("Checker.Progress", func() { tell(Progress{b.done, b.jobs, r}) })
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/panics"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -164,34 +165,58 @@ func (h *sourceCache) get(ctx context.Context, candidate *Candidate) (credential
 	return h.credential, h.err
 }
 
+// errNoOther reports that a candidate has no credential other than the rejected one.
+var errNoOther = errors.New("no other credential")
+
 // replace returns another credential after one was rejected, if there is one: the credential that another image's check
 // got, or else a new one. It calls Refused at most once.
 func (h *sourceCache) replace(
 	ctx context.Context, candidate *Candidate, refused credentials.Credential,
-) (credentials.Credential, bool) {
+) (credentials.Credential, error) {
 	if candidate.Source == nil || candidate.Refused == nil || h.enter(ctx) != nil {
-		return credentials.Credential{}, false
+		return credentials.Credential{}, errNoOther
 	}
 	defer h.leave()
 	if !h.credential.Equal(refused) {
-		return h.credential, h.err == nil
+		return h.credential, h.err
 	}
 	if h.renewed {
-		return credentials.Credential{}, false
+		return credentials.Credential{}, errNoOther
 	}
 	h.renewed = true
-	candidate.Refused(refused)
+	if err := guarded("Candidate.Refused", func() { candidate.Refused(refused) }); err != nil {
+		return credentials.Credential{}, err
+	}
 	next, err := fetch(ctx, candidate.Source)
-	if err != nil || next.Equal(refused) {
-		return credentials.Credential{}, false
+	if err == nil && next.Equal(refused) {
+		err = errNoOther
+	}
+	if err != nil {
+		return credentials.Credential{}, err
 	}
 	h.credential = next
-	return next, true
+	return next, nil
+}
+
+const hintPanic = "fix this function of the program"
+
+// guarded calls a function of the program, and returns an error if it panics. Most calls are in goroutines of this
+// package, in which the program cannot recover a panic.
+func guarded(name string, call func()) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = panics.Error(name, value)
+		}
+	}()
+	call()
+	return nil
 }
 
 // fetch calls the source and enforces its contract: the credential must be usable.
-func fetch(ctx context.Context, source credentials.Source) (credentials.Credential, error) {
-	c, err := source.Credential(ctx)
+func fetch(ctx context.Context, source credentials.Source) (c credentials.Credential, err error) {
+	if panicked := guarded("Candidate.Source", func() { c, err = source.Credential(ctx) }); panicked != nil {
+		err = panicked
+	}
 	if err == nil {
 		err = c.Validate(time.Now())
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 // A Checker checks with registries whether logins work and images can be pulled. The zero Checker is ready to use. Set
-// the fields before the first use; after that it is safe for concurrent use, and must not be copied.
+// the fields before the first use; after that it is safe for concurrent use, and must not be copied. If a function of
+// the program panics, such as Progress or a Source, the check fails with [registry.ErrProvider].
 //
 // Data from a registry is not trusted: responses, headers, redirects and time are limited. A login is sent only to its
 // own registry and to the token server that the registry names, if that registry may name it; see [Checker.Realms].

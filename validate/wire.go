@@ -171,7 +171,10 @@ func (o *origin) doOnce(outer context.Context, t *trace, q apiRequest) (*respons
 	start := time.Now()
 	a := &response{step: q.step, method: q.method, sent: q.auth}
 	a.ex = Exchange{Step: q.step, Method: q.method, URL: q.displayURL, Auth: q.auth.scheme}
-	err := o.follow(ctx, t, q, a)
+	var err error
+	if panicked := guarded("Checker.RoundTripper", func() { err = o.follow(ctx, t, q, a) }); panicked != nil {
+		err = &registry.Error{Code: registry.CodeOf(panicked), Hint: hintPanic, Err: panicked}
+	}
 	a.ex.Duration = time.Since(start)
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx) // When a connection is torn down, a truncated body can look complete.

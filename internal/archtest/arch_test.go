@@ -43,7 +43,7 @@ const arrows = `
 	providers/federated            -> field credentials registry providers providers/internal/cloud providers/internal/subject
 	providers/acr                  -> field credentials registry providers providers/internal/cloud providers/internal/subject golang.org/x/oauth2
 	providers/system               -> field credentials registry providers providers/internal/cloud internal/option
-	validate                       -> credentials egress registry internal/option                github.com/google/go-containerregistry golang.org/x/net
+	validate                       -> credentials egress registry internal/option internal/panics                github.com/google/go-containerregistry golang.org/x/net
 	validate/workload              -> registry                            go.yaml.in/yaml/v3
 	pullsecret                     -> field credentials registry internal/stray
 	inject                         -> field credentials registry pullsecret internal/option internal/panics
