@@ -109,6 +109,13 @@ type held struct {
 	issuedAt time.Time
 }
 
+// in reports whether the list has the same credential. If its issue time is unknown, it is taken for another one.
+func (h held) in(list []held) bool {
+	return !h.issuedAt.IsZero() && slices.ContainsFunc(list, func(other held) bool {
+		return other.key == h.key && other.issuedAt.Equal(h.issuedAt)
+	})
+}
+
 func holds(list []held, key credentials.Key) bool {
 	return slices.ContainsFunc(list, func(h held) bool { return h.key == key })
 }

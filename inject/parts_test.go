@@ -137,6 +137,79 @@ func TestRenewedMakesTheHoldersDue(t *testing.T) {
 	})
 }
 
+// A credential that is issued while a pass works with the previous one is published soon, whenever that happens.
+func TestRenewalDuringAPass(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		for _, when := range []string{"after Credential", "after Lookup"} {
+			if first && when == "after Lookup" {
+				continue // Only a target that already holds a credential learns of a renewal that is this late.
+			}
+			t.Run(fmt.Sprint(when, ", first pass: ", first), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w, _, cache, _, _ := cached(t, "a", "b")
+					credential, lookup := w.syncer.Credential, w.syncer.Lookup
+					renew := ""
+					renewIf := func(point string, c credentials.Credential) {
+						if renew == point {
+							renew = ""
+							time.Sleep(time.Second)
+							cache.Invalidate(credentials.Key{Issuer: "one"}, c) // As after a check elsewhere in the program.
+							_, err := credential(t.Context(), profile("one"))
+							require.NoError(t, err)
+						}
+					}
+					var last credentials.Credential
+					w.syncer.Credential = func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+						c, err := credential(ctx, p)
+						last = c
+						renewIf("after Credential", c)
+						return c, err
+					}
+					w.syncer.Lookup = func(p registry.Profile) credentials.Entry {
+						entry := lookup(p)
+						renewIf("after Lookup", last)
+						return entry
+					}
+					targets := []inject.Target{in("one", "a", "b")}
+					if !first {
+						w.clean(targets...)
+					}
+					renew = when
+					w.clean(targets...)
+					require.Empty(t, renew)
+					require.LessOrEqual(t, time.Until(w.syncer.NextAt()), 5*time.Second)
+					time.Sleep(time.Until(w.syncer.NextAt()))
+					require.ElementsMatch(t, []string{"a/one", "b/one"}, due(t, w))
+					require.Equal(t, lookup(profile("one")).NextCall, w.syncer.NextAt())
+				})
+			})
+		}
+	}
+}
+
+// A pass over some of the namespaces finds a new credential. The other namespaces get it, too.
+func TestRenewalIsFoundByAPartialPass(t *testing.T) {
+	for _, late := range []bool{false, true} { // Renewed is called before or after the pass.
+		w, _, cache, _, _ := cached(t, "a", "b")
+		var missed []credentials.Event
+		if late {
+			cache.Hooks.Issued = func(e credentials.Event) { missed = append(missed, e) }
+		}
+		w.clean(in("one", "a", "b"), in("two", "b"))
+		c, err := w.syncer.Credential(t.Context(), profile("one"))
+		require.NoError(t, err)
+		cache.Invalidate(credentials.Key{Issuer: "one"}, c)
+		result, err := w.syncer.SyncNamespaces(t.Context(), "a")
+		require.NoError(t, err)
+		require.Len(t, result.Changed, 1)
+		for _, e := range missed {
+			w.syncer.Renewed(e)
+		}
+		require.Equal(t, []string{"b/one"}, due(t, w))
+		require.Empty(t, due(t, w))
+	}
+}
+
 // due makes the passes that are due, and returns the secrets that were changed.
 func due(t *testing.T, w *world) []string {
 	t.Helper()
@@ -424,6 +497,7 @@ func TestRenamedTargetKeepsItsSecretWhileInUse(t *testing.T) {
 		_, err := w.syncer.SyncDue(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, w.secret("a", "new").Data, w.secret("a", "old").Data, "it is kept fresh")
+		require.ElementsMatch(t, []string{"b/new", "b/other"}, due(t, w), "the pass over one namespace found the new credentials")
 
 		used["a"] = false
 		time.Sleep(10 * time.Minute)

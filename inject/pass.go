@@ -220,7 +220,7 @@ func (w *pass) record(ns Namespace, problems []Problem) {
 			if want.invalid && !want.Namespaces.Selects(ns.Name, ns.Labels) {
 				continue
 			}
-			p := place{content: want.content, expiresAt: want.config.ExpiresAt()}
+			p := place{content: want.content, desired: true, expiresAt: want.config.ExpiresAt()}
 			var others []Problem
 			for _, problem := range problems {
 				if problem.Target == want.Name || problem.Target != "" && problem.Name == want.Name {
@@ -231,7 +231,7 @@ func (w *pass) record(ns Namespace, problems []Problem) {
 			}
 			problems = others
 			if want.contentUnknown || len(p.problems) > 0 { // The published content stays.
-				p.content, p.expiresAt = noContent, time.Time{}
+				p.content, p.desired, p.expiresAt = noContent, false, time.Time{}
 				if i := slices.IndexFunc(ns.Secrets, func(have PublishedSecret) bool { return have.Name == want.Name }); i >= 0 {
 					p.content, p.expiresAt = ns.Secrets[i].Content, instant(ns.Secrets[i].Annotations[AnnotationExpiresAt])
 				}

@@ -13,7 +13,7 @@ type status struct {
 	problems, warnings []Problem
 	// places are the namespaces that had a secret of the target, or needed one, in the last pass over them.
 	places map[string]*place
-	// retries holds, for each place with a problem, the instant of the next attempt.
+	// retries holds, for each place with a problem or with outdated content, the instant of the next attempt.
 	retries map[string]time.Time
 	// content is the fingerprint of the desired content, and issuedAt is the instant at which its newest credential
 	// was issued. Both are zero before the first credential.
@@ -23,6 +23,8 @@ type status struct {
 	since time.Time
 	// held are the credentials in the content.
 	held []held
+	// renewed are the credentials that Renewed reported and that no pass has used yet.
+	renewed []held
 	// renewAt is the instant of the next call for the credentials.
 	renewAt time.Time
 	// edited is set while the selection may differ from the places.
@@ -34,6 +36,7 @@ type status struct {
 // A place records the published secret of a target in a namespace.
 type place struct {
 	content   credentials.Fingerprint // Zero if nothing is published.
+	desired   bool                    // The content is what the pass found to be desired.
 	expiresAt time.Time
 	problems  []Problem
 	pass      int // The number of the last pass that recorded it.
@@ -69,7 +72,12 @@ func (s *Syncer) noteContent(w *want, problems, warnings []Problem) {
 		}
 	}
 	if !w.contentUnknown {
-		if r.status.content != w.content {
+		missed := func(h held) bool { return !h.in(w.held) }
+		if slices.ContainsFunc(r.status.renewed, missed) { // It was renewed after this pass had fetched it.
+			r.status.renewAt = time.Now()
+		}
+		r.status.renewed = nil
+		if w.changed = r.status.content != w.content; w.changed {
 			r.status.since = time.Now()
 		}
 		r.status.content, r.status.issuedAt = w.content, w.issuedAt
@@ -114,6 +122,9 @@ func (s *Syncer) notePlace(w work, ns Namespace, found map[*record]place, proble
 		retry := time.Time{}
 		for _, problem := range p.problems {
 			retry = earlier(retry, retryOf(problem))
+		}
+		if p.desired && p.content != r.status.content {
+			retry = earlier(retry, time.Now()) // A concurrent pass has found a newer credential.
 		}
 		if r.status.places == nil {
 			r.status.places = make(map[string]*place, 1)
@@ -217,7 +228,7 @@ func (s *Syncer) schedule(namespace string, at time.Time) {
 }
 
 // noteEnd records that a pass finished, or why it did not.
-func (s *Syncer) noteEnd(w work, gone []string, result *Result, err error) {
+func (s *Syncer) noteEnd(w work, made map[*record]*want, gone []string, result *Result, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, namespace := range gone {
@@ -249,7 +260,24 @@ func (s *Syncer) noteEnd(w work, gone []string, result *Result, err error) {
 		}
 		s.sweep(w)
 	}
+	for r, want := range made {
+		if want.changed && s.current(r) {
+			s.spread(r)
+		}
+	}
 	result.NextAt = s.nextAt()
+}
+
+// spread makes a target due if some of its places hold other content than the newest, because no pass over all of them
+// has found that content. The mutex is held.
+func (s *Syncer) spread(r *record) {
+	for namespace, p := range r.status.places {
+		if _, retried := r.status.retries[namespace]; p.content != r.status.content && !retried {
+			r.status.renewAt = time.Now()
+			s.reschedule(r)
+			return
+		}
+	}
 }
 
 // sweep drops the places that a full pass did not find. The mutex is held.
@@ -364,10 +392,12 @@ func (s *Syncer) Renewed(e credentials.Event) {
 		return
 	}
 	for r := range s.index.holders[e.Key] {
-		used := func(h held) bool { return h.key == e.Key && h.issuedAt.Equal(e.IssuedAt) && !e.IssuedAt.IsZero() }
-		if slices.ContainsFunc(r.status.held, used) {
+		renewed := held{e.Key, e.IssuedAt}
+		if renewed.in(r.status.held) {
 			continue // A pass has already used it.
 		}
+		older := func(h held) bool { return h.key == e.Key }
+		r.status.renewed = append(slices.DeleteFunc(r.status.renewed, older), renewed)
 		r.status.renewAt = time.Now()
 		s.reschedule(r)
 	}

@@ -300,7 +300,11 @@ func (s *Syncer) pass(ctx context.Context, w work) (result Result, err error) {
 		result, err = s.applyAll(ctx, p, state)
 	}
 	if w.own {
-		s.noteEnd(w, gone(state, w.namespaces), &result, err)
+		var made map[*record]*want
+		if p != nil {
+			made = p.wants.made
+		}
+		s.noteEnd(w, made, gone(state, w.namespaces), &result, err)
 	}
 	if err != nil {
 		return result, fmt.Errorf("sync pull secrets: %w", err)

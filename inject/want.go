@@ -37,6 +37,8 @@ type want struct {
 	invalid bool
 	// renewAt is the instant of the next call for the credentials.
 	renewAt time.Time
+	// changed is true if the pass is the first one with this content. It is written under the mutex of the Syncer.
+	changed bool
 }
 
 // wants holds the desired secrets of a pass.
@@ -230,8 +232,12 @@ func (w *want) mark(s *Syncer, entries []pullsecret.Entry) {
 	stamp(AnnotationExpiresAt, w.config.ExpiresAt())
 }
 
-// whileCalling is the wait before a pass looks again for a credential whose renewal by the cache is in progress.
-const whileCalling = 5 * time.Second
+const (
+	// whileCalling is the wait before a pass looks again for a credential whose renewal by the cache is in progress.
+	whileCalling = 5 * time.Second
+	// soonest is the wait before a pass looks again for a credential that is renewed already, or is due.
+	soonest = time.Second
+)
 
 // renewAt returns the instant at which a newer credential may be available, according to the cache. Zero means never.
 func (s *Syncer) renewAt(w *want, e *pullsecret.Entry) time.Time {
@@ -241,13 +247,18 @@ func (s *Syncer) renewAt(w *want, e *pullsecret.Entry) time.Time {
 	}
 	entry := s.Lookup(e.Profile)
 	w.held = append(w.held, held{entry.Key, e.Credential.IssuedAt})
+	issued := e.Credential.IssuedAt
 	switch at := entry.NextCall; {
+	case entry.Usable && !issued.IsZero() && entry.IssuedAt.After(issued):
+		return now.Add(soonest) // The cache has renewed it since Credential returned it.
+	case at.IsZero() && !entry.Usable: // The cache has dropped it since, and nothing has requested a new one.
+		return renewalWithout(e.Credential, now)
 	case at.IsZero():
 		return at
 	case entry.Calling:
 		return earlier(at, now.Add(whileCalling))
-	case at.Before(now.Add(time.Second)):
-		return now.Add(time.Second)
+	case at.Before(now.Add(soonest)):
+		return now.Add(soonest)
 	default:
 		return at
 	}
