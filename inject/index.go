@@ -23,6 +23,11 @@ type index struct {
 	last     int // The order of the last one.
 	// duplicates are the names of targets that were dropped because an earlier target has the same name.
 	duplicates []string
+	// listed is true if the targets are a list that was passed to Sync. Otherwise SetTarget has added them one by one,
+	// and there may be others.
+	listed bool
+	// plausible is set once a pass over all namespaces has found the list plausible; see Syncer.judge.
+	plausible bool
 }
 
 // A record is a target with the findings of earlier passes about it. The mutex of the Syncer guards all fields except

@@ -324,6 +324,110 @@ func TestShortListRemovesNothing(t *testing.T) {
 	require.Nil(t, w.secret("a", "one"))
 }
 
+// After a restart, targets are set before the first list is known.
+func TestTargetsThatAreSetBeforeTheFirstListRemoveNothing(t *testing.T) {
+	for _, completeLists := range []bool{false, true} {
+		w := newWorld(t, "a", "b")
+		targets := []inject.Target{in("one", "a"), in("two", "a"), in("three", "b")}
+		w.clean(targets...)
+		w.syncer = &inject.Syncer{Cluster: w.Cluster, Credential: w.issuer.Credential, CompleteLists: completeLists}
+		before := w.Writes()
+		w.syncer.SetTarget(targets[0])
+		w.syncer.SetTarget(targets[1])
+		_, err := w.syncer.SyncNamespaces(t.Context(), "a", "b")
+		require.NoError(t, err)
+		require.Empty(t, due(t, w))
+		_, err = w.syncer.SyncNamespaces(t.Context(), "a", "b")
+		require.NoError(t, err)
+		require.Equal(t, before, w.Writes())
+
+		w.syncer.SetTarget(in("one", "b"))
+		require.ElementsMatch(t, []string{"a/one", "b/one"}, due(t, w), "a target moves")
+		w.syncer.RemoveTarget("two")
+		require.Equal(t, []string{"a/two"}, due(t, w), "a removal is made")
+		require.NotNil(t, w.secret("b", "three"))
+		w.clean(in("one", "b"))
+		require.Nil(t, w.secret("b", "three"), "a list is complete")
+	}
+}
+
+// A pass that began with an earlier list removes nothing that the current list needs.
+func TestPassWithAnEarlierListRemovesNothing(t *testing.T) {
+	for name, earlier := range map[string]func(w *world, list []inject.Target) error{
+		"targets that were set": func(w *world, list []inject.Target) error {
+			w.syncer.SetTarget(list[0])
+			_, err := w.syncer.SyncNamespaces(w.t.Context(), "a")
+			return err
+		},
+		"full pass": func(w *world, list []inject.Target) error {
+			_, err := w.syncer.Sync(w.t.Context(), list)
+			return err
+		},
+		"limited pass": func(w *world, list []inject.Target) error {
+			_, err := w.syncer.Sync(w.t.Context(), list, "a")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "a")
+				one, two, three := in("one", "a"), in("two", "a"), in("three", "a")
+				w.clean(one, two, three)
+				before := w.Writes()
+				continues := make(chan bool)
+				w.syncer = &inject.Syncer{Cluster: w.Cluster, CompleteLists: true}
+				w.syncer.Credential = func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+					if p.Name == "first" {
+						<-continues
+						p.Name = "one"
+					}
+					return w.issuer.Credential(ctx, p)
+				}
+				slow := in("one", "a")
+				slow.Profiles[0].Name = "first"
+				elsewhere := in("two", "b")
+				ended := make(chan error)
+				go func() { ended <- earlier(w, []inject.Target{slow, elsewhere}) }()
+				synctest.Wait()
+				w.clean(one, two, three)
+				require.Equal(t, before, w.Writes())
+				close(continues)
+				require.NoError(t, <-ended)
+				for _, name := range []string{"one", "two", "three"} {
+					require.NotNil(t, w.secret("a", name), name)
+				}
+				require.ElementsMatch(t, []string{"one", "two", "three"}, w.pullSecrets("a"))
+			})
+		})
+	}
+}
+
+// A plan for another list decides nothing about the current list.
+func TestPlanPermitsNoRemoval(t *testing.T) {
+	w := newWorld(t, "a", "b")
+	targets := []inject.Target{in("one", "a"), in("two", "a"), in("three", "b")}
+	w.clean(targets...)
+	before := w.Writes()
+	require.ErrorIs(t, w.sync(targets[0]).Err(), registry.ErrRemovalWithheld)
+	_, err := w.syncer.Plan(t.Context(), targets)
+	require.NoError(t, err)
+	_, err = w.syncer.SyncNamespaces(t.Context(), "a", "b")
+	require.NoError(t, err)
+	require.Equal(t, before, w.Writes(), "the list is still too short")
+
+	w.clean(targets[:2]...)
+	require.Nil(t, w.secret("b", "three"))
+	plan, err := w.syncer.Plan(t.Context(), targets[:0])
+	require.NoError(t, err)
+	require.Empty(t, plan.Changes)
+	require.NoError(t, w.WriteSecret(t.Context(), "b", injecttest.SecretObject{
+		Name: "three", Type: "Opaque", Labels: map[string]string{inject.LabelOwner: "regcred"},
+	}))
+	_, err = w.syncer.SyncNamespaces(t.Context(), "b")
+	require.NoError(t, err)
+	require.Nil(t, w.secret("b", "three"), "the list is still plausible")
+}
+
 // A target that is listed again is no longer declared to be removed.
 func TestDeclaredRemovalEnds(t *testing.T) {
 	w := newWorld(t, "a")

@@ -7,26 +7,14 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A removal decides which secrets without a target may be deleted. The zero removal permits none.
-type removal struct {
-	// declared are the names that a program has declared to be removed.
-	declared map[string]bool
-	// allowed is set once a pass over all namespaces has found the list of targets plausible.
-	allowed bool
-}
-
-func (r *removal) declare(name string) {
-	if r.declared == nil {
-		r.declared = make(map[string]bool)
-	}
-	r.declared[name] = true
-}
-
 // judge decides, in a pass over all namespaces, whether secrets without a target may be deleted: only if at most half
 // of the published names are without one. If they may not, it returns a problem.
 func (s *Syncer) judge(w work, state []Namespace) *Problem {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if w.own && !w.index.listed {
+		return nil // Targets that were set one by one remove nothing.
+	}
 	published := make(map[string]bool)
 	unwanted := 0
 	for _, ns := range state {
@@ -35,13 +23,13 @@ func (s *Syncer) judge(w work, state []Namespace) *Problem {
 				continue
 			}
 			published[have.Name] = true
-			if w.index.byName[have.Name] == nil && !s.removal.declared[have.Name] {
+			if w.index.byName[have.Name] == nil && !s.declared[have.Name] {
 				unwanted++
 			}
 		}
 	}
-	s.removal.allowed = s.CompleteLists || unwanted == 0 || len(w.index.byName) > 0 && unwanted <= len(published)/2
-	if s.removal.allowed {
+	w.index.plausible = s.CompleteLists || unwanted == 0 || len(w.index.byName) > 0 && unwanted <= len(published)/2
+	if w.index.plausible {
 		return nil
 	}
 	return &Problem{Err: fmt.Errorf("%w: %d targets are listed, and %d of %d published secrets belong to none; they are kept", registry.ErrRemovalWithheld, len(w.index.byName), unwanted, len(published)),
@@ -56,12 +44,23 @@ func (s *Syncer) mayRemove(w work, name string, ns Namespace) bool {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if r := w.index.byName[name]; r != nil { // Unless it was added during the pass, it does not select the namespace.
-		return r.err == nil && !r.Namespaces.Selects(ns.Name, ns.Labels)
+	for _, x := range []*index{w.index, s.index} { // The pass may have a limited list, or one that was replaced.
+		if x == nil {
+			continue
+		}
+		if r := x.byName[name]; r != nil && (r.err != nil || r.Namespaces.Selects(ns.Name, ns.Labels)) {
+			return false
+		}
 	}
-	if s.removal.declared[name] || s.CompleteLists {
+	switch {
+	case w.index.byName[name] != nil, s.declared[name]:
 		return true
+	case w.own && !w.index.listed:
+		return false // SetTarget has added targets, and the other ones are not known yet.
+	case s.CompleteLists:
+		return true
+	case !w.own && len(w.namespaces) > 0: // The list may be a part of the current one, which counts.
+		return len(w.index.byName) > 0 && s.index != nil && s.index.plausible && s.index.byName[name] == nil
 	}
-	// A list for a few namespaces may be a part of the complete one.
-	return s.removal.allowed && len(w.index.byName) > 0 && (w.own || s.index == nil || s.index.byName[name] == nil)
+	return len(w.index.byName) > 0 && w.index.plausible
 }

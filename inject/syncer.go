@@ -125,7 +125,7 @@ type Syncer struct {
 	agenda   agenda
 	places   map[string]*placeStatus // By namespace.
 	general  []Problem               // Problems of the cluster as a whole.
-	removal  removal
+	declared map[string]bool         // The names that RemoveTarget has declared to be removed.
 	passes   int
 	revision int       // It grows with each change of the targets or of the key.
 	keyAt    int       // The last pass that began before SetAdoptionKey.
@@ -216,7 +216,8 @@ func (s *Syncer) owner() string {
 // The list replaces the targets that the Syncer keeps for [Syncer.SyncDue], [Syncer.SyncNamespaces],
 // [Syncer.SetTarget] and [Syncer.RemoveTarget], whose cost does not grow with the number of targets. If namespaces are
 // named, the pass is limited to them and the list applies to this pass only. Because that list may be outdated, the
-// namespaces that it changes become due for SyncDue, if the Syncer keeps targets.
+// pass removes nothing that a kept target needs, and the namespaces that it changes become due for SyncDue, if the
+// Syncer keeps targets.
 //
 // Sync fails if the pass was not made or not finished, because the cluster does not respond or ctx ended; the result
 // then holds what was done before. [Result.Problems] holds all other errors, each of which affects only its own object

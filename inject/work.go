@@ -39,6 +39,9 @@ func (w work) records(namespace string) []*record {
 // SetTarget adds a target to the targets that the Syncer keeps, or replaces the one of the same name, and makes it
 // due. The next [Syncer.SyncDue] visits the namespaces that the target selects or has had a secret in, and no others.
 // For a target that selects by a pattern, it visits all namespaces.
+//
+// SetTarget may be called before the first Sync. Until a list is known, only the secrets of targets that RemoveTarget
+// names are removed.
 func (s *Syncer) SetTarget(t Target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +57,7 @@ func (s *Syncer) SetTarget(t Target) {
 		s.index.add(r)
 	}
 	s.revision++
-	delete(s.removal.declared, t.Name)
+	delete(s.declared, t.Name)
 	r.status.edited, r.status.renewAt = true, time.Now()
 	s.reschedule(r)
 }
@@ -66,7 +69,10 @@ func (s *Syncer) RemoveTarget(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revision++
-	s.removal.declare(name)
+	if s.declared == nil {
+		s.declared = make(map[string]bool)
+	}
+	s.declared[name] = true
 	if s.index == nil || s.index.byName[name] == nil {
 		return
 	}
@@ -83,12 +89,12 @@ func (s *Syncer) RemoveTarget(name string) {
 // setTargets replaces all targets. The mutex is held.
 func (s *Syncer) setTargets(x *index) {
 	old := s.index
-	for name := range s.removal.declared {
+	for name := range s.declared {
 		if x.byName[name] != nil {
-			delete(s.removal.declared, name) // It is needed again.
+			delete(s.declared, name) // It is needed again.
 		}
 	}
-	s.removal.allowed = false // Until a pass over all namespaces has judged this list.
+	x.listed = true
 	s.index = x
 	s.revision++
 	if old == nil {
