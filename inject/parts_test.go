@@ -402,6 +402,57 @@ func TestPassWithAnEarlierListRemovesNothing(t *testing.T) {
 	}
 }
 
+// Targets that are set or removed while a list is being read count as later than the list.
+func TestTargetsThatAreSetWhileAListIsRead(t *testing.T) {
+	w := newWorld(t, "a", "b", "c")
+	w.syncer.CompleteLists = true
+	one, two := in("one", "a"), in("two", "a")
+	list := []inject.Target{one, two}
+	w.clean(list...)
+	pass := func(meanwhile func()) inject.Result {
+		result, err := w.syncer.SyncFunc(t.Context(), func(context.Context) ([]inject.Target, error) {
+			meanwhile()
+			return list, nil
+		})
+		require.NoError(t, err)
+		require.NoError(t, result.Err())
+		return result
+	}
+	result := pass(func() {
+		w.syncer.SetTarget(in("new", "b"))
+		require.Equal(t, []string{"b/new"}, due(t, w))
+		w.syncer.SetTarget(in("one", "a", "c"))
+		w.syncer.RemoveTarget("two")
+		require.ElementsMatch(t, []string{"c/one", "a/two"}, due(t, w))
+		w.syncer.RemoveTarget("one")
+		w.syncer.SetTarget(in("one", "c"))
+	})
+	require.Equal(t, map[inject.Action]int{inject.DeleteSecret: 1, inject.LinkAccount: 1}, actions(result), "only the last change is left to make")
+	require.NotNil(t, w.secret("b", "new"))
+	require.Nil(t, w.secret("a", "one"))
+	require.NotNil(t, w.secret("c", "one"))
+	require.Nil(t, w.secret("a", "two"))
+	require.Empty(t, due(t, w))
+
+	pass(func() {}) // A list that is read later counts again.
+	require.Nil(t, w.secret("b", "new"))
+	require.NotNil(t, w.secret("a", "one"))
+	require.NotNil(t, w.secret("a", "two"))
+
+	failure := errors.New("not synced")
+	_, err := w.syncer.SyncFunc(t.Context(), func(context.Context) ([]inject.Target, error) {
+		w.syncer.RemoveTarget("two")
+		return nil, failure
+	})
+	require.ErrorIs(t, err, failure)
+	require.Equal(t, []string{"a/two"}, due(t, w))
+	pass(func() {
+		pass(func() { w.syncer.SetTarget(in("new", "b")) })
+		require.NotNil(t, w.secret("b", "new"))
+	})
+	require.NotNil(t, w.secret("b", "new"), "two lists are read at once")
+}
+
 // A plan for another list decides nothing about the current list.
 func TestPlanPermitsNoRemoval(t *testing.T) {
 	w := newWorld(t, "a", "b")

@@ -127,6 +127,7 @@ type Syncer struct {
 	general  []Problem               // Problems of the cluster as a whole.
 	declared map[string]bool         // The names that RemoveTarget has declared to be removed.
 	passes   int
+	edits    edits
 	revision int       // It grows with each change of the targets or of the key.
 	keyAt    int       // The last pass that began before SetAdoptionKey.
 	complete bool      // A pass over all namespaces has finished.
@@ -214,10 +215,12 @@ func (s *Syncer) owner() string {
 // [Syncer.CompleteLists].
 //
 // The list replaces the targets that the Syncer keeps for [Syncer.SyncDue], [Syncer.SyncNamespaces],
-// [Syncer.SetTarget] and [Syncer.RemoveTarget], whose cost does not grow with the number of targets. If namespaces are
-// named, the pass is limited to them and the list applies to this pass only. Because that list may be outdated, the
-// pass removes nothing that a kept target needs, and the namespaces that it changes become due for SyncDue, if the
-// Syncer keeps targets.
+// [Syncer.SetTarget] and [Syncer.RemoveTarget], whose cost does not grow with the number of targets. Use
+// [Syncer.SyncFunc] if these may be called while the list is being read.
+//
+// If namespaces are named, the pass is limited to them and the list applies to this pass only. Because that list may be
+// outdated, the pass removes nothing that a kept target needs, and the namespaces that it changes become due for
+// SyncDue, if the Syncer keeps targets.
 //
 // Sync fails if the pass was not made or not finished, because the cluster does not respond or ctx ended; the result
 // then holds what was done before. [Result.Problems] holds all other errors, each of which affects only its own object
@@ -231,6 +234,17 @@ func (s *Syncer) Sync(ctx context.Context, targets []Target, namespaces ...strin
 	s.setTargets(x)
 	all := s.newWork(nil, nil)
 	s.mu.Unlock()
+	return s.run(ctx, all)
+}
+
+// SyncFunc is [Syncer.Sync] for the list that targets returns. The targets that [Syncer.SetTarget] and
+// [Syncer.RemoveTarget] set and remove while targets runs count as later than the list. If targets fails, SyncFunc
+// fails with its error, and makes no pass.
+func (s *Syncer) SyncFunc(ctx context.Context, targets func(context.Context) ([]Target, error)) (Result, error) {
+	all, err := s.readTargets(ctx, targets)
+	if err != nil {
+		return Result{}, err
+	}
 	return s.run(ctx, all)
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/internal/option"
-	"github.com/regcred/regcred/internal/panics"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
 )
@@ -169,17 +168,15 @@ func (s *Syncer) fill(ctx context.Context, w *want, entries []pullsecret.Entry) 
 	return entries, nil
 }
 
-// credential calls Syncer.Credential. It turns a panic of that function into an error of the profile.
+// credential calls Syncer.Credential.
 func (s *Syncer) credential(ctx context.Context, profile registry.Profile) (c credentials.Credential, err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			c, err = credentials.Credential{}, panics.Error("Syncer.Credential", value)
+	err = guard("Syncer.Credential", func() error {
+		if c, err = s.Credential(ctx, profile); err != nil {
+			return err
 		}
-	}()
-	if c, err = s.Credential(ctx, profile); err != nil {
-		return c, err
-	}
-	return c, c.Validate(time.Now())
+		return c.Validate(time.Now())
+	})
+	return c, err
 }
 
 // A late is the error for a credential that did not arrive within a time. The text is formatted only when needed.

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"context"
 	"slices"
 	"time"
 )
@@ -42,9 +43,45 @@ func (w work) records(namespace string) []*record {
 //
 // SetTarget may be called before the first Sync. Until a list is known, only the secrets of targets that RemoveTarget
 // names are removed.
-func (s *Syncer) SetTarget(t Target) {
+func (s *Syncer) SetTarget(t Target) { s.edit(edit{t.Name, &t}) }
+
+// RemoveTarget removes the target of that name and its secrets: the next [Syncer.SyncDue] removes them from the
+// namespaces that have one. It may be called before the first Sync, to remove the secrets that an earlier process
+// published under that name.
+func (s *Syncer) RemoveTarget(name string) { s.edit(edit{name, nil}) }
+
+// An edit is a change of one target. The target is nil if it is removed.
+type edit struct {
+	name   string
+	target *Target
+}
+
+// edits remembers the edits that are made while lists of targets are being read. The mutex of the Syncer guards it.
+type edits struct {
+	readers int
+	made    []edit // Since the first of the readers began.
+}
+
+func (s *Syncer) edit(e edit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.edits.readers > 0 {
+		s.edits.made = append(s.edits.made, e)
+	}
+	s.apply(e)
+}
+
+// apply makes one edit. The mutex is held.
+func (s *Syncer) apply(e edit) {
+	s.revision++
+	if e.target != nil {
+		s.setTarget(*e.target)
+	} else {
+		s.removeTarget(e.name)
+	}
+}
+
+func (s *Syncer) setTarget(t Target) {
 	if s.index == nil {
 		s.index = s.newIndex(nil)
 	}
@@ -56,19 +93,12 @@ func (s *Syncer) SetTarget(t Target) {
 		r.order = s.index.last
 		s.index.add(r)
 	}
-	s.revision++
 	delete(s.declared, t.Name)
 	r.status.edited, r.status.renewAt = true, time.Now()
 	s.reschedule(r)
 }
 
-// RemoveTarget removes the target of that name and its secrets: the next [Syncer.SyncDue] removes them from the
-// namespaces that have one. It may be called before the first Sync, to remove the secrets that an earlier process
-// published under that name.
-func (s *Syncer) RemoveTarget(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.revision++
+func (s *Syncer) removeTarget(name string) {
 	if s.declared == nil {
 		s.declared = make(map[string]bool)
 	}
@@ -84,6 +114,37 @@ func (s *Syncer) RemoveTarget(name string) {
 		s.agenda.set(r.status.appointment, time.Time{})
 	}
 	s.index.remove(r)
+}
+
+// readTargets replaces all targets by the result of targets, makes the edits again that were made meanwhile, and returns
+// the pass over all of them.
+func (s *Syncer) readTargets(ctx context.Context, targets func(context.Context) ([]Target, error)) (work, error) {
+	s.mu.Lock()
+	s.edits.readers++
+	before := len(s.edits.made)
+	s.mu.Unlock()
+	var x *index
+	err := guard("the function that returns the targets", func() error {
+		list, err := targets(ctx)
+		if err == nil {
+			x = s.newIndex(list)
+		}
+		return err
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	meanwhile := s.edits.made[before:]
+	if s.edits.readers--; s.edits.readers == 0 {
+		s.edits.made = nil
+	}
+	if err != nil {
+		return work{}, err
+	}
+	s.setTargets(x)
+	for _, e := range meanwhile {
+		s.apply(e)
+	}
+	return s.newWork(nil, nil), nil
 }
 
 // setTargets replaces all targets. The mutex is held.

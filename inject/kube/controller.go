@@ -32,7 +32,7 @@ type Controller struct {
 	Syncer *inject.Syncer
 	// Targets returns the current list of targets. It is required. It is called for each pass over all namespaces, and
 	// for each pass of [Controller.EnsureReady]. Other passes use the last list, with the later changes of
-	// [Controller.SetTarget] and [Controller.RemoveTarget].
+	// [Controller.SetTarget] and [Controller.RemoveTarget], which may be called while Targets runs.
 	// If Targets fails, the last list stays in use, OnPass and the Syncer's OnSync are called, and Targets is called
 	// again soon.
 	Targets func(ctx context.Context) ([]inject.Target, error)
@@ -235,23 +235,29 @@ func (c *Controller) wait(ctx context.Context, retry time.Time) (all bool) {
 
 // passOverAll makes a pass over all namespaces. If Targets fails, it returns the instant of the next attempt.
 func (c *Controller) passOverAll(ctx context.Context) (retry time.Time) {
-	targets, err := c.Targets(ctx)
-	if err != nil {
-		retry = time.Now().Add(targetsRetry)
-		result := inject.Result{NextAt: retry}
-		if c.Syncer.OnSync != nil { // For metrics and traces, it counts as a pass.
-			_, done := c.Syncer.OnSync(ctx, nil)
-			done(result, err)
+	read := false
+	result, err := c.Syncer.SyncFunc(ctx, func(ctx context.Context) ([]inject.Target, error) {
+		targets, err := c.Targets(ctx)
+		if err == nil {
+			read = true
+			c.mu.Lock()
+			c.targets = targets
+			c.mu.Unlock()
 		}
-		c.report(ctx, Pass{Result: result, Err: err})
-		return retry
+		return targets, err
+	})
+	if read {
+		c.report(ctx, Pass{Targets: c.list(), Result: result, Err: err})
+		return time.Time{}
 	}
-	c.mu.Lock()
-	c.targets = targets
-	c.mu.Unlock()
-	result, err := c.Syncer.Sync(ctx, targets)
-	c.report(ctx, Pass{Targets: targets, Result: result, Err: err})
-	return time.Time{}
+	retry = time.Now().Add(targetsRetry)
+	result = inject.Result{NextAt: retry}
+	if c.Syncer.OnSync != nil { // For metrics and traces, it counts as a pass.
+		_, done := c.Syncer.OnSync(ctx, nil)
+		done(result, err)
+	}
+	c.report(ctx, Pass{Result: result, Err: err})
+	return retry
 }
 
 func (c *Controller) list() []inject.Target {

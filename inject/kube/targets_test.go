@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/regcred/regcred/credentials"
@@ -46,4 +48,41 @@ func TestTargetsThatFailAreToldOf(t *testing.T) {
 	default:
 		t.Error("OnSync was not called")
 	}
+}
+
+// A target is set while a pass over all namespaces reads the list of targets.
+func TestSetTargetDuringTargets(t *testing.T) {
+	client := fake.NewClientset()
+	for _, name := range []string{"edited-1", "edited-2"} {
+		require.NoError(t, client.Tracker().Add(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
+	}
+	c := newController(client, "edited", "regcred", anyPassword)
+	c.Syncer.CompleteLists = true
+	old, err := c.Targets(t.Context())
+	require.NoError(t, err)
+	reading, read := make(chan struct{}), make(chan struct{})
+	c.Targets = func(context.Context) ([]inject.Target, error) {
+		reading <- struct{}{}
+		<-read
+		return old, nil
+	}
+	passes := passesOf(t, c)
+	edited := old[0]
+	edited.Namespaces = inject.Selection{Names: []string{"edited-1"}}
+	added := edited
+	added.Name = "added"
+	<-reading
+	c.SetTarget(edited)
+	c.SetTarget(added)
+	close(read)
+	p := <-passes
+	require.NoError(t, errors.Join(p.Err, p.Result.Err()))
+	require.Len(t, p.Targets, 1)
+	secrets, err := client.CoreV1().Secrets("").List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	var names []string
+	for _, s := range secrets.Items {
+		names = append(names, s.Namespace+"/"+s.Name)
+	}
+	require.ElementsMatch(t, []string{"edited-1/regcred", "edited-1/added"}, names)
 }
