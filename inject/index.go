@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/registry"
 )
 
 // An index finds targets by name, by a namespace that they may select, and by a credential that they hold, so that a
@@ -171,6 +172,17 @@ func (x *index) inherit(r, old *record) {
 		}
 	}
 }
+
+// same reports whether both records have the same target. Functions are not compared.
+func (r *record) same(other *record) bool {
+	selection := func(a, b Selection) bool { return slices.Equal(a.Names, b.Names) && slices.Equal(a.Except, b.Except) }
+	return selection(r.Namespaces, other.Namespaces) && selection(r.Accounts, other.Accounts) &&
+		maps.Equal(r.Labels, other.Labels) && maps.Equal(r.Annotations, other.Annotations) &&
+		slices.EqualFunc(r.Profiles, other.Profiles, func(a, b registry.Profile) bool { return a.Fingerprint() == b.Fingerprint() })
+}
+
+// byLabels reports whether the target selects by a function.
+func (r *record) byLabels() bool { return r.Namespaces.Labels != nil || r.Accounts.Labels != nil }
 
 func (r *record) byPattern() bool {
 	return r.err != nil || slices.ContainsFunc(r.Namespaces.Names, isPattern)

@@ -498,6 +498,100 @@ func TestDuplicateTargetIsAProblem(t *testing.T) {
 	require.Len(t, problems, 1)
 }
 
+// A pass over some namespaces of an edited target comes before the pass for the edit.
+func TestEditedTargetStaysDue(t *testing.T) {
+	w, _, _, _, _ := cached(t, "a", "b", "c")
+	w.clean(in("one", "a"), in("two", "a"))
+	w.syncer.SetTarget(in("one", "b"))
+	w.syncer.SetTarget(target("two", profile("two")))
+	for range 2 {
+		_, err := w.syncer.SyncNamespaces(t.Context(), "c")
+		require.NoError(t, err)
+		_, err = w.syncer.SyncNamespaces(t.Context(), "b")
+		require.NoError(t, err)
+	}
+	require.NotNil(t, w.secret("b", "one"))
+	require.NotNil(t, w.secret("c", "two"))
+	w.syncer.SetTarget(in("one", "b", "c"))
+	_, err := w.syncer.SyncNamespaces(t.Context(), "b")
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"a/one", "c/one"}, due(t, w))
+	require.Empty(t, due(t, w))
+}
+
+// A target is complete only once a pass has covered it as it is now.
+func TestProblemsOfATargetThatNoPassHasCovered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a", "b")
+		complete := func(target string) bool {
+			problems, complete := w.syncer.Problems(target)
+			require.Empty(t, problems)
+			return complete
+		}
+		one, pattern := in("one", "a"), target("pattern", profile("ecr"))
+		w.syncer.SetTarget(one)
+		require.False(t, complete("one"))
+		w.clean(one, pattern)
+		require.True(t, complete("one"))
+		require.False(t, complete("unknown"))
+		for _, added := range []inject.Target{in("two", "b"), target("three", profile("hub")), in("nowhere", "c")} {
+			w.syncer.SetTarget(added)
+			require.False(t, complete(added.Name))
+			_, err := w.syncer.SyncNamespaces(t.Context(), "a", "b")
+			require.NoError(t, err)
+			require.False(t, complete(added.Name), "the pass was for other reasons")
+			due(t, w)
+			require.True(t, complete(added.Name))
+			require.True(t, complete("one"))
+			w.syncer.SetTarget(added)
+			require.True(t, complete(added.Name), "nothing has changed")
+			added.Accounts = inject.Selection{}
+			w.syncer.SetTarget(added)
+			require.False(t, complete(added.Name))
+			due(t, w)
+			require.True(t, complete(added.Name))
+		}
+		changed := in("one", "a", "b")
+		_, err := w.syncer.SyncFunc(t.Context(), func(context.Context) ([]inject.Target, error) {
+			return []inject.Target{changed, pattern, in("new", "a")}, nil
+		})
+		require.NoError(t, err)
+		require.True(t, complete("new"))
+
+		cancelled, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = w.syncer.Sync(cancelled, []inject.Target{one, pattern, in("newer", "a")})
+		require.ErrorIs(t, err, context.Canceled)
+		require.False(t, complete("one"), "the pass was not made")
+		require.True(t, complete("pattern"))
+		require.False(t, complete("newer"))
+		time.Sleep(time.Until(w.syncer.NextAt()))
+		due(t, w)
+		require.True(t, complete("one"))
+		require.True(t, complete("newer"))
+		w.syncer.RemoveTarget("newer")
+		require.False(t, complete("newer"))
+	})
+}
+
+// A secret that cannot be built is tried again, because its credentials change.
+func TestFailedBuildIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _, _, _, _ := cached(t, "a")
+		credential, username := w.syncer.Credential, "a:b" // A colon would end the username.
+		w.syncer.Credential = func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+			c, err := credential(ctx, p)
+			c.Username = username
+			return c, err
+		}
+		require.Error(t, w.sync(in("one", "a")).Err())
+		require.LessOrEqual(t, time.Until(w.syncer.NextAt()), 5*time.Minute)
+		username = "robot"
+		time.Sleep(time.Until(w.syncer.NextAt()))
+		require.Equal(t, []string{"a/one"}, due(t, w))
+	})
+}
+
 // A removal that was declared before the first pass after a restart is made in that pass.
 func TestRemovalDeclaredAfterARestart(t *testing.T) {
 	w := newWorld(t, "a")

@@ -29,6 +29,10 @@ type status struct {
 	renewAt time.Time
 	// edited is set while the selection may differ from the places.
 	edited bool
+	// covered is set once a pass has covered the target, as it is now, in all its namespaces. setAt is the number of the
+	// last pass that began before the target was set.
+	covered bool
+	setAt   int
 
 	appointment *appointment
 }
@@ -94,6 +98,9 @@ func (s *Syncer) reschedule(r *record) {
 	at := r.status.renewAt
 	for _, retry := range r.status.retries {
 		at = earlier(at, retry)
+	}
+	if r.status.edited { // A pass over some of its namespaces does not change that.
+		at = earlier(at, time.Now())
 	}
 	if r.status.appointment == nil {
 		r.status.appointment = &appointment{record: r}
@@ -260,12 +267,29 @@ func (s *Syncer) noteEnd(w work, made map[*record]*want, gone []string, result *
 		}
 		s.sweep(w)
 	}
+	for _, r := range w.edited {
+		if w.about(r.Name) {
+			s.cover(w, r)
+		}
+	}
+	if w.full() {
+		for _, r := range w.index.byName {
+			s.cover(w, r)
+		}
+	}
 	for r, want := range made {
 		if want.changed && s.current(r) {
 			s.spread(r)
 		}
 	}
 	result.NextAt = s.nextAt()
+}
+
+// cover records that a finished pass has covered the target in all its namespaces. The mutex is held.
+func (s *Syncer) cover(w work, r *record) {
+	if s.current(r) && w.pass > r.status.setAt {
+		r.status.covered = true
+	}
 }
 
 // spread makes a target due if some of its places hold other content than the newest, because no pass over all of them
@@ -335,7 +359,7 @@ func (s *Syncer) due(now time.Time) []work {
 			}
 		}
 		names[r.Name] = true
-		due := !r.status.renewAt.IsZero() && !now.Before(r.status.renewAt)
+		due := r.status.edited || !r.status.renewAt.IsZero() && !now.Before(r.status.renewAt)
 		for namespace := range r.status.places {
 			if retry, is := r.status.retries[namespace]; due || is && !now.Before(retry) {
 				namespaces[namespace] = true
@@ -405,13 +429,14 @@ func (s *Syncer) Renewed(e credentials.Event) {
 
 // Problems returns the problems of a target in all its namespaces, whichever of them the last passes covered. They
 // include the problems of service accounts in its namespaces and of the cluster, because any of them may concern the
-// target's secret. Complete is true once a pass over all namespaces has finished.
+// target's secret. Complete is true once a pass over all namespaces has finished and a pass has covered the target in
+// all its namespaces since it was set or edited.
 func (s *Syncer) Problems(target string) (problems []Problem, complete bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	problems = slices.Clone(s.general)
 	if s.index == nil || s.index.byName[target] == nil {
-		return problems, s.complete
+		return problems, false
 	}
 	r := s.index.byName[target]
 	if slices.Contains(s.index.duplicates, target) {
@@ -428,7 +453,7 @@ func (s *Syncer) Problems(target string) (problems []Problem, complete bool) {
 			}
 		}
 	}
-	return problems, s.complete
+	return problems, s.complete && r.status.covered
 }
 
 // Warnings returns the warnings of a target: logins that expire soon (see [Syncer.WarnBefore]), and profiles that are

@@ -156,7 +156,7 @@ func (s *Syncer) fill(ctx context.Context, w *want, entries []pullsecret.Entry) 
 			err = pullsecret.Secret{Name: w.Name, Config: config}.Validate()
 		}
 		if err != nil {
-			problems = append(problems, Problem{Target: w.Name, Err: err})
+			problems = append(problems, Problem{Target: w.Name, Err: err, RetryAt: time.Now().Add(unsolvedRetry)})
 		}
 		w.config = config
 	}

@@ -88,13 +88,14 @@ func (s *Syncer) setTarget(t Target) {
 	r := newRecord(t, 0, s.index.owner)
 	if old := s.index.byName[t.Name]; old != nil {
 		s.index.replace(old, r)
+		r.status.covered = r.status.covered && old.same(r) && !old.byLabels() && !r.byLabels()
 	} else {
 		s.index.last++
 		r.order = s.index.last
 		s.index.add(r)
 	}
 	delete(s.declared, t.Name)
-	r.status.edited, r.status.renewAt = true, time.Now()
+	r.status.edited, r.status.renewAt, r.status.setAt = true, time.Now(), s.passes
 	s.reschedule(r)
 }
 
@@ -172,5 +173,9 @@ func (s *Syncer) setTargets(x *index) {
 			continue
 		}
 		x.inherit(r, was)
+		r.status.covered = r.status.covered && was.same(r) // Each list has functions of its own.
+	}
+	for _, r := range x.byName {
+		r.status.setAt = s.passes
 	}
 }
