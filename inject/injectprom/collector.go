@@ -7,6 +7,7 @@ package injectprom
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -50,7 +51,6 @@ type handouts struct {
 	last           credentials.Credential // Without its secret.
 	issued, failed int                    // The number of new ones, and of failures.
 	login          time.Time              // The expiry of the login.
-	asked          bool                   // Requested since the last pass over all namespaces.
 }
 
 // New returns a collector for the Syncer, and hooks it into the Syncer's Credential, OnChange, OnAdopt and OnSync. Call
@@ -58,7 +58,7 @@ type handouts struct {
 //
 // The collector counts each pass, also the passes of a kube.Controller and of EnsureReady. Secrets, problems and the
 // expiry are read from the Syncer, for all namespaces, when the metrics are collected; see [inject.Syncer.Rollout].
-// The series of a profile end once a pass over all namespaces has not requested its credential.
+// The series of a profile end with the first pass over all namespaces after which no target of the Syncer has it.
 func New(syncer *inject.Syncer) *Collector {
 	labels := []string{"kind", "profile"}
 	c := &Collector{
@@ -128,7 +128,7 @@ func (c *Collector) handed(asked registry.Profile, got credentials.Credential, e
 		h = &handouts{}
 		c.profiles[p] = h
 	}
-	h.asked, h.login = true, asked.Login.ExpiresAt
+	h.login = asked.Login.ExpiresAt
 	if err != nil {
 		h.failed++
 		return
@@ -151,14 +151,16 @@ func (c *Collector) passed(err error, limited bool) {
 	if limited {
 		return
 	}
+	kept := make(map[profile]bool)
+	c.syncer.Rollout(func(t inject.Target) bool {
+		for _, p := range t.Profiles {
+			kept[profile{string(p.Kind), p.Name}] = true
+		}
+		return false
+	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for p, h := range c.profiles {
-		if !h.asked {
-			delete(c.profiles, p)
-		}
-		h.asked = false
-	}
+	maps.DeleteFunc(c.profiles, func(p profile, _ *handouts) bool { return !kept[p] })
 }
 
 // Describe implements [prometheus.Collector].

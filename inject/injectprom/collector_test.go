@@ -111,8 +111,15 @@ regcred_pullsecret_secrets{state="older"} 0
 		require.NoError(t, err)
 		require.Empty(t, problems)
 
+		syncer.SetTarget(target("pattern")) // Its pass covers all namespaces, and no other target.
+		_, err = syncer.SyncDue(ctx)
+		require.NoError(t, err)
+		n, err := testutil.GatherAndCount(metrics, "regcred_pullsecret_credentials_total")
+		require.NoError(t, err)
+		require.Equal(t, 6, n)
+
 		pass(target("good"))
-		n, err := testutil.GatherAndCount(metrics, "regcred_pullsecret_credentials_total", "regcred_pullsecret_problems")
+		n, err = testutil.GatherAndCount(metrics, "regcred_pullsecret_credentials_total", "regcred_pullsecret_problems")
 		require.NoError(t, err)
 		require.Equal(t, 2, n, "what is gone has no series")
 	})
