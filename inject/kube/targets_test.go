@@ -7,8 +7,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/inject"
@@ -48,6 +52,32 @@ func TestTargetsThatFailAreToldOf(t *testing.T) {
 	default:
 		t.Error("OnSync was not called")
 	}
+}
+
+// A secret that another client has just deleted is not shown any longer, even before the watch delivers the deletion.
+// Otherwise the Syncer would delete it again and report it as contested.
+func TestDeletedByOthers(t *testing.T) {
+	client := fake.NewClientset(
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}},
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "old", Labels: map[string]string{inject.LabelOwner: "regcred"}}},
+	)
+	client.PrependReactor("delete", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, "old")
+	})
+	cluster := &kube.Cluster{Client: client, Owner: "regcred"}
+	background(t, cluster.Run)
+	secrets := func() []inject.PublishedSecret {
+		state, err := cluster.State(t.Context(), inject.Scope{Owner: "regcred"})
+		require.NoError(t, err)
+		require.Len(t, state, 1)
+		return state[0].Secrets
+	}
+	require.Len(t, secrets(), 1)
+	change := inject.Change{Action: inject.DeleteSecret, Owner: "regcred", Namespace: "shop", Name: "old"}
+	require.NoError(t, cluster.Apply(t.Context(), change))
+	require.Empty(t, secrets())
+	change.Action = inject.ReplaceSecret
+	require.ErrorIs(t, cluster.Apply(t.Context(), change), registry.ErrConflict)
 }
 
 // A target is set while a pass over all namespaces reads the list of targets.

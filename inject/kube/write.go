@@ -38,13 +38,15 @@ func (c *Cluster) Apply(ctx context.Context, change inject.Change) error {
 	case inject.UpdateSecret:
 		err = c.update(ctx, change)
 	case inject.ReplaceSecret:
-		if err = c.delete(ctx, change); err == nil {
+		var gone bool
+		if gone, err = c.delete(ctx, change); gone {
+			err = registry.ErrConflict
+		}
+		if err == nil {
 			err = c.create(ctx, change)
 		}
 	case inject.DeleteSecret:
-		if err = c.delete(ctx, change); apierrors.IsNotFound(err) {
-			err = nil
-		}
+		_, err = c.delete(ctx, change)
 	case inject.LinkAccount:
 		err = c.link(ctx, change)
 	default:
@@ -132,11 +134,18 @@ func (c *Cluster) writeSecret(change inject.Change, before string, request func(
 	})
 }
 
-func (c *Cluster) delete(ctx context.Context, change inject.Change) error {
+// delete deletes the secret, and reports whether it was already gone. It then counts as an own write, too: otherwise the
+// Cluster would show the secret until the watch delivers its deletion.
+func (c *Cluster) delete(ctx context.Context, change inject.Change) (gone bool, err error) {
 	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &change.Version}}
-	return c.secrets.delete(change.Namespace, change.Name, change.Version, func() error {
-		return c.Client.CoreV1().Secrets(change.Namespace).Delete(ctx, change.Name, options)
+	err = c.secrets.delete(change.Namespace, change.Name, change.Version, func() error {
+		err := c.Client.CoreV1().Secrets(change.Namespace).Delete(ctx, change.Name, options)
+		if gone = apierrors.IsNotFound(err); gone {
+			return nil
+		}
+		return err
 	})
+	return gone, err
 }
 
 // link writes the whole list, which is atomic in Kubernetes, on the condition that the account has not changed since
