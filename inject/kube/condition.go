@@ -20,13 +20,13 @@ const ConditionReady = "Ready"
 // sets it.
 //
 //   - True: the secret is in its desired state everywhere. The reason is Published.
-//   - Unknown: the cluster does not respond, or the only problem is that it can no longer be watched, or the first
-//     pass over all namespaces has not finished. The reason is ClusterUnavailable or InProgress.
+//   - Unknown: the pass was not made or not finished, or the only problem is that the cluster can no longer be watched,
+//     or no pass has covered the target yet. The reason is that of the error, such as ClusterUnavailable, or InProgress.
 //   - False: in all other cases, also while a secret that cannot be renewed has not expired yet. The reason is the
 //     reason of the first problem.
 func (p Pass) Ready(target string) metav1.Condition {
 	if p.Err != nil {
-		return condition(metav1.ConditionUnknown, "ClusterUnavailable", p.Err.Error())
+		return condition(metav1.ConditionUnknown, inject.Problem{Err: p.Err}.Reason(), shorten(p.Err.Error(), maxMessage))
 	}
 	all, complete := p.Result.Problems, true
 	if p.syncer != nil {
@@ -39,7 +39,7 @@ func (p Pass) Ready(target string) metav1.Condition {
 		}
 	}
 	if len(problems) == 0 && !complete {
-		return condition(metav1.ConditionUnknown, "InProgress", "the first pass over all namespaces is under way")
+		return condition(metav1.ConditionUnknown, "InProgress", "the first pass over all its namespaces is under way")
 	}
 	if len(problems) == 0 {
 		return condition(metav1.ConditionTrue, "Published", "")

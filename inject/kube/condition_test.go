@@ -39,6 +39,8 @@ func TestReady(t *testing.T) {
 		"no answer": {
 			kube.Pass{Err: registry.ErrClusterUnavailable}, metav1.ConditionUnknown, "ClusterUnavailable", "cluster unavailable",
 		},
+		"no targets":    {kube.Pass{Err: errors.New("not synced")}, metav1.ConditionUnknown, "Failed", "not synced"},
+		"invalid field": {kube.Pass{Err: registry.ErrInvalid}, metav1.ConditionUnknown, "Invalid", "invalid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, metav1.Condition{Type: "Ready", Status: tc.status, Reason: tc.reason, Message: tc.message}, tc.pass.Ready("a"))
