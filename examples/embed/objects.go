@@ -95,9 +95,12 @@ func (r *objectReconciler) targets(ctx context.Context) ([]inject.Target, error)
 	if err := r.client.List(ctx, &list, client.InNamespace(objectNamespace)); err != nil {
 		return nil, err
 	}
-	targets := make([]inject.Target, len(list.Items))
+	targets := make([]inject.Target, 0, len(list.Items))
 	for i := range list.Items {
-		targets[i], _ = targetOf(&list.Items[i]) // Reconcile reports what is wrong.
+		if list.Items[i].DeletionTimestamp == nil { // Otherwise it waits for a finalizer, and Reconcile has removed its target.
+			target, _ := targetOf(&list.Items[i]) // Reconcile reports what is wrong.
+			targets = append(targets, target)
+		}
 	}
 	return targets, nil
 }

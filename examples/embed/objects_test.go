@@ -62,7 +62,7 @@ func TestObjects(t *testing.T) {
 
 	mgr, err := ctrl.NewManager(config, ctrl.Options{Logger: testr.New(t), Metrics: server.Options{BindAddress: "0"}, Cache: objectsInCache()})
 	require.NoError(t, err)
-	_, err = keepPerObject(mgr, config)
+	controller, err := keepPerObject(mgr, config)
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -109,9 +109,21 @@ func TestObjects(t *testing.T) {
 	eventually(func() bool { return strings.Contains(status("shop"), `"code":"unauthorized"`) })
 	require.True(t, exists("shop", "pull-shop"), "a good secret is not replaced by a worse one")
 
+	// A deleted object that waits for a finalizer has no pull secret, also after a full pass.
+	kept := object("shop", profile("shop", "s3cret"))
+	kept.Finalizers = []string{"example.com/theirs"}
+	_, err = objects.Update(ctx, kept, metav1.UpdateOptions{})
+	require.NoError(t, err)
 	require.NoError(t, objects.Delete(ctx, "shop", metav1.DeleteOptions{}))
 	eventually(func() bool { return !exists("shop", "pull-shop") })
 	require.True(t, exists("blog", "pull-blog"))
+	controller.Wake()
+	_, err = objects.Create(ctx, object("new", profile("new", "s3cret")), metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = api.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "new"}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	eventually(func() bool { return exists("new", "pull-new") })
+	require.False(t, exists("shop", "pull-shop"))
 }
 
 // The guide quotes this code exactly.
