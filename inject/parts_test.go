@@ -519,6 +519,21 @@ func TestEditedTargetStaysDue(t *testing.T) {
 	require.Empty(t, due(t, w))
 }
 
+// A target that selects by a pattern is set together with one that selects by names: its pass says nothing of the other.
+func TestTargetsThatAreSetTogether(t *testing.T) {
+	w, _, cache, _, _ := cached(t, "a", "b")
+	w.clean(in("one", "a"))
+	w.syncer.SetTarget(in("one", "a", "b"))
+	w.syncer.SetTarget(target("two", profile("two")))
+	require.Len(t, due(t, w), 3)
+	c, err := w.syncer.Credential(t.Context(), profile("one"))
+	require.NoError(t, err)
+	cache.Invalidate(credentials.Key{Issuer: "one"}, c)
+	_, err = w.syncer.Credential(t.Context(), profile("one"))
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"a/one", "b/one"}, due(t, w), "its places are known")
+}
+
 // A target is complete only once a pass has covered it as it is now.
 func TestProblemsOfATargetThatNoPassHasCovered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -528,13 +543,14 @@ func TestProblemsOfATargetThatNoPassHasCovered(t *testing.T) {
 			require.Empty(t, problems)
 			return complete
 		}
-		one, pattern := in("one", "a"), target("pattern", profile("ecr"))
+		one, pattern, none := in("one", "a"), target("pattern", profile("ecr")), target("none", profile("none"))
+		none.Namespaces = inject.Selection{}
 		w.syncer.SetTarget(one)
 		require.False(t, complete("one"))
 		w.clean(one, pattern)
 		require.True(t, complete("one"))
 		require.False(t, complete("unknown"))
-		for _, added := range []inject.Target{in("two", "b"), target("three", profile("hub")), in("nowhere", "c")} {
+		for _, added := range []inject.Target{in("two", "b"), target("three", profile("hub")), in("nowhere", "c"), none} {
 			w.syncer.SetTarget(added)
 			require.False(t, complete(added.Name))
 			_, err := w.syncer.SyncNamespaces(t.Context(), "a", "b")

@@ -29,6 +29,8 @@ type status struct {
 	renewAt time.Time
 	// edited is set while the selection may differ from the places.
 	edited bool
+	// behind is set while some places may hold older content than the newest, until a pass over all places begins.
+	behind bool
 	// covered is set once a pass has covered the target, as it is now, in all its namespaces. setAt is the number of the
 	// last pass that began before the target was set.
 	covered bool
@@ -93,13 +95,17 @@ func (s *Syncer) noteContent(w *want, problems, warnings []Problem) {
 // current reports whether the record belongs to a target of the current list. The mutex is held.
 func (s *Syncer) current(r *record) bool { return s.index != nil && s.index.byName[r.Name] == r }
 
+// knew reports whether the record belongs to a target of the current list that was set before the pass began. The mutex
+// is held.
+func (s *Syncer) knew(w work, r *record) bool { return s.current(r) && w.pass > r.status.setAt }
+
 // reschedule sets the instant of the next look at the target. The mutex is held.
 func (s *Syncer) reschedule(r *record) {
 	at := r.status.renewAt
 	for _, retry := range r.status.retries {
 		at = earlier(at, retry)
 	}
-	if r.status.edited { // A pass over some of its namespaces does not change that.
+	if r.status.edited || r.status.behind { // A pass over some of its namespaces does not change that.
 		at = earlier(at, time.Now())
 	}
 	if r.status.appointment == nil {
@@ -114,7 +120,7 @@ func (s *Syncer) notePlace(w work, ns Namespace, found map[*record]place, proble
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range w.records(ns.Name) {
-		if !s.current(r) {
+		if !s.knew(w, r) {
 			continue
 		}
 		p, is := found[r]
@@ -269,12 +275,12 @@ func (s *Syncer) noteEnd(w work, made map[*record]*want, gone []string, result *
 	}
 	for _, r := range w.edited {
 		if w.about(r.Name) {
-			s.cover(w, r)
+			r.status.covered = r.status.covered || s.knew(w, r)
 		}
 	}
 	if w.full() {
 		for _, r := range w.index.byName {
-			s.cover(w, r)
+			r.status.covered = r.status.covered || s.knew(w, r)
 		}
 	}
 	for r, want := range made {
@@ -285,19 +291,12 @@ func (s *Syncer) noteEnd(w work, made map[*record]*want, gone []string, result *
 	result.NextAt = s.nextAt()
 }
 
-// cover records that a finished pass has covered the target in all its namespaces. The mutex is held.
-func (s *Syncer) cover(w work, r *record) {
-	if s.current(r) && w.pass > r.status.setAt {
-		r.status.covered = true
-	}
-}
-
 // spread makes a target due if some of its places hold other content than the newest, because no pass over all of them
 // has found that content. The mutex is held.
 func (s *Syncer) spread(r *record) {
 	for namespace, p := range r.status.places {
 		if _, retried := r.status.retries[namespace]; p.content != r.status.content && !retried {
-			r.status.renewAt = time.Now()
+			r.status.behind = true
 			s.reschedule(r)
 			return
 		}
@@ -307,6 +306,9 @@ func (s *Syncer) spread(r *record) {
 // sweep drops the places that a full pass did not find. The mutex is held.
 func (s *Syncer) sweep(w work) {
 	for _, r := range w.index.byName {
+		if !s.knew(w, r) {
+			continue
+		}
 		for namespace, p := range r.status.places {
 			if p.pass < w.pass {
 				delete(r.status.places, namespace)
@@ -354,21 +356,25 @@ func (s *Syncer) due(now time.Time) []work {
 		if r.status.edited {
 			edited = append(edited, r)
 			if r.byPattern() {
-				searched[r.Name], r.status.edited = true, false
+				searched[r.Name], r.status.edited, r.status.behind = true, false, false
 				continue
 			}
 		}
 		names[r.Name] = true
-		due := r.status.edited || !r.status.renewAt.IsZero() && !now.Before(r.status.renewAt)
+		due := r.status.edited || r.status.behind || !r.status.renewAt.IsZero() && !now.Before(r.status.renewAt)
 		for namespace := range r.status.places {
 			if retry, is := r.status.retries[namespace]; due || is && !now.Before(retry) {
 				namespaces[namespace] = true
 			}
 		}
+		r.status.behind = false
 		if r.status.edited {
 			r.status.edited = false
 			for _, namespace := range r.Namespaces.Names {
 				namespaces[namespace] = true
+			}
+			if len(r.Namespaces.Names)+len(r.status.places) == 0 {
+				r.status.covered = true // It needs no pass.
 			}
 		}
 	}

@@ -30,7 +30,7 @@ func (w work) records(namespace string) []*record {
 	}
 	records = slices.DeleteFunc(records, func(r *record) bool { return !w.names[r.Name] })
 	for _, r := range w.edited {
-		if !slices.Contains(records, r) {
+		if w.about(r.Name) && !slices.Contains(records, r) {
 			records = append(records, r)
 		}
 	}
@@ -87,8 +87,12 @@ func (s *Syncer) setTarget(t Target) {
 	}
 	r := newRecord(t, 0, s.index.owner)
 	if old := s.index.byName[t.Name]; old != nil {
+		same := old.same(r) && !old.byLabels() && !r.byLabels()
+		if !same {
+			s.leave(old)
+		}
 		s.index.replace(old, r)
-		r.status.covered = r.status.covered && old.same(r) && !old.byLabels() && !r.byLabels()
+		r.status.covered = r.status.covered && same
 	} else {
 		s.index.last++
 		r.order = s.index.last
@@ -97,6 +101,20 @@ func (s *Syncer) setTarget(t Target) {
 	delete(s.declared, t.Name)
 	r.status.edited, r.status.renewAt, r.status.setAt = true, time.Now(), s.passes
 	s.reschedule(r)
+}
+
+// leave makes the namespaces due that a record selects, if no pass for it has begun: a secret that an earlier pass left
+// there is in no place. The mutex is held.
+func (s *Syncer) leave(r *record) {
+	switch {
+	case !r.status.edited:
+	case r.byPattern():
+		s.fullAt = time.Now()
+	default:
+		for _, namespace := range r.Namespaces.Names {
+			s.visit(namespace)
+		}
+	}
 }
 
 func (s *Syncer) removeTarget(name string) {
@@ -111,6 +129,7 @@ func (s *Syncer) removeTarget(name string) {
 	for namespace := range r.status.places {
 		s.visit(namespace)
 	}
+	s.leave(r)
 	if r.status.appointment != nil && r.status.appointment.place > 0 {
 		s.agenda.set(r.status.appointment, time.Time{})
 	}
