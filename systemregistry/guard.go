@@ -283,6 +283,8 @@ func refusal(err error) error {
 		return errcode.ErrorCodeDenied.WithMessage(err.Error())
 	case errors.Is(err, shared.ErrUploadGone):
 		return errcode.ErrorCodeBlobUploadUnknown
+	case errors.Is(err, shared.ErrUploadBusy): // For the client, its chunk is out of order.
+		return errcode.ErrorCodeRangeInvalid.WithMessage("another request to this upload is in progress: wait for it, or start a new upload")
 	case errors.Is(err, images.ErrChanging):
 		return errcode.ErrorCodeUnavailable.WithMessage("other clients push or delete the same object: try again in a minute")
 	case errors.Is(err, shared.ErrDataGone):

@@ -31,7 +31,7 @@ type uploads struct {
 
 type openUpload struct {
 	bytes int64 // Bytes that count in the quotas.
-	busy  int   // Number of requests that write to it.
+	busy  bool  // A request uses it.
 }
 
 func uploadFolder(repository, id string) string {
@@ -42,7 +42,7 @@ func uploadFolder(repository, id string) string {
 type Upload struct {
 	catalog            *Catalog
 	repository, folder string
-	shared             *shared.Upload // If nil, only this process counts the upload, or the repository has no limit.
+	shared             *shared.Upload // If nil, only this process has the upload.
 	full               bool
 }
 
@@ -55,19 +55,22 @@ func ValidUpload(id string) bool {
 const maxUploadID = 64
 
 // Upload starts a request to the upload with the ID, which must be valid. Size is the announced length, or -1. Upload
-// fails with [images.ErrFull] if the announced length cannot fit.
+// fails with [images.ErrFull] if the announced length cannot fit, and with [shared.ErrUploadBusy] if another request to
+// the upload is in progress.
 func (c *Catalog) Upload(ctx context.Context, repository, id string, size int64) (*Upload, error) {
 	if !ValidUpload(id) {
 		return nil, fmt.Errorf("%w: upload %q", images.ErrNoImage, id)
 	}
 	u := &Upload{catalog: c, repository: repository, folder: uploadFolder(repository, id)}
-	c.uploads.begin(u.folder)
+	if !c.uploads.begin(u.folder) {
+		return nil, shared.ErrUploadBusy
+	}
 	if c.shared != nil {
 		var err error
 		if u.shared, err = c.shared.Upload(ctx, repository, id, size); err != nil {
-			return nil, errors.Join(err, u.End(ctx, UploadFailed))
+			c.uploads.end(u.folder, true)
+			return nil, err
 		}
-		return u, nil
 	}
 	if size == 0 {
 		return u, nil // It ends an upload, whose bytes are counted already.
@@ -155,15 +158,16 @@ func (u *Upload) End(ctx context.Context, outcome Outcome) error {
 		_, err := c.driver.Stat(ctx, u.folder)
 		gone = notFound(err)
 	}
-	bytes, last := c.uploads.end(u.folder, gone || c.shared != nil) // Another replica may receive the rest.
+	defer c.uploads.end(u.folder, gone || c.shared != nil) // Another replica may receive the rest.
 	if u.shared != nil {
 		return u.endShared(ctx, outcome, gone)
 	}
+	bytes := c.uploads.bytes(u.folder)
 	switch {
 	case outcome == UploadStored:
 		c.quotas.stored(u.repository, bytes)
 		return nil
-	case !last || !gone:
+	case !gone:
 		return nil
 	}
 	if outcome == UploadFailed {
@@ -199,7 +203,9 @@ func (u *Upload) endShared(ctx context.Context, outcome Outcome, gone bool) erro
 	return errors.Join(err, u.shared.Excess())
 }
 
-func (u *uploads) begin(folder string) {
+// begin starts a request to the upload. It returns false if another one is in progress: that one may still write to
+// the file after this one has turned it into a layer.
+func (u *uploads) begin(folder string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.open == nil {
@@ -210,7 +216,11 @@ func (u *uploads) begin(folder string) {
 		open = new(openUpload)
 		u.open[folder] = open
 	}
-	open.busy++
+	if open.busy {
+		return false
+	}
+	open.busy = true
+	return true
 }
 
 func (u *uploads) add(folder string, n int64) {
@@ -219,20 +229,17 @@ func (u *uploads) add(folder string, n int64) {
 	u.open[folder].bytes += n
 }
 
-// end ends a request to the upload. It returns the bytes that count in the quotas, and reports whether this was the
-// last request in progress. If the upload is gone, the last request removes its entry.
-func (u *uploads) end(folder string, gone bool) (bytes int64, last bool) {
+// end ends the request to the upload. If the upload is gone, it also removes its entry.
+func (u *uploads) end(folder string, gone bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	open := u.open[folder]
-	open.busy--
-	if open.busy == 0 && gone {
+	u.open[folder].busy = false
+	if gone {
 		delete(u.open, folder)
 	}
-	return open.bytes, open.busy == 0
 }
 
-// take removes the entry of an upload. It returns false if a request writes to the upload.
+// take removes the entry of an upload. It returns false if a request uses the upload.
 func (u *uploads) take(folder string) (bytes int64, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -240,7 +247,7 @@ func (u *uploads) take(folder string) (bytes int64, ok bool) {
 	if open == nil {
 		return 0, true
 	}
-	if open.busy > 0 {
+	if open.busy {
 		return 0, false
 	}
 	delete(u.open, folder)
@@ -252,7 +259,7 @@ func (u *uploads) busy(folder string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	open := u.open[folder]
-	return open != nil && open.busy > 0
+	return open != nil && open.busy
 }
 
 func (u *uploads) bytes(folder string) int64 {

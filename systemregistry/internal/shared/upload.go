@@ -13,8 +13,12 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// ErrUploadGone reports that the upload was removed, because it seemed abandoned. The client must start again.
-var ErrUploadGone = errors.New("the upload was removed")
+var (
+	// ErrUploadGone reports that the upload was removed, because it seemed abandoned. The client must start again.
+	ErrUploadGone = errors.New("the upload was removed")
+	// ErrUploadBusy reports that another request to the same upload is in progress.
+	ErrUploadBusy = errors.New("another request to the upload is in progress")
+)
 
 const (
 	// uploads is the prefix of the entries of unfinished uploads: upload/REPOSITORY@ID.
@@ -29,8 +33,9 @@ const (
 	putTimeout = 10 * time.Second
 )
 
-// unfinished is the entry of an unfinished upload to a repository with a limit. Its bytes count in the limits of the
-// repository: they are entered here, then counted, and only then received. So a measurement never misses them.
+// unfinished is the entry of an unfinished upload. Its bytes count in the limits of the repository: they are entered
+// here, then counted, and only then received. So a measurement never misses them. If the repository has no limit, the
+// bytes are entered at the end of each request.
 type unfinished struct {
 	// Nonce identifies the upload, because a removed entry can be created again with the same ID.
 	Nonce string `json:"nonce"`
@@ -39,16 +44,22 @@ type unfinished struct {
 	Raised int64 `json:"raised,omitempty"`
 	// At is the time of the last change.
 	At time.Time `json:"at"`
+	// Request identifies the request that uses the upload. If empty, none does. Only one request at a time may: a second
+	// one could complete the upload while the first one still writes to the file, which is a layer by then. If a
+	// replica crashes, the request stays, because another replica cannot know whether the first one still writes. The
+	// client then has to start again, and the upload is removed as abandoned.
+	Request string `json:"request,omitempty"`
 	// Ended means that one replica finishes or removes the upload. No other may use it.
 	Ended bool `json:"ended,omitempty"`
 }
 
-// An Upload is one request to an unfinished upload in a repository with limits. Only one goroutine may use it.
+// An Upload is one request to an unfinished upload. Only one goroutine may use it.
 type Upload struct {
 	driver     *Driver
 	limits     []Limit
 	repository string
 	key        string
+	request    string
 	size       int64 // Announced. If negative, it is unknown.
 
 	received, reserved int64 // By this request.
@@ -63,18 +74,14 @@ type Upload struct {
 }
 
 // Upload starts a request to the upload with the ID. Size is the announced length, or -1. Upload fails with
-// [images.ErrFull] if the announced length cannot fit. It returns nil if the repository has no limit.
+// [ErrUploadBusy] if another request to the upload is in progress at any replica. It excludes other requests until
+// Pause or Drop is called.
 func (d *Driver) Upload(ctx context.Context, repository, id string, size int64) (*Upload, error) {
-	matching := d.limits.of(repository)
-	if len(matching) == 0 {
-		return nil, nil
+	u := &Upload{
+		driver: d, limits: d.limits.of(repository), repository: repository, key: uploads + repository + "@" + id,
+		request: rand.Text(), size: size,
 	}
-	u := &Upload{driver: d, limits: matching, repository: repository, key: uploads + repository + "@" + id, size: size}
-	if size == 0 {
-		return u, nil // It ends an upload, whose bytes are counted already.
-	}
-	// The announced bytes are checked and not counted, because the client may not send them.
-	return u, d.Fits(ctx, repository, max(size, 0))
+	return u, u.change(ctx, true, func(e *unfinished) { e.Request = u.request })
 }
 
 // change changes the entry. If create is set, it creates a missing entry at the first call.
@@ -104,7 +111,7 @@ func (u *Upload) change(ctx context.Context, create bool, change func(*unfinishe
 			u.now = unfinished{} // The entry was created meanwhile, with another nonce.
 		}
 		u.version = 0
-		if !errors.Is(err, store.ErrKeyChanged) { // Another request to the same upload has changed it.
+		if !errors.Is(err, store.ErrKeyChanged) { // Another replica has changed it.
 			u.unknown = true
 			return err
 		}
@@ -132,6 +139,9 @@ func (u *Upload) read(ctx context.Context, create bool) error {
 	if err := json.Unmarshal(e.Value, &now); err != nil {
 		return fmt.Errorf("read %s from the store: %w", e.Key, err)
 	}
+	if now.Request != "" && now.Request != u.request && !now.Ended {
+		return ErrUploadBusy
+	}
 	if now.Ended || u.now.Nonce != "" && now.Nonce != u.now.Nonce {
 		return ErrUploadGone
 	}
@@ -143,7 +153,7 @@ func (u *Upload) read(ctx context.Context, create bool) error {
 // fit, and with [ErrUploadGone] if the upload was removed.
 func (u *Upload) Add(ctx context.Context, n int64) error {
 	u.received += n
-	if u.received <= u.reserved {
+	if len(u.limits) == 0 || u.received <= u.reserved {
 		if time.Since(u.renewed) < renewEvery {
 			return nil
 		}
@@ -182,7 +192,7 @@ func (u *Upload) step(ctx context.Context) (int64, error) {
 
 func (u *Upload) reserve(ctx context.Context, n int64) error {
 	counted := u.mine
-	err := u.change(ctx, true, func(e *unfinished) { e.Bytes, e.Raised = e.Bytes+counted, e.Raised+n-counted })
+	err := u.change(ctx, false, func(e *unfinished) { e.Bytes, e.Raised = e.Bytes+counted, e.Raised+n-counted })
 	if err != nil {
 		return err
 	}
@@ -217,15 +227,14 @@ func (u *Upload) Pause(ctx context.Context) error {
 	if u.unknown { // Too much may count, until the upload is removed.
 		return nil
 	}
-	if u.reserved == 0 && u.version == 0 {
-		return nil
-	}
 	measured, err := u.measured(ctx)
 	if err != nil {
 		return err
 	}
 	counted, spare := u.mine, u.reserved-u.received
-	err = u.change(ctx, false, func(e *unfinished) { e.Bytes, e.Raised = e.Bytes+counted-spare, e.Raised-counted })
+	err = u.change(ctx, false, func(e *unfinished) {
+		e.Bytes, e.Raised, e.Request = e.Bytes+counted-spare, e.Raised-counted, ""
+	})
 	if err != nil {
 		return err
 	}
@@ -338,14 +347,14 @@ func uploadTo(ctx context.Context, p place) *Upload {
 	return u
 }
 
-// An Unfinished is an upload that the store counts.
+// An Unfinished is an upload with an entry in the store.
 type Unfinished struct {
 	Repository, ID string
 	At             time.Time // Time of the last change.
 	entry          store.Entry
 }
 
-// Unfinished returns the unfinished uploads of repositories with limits.
+// Unfinished returns the unfinished uploads that had a request.
 func (d *Driver) Unfinished(ctx context.Context) ([]Unfinished, error) {
 	var all []Unfinished
 	for e, err := range d.store.List(ctx, uploads) {
