@@ -1,6 +1,7 @@
 package systemregistry
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -21,7 +22,7 @@ type answer struct {
 	refusal error
 	// hide returns the error to send in place of a server error. If it returns nil, the server error is sent unchanged.
 	hide func(*answer) error
-	// tell receives the error text that was hidden from the client.
+	// tell receives the errors that are hidden from the client; see failed.
 	tell func(error)
 	// body is the body of the request. It is nil if the request has none.
 	body    *body
@@ -47,6 +48,7 @@ func (a *answer) WriteHeader(status int) {
 	}
 	if a.note.Err != nil && a.refusal == nil {
 		a.refusal = errcode.ErrorCodeUnavailable.WithMessage("accounts cannot be read")
+		a.failed(a.note.Err)
 	}
 	a.leave()
 	if status >= 500 && a.refusal == nil && a.hide != nil {
@@ -59,6 +61,13 @@ func (a *answer) WriteHeader(status int) {
 	}
 	a.status = status
 	a.ResponseWriter.WriteHeader(status)
+}
+
+// failed reports an error that is hidden from the client, unless the client has disconnected, which ends its calls.
+func (a *answer) failed(err error) {
+	if !errors.Is(err, context.Canceled) {
+		a.tell(err)
+	}
 }
 
 // leave closes the connection after this response if the client may still be sending an unread body. Otherwise, the

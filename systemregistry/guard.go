@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
@@ -138,7 +139,8 @@ func (g *guard) delete(a *answer, r *http.Request, name, reference string) {
 	}
 	ctx, err := g.registry.catalog.Condemn(r.Context(), name, reference)
 	if err != nil {
-		refuse(a, refusal(err))
+		reject(a, err)
+		g.changed(a, r, EventDelete, name, reference, err)
 		return
 	}
 	r = r.WithContext(ctx)
@@ -164,7 +166,7 @@ func (g *guard) change(
 	defer done()
 	changed, err := allowed(ctx)
 	if err != nil {
-		refuse(a, refusal(err))
+		reject(a, err)
 	} else {
 		g.registry.app.ServeHTTP(a, r)
 		changed(a.status < 300)
@@ -172,6 +174,11 @@ func (g *guard) change(
 			return // Distribution has sent the error response.
 		}
 	}
+	g.changed(a, r, kind, name, reference, err)
+}
+
+// changed reports the event of a change that succeeded, or that failed with the error.
+func (g *guard) changed(a *answer, r *http.Request, kind EventKind, name, reference string, err error) {
 	g.registry.event(Event{Kind: kind, Account: a.note.Account, Client: g.registry.client(r), Subject: subject(name, reference), Err: err})
 }
 
@@ -205,7 +212,7 @@ func (g *guard) upload(a *answer, r *http.Request, name, id string) {
 	}
 	upload, err := g.registry.catalog.Upload(r.Context(), name, id, size)
 	if err != nil {
-		refuse(a, refusal(err))
+		reject(a, err)
 		return
 	}
 	if r.Method == http.MethodPatch || r.Method == http.MethodPut {
@@ -237,7 +244,7 @@ func (g *guard) mount(a *answer, r *http.Request, name string) {
 	if layer, from := r.Form.Get("mount"), r.Form.Get("from"); layer != "" && from != "" && g.may(r, from, "pull") {
 		var err error
 		if done, err = g.registry.catalog.MayMount(r.Context(), name, from, layer); err != nil {
-			refuse(a, refusal(err))
+			reject(a, err)
 			return
 		}
 	}
@@ -264,16 +271,25 @@ type watchedBody struct {
 func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch {
-	case errors.Is(err, images.ErrFull), errors.Is(err, shared.ErrUploadGone):
+	case decided(err):
 		b.answer.refusal = refusal(err)
 	case err == nil, errors.Is(err, io.EOF), b.answer.refusal != nil:
 	case b.answer.body != nil && b.answer.body.err != nil:
 		b.answer.refusal = errcode.ErrorCodeSizeInvalid.WithMessage("the body ended early, or was sent too slowly")
 	default: // The body is correct, and could not be counted.
 		b.answer.refusal = refusal(err)
-		b.answer.tell(err)
+		b.answer.failed(err)
 	}
 	return n, err
+}
+
+// decisions are the errors with which a request is rejected although nothing has failed.
+var decisions = []error{
+	images.ErrImmutable, images.ErrFull, images.ErrChanging, shared.ErrUploadGone, shared.ErrUploadBusy, shared.ErrDataGone,
+}
+
+func decided(err error) bool {
+	return slices.ContainsFunc(decisions, func(decision error) bool { return errors.Is(err, decision) })
 }
 
 // refusal converts the error of a policy into an error of the registry protocol.
@@ -292,6 +308,14 @@ func refusal(err error) error {
 	default:
 		return errcode.ErrorCodeUnavailable.WithMessage("the policy cannot be checked")
 	}
+}
+
+// reject rejects the request because of the error. An error of the store is also reported to the operator.
+func reject(a *answer, err error) {
+	if !decided(err) {
+		a.failed(err)
+	}
+	refuse(a, refusal(err))
 }
 
 func refuse(a *answer, refusal error) {

@@ -156,6 +156,7 @@ func TestStoreAway(t *testing.T) {
 		resp, body := r.do(t, "GET", path, "", login)
 		require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode, "%s: %s", path, body)
 		require.NotContains(t, body, "secret")
+		require.ErrorContains(t, r.takeErrors(), "secret address", path)
 	}
 	resp, _ := r.do(t, "GET", "/healthz", "")
 	require.Equal(t, http.StatusOK, resp.StatusCode, "a restart would not help")

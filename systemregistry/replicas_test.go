@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -104,9 +105,50 @@ func TestUploadWithoutStore(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode, body)
 	require.NotContains(t, body, "SIZE_INVALID")
 	require.NotContains(t, body, "store is away")
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	require.ErrorContains(t, errors.Join(r.errs...), "store is away")
+	require.ErrorContains(t, r.takeErrors(), "store is away")
+}
+
+// manifestStore is a store whose writes of manifests fail with the error.
+type manifestStore struct {
+	store.Store
+	err atomic.Pointer[error]
+}
+
+func (s *manifestStore) Put(ctx context.Context, key string, value []byte, version uint64) (uint64, error) {
+	if err := s.err.Load(); err != nil && strings.HasPrefix(key, "image/manifest/") {
+		return 0, *err
+	}
+	return s.Store.Put(ctx, key, value, version)
+}
+
+// A deletion that fails because of the store is an event, and the operator learns the reason. One that other clients
+// prevent is no failure.
+func TestDeletionWithoutStore(t *testing.T) {
+	s := &manifestStore{Store: new(store.Memory)}
+	r := start(t, systemregistry.Server{Store: s})
+	digest := r.push(t, "ann", password("ann"), "team/app", "1", "layer")
+	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,delete")
+	for _, cause := range []error{errors.New("store is away"), store.ErrKeyChanged} {
+		s.err.Store(&cause)
+		for path, login := range map[string]func(*http.Request){
+			"/v2/team/app/manifests/" + digest:                       bearer(token),
+			"/api/v1/images?repository=team/app&reference=" + digest: basic("ann", password("ann")),
+		} {
+			require.NoError(t, r.takeErrors())
+			resp, body := r.do(t, "DELETE", path, "", login)
+			require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode, body)
+			require.NotContains(t, body, "store is away")
+			events := r.Events()
+			last := events[len(events)-1]
+			require.Equal(t, systemregistry.EventDelete, last.Kind, path)
+			require.Error(t, last.Err)
+			if errors.Is(cause, store.ErrKeyChanged) {
+				require.Contains(t, body, "other clients")
+			} else {
+				require.ErrorContains(t, r.takeErrors(), "store is away")
+			}
+		}
+	}
 }
 
 // Replicas fail to open a storage that one process has used, instead of treating it as empty. After an import, they can

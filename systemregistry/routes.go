@@ -61,6 +61,7 @@ func (r *Registry) api() *api.API {
 		OpenBody: func(req *http.Request) { unseal(req, maxForm, smallBody) },
 		Known:    func(req *http.Request, account string) { gate.NoteOf(req.Context()).Account = account },
 		LoggedIn: r.loggedIn,
+		Failed:   r.config.failed,
 		Changed: func(req *http.Request, c api.Change) {
 			kinds := map[api.ChangeKind]EventKind{
 				api.ImageDelete: EventDelete, api.AccountCreate: EventAccountCreate,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -48,6 +49,15 @@ func (r *running) event(e systemregistry.Event) {
 	r.events = append(r.events, e)
 }
 func (r *running) error(err error) { r.mu.Lock(); defer r.mu.Unlock(); r.errs = append(r.errs, err) }
+
+// takeErrors returns the errors since the last call.
+func (r *running) takeErrors() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := errors.Join(r.errs...)
+	r.errs = nil
+	return err
+}
 
 // Events returns the events so far.
 func (r *running) Events() []systemregistry.Event {

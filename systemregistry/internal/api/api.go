@@ -9,6 +9,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -52,6 +53,8 @@ type API struct {
 	// LoggedIn is called after each check of a password, and Changed after each change.
 	LoggedIn func(r *http.Request, account string, err error)
 	Changed  func(r *http.Request, c Change)
+	// Failed is called with errors that clients do not receive: those of the store and the storage.
+	Failed func(error)
 
 	listsOnce sync.Once
 	lists     chan struct{} // One slot for each concurrent list for clients without a login.
@@ -171,8 +174,13 @@ func (a *API) refuse(w http.ResponseWriter, err error) {
 		f = &failure{http.StatusConflict, err.Error()}
 	case errors.Is(err, accounts.ErrInvalidAccount):
 		f = &failure{http.StatusBadRequest, err.Error()}
+	case errors.Is(err, images.ErrChanging):
+		f = &failure{http.StatusServiceUnavailable, "other clients push or delete the same object: try again in a minute"}
 	default:
 		f = &failure{http.StatusServiceUnavailable, "accounts or images cannot be read"}
+		if !errors.Is(err, context.Canceled) { // The client has disconnected.
+			a.Failed(err)
+		}
 	}
 	reply(w, f.status, map[string]string{"error": f.text})
 }

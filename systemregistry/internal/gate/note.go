@@ -6,7 +6,7 @@ import "context"
 type Note struct {
 	// Account is the account that sent the request. It is empty if the client is anonymous or unknown.
 	Account string
-	// Err is the error if accounts or keys could not be read.
+	// Err is the error if accounts or keys could not be read. The client does not receive it.
 	Err error
 }
 

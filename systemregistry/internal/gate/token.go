@@ -80,13 +80,13 @@ func (g *Gate) ServeToken(w http.ResponseWriter, r *http.Request) {
 		g.Audit(r, name, err)
 	}
 	if err != nil {
-		refuse(w, err)
+		refuse(w, r, err)
 		return
 	}
 	g.answer(w, r, who, scopes)
 }
 
-func refuse(w http.ResponseWriter, err error) {
+func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if t, ok := errors.AsType[*login.Throttled](err); ok {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(t.Wait.Seconds()))))
 		fail(w, errcode.ErrorCodeTooManyRequests, t.Error())
@@ -97,6 +97,7 @@ func refuse(w http.ResponseWriter, err error) {
 		fail(w, errcode.ErrorCodeUnauthorized, "wrong name or password, or the account is expired or disabled")
 		return
 	}
+	NoteOf(r.Context()).Err = err
 	fail(w, errcode.ErrorCodeUnavailable, "accounts cannot be read")
 }
 
@@ -116,13 +117,14 @@ func (g *Gate) answer(w http.ResponseWriter, r *http.Request, who login.Identity
 		life = min(life, time.Until(who.ExpiresAt))
 	}
 	if life = life.Truncate(time.Second); life <= 0 { // A token counts whole seconds.
-		refuse(w, accounts.ErrWrongLogin)
+		refuse(w, r, accounts.ErrWrongLogin)
 		return
 	}
 	c := who.Claims()
 	c.Access = g.opens(who, scopes)
 	text, c, err := g.Ring.Sign(r.Context(), token.Access, c, g.Service, life)
 	if err != nil {
+		NoteOf(r.Context()).Err = err
 		fail(w, errcode.ErrorCodeUnavailable, "signing keys cannot be read")
 		return
 	}
