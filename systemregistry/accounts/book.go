@@ -127,9 +127,37 @@ func (b *Book) CreateRobot(ctx context.Context, a Account) (credentials.Secret, 
 	return secret, nil
 }
 
-// Delete deletes the account, or fails with [ErrAccountNotFound]. The account's tokens are rejected from then on.
-func (b *Book) Delete(ctx context.Context, name string) error {
-	err := b.Store.Delete(ctx, prefix+name, 0)
+// A Check is called with an account just before the account is changed. If it returns an error, nothing is changed, and
+// the change fails with that error. So a change can depend on the account's tenant: another caller may have deleted the
+// account meanwhile, and created it again with the same name. It may be called several times, and must not change the
+// account.
+type Check func(Account) error
+
+func all(checks []Check, a Account) error {
+	for _, check := range checks {
+		if err := check(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Delete deletes the account, or fails with [ErrAccountNotFound] or the error of a check. The account's tokens are
+// rejected from then on.
+func (b *Book) Delete(ctx context.Context, name string, checks ...Check) error {
+	var err error
+	for range updateTries {
+		var r record
+		if r, err = b.read(ctx, name); err != nil {
+			return err
+		}
+		if err := all(checks, r.Account); err != nil {
+			return err
+		}
+		if err = b.Store.Delete(ctx, prefix+name, r.version); !errors.Is(err, store.ErrKeyChanged) {
+			break
+		}
+	}
 	if errors.Is(err, store.ErrNoKey) {
 		return fmt.Errorf("%w: %s", ErrAccountNotFound, name)
 	}
@@ -142,7 +170,7 @@ func (b *Book) Delete(ctx context.Context, name string) error {
 // Update changes the account, except for its name, time of creation and epoch. Two concurrent updates both take effect:
 // Update calls change again on the result of the other update if necessary.
 func (b *Book) Update(ctx context.Context, name string, change func(*Account) error) error {
-	return b.update(ctx, name, func(r *record) error {
+	return b.update(ctx, name, nil, func(r *record) error {
 		kept := r.Account
 		err := change(&r.Account)
 		r.Name, r.CreatedAt, r.Epoch, r.version = kept.Name, kept.CreatedAt, kept.Epoch, kept.version
@@ -154,11 +182,14 @@ func (b *Book) Update(ctx context.Context, name string, change func(*Account) er
 // updateTries is far above the number of concurrent updates of one account.
 const updateTries = 20
 
-func (b *Book) update(ctx context.Context, name string, change func(*record) error) error {
+func (b *Book) update(ctx context.Context, name string, checks []Check, change func(*record) error) error {
 	var err error
 	for range updateTries {
 		var r record
 		if r, err = b.read(ctx, name); err != nil {
+			return err
+		}
+		if err := all(checks, r.Account); err != nil {
 			return err
 		}
 		if err := change(&r); err != nil {
@@ -171,13 +202,14 @@ func (b *Book) update(ctx context.Context, name string, change func(*record) err
 	return err
 }
 
-// SetPassword sets the password of a person's account.
-func (b *Book) SetPassword(ctx context.Context, name string, password credentials.Secret) error {
+// SetPassword sets the password of a person's account. It fails with [ErrAccountNotFound], [ErrInvalidAccount] or the
+// error of a check.
+func (b *Book) SetPassword(ctx context.Context, name string, password credentials.Secret, checks ...Check) error {
 	hash, err := b.hash(password)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidAccount, err)
 	}
-	return b.update(ctx, name, func(r *record) error {
+	return b.update(ctx, name, checks, func(r *record) error {
 		if r.Robot() {
 			return fmt.Errorf("%w: %s is a robot", ErrInvalidAccount, name)
 		}
@@ -193,10 +225,11 @@ func (b *Book) NewSecret(ctx context.Context, name string) (credentials.Secret, 
 
 // RotateSecret gives a robot a new secret and returns it. The current secret, and credentials that were issued for it,
 // stay valid beside the new secret until oldEndsAt, so that a rotation has no gap. The secret before the current one is
-// rejected from then on. If oldEndsAt is zero or in the past, the current secret expires at once.
-func (b *Book) RotateSecret(ctx context.Context, name string, oldEndsAt time.Time) (credentials.Secret, error) {
+// rejected from then on. If oldEndsAt is zero or in the past, the current secret expires at once. RotateSecret fails with
+// [ErrAccountNotFound], [ErrInvalidAccount] or the error of a check.
+func (b *Book) RotateSecret(ctx context.Context, name string, oldEndsAt time.Time, checks ...Check) (credentials.Secret, error) {
 	secret, hash := newRobotSecret()
-	err := b.update(ctx, name, func(r *record) error {
+	err := b.update(ctx, name, checks, func(r *record) error {
 		if !r.Robot() {
 			return fmt.Errorf("%w: %s is not a robot", ErrInvalidAccount, name)
 		}
@@ -215,13 +248,14 @@ func (b *Book) RotateSecret(ctx context.Context, name string, oldEndsAt time.Tim
 
 // AddKey creates a key that can issue logins for the account, as [system.Provider] does, and returns its text for the
 // login of a profile. The Book does not store the text. Service is the name of the registry that accepts the tokens.
-// The key is valid until it is removed from the account's Keys.
-func (b *Book) AddKey(ctx context.Context, name, service string) (credentials.Secret, error) {
+// The key is valid until it is removed from the account's Keys. AddKey fails with [ErrAccountNotFound],
+// [ErrInvalidAccount] or the error of a check.
+func (b *Book) AddKey(ctx context.Context, name, service string, checks ...Check) (credentials.Secret, error) {
 	if name == service { // A token names its issuer, the registry or an account.
 		return credentials.Secret{}, fmt.Errorf("%w: %s is the name of the registry itself, so it can have no keys", ErrInvalidAccount, name)
 	}
 	key := system.NewKey(name, service)
-	err := b.update(ctx, name, func(r *record) error {
+	err := b.update(ctx, name, checks, func(r *record) error {
 		r.Keys = append(slices.Clone(r.Keys), Key{ID: key.ID, Public: key.Public(), CreatedAt: time.Now().UTC()})
 		return nil
 	})

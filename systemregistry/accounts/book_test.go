@@ -264,3 +264,39 @@ func TestAccountsAreTheCallersOwn(t *testing.T) {
 		got.Rules[0].Actions[0], got.Rules[0].Repositories, got.Keys[0].ID = accounts.Delete, "**", "mine"
 	}
 }
+
+// A check decides about the account that is changed, even if it was deleted and created again meanwhile.
+func TestCheck(t *testing.T) {
+	errOther := errors.New("of another tenant")
+	for name, change := range map[string]func(*accounts.Book, accounts.Check) error{
+		"delete":   func(b *accounts.Book, c accounts.Check) error { return b.Delete(t.Context(), "ann", c) },
+		"password": func(b *accounts.Book, c accounts.Check) error { return b.SetPassword(t.Context(), "ann", right, c) },
+		"key": func(b *accounts.Book, c accounts.Check) error {
+			_, err := b.AddKey(t.Context(), "ann", "regcred", c)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := book(new(store.Memory))
+			require.NoError(t, b.Create(t.Context(), accounts.Account{Name: "ann", Tenant: "a"}, right))
+			var made accounts.Account
+			err := change(b, func(now accounts.Account) error {
+				if now.Tenant == "a" {
+					require.NoError(t, b.Delete(t.Context(), "ann"))
+					require.NoError(t, b.Create(t.Context(), accounts.Account{Name: "ann", Tenant: "b"}, right))
+					var err error
+					made, err = b.Account(t.Context(), "ann")
+					require.NoError(t, err)
+					return nil
+				}
+				return errOther
+			})
+			require.ErrorIs(t, err, errOther)
+			now, err := b.Account(t.Context(), "ann")
+			require.NoError(t, err)
+			require.Equal(t, made, now)
+			_, err = b.Verify(t.Context(), "ann", right)
+			require.NoError(t, err)
+		})
+	}
+}

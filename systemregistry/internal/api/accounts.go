@@ -233,19 +233,47 @@ func (a *API) deleteAccount(r *http.Request, who login.Identity) (any, error) {
 	if got.Name == who.Account.Name {
 		return nil, errSelf
 	}
-	err = a.Book.Delete(r.Context(), got.Name)
+	err = a.Book.Delete(r.Context(), got.Name, managedBy(who))
 	a.Changed(r, Change{AccountDelete, who.Account.Name, got.Name, err})
+	if err == nil {
+		a.forgetSessions(r, got.Name)
+	}
 	return nil, err
 }
 
-// newSecret gives a robot a new secret, or a person a new password. People need their current password to change their
-// own.
+// forgetSessions removes the sessions of an account that was deleted or has a new password. They are rejected already.
+// Otherwise, a new account of the same name would list them.
+func (a *API) forgetSessions(r *http.Request, name string) {
+	if err := a.Sessions.End(r.Context(), name, ""); err != nil {
+		a.Failed(err)
+	}
+}
+
+// managedBy returns a check that the identity manages the account at the time of a change. The account may have been
+// deleted since it was read, and created again for another tenant.
+func managedBy(who login.Identity) accounts.Check {
+	return func(now accounts.Account) error {
+		if !who.Account.Manages(now) {
+			return errMissing
+		}
+		return nil
+	}
+}
+
+// newSecret gives a robot a new secret, or a person a new password, which ends the person's sessions. People need their
+// current password to change their own.
 func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
 	var got accounts.Account
 	var err error
-	own := r.URL.Query().Get("name")
+	own, allowed := r.URL.Query().Get("name"), managedBy(who)
 	if !who.Anonymous() && !who.Limited() && own == who.Account.Name {
 		got = who.Account
+		allowed = func(now accounts.Account) error {
+			if !now.CreatedAt.Equal(got.CreatedAt) {
+				return errMissing // A new account with the same name.
+			}
+			return nil
+		}
 	} else if got, err = a.managed(r, who); err != nil {
 		return nil, err
 	}
@@ -270,16 +298,16 @@ func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
 	}
 	var secret credentials.Secret
 	if got.Robot() {
-		if secret, err = a.Book.RotateSecret(r.Context(), got.Name, body.OldEndsAt); err == nil {
-			got, err = a.Book.Account(r.Context(), got.Name)
-		}
+		secret, err = a.Book.RotateSecret(r.Context(), got.Name, body.OldEndsAt, allowed)
+		got.OldSecretEndsAt = body.OldEndsAt.UTC()
 	} else {
-		err = a.Book.SetPassword(r.Context(), got.Name, body.Password)
+		err = a.Book.SetPassword(r.Context(), got.Name, body.Password, allowed)
 	}
 	a.Changed(r, Change{AccountChange, who.Account.Name, got.Name, err})
 	if err != nil {
 		return nil, err
 	}
+	a.forgetSessions(r, got.Name)
 	return created{withSecret{shown(got), secret.Reveal()}}, nil
 }
 
@@ -302,7 +330,7 @@ func (a *API) newKey(r *http.Request, who login.Identity) (any, error) {
 			return nil, err
 		}
 	}
-	key, err := a.Book.AddKey(r.Context(), got.Name, a.Service)
+	key, err := a.Book.AddKey(r.Context(), got.Name, a.Service, managedBy(who))
 	a.Changed(r, Change{AccountChange, who.Account.Name, got.Name, err})
 	if err != nil {
 		return nil, err
