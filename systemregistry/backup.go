@@ -38,8 +38,8 @@ type backupEntry struct {
 
 // Backup copies all data of the registry into a folder, while the registry and its replicas run. The backup has every
 // image whose push completed before the call, and may have later ones. Collections wait until Backup returns. A later
-// backup into the same folder copies only new data. The folder contains password hashes and signing keys, so only its
-// owner can read it.
+// backup into the same folder copies only new data; if it is interrupted, the folder still has the previous backup. The
+// folder contains password hashes and signing keys, so only its owner can read it.
 func (r *Registry) Backup(ctx context.Context, dir string) error {
 	ctx, release, err := r.catalog.HoldCollections(ctx)
 	if err != nil {
@@ -58,30 +58,65 @@ type backup struct {
 	dir      string
 }
 
-// run copies references before the data that they refer to: tags, then other links, then data. So the backup lacks
-// nothing that is pushed during the copy. Data that is deleted during the copy may be missing, so a tag without an
+// links returns the folder of links in a backup. The links and the entries of the store are staged beside their places,
+// and replace the previous ones at the end, so that an interrupted backup leaves the previous one usable.
+func (b *backup) links() string { return filepath.Join(b.dir, backupImages, layoutLinks) }
+
+const (
+	staged   = ".new"
+	replaced = ".old"
+)
+
+// run copies references before the data that they refer to: tags, then manifests, then layers, then data. So the backup
+// lacks nothing that is pushed during the copy. Data that is deleted during the copy may be missing, so a tag without an
 // image is dropped.
 func (b *backup) run(ctx context.Context) error {
-	links := filepath.Join(b.dir, backupImages, layoutLinks)
-	if err := errors.Join(os.MkdirAll(b.dir, 0o700), os.RemoveAll(links+".new"), os.MkdirAll(links+".new", 0o700)); err != nil {
+	links := b.links()
+	if _, err := os.Lstat(links); errors.Is(err, os.ErrNotExist) {
+		// The previous backup was interrupted while it replaced the links.
+		if err := os.Rename(links+replaced, links); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	if err := errors.Join(os.MkdirAll(b.dir, 0o700), os.RemoveAll(links+staged), os.MkdirAll(links+staged, 0o700)); err != nil {
 		return err
 	}
 	if err := b.entries(ctx); err != nil {
 		return err
 	}
 	if b.registry.config.Store == nil { // Otherwise, links are entries of the store.
-		for _, tags := range []bool{true, false} {
-			if err := b.links(ctx, links+".new", tags); err != nil {
+		for _, part := range []string{"/_manifests/tags", "/_manifests/revisions", "/_layers"} {
+			if err := b.copyLinks(ctx, links+staged, part); err != nil {
 				return err
 			}
 		}
-		if err := dropTags(links + ".new"); err != nil {
+		if err := dropTags(links + staged); err != nil {
 			return err
 		}
 	}
-	if err := errors.Join(os.RemoveAll(links), os.Rename(links+".new", links)); err != nil {
+	if err := b.blobs(ctx); err != nil {
 		return err
 	}
+	return b.replace()
+}
+
+// replace replaces the previous backup.
+func (b *backup) replace() error {
+	links, entries := b.links(), filepath.Join(b.dir, backupStore)
+	if err := os.RemoveAll(links + replaced); err != nil {
+		return err
+	}
+	if err := os.Rename(links, links+replaced); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := errors.Join(os.Rename(links+staged, links), os.Rename(entries+staged, entries)); err != nil {
+		return err
+	}
+	return os.RemoveAll(links + replaced)
+}
+
+// blobs copies the data that the backup does not have.
+func (b *backup) blobs(ctx context.Context) error {
 	blobs, err := b.registry.catalog.BlobSizes(ctx)
 	if err != nil {
 		return err
@@ -98,9 +133,9 @@ func (b *backup) run(ctx context.Context) error {
 	return nil
 }
 
+// entries stages the entries of the store.
 func (b *backup) entries(ctx context.Context) error {
-	name := filepath.Join(b.dir, backupStore)
-	file, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(filepath.Join(b.dir, backupStore)+staged, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -115,14 +150,11 @@ func (b *backup) entries(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := errors.Join(w.Flush(), file.Sync()); err != nil {
-		return err
-	}
-	return os.Rename(name+".new", name)
+	return errors.Join(w.Flush(), file.Sync())
 }
 
-// links copies either the links of tags or all other links.
-func (b *backup) links(ctx context.Context, to string, tags bool) error {
+// copyLinks copies one part of each repository.
+func (b *backup) copyLinks(ctx context.Context, to, part string) error {
 	pending := []string{layoutLinks}
 	for len(pending) > 0 {
 		folder := pending[len(pending)-1]
@@ -132,7 +164,7 @@ func (b *backup) links(ctx context.Context, to string, tags bool) error {
 			return err
 		}
 		for _, child := range children {
-			if path.Base(child) == "_uploads" {
+			if !leadsTo(child, part) {
 				continue
 			}
 			info, err := b.registry.storage.Stat(ctx, child)
@@ -143,7 +175,7 @@ func (b *backup) links(ctx context.Context, to string, tags bool) error {
 			case err != nil:
 			case info.IsDir():
 				pending = append(pending, child)
-			case path.Base(child) == "link" && strings.Contains(child, "/_manifests/tags/") == tags:
+			case path.Base(child) == "link":
 				err = b.file(ctx, child, filepath.Join(to, strings.TrimPrefix(child, layoutLinks)))
 			}
 			if err != nil {
@@ -152,6 +184,12 @@ func (b *backup) links(ctx context.Context, to string, tags bool) error {
 		}
 	}
 	return nil
+}
+
+// leadsTo reports whether the path is a folder on the way to the part of a repository, or belongs to that part.
+func leadsTo(name, part string) bool {
+	i := strings.Index(name, "/_") // No part of a repository's name starts with an underscore.
+	return i < 0 || strings.HasPrefix(part+"/", name[i:]+"/") || strings.HasPrefix(name[i:], part+"/")
 }
 
 // dropTags removes tags without an image.
@@ -186,7 +224,7 @@ func (b *backup) file(ctx context.Context, from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(to+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(to+staged, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -197,7 +235,7 @@ func (b *backup) file(ctx context.Context, from, to string) error {
 	if err := file.Sync(); err != nil {
 		return err
 	}
-	return os.Rename(to+".new", to)
+	return os.Rename(to+staged, to)
 }
 
 func isMissing(err error) bool {
@@ -210,7 +248,8 @@ func isMissing(err error) bool {
 }
 
 // Restore writes a backup into an empty storage and an empty store. No registry may run on them meanwhile. If Restore
-// is interrupted, empty the store and call Restore again. A backup of replicas can be restored for replicas only. A
+// is interrupted, empty the store and call Restore again. Restore fails if the backup itself was interrupted, and the
+// folder has no previous one. A backup of replicas can be restored for replicas only. A
 // backup of a registry with a Dir can be restored for replicas if [Import] is called afterwards.
 func Restore(ctx context.Context, dir string, driver storagedriver.StorageDriver, s store.Store) error {
 	if err := restore(ctx, dir, driver, s); err != nil {
@@ -227,9 +266,15 @@ func restore(ctx context.Context, dir string, driver storagedriver.StorageDriver
 		return err
 	}
 	root := filepath.Join(dir, backupImages)
+	for _, name := range []string{filepath.Join(root, layoutLinks), filepath.Join(dir, backupStore)} {
+		_, err := os.Stat(name)
+		if _, stagedErr := os.Stat(name + staged); errors.Is(err, os.ErrNotExist) && stagedErr == nil {
+			return fmt.Errorf("the backup was interrupted before it had %s: make it again", filepath.Base(name))
+		}
+	}
 	for _, part := range []string{layoutBlobs, layoutLinks} { // Data first.
 		err := filepath.WalkDir(filepath.Join(root, part), func(name string, entry os.DirEntry, err error) error {
-			if err != nil || entry.IsDir() || strings.HasSuffix(name, ".new") {
+			if err != nil || entry.IsDir() || strings.HasSuffix(name, staged) {
 				return err
 			}
 			return upload(ctx, driver, name, filepath.ToSlash(strings.TrimPrefix(name, root)))

@@ -2,10 +2,14 @@ package systemregistry_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -102,5 +106,132 @@ func TestBackupHoldsCollections(t *testing.T) {
 	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
 	release()
 	_, err = r.Images().Collect(t.Context())
+	require.NoError(t, err)
+}
+
+// hookedFiles is a storage that calls the functions that are set.
+type hookedFiles struct {
+	storagedriver.StorageDriver
+	read, listed func(path string) error
+}
+
+func (d *hookedFiles) Reader(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {
+	if d.read != nil {
+		if err := d.read(path); err != nil {
+			return nil, err
+		}
+	}
+	return d.StorageDriver.Reader(ctx, path, offset)
+}
+
+// List lists in reverse order.
+func (d *hookedFiles) List(ctx context.Context, path string) ([]string, error) {
+	names, err := d.StorageDriver.List(ctx, path)
+	slices.Sort(names)
+	if d.listed != nil && err == nil {
+		err = d.listed(path)
+	}
+	slices.Reverse(names)
+	return names, err
+}
+
+// restored restores the backup into a new registry.
+func restored(t *testing.T, from string) (*running, error) {
+	t.Helper()
+	dir := t.TempDir()
+	table, err := store.Open(filepath.Join(dir, "accounts.db"))
+	require.NoError(t, err)
+	err = systemregistry.Restore(t.Context(), from, filesIn(filepath.Join(dir, "images")), table)
+	require.NoError(t, table.Close())
+	if err != nil {
+		return nil, err
+	}
+	r := start(t, systemregistry.Server{Dir: dir})
+	for p, err := range r.Images().Check(t.Context()) {
+		require.NoError(t, err)
+		t.Error(p)
+	}
+	return r, nil
+}
+
+// A backup that is interrupted leaves the previous backup in the folder usable.
+func TestInterruptedBackup(t *testing.T) {
+	files := &hookedFiles{StorageDriver: filesIn(t.TempDir())}
+	to := filepath.Join(t.TempDir(), "backup")
+	r := start(t, systemregistry.Server{Driver: files})
+	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
+	interrupt := func(path string) error {
+		if strings.Contains(path, "/blobs/") {
+			return errors.New("interrupted")
+		}
+		return nil
+	}
+
+	files.read = interrupt
+	require.ErrorContains(t, r.Backup(t.Context(), to), "interrupted")
+	_, err := restored(t, to)
+	require.ErrorContains(t, err, "the backup was interrupted")
+
+	files.read = nil
+	require.NoError(t, r.Backup(t.Context(), to))
+	r.push(t, "ann", password("ann"), "team/app", "2", "second layer")
+	files.read = interrupt
+	require.ErrorContains(t, r.Backup(t.Context(), to), "interrupted")
+	second, err := restored(t, to)
+	require.NoError(t, err)
+	tags, err := second.Images().Tags(t.Context(), "team/app")
+	require.NoError(t, err)
+	require.Equal(t, []string{"1"}, tags)
+	require.Equal(t, http.StatusOK, second.pull(t, "ann", password("ann"), "team/app", "1"))
+
+	files.read = nil
+	require.NoError(t, r.Backup(t.Context(), to))
+	second, err = restored(t, to)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, second.pull(t, "ann", password("ann"), "team/app", "2"))
+	left, err := filepath.Glob(filepath.Join(to, "images/docker/registry/v2/*.*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// The program may end between any two steps in which a backup replaces the previous one.
+func TestBackupInterruptedAtTheEnd(t *testing.T) {
+	r := start(t, systemregistry.Server{})
+	to := filepath.Join(t.TempDir(), "backup")
+	links := filepath.Join(to, "images/docker/registry/v2/repositories")
+	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
+	require.NoError(t, r.Backup(t.Context(), to))
+	require.NoError(t, os.Rename(links, links+".old"))
+	require.NoError(t, os.Mkdir(links+".new", 0o700))
+	_, err := restored(t, to)
+	require.ErrorContains(t, err, "the backup was interrupted")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Error(t, r.Backup(ctx, to))
+	require.NoError(t, r.Backup(t.Context(), to))
+	second, err := restored(t, to)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, second.pull(t, "ann", password("ann"), "team/app", "1"))
+}
+
+// A backup has the layers of each manifest that it has, even if they are pushed while the links are copied.
+func TestBackupDuringPush(t *testing.T) {
+	files := &hookedFiles{StorageDriver: filesIn(t.TempDir())}
+	r := start(t, systemregistry.Server{Driver: files})
+	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
+	pushed := 0
+	files.listed = func(path string) error {
+		if strings.HasSuffix(path, "/_layers/sha256") {
+			pushed++
+			r.push(t, "ann", password("ann"), "team/app", fmt.Sprint("meanwhile-", pushed), fmt.Sprint("layer ", pushed))
+		}
+		return nil
+	}
+	to := filepath.Join(t.TempDir(), "backup")
+	require.NoError(t, r.Backup(t.Context(), to))
+	require.Positive(t, pushed)
+	files.listed = nil
+	_, err := restored(t, to)
 	require.NoError(t, err)
 }
