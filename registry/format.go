@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -79,7 +81,26 @@ func withoutURLs(l credentials.Login) (_ credentials.Login, changed []string) {
 		}
 		return v
 	}
-	return walk(reflect.ValueOf(l), "login").Interface().(credentials.Login), changed
+	l = walk(reflect.ValueOf(l), "login").Interface().(credentials.Login)
+	settings := maps.Clone(l.Settings) // The only map of texts.
+	for _, name := range slices.Sorted(maps.Keys(l.Settings)) {
+		if text := l.Settings[name]; hasUser(text) {
+			settings[name] = field.Redact(text)
+			changed = append(changed, "login.settings."+name)
+		}
+	}
+	l.Settings = settings
+	return l, changed
+}
+
+// hasUser reports whether a setting is a URL with a user. In contrast to the other texts of a login, it may be a URL
+// with a query or a fragment. A text that is not a valid URL may contain a password with special characters.
+func hasUser(text string) bool {
+	if !strings.Contains(text, "://") || !strings.Contains(text, "@") || strings.HasPrefix(text, "{") {
+		return false
+	}
+	u, err := url.Parse(text)
+	return err != nil || u.User != nil
 }
 
 // Misplaced returns an error, with [ErrInvalid], if the endpoint, a host, the proxy or a text of Login may hold a login

@@ -1,6 +1,9 @@
 package registry_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"maps"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,4 +47,29 @@ func TestMisplacedInLogin(t *testing.T) {
 	want := profile()
 	want.Login.Password = credentials.Secret{}
 	require.Equal(t, want, p, "it was changed in place")
+}
+
+// Settings may be printed, so a login in a URL is rejected. The URL of an issuer may have a query.
+func TestMisplacedInSettings(t *testing.T) {
+	valid := map[string]string{
+		"a": "https://idp.example/token?login_hint=ann@example.com#x", "b": "ann@example.com", "c": `{"url": "https://x@y"}`,
+	}
+	p := registry.Profile{Name: "a", Login: credentials.Login{Settings: maps.Clone(valid)}}
+	require.NoError(t, p.Misplaced())
+	require.Equal(t, p, p.Redacted())
+
+	p.Login.Settings["issuer"] = "https://ann:hunter2@idp.example"
+	p.Login.Settings["database"] = "postgres://ann:hunter%2@db.example" // Not a valid URL.
+	var problems *field.Errors
+	require.ErrorAs(t, p.Misplaced(), &problems)
+	require.Len(t, problems.Fields, 2)
+	require.Equal(t, "login.settings.database", problems.Fields[0].Field)
+	require.Equal(t, "login.settings.issuer", problems.Fields[1].Field)
+	_, err := json.Marshal(p)
+	require.Error(t, err)
+	require.NotContains(t, fmt.Sprintf("%+v", p), "hunter")
+
+	r := p.Redacted()
+	require.Equal(t, "https://***@idp.example", r.Login.Settings["issuer"])
+	require.Equal(t, "https://ann:hunter2@idp.example", p.Login.Settings["issuer"], "it was changed in place")
 }
