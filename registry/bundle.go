@@ -57,6 +57,15 @@ func certificates(bundle string) ([]*x509.Certificate, error) {
 	return list, nil
 }
 
+// withoutKey returns the PEM text of certificates, or a placeholder if the text has a block that is not a certificate
+// and may therefore be a private key.
+func withoutKey(text string) string {
+	if strings.Count(text, pemBegin) != strings.Count(text, pemBegin+"CERTIFICATE-----") {
+		return "***"
+	}
+	return text
+}
+
 // notPEM returns an error that describes a text without a PEM block.
 func notPEM(text string) error {
 	compact := strings.TrimRight(strings.Join(strings.Fields(text), ""), "=")

@@ -16,9 +16,10 @@ import (
 )
 
 // Redacted returns the profile without a login that a user wrote by mistake into the endpoint, a host, the proxy, or a
-// URL in a text of Login. The secrets of Login and Transport stay; they print as "[redacted]" themselves.
+// URL in a text of Login, and without certificates that have a private key beside them. The secrets of Login and
+// Transport stay; they print as "[redacted]" themselves.
 func (p Profile) Redacted() Profile {
-	p.Endpoint, p.Transport.Proxy = field.Redact(p.Endpoint), field.Redact(p.Transport.Proxy)
+	p.Endpoint, p.Transport = field.Redact(p.Endpoint), p.Transport.redacted()
 	if p.Hosts != nil {
 		hosts := make([]string, len(p.Hosts))
 		for i, host := range p.Hosts {
@@ -104,7 +105,7 @@ func hasUser(text string) bool {
 }
 
 // Misplaced returns an error, with [ErrInvalid], if the endpoint, a host, the proxy or a text of Login may hold a login
-// that belongs elsewhere. Such a profile must not be stored or shown.
+// that belongs elsewhere, or if a certificate of Transport has a private key beside it. Such a profile must not be stored or shown.
 func (p Profile) Misplaced() error {
 	r := p.Redacted()
 	var problems field.List
@@ -116,6 +117,12 @@ func (p Profile) Misplaced() error {
 	}
 	if r.Transport.Proxy != p.Transport.Proxy {
 		problems.Add("transport.proxy", "may hold a login", "the URL alone; the login goes into proxyUsername and proxyPassword")
+	}
+	if r.Transport.ClientCertificate != p.Transport.ClientCertificate {
+		problems.Add("transport.clientCertificate", "may hold a private key", "the certificates alone; the key goes into clientKey")
+	}
+	if r.Transport.CABundle != p.Transport.CABundle {
+		problems.Add("transport.caBundle", "may hold a private key", "the certificates alone")
 	}
 	_, changed := withoutURLs(p.Login)
 	for _, path := range changed {
@@ -146,11 +153,18 @@ func (p Profile) MarshalJSON() ([]byte, error) {
 	return json.Marshal(plain(p))
 }
 
-// Format implements [fmt.Formatter]. It omits a login that a user wrote into the proxy by mistake.
+// redacted returns t without a login in the proxy, and without certificates that have a private key beside them.
+func (t TransportConfig) redacted() TransportConfig {
+	t.Proxy = field.Redact(t.Proxy)
+	t.CABundle, t.ClientCertificate = withoutKey(t.CABundle), withoutKey(t.ClientCertificate)
+	return t
+}
+
+// Format implements [fmt.Formatter]. It omits a login that a user wrote into the proxy by mistake, and certificates with
+// a private key beside them.
 func (t TransportConfig) Format(s fmt.State, verb rune) {
 	type plain TransportConfig
-	t.Proxy = field.Redact(t.Proxy)
-	_, _ = fmt.Fprintf(s, fmt.FormatString(s, verb), plain(t))
+	_, _ = fmt.Fprintf(s, fmt.FormatString(s, verb), plain(t.redacted()))
 }
 
 // LogValue returns the proxy and other settings of the transport, without secrets and certificates.
@@ -159,11 +173,15 @@ func (t TransportConfig) LogValue() slog.Value {
 		slog.Bool("caBundle", t.CABundle != ""), slog.Bool("clientCertificate", t.ClientCertificate != ""))
 }
 
-// MarshalJSON fails if the transport holds a secret, or has a login in the URL of the proxy.
+// MarshalJSON fails if the transport holds a secret, has a login in the URL of the proxy, or a private key beside a
+// certificate.
 func (t TransportConfig) MarshalJSON() ([]byte, error) {
 	type plain TransportConfig
-	if field.Redact(t.Proxy) != t.Proxy {
+	switch r := t.redacted(); {
+	case r.Proxy != t.Proxy:
 		return nil, errors.New("the proxy of a transport may hold a login")
+	case r.CABundle != t.CABundle || r.ClientCertificate != t.ClientCertificate:
+		return nil, errors.New("a certificate of a transport may have a private key beside it")
 	}
 	return json.Marshal(plain(t))
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -47,6 +48,27 @@ func TestMisplacedInLogin(t *testing.T) {
 	want := profile()
 	want.Login.Password = credentials.Secret{}
 	require.Equal(t, want, p, "it was changed in place")
+}
+
+// A private key that was pasted with its certificate is neither printed nor stored in plain text.
+func TestMisplacedKeys(t *testing.T) {
+	certificate, key := newAuthority(t).pair()
+	for path, transport := range map[string]registry.TransportConfig{
+		"transport.clientCertificate": {ClientCertificate: certificate + key, ClientKey: credentials.NewSecret(key)},
+		"transport.caBundle":          {CABundle: key},
+	} {
+		p := registry.Profile{Name: "a", Transport: transport}
+		var problems *field.Errors
+		require.ErrorAs(t, p.Misplaced(), &problems)
+		require.Len(t, problems.Fields, 1)
+		require.Equal(t, path, problems.Fields[0].Field)
+		for _, v := range []any{p, p.Transport} {
+			_, err := json.Marshal(v)
+			require.ErrorContains(t, err, "private key")
+			require.NotContains(t, fmt.Sprintf("%+v %#v", v, v), strings.Split(key, "\n")[1])
+		}
+	}
+	require.NoError(t, registry.Profile{Transport: registry.TransportConfig{ClientCertificate: certificate, CABundle: certificate}}.Misplaced())
 }
 
 // Settings may be printed, so a login in a URL is rejected. The URL of an issuer may have a query.

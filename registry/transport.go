@@ -64,7 +64,9 @@ func (t TransportConfig) Validate() error {
 			p.Add("caBundle", err.Error(), "certificates in PEM (-----BEGIN CERTIFICATE-----)")
 		}
 	}
-	if (t.ClientCertificate == "") != t.ClientKey.IsZero() {
+	if _, err := certificates(t.ClientCertificate); t.ClientCertificate != "" && err != nil {
+		p.Add("clientCertificate", err.Error(), "certificates in PEM alone; the private key goes into clientKey")
+	} else if (t.ClientCertificate == "") != t.ClientKey.IsZero() {
 		p.Add("clientCertificate", "and clientKey are not both set", "both or none")
 	} else if t.ClientCertificate != "" {
 		if _, err := t.keyPair(); err != nil {

@@ -241,6 +241,8 @@ func TestTransportValidate(t *testing.T) {
 		"bundle of garbage":    {registry.TransportConfig{CABundle: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("hunter2")}))}, []string{"caBundle"}},
 		"no key":               {registry.TransportConfig{ClientCertificate: certificate}, []string{"clientCertificate"}},
 		"no certificate":       {registry.TransportConfig{ClientKey: secret(key)}, []string{"clientCertificate"}},
+		"key beside it":        {registry.TransportConfig{ClientCertificate: certificate + key, ClientKey: secret(key)}, []string{"clientCertificate"}},
+		"key instead of it":    {registry.TransportConfig{ClientCertificate: certificate + key}, []string{"clientCertificate"}},
 		"key of another":       {registry.TransportConfig{ClientCertificate: certificate, ClientKey: secret(otherKey)}, []string{"clientCertificate"}},
 		"key that is none":     {registry.TransportConfig{ClientCertificate: certificate, ClientKey: secret("hunter2")}, []string{"clientCertificate"}},
 		"proxy without scheme": {registry.TransportConfig{Proxy: "proxy.example.com:3128"}, []string{"proxy"}},
