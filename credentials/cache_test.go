@@ -375,6 +375,8 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		now := time.Now()
 		_, err := cache.Credential(t.Context(), key("a"), odd(now, now.AddDate(7999, 0, 0)))
 		require.EqualError(t, err, "issuer test/a#00000000: credential has impossible dates: it expires only at 9999-01-01T00:00:00Z")
+		_, err = cache.Credential(t.Context(), key("c"), odd(now.AddDate(1000, 0, 0), now.AddDate(1001, 0, 0))) // Milliseconds.
+		require.EqualError(t, err, "issuer test/c#00000000: credential has impossible dates: it expires only at 3001-01-01T00:00:00Z")
 		_, err = cache.Credential(t.Context(), key("a"), odd(now, now))
 		require.ErrorIs(t, err, credentials.ErrImplausibleDates)
 		require.Regexp(t, `^no new attempt before 2000-01-01T00:00:0[01]Z: issuer test/a#00000000: credential has impossible dates`, err.Error())

@@ -26,7 +26,8 @@ type Login struct {
 	Password Secret `json:"password,omitzero"`
 
 	// ExpiresAt is the time at which the password expires, if it is a token or robot account that was created with an
-	// expiry. The zero time means never, or unknown. It is allowed with Username and Password only.
+	// expiry. The zero time means never, or unknown; a time more than ten years ahead is rejected. It is allowed with
+	// Username and Password only.
 	ExpiresAt time.Time `json:"expiresAt,omitzero"`
 
 	// AWS is an identity of Amazon Web Services.

@@ -62,6 +62,8 @@ func TestLoginValidate(t *testing.T) {
 		"delete":               {basic("jo", canary+"\x7f"), []string{"password"}},
 		"other letters":        {basic("josé", "пароль"), nil},
 		"expiry":               {credentials.Login{Username: "jo", Password: secret, ExpiresAt: time.Now()}, nil},
+		"expiry in 9 years":    {credentials.Login{Username: "jo", Password: secret, ExpiresAt: time.Now().AddDate(9, 0, 0)}, nil},
+		"expiry in 11 years":   {credentials.Login{Username: "jo", Password: secret, ExpiresAt: time.Now().AddDate(11, 0, 0)}, []string{"expiresAt"}},
 		"expiry of others":     {credentials.Login{Anonymous: true, ExpiresAt: time.Now()}, []string{"expiresAt"}},
 		"expiry of nothing":    {credentials.Login{ExpiresAt: time.Now()}, []string{"", "expiresAt"}},
 		"AWS, ambient":         {aws(credentials.AWSLogin{}), nil},

@@ -140,7 +140,7 @@ func (s *state) life() time.Duration {
 	return s.cred.ExpiresAt.Sub(s.cred.IssuedAt)
 }
 
-// maxLife is the longest accepted lifetime. Tokens that people create on a web page may last some years; anything
+// maxLife is the longest accepted time until the expiry. Tokens that people create on a web page may last some years; anything
 // longer is a wrong unit or a sentinel, and is reported as an error.
 const maxLife = 10 * 366 * 24 * time.Hour
 
@@ -150,11 +150,11 @@ func newState(c Credential, p Policy, now instant, jitter float64) (*state, erro
 		return nil, err
 	}
 	arrived := time.Unix(0, now.wall)
+	if c.ExpiresAt.After(arrived.Add(maxLife)) {
+		return nil, fmt.Errorf("%w: it expires only at %s", ErrImplausibleDates, stamp(c.ExpiresAt))
+	}
 	if c.IssuedAt.After(arrived) {
 		arrived = c.IssuedAt
-	}
-	if !c.ExpiresAt.IsZero() && c.ExpiresAt.Sub(arrived) > maxLife {
-		return nil, fmt.Errorf("%w: it expires only at %s", ErrImplausibleDates, stamp(c.ExpiresAt))
 	}
 	s := &state{cred: c, ahead: arrived.UnixNano() - now.mono}
 	s.renew.Store(never)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/internal/stray"
@@ -92,6 +93,9 @@ func (l Login) validateBasic(p *field.List) {
 	}
 	if l.Username != "_json_key" { // A service-account key of Google's, which is a JSON file of many lines.
 		checkLine(p, "password", l.Password.Reveal())
+	}
+	if l.ExpiresAt.After(time.Now().Add(maxLife)) { // The cache would report it as an error of the issuer.
+		p.Add("expiresAt", "is more than ten years ahead", "an earlier time: leave it empty if the password does not expire")
 	}
 }
 
