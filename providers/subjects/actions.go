@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/providers/internal/cloud"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -30,6 +31,9 @@ func GitHubActions(client *http.Client) Func {
 		c = *client
 	}
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	fail := func(code registry.Code, wait time.Duration, err error) (credentials.Secret, error) {
+		return credentials.Secret{}, &registry.Error{Op: "get subject token", Ref: "of GitHub Actions", Code: code, Wait: wait, Err: err}
+	}
 	return func(ctx context.Context, audience string) (credentials.Secret, error) {
 		address, token := os.Getenv("ACTIONS_ID_TOKEN_REQUEST_URL"), os.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
 		if address == "" || token == "" {
@@ -54,15 +58,24 @@ func GitHubActions(client *http.Client) Func {
 		req.Header.Set("Accept", "application/json; api-version=2.0")
 		res, err := c.Do(req)
 		if err != nil {
-			return credentials.Secret{}, &registry.Error{Op: "get subject token", Ref: "of GitHub Actions", Code: registry.NetworkCode(err), Err: errors.New("no response")}
+			return fail(registry.NetworkCode(err), 0, errors.New("no response"))
 		}
 		defer func() { _ = res.Body.Close() }()
+		refused := fmt.Errorf("GET %s: %s", u.Host, res.Status)
+		switch status := res.StatusCode; {
+		case status == http.StatusTooManyRequests:
+			return fail(registry.ErrRateLimited, cloud.RetryAfter(res.Header), refused)
+		case status >= 500:
+			return fail(registry.ErrUnavailable, cloud.RetryAfter(res.Header), refused)
+		case status != http.StatusOK:
+			return fail(registry.ErrNoIdentity, 0, refused)
+		}
 		body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 		var answer struct {
 			Value credentials.Secret `json:"value"`
 		}
-		if err != nil || res.StatusCode != http.StatusOK || json.Unmarshal(body, &answer) != nil || answer.Value.IsZero() {
-			return credentials.Secret{}, fmt.Errorf("GET %s: %s", u.Host, res.Status)
+		if err != nil || json.Unmarshal(body, &answer) != nil || answer.Value.IsZero() {
+			return fail(registry.ErrUnavailable, 0, fmt.Errorf("GET %s: the response has no token", u.Host))
 		}
 		return answer.Value, nil
 	}

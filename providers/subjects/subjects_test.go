@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -86,6 +87,7 @@ func TestSet(t *testing.T) {
 
 func TestGitHubActions(t *testing.T) {
 	var status int
+	answer := ""
 	elsewhere := 0
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere++ }))
 	defer other.Close()
@@ -95,7 +97,12 @@ func TestGitHubActions(t *testing.T) {
 			return
 		}
 		w.Header().Set("Location", other.URL)
+		w.Header().Set("Retry-After", "7")
 		w.WriteHeader(status)
+		if answer != "" {
+			_, _ = w.Write([]byte(answer))
+			return
+		}
 		_, _ = w.Write([]byte(`{"count":1,"value":"token for ` + r.URL.Query().Get("audience") + `"}`))
 	}))
 	defer server.Close()
@@ -110,9 +117,28 @@ func TestGitHubActions(t *testing.T) {
 	got, err := source(t.Context(), "https://quay.io")
 	require.NoError(t, err)
 	require.Equal(t, "token for https://quay.io", got.Reveal())
-	for _, status = range []int{302, 307, 500} {
-		_, err = source(t.Context(), "a")
-		require.Error(t, err)
+	set := subjects.Set{Sources: map[string]subjects.Func{"github-actions": source}}
+	for _, test := range []struct {
+		status int
+		answer string
+		want   registry.Code
+		wait   time.Duration
+	}{
+		{302, "", registry.ErrNoIdentity, 0},
+		{307, "", registry.ErrNoIdentity, 0},
+		{404, "", registry.ErrNoIdentity, 0},
+		{429, "", registry.ErrRateLimited, 7 * time.Second},
+		{500, "", registry.ErrUnavailable, 7 * time.Second},
+		{503, "", registry.ErrUnavailable, 7 * time.Second},
+		{200, "job-token is unreadable", registry.ErrUnavailable, 0},
+		{200, "{}", registry.ErrUnavailable, 0},
+	} {
+		status, answer = test.status, test.answer
+		_, err = set.SubjectToken(t.Context(), providers.SubjectRequest{Subject: credentials.Subject{Source: "github-actions"}, Audience: "a"})
+		e, ok := errors.AsType[*registry.Error](err)
+		require.True(t, ok, err)
+		require.Equal(t, test.want, e.Code, test)
+		require.Equal(t, test.wait, e.RetryAfter(), test)
 		require.NotContains(t, err.Error(), "job-token")
 	}
 	require.Zero(t, elsewhere, "the job's token stays at its host")

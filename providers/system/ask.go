@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/regcred/regcred/credentials"
@@ -99,10 +98,7 @@ func (v Provider) refused(p registry.Profile, url string, resp *http.Response) e
 	case status == http.StatusBadRequest:
 		e.Code, e.Hint = registry.ErrInvalid, "set a lifetime that the registry allows"
 	case status == http.StatusTooManyRequests:
-		e.Code = registry.ErrRateLimited
-		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
-			e.Wait = time.Duration(seconds) * time.Second
-		}
+		e.Code, e.Wait = registry.ErrRateLimited, cloud.RetryAfter(resp.Header)
 	case status >= 500:
 		e.Code = registry.ErrUnavailable
 	default:

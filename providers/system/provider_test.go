@@ -196,8 +196,9 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestRateLimitSaysHowLong(t *testing.T) {
+	after := "7"
 	i := serve(t, func(w http.ResponseWriter, _ *http.Request, _ question) {
-		w.Header().Set("Retry-After", "7")
+		w.Header().Set("Retry-After", after)
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
 	_, err := system.Provider{}.Credential(t.Context(), i.profile("", "ann", "password"))
@@ -205,6 +206,11 @@ func TestRateLimitSaysHowLong(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, registry.ErrRateLimited, e.Code)
 	require.Equal(t, 7*time.Second, e.RetryAfter())
+
+	after = "9223372036854775" // As a Duration, it would overflow.
+	_, err = system.Provider{}.Credential(t.Context(), i.profile("", "ann", "password"))
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, 15*time.Minute, e.RetryAfter())
 }
 
 func TestUntrustedRegistryGetsNoPassword(t *testing.T) {
