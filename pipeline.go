@@ -83,9 +83,10 @@ type Outcome struct {
 	// credential is published.
 	Secret pullsecret.Secret
 
-	// Logins reports for each profile, in the order of the request, whether its login works. The warnings of a result
-	// include those about the profile, such as a login that expires soon. Logins and Images are complete even if a check
-	// failed. Both are nil if no registry was called.
+	// Logins reports for each profile, in the order of the request, whether its login works at each host of the profile: a
+	// result is the first failure, or else the result of the main endpoint. The warnings of a result include those about
+	// the profile, such as a login that expires soon. Logins and Images are complete even if a check failed. Both are nil
+	// if no registry was called.
 	Logins []validate.Result
 	// Images reports for each image, in the order of the request, whether it can be pulled with the secret. If an image is
 	// rejected because no credential could be obtained for its profile, its error has the code and hint of that failure,
@@ -97,10 +98,10 @@ type Outcome struct {
 	RenewAt, ExpiresAt time.Time
 }
 
-// Run gets the credential of each profile, checks each login, builds the secret, and checks each image with the
-// credentials in the secret that a kubelet would try, in the kubelet's order. If a registry rejects a credential, Run
-// drops it from the cache, gets a new one, and repeats all checks, so that the secret contains exactly the credentials
-// that were checked. It does so only once.
+// Run gets the credential of each profile, checks each login at each host of its profile, builds the secret, and checks
+// each image with the credentials in the secret that a kubelet would try, in the kubelet's order. If a registry rejects
+// a credential, Run drops it from the cache, gets a new one, and repeats all checks, so that the secret contains exactly
+// the credentials that were checked. It does so only once.
 //
 // The error is nil only if all logins work and all images can be pulled. Otherwise it joins one [registry.Error] for
 // each login and image that failed, and the outcome has the results of all checks. [registry.Temporary] reports whether
@@ -140,8 +141,8 @@ func (r Request) secret(config pullsecret.Config) pullsecret.Secret {
 	}
 }
 
-// CheckLogin checks that the login of a profile works, for example when a user presses a button in a form. Only Run
-// checks what the login may pull, because that depends on the images.
+// CheckLogin checks that the login of a profile works at each of its hosts, for example when a user presses a button in
+// a form. Only Run checks what the login may pull, because that depends on the images.
 func (p *Pipeline) CheckLogin(ctx context.Context, profile registry.Profile) (validate.Result, error) {
 	outcome, err := p.Run(ctx, Request{Profiles: []registry.Profile{profile}})
 	if len(outcome.Logins) == 0 {

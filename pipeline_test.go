@@ -194,8 +194,8 @@ func TestInvalidHasACode(t *testing.T) {
 // A secret that is too large is invalid too, even if everything in it works.
 func TestRunTooLarge(t *testing.T) {
 	a := profile("a", "harbor.test", "robot-a", "pw-a")
-	for i := range 4_000 {
-		a.Hosts = append(a.Hosts, fmt.Sprintf("%s%d.harbor.test", strings.Repeat("a-long-name-of-a-host.", 10), i))
+	for i := range 4_000 { // All on one host, so that only one login is checked.
+		a.Hosts = append(a.Hosts, fmt.Sprintf("harbor.test/%s%d", strings.Repeat("a-long-name-of-a-project/", 9), i))
 	}
 	outcome, err := newPipeline(hosts{"harbor.test": harbor(t)}).Run(t.Context(), regcred.Request{Profiles: []registry.Profile{a}})
 	require.ErrorIs(t, err, registry.ErrInvalid)
@@ -281,18 +281,22 @@ func TestRunWithoutCredential(t *testing.T) {
 	p := &regcred.Pipeline{Provider: providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
 		return credentials.Credential{}, failed
 	})}
-	a := profile("a", server.Host+"/team-a", "robot-a", "pw-a")
-	a.Transport = server.TransportConfig()
-	outcome, err := p.Run(t.Context(), regcred.Request{
-		Profiles: []registry.Profile{a},
-		Images:   []string{server.Host + "/team-a/app:1", server.Host + "/team-b/app:1"},
-	})
-	require.ErrorIs(t, err, failed)
-	require.ErrorIs(t, outcome.Logins[0].Err, failed)
-	require.NoError(t, outcome.Images[0].Err)
-	require.True(t, outcome.Images[0].Anonymous)
-	require.ErrorIs(t, outcome.Images[1].Err, registry.ErrNoProfile, "the host is that of a profile, the path is not")
-	require.Zero(t, outcome.Secret)
+	main := profile("a", server.Host+"/team-a", "robot-a", "pw-a")
+	mirror := profile("a", "harbor.test", "robot-a", "pw-a")
+	mirror.Hosts = []string{server.Host + "/team-a"}
+	for _, a := range []registry.Profile{main, mirror} {
+		a.Transport = server.TransportConfig()
+		outcome, err := p.Run(t.Context(), regcred.Request{
+			Profiles: []registry.Profile{a},
+			Images:   []string{server.Host + "/team-a/app:1", server.Host + "/team-b/app:1"},
+		})
+		require.ErrorIs(t, err, failed)
+		require.ErrorIs(t, outcome.Logins[0].Err, failed)
+		require.NoError(t, outcome.Images[0].Err)
+		require.True(t, outcome.Images[0].Anonymous)
+		require.ErrorIs(t, outcome.Images[1].Err, registry.ErrNoProfile, "the host is that of a profile, the path is not")
+		require.Zero(t, outcome.Secret)
+	}
 }
 
 // If an image is rejected because its profile's credential could not be obtained, the error is that failure, because

@@ -3,6 +3,7 @@ package regcred
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,13 +12,13 @@ import (
 	"github.com/regcred/regcred/validate"
 )
 
-// Credential returns the credential of a profile from the cache, once the profile's registry has accepted it. It is the
-// credential that an [inject.Syncer] publishes. If the registry rejects the credential, Credential gets a new one, but
+// Credential returns the credential of a profile from the cache, once each host of the profile has accepted it. It is
+// the credential that an [inject.Syncer] publishes. If a host rejects the credential, Credential gets a new one, but
 // only once. If the new one is rejected too, the error is the [registry.Error] of [Pipeline.CheckLogin].
 //
-// Credential calls the registry once for each credential, and again after an hour, so that a password change in the
-// registry is noticed. If the registry is down or does not respond within ten seconds, Credential returns the
-// credential unproven, because the published one will soon expire. It then calls the registry again after a minute.
+// Credential calls each host once for each credential, and again after an hour, so that a password change in the
+// registry is noticed. If a host is down, or the hosts do not respond within ten seconds together, Credential returns
+// the credential unproven, because the published one will soon expire. It then calls the hosts again after a minute.
 func (p *Pipeline) Credential(ctx context.Context, profile registry.Profile) (credentials.Credential, error) {
 	if err := p.validate(profile); err != nil {
 		return credentials.Credential{}, refused("get credential", err)
@@ -30,8 +31,8 @@ func (p *Pipeline) Credential(ctx context.Context, profile registry.Profile) (cr
 		if p.proven.has(a.proofKey(), a.credential) {
 			return a.credential, nil
 		}
-		result, err := p.ask(ctx, a)
-		switch {
+		result := p.ask(ctx, a)
+		switch err := result.Err; {
 		case err == nil:
 			p.proven.add(a.proofKey(), a.credential, provenFor)
 			return a.credential, nil
@@ -46,10 +47,10 @@ func (p *Pipeline) Credential(ctx context.Context, profile registry.Profile) (cr
 	}
 }
 
-func (p *Pipeline) ask(ctx context.Context, a *account) (validate.Result, error) {
+func (p *Pipeline) ask(ctx context.Context, a *account) validate.Result {
 	ctx, cancel := context.WithTimeoutCause(ctx, proofTimeout, errNoProof)
 	defer cancel()
-	return p.Checker.Login(ctx, a.endpoint, a.candidate())
+	return p.login(ctx, a)
 }
 
 // Check reports whether the images can be pulled with the credentials of the profiles. Its error is the error of
@@ -67,14 +68,20 @@ type proven struct {
 
 var errNoProof = errors.New("the registry did not answer in time")
 
-// A proofKey identifies a credential and the registry that accepted it: one credential may serve the registries of many
+// A proofKey identifies a credential and the hosts that accepted it: one credential may serve the registries of many
 // profiles.
 type proofKey struct {
 	credentials.Key
-	host string
+	hosts string
 }
 
-func (a *account) proofKey() proofKey { return proofKey{a.key, a.endpoint.Host} }
+func (a *account) proofKey() proofKey {
+	hosts := make([]string, len(a.endpoints))
+	for i, e := range a.endpoints {
+		hosts[i] = e.Host
+	}
+	return proofKey{a.key, strings.Join(hosts, " ")}
+}
 
 type proof struct {
 	credential credentials.Credential

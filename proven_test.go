@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/regcred/regcred"
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/field"
 	"github.com/regcred/regcred/providers"
@@ -145,6 +146,33 @@ func TestCheck(t *testing.T) {
 	profiles := []registry.Profile{profile("a", "harbor.test", "robot-a", "pw-a")}
 	require.NoError(t, p.Check(t.Context(), profiles, []string{"harbor.test/team-a/app:1"}))
 	require.ErrorIs(t, p.Check(t.Context(), profiles, []string{"harbor.test/team-a/app:2"}), registry.ErrImageNotFound)
+}
+
+// The secret has an entry for each host of a profile, so each host must accept the login.
+func TestCredentialIsProvenAtEachHost(t *testing.T) {
+	p := newPipeline(hosts{"harbor.test": harbor(t), "mirror.test": harbor(t)})
+	a := profile("a", "harbor.test/team-a", "robot-a", "pw-a")
+	_, err := p.Credential(t.Context(), a) // It proves nothing about the mirror.
+	require.NoError(t, err)
+	a.Hosts = []string{"harbor.test/team-b", "mirror.test"}
+	_, err = p.Credential(t.Context(), a)
+	require.NoError(t, err)
+	outcome, err := p.Run(t.Context(), regcred.Request{Profiles: []registry.Profile{a}})
+	require.NoError(t, err)
+	require.Len(t, outcome.Logins, 1)
+
+	p = newPipeline(hosts{"harbor.test": harbor(t), "mirror.test": &registrytest.Registry{Dialect: registrytest.Harbor()}})
+	main := a
+	main.Hosts = nil
+	_, err = p.Credential(t.Context(), main)
+	require.NoError(t, err)
+	_, err = p.Credential(t.Context(), a)
+	require.ErrorIs(t, err, registry.ErrUnauthorized)
+	require.ErrorContains(t, err, "mirror.test")
+	outcome, err = p.Run(t.Context(), regcred.Request{Profiles: []registry.Profile{a}})
+	require.ErrorIs(t, err, registry.ErrUnauthorized)
+	require.ErrorContains(t, outcome.Logins[0].Err, "mirror.test")
+	require.Zero(t, outcome.Secret)
 }
 
 // A shared is a provider whose credential is valid for every registry.

@@ -19,7 +19,7 @@ import (
 // An account is a profile and the credential that a run uses for it.
 type account struct {
 	profile    registry.Profile
-	endpoint   registry.Endpoint
+	endpoints  []registry.Endpoint // The main endpoint, and then one endpoint of each other host.
 	key        credentials.Key
 	source     credentials.Source
 	credential credentials.Credential
@@ -75,13 +75,14 @@ func (p *Pipeline) accounts(ctx context.Context, profiles []registry.Profile) []
 // egress policy of the pipeline.
 func (p *Pipeline) account(profile registry.Profile) *account {
 	profile = p.restrict(profile)
-	endpoint, _ := profile.MainEndpoint() // Parsed before.
-	return &account{
-		profile:  profile,
-		endpoint: endpoint,
-		key:      providers.Key(p.provider(), profile),
-		source:   providers.Source(p.provider(), profile),
+	a := &account{profile: profile, key: providers.Key(p.provider(), profile), source: providers.Source(p.provider(), profile)}
+	all, _ := profile.Endpoints() // Parsed before.
+	for _, e := range all {
+		if !a.has(e.Host) {
+			a.endpoints = append(a.endpoints, e)
+		}
 	}
+	return a
 }
 
 // credential gets the credential from the cache. Its error is a [registry.Error].
@@ -147,12 +148,39 @@ func (p *Pipeline) logins(ctx context.Context, accounts []*account) []validate.R
 			continue
 		}
 		group.Go(func() {
-			results[i], _ = p.Checker.Login(ctx, a.endpoint, a.candidate())
+			results[i] = p.login(ctx, a)
 			results[i].Warnings = append(results[i].Warnings, a.profile.Warnings()...)
 		})
 	}
 	group.Wait()
 	return results
+}
+
+// login checks the login at each host of the profile, because the secret has an entry for each. It returns the first
+// result with an error, or the result of the main endpoint with the warnings of all.
+func (p *Pipeline) login(ctx context.Context, a *account) validate.Result {
+	var main validate.Result
+	for i, e := range a.endpoints {
+		result, err := p.Checker.Login(ctx, e, a.candidate())
+		if err != nil {
+			return result
+		}
+		if i == 0 {
+			main = result
+			continue
+		}
+		for _, warning := range result.Warnings {
+			if !slices.Contains(main.Warnings, warning) {
+				main.Warnings = append(main.Warnings, warning)
+			}
+		}
+	}
+	return main
+}
+
+// has reports whether the host is one of the profile's.
+func (a *account) has(host string) bool {
+	return slices.ContainsFunc(a.endpoints, func(e registry.Endpoint) bool { return e.Host == host })
 }
 
 // candidates returns the credentials that a kubelet would try for the image, in its order. If no login matches the
@@ -190,7 +218,7 @@ func serving(accounts []*account, image registry.Image) *account {
 // profile.
 func (p *Pipeline) transport(accounts []*account, host string) registry.TransportConfig {
 	for _, a := range accounts {
-		if a.endpoint.Host == host {
+		if a.has(host) {
 			return a.profile.Transport
 		}
 	}
