@@ -73,7 +73,8 @@ func (p *Pipeline) Tags(ctx context.Context, profile registry.Profile, repositor
 	image, err := registry.ParseImage(repository)
 	problems.Under("repository", err)
 	if err == nil && len(registry.Serving([]registry.Profile{profile}, image)) == 0 {
-		problems.Add("repository", "is not one that the profile serves", "a repository at "+profile.Endpoint)
+		endpoint, _ := profile.MainEndpoint() // Parsed before.
+		problems.Add("repository", "is not one that the profile serves", "a repository at "+endpoint.String())
 	}
 	if err := refused("list tags", problems.Err("")); err != nil {
 		return Names{}, err

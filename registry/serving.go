@@ -2,35 +2,14 @@ package registry
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 )
 
 // Serving returns the profiles that serve the image, the most specific one first: the one with the longest path.
 // Profiles whose endpoints cannot be parsed serve no image. Equally specific profiles keep their order.
 func Serving(profiles []Profile, image Image) []Profile {
-	type match struct {
-		profile Profile
-		length  int
-	}
-	var matches []match
-	for _, p := range profiles {
-		endpoints, _ := p.Endpoints()
-		longest := -1
-		for _, e := range endpoints {
-			if e.Serves(image) {
-				longest = max(longest, len(e.Path))
-			}
-		}
-		if longest >= 0 {
-			matches = append(matches, match{p, longest})
-		}
-	}
-	slices.SortStableFunc(matches, func(a, b match) int { return cmp.Compare(b.length, a.length) })
-	serving := make([]Profile, len(matches))
-	for i, m := range matches {
-		serving[i] = m.profile
-	}
-	return serving
+	return ranked(profiles, func(e Endpoint) bool { return e.Serves(image) }, func(e Endpoint) int { return -len(e.Path) })
 }
 
 // ServingHost returns the profiles with an endpoint at the host, for clients that log in at a registry without naming a
@@ -41,27 +20,23 @@ func ServingHost(profiles []Profile, host string) []Profile {
 	if err != nil {
 		return nil
 	}
-	type match struct {
-		profile Profile
-		length  int
-	}
-	var matches []match
+	return ranked(profiles, func(e Endpoint) bool { return e.Host == at.Host }, func(e Endpoint) int { return len(e.Path) })
+}
+
+// ranked returns the profiles with a matching endpoint, in the order of the smallest rank of their matching endpoints.
+func ranked(profiles []Profile, matches func(Endpoint) bool, rank func(Endpoint) int) []Profile {
+	var found []Profile
+	ranks := make(map[int][]Profile)
 	for _, p := range profiles {
 		endpoints, _ := p.Endpoints()
-		shortest := -1
-		for _, e := range endpoints {
-			if e.Host == at.Host && (shortest < 0 || len(e.Path) < shortest) {
-				shortest = len(e.Path)
-			}
-		}
-		if shortest >= 0 {
-			matches = append(matches, match{p, shortest})
+		endpoints = slices.DeleteFunc(endpoints, func(e Endpoint) bool { return !matches(e) })
+		if len(endpoints) > 0 {
+			best := slices.MinFunc(endpoints, func(a, b Endpoint) int { return cmp.Compare(rank(a), rank(b)) })
+			ranks[rank(best)] = append(ranks[rank(best)], p)
 		}
 	}
-	slices.SortStableFunc(matches, func(a, b match) int { return cmp.Compare(a.length, b.length) })
-	serving := make([]Profile, len(matches))
-	for i, m := range matches {
-		serving[i] = m.profile
+	for _, r := range slices.Sorted(maps.Keys(ranks)) {
+		found = append(found, ranks[r]...)
 	}
-	return serving
+	return found
 }

@@ -89,8 +89,8 @@ func (c Config) empty() bool { return len(c.auths) == 0 && len(c.helpers) == 0 &
 
 // Source returns the source for the server: a host, with its port if it has one; a key exactly as in the file; or, for
 // podman's logins to a part of a registry, a host with a path. Like docker, it runs the server's own helper if there is
-// one, else the helper for all servers. If there is none, or the helper for all servers has no login, it uses the login
-// in the configuration. A missing login is reported when the source is called.
+// one, else the helper for all servers. If there is none, or the helper for all servers has no login, or the name of the
+// server's own helper is empty, it uses the login in the configuration. A missing login is reported when the source is called.
 func (c Config) Source(server string) credentials.Source {
 	return credentials.Func(func(ctx context.Context) (credentials.Credential, error) {
 		return c.credential(ctx, server)
@@ -101,16 +101,20 @@ func (c Config) credential(ctx context.Context, server string) (credentials.Cred
 	if ctx.Err() != nil {
 		return credentials.Credential{}, context.Cause(ctx)
 	}
+	store := c.store
 	if key, name, ok := lookup(c.helpers, server); ok {
-		return Helper{Name: name, Server: storeKey(key)}.Credential(ctx)
+		if name != "" {
+			return Helper{Name: name, Server: storeKey(key)}.Credential(ctx)
+		}
+		store = "" // In docker, an empty name selects the configuration itself.
 	}
 	key, login, ok := lookup(c.auths, server)
-	if c.store != "" {
+	if store != "" {
 		asked := server
 		if ok {
 			asked = key // Docker writes an entry without a login under the name that its store uses.
 		}
-		found, err := Helper{Name: c.store, Server: storeKey(asked)}.Credential(ctx)
+		found, err := Helper{Name: store, Server: storeKey(asked)}.Credential(ctx)
 		if !errors.Is(err, credentials.ErrNoLogin) {
 			return found, err
 		}

@@ -28,8 +28,8 @@ type File struct {
 	//   - the text in $DOCKER_AUTH_CONFIG
 	//   - config.json in $DOCKER_CONFIG, or else in .docker of the home directory; if it has no login and no helper,
 	//     the store that docker uses by default on this platform
-	//   - the file $REGISTRY_AUTH_FILE, or else containers/auth.json in $XDG_RUNTIME_DIR
-	//   - containers/auth.json in $XDG_CONFIG_HOME, or else in .config of the home directory
+	//   - the file $REGISTRY_AUTH_FILE; if the variable is not set, containers/auth.json in $XDG_RUNTIME_DIR, and then
+	//     containers/auth.json in $XDG_CONFIG_HOME, or else in .config of the home directory
 	Path string
 	// Server is the host, or the key as it is in the file; see [Config.Source]. Required.
 	Server string
@@ -86,6 +86,9 @@ func (f File) ofUser(ctx context.Context) (credentials.Credential, error) {
 		if i == 0 && parsed.empty() {
 			if c, ok := f.inDefaultStore(ctx); ok {
 				return c, nil
+			}
+			if ctx.Err() != nil {
+				return credentials.Credential{}, context.Cause(ctx)
 			}
 		}
 		if missing {

@@ -1,11 +1,14 @@
 package dockerconfig_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/cli/cli/config"
 	"github.com/stretchr/testify/require"
@@ -92,6 +95,43 @@ func TestDefaultStoreThatFailsIsNoError(t *testing.T) {
 	c, err := dockerconfig.File{Server: "ghcr.io"}.Credential(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "podman", c.Username)
+}
+
+// If ctx ends while the helper runs, it is unknown whether there is a login.
+func TestDefaultStoreThatIsCanceled(t *testing.T) {
+	dir := home(t)
+	started := filepath.Join(dir, "started")
+	put(t, filepath.Join(dir, "bin", "pass"), "#!/bin/sh\n", 0o700)
+	put(t, filepath.Join(dir, "bin", "docker-credential-pass"), "#!/bin/sh\necho > "+started+"\nexec /bin/sleep 600\n", 0o700)
+	left := errors.New("the user left")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	result := make(chan error, 1)
+	go func() {
+		_, err := dockerconfig.File{Server: "ghcr.io"}.Credential(ctx)
+		result <- err
+	}()
+	require.Eventually(t, func() bool { _, err := os.Stat(started); return err == nil }, time.Minute, time.Millisecond)
+	cancel(left)
+	require.ErrorIs(t, <-result, left)
+}
+
+// An empty name of a helper selects the file, as in docker.
+func TestEmptyHelperSelectsTheFile(t *testing.T) {
+	dir := home(t)
+	put(t, filepath.Join(dir, "bin", "docker-credential-all"), `#!/bin/sh
+echo '{"Username":"store","Secret":"p"}'`, 0o700)
+	const text = `{"auths":{"ghcr.io":{"auth":"dTpw"}},"credHelpers":{"ghcr.io":"","quay.io":""},"credsStore":"all"}`
+	put(t, filepath.Join(dir, ".docker", "config.json"), text, 0o600)
+	own, err := config.Load(filepath.Join(dir, ".docker"))
+	require.NoError(t, err)
+	for server, want := range map[string]string{"ghcr.io": "u", "quay.io": "", "example.com": "store"} {
+		theirs, err := own.GetAuthConfig(server)
+		require.NoError(t, err)
+		require.Equal(t, want, theirs.Username)
+		c, err := dockerconfig.File{Server: server}.Credential(t.Context())
+		require.Equal(t, want, c.Username)
+		require.Equal(t, want == "", errors.Is(err, credentials.ErrNoLogin), err)
+	}
 }
 
 func TestFileThatIsTooLarge(t *testing.T) {

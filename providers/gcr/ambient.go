@@ -33,8 +33,11 @@ func (s *session) ambient(ctx context.Context, scope string) (identity, error) {
 	case err == nil:
 		return s.fromFile(ctx, path, data, scope)
 	case named || !errors.Is(err, fs.ErrNotExist) && path != "":
-		id := identity{name: "the process"}
-		return id, s.error(registry.ErrNoIdentity, "check GOOGLE_APPLICATION_CREDENTIALS", 0, fmt.Errorf("%s: %w", step{stepFile, ""}.text(id), err))
+		id, hint := identity{name: "the process"}, "check GOOGLE_APPLICATION_CREDENTIALS"
+		if !named {
+			hint = "make the file readable for this program, or remove it: gcloud auth application-default login wrote it"
+		}
+		return id, s.error(registry.ErrNoIdentity, hint, 0, fmt.Errorf("%s: %w", step{stepFile, ""}.text(id), err))
 	}
 	return s.fromMetadata(ctx, scope, path)
 }

@@ -118,6 +118,18 @@ func TestNoAmbientIdentity(t *testing.T) {
 	}
 }
 
+// The hint names the variable only if the variable named the file.
+func TestWellKnownFileThatCannotBeRead(t *testing.T) {
+	n := attach(t, newGoogle())
+	noAmbient(t)
+	file := filepath.Join(os.Getenv("HOME"), ".config", "gcloud", "application_default_credentials.json")
+	require.NoError(t, os.MkdirAll(file, 0o700)) // A directory.
+	_, err := through(n, gcr.Provider{}).Credential(t.Context(), profile(n, credentials.Login{Ambient: true}))
+	require.ErrorIs(t, err, registry.ErrNoIdentity)
+	require.Contains(t, registry.HintOf(err), "make the file readable")
+	require.NotContains(t, registry.HintOf(err), "GOOGLE_APPLICATION_CREDENTIALS")
+}
+
 // The server may not be Google's: the metadata server of another cloud has the same address.
 func TestOtherMetadataServer(t *testing.T) {
 	noAmbient(t)

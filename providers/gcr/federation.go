@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"strings"
 
 	"golang.org/x/oauth2/google/externalaccount"
 
@@ -67,7 +66,7 @@ func (s *session) fromFederation(ctx context.Context, f *credentials.GoogleFeder
 	id.presented = token.Claims.Presented()
 	source, err := externalaccount.NewTokenSource(s.wire.context(ctx), externalaccount.Config{
 		Audience: audience, SubjectTokenType: "urn:ietf:params:oauth:token-type:jwt", TokenURL: stsURL, Scopes: []string{scope},
-		SubjectTokenSupplier: subjectText(strings.TrimSpace(token.Secret.Reveal())),
+		SubjectTokenSupplier: subjectText(token.Secret.Reveal()),
 	})
 	if err != nil {
 		return id, s.fail(ctx, st, id, err)

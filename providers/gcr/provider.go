@@ -12,6 +12,8 @@ package gcr
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -129,7 +131,7 @@ func (s *session) try(ctx context.Context) (credentials.Credential, error) {
 		select {
 		case <-time.After(backoff):
 		case <-ctx.Done():
-			return credentials.Credential{}, err
+			return credentials.Credential{}, s.error(cloud.EndCode(ctx), "", 0, fmt.Errorf("%w, after: %v", context.Cause(ctx), errors.Unwrap(err)))
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package gcr_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -14,6 +16,25 @@ import (
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
 )
+
+// If ctx ends while the provider waits to try again, the error has the cause, and the text of the last failure.
+func TestContextEndsBetweenAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := gcr.Provider{RoundTripper: registrytest.NewRoundTripper(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadGateway)
+		}))}
+		left := errors.New("the user left")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, left)
+		defer cancel()
+		_, err := p.Credential(ctx, registry.Profile{
+			Name: "team-a", Kind: registry.GCR, Endpoint: home,
+			Login: googleLogin(credentials.GoogleLogin{Credentials: newGoogle().NewKey(puller), AccessToken: true}),
+		})
+		require.ErrorIs(t, err, left)
+		require.ErrorIs(t, err, registry.ErrCanceled)
+		require.ErrorContains(t, err, "502")
+	})
+}
 
 // A bubble detects a socket: a goroutine that waits for the network prevents its end.
 func TestRoundTripperCarriesAllCalls(t *testing.T) {

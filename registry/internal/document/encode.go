@@ -3,7 +3,6 @@ package document
 import (
 	"fmt"
 	"iter"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,22 +14,15 @@ import (
 // Fields returns the fields of a struct by their JSON names, in the order of the struct.
 func Fields(t reflect.Type) iter.Seq2[string, reflect.StructField] {
 	return func(yield func(string, reflect.StructField) bool) {
-		for f := range fieldsOf(t) {
+		for f := range t.Fields() {
+			if !f.IsExported() {
+				continue
+			}
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if name == "" {
 				name = f.Name
 			}
 			if name != "-" && !yield(name, f) {
-				return
-			}
-		}
-	}
-}
-
-func fieldsOf(t reflect.Type) iter.Seq[reflect.StructField] {
-	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if f := t.Field(i); f.IsExported() && !yield(f) {
 				return
 			}
 		}
@@ -73,10 +65,11 @@ func encode(v reflect.Value, path string, secret func(string, credentials.Secret
 		return n, nil
 	case reflect.Map:
 		n := &Node{Kind: Object}
-		names := slices.Collect(maps.Keys(keys(v)))
-		slices.Sort(names)
-		for _, name := range names {
-			child, err := encode(v.MapIndex(reflect.ValueOf(name)), path+"."+name, secret)
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		for _, key := range keys {
+			name := key.String()
+			child, err := encode(v.MapIndex(key), path+"."+name, secret)
 			if err != nil {
 				return nil, err
 			}
@@ -99,14 +92,6 @@ func encode(v reflect.Value, path string, secret func(string, credentials.Secret
 		return &Node{Kind: String, Text: v.String()}, nil
 	}
 	panic("document: cannot encode a " + v.Type().String())
-}
-
-func keys(v reflect.Value) map[string]bool {
-	found := make(map[string]bool)
-	for _, key := range v.MapKeys() {
-		found[key.String()] = true
-	}
-	return found
 }
 
 func empty(v reflect.Value) bool {
