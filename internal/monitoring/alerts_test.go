@@ -20,6 +20,10 @@ var scenarios = map[string]struct {
 		w.restart()
 		w.run(36 * time.Hour)
 	}},
+	"healthy for two days, with credentials for an hour": {nil, func(w *world) {
+		w.issuer.Lifetime = time.Hour
+		w.run(48 * time.Hour)
+	}},
 	"one renewal fails": {nil, func(w *world) {
 		w.run(3 * time.Hour)
 		for !w.issuerDown.Load() || w.issuer.Calls() < 2 {

@@ -123,6 +123,11 @@ func (w *world) restart() {
 			},
 		}
 	}
+	cache.Hooks.Issued = func(e credentials.Event) {
+		for _, s := range w.syncers {
+			s.Renewed(e)
+		}
+	}
 	w.metrics = prometheus.NewRegistry()
 	began := prometheus.NewGauge(prometheus.GaugeOpts{Name: "process_start_time_seconds", Help: "Start."})
 	began.Set(float64(time.Now().Unix()))
@@ -140,12 +145,15 @@ func (w *world) restart() {
 	}
 }
 
-// run lets time pass, with a pass over each cluster each five minutes.
+// run lets time pass, with a pass over each cluster each five minutes, and one for what is due each minute. The errors
+// of passes are in the metrics.
 func (w *world) run(d time.Duration) {
 	for minute := range int(d / time.Minute) {
-		if minute%5 == 0 {
-			for _, s := range w.syncers {
-				_, _ = s.Sync(w.t.Context(), w.targets) // Its error is in the metrics.
+		for _, s := range w.syncers {
+			if minute%5 == 0 {
+				_, _ = s.Sync(w.t.Context(), w.targets)
+			} else {
+				_, _ = s.SyncDue(w.t.Context())
 			}
 		}
 		time.Sleep(time.Minute)
