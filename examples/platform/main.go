@@ -77,8 +77,8 @@ func newServer() *Server {
 			Provider: providers.Set{
 				registry.DockerHub: dockerhub.Provider{},
 				registry.Custom:    custom.Provider{},
-				registry.ECR:       ecr.Provider{NoAmbient: true},
-				registry.GCR:       gcr.Provider{NoAmbient: true},
+				registry.ECR:       ecr.Provider{},
+				registry.GCR:       gcr.Provider{},
 			},
 		},
 		Rows:    &memory{rows: make(map[[2]string]row)},
