@@ -25,7 +25,7 @@ const (
 
 // runtimeRules describe how a runtime pulls: its requests and their form, and the responses that it accepts. Every
 // difference between runtimes is a field here, and each runtime is a row of [runtimeTable]. The rules were observed on
-// the daemons and read in their sources; docs/runtimes.md has the versions.
+// the runtimes and read in their sources; docs/runtimes.md has the versions.
 type runtimeRules struct {
 	runtime Runtime // Empty for the requests of this package itself, such as lists of tags.
 	lines   []line  // The supported release lines, in which rules for content may differ.

@@ -17,7 +17,7 @@ import (
 )
 
 // The results of containerd 1.6, 1.7 and 2.4, CRI-O 1.37 and Docker 29 with either image store for 46 registries and
-// images, from the daemons, called as a kubelet calls them. The check must have the same results.
+// images, called as a kubelet calls them. The check must have the same results.
 func TestRuntimes(t *testing.T) {
 	for _, row := range runtimeRows {
 		t.Run(row.name, func(t *testing.T) {

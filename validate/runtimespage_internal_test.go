@@ -240,29 +240,20 @@ const runtimesHead = `<!-- Made by REGCRED_UPDATE=1 go test ./validate -run Test
 This page has the rules by which the container runtimes of nodes pull, and by which [validate](validate.md) judges. Its
 tables are generated from the table in validate/runtimes.go.
 
-The rules were observed on the daemons, called through CRI with the values that a kubelet passes (containerd 1.6.20, 1.7.35 and
+The rules were observed on the runtimes, called with the values that a kubelet passes (containerd 1.6.20, 1.7.35 and
 2.4.2, CRI-O 1.37.0, Docker 20.10.24 and 29), and read in their sources. Tests hold the check to the runtimes' own code
-(internal/runtimes: see [proof.md](proof.md)) and to 46 rows of observations (validate/runtimes_test.go).
+(internal/runtimes) and to 46 rows of observations (validate/runtimes_test.go). [proof.md](proof.md) states which
+runtimes the tests run as daemons, and which as code.
 `
 
 const runtimesTail = `
-## Where the check and a runtime differ
-
-The check differs from a runtime in these cases, on purpose or because it lacks the information:
-
-| Case | Runtime | Check | Why |
-|---|---|---|---|
-| a request fails with 500, 502, 503 or 504, and then succeeds | containerd 1.7 and CRI-O fail; of a token request, all | a warning, or nothing | a kubelet pulls again |
-| 401 without ` + "`error=`" + ` for a fresh token, and then 200 | containerd sends the request up to five times | fails | a registry that rejects its own tokens is not reliable |
-| 429, and then 200 | containerd sends the request five or six times at once | waits for the time in Retry-After | a check respects the limits of a registry |
-| the registry redirects to another host, which requires a login | containerd and Docker with a graph driver send it there | the login is sent only if ` + "`Checker.Realms`" + ` lists the host | a redirect may name any host |
-| an index in which the only entry for the node has no platform, beside entries for others | containerd fails in some of the cases | by the config of that entry | it depends on the order in which containerd computes sizes |
-| a 386 image beside entries without a platform | containerd 2 fails | by the platform | as above |
-| a registry of a known vendor whose manifests require a login by another challenge than ` + "`/v2/`" + ` | containerd reads the manifest's challenge | reads the challenge of ` + "`/v2/`" + ` | it saves a request for each registry; vendors send the same |
-| layers whose bytes do not have their digest | all fail | passes | layers are not read |
+## The two image stores of Docker
 
 Docker Engine 29 has two image stores. A new host gets containerd's, and Docker then pulls by containerd's resolver, and
 differs from containerd in what it accepts of an index, of a config, and of a redirect. A host that was upgraded keeps its
 graph driver, whose column also describes versions 23 to 28. Docker 20.10 differs: it knows neither entries without a
 platform nor nested indexes nor the variants of amd64, and repeats the request by tag if the digest of a HEAD is wrong.
+
+In some cases the check differs from the runtimes: [proof.md](proof.md#where-the-check-differs-from-a-runtime) lists
+them.
 `

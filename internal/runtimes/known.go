@@ -19,7 +19,7 @@ type Known struct {
 // Disagreements are all known kinds. A test writes them into docs/proof.md as a table.
 var Disagreements = []Known{
 	{
-		What: "an error that passes: the first requests fail, or the first tokens are rejected, and the same requests succeed later",
+		What: "a transient error: the first requests fail, or the first tokens are rejected, and the same requests succeed later",
 		Why: "A check sends fewer requests than a pull, so another one of them meets the error; and each runtime repeats a request for " +
 			"other errors, another number of times. The kubelet pulls again in any case.",
 		Applies: func(_ string, s scenario.Scenario, _ bool) bool {
