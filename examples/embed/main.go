@@ -1,5 +1,5 @@
 // Embed keeps pull secrets from inside a manager of controller-runtime. The program is complete, so that you can copy
-// it into your own controller. It reads profiles from a JSON file (see docs/custom.md) and serves every namespace
+// it into your own controller. It reads profiles from a JSON file (see docs/profiles.md) and serves every namespace
 // except kube-*.
 //
 //	go run . -profiles profiles.json
