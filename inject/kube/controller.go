@@ -1,8 +1,10 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -121,15 +123,19 @@ func (c *Controller) SetAdoptionKey(key credentials.Secret) error {
 	return err
 }
 
-// Renewed makes a pass due that publishes a credential that a cache has just issued. Assign it to Hooks.Issued of the
-// cache, and set Syncer.Lookup. Without Renewed, a new credential is published some seconds later.
+// Renewed makes a pass due that publishes a credential that a cache has just issued. Add it to the hooks of the cache,
+// and set Syncer.Lookup:
+//
+//	cache.Hooks = cache.Hooks.Join(credentials.Hooks{Issued: controller.Renewed})
+//
+// Without Renewed, a new credential is published some seconds later.
 func (c *Controller) Renewed(e credentials.Event) {
 	c.Syncer.Renewed(e)
 	c.changed.notify()
 }
 
 // Start runs until ctx ends, and then returns nil; see [Cluster.Run]. It must be called once. It fails only if a
-// required field is missing.
+// required field is missing, or if the Cluster and the Syncer have different owners.
 func (c *Controller) Start(ctx context.Context) error {
 	if err := c.ready(); err != nil {
 		return err
@@ -147,7 +153,7 @@ func (c *Controller) Start(ctx context.Context) error {
 	return nil
 }
 
-// ready completes the Syncer, or reports a missing field.
+// ready completes the Syncer, or reports a wrong or missing field.
 func (c *Controller) ready() error {
 	switch {
 	case c.Cluster == nil:
@@ -158,6 +164,9 @@ func (c *Controller) ready() error {
 		return errors.New("Controller.Syncer is not set")
 	case c.Targets == nil:
 		return errors.New("Controller.Targets is not set")
+	}
+	if cluster, syncer := c.Cluster.owner(), cmp.Or(c.Syncer.Owner, "regcred"); cluster != syncer {
+		return fmt.Errorf("Cluster.Owner is %q and Syncer.Owner is %q: set both to the same name", cluster, syncer)
 	}
 	c.complete.Do(func() {
 		if c.Syncer.Cluster == nil {

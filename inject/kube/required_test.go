@@ -27,6 +27,9 @@ func TestControllerNeedsItsFields(t *testing.T) {
 		"Controller.Syncer is not set":  {Cluster: cluster, Targets: targets},
 		"Controller.Targets is not set": {Cluster: cluster, Syncer: syncer()},
 		"Syncer.Credential is not set":  {Cluster: cluster, Syncer: &inject.Syncer{}, Targets: targets},
+		`Cluster.Owner is "regcred" and Syncer.Owner is "platform": set both to the same name`: {
+			Cluster: cluster, Syncer: &inject.Syncer{Owner: "platform"}, Targets: targets,
+		},
 	} {
 		require.EqualError(t, c.Start(t.Context()), want)
 		require.EqualError(t, c.EnsureReady(t.Context(), "shop", "default"), want)
