@@ -411,7 +411,7 @@ func (s *Syncer) newWork(names map[string]bool, namespaces []string) work {
 
 // Renewed records that a cache has issued a credential, so that the targets that hold it are due at once:
 //
-//	cache.Hooks.Issued = syncer.Renewed
+//	cache.Hooks = cache.Hooks.Join(credentials.Hooks{Issued: syncer.Renewed})
 //
 // It needs [Syncer.Lookup]. It returns at once; [Syncer.SyncDue] makes the pass. Without Renewed, a pass finds a new
 // credential some seconds after it was issued.

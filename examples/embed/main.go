@@ -18,10 +18,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/regcred/regcred"
+	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/inject"
 	"github.com/regcred/regcred/inject/kube"
 	"github.com/regcred/regcred/registry"
 )
+
+// The namespace of the program, which has to exist. Its Secret with the adoption key needs the same protection as the
+// logins.
+const namespace = "regcred-system"
 
 func main() {
 	path := flag.String("profiles", "profiles.json", "the `file` with the registry profiles")
@@ -49,7 +54,7 @@ func run(ctx context.Context, profiles []registry.Profile, namespaces string) er
 		return err
 	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		LeaderElection: true, LeaderElectionID: "regcred", LeaderElectionNamespace: "default",
+		LeaderElection: true, LeaderElectionID: "regcred", LeaderElectionNamespace: namespace,
 	})
 	if err != nil {
 		return err
@@ -69,7 +74,7 @@ func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	key, err := kube.AdoptionKey(ctx, client, "default", "regcred-adoption")
+	key, err := kube.AdoptionKey(ctx, client, namespace, "regcred-adoption")
 	if err != nil {
 		return nil, err
 	}
@@ -89,11 +94,11 @@ func keepPullSecrets(mgr ctrl.Manager, config *rest.Config, profiles []registry.
 		Targets: func(context.Context) ([]inject.Target, error) { return []inject.Target{target}, nil },
 		OnPass: func(p kube.Pass) {
 			if err := errors.Join(p.Err, p.Result.Err()); err != nil {
-				mgr.GetLogger().Error(err, "some pull secrets are not as they should be")
+				mgr.GetLogger().Error(err, "pull secrets are out of sync")
 			}
 		},
 	}
-	pipeline.Cache.Hooks.Issued = controller.Renewed
+	pipeline.Cache.Hooks = pipeline.Cache.Hooks.Join(credentials.Hooks{Issued: controller.Renewed})
 	renew := manager.RunnableFunc(pipeline.Cache.Run) // Renews ahead of time, so that no pass waits.
 	return controller, errors.Join(target.Validate(), mgr.Add(renew), mgr.Add(controller))
 }

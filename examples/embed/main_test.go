@@ -40,6 +40,11 @@ func TestEmbed(t *testing.T) {
 	_, err = hub.Registry.Add("shop/web:1", registrytest.Image{})
 	require.NoError(t, err)
 
+	client, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	own := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+	_, err = client.CoreV1().Namespaces().Create(t.Context(), own, metav1.CreateOptions{})
+	require.NoError(t, err)
 	mgr, err := ctrl.NewManager(config, ctrl.Options{Metrics: server.Options{BindAddress: "0"}})
 	require.NoError(t, err)
 	controller, err := keepPullSecrets(mgr, config, []registry.Profile{{
@@ -55,8 +60,6 @@ func TestEmbed(t *testing.T) {
 		require.NoError(t, <-done)
 	})
 
-	client, err := kubernetes.NewForConfig(config)
-	require.NoError(t, err)
 	_, err = client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}} // No controller manager is running that would create it.

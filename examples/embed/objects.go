@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/regcred/regcred"
+	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/inject"
 	"github.com/regcred/regcred/inject/kube"
 	"github.com/regcred/regcred/registry"
@@ -75,11 +76,11 @@ func keepPerObject(mgr ctrl.Manager, config *rest.Config) (*kube.Controller, err
 		Targets: r.targets,
 		OnPass: func(p kube.Pass) {
 			if err := errors.Join(p.Err, p.Result.Err()); err != nil {
-				mgr.GetLogger().Error(err, "some pull secrets are not as they should be")
+				mgr.GetLogger().Error(err, "pull secrets are out of sync")
 			}
 		},
 	}
-	pipeline.Cache.Hooks.Issued = r.controller.Renewed
+	pipeline.Cache.Hooks = pipeline.Cache.Hooks.Join(credentials.Hooks{Issued: r.controller.Renewed})
 	return r.controller, errors.Join(
 		mgr.Add(manager.RunnableFunc(pipeline.Cache.Run)),
 		mgr.Add(r.controller),
@@ -105,7 +106,7 @@ func (r *objectReconciler) targets(ctx context.Context) ([]inject.Target, error)
 	return targets, nil
 }
 
-// targetName never changes for an object: what runs refers to it.
+// targetName never changes for an object: running pods reference the secret by this name.
 func targetName(object string) string { return "pull-" + object }
 
 func targetOf(object *corev1.Secret) (inject.Target, error) {
