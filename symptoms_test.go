@@ -107,6 +107,47 @@ var symptoms = []struct {
 	}},
 }
 
+// events are texts of the events of a pod that cannot pull, from the kubelet's and containerd's sources and Go's packages
+// net and crypto/x509, with the codes that a check reports in the same situation. The remedy of a row is the hint of its
+// first code, or the given one if there is no code.
+var events = []struct {
+	text, meaning, remedy string
+	codes                 []registry.Code
+}{
+	{"`Back-off pulling image`, `ImagePullBackOff`", "the kubelet waits before the next attempt", "read the event `Failed to pull image` before it", nil},
+	{"`FailedToRetrieveImagePullSecret`", "a secret that the pod names does not exist in its namespace",
+		"create it there, or remove its name from the pod and the service account", nil},
+	{"`failed to fetch anonymous token`", "the token server requires a login, and the kubelet found none for the image", "compare the name of the image with the keys of the secrets that the pod names", nil},
+	{"`failed to fetch oauth token`, with `401 Unauthorized`", "the token server rejects the login", "", []registry.Code{registry.ErrUnauthorized, registry.ErrExpired}},
+	{"`pull access denied, repository does not exist or may require authorization`", "the registry rejects the login or the token, or hides that the image is missing", "",
+		[]registry.Code{registry.ErrHidden, registry.ErrUnauthorized, registry.ErrDenied, registry.ErrRepositoryNotFound}},
+	{"`403 Forbidden`", "the registry denies this image to the login, or to a client without one", "", []registry.Code{registry.ErrDenied}},
+	{"the name of the image, then `not found`", "the registry does not have the image", "", []registry.Code{registry.ErrImageNotFound, registry.ErrRepositoryNotFound}},
+	{"`no match for platform in manifest`", "the image was not built for the platform of the node", "", []registry.Code{registry.ErrPlatformNotFound}},
+	{"`429 Too Many Requests`", "the registry limits the rate", "", []registry.Code{registry.ErrRateLimited}},
+	{"`certificate signed by unknown authority`", "the node does not trust the registry's certificate authority", "", []registry.Code{registry.ErrTLSUnknownIssuer}},
+	{"`certificate has expired or is not yet valid`", "the registry's certificate, or the clock of the node", "", []registry.Code{registry.ErrTLSExpired}},
+	{"`no such host`", "the host in the name of the image does not exist for the node", "", []registry.Code{registry.ErrHostNotFound}},
+	{"`connection refused`, `i/o timeout`", "the node does not reach the registry", "", []registry.Code{registry.ErrUnreachable, registry.ErrTimeout}},
+}
+
+const eventsIntro = `
+## A pod in ImagePullBackOff
+
+The reason is in the events of the pod. The check sends the requests of the node with the logins of the pod's secrets, and
+reports a code with a hint:
+
+    kubectl describe pod POD -n shop
+    kubectl get secret regcred -n shop -o 'jsonpath={.data.\.dockerconfigjson}' | base64 -d > secret.json
+    go run ./examples/pipeline -json -docker-config secret.json -image ghcr.io/team/app:1.4
+
+In Go, ` + "`Pipeline.CheckPod`" + ` takes the images and all secrets that a pod names, in their order. Its requests come from your
+machine: a node may have other routes, authorities and [mirrors](mirrors.md).
+
+| Event of the pod | Meaning | Code | Remedy |
+|---|---|---|---|
+`
+
 const goodSecret = `{"auths":{"h.example.com":{"auth":"dTpw"}}}`
 
 func secretFor(key, pair string) string {
@@ -183,6 +224,18 @@ func TestSymptoms(t *testing.T) {
 		"Mistakes that people made and reported in public, and how this module reports each. The responses of registries, and\n" +
 		"what that means, is in [verdicts.md](verdicts.md). Mistakes in the files of nodes with mirrors are in\n" +
 		"[mirrors.md](mirrors.md#findings).\n")
+	page.WriteString(eventsIntro)
+	for _, e := range events {
+		remedy, codes := e.remedy, make([]string, len(e.codes))
+		for i, code := range e.codes {
+			codes[i] = "`" + string(code) + "`"
+		}
+		if remedy == "" {
+			remedy = e.codes[0].Hint()
+		}
+		require.NotEmpty(t, remedy)
+		fmt.Fprintf(&page, "| %s | %s | %s | %s |\n", cell(e.text), e.meaning, strings.Join(codes, ", "), cell(remedy))
+	}
 	for _, chapter := range symptoms {
 		fmt.Fprintf(&page, "\n## %s\n\n%s\n\n| Mistake | Message | Remedy |\n|---|---|---|\n", chapter.title, chapter.intro)
 		for _, s := range chapter.rows {
