@@ -24,7 +24,7 @@ import (
 )
 
 // A meter counts what goes through a configuration: requests but watches, and the bytes on the wire, those of watches
-// among them.
+// among them. It does not count requests that a busy server postpones or fails (429 and 5xx), which are made again.
 type meter struct{ writes, reads, up, down atomic.Int64 }
 
 // A cost is what a pass took. Bytes and heap are in megabytes.
@@ -72,13 +72,17 @@ type counting struct {
 }
 
 func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := c.next.RoundTrip(r)
+	if err == nil && (response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= 500) {
+		return response, nil
+	}
 	switch {
 	case r.Method != http.MethodGet:
 		c.writes.Add(1)
 	case r.URL.Query().Get("watch") == "": // A server on a busy machine ends watches, and they are resumed.
 		c.reads.Add(1)
 	}
-	return c.next.RoundTrip(r)
+	return response, err
 }
 
 type countingConn struct {
