@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,7 +68,7 @@ func (k kubectl) run(args ...string) string {
 
 func (k kubectl) eventually(what string, f func() bool) {
 	k.t.Helper()
-	require.Eventually(k.t, f, time.Minute, 50*time.Millisecond, what)
+	require.Eventually(k.t, f, 3*time.Minute, 50*time.Millisecond, what)
 }
 
 const image = "registry.test:5000/platform/operator@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -192,7 +193,7 @@ func TestInstall(t *testing.T) {
 	var log bytes.Buffer
 	operator.Stdout, operator.Stderr = &log, &log
 	require.NoError(t, operator.Start())
-	k.run("wait", "--for=condition=Ready", "registryprofile/shop", "--timeout=1m")
+	k.run("wait", "--for=condition=Ready", "registryprofile/shop", "--timeout=3m")
 	for url, says := range map[string]string{
 		"http://" + probes + "/healthz":  "ok",
 		"http://" + probes + "/readyz":   "ok",
@@ -206,8 +207,17 @@ func TestInstall(t *testing.T) {
 	for line := range strings.Lines(log.String()) {
 		var entry struct{ Level string }
 		require.NoError(t, json.Unmarshal([]byte(line), &entry), line)
-		require.Equal(t, "info", entry.Level, line)
+		if !late(line) {
+			require.Equal(t, "info", entry.Level, line)
+		}
 	}
+}
+
+// late reports whether client-go logs this line if an API server responds too late or ends a watch. It tries again then.
+func late(line string) bool {
+	return slices.ContainsFunc([]string{
+		"Failed to update lock", "error retrieving resource lock", "error initially creating leader election record", "Failed to watch",
+	}, func(message string) bool { return strings.Contains(line, message) })
 }
 
 // kubeconfig writes a kubeconfig, and returns its name.

@@ -89,12 +89,9 @@ func TestSelector(t *testing.T) {
 	require.Empty(t, w.published("shop-2"))
 
 	// After an edit of the selection, the condition describes the old profile until a pass has covered the new one.
-	var p v1alpha1.RegistryProfile
-	require.NoError(t, w.Get(t.Context(), client.ObjectKey{Name: "shop"}, &p))
-	p.Spec.Namespaces = v1alpha1.Namespaces{Names: []string{"shop-2"}}
-	require.NoError(t, w.Update(t.Context(), &p))
+	generation := w.change(func(s *v1alpha1.RegistryProfileSpec) { s.Namespaces = v1alpha1.Namespaces{Names: []string{"shop-2"}} })
 	w.eventually("the condition is about the new generation", func() bool {
-		return w.status().Conditions[0].ObservedGeneration == p.Generation
+		return w.status().Conditions[0].ObservedGeneration == generation
 	})
 	require.Empty(t, w.published("shop-1"))
 	require.NotEmpty(t, w.published("shop-2"))
@@ -169,13 +166,10 @@ func TestLoginExpiring(t *testing.T) {
 	w.namespace("shop-1", nil)
 	expires := func(at *metav1.Time, status metav1.ConditionStatus, reason string) {
 		t.Helper()
-		var p v1alpha1.RegistryProfile
-		require.NoError(t, w.Get(t.Context(), client.ObjectKey{Name: "shop"}, &p))
-		p.Spec.Login.ExpiresAt = at
-		require.NoError(t, w.Update(t.Context(), &p))
+		generation := w.change(func(s *v1alpha1.RegistryProfileSpec) { s.Login.ExpiresAt = at })
 		w.eventually("the condition", func() bool {
 			c := meta.FindStatusCondition(w.status().Conditions, "LoginExpiring")
-			return c != nil && c.ObservedGeneration == p.Generation && c.Status == status && c.Reason == reason
+			return c != nil && c.ObservedGeneration == generation && c.Status == status && c.Reason == reason
 		})
 		w.becomes(metav1.ConditionTrue, "Published", 1)
 	}
@@ -255,13 +249,10 @@ func TestNothingLeaks(t *testing.T) {
 		func(s *v1alpha1.RegistryProfileSpec) { s.Hosts = []string{url} },
 		func(s *v1alpha1.RegistryProfileSpec) { s.Transport.Proxy = url },
 	} {
-		var p v1alpha1.RegistryProfile
-		require.NoError(t, w.Get(t.Context(), client.ObjectKey{Name: "shop"}, &p))
-		p.Spec = w.profile(change).Spec
-		require.NoError(t, w.Update(t.Context(), &p))
+		generation := w.change(func(s *v1alpha1.RegistryProfileSpec) { *s = w.profile(change).Spec })
 		w.eventually("it is invalid", func() bool {
 			c := meta.FindStatusCondition(w.status().Conditions, "Ready")
-			return c.ObservedGeneration == p.Generation && c.Reason == "Invalid"
+			return c.ObservedGeneration == generation && c.Reason == "Invalid"
 		})
 		quiet()
 	}
