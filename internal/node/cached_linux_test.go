@@ -24,8 +24,9 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// A plugin's credential lives so long, and the kubelet keeps it for half of that.
-const pluginLife = 2*time.Minute + 4*time.Second
+// A plugin's credential lives so long, and the kubelet keeps it for half of that. On a busy machine, that is enough for
+// the pods that need it.
+const pluginLife = 6*time.Minute + 4*time.Second
 
 // keepsWhatThePluginReturned has a kubelet use, keep and lose the credentials of a plugin: at a registry where a new one
 // follows an old one ("steady"), at one that revokes the old one early ("revoking"), and at one for which the plugin
@@ -98,7 +99,7 @@ func keepsWhatThePluginReturned(t *testing.T, bin string) {
 	require.NoError(t, os.Mkdir(file("empty"), 0o700))
 	kubelet := file("kubelet")
 	require.NoError(t, os.WriteFile(kubelet, []byte(`#!/bin/sh
-timeout 60 `+filepath.Join(bin, "kubelet")+` "$@" --image-credential-provider-bin-dir=`+file("empty")+` >`+file("missing.log")+` 2>&1
+timeout 300 `+filepath.Join(bin, "kubelet")+` "$@" --image-credential-provider-bin-dir=`+file("empty")+` >`+file("missing.log")+` 2>&1
 echo $? >`+file("missing.code")+`
 exec `+filepath.Join(bin, "kubelet")+` "$@"
 `), 0o700))
@@ -123,12 +124,21 @@ exec `+filepath.Join(bin, "kubelet")+` "$@"
 		w.pullSecret(t, namespace, "steady-wrong", steady.Host, "secret", "wrong")
 	}
 
-	// The plugin is called once for a registry.
+	// The plugin is called once for a registry. What it returns then, the kubelet keeps from a later instant on.
+	kept := time.Now().Add(pluginLife / 2)
+	// slow reports whether the kubelet may have lost that, and prints what is not known then.
+	slow := func(what string) bool {
+		if time.Now().Before(kept) {
+			return false
+		}
+		t.Logf("%s: not checked, because the pods started too slowly", what)
+		return true
+	}
 	w.pod(t, "shop", "steady-one", steady.Host+"/acme/one")
 	w.runs(t, "shop", "steady-one")
 	w.pod(t, "shop", "revoking-one", revoking.Host+"/acme/one")
 	w.runs(t, "shop", "revoking-one")
-	kept := time.Now().Add(pluginLife / 2)
+	lost := time.Now().Add(pluginLife / 2) // Until then, the kubelet loses it.
 	require.Equal(t, map[string]bool{"robot-1": true}, pulledBy(steady, "acme/one"))
 	require.Equal(t, map[string]bool{"robot-1": true}, pulledBy(revoking, "acme/one"))
 
@@ -139,7 +149,9 @@ exec `+filepath.Join(bin, "kubelet")+` "$@"
 	w.pod(t, "shop", "wrong-secret", steady.Host+"/acme/three", "steady-wrong")
 	w.runs(t, "shop", "wrong-secret")
 	require.Equal(t, map[string]bool{"robot-1": true}, pulledBy(steady, "acme/three"))
-	require.Equal(t, 1, calls(steady))
+	if n := calls(steady); !slow("one call of the plugin for three pods") {
+		require.Equal(t, 1, n)
+	}
 
 	// KEP-2535. What the plugin's credential pulled is open to each pod of the node, without a request.
 	records := readRecords(t, node)
@@ -161,10 +173,15 @@ exec `+filepath.Join(bin, "kubelet")+` "$@"
 
 	// The registry rejects the first credential, and the plugin has another one. The kubelet keeps the first.
 	profiles("robot-2")
+	if slow("the time of the first credentials") {
+		lost = time.Now().Add(pluginLife / 2) // They may have been returned again.
+	}
 	revoking.Registry.SetAccounts(account("robot-2"), account("secret"))
 	revoking.Registry.ExpireTokens()
 	w.pod(t, "shop", "rejected", revoking.Host+"/acme/two")
-	w.isStuck(t, "shop", "rejected")
+	if w.runsOrIsStuck(t, "shop", "rejected") && !slow("a rejected credential") {
+		require.Fail(t, "the kubelet called the plugin again after the registry rejected its credential")
+	}
 	w.pod(t, "shop", "secret-beside", revoking.Host+"/acme/three", "revoking-right")
 	w.runs(t, "shop", "secret-beside")
 	require.Equal(t, map[string]bool{"secret": true}, pulledBy(revoking, "acme/three"))
@@ -179,10 +196,11 @@ exec `+filepath.Join(bin, "kubelet")+` "$@"
 	require.NoError(t, err)
 	require.Contains(t, string(log), "start the issuer")
 
-	if time.Now().Before(kept) { // Else this machine is too slow to see it.
-		require.Equal(t, 1, calls(revoking))
+	if n := calls(revoking); !slow("one call of the plugin for a rejected credential") {
+		require.Equal(t, 1, n)
 	}
-	eventually(t, "the time of the first credentials is over", func(context.Context) bool { return time.Now().After(kept) })
+	eventually(t, "the time of the first credentials is over", func(context.Context) bool { return time.Now().After(lost) })
+	kept = kept.Add(pluginLife / 2) // None of the next ones was returned before the first ones were lost.
 	w.pod(t, "shop", "revoking-four", revoking.Host+"/acme/four")
 	w.runs(t, "shop", "revoking-four")
 	w.pod(t, "shop", "steady-four", steady.Host+"/acme/four")
@@ -196,7 +214,9 @@ exec `+filepath.Join(bin, "kubelet")+` "$@"
 	require.NoError(t, os.Remove(file("bin/plugin")))
 	w.policy = corev1.PullAlways
 	w.pod(t, "blog", "removed", revoking.Host+"/acme/four")
-	w.runs(t, "blog", "removed")
+	if !w.runsOrIsStuck(t, "blog", "removed") && !slow("a removed program") {
+		require.Fail(t, "the kubelet does not use what it kept")
+	}
 }
 
 // pullSecret makes a pull secret with one login.

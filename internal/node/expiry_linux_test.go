@@ -19,8 +19,8 @@ import (
 	"github.com/regcred/regcred/registry/registrytest"
 )
 
-// shortLife is the least that the policy of a cache is made for: of a minute, at least half is left for the renewal.
-const shortLife = time.Minute
+// shortLife is a token's lifetime. A part of it is left after the renewal, and a pod must start with a new token.
+const shortLife = 2 * time.Minute
 
 // Once the first pod runs, nobody asks the controller for anything, or tells it anything.
 func pullsAfterTheTokenExpired(t *testing.T, bin string) {
@@ -32,8 +32,14 @@ func pullsAfterTheTokenExpired(t *testing.T, bin string) {
 	w.create(t, "shop", "acme/first")
 	w.runs(t, "shop", "first")
 
-	// One namespace has a copy of the secret, which nobody renews. It is good now.
-	secret, first := w.published(t, "shop")
+	// One namespace has a copy of the secret, which nobody renews. It is good now, and for almost all of its lifetime.
+	_, earlier := w.published(t, "shop")
+	var secret *corev1.Secret
+	var first credentials.Credential
+	eventually(t, "a new token is published", func(context.Context) bool {
+		secret, first = w.published(t, "shop")
+		return first.Username != earlier.Username
+	})
 	_, err := w.CoreV1().Secrets("copied").Create(t.Context(), &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "copy"}, Type: secret.Type, Data: secret.Data,
 	}, metav1.CreateOptions{})

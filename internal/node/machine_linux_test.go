@@ -185,9 +185,12 @@ func needCgroups(t *testing.T) {
 					_ = syscall.Rmdir(path) // Fails for the files, which go with their directory.
 				}
 			}
-			if made {
-				require.NoError(t, syscall.Rmdir(parent))
+			if !made {
+				return
 			}
+			// The kernel removes a process from its cgroup a moment after its end.
+			require.Eventually(t, func() bool { return syscall.Rmdir(parent) == nil }, 30*time.Second, 100*time.Millisecond,
+				"%s cannot be removed", parent)
 		})
 	}
 	if len(hierarchies) == 1 {
@@ -230,10 +233,13 @@ func pushPause(t *testing.T, server *registrytest.Server, from string, login aut
 	require.NoError(t, remote.Write(pause, image, options...))
 }
 
-// eventually waits until something is so, for two minutes at most.
+// patience is the limit of every wait. After failed pulls, a kubelet waits up to five minutes before the next one.
+const patience = 8 * time.Minute
+
+// eventually waits until something is so, for as long as patience at most.
 func eventually(t *testing.T, what string, so func(ctx context.Context) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for !so(ctx) {
 		select {

@@ -161,9 +161,21 @@ func (w *world) runs(t *testing.T, namespace, prefix string) {
 // isStuck waits until one of them has tried to pull, and waits before it tries again.
 func (w *world) isStuck(t *testing.T, namespace, prefix string) {
 	t.Helper()
-	w.comes(t, namespace, prefix, "is stuck", func(s corev1.ContainerStatus) bool {
-		return s.State.Waiting != nil && s.State.Waiting.Reason == "ImagePullBackOff"
+	w.comes(t, namespace, prefix, "is stuck", stuck)
+}
+
+// runsOrIsStuck waits until one of them runs or is stuck, and reports whether it runs.
+func (w *world) runsOrIsStuck(t *testing.T, namespace, prefix string) (runs bool) {
+	t.Helper()
+	w.comes(t, namespace, prefix, "runs or is stuck", func(s corev1.ContainerStatus) bool {
+		runs = s.State.Running != nil
+		return runs || stuck(s)
 	})
+	return runs
+}
+
+func stuck(s corev1.ContainerStatus) bool {
+	return s.State.Waiting != nil && s.State.Waiting.Reason == "ImagePullBackOff"
 }
 
 func (w *world) comes(t *testing.T, namespace, prefix, what string, so func(corev1.ContainerStatus) bool) {
@@ -191,7 +203,7 @@ func (w *world) comes(t *testing.T, namespace, prefix, what string, so func(core
 
 func (w *world) ready(t *testing.T, namespace string, images ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for i := range images {
 		images[i] = w.server.Host + "/" + images[i]

@@ -223,7 +223,7 @@ func startSystem(t *testing.T, keys *cluster) system {
 	select {
 	case r := <-ready:
 		return system{host, r.CA}
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		require.FailNow(t, "the System registry did not start")
 		return system{}
 	}
