@@ -23,6 +23,10 @@ const (
 	// measureEvery is the interval between measurements of the quotas. It limits the time for which removed data still
 	// counts, or a layer counts twice.
 	measureEvery = time.Hour
+	// purgeAgain is the interval between the purges after the storage was found full, and purges their number. An upload
+	// that fails for lack of room can be removed only once it is idle: for a minute, or two if there are replicas.
+	purgeAgain = 65 * time.Second
+	purges     = 2
 )
 
 // Maintain rotates keys, collects images and measures quotas until ctx ends. It also checks logins that were rejected
@@ -52,6 +56,8 @@ func (r *Registry) maintain(ctx context.Context, full <-chan struct{}) {
 		collect = time.After(max(last.in(r.config.collectEvery(), soon), soon))
 	}
 	r.config.failed(r.catalog.Measure(ctx))
+	var again <-chan time.Time // If nil, never.
+	left := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -65,6 +71,12 @@ func (r *Registry) maintain(ctx context.Context, full <-chan struct{}) {
 			r.config.failed(r.catalog.Measure(ctx))
 		case <-full:
 			r.purge(ctx, true)
+			again, left = time.After(purgeAgain), purges
+		case <-again:
+			r.purge(ctx, true)
+			if again, left = nil, left-1; left > 0 {
+				again = time.After(purgeAgain)
+			}
 		case <-collect:
 			collect = time.After(r.collect(ctx))
 		}

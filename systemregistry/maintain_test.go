@@ -3,6 +3,7 @@ package systemregistry_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -47,7 +48,7 @@ func (m *maintained) maintain(t *testing.T, start time.Time) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		m.MaintainInBubble(ctx)
+		m.MaintainInBubble(ctx, nil)
 	}()
 	m.stop = func() {
 		cancel()
@@ -159,5 +160,31 @@ func TestCollectsNever(t *testing.T) {
 		_, ok := m.last(t)
 		require.False(t, ok)
 		require.Empty(t, m.collected)
+	})
+}
+
+// If the storage is full, uploads that were in progress then are removed as well, soon after they have become idle.
+func TestPurgeAfterFull(t *testing.T) {
+	r := open(t, systemregistry.Server{CollectEvery: -1})
+	synctest.Test(t, func(t *testing.T) {
+		r.Client = &http.Client{Transport: inProcess{r.Registry}}
+		token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
+		resp, _ := r.do(t, "POST", "/v2/team/app/blobs/uploads/", "", bearer(token))
+		resp, _ = r.do(t, "PATCH", resp.Header.Get("Location"), "layer", bearer(token))
+		require.Equal(t, http.StatusAccepted, resp.StatusCode)
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		full, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			r.MaintainInBubble(ctx, full)
+		}()
+		full <- struct{}{}
+		time.Sleep(5 * time.Minute)
+		removed, err := r.Catalog().PurgeUploads(t.Context(), true)
+		require.NoError(t, err)
+		require.Zero(t, removed, "it is removed already")
+		cancel()
+		<-done
 	})
 }
