@@ -7,14 +7,16 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+
+	"github.com/regcred/regcred/systemregistry/internal/login"
 )
 
 // defaultAnonymous is the default of [Server.MaxAnonymous]. That many connections with TLS use about 50 MB.
 const defaultAnonymous = 1000
 
-// strangers tracks the connections of clients that have not logged in, by address. If there are too many connections,
-// it closes the oldest connection of the address that has the most. So an address with many connections loses its own,
-// and clients at other addresses can still connect.
+// strangers tracks the connections of clients that have not logged in, by address, or by network for IPv6. If there are
+// too many connections, it closes the oldest connection of the client that has the most. So a client with many
+// connections loses its own, and other clients can still connect.
 type strangers struct {
 	most int
 	// exempt reports whether the address belongs to a proxy, which connects on behalf of many clients.
@@ -22,13 +24,13 @@ type strangers struct {
 
 	mu    sync.Mutex
 	count int
-	by    map[string][]*stranger // By address without port; oldest first.
+	by    map[string][]*stranger // By client; oldest first.
 }
 
 type stranger struct {
 	net.Conn
-	of   *strangers
-	host string
+	of     *strangers
+	client string
 }
 
 type strangerKey struct{}
@@ -46,11 +48,7 @@ func (l *strangerListener) Accept() (net.Conn, error) {
 	if err != nil || l.of.exempt(conn.RemoteAddr().String()) {
 		return conn, err
 	}
-	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
-	if err != nil {
-		host = conn.RemoteAddr().String()
-	}
-	c := &stranger{conn, l.of, host}
+	c := &stranger{conn, l.of, login.ClientKey(conn.RemoteAddr().String())}
 	if over := l.of.add(c); over != nil {
 		_ = over.Close() // The oldest connection makes room.
 	}
@@ -66,27 +64,27 @@ func (s *strangers) add(c *stranger) (over *stranger) {
 	}
 	if s.count >= s.most {
 		var worst string
-		for host, conns := range s.by {
+		for client, conns := range s.by {
 			if len(conns) > len(s.by[worst]) {
-				worst = host
+				worst = client
 			}
 		}
 		over = s.by[worst][0]
 		s.drop(over)
 	}
-	s.by[c.host] = append(s.by[c.host], c)
+	s.by[c.client] = append(s.by[c.client], c)
 	s.count++
 	return over
 }
 
 func (s *strangers) drop(c *stranger) {
-	i := slices.Index(s.by[c.host], c)
+	i := slices.Index(s.by[c.client], c)
 	if i < 0 {
 		return
 	}
 	s.count--
-	if s.by[c.host] = slices.Delete(s.by[c.host], i, i+1); len(s.by[c.host]) == 0 {
-		delete(s.by, c.host)
+	if s.by[c.client] = slices.Delete(s.by[c.client], i, i+1); len(s.by[c.client]) == 0 {
+		delete(s.by, c.client)
 	}
 }
 

@@ -1,9 +1,11 @@
 package systemregistry_test
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
@@ -35,6 +37,62 @@ func TestConnectionsOfStrangers(t *testing.T) {
 		var timeout net.Error
 		require.NotErrorAs(t, err, &timeout, "it is open still")
 	}
+}
+
+// addressed is a listener whose connections come from the given addresses.
+type addressed struct {
+	net.Listener
+	from []string
+	made map[string]*addressedConn
+}
+
+func (l *addressed) Accept() (net.Conn, error) {
+	if len(l.from) == 0 {
+		return nil, net.ErrClosed
+	}
+	c := &addressedConn{from: netip.MustParseAddrPort(l.from[0])}
+	l.made[l.from[0]], l.from = c, l.from[1:]
+	return c, nil
+}
+
+type addressedConn struct {
+	net.Conn
+	from   netip.AddrPort
+	closed bool
+}
+
+func (c *addressedConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.from) }
+func (c *addressedConn) Close() error         { c.closed = true; return nil }
+
+// All addresses of a /64 network count as one client, because anyone with an IPv6 address has as many.
+func TestConnectionsOfOneNetwork(t *testing.T) {
+	inner := &addressed{made: make(map[string]*addressedConn)}
+	for i := range 3 {
+		inner.from = append(inner.from, fmt.Sprintf("192.0.2.1:%d", 1000+i))
+	}
+	for i := range 20 {
+		inner.from = append(inner.from, fmt.Sprintf("[2001:db8::%x]:1000", 1+i))
+	}
+	r := open(t, systemregistry.Server{Listener: inner, PlainHTTP: true, MaxAnonymous: 10})
+	l, err := r.Listen(t.Context())
+	require.NoError(t, err)
+	byHost := make(map[bool][]net.Conn)
+	for range 23 {
+		c, err := l.Accept()
+		require.NoError(t, err)
+		v6 := strings.HasPrefix(c.RemoteAddr().String(), "[")
+		byHost[v6] = append(byHost[v6], c)
+	}
+	closed := func(conns []net.Conn) (n int) {
+		for _, c := range conns {
+			if inner.made[c.RemoteAddr().String()].closed {
+				n++
+			}
+		}
+		return n
+	}
+	require.Zero(t, closed(byHost[false]))
+	require.Equal(t, 13, closed(byHost[true]))
 }
 
 // 200 connections that send arbitrary data take less than 64 MB, and do not delay a pull.

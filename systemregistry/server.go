@@ -90,8 +90,8 @@ type Server struct {
 	// the same machine that terminates TLS.
 	PlainHTTP bool
 	// MaxAnonymous is the number of connections from clients without a login that Run keeps open. Above it, Run closes
-	// the oldest connection of the address with the most connections. Connections from TrustedProxies do not count. If
-	// zero, it is 1000.
+	// the oldest connection of the address with the most connections; for IPv6, of the /64 network. Connections from
+	// TrustedProxies do not count. If zero, it is 1000.
 	MaxAnonymous int
 	// Grace is the time that Run gives requests in flight when its context ends. If zero, it is 30 seconds.
 	Grace time.Duration

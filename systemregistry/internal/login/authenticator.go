@@ -64,14 +64,14 @@ func (a *Authenticator) Login(ctx context.Context, address, name string, passwor
 		account, err := a.Book.Verify(ctx, name, password)
 		return Identity{Account: account, ExpiresAt: account.ExpiresAt}, err
 	}
-	account, err := a.person(ctx, clientKey(address), name, password)
+	account, err := a.person(ctx, ClientKey(address), name, password)
 	return Identity{Account: account, ExpiresAt: account.ExpiresAt}, err
 }
 
 // Password checks the stored password of a person, and accepts no token in its place. It proves that the person is
 // present now, which an open session and a login created in it do not. It fails with the same errors as Login.
 func (a *Authenticator) Password(ctx context.Context, address, name string, password credentials.Secret) error {
-	_, err := a.person(ctx, clientKey(address), name, password)
+	_, err := a.person(ctx, ClientKey(address), name, password)
 	return err
 }
 

@@ -29,7 +29,7 @@ const (
 	perClient     = 100
 	perClientEach = time.Second
 	// maxAllowances limits the memory, to about 10 MB. At the limit, allowances that are full again are forgotten
-	// first, and then the oldest.
+	// first, and then any others.
 	maxAllowances = 1 << 16
 )
 
@@ -128,8 +128,9 @@ func (t *throttle) evict(now time.Time) {
 	}
 }
 
-// clientKey returns the part of an address that identifies a client: for IPv6, the /64 network of a site or machine.
-func clientKey(address string) string {
+// ClientKey returns the part of an address, with or without a port, that identifies a client: for IPv6, the /64 network
+// of a site or machine.
+func ClientKey(address string) string {
 	if ap, err := netip.ParseAddrPort(address); err == nil {
 		address = ap.Addr().String()
 	}

@@ -15,15 +15,15 @@ func TestManyNamesFromOneClient(t *testing.T) {
 	now := time.Now()
 	slow := 0
 	for i := range 150 {
-		if wait, others := th.take(clientKey(fmt.Sprintf("[2001:db8::%d]:99", i)), fmt.Sprint("name", i), now); wait > 0 {
+		if wait, others := th.take(ClientKey(fmt.Sprintf("[2001:db8::%d]:99", i)), fmt.Sprint("name", i), now); wait > 0 {
 			require.True(t, others)
 			slow++
 		}
 	}
 	require.Equal(t, 50, slow, "addresses of one /64 are one client")
-	wait, _ := th.take(clientKey("[2001:db9::1]:99"), "ann", now)
+	wait, _ := th.take(ClientKey("[2001:db9::1]:99"), "ann", now)
 	require.Zero(t, wait, "another client")
-	wait, _ = th.take(clientKey("[2001:db8::1]:99"), "ann", now.Add(perClientEach))
+	wait, _ = th.take(ClientKey("[2001:db8::1]:99"), "ann", now.Add(perClientEach))
 	require.Zero(t, wait, "a while later")
 }
 
@@ -96,6 +96,6 @@ func TestClientKey(t *testing.T) {
 		"@":                        "@",
 	}
 	for address, want := range tests {
-		require.Equal(t, want, clientKey(address), address)
+		require.Equal(t, want, ClientKey(address), address)
 	}
 }
