@@ -43,7 +43,7 @@ func (r *Registry) run(ctx context.Context) error {
 
 	select {
 	case err = <-served:
-		err = fmt.Errorf("serve registry: %w", err)
+		err = errors.Join(fmt.Errorf("serve registry: %w", err), server.Close()) // Serve leaves connections open.
 	case <-ctx.Done():
 		err = shutdown(ctx, server, option.OrDefault(r.config.Grace, defaultGrace))
 		<-served

@@ -1,10 +1,12 @@
 package systemregistry_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -13,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
@@ -165,4 +168,43 @@ func (r *running) try(t *testing.T, method, path string, body string, change ...
 		return nil, "", err
 	}
 	return resp, read(t, resp), nil
+}
+
+// failingListener is a listener that accepts one connection, and fails once fail is closed.
+type failingListener struct {
+	net.Listener
+	accepted bool
+	fail     chan struct{}
+}
+
+func (l *failingListener) Accept() (net.Conn, error) {
+	if l.accepted {
+		<-l.fail
+		return nil, errors.New("too many open files")
+	}
+	l.accepted = true
+	return l.Listener.Accept()
+}
+
+// If the registry cannot accept connections any more, Run also closes those that are open.
+func TestRunClosesConnections(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	failing := &failingListener{Listener: listener, fail: make(chan struct{})}
+	ended := make(chan error, 1)
+	go func() { ended <- systemregistry.Server{Listener: failing, PlainHTTP: true}.Run(context.Background()) }()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close() //nolint:errcheck // It is closed already.
+	_, err = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.NoError(t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	require.Equal(t, "ok\n", read(t, resp))
+	close(failing.fail)
+	require.ErrorContains(t, <-ended, "too many open files")
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute))) // An idle connection stays open for longer.
+	_, err = conn.Read(make([]byte, 1))
+	require.Error(t, err)
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
 }
