@@ -51,8 +51,8 @@ func missing(ctx context.Context, s store.Store) error {
 	_, getErr := s.Get(ctx, "a")
 	_, putErr := s.Put(ctx, "a", []byte("1"), 7)
 	return errors.Join(
-		want(errors.Is(getErr, store.ErrNoKey), "Get: %v, want ErrNotFound", getErr),
-		want(errors.Is(putErr, store.ErrKeyChanged), "Put with a version: %v, want ErrConflict", putErr),
+		want(errors.Is(getErr, store.ErrNoKey), "Get: %v, want ErrNoKey", getErr),
+		want(errors.Is(putErr, store.ErrKeyChanged), "Put with a version: %v, want ErrKeyChanged", putErr),
 		want(errors.Is(s.Delete(ctx, "a", 0), store.ErrNoKey), "Delete: want ErrNoKey"),
 		want(errors.Is(s.Delete(ctx, "a", 7), store.ErrNoKey), "Delete with a version: want ErrNoKey"),
 	)
@@ -87,8 +87,8 @@ func conflict(ctx context.Context, s store.Store) error {
 	_, old := s.Put(ctx, "a", []byte("4"), first)
 	e, err := s.Get(ctx, "a")
 	return errors.Join(err,
-		want(errors.Is(again, store.ErrKeyChanged), "Put as new: %v, want ErrConflict", again),
-		want(errors.Is(old, store.ErrKeyChanged), "Put with the old version: %v, want ErrConflict", old),
+		want(errors.Is(again, store.ErrKeyChanged), "Put as new: %v, want ErrKeyChanged", again),
+		want(errors.Is(old, store.ErrKeyChanged), "Put with the old version: %v, want ErrKeyChanged", old),
 		want(string(e.Value) == "2", "value is %q after the conflicts, want 2", e.Value),
 	)
 }
