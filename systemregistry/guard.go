@@ -108,6 +108,11 @@ func (g *guard) put(a *answer, r *http.Request, name, reference string) {
 	})
 }
 
+// errManifestSize has the status that OCI's specification requires for a manifest above the registry's limit.
+var errManifestSize = errcode.Register("regcred", errcode.ErrorDescriptor{
+	Value: "MANIFEST_TOO_LARGE", Message: "the manifest is larger than 4 MiB", HTTPStatusCode: http.StatusRequestEntityTooLarge,
+})
+
 // manifest reads the manifest in the body of the request. It reserves memory for the manifest until release is called.
 func (g *guard) manifest(r *http.Request) (body []byte, release func(), err error) {
 	size := r.ContentLength
@@ -126,7 +131,10 @@ func (g *guard) manifest(r *http.Request) (body []byte, release func(), err erro
 	unseal(r, maxManifest, stalled)
 	if body, err = io.ReadAll(r.Body); err != nil {
 		release()
-		return nil, nil, errcode.ErrorCodeManifestInvalid.WithMessage("the manifest cannot be read, or is larger than 4 MiB")
+		if _, long := errors.AsType[*http.MaxBytesError](err); long || r.ContentLength > maxManifest {
+			return nil, nil, errManifestSize
+		}
+		return nil, nil, errcode.ErrorCodeManifestInvalid.WithMessage("the manifest cannot be read")
 	}
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return body, release, nil

@@ -209,10 +209,13 @@ func TestEventsRequestsAndMetrics(t *testing.T) {
 }
 
 func TestManifestOfTooManyBytes(t *testing.T) {
-	r := start(t, systemregistry.Server{})
+	r := open(t, systemregistry.Server{})
 	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
-	resp, body := r.put(t, token, "team/app", "1", strings.Repeat(" ", 5<<20))
-	require.Equal(t, http.StatusBadRequest, resp.StatusCode, body)
+	for _, length := range []int64{5 << 20, -1} {
+		resp, body := r.do(t, "PUT", "/v2/team/app/manifests/1", strings.Repeat(" ", 5<<20), bearer(token),
+			header("Content-Type", ociManifest), func(req *http.Request) { req.ContentLength = length })
+		require.Equal(t, http.StatusRequestEntityTooLarge, resp.StatusCode, body)
+	}
 }
 
 func TestRunEndsBeforeItServes(t *testing.T) {
