@@ -70,9 +70,9 @@ func (g *guard) serve(a *answer, r *http.Request) {
 	case route == v2.RouteNameManifest && r.Method == http.MethodPut:
 		g.put(a, r, name, reference)
 	case route == v2.RouteNameManifest && r.Method == http.MethodDelete:
-		g.delete(a, r, name, reference)
+		g.delete(a, r, name, reference, g.registry.catalog.Condemn)
 	case route == v2.RouteNameBlob && r.Method == http.MethodDelete:
-		g.delete(a, r, name, match.Vars["digest"])
+		g.delete(a, r, name, match.Vars["digest"], g.registry.catalog.CondemnLayer)
 	case route == v2.RouteNameBlobUpload || route == v2.RouteNameBlobUploadChunk:
 		g.upload(a, r, name, match.Vars["uuid"])
 	default:
@@ -140,12 +140,15 @@ func (g *guard) manifest(r *http.Request) (body []byte, release func(), err erro
 	return body, release, nil
 }
 
-func (g *guard) delete(a *answer, r *http.Request, name, reference string) {
+func (g *guard) delete(
+	a *answer, r *http.Request, name, reference string,
+	condemn func(ctx context.Context, repository, reference string) (context.Context, error),
+) {
 	if !g.may(r, name, "delete") {
 		g.registry.app.ServeHTTP(a, r)
 		return
 	}
-	ctx, err := g.registry.catalog.Condemn(r.Context(), name, reference)
+	ctx, err := condemn(r.Context(), name, reference)
 	if err != nil {
 		reject(a, err)
 		g.changed(a, r, EventDelete, name, reference, err)

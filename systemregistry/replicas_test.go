@@ -108,6 +108,50 @@ func TestUploadWithoutStore(t *testing.T) {
 	require.ErrorContains(t, r.takeErrors(), "store is away")
 }
 
+// deletingStore is a store that calls a function once before it deletes a link to a layer.
+type deletingStore struct {
+	store.Store
+	before func()
+}
+
+func (s *deletingStore) Delete(ctx context.Context, key string, version uint64) error {
+	if do := s.before; do != nil && strings.HasPrefix(key, "image/layer/") {
+		s.before = nil
+		do()
+	}
+	return s.Store.Delete(ctx, key, version)
+}
+
+// While one replica deletes a layer, another one pushes an immutable tag that needs it. Only one of the two succeeds.
+func TestDeletionOfLayerDuringPush(t *testing.T) {
+	files, table := filesIn(t.TempDir()), new(store.Memory)
+	policies := []images.Policy{{Repositories: "**", Immutable: true}}
+	deleting := &deletingStore{Store: table}
+	a := open(t, systemregistry.Server{Driver: files, Store: deleting, Policies: policies})
+	b := open(t, systemregistry.Server{Driver: files, Store: table, Policies: policies})
+	token := a.token(t, "ann", password("ann"), "repository:team/app:pull,push,delete")
+	manifest, config := manifestOf("layer")
+	for _, blob := range []string{"layer", config} {
+		a.upload(t, token, "team/app", blob)
+	}
+	pushed := false
+	deleting.before = func() {
+		pushed = true
+		resp, body := b.put(t, token, "team/app", "1", manifest)
+		require.Equal(t, http.StatusCreated, resp.StatusCode, body)
+	}
+	resp, body := a.do(t, "DELETE", "/v2/team/app/blobs/"+digestOf("layer"), "", bearer(token))
+	require.True(t, pushed)
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode, body)
+	require.Contains(t, body, "other clients")
+	require.Equal(t, http.StatusOK, b.pull(t, "ann", password("ann"), "team/app", "1"))
+
+	// A layer that no image needs can be deleted.
+	a.upload(t, token, "team/app", "another layer")
+	resp, body = a.do(t, "DELETE", "/v2/team/app/blobs/"+digestOf("another layer"), "", bearer(token))
+	require.Equal(t, http.StatusAccepted, resp.StatusCode, body)
+}
+
 // manifestStore is a store whose writes of manifests fail with the error.
 type manifestStore struct {
 	store.Store

@@ -60,7 +60,15 @@ func (c *Catalog) Condemn(ctx context.Context, repository, reference string) (co
 	if c.shared == nil || digest.Digest(reference).Validate() != nil {
 		return ctx, nil
 	}
-	return c.shared.Condemn(ctx, repository, reference)
+	return c.shared.Condemn(ctx, shared.Manifests, repository, reference)
+}
+
+// CondemnLayer is like Condemn, for a deletion of a layer.
+func (c *Catalog) CondemnLayer(ctx context.Context, repository, layer string) (context.Context, error) {
+	if c.shared == nil || digest.Digest(layer).Validate() != nil {
+		return ctx, nil
+	}
+	return c.shared.Condemn(ctx, shared.Layers, repository, layer)
 }
 
 // sharedInventory returns the inventory from the store. Unfinished uploads come from the storage.

@@ -330,9 +330,10 @@ func (d *Driver) Pending(ctx context.Context, repository string) ([]Record, erro
 
 type condemnedKey struct{}
 
-// Condemn returns a context in which a deletion of the manifest fails if the manifest is used after this call.
-func (d *Driver) Condemn(ctx context.Context, repository, manifest string) (context.Context, error) {
-	r, err := d.get(ctx, manifestKey(repository, manifest))
+// Condemn returns a context in which a deletion fails if its object is used after this call: the manifest or layer of
+// the repository, by kind.
+func (d *Driver) Condemn(ctx context.Context, kind, repository, digest string) (context.Context, error) {
+	r, err := d.get(ctx, kind+repository+"@"+digest)
 	if errors.Is(err, store.ErrNoKey) {
 		return ctx, nil
 	}

@@ -167,7 +167,7 @@ func (d *Driver) Delete(ctx context.Context, path string) error {
 	case Tags, tagFolder:
 		return d.deleteRecord(ctx, path, p, nil)
 	case Layers:
-		return d.deleteRecord(ctx, path, p, nil)
+		return report(ctx, d.deleteRecord(ctx, path, p, condemnedBy(ctx)))
 	case Manifests:
 		if err := d.deleteRecord(ctx, path, p, condemnedBy(ctx)); err != nil {
 			return report(ctx, err)
