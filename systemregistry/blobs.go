@@ -28,9 +28,9 @@ type blobs struct {
 }
 
 func (b *blobs) Stat(ctx context.Context, d digest.Digest) (found v1.Descriptor, err error) {
-	done := func(string) {}
+	done := func(bool, string) {}
 	// A client that pushes sends HEAD for a layer, and skips the upload if the layer exists. So a HEAD by an account
-	// pins the layer. Requests of anonymous clients pin nothing.
+	// pins a layer that exists. Requests of anonymous clients pin nothing.
 	if method, _ := ctx.Value("http.request.method").(string); method == http.MethodHead && gate.NoteOf(ctx).Account != "" {
 		if done, err = b.catalog.Writing(ctx, b.repository, string(d)); err != nil {
 			return v1.Descriptor{}, err
@@ -40,7 +40,7 @@ func (b *blobs) Stat(ctx context.Context, d digest.Digest) (found v1.Descriptor,
 	if err == nil {
 		b.found = found
 	}
-	done(string(found.Digest))
+	done(err == nil, string(found.Digest))
 	return found, err
 }
 
@@ -64,8 +64,12 @@ func (b *blobs) Create(ctx context.Context, options ...distribution.BlobCreateOp
 	if err != nil {
 		return nil, err
 	}
-	defer done("")
 	w, err := b.BlobStore.Create(ctx, options...)
+	if _, mounted := errors.AsType[distribution.ErrBlobMounted](err); mounted {
+		done(true, string(layer))
+	} else {
+		done(err == nil, "")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +100,7 @@ func (w *blobWriter) Commit(ctx context.Context, as v1.Descriptor) (v1.Descripto
 	if err = w.to.catalog.RenewUpload(ctx); err == nil { // Reading the data to check the digest may take minutes.
 		stored, err = w.BlobWriter.Commit(ctx, as)
 	}
-	done(string(stored.Digest))
+	done(err == nil, string(stored.Digest))
 	return stored, err
 }
 

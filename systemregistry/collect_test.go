@@ -36,6 +36,44 @@ func (d *interrupted) Delete(ctx context.Context, path string) error {
 	return d.StorageDriver.Delete(ctx, path)
 }
 
+// Requests for layers that the repository does not have protect nothing from a collection. Otherwise, a client could
+// stop all collections with requests for arbitrary digests.
+func TestMissingLayersAreNotProtected(t *testing.T) {
+	layer := digestOf("layer")
+	for name, ask := range map[string]func(t *testing.T, r *running, token string) int{
+		"a question": func(t *testing.T, r *running, token string) int {
+			resp, _ := r.do(t, "HEAD", "/v2/team/other/blobs/"+layer, "", bearer(token))
+			return resp.StatusCode - http.StatusNotFound
+		},
+		"a mount": func(t *testing.T, r *running, token string) int {
+			resp, _ := r.do(t, "POST", "/v2/team/other/blobs/uploads/?from=team/none&mount="+url.QueryEscape(layer), "", bearer(token))
+			return resp.StatusCode - http.StatusAccepted
+		},
+		"a failed upload": func(t *testing.T, r *running, token string) int {
+			resp, _ := r.do(t, "POST", "/v2/team/other/blobs/uploads/", "", bearer(token))
+			resp, _ = r.do(t, "PUT", resp.Header.Get("Location")+"&digest="+layer, "something else", bearer(token))
+			return resp.StatusCode - http.StatusBadRequest
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := open(t, systemregistry.Server{Driver: inmemory.New()})
+			synctest.Test(t, func(t *testing.T) {
+				r.Client = &http.Client{Transport: inProcess{r.Registry}}
+				token := func() string {
+					return r.token(t, "ann", password("ann"), "repository:team/app:pull,push", "repository:team/other:pull,push", "repository:team/none:pull")
+				}
+				resp, _ := r.upload(t, token(), "team/app", "layer")
+				require.Equal(t, http.StatusCreated, resp.StatusCode)
+				time.Sleep(48 * time.Hour)
+				require.Zero(t, ask(t, r, token()))
+				done, err := r.Images().Collect(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, 1, done.Blobs)
+			})
+		})
+	}
+}
+
 // Responses that a client gets during a collection stay true after it, although the collection knows only the older
 // state.
 func TestCollectLeavesWhatIsAcknowledgedMeanwhile(t *testing.T) {

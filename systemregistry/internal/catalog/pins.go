@@ -27,9 +27,9 @@ func layerKey(d digest.Digest) string        { return "layer " + string(d) }
 func repositoryKey(repository string) string { return "repository " + repository }
 
 // hold waits until removals of the keys that are in progress have ended, and then pins the keys. Pinned keys are not
-// removed until release is called. For the time of grace after that, neither these keys nor the keys given to release
-// are removed. If any is set, the caller writes a layer whose key it passes to release.
-func (p *pins) hold(ctx context.Context, any bool, keys ...string) (release func(more ...string), err error) {
+// removed until release is called. For the time of grace after that, the keys given to release are not removed. If any
+// is set, the caller writes a layer whose key it passes to release.
+func (p *pins) hold(ctx context.Context, any bool, keys ...string) (release func(pinned ...string), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for busy := p.busy(any, keys); busy != nil; busy = p.busy(any, keys) {
@@ -52,16 +52,15 @@ func (p *pins) hold(ctx context.Context, any bool, keys ...string) (release func
 	if any {
 		p.any++
 	}
-	return func(more ...string) {
+	return func(pinned ...string) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, key := range keys {
 			if p.held[key]--; p.held[key] == 0 {
 				delete(p.held, key)
 			}
-			p.pin(key)
 		}
-		for _, key := range more {
+		for _, key := range pinned {
 			p.pin(key)
 		}
 		if any {
@@ -125,10 +124,11 @@ func (p *pins) remove(key string, do func() error) (done bool, err error) {
 }
 
 // Writing protects the repository and, if layer is not empty, the layer with the digest from collections until done is
-// called and for a day after that. The server calls it around changes of layers by clients, and before it confirms to a
-// client that a layer exists. Stored is the digest by which the storage keeps the layer, if it was written. Writing
-// fails only if ctx ends first.
-func (c *Catalog) Writing(ctx context.Context, repository, layer string) (done func(stored string), err error) {
+// called. The server calls it around changes of layers by clients, and before it confirms to a client that a layer
+// exists. If ok is true, the repository stays protected for a day after that, and so does the layer if stored is not
+// empty: the digest by which the storage keeps the layer. Otherwise, nothing stays protected, so that requests for
+// layers that do not exist use no memory. Writing fails only if ctx ends first.
+func (c *Catalog) Writing(ctx context.Context, repository, layer string) (done func(ok bool, stored string), err error) {
 	keys := []string{repositoryKey(repository)}
 	d := digest.Digest(layer)
 	if layer != "" {
@@ -139,11 +139,14 @@ func (c *Catalog) Writing(ctx context.Context, repository, layer string) (done f
 	if err != nil {
 		return nil, err
 	}
-	return func(stored string) {
-		if stored == "" {
+	return func(ok bool, stored string) {
+		switch {
+		case !ok:
 			release()
-			return
+		case stored == "":
+			release(repositoryKey(repository))
+		default:
+			release(append(keys, layerKey(digest.Digest(stored)))...)
 		}
-		release(layerKey(digest.Digest(stored)))
 	}, nil
 }
