@@ -96,12 +96,20 @@ func (w *blobWriter) Commit(ctx context.Context, as v1.Descriptor) (v1.Descripto
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
+	w.to.noteStored(ctx, as.Digest)
 	var stored v1.Descriptor
 	if err = w.to.catalog.RenewUpload(ctx); err == nil { // Reading the data to check the digest may take minutes.
 		stored, err = w.BlobWriter.Commit(ctx, as)
 	}
 	done(err == nil, string(stored.Digest))
 	return stored, err
+}
+
+// noteStored records whether the repository has the layer already, so that the bytes of the upload do not count.
+func (b *blobs) noteStored(ctx context.Context, layer digest.Digest) {
+	if all, ok := ctx.Value(writersKey{}).(*writers); ok && b.catalog.Limited(b.repository) {
+		all.had = b.catalog.Has(ctx, b.repository, string(layer))
+	}
 }
 
 // Cancel removes the upload. Distribution also calls it after a failed Commit, finds the file already closed, and

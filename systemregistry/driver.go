@@ -93,6 +93,7 @@ func (w *diskWriter) Cancel(ctx context.Context) error {
 type writers struct {
 	open      []*diskWriter
 	cancelled bool // Distribution has cancelled the upload.
+	had       bool // The repository had the layer before the upload was completed.
 }
 
 type writersKey struct{}

@@ -215,8 +215,6 @@ func (g *guard) upload(a *answer, r *http.Request, name, id string) {
 		return
 	}
 	began := time.Now()
-	layer := r.Form.Get("digest")
-	had := r.Method == http.MethodPut && g.registry.catalog.Limited(name) && g.registry.catalog.Has(r.Context(), name, layer)
 	size := r.ContentLength
 	if r.Method == http.MethodDelete {
 		size = 0
@@ -237,7 +235,7 @@ func (g *guard) upload(a *answer, r *http.Request, name, id string) {
 	written.close()
 	outcome := catalog.UploadGoesOn
 	switch {
-	case a.status == http.StatusCreated && !had:
+	case a.status == http.StatusCreated && !written.had:
 		outcome = catalog.UploadStored
 	case written.cancelled, a.status >= 500, a.status >= 400 && g.registry.disk.fullSince(began.Add(-fullMemory)):
 		outcome = catalog.UploadFailed

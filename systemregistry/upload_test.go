@@ -3,6 +3,7 @@ package systemregistry_test
 import (
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -71,4 +72,35 @@ func testOneRequestPerUpload(t *testing.T, r *running) {
 		resp, _ = r.do(t, "PUT", first.location+"&digest="+digestOf(layer), "", bearer(token))
 		require.Equal(t, http.StatusNotFound, resp.StatusCode, "the upload is complete")
 	}
+}
+
+// Two clients upload the same layer at once. It counts once.
+func TestSameLayerTwice(t *testing.T) {
+	r := open(t, systemregistry.Server{Policies: []images.Policy{{Repositories: "**", MaxBytes: 1 << 20}}})
+	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
+	layer := strings.Repeat("x", 10_000)
+	require.NoError(t, r.Images().Measure(t.Context()))
+	resp, _ := r.do(t, "POST", "/v2/team/app/blobs/uploads/", "", bearer(token))
+	content, client := io.Pipe()
+	done := make(chan int, 1)
+	go func() {
+		resp, _, err := r.try(t, "PUT", resp.Header.Get("Location")+"&digest="+digestOf(layer), "", bearer(token), func(req *http.Request) {
+			req.Body, req.ContentLength = content, -1
+		})
+		if err != nil {
+			t.Error(err)
+			resp = new(http.Response)
+		}
+		done <- resp.StatusCode
+	}()
+	_, err := io.WriteString(client, layer[:1])
+	require.NoError(t, err)
+	r.upload(t, token, "team/app", layer)
+	_, err = io.WriteString(client, layer[1:])
+	require.NoError(t, err)
+	require.NoError(t, client.Close())
+	require.Equal(t, http.StatusCreated, <-done)
+	e, err := r.Catalog().Effective(t.Context(), "team/app")
+	require.NoError(t, err)
+	require.Equal(t, int64(len(layer)), e.Quotas[0].Used)
 }
