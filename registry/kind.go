@@ -22,6 +22,9 @@ const (
 	Custom Kind = "custom"
 )
 
+// kinds lists all of them, in the order in which errors name them.
+var kinds = []Kind{DockerHub, ECR, GCR, ACR, System, Custom}
+
 // ecrHost matches ECR's names for IPv4 and for both protocols, under the suffixes of AWS's partitions:
 // https://docs.aws.amazon.com/general/latest/gr/ecr.html. The pattern of the region is as strict as possible, because
 // 123456789012.dkr.ecr.s3.amazonaws.com is a bucket that anyone can create. An account has 12 digits; 13 are accepted

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,7 +106,11 @@ func (p Profile) Validate() error {
 		problems.Add("tenant", "has a control character or is longer than 253 characters", "a short name")
 	}
 	if p.Kind == "" {
-		problems.Add("kind", "is missing", "dockerhub, ecr, gcr, system, custom, or a kind that the program adds")
+		var names strings.Builder
+		for _, kind := range kinds {
+			names.WriteString(string(kind) + ", ")
+		}
+		problems.Add("kind", "is missing", names.String()+"or a kind that the program adds")
 	}
 	p.parse(&problems, func(field string, e Endpoint) {
 		if e.PlainHTTP && !p.Transport.PlainHTTP {
@@ -120,11 +125,9 @@ func (p Profile) Validate() error {
 		problems.Add("transport.plainHTTP", "is set", "https for Docker Hub")
 	}
 	problems.Under("login", p.Login.Validate())
-	switch p.Kind {
-	case DockerHub, ECR, GCR, System:
-		if len(p.Login.Settings) > 0 {
-			problems.Add("login.settings", "is set", "nothing for kind "+string(p.Kind)+": settings are for custom providers")
-		}
+	// A program may serve kind custom with a provider of its own, which may have settings.
+	if p.Kind != Custom && slices.Contains(kinds, p.Kind) && len(p.Login.Settings) > 0 {
+		problems.Add("login.settings", "is set", "nothing for kind "+string(p.Kind)+": settings are for custom providers")
 	}
 	problems.Under("transport", p.Transport.Validate())
 	p.checkIdentity(&problems)

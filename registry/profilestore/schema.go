@@ -58,10 +58,7 @@ func formsOf(kind registry.Kind) []form {
 	case registry.DockerHub:
 		return []form{basicForm, anonymousForm, federatedForm}
 	case registry.Custom:
-		basic, anonymous := basicForm, anonymousForm
-		basic.optional = append(slices.Clone(basic.optional), "settings")
-		anonymous.optional = []string{"settings"}
-		return []form{basic, anonymous, federatedForm}
+		return []form{basicForm, anonymousForm, federatedForm}
 	case registry.ECR:
 		return []form{awsForm, ambientForm, anonymousForm}
 	case registry.GCR:
