@@ -371,13 +371,42 @@ func TestMeddler(t *testing.T) {
 	}
 	// At the end, the client cleans up. Before that, the Controller must have noticed the deletions, or it may link a
 	// secret again.
-	time.Sleep(2 * time.Second)
+	for began := time.Now(); !f.noticed(t, c.Cluster); time.Sleep(20 * time.Millisecond) {
+		require.Less(t, time.Since(began), 2*time.Minute, "the watches do not deliver what the client did")
+	}
 	for _, ns := range f.namespaces {
 		require.NoError(t, f.WriteAccount(ctx, ns, injecttest.AccountObject{Name: "default", PullSecrets: []string{"theirs"}}))
 	}
 	f.password.Add(1)
 	c.Wake()
 	f.converges(t, "regcred")
+}
+
+// noticed reports whether the Cluster shows the owner's secrets and the accounts as they are now.
+func (f *fleet) noticed(t *testing.T, c *kube.Cluster) bool {
+	t.Helper()
+	state, err := c.State(t.Context(), inject.Scope{Owner: f.name, Namespaces: f.namespaces})
+	require.NoError(t, err)
+	shown, there := make(map[string]string), make(map[string]string) // Versions.
+	for _, ns := range state {
+		for _, s := range ns.Secrets {
+			shown["secret "+ns.Name+"/"+s.Name] = s.Version
+		}
+		for _, a := range ns.Accounts {
+			shown["account "+ns.Name+"/"+a.Name] = a.Version
+		}
+		secrets, err := f.CoreV1().Secrets(ns.Name).List(t.Context(), metav1.ListOptions{LabelSelector: inject.LabelOwner + "=" + f.name})
+		require.NoError(t, err)
+		for _, s := range secrets.Items {
+			there["secret "+ns.Name+"/"+s.Name] = s.ResourceVersion
+		}
+		accounts, err := f.CoreV1().ServiceAccounts(ns.Name).List(t.Context(), metav1.ListOptions{})
+		require.NoError(t, err)
+		for _, a := range accounts.Items {
+			there["account "+ns.Name+"/"+a.Name] = a.ResourceVersion
+		}
+	}
+	return len(state) == len(f.namespaces) && maps.Equal(shown, there)
 }
 
 // A leader loses its lease in the middle of a rotation, while another leader takes over with a newer credential.
@@ -408,6 +437,21 @@ func (f *fleet) noWorse(t *testing.T, last map[string]int64) map[string]int64 {
 	return found
 }
 
+// settle waits until nothing changes any longer: the API server may still make a change that a process requested before
+// it was killed.
+func (f *fleet) settle(t *testing.T) {
+	t.Helper()
+	for before, began := f.look(t), time.Now(); ; {
+		time.Sleep(50 * time.Millisecond)
+		now := f.look(t)
+		if maps.Equal(before, now) {
+			return
+		}
+		require.Less(t, time.Since(began), 2*time.Minute, "something goes on changing secrets")
+		before = now
+	}
+}
+
 // A process is killed at random points, and restarts with a newer credential, sometimes for a secret of another name.
 // No secret that is needed is removed, and at the end no orphan is left. REGCRED_KILLS is the number of kills.
 func TestProcessDies(t *testing.T) {
@@ -434,6 +478,7 @@ func TestProcessDies(t *testing.T) {
 		nap(random, 200*time.Millisecond)
 		require.NoError(t, command.Process.Kill())
 		require.Error(t, command.Wait())
+		f.settle(t)
 		found := f.noWorse(t, last)
 		for name := range last {
 			if strings.HasSuffix(name, "/"+secretOf(i)) {

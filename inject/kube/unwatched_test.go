@@ -149,10 +149,14 @@ func TestStateWaitsForTheFirstWatches(t *testing.T) {
 			cluster := &kube.Cluster{Client: client}
 			background(t, cluster.Run)
 			<-begun
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			defer cancel()
-			_, err := cluster.State(ctx, inject.Scope{Owner: "regcred"})
-			require.ErrorContains(t, err, "watch "+resource+": not begun yet")
+			var err error
+			require.Eventually(t, func() bool { // The list may not have been read yet.
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				defer cancel()
+				_, err = cluster.State(ctx, inject.Scope{Owner: "regcred"})
+				return err == nil || strings.Contains(err.Error(), "watch "+resource+": not begun yet")
+			}, time.Minute, time.Millisecond)
+			require.Error(t, err)
 			close(begin) // Until now the fake clientset accepted no other request.
 			state, err := cluster.State(t.Context(), inject.Scope{Owner: "regcred"})
 			require.NoError(t, err)
