@@ -35,7 +35,7 @@ func TestPanics(t *testing.T) {
 			return res, err
 		}
 	}
-	for name, tc := range map[string]struct {
+	for name, tc := range map[string]*struct {
 		checker   validate.Checker
 		candidate validate.Candidate
 		passes    bool // Each image has a result without an error.
