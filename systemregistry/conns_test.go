@@ -31,7 +31,7 @@ func TestConnectionsOfStrangers(t *testing.T) {
 	r.Client.CloseIdleConnections()
 	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
 	for _, conn := range conns[:15] {
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 		_, err := conn.Read(make([]byte, 1))
 		require.Error(t, err)
 		var timeout net.Error
@@ -154,13 +154,11 @@ func TestMemoryUnderAttack(t *testing.T) {
 		}
 	}
 	attacked, used := pull(), memory()
-	for range 10 { // Other load on the machine affects both alike only in the long run.
-		if attacked < 2*quiet {
-			break
-		}
-		attacked = min(attacked, pull())
+	const most = 50 * time.Millisecond // A pull may take twice as long, and this in addition.
+	for began := time.Now(); attacked >= 2*quiet+most && time.Since(began) < 2*time.Minute; {
+		attacked = min(attacked, pull()) // Other load on the machine delays some pulls.
 	}
 	t.Logf("idle %d MB, under attack %d MB; a pull takes %v, %v", idle>>20, used>>20, quiet, attacked)
 	require.Less(t, int64(used)-int64(idle), int64(64<<20))
-	require.Less(t, attacked, 2*quiet+50*time.Millisecond)
+	require.Less(t, attacked, 2*quiet+most)
 }

@@ -110,6 +110,8 @@ const multipartBody = "--b\r\nContent-Disposition: form-data; name=\"f\"; filena
 // No byte of a body is read before its sender is identified and authorized: by no route, for any login and body. A
 // login that is in the body itself is read up to 64 KiB.
 func TestNoBodyIsReadOfStrangers(t *testing.T) {
+	folder := t.TempDir() // Other programs use the one of the machine.
+	t.Setenv("TMPDIR", folder)
 	r := open(t, systemregistry.Server{}) // Outside of the bubble: distribution leaves a goroutine behind.
 	synctest.Test(t, func(t *testing.T) {
 		manifest := r.push(t, "ann", password("ann"), "team/app", "1", "layer")
@@ -198,7 +200,7 @@ func TestNoBodyIsReadOfStrangers(t *testing.T) {
 				require.LessOrEqual(t, body.read, 64<<10+1, "%s, a body that is %s", route, name)
 			}
 		}
-		temporary, err := os.ReadDir(os.TempDir())
+		temporary, err := os.ReadDir(folder)
 		require.NoError(t, err)
 		for _, f := range temporary {
 			require.False(t, strings.HasPrefix(f.Name(), "multipart-"), f.Name())

@@ -49,7 +49,7 @@ func process(t *testing.T, dir string) (*running, func()) {
 	require.True(t, strings.HasPrefix(url, "http://"), url)
 	transport := new(http.Transport)
 	t.Cleanup(transport.CloseIdleConnections)
-	return &running{URL: url, Client: &http.Client{Transport: transport, Timeout: 10 * time.Second}}, kill
+	return &running{URL: url, Client: &http.Client{Transport: transport, Timeout: time.Minute}}, kill
 }
 
 // tryPushAs pushes like push, to a registry that may die at any time; it reports whether the image was acknowledged.
@@ -120,7 +120,7 @@ func TestKill(t *testing.T) {
 		}
 		select {
 		case <-first:
-		case <-time.After(time.Minute):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("nothing was pushed")
 		}
 		time.Sleep(time.Duration(37*(round%10)) * time.Millisecond) // A different moment each time.

@@ -174,7 +174,7 @@ func TestSlowClients(t *testing.T) {
 	r.push(t, "ann", password("ann"), "team/app", "1", "layer")
 	began := time.Now()
 	stop()
-	require.Less(t, time.Since(began), 5*time.Second)
+	require.Less(t, time.Since(began), time.Minute)
 	for _, conn := range idle {
 		require.NoError(t, conn.Close())
 	}
@@ -191,21 +191,31 @@ func TestGuessesOfManyNames(t *testing.T) {
 		r.ServeHTTP(answer, request)
 		return answer.Code
 	}
-	for i := range 300 {
-		guess(fmt.Sprint("name", i), credentials.NewSecret("wrong"))
+	// An attempt comes back each second. A person who asks just after a guess has used it is rejected, unless the machine
+	// pauses in between; then another person asks.
+	person, status := "", 0
+	for i := 0; status != http.StatusTooManyRequests; i++ {
+		require.Less(t, i, 20, "nobody was rejected")
+		person = fmt.Sprint("person", i)
+		r.person(t, person, "")
+		for n := 0; guess(fmt.Sprint("name", i, "-", n), credentials.NewSecret("wrong")) != http.StatusTooManyRequests; n++ {
+			require.Less(t, n, 10_000, "the guesses are not throttled")
+		}
+		for n := 0; guess(fmt.Sprint("again", i, "-", n), credentials.NewSecret("wrong")) == http.StatusTooManyRequests; n++ {
+			time.Sleep(time.Millisecond)
+		}
+		status = guess(person, password(person))
 	}
 	began := time.Now()
-	status := guess("ann", password("ann"))
-	require.Equal(t, http.StatusTooManyRequests, status)
-	for i := 0; status != http.StatusOK && time.Since(began) < time.Minute; i++ {
+	for i := 0; status != http.StatusOK && time.Since(began) < 2*time.Minute; i++ {
 		for j := range 20 {
 			require.NotEqual(t, http.StatusOK, guess(fmt.Sprint("other", i, j), credentials.NewSecret("wrong")))
 		}
 		time.Sleep(10 * time.Millisecond)
-		status = guess("ann", password("ann"))
+		status = guess(person, password(person))
 	}
 	require.Equal(t, http.StatusOK, status)
-	require.NotEqual(t, http.StatusOK, guess("ann", credentials.NewSecret("wrong")))
+	require.NotEqual(t, http.StatusOK, guess(person, credentials.NewSecret("wrong")))
 }
 
 // 10,000 wrong logins do not block correct ones. They come without TLS, which would be most of the work.

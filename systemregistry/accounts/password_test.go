@@ -32,8 +32,17 @@ func TestTimeTellsNoNames(t *testing.T) {
 		require.NoError(t, b.Create(t.Context(), Account{Name: "after"}, right))
 		_, err := b.Verify(t.Context(), "before", right)
 		require.NoError(t, err)
+		// Other load on the machine delays some checks, so the shortest of each count.
 		shortest := make(map[string]time.Duration)
-		for range 5 {
+		alike := func() bool {
+			for _, took := range shortest {
+				if took >= 3*shortest["nobody"] || shortest["nobody"] >= 3*took {
+					return false
+				}
+			}
+			return true
+		}
+		for began, round := time.Now(), 0; round < 5 || !alike() && time.Since(began) < 2*time.Minute; round++ {
 			for _, name := range []string{"before", "after", "nobody"} {
 				began := time.Now()
 				_, err := b.Verify(t.Context(), name, credentials.NewSecret("wrong password"))
@@ -44,10 +53,7 @@ func TestTimeTellsNoNames(t *testing.T) {
 				}
 			}
 		}
-		for name, took := range shortest {
-			require.Less(t, took, 3*shortest["nobody"], "%s, from %d to %d: %v", name, costs[0], costs[1], shortest)
-			require.Less(t, shortest["nobody"], 3*took, "%s, from %d to %d: %v", name, costs[0], costs[1], shortest)
-		}
+		require.True(t, alike(), "from %d to %d: %v", costs[0], costs[1], shortest)
 	}
 }
 

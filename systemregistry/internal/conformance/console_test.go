@@ -44,6 +44,7 @@ func open(t *testing.T) *browser {
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		// The registry has its own authority, which this browser does not trust.
 		chromedp.Flag("ignore-certificate-errors", true),
+		chromedp.WSURLReadTimeout(2*time.Minute), // Chromium starts slowly on a busy machine.
 	)
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)

@@ -260,13 +260,16 @@ func (c *client) delete(repository, tag string) {
 	c.counts["deleted"]++
 }
 
+// patience is the longest time for which a pull is repeated that the server could not answer.
+const patience = 30 * time.Second
+
 // verify pulls the image of a tag, digest by digest, and compares it.
 func (c *client) verify(key string) {
 	repository, tag, _ := strings.Cut(key, ":")
 	state := c.tags[key]
 	var status int
 	var manifest []byte
-	for range 20 {
+	for began := time.Now(); time.Since(began) < patience; {
 		if status, _, manifest = c.do(http.MethodGet, "/v2/"+repository+"/manifests/"+tag, nil); status > 0 && status < 500 && status != http.StatusTooManyRequests {
 			break
 		}
@@ -283,7 +286,7 @@ func (c *client) verify(key string) {
 	c.tags[key] = tagState{d: true}
 	for _, blob := range c.images[d].blobs {
 		var got []byte
-		for range 20 {
+		for began := time.Now(); time.Since(began) < patience; {
 			if status, _, got = c.do(http.MethodGet, "/v2/"+repository+"/blobs/"+digestOf(blob), nil); status > 0 && status < 500 {
 				break
 			}

@@ -99,7 +99,8 @@ func TestAttacksOnReplicas(t *testing.T) {
 		})
 		require.LessOrEqual(t, s.usage(), int64(quota+smallFiles))
 		require.Positive(t, statuses[http.StatusAccepted], statuses)
-		require.GreaterOrEqual(t, statuses[http.StatusForbidden], 60-quota/4000, statuses)
+		require.LessOrEqual(t, statuses[http.StatusAccepted], quota/4000, statuses)
+		require.Positive(t, statuses[http.StatusForbidden], statuses) // A busy machine fails some requests in other ways.
 	})
 	t.Run("a deleted robot goes to the other replica", func(t *testing.T) {
 		basic := func(name, password string) string {
