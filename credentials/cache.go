@@ -298,14 +298,18 @@ func (s *CachedSource) Invalidate(refused Credential) {
 
 // Rebind changes the key and the source, for example after the profile was edited or its login rotated. The next caller
 // gets the new credential. The old key is removed from the cache unless another bound source holds it. If the key is
-// unchanged, only the source changes.
+// unchanged, only the source changes; a call in flight continues.
 func (s *CachedSource) Rebind(key Key, src Source) {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
 	l := s.lease
 	l.src = src
 	if key == l.key {
-		s.cache.due.setSource(s.take(), src)
+		e := s.take()
+		s.cache.due.setSource(e, src)
+		if e.busy() {
+			e.pending.call.next = src
+		}
 		return
 	}
 	if !l.released {

@@ -364,6 +364,36 @@ func TestForgetDropsWhatNobodyHolds(t *testing.T) {
 	})
 }
 
+// A source that is replaced during a call is not called again.
+func TestRebindDuringACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cache credentials.Cache
+		source := func(name string, calls *int) credentials.Source {
+			return credentials.Func(func(context.Context) (credentials.Credential, error) {
+				*calls++
+				time.Sleep(time.Second)
+				now := time.Now()
+				return credentials.Credential{
+					Username: name, Password: credentials.NewSecret("p"), IssuedAt: now, ExpiresAt: now.Add(time.Hour),
+				}, nil
+			})
+		}
+		var before, after int
+		s := cache.Source(key("a"), source("before", &before))
+		ctx, stop := context.WithCancel(t.Context())
+		running := make(chan struct{})
+		go func() { defer close(running); _ = cache.Run(ctx) }()
+		go func() { _, _ = s.Credential(t.Context()) }()
+		time.Sleep(time.Second / 2) // The call is in flight.
+		s.Rebind(key("a"), source("after", &after))
+		time.Sleep(3 * time.Hour)
+		stop()
+		<-running
+		require.Equal(t, 1, before)
+		require.Positive(t, after)
+	})
+}
+
 func TestErrorsSayWhatIsWrong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cache credentials.Cache

@@ -23,6 +23,7 @@ type call struct {
 	err   error
 
 	// Guarded by the cache's mutex.
+	next    Source // The source for the renewal. It is src, unless a bound source was rebound during the call.
 	over    bool
 	urgent  bool // It was queued among the calls that callers wait for.
 	waiting int  // The number of callers.
@@ -33,7 +34,7 @@ func jitter() float64 { return rand.Float64() }
 
 // startCall starts a call for the entry, which has none. The mutex is held.
 func (c *Cache) startCall(ctx context.Context, e *entry, src Source, urgent bool) *call {
-	k := &call{entry: e, src: src, ctx: context.WithoutCancel(ctx), done: make(chan struct{}), urgent: urgent}
+	k := &call{entry: e, src: src, next: src, ctx: context.WithoutCancel(ctx), done: make(chan struct{}), urgent: urgent}
 	e.ensurePending().call = k
 	if s := e.state.Load(); s != nil {
 		s.renew.Store(s.end())
@@ -71,7 +72,7 @@ func (c *Cache) wait(ctx context.Context, k *call) (Credential, error) {
 			c.end(k)
 			if !k.entry.removed() {
 				c.used(k.entry, false)
-				c.plan(k.entry, k.src, c.now())
+				c.plan(k.entry, k.next, c.now())
 			}
 		}
 		c.mu.Unlock()
@@ -135,7 +136,7 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 		if err == nil || k.waiting > 0 || e.usable(now) == nil {
 			c.used(e, k.waiting > 0)
 		}
-		c.plan(e, k.src, now)
+		c.plan(e, k.next, now)
 	}
 	c.mu.Unlock()
 	defer close(k.done)
