@@ -27,6 +27,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/egress"
 	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/acr"
 	"github.com/regcred/regcred/providers/custom"
 	"github.com/regcred/regcred/providers/dockerhub"
 	"github.com/regcred/regcred/providers/ecr"
@@ -79,6 +80,7 @@ func newServer() *Server {
 				registry.Custom:    custom.Provider{},
 				registry.ECR:       ecr.Provider{},
 				registry.GCR:       gcr.Provider{},
+				registry.ACR:       acr.Provider{},
 			},
 		},
 		Rows:    &memory{rows: make(map[[2]string]row)},
