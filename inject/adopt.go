@@ -111,11 +111,13 @@ type candidate struct {
 // signed with another key.
 const maxCandidates = 3
 
-// adopt puts published credentials that are newer than the cached ones into the cache. It reads one secret for each.
-func (s *Syncer) adopt(ctx context.Context, w work, made map[*record]*want, state []Namespace) {
+// adopt puts published credentials that are newer than the cached ones into the cache. It reads one secret for each. It
+// returns the panics of functions of the program.
+func (s *Syncer) adopt(ctx context.Context, w work, made map[*record]*want, state []Namespace) (problems []Problem) {
 	if s.adoptionKey().IsZero() || s.Adopt == nil || s.Lookup == nil {
-		return
+		return nil
 	}
+	var mu sync.Mutex // Guards problems.
 	best := s.candidates(w, made, state)
 	var reading sync.WaitGroup
 	places := make(chan struct{}, maxAsked)
@@ -124,13 +126,23 @@ func (s *Syncer) adopt(ctx context.Context, w work, made map[*record]*want, stat
 		reading.Go(func() {
 			defer func() { <-places }()
 			for _, c := range found {
-				if ctx.Err() != nil || s.adoptOne(ctx, c) {
+				if ctx.Err() != nil {
+					return
+				}
+				adopted, err := s.adoptOne(ctx, c)
+				if err != nil {
+					mu.Lock()
+					problems = append(problems, Problem{Target: c.name, Profile: c.from.Name, Namespace: c.namespace, Name: c.name, Err: err})
+					mu.Unlock()
+				}
+				if adopted {
 					return
 				}
 			}
 		})
 	}
 	reading.Wait()
+	return problems
 }
 
 // candidates returns the newest published secrets that may hold a credential, for each credential that the cache lacks
@@ -150,7 +162,9 @@ func (s *Syncer) candidates(w work, made map[*record]*want, state []Namespace) m
 			}
 			if cached[r] == nil {
 				for _, p := range r.Profiles {
-					cached[r] = append(cached[r], s.Lookup(p))
+					entry, err := s.lookup(p)
+					entry.Calling = entry.Calling || err != nil // Nothing is adopted. The pass reports the panic later.
+					cached[r] = append(cached[r], entry)
 				}
 			}
 			for i, p := range r.Profiles {
@@ -179,30 +193,38 @@ func better(list []candidate, c candidate) []candidate {
 }
 
 // adoptOne reads a published secret, and adopts its credential if the signature is correct. A secret that cannot be
-// read or does not verify is not reported as a problem: a new credential is issued instead.
-func (s *Syncer) adoptOne(ctx context.Context, c candidate) bool {
+// read or does not verify is not reported as a problem: a new credential is issued instead. The error is a panic of Adopt
+// or OnAdopt.
+func (s *Syncer) adoptOne(ctx context.Context, c candidate) (adopted bool, panicked error) {
 	data, err := s.Cluster.Read(ctx, c.namespace, c.name)
 	if err != nil {
-		return false
+		return false, nil
 	}
 	config, err := pullsecret.Parse(data)
 	if err != nil {
-		return false
+		return false, nil
 	}
 	endpoint, err := c.from.MainEndpoint()
 	if err != nil {
-		return false
+		return false, nil
 	}
 	published, ok := config.Credential(endpoint.Key())
 	if !ok {
-		return false
+		return false, nil
 	}
 	published.IssuedAt, published.ExpiresAt = c.issuedAt, c.expiresAt
-	if s.signed(c.from, published).signature != c.signature || !s.Adopt(c.from, published) {
-		return false
+	if s.signed(c.from, published).signature != c.signature {
+		return false, nil
 	}
-	if s.OnAdopt != nil {
-		s.OnAdopt(c.from, c.namespace, c.name)
+	panicked = guard("Syncer.Adopt", func() error {
+		adopted = s.Adopt(c.from, published)
+		return nil
+	})
+	if adopted && s.OnAdopt != nil {
+		panicked = guard("Syncer.OnAdopt", func() error {
+			s.OnAdopt(c.from, c.namespace, c.name)
+			return nil
+		})
 	}
-	return true
+	return adopted, panicked
 }

@@ -184,7 +184,9 @@ func (w *pass) change(ctx context.Context, uid string, c Change) *Problem {
 	w.mu.Unlock()
 	err := w.Cluster.Apply(ctx, c)
 	if w.OnChange != nil {
-		w.OnChange(c, err)
+		if panicked := guard("Syncer.OnChange", func() error { w.OnChange(c, err); return nil }); panicked != nil {
+			w.problem(*problem(panicked, time.Time{}))
+		}
 	}
 	if !errors.Is(err, registry.ErrClusterUnavailable) {
 		w.unanswered.Store(0)

@@ -55,6 +55,10 @@ func (s *Syncer) inUse(ctx context.Context, c Change) (bool, error) {
 	if c.Action != DeleteSecret || !c.renamed || s.InUse == nil {
 		return false, nil
 	}
-	used, err := s.InUse(ctx, c.Namespace, c.Name)
+	used := false
+	err := guard("Syncer.InUse", func() (err error) {
+		used, err = s.InUse(ctx, c.Namespace, c.Name)
+		return err
+	})
 	return used || err != nil, err
 }

@@ -90,7 +90,7 @@ func (s *Syncer) want(ctx context.Context, w work, state []Namespace) (chosen wa
 		s.mu.RUnlock()
 	}
 
-	s.adopt(ctx, w, chosen.made, state)
+	problems = append(problems, s.adopt(ctx, w, chosen.made, state)...)
 
 	list := slices.AppendSeq(make([]*want, 0, len(chosen.made)), maps.Values(chosen.made))
 	var mu sync.Mutex // Guards problems and warnings.
@@ -164,8 +164,7 @@ func (s *Syncer) fill(ctx context.Context, w *want, entries []pullsecret.Entry) 
 		w.contentUnknown = true
 		return entries, problems
 	}
-	w.mark(s, entries)
-	return entries, nil
+	return entries, w.mark(s, entries)
 }
 
 // credential calls Syncer.Credential.
@@ -193,8 +192,8 @@ func retryAt(err error) time.Time {
 	return time.Now().Add(wait)
 }
 
-// mark sets the fields that are derived from the content.
-func (w *want) mark(s *Syncer, entries []pullsecret.Entry) {
+// mark sets the fields that are derived from the content. It returns the panics of Lookup.
+func (w *want) mark(s *Syncer, entries []pullsecret.Entry) (problems []Problem) {
 	if len(w.config.Keys()) > 0 {
 		w.content = Fingerprint(w.config.Reveal())
 	}
@@ -207,7 +206,11 @@ func (w *want) mark(s *Syncer, entries []pullsecret.Entry) {
 		if e.Credential.IssuedAt.After(w.issuedAt) {
 			w.issuedAt = e.Credential.IssuedAt
 		}
-		w.renewAt = earlier(w.renewAt, s.renewAt(w, e))
+		at, err := s.renewAt(w, e)
+		if err != nil {
+			problems = append(problems, Problem{Target: w.Name, Profile: e.Profile.Name, Err: err, RetryAt: time.Now().Add(unsolvedRetry)})
+		}
+		w.renewAt = earlier(w.renewAt, at)
 	}
 	w.annotations[AnnotationProfiles] = w.profiles
 	if len(entries) < len(w.Profiles) {
@@ -227,6 +230,16 @@ func (w *want) mark(s *Syncer, entries []pullsecret.Entry) {
 	}
 	stamp(AnnotationIssuedAt, w.issuedAt)
 	stamp(AnnotationExpiresAt, w.config.ExpiresAt())
+	return problems
+}
+
+// lookup calls Lookup.
+func (s *Syncer) lookup(p registry.Profile) (entry credentials.Entry, err error) {
+	err = guard("Syncer.Lookup", func() error {
+		entry = s.Lookup(p)
+		return nil
+	})
+	return entry, err
 }
 
 const (
@@ -237,12 +250,20 @@ const (
 )
 
 // renewAt returns the instant at which a newer credential may be available, according to the cache. Zero means never.
-func (s *Syncer) renewAt(w *want, e *pullsecret.Entry) time.Time {
+// If Lookup panics, it also returns an error.
+func (s *Syncer) renewAt(w *want, e *pullsecret.Entry) (time.Time, error) {
 	now := time.Now()
 	if s.Lookup == nil {
-		return renewalWithout(e.Credential, now)
+		return renewalWithout(e.Credential, now), nil
 	}
-	entry := s.Lookup(e.Profile)
+	entry, err := s.lookup(e.Profile)
+	if err != nil {
+		return renewalWithout(e.Credential, now), err
+	}
+	return s.nextCall(w, e, entry, now), nil
+}
+
+func (s *Syncer) nextCall(w *want, e *pullsecret.Entry, entry credentials.Entry, now time.Time) time.Time {
 	w.held = append(w.held, held{entry.Key, e.Credential.IssuedAt})
 	issued := e.Credential.IssuedAt
 	switch at := entry.NextCall; {
