@@ -394,6 +394,28 @@ func TestRebindDuringACall(t *testing.T) {
 	})
 }
 
+// A hook runs in the goroutine of a call, in which no caller can recover a panic.
+func TestHooksThatPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("no network")
+		hook := func(credentials.Event) { panic("hunter2") }
+		cache := credentials.Cache{Hooks: credentials.Hooks{Issued: hook, Failed: hook}}
+		issued := credentials.Static(credentials.Credential{Username: "u", Password: credentials.NewSecret("p")})
+		_, err := cache.Credential(t.Context(), key("a"), issued)
+		require.ErrorContains(t, err, "hook panicked in credentials_test.TestHooksThatPanic.")
+		require.NotContains(t, err.Error(), "hunter2")
+		c, err := cache.Credential(t.Context(), key("a"), issued)
+		require.NoError(t, err, "the credential was issued")
+		require.Equal(t, "u", c.Username)
+
+		_, err = cache.Credential(t.Context(), key("b"), credentials.Func(func(context.Context) (credentials.Credential, error) {
+			return credentials.Credential{}, broken
+		}))
+		require.ErrorIs(t, err, broken)
+		require.ErrorContains(t, err, "hook panicked in credentials_test.TestHooksThatPanic.")
+	})
+}
+
 func TestErrorsSayWhatIsWrong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cache credentials.Cache

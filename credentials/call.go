@@ -140,6 +140,15 @@ func (c *Cache) finish(k *call, cred Credential, err error) {
 	}
 	c.mu.Unlock()
 	defer close(k.done)
+	defer func() {
+		if value := recover(); value != nil {
+			panicked := fmt.Errorf("issuer %s: %w", e.key(), panics.Error("hook", value))
+			if k.err != nil {
+				panicked = fmt.Errorf("%w; %w", k.err, panicked)
+			}
+			k.err = panicked
+		}
+	}()
 	c.Hooks.call(event)
 }
 

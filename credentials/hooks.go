@@ -7,6 +7,9 @@ import (
 // Hooks are functions that a [Cache] calls. If a field is nil, no hook is called. Hooks are called from many
 // goroutines, without a lock held. Callers who wait for a call continue only after its hooks return, so keep them
 // short. To add hooks to a cache that may have some, use [Hooks.Join]: an assignment replaces them.
+//
+// If Issued, Failed or Expiring panics, the callers who wait for the call get an error; an issued credential stays in
+// the cache.
 type Hooks struct {
 	// Hit is called when a caller gets a credential without waiting. It runs on the fast path, so it must be cheap: a
 	// counter that all cores share costs more than the rest of that path.
