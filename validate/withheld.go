@@ -19,6 +19,8 @@ const (
 	// minWithheld is the minimum length of a secret that is searched for in texts with words of this package. A shorter one
 	// would be found in many of them, and is searched for only in texts that are a server's alone.
 	minWithheld = 8
+	// maxWithheld is the number of bytes of a secret that are searched for, because a token may have megabytes.
+	maxWithheld = 8 << 10
 )
 
 // without returns untrusted text, or nothing if the text contains the authorization that was sent to its server.
@@ -37,7 +39,7 @@ func (a authorization) isIn(text string, length int) bool {
 		if text == "" || secret.Len() < length {
 			continue
 		}
-		for _, form := range secretForms(secret.Reveal()) {
+		for _, form := range secretForms(secret.Reveal()[:min(secret.Len(), maxWithheld)]) {
 			if len(form) <= knownPart {
 				if strings.Contains(text, form) {
 					return true
