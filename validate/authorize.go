@@ -332,6 +332,9 @@ func (a *authorizer) rememberChallenge(scope string, l login) {
 	if a.challenges == nil {
 		a.challenges = make(map[string]login)
 	}
+	if _, known := a.challenges[scope]; !known {
+		a.o.s.entries.Add(1)
+	}
 	a.challenges[scope] = l
 }
 

@@ -33,7 +33,7 @@ func (t *trace) sawLogin(ping *response, l login, tok *token) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.seen.ping, t.seen.login = ping, l.choice
-	if tok != nil && tok.got != nil {
+	if tok != nil {
 		t.seen.token = tok
 	}
 }
@@ -64,7 +64,7 @@ func (r *runtimeRules) objection(seen *observation, platforms []Platform) *regis
 		}
 	}
 	if seen.token != nil {
-		if err := seen.token.objection(r); err != nil {
+		if err := seen.token.objections[r]; err != nil {
 			return err
 		}
 	}

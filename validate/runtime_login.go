@@ -172,6 +172,9 @@ func (r *runtimeRules) readToken(res *response, post bool, asked time.Time) (cre
 		return fail(fmt.Sprintf("the response to %s has no %s", method, strings.Join(fields, " or ")),
 			fmt.Sprintf("respond to %s at the token server with the token in %s, or with 404 or 405", method, strings.Join(fields, " or ")))
 	}
+	if len(value) > maxToken {
+		return fail(fmt.Sprintf("the token server's token has more than %d KiB, which does not fit into a header", maxToken>>10), "issue a shorter token")
+	}
 	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return fail("the token server's token cannot be sent in a header", "issue a token of printable ASCII")
 	}

@@ -3,6 +3,7 @@ package validate
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/regcred/regcred/registry"
@@ -15,15 +16,19 @@ type session struct {
 	slots      chan struct{} // As many as Checker.Concurrency.
 	transports *registry.Transports
 
+	entries    atomic.Int64 // The logins of all registries, and the scopes for which they have tokens or challenges.
+	tokenBytes atomic.Int64 // Of all tokens that were issued.
+
 	mu      sync.Mutex
 	origins map[originKey]*origin
 	images  map[imageKey]imageInfo // With Checker.CacheFor.
 }
 
-// maxOrigins and maxKnown bound the content of a session between calls.
+// These bound the content of a session between calls. A session that has more is replaced.
 const (
-	maxOrigins = 1 << 12
-	maxKnown   = 1 << 16
+	maxOrigins    = 1 << 12
+	maxKnown      = 1 << 16
+	maxTokenBytes = 64 << 20
 )
 
 func (c *Checker) session() *session {
@@ -55,7 +60,7 @@ func (c *Checker) session() *session {
 func (s *session) hasCapacity() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.origins) < maxOrigins && len(s.images) < maxKnown
+	return len(s.origins) < maxOrigins && len(s.images) < maxKnown && s.entries.Load() < maxKnown && s.tokenBytes.Load() < maxTokenBytes
 }
 
 // An imageKey identifies an image by its digest, and the credential that it was requested with.

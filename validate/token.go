@@ -61,6 +61,7 @@ func (o *origin) authorizer(c credentials.Credential, rules *runtimeRules) *auth
 		a.basic = credentials.NewSecret(base64.StdEncoding.EncodeToString(joined))
 	}
 	o.authorizers[key] = a
+	o.s.entries.Add(1)
 	return a
 }
 
@@ -92,29 +93,11 @@ type token struct {
 	asked          time.Time
 	exchanges      []Exchange
 	warnings       []string
-	got            *response // The response with the token, if it was requested by GET.
 	// bad is the response that has no token; failed is the reason why there was none.
 	bad    *response
 	failed *registry.Error
-
-	mu         sync.Mutex
-	objections map[*runtimeRules]*registry.Error // Why other runtimes would not read got.
-}
-
-// objection returns the reason why another runtime would not read the token, once for all images that it serves; nil if
-// there is none.
-func (t *token) objection(r *runtimeRules) *registry.Error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	err, ok := t.objections[r]
-	if !ok {
-		_, _, err = r.readToken(t.got, false, t.got.received)
-		if t.objections == nil {
-			t.objections = make(map[*runtimeRules]*registry.Error)
-		}
-		t.objections[r] = err
-	}
-	return err
+	// objections are the reasons why other runtimes would not read the response, if the token was requested by GET.
+	objections map[*runtimeRules]*registry.Error
 }
 
 func (t *token) fresh() bool { return t != nil && time.Now().Before(t.good) }
@@ -130,6 +113,9 @@ const (
 
 	// maxTokenBody is larger than any token response that container runtimes are known to read.
 	maxTokenBody = 4 << 20
+	// maxToken is the maximum size of a token. The usual limits for a whole header are 8 KiB (nginx, Apache) to 60 KiB
+	// (Envoy).
+	maxToken = 256 << 10
 	// maxGroupToken is the maximum size of a token for many repositories. Larger tokens are not used, because the usual
 	// limit for a whole header is 8 KiB (nginx, Apache).
 	maxGroupToken = 6 << 10
@@ -156,6 +142,7 @@ func (a *authorizer) planScopes(repositories []string) {
 			for _, scope := range scopes {
 				a.groups[scope] = g
 			}
+			a.o.s.entries.Add(int64(len(scopes)))
 		}
 		scopes, size = nil, 0
 	}
@@ -181,6 +168,7 @@ func (a *authorizer) groupOf(scope string) *scopeGroup {
 	if g == nil {
 		g = newGroup(scope)
 		a.groups[scope] = g
+		a.o.s.entries.Add(1)
 	}
 	return g
 }
@@ -311,6 +299,7 @@ func (a *authorizer) fetch(ctx context.Context, c challenge, scopes, extra []str
 		r.step = StepLogin
 	}
 	r.send(ctx, tok)
+	a.o.s.tokenBytes.Add(int64(tok.value.Len()))
 	return tok
 }
 
@@ -374,8 +363,16 @@ func (t *token) read(rules *runtimeRules, ans *response, failed *registry.Error,
 		t.bad = ans
 	default:
 		t.value, t.good, t.failed = rules.readToken(ans, post, t.asked)
-		if !post {
-			t.got = ans
+		for _, other := range runtimeTable {
+			if post || other == rules {
+				continue
+			}
+			if _, _, err := other.readToken(ans, false, t.asked); err != nil {
+				if t.objections == nil {
+					t.objections = make(map[*runtimeRules]*registry.Error)
+				}
+				t.objections[other] = err
+			}
 		}
 	}
 }
