@@ -294,7 +294,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 
 // decisions are the errors with which a request is rejected although nothing has failed.
 var decisions = []error{
-	images.ErrImmutable, images.ErrFull, images.ErrChanging, shared.ErrUploadGone, shared.ErrUploadBusy, shared.ErrDataGone,
+	images.ErrImmutable, images.ErrQuotaExceeded, images.ErrChanging, shared.ErrUploadGone, shared.ErrUploadBusy, shared.ErrDataGone,
 }
 
 func decided(err error) bool {
@@ -304,7 +304,7 @@ func decided(err error) bool {
 // refusal converts the error of a policy into an error of the registry protocol.
 func refusal(err error) error {
 	switch {
-	case errors.Is(err, images.ErrImmutable), errors.Is(err, images.ErrFull):
+	case errors.Is(err, images.ErrImmutable), errors.Is(err, images.ErrQuotaExceeded):
 		return errcode.ErrorCodeDenied.WithMessage(err.Error())
 	case errors.Is(err, shared.ErrUploadGone):
 		return errcode.ErrorCodeBlobUploadUnknown

@@ -160,7 +160,7 @@ func TestDiskFull(t *testing.T) {
 
 // Clients that send nothing, or half of a request, do not block others, or the shutdown of the registry.
 func TestSlowClients(t *testing.T) {
-	r, stop := startStop(t, systemregistry.Server{PlainHTTP: true, Grace: 100 * time.Millisecond})
+	r, stop := startStop(t, systemregistry.Server{PlainHTTP: true, ShutdownTimeout: 100 * time.Millisecond})
 	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
 	var idle []net.Conn
 	for i := range 50 {

@@ -36,7 +36,7 @@ type Registry struct {
 	config    Server
 	store     store.Store
 	closer    func() error // Closes the store, if Open opened it.
-	book      *accounts.Book
+	book      *accounts.Manager
 	disk      *diskDriver
 	catalog   *catalog.Catalog
 	ring      *token.Ring
@@ -78,8 +78,8 @@ func (s Server) validate() error {
 			return fmt.Errorf("open registry: issuer %q is there twice, or is the registry's own Service", issuer.URL)
 		}
 	}
-	if option.OrDefault(s.MaxLoginLife, defaultLoginLife) < option.OrDefault(s.TokenLife, defaultTokenLife) {
-		return errors.New("open registry: MaxLoginLife is shorter than TokenLife")
+	if option.OrDefault(s.MaxLoginLifetime, defaultLoginLife) < option.OrDefault(s.TokenLifetime, defaultTokenLife) {
+		return errors.New("open registry: MaxLoginLifetime is shorter than TokenLifetime")
 	}
 	if s.PasswordCost > 0 && (s.PasswordCost < bcrypt.MinCost || s.PasswordCost > bcrypt.MaxCost) {
 		return fmt.Errorf("open registry: PasswordCost is %d, expected %d to %d", s.PasswordCost, bcrypt.MinCost, bcrypt.MaxCost)
@@ -106,11 +106,11 @@ func (r *Registry) open(ctx context.Context) error {
 	if r.catalog, err = catalog.Open(ctx, driver, r.config.Policies); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
-	r.book = &accounts.Book{Store: r.store, PasswordCost: r.config.PasswordCost}
+	r.book = &accounts.Manager{Store: r.store, PasswordCost: r.config.PasswordCost}
 	if err := r.firstAccount(ctx); err != nil {
 		return err
 	}
-	r.ring = &token.Ring{Store: r.store, RotateEvery: r.config.RotateEvery, MaxLife: option.OrDefault(r.config.MaxLoginLife, defaultLoginLife)}
+	r.ring = &token.Ring{Store: r.store, RotateEvery: r.config.RotateEvery, MaxLife: option.OrDefault(r.config.MaxLoginLifetime, defaultLoginLife)}
 	if err := r.ring.Rotate(ctx); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
@@ -122,12 +122,12 @@ func (r *Registry) open(ctx context.Context) error {
 		return err
 	}
 	r.login = &login.Authenticator{
-		Book: r.book, Ring: r.ring, Service: r.config.service(), Issuers: login.NewIssuers(r.config.Issuers),
+		Accounts: r.book, Ring: r.ring, Service: r.config.service(), Issuers: login.NewIssuers(r.config.Issuers),
 	}
 	r.sessions = login.Sessions{Store: r.store}
 	r.gate = &gate.Gate{
 		Authenticator: r.login, Ring: r.ring, Service: r.config.service(),
-		Life: option.OrDefault(r.config.TokenLife, defaultTokenLife), Public: r.config.Public,
+		Life: option.OrDefault(r.config.TokenLifetime, defaultTokenLife), Public: r.config.Public,
 		BaseURL: r.baseURL, Address: r.client, Audit: r.loggedIn,
 	}
 	// The context is detached because distribution works until Close, and ctx may be the context of one call.
@@ -236,7 +236,7 @@ func (r *Registry) Close() error {
 }
 
 // Accounts returns the registry's accounts and their rights.
-func (r *Registry) Accounts() *accounts.Book { return r.book }
+func (r *Registry) Accounts() *accounts.Manager { return r.book }
 
 // CA returns the certificate of the registry's own authority, in PEM. If Server.TLS is nil, clients must trust it, and
 // a registry profile needs it in its transport.

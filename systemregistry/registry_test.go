@@ -229,7 +229,7 @@ func TestBadConfiguration(t *testing.T) {
 	tests := map[string]systemregistry.Server{
 		"a pattern":       {Public: []string{"te*m"}},
 		"a policy":        {Policies: []images.Policy{{Repositories: "**", MaxBytes: -1}}},
-		"lives":           {TokenLife: time.Hour, MaxLoginLife: time.Minute},
+		"lives":           {TokenLifetime: time.Hour, MaxLoginLifetime: time.Minute},
 		"a weak admin":    {Admin: "root", AdminPassword: credentials.NewSecret("short")},
 		"a folder":        {Dir: "/dev/null/registry"},
 		"an address":      {Addr: "256.0.0.1:0"},

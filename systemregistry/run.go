@@ -45,7 +45,7 @@ func (r *Registry) run(ctx context.Context) error {
 	case err = <-served:
 		err = errors.Join(fmt.Errorf("serve registry: %w", err), server.Close()) // Serve leaves connections open.
 	case <-ctx.Done():
-		err = shutdown(ctx, server, option.OrDefault(r.config.Grace, defaultGrace))
+		err = shutdown(ctx, server, option.OrDefault(r.config.ShutdownTimeout, defaultGrace))
 		<-served
 	}
 	cancel()
@@ -68,7 +68,7 @@ func shutdown(ctx context.Context, server *http.Server, grace time.Duration) err
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	err := server.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) { // Shutdown cut off the requests that outlast Grace, as documented.
+	if errors.Is(err, context.DeadlineExceeded) { // Shutdown cut off the requests that outlast ShutdownTimeout, as documented.
 		return server.Close()
 	}
 	return err

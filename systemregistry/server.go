@@ -58,12 +58,12 @@ type Server struct {
 	// them apply.
 	Policies []images.Policy
 
-	// TokenLife is the lifetime of the token that a client gets for a login. If zero, it is 5 minutes. Clients request
+	// TokenLifetime is the lifetime of the token that a client gets for a login. If zero, it is 5 minutes. Clients request
 	// the next token by themselves.
-	TokenLife time.Duration
-	// MaxLoginLife is the longest lifetime of a short-lived login that is created through the API or with a key. If
+	TokenLifetime time.Duration
+	// MaxLoginLifetime is the longest lifetime of a short-lived login that is created through the API or with a key. If
 	// zero, it is a day.
-	MaxLoginLife time.Duration
+	MaxLoginLifetime time.Duration
 	// PasswordCost is the bcrypt cost of the passwords that people set, from 4 to 31; each step doubles the time of a
 	// login. If zero, it is 10, about 50 ms. Lower costs are for tests.
 	PasswordCost int
@@ -93,8 +93,8 @@ type Server struct {
 	// the oldest connection of the address with the most connections; for IPv6, of the /64 network. Connections from
 	// TrustedProxies do not count. If zero, it is 1000.
 	MaxAnonymous int
-	// Grace is the time that Run gives requests in flight when its context ends. If zero, it is 30 seconds.
-	Grace time.Duration
+	// ShutdownTimeout is the time that Run gives requests in flight when its context ends. If zero, it is 30 seconds.
+	ShutdownTimeout time.Duration
 
 	// OnReady, if not nil, is called once when Run is listening.
 	OnReady func(Ready)
@@ -141,7 +141,7 @@ func (s Server) failed(err error) {
 	}
 }
 
-// Run opens the registry and serves it until ctx ends. It then waits for requests in flight, for at most Grace, and
+// Run opens the registry and serves it until ctx ends. It then waits for requests in flight, for at most ShutdownTimeout, and
 // returns nil. It returns early with an error if it cannot serve.
 func (s Server) Run(ctx context.Context) error {
 	registry, err := s.Open(ctx)

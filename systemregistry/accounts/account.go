@@ -34,15 +34,15 @@ type Account struct {
 	// CreatedAt is the time of the account's creation.
 	CreatedAt time.Time `json:"createdAt,omitzero"`
 
-	// Keys are the keys that can issue logins for the account; see [Book.AddKey].
+	// Keys are the keys that can issue logins for the account; see [Manager.AddKey].
 	Keys []Key `json:"keys,omitempty"`
 
 	// Epoch is a random text that changes with the password or secret. Tokens contain it, so that tokens from before a
-	// change are rejected. The Book sets it.
+	// change are rejected. The Manager sets it.
 	Epoch string `json:"epoch,omitempty"`
 
 	// OldSecretEndsAt is the time until which a robot's previous secret is valid beside the current one; see
-	// [Book.RotateSecret]. If zero, there is no previous secret. OldEpoch is the epoch of that secret. The Book sets
+	// [Manager.RotateSecret]. If zero, there is no previous secret. OldEpoch is the epoch of that secret. The Manager sets
 	// both.
 	OldSecretEndsAt time.Time `json:"oldSecretEndsAt,omitzero"`
 	OldEpoch        string    `json:"oldEpoch,omitempty"`

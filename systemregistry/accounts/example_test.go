@@ -11,9 +11,9 @@ import (
 )
 
 // A robot gets a new secret without a gap: the old one is valid beside it for a while.
-func ExampleBook_RotateSecret() {
+func ExampleManager_RotateSecret() {
 	ctx := context.Background()
-	book := &accounts.Book{Store: &store.Memory{}} // For the Book of a registry, call Registry.Accounts.
+	book := &accounts.Manager{Store: &store.Memory{}} // For the Manager of a registry, call Registry.Accounts.
 	robot := accounts.Account{
 		Name: accounts.RobotName("team", "cluster"), Tenant: "team",
 		Rules: []accounts.Rule{{Repositories: "team/**", Actions: []accounts.Action{accounts.Pull}}},

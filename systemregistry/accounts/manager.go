@@ -17,7 +17,7 @@ import (
 	"github.com/regcred/regcred/systemregistry/store"
 )
 
-// The errors of a [Book], beside the errors of its store.
+// The errors of a [Manager], beside the errors of its store.
 var (
 	// ErrAccountNotFound reports that the account does not exist.
 	ErrAccountNotFound = errors.New("account not found")
@@ -30,8 +30,8 @@ var (
 	ErrWrongLogin = errors.New("wrong name or password")
 )
 
-// A Book manages accounts in a store. It is safe for concurrent use, and must not be copied.
-type Book struct {
+// A Manager manages accounts in a store. It is safe for concurrent use, and must not be copied.
+type Manager struct {
 	// Store stores the accounts. It must be set.
 	Store store.Store
 	// PasswordCost is the bcrypt cost of new passwords, from 4 to 31; each step doubles the time of a login. If zero,
@@ -47,12 +47,12 @@ type Book struct {
 }
 
 // Account returns the account, or fails with [ErrAccountNotFound].
-func (b *Book) Account(ctx context.Context, name string) (Account, error) {
+func (b *Manager) Account(ctx context.Context, name string) (Account, error) {
 	r, err := b.read(ctx, name)
 	return r.Account, err
 }
 
-func (b *Book) read(ctx context.Context, name string) (record, error) {
+func (b *Manager) read(ctx context.Context, name string) (record, error) {
 	e, err := b.Store.Get(ctx, prefix+name)
 	if errors.Is(err, store.ErrNoKey) {
 		return record{}, fmt.Errorf("%w: %s", ErrAccountNotFound, name)
@@ -63,7 +63,7 @@ func (b *Book) read(ctx context.Context, name string) (record, error) {
 	return b.decoded.decode(e)
 }
 
-func (b *Book) write(ctx context.Context, r record) error {
+func (b *Manager) write(ctx context.Context, r record) error {
 	if err := r.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidAccount, err)
 	}
@@ -82,7 +82,7 @@ func (b *Book) write(ctx context.Context, r record) error {
 }
 
 // All yields the accounts in the order of their names. An error ends the iteration.
-func (b *Book) All(ctx context.Context) iter.Seq2[Account, error] {
+func (b *Manager) All(ctx context.Context) iter.Seq2[Account, error] {
 	return func(yield func(Account, error) bool) {
 		for e, err := range b.Store.List(ctx, prefix) {
 			var r record
@@ -98,7 +98,7 @@ func (b *Book) All(ctx context.Context) iter.Seq2[Account, error] {
 
 // Create creates a person's account with the password, of 8 to 72 bytes. It fails with [ErrAccountExists] or
 // [ErrInvalidAccount].
-func (b *Book) Create(ctx context.Context, a Account, password credentials.Secret) error {
+func (b *Manager) Create(ctx context.Context, a Account, password credentials.Secret) error {
 	if a.Robot() {
 		return fmt.Errorf("%w: %s is the name of a robot", ErrInvalidAccount, a.Name)
 	}
@@ -113,9 +113,9 @@ func (b *Book) Create(ctx context.Context, a Account, password credentials.Secre
 	return b.write(ctx, record{Account: a, Hash: hash})
 }
 
-// CreateRobot creates a robot's account and returns its secret. The Book does not store the secret and cannot return it
+// CreateRobot creates a robot's account and returns its secret. The Manager does not store the secret and cannot return it
 // again. CreateRobot fails with [ErrAccountExists] or [ErrInvalidAccount].
-func (b *Book) CreateRobot(ctx context.Context, a Account) (credentials.Secret, error) {
+func (b *Manager) CreateRobot(ctx context.Context, a Account) (credentials.Secret, error) {
 	if !a.Robot() {
 		return credentials.Secret{}, fmt.Errorf("%w: %s is not the name of a robot", ErrInvalidAccount, a.Name)
 	}
@@ -144,7 +144,7 @@ func all(checks []Check, a Account) error {
 
 // Delete deletes the account, or fails with [ErrAccountNotFound] or the error of a check. The account's tokens are
 // rejected from then on.
-func (b *Book) Delete(ctx context.Context, name string, checks ...Check) error {
+func (b *Manager) Delete(ctx context.Context, name string, checks ...Check) error {
 	var err error
 	for range updateTries {
 		var r record
@@ -169,7 +169,7 @@ func (b *Book) Delete(ctx context.Context, name string, checks ...Check) error {
 
 // Update changes the account, except for its name, time of creation and epoch. Two concurrent updates both take effect:
 // Update calls change again on the result of the other update if necessary.
-func (b *Book) Update(ctx context.Context, name string, change func(*Account) error) error {
+func (b *Manager) Update(ctx context.Context, name string, change func(*Account) error) error {
 	return b.update(ctx, name, nil, func(r *record) error {
 		kept := r.Account
 		err := change(&r.Account)
@@ -182,7 +182,7 @@ func (b *Book) Update(ctx context.Context, name string, change func(*Account) er
 // updateTries is far above the number of concurrent updates of one account.
 const updateTries = 20
 
-func (b *Book) update(ctx context.Context, name string, checks []Check, change func(*record) error) error {
+func (b *Manager) update(ctx context.Context, name string, checks []Check, change func(*record) error) error {
 	var err error
 	for range updateTries {
 		var r record
@@ -204,7 +204,7 @@ func (b *Book) update(ctx context.Context, name string, checks []Check, change f
 
 // SetPassword sets the password of a person's account. It fails with [ErrAccountNotFound], [ErrInvalidAccount] or the
 // error of a check.
-func (b *Book) SetPassword(ctx context.Context, name string, password credentials.Secret, checks ...Check) error {
+func (b *Manager) SetPassword(ctx context.Context, name string, password credentials.Secret, checks ...Check) error {
 	hash, err := b.hash(password)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidAccount, err)
@@ -219,7 +219,7 @@ func (b *Book) SetPassword(ctx context.Context, name string, password credential
 }
 
 // NewSecret gives a robot a new secret and returns it. All earlier secrets are rejected from then on.
-func (b *Book) NewSecret(ctx context.Context, name string) (credentials.Secret, error) {
+func (b *Manager) NewSecret(ctx context.Context, name string) (credentials.Secret, error) {
 	return b.RotateSecret(ctx, name, time.Time{})
 }
 
@@ -227,7 +227,7 @@ func (b *Book) NewSecret(ctx context.Context, name string) (credentials.Secret, 
 // stay valid beside the new secret until oldEndsAt, so that a rotation has no gap. The secret before the current one is
 // rejected from then on. If oldEndsAt is zero or in the past, the current secret expires at once. RotateSecret fails with
 // [ErrAccountNotFound], [ErrInvalidAccount] or the error of a check.
-func (b *Book) RotateSecret(ctx context.Context, name string, oldEndsAt time.Time, checks ...Check) (credentials.Secret, error) {
+func (b *Manager) RotateSecret(ctx context.Context, name string, oldEndsAt time.Time, checks ...Check) (credentials.Secret, error) {
 	secret, hash := newRobotSecret()
 	err := b.update(ctx, name, checks, func(r *record) error {
 		if !r.Robot() {
@@ -247,10 +247,10 @@ func (b *Book) RotateSecret(ctx context.Context, name string, oldEndsAt time.Tim
 }
 
 // AddKey creates a key that can issue logins for the account, as [system.Provider] does, and returns its text for the
-// login of a profile. The Book does not store the text. Service is the name of the registry that accepts the tokens.
+// login of a profile. The Manager does not store the text. Service is the name of the registry that accepts the tokens.
 // The key is valid until it is removed from the account's Keys. AddKey fails with [ErrAccountNotFound],
 // [ErrInvalidAccount] or the error of a check.
-func (b *Book) AddKey(ctx context.Context, name, service string, checks ...Check) (credentials.Secret, error) {
+func (b *Manager) AddKey(ctx context.Context, name, service string, checks ...Check) (credentials.Secret, error) {
 	if name == service { // A token names its issuer, the registry or an account.
 		return credentials.Secret{}, fmt.Errorf("%w: %s is the name of the registry itself, so it can have no keys", ErrInvalidAccount, name)
 	}
@@ -269,7 +269,7 @@ func (b *Book) AddKey(ctx context.Context, name, service string, checks ...Check
 // errors mean that the check failed. If the password is a robot's previous secret, the account has the Epoch and the
 // expiry of that secret. For persons, the check takes the time of a bcrypt hash (see PasswordCost), even if the account
 // does not exist.
-func (b *Book) Verify(ctx context.Context, name string, password credentials.Secret) (Account, error) {
+func (b *Manager) Verify(ctx context.Context, name string, password credentials.Secret) (Account, error) {
 	r, err := b.read(ctx, name)
 	if err != nil && !errors.Is(err, ErrAccountNotFound) {
 		return Account{}, err

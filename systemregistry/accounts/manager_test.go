@@ -22,7 +22,7 @@ func pull(pattern string) []accounts.Rule {
 }
 
 // book hashes fast, because a test has no secrets to protect.
-func book(s store.Store) *accounts.Book { return &accounts.Book{Store: s, PasswordCost: 4} }
+func book(s store.Store) *accounts.Manager { return &accounts.Manager{Store: s, PasswordCost: 4} }
 
 var right, wrong = credentials.NewSecret("right password"), credentials.NewSecret("wrong password")
 
@@ -247,7 +247,7 @@ func TestAll(t *testing.T) {
 	require.Equal(t, []string{"ann"}, names)
 }
 
-// A caller's changes to a returned account do not affect the Book.
+// A caller's changes to a returned account do not affect the Manager.
 func TestAccountsAreTheCallersOwn(t *testing.T) {
 	b := book(new(store.Memory))
 	name := accounts.RobotName("team", "ci")
@@ -268,10 +268,10 @@ func TestAccountsAreTheCallersOwn(t *testing.T) {
 // A check decides about the account that is changed, even if it was deleted and created again meanwhile.
 func TestCheck(t *testing.T) {
 	errOther := errors.New("of another tenant")
-	for name, change := range map[string]func(*accounts.Book, accounts.Check) error{
-		"delete":   func(b *accounts.Book, c accounts.Check) error { return b.Delete(t.Context(), "ann", c) },
-		"password": func(b *accounts.Book, c accounts.Check) error { return b.SetPassword(t.Context(), "ann", right, c) },
-		"key": func(b *accounts.Book, c accounts.Check) error {
+	for name, change := range map[string]func(*accounts.Manager, accounts.Check) error{
+		"delete":   func(b *accounts.Manager, c accounts.Check) error { return b.Delete(t.Context(), "ann", c) },
+		"password": func(b *accounts.Manager, c accounts.Check) error { return b.SetPassword(t.Context(), "ann", right, c) },
+		"key": func(b *accounts.Manager, c accounts.Check) error {
 			_, err := b.AddKey(t.Context(), "ann", "regcred", c)
 			return err
 		},

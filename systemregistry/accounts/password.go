@@ -40,9 +40,9 @@ func typed(p credentials.Secret) ([]byte, bool) {
 	return text, len(text) <= maxPassword && !bytes.Contains(text, []byte{0})
 }
 
-func (b *Book) cost() int { return option.OrDefault(b.PasswordCost, defaultCost) }
+func (b *Manager) cost() int { return option.OrDefault(b.PasswordCost, defaultCost) }
 
-func (b *Book) hash(p credentials.Secret) ([]byte, error) {
+func (b *Manager) hash(p credentials.Secret) ([]byte, error) {
 	text, ok := typed(p)
 	if len(text) < minPassword || len(text) > maxPassword {
 		return nil, fmt.Errorf("password has %d bytes, expected %d to %d", len(text), minPassword, maxPassword)
@@ -70,7 +70,7 @@ func robotMatches(hash []byte, p credentials.Secret) bool {
 // hash, which means that the account does not exist. So the response time does not reveal which names exist, even after
 // PasswordCost was changed. Each step of the cost doubles the time, so one extra comparison at each cost from the
 // hash's own up to the highest makes up the difference.
-func (b *Book) personMatches(ctx context.Context, hash []byte, p credentials.Secret) bool {
+func (b *Manager) personMatches(ctx context.Context, hash []byte, p credentials.Secret) bool {
 	text, ok := typed(p)
 	if !ok {
 		return false
@@ -89,7 +89,7 @@ func (b *Book) personMatches(ctx context.Context, hash []byte, p credentials.Sec
 }
 
 // highestCost returns the highest cost of any password. Old passwords keep their cost after PasswordCost was lowered.
-func (b *Book) highestCost(ctx context.Context) int {
+func (b *Manager) highestCost(ctx context.Context) int {
 	b.costs.mu.Lock()
 	defer b.costs.mu.Unlock()
 	if !b.costs.known {

@@ -26,9 +26,9 @@ func TestTimeTellsNoNames(t *testing.T) {
 	for _, costs := range [][2]int{{4, 9}, {9, 4}} {
 		s := new(store.Memory)
 		right := credentials.NewSecret("right password")
-		before := &Book{Store: s, PasswordCost: costs[0]}
+		before := &Manager{Store: s, PasswordCost: costs[0]}
 		require.NoError(t, before.Create(t.Context(), Account{Name: "before"}, right))
-		b := &Book{Store: s, PasswordCost: costs[1]}
+		b := &Manager{Store: s, PasswordCost: costs[1]}
 		require.NoError(t, b.Create(t.Context(), Account{Name: "after"}, right))
 		_, err := b.Verify(t.Context(), "before", right)
 		require.NoError(t, err)
@@ -58,7 +58,7 @@ func TestTimeTellsNoNames(t *testing.T) {
 }
 
 func TestPasswordsAsTheyAreTyped(t *testing.T) {
-	b := &Book{Store: new(store.Memory), PasswordCost: 4}
+	b := &Manager{Store: new(store.Memory), PasswordCost: 4}
 	composed, decomposed := "caf\u00e9 au lait", "cafe\u0301 au lait"
 	require.NoError(t, b.Create(t.Context(), Account{Name: "ann"}, credentials.NewSecret(decomposed)))
 	for _, text := range []string{composed, decomposed} {
@@ -75,7 +75,7 @@ func TestPasswordsAsTheyAreTyped(t *testing.T) {
 }
 
 func TestNoKeysForTheNameOfTheRegistry(t *testing.T) {
-	b := &Book{Store: new(store.Memory), PasswordCost: 4}
+	b := &Manager{Store: new(store.Memory), PasswordCost: 4}
 	require.NoError(t, b.Create(t.Context(), Account{Name: "regcred"}, credentials.NewSecret("long enough")))
 	_, err := b.AddKey(t.Context(), "regcred", "regcred")
 	require.ErrorIs(t, err, ErrInvalidAccount)

@@ -8,8 +8,8 @@ var (
 	ErrNoImage = errors.New("image not found")
 	// ErrImmutable reports a change of an immutable tag, or of an image with such a tag.
 	ErrImmutable = errors.New("tag is immutable")
-	// ErrFull reports a push that exceeds a quota.
-	ErrFull = errors.New("quota is used up")
+	// ErrQuotaExceeded reports a push that exceeds a quota.
+	ErrQuotaExceeded = errors.New("quota is used up")
 	// ErrChanging reports that other replicas kept changing the same tag or image.
 	ErrChanging = errors.New("other clients change the same object")
 	// ErrCollecting reports that collections are blocked, by a collection in another replica or by a backup.

@@ -57,7 +57,7 @@ func (a *API) managed(r *http.Request, who login.Identity) (accounts.Account, er
 	if err := admin(who); err != nil {
 		return accounts.Account{}, err
 	}
-	got, err := a.Book.Account(r.Context(), r.URL.Query().Get("name"))
+	got, err := a.Accounts.Account(r.Context(), r.URL.Query().Get("name"))
 	if err == nil && !who.Account.Manages(got) {
 		err = errMissing
 	}
@@ -69,7 +69,7 @@ func (a *API) accounts(r *http.Request, who login.Identity) (any, error) {
 		return nil, err
 	}
 	list := []account{}
-	for got, err := range a.Book.All(r.Context()) {
+	for got, err := range a.Accounts.All(r.Context()) {
 		if err != nil {
 			return nil, err
 		}
@@ -150,9 +150,9 @@ func (a *API) createAccount(r *http.Request, who login.Identity) (any, error) {
 	err := error(errForbidden)
 	if who.Account.Manages(made) {
 		if body.Robot {
-			secret, err = a.Book.CreateRobot(r.Context(), made)
+			secret, err = a.Accounts.CreateRobot(r.Context(), made)
 		} else {
-			err = a.Book.Create(r.Context(), made, body.Password)
+			err = a.Accounts.Create(r.Context(), made, body.Password)
 		}
 	}
 	a.Changed(r, Change{AccountCreate, who.Account.Name, made.Name, err})
@@ -207,7 +207,7 @@ func (a *API) changeAccount(r *http.Request, who login.Identity) (any, error) {
 		}
 	}
 	after := got
-	err = a.Book.Update(r.Context(), got.Name, func(now *accounts.Account) error {
+	err = a.Accounts.Update(r.Context(), got.Name, func(now *accounts.Account) error {
 		if !who.Account.Manages(*now) {
 			return errMissing // The account was deleted, and created again for another tenant.
 		}
@@ -233,7 +233,7 @@ func (a *API) deleteAccount(r *http.Request, who login.Identity) (any, error) {
 	if got.Name == who.Account.Name {
 		return nil, errSelf
 	}
-	err = a.Book.Delete(r.Context(), got.Name, managedBy(who))
+	err = a.Accounts.Delete(r.Context(), got.Name, managedBy(who))
 	a.Changed(r, Change{AccountDelete, who.Account.Name, got.Name, err})
 	if err == nil {
 		a.forgetSessions(r, got.Name)
@@ -298,10 +298,10 @@ func (a *API) newSecret(r *http.Request, who login.Identity) (any, error) {
 	}
 	var secret credentials.Secret
 	if got.Robot() {
-		secret, err = a.Book.RotateSecret(r.Context(), got.Name, body.OldEndsAt, allowed)
+		secret, err = a.Accounts.RotateSecret(r.Context(), got.Name, body.OldEndsAt, allowed)
 		got.OldSecretEndsAt = body.OldEndsAt.UTC()
 	} else {
-		err = a.Book.SetPassword(r.Context(), got.Name, body.Password, allowed)
+		err = a.Accounts.SetPassword(r.Context(), got.Name, body.Password, allowed)
 	}
 	a.Changed(r, Change{AccountChange, who.Account.Name, got.Name, err})
 	if err != nil {
@@ -330,7 +330,7 @@ func (a *API) newKey(r *http.Request, who login.Identity) (any, error) {
 			return nil, err
 		}
 	}
-	key, err := a.Book.AddKey(r.Context(), got.Name, a.Service, managedBy(who))
+	key, err := a.Accounts.AddKey(r.Context(), got.Name, a.Service, managedBy(who))
 	a.Changed(r, Change{AccountChange, who.Account.Name, got.Name, err})
 	if err != nil {
 		return nil, err

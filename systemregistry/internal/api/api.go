@@ -30,15 +30,15 @@ import (
 
 // An API serves the HTTP API. Set its fields before first use; it is then safe for concurrent use.
 type API struct {
-	Book          *accounts.Book
+	Accounts      *accounts.Manager
 	Catalog       *catalog.Catalog
 	Authenticator *login.Authenticator
 	Ring          *token.Ring
 	Sessions      login.Sessions
 	// Service is the name of the registry in its tokens.
 	Service string
-	// MaxLoginLife is the longest lifetime of a login.
-	MaxLoginLife time.Duration
+	// MaxLoginLifetime is the longest lifetime of a login.
+	MaxLoginLifetime time.Duration
 	// Public reports whether clients may pull from the repository without a login: one of PublicPatterns matches it.
 	Public         func(repository string) bool
 	PublicPatterns []string
@@ -168,7 +168,7 @@ func (a *API) refuse(w http.ResponseWriter, err error) {
 		f = &failure{http.StatusUnauthorized, "wrong name or password, or the account is expired or disabled"}
 	case errors.Is(err, images.ErrNoImage), errors.Is(err, accounts.ErrAccountNotFound):
 		f = errMissing
-	case errors.Is(err, images.ErrImmutable), errors.Is(err, images.ErrFull):
+	case errors.Is(err, images.ErrImmutable), errors.Is(err, images.ErrQuotaExceeded):
 		f = &failure{http.StatusForbidden, err.Error()}
 	case errors.Is(err, accounts.ErrAccountExists):
 		f = &failure{http.StatusConflict, err.Error()}

@@ -45,11 +45,11 @@ func (a *API) newLogin(r *http.Request, who login.Identity) (any, error) {
 	}
 	life := time.Duration(body.Seconds) * time.Second
 	if body.Seconds == 0 {
-		life = min(defaultLoginLife, a.MaxLoginLife)
+		life = min(defaultLoginLife, a.MaxLoginLifetime)
 	}
 	switch {
-	case body.Seconds < 0 || body.Seconds > int64(a.MaxLoginLife/time.Second):
-		return nil, invalid("seconds are more than " + a.MaxLoginLife.String() + ", or negative")
+	case body.Seconds < 0 || body.Seconds > int64(a.MaxLoginLifetime/time.Second):
+		return nil, invalid("seconds are more than " + a.MaxLoginLifetime.String() + ", or negative")
 	case len(body.Repositories) == 0 || len(body.Repositories) > maxPatterns:
 		return nil, invalid("no repositories, or too many")
 	}

@@ -37,7 +37,7 @@ func (a *API) openSession(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, err)
 		return
 	}
-	life := min(sessionLife, a.MaxLoginLife)
+	life := min(sessionLife, a.MaxLoginLifetime)
 	var c token.Claims
 	c.Subject, c.Epoch = who.Account.Name, who.Account.Epoch
 	session, err := a.Sessions.Open(r.Context(), who.Account.Name, a.Address(r), r.UserAgent(), time.Now().Add(life))

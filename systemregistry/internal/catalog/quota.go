@@ -59,11 +59,11 @@ func (q *quotas) of(repository, except string) iter.Seq[*room] {
 	}
 }
 
-// fits fails with [images.ErrFull] if n more bytes exceed the limit of a policy, or if one is exceeded already.
+// fits fails with [images.ErrQuotaExceeded] if n more bytes exceed the limit of a policy, or if one is exceeded already.
 func (q *quotas) fits(repository, except string, n int64) error {
 	for r := range q.of(repository, except) {
 		if n > r.policy.MaxBytes-r.used {
-			return fmt.Errorf("%w: %d of %d bytes of %s", images.ErrFull, r.used, r.policy.MaxBytes, r.policy.Repositories)
+			return fmt.Errorf("%w: %d of %d bytes of %s", images.ErrQuotaExceeded, r.used, r.policy.MaxBytes, r.policy.Repositories)
 		}
 	}
 	return nil
@@ -161,7 +161,7 @@ func (c *Catalog) Limited(repository string) bool {
 	return slices.ContainsFunc(c.policies, func(p images.Policy) bool { return p.MaxBytes > 0 && matches(p, repository) })
 }
 
-// fits fails with [images.ErrFull] if n more bytes do not fit.
+// fits fails with [images.ErrQuotaExceeded] if n more bytes do not fit.
 func (c *Catalog) fits(ctx context.Context, repository string, n int64) error {
 	if c.shared != nil {
 		return c.shared.Fits(ctx, repository, n)
@@ -173,7 +173,7 @@ func (c *Catalog) fits(ctx context.Context, repository string, n int64) error {
 	})
 }
 
-// add counts n bytes that are about to be written, or fails with [images.ErrFull].
+// add counts n bytes that are about to be written, or fails with [images.ErrQuotaExceeded].
 func (c *Catalog) add(ctx context.Context, repository string, n int64) error {
 	return c.twice(ctx, func() error { return c.quotas.count(repository, "", n) })
 }
@@ -200,7 +200,7 @@ func (c *Catalog) twice(ctx context.Context, try func() error) error {
 		}
 	}
 	err := try()
-	if !errors.Is(err, images.ErrFull) {
+	if !errors.Is(err, images.ErrQuotaExceeded) {
 		return err
 	}
 	c.quotas.mu.Lock()
@@ -284,7 +284,7 @@ func (c *Catalog) layer(ctx context.Context, repository, layer string) (int64, b
 	return found.Size, err == nil
 }
 
-// MayMount fails with [images.ErrFull] if there is no room for a layer that a client mounts from another repository. It
+// MayMount fails with [images.ErrQuotaExceeded] if there is no room for a layer that a client mounts from another repository. It
 // counts the size of the layer. The caller must call done, which releases the size if the layer was not mounted.
 func (c *Catalog) MayMount(ctx context.Context, repository, from, layer string) (done func(mounted bool), err error) {
 	if !c.Limited(repository) || c.Has(ctx, repository, layer) {

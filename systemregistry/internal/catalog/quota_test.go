@@ -31,11 +31,11 @@ func TestQuota(t *testing.T) {
 	f := open(t, images.Policy{Repositories: "team/**", MaxBytes: 1000})
 	long := strings.Repeat("x", 900)
 	for _, size := range []int64{1001, math.MaxInt64, math.MaxInt64 - 1} {
-		require.ErrorIs(t, f.send(t, "team/app", "a", size, long, catalog.UploadStored), images.ErrFull, "it cannot fit")
+		require.ErrorIs(t, f.send(t, "team/app", "a", size, long, catalog.UploadStored), images.ErrQuotaExceeded, "it cannot fit")
 	}
 	require.NoError(t, f.send(t, "team/app", "a", -1, long, catalog.UploadStored))
-	require.ErrorIs(t, f.send(t, "team/b", "b", -1, long, catalog.UploadStored), images.ErrFull, "it turns out not to fit")
-	require.ErrorIs(t, f.send(t, "team/b", "b", 900, long, catalog.UploadStored), images.ErrFull)
+	require.ErrorIs(t, f.send(t, "team/b", "b", -1, long, catalog.UploadStored), images.ErrQuotaExceeded, "it turns out not to fit")
+	require.ErrorIs(t, f.send(t, "team/b", "b", 900, long, catalog.UploadStored), images.ErrQuotaExceeded)
 	require.False(t, f.Limited("other/app"))
 	require.True(t, f.Limited("team/app"))
 	fullest, err := f.FullestQuota(t.Context())
@@ -55,7 +55,7 @@ func TestQuota(t *testing.T) {
 	require.NoError(t, err)
 	require.Greater(t, used, int64(1000))
 	require.Less(t, used, int64(2000), "a shared layer counts once")
-	require.ErrorIs(t, f.mayPut(t, "team/app", "2", "sha256:0"), images.ErrFull)
+	require.ErrorIs(t, f.mayPut(t, "team/app", "2", "sha256:0"), images.ErrQuotaExceeded)
 	require.NoError(t, f.mayPut(t, "other/app", "2", "sha256:0"))
 }
 
@@ -80,13 +80,13 @@ func TestQuotaFindsRoom(t *testing.T) {
 		d := f.push(t, "a", "1", strings.Repeat("x", 800), "amd64")
 		require.NoError(t, f.Measure(t.Context()))
 		time.Sleep(time.Minute)
-		require.ErrorIs(t, f.send(t, "a", "b", 800, "", catalog.UploadStored), images.ErrFull)
+		require.ErrorIs(t, f.send(t, "a", "b", 800, "", catalog.UploadStored), images.ErrQuotaExceeded)
 		require.NoError(t, f.Delete(t.Context(), "a", string(d.Digest)))
 		time.Sleep(25 * time.Hour)
 		_, err := f.Collect(t.Context())
 		require.NoError(t, err)
 		require.NoError(t, f.send(t, "a", "b", 800, strings.Repeat("y", 800), catalog.UploadStored))
-		require.ErrorIs(t, f.send(t, "a", "c", 800, "", catalog.UploadStored), images.ErrFull, "just measured")
+		require.ErrorIs(t, f.send(t, "a", "c", 800, "", catalog.UploadStored), images.ErrQuotaExceeded, "just measured")
 		time.Sleep(2 * time.Second)
 		require.NoError(t, f.send(t, "a", "c", 800, strings.Repeat("y", 800), catalog.UploadStored), "the storage has nothing of b")
 	})
@@ -102,7 +102,7 @@ func TestQuotaOfUnfinishedUploads(t *testing.T) {
 	require.NoError(t, upload.Close())
 	for range 3 {
 		require.NoError(t, f.Measure(t.Context()))
-		require.ErrorIs(t, f.send(t, "team/app", "b", 200, "", catalog.UploadStored), images.ErrFull)
+		require.ErrorIs(t, f.send(t, "team/app", "b", 200, "", catalog.UploadStored), images.ErrQuotaExceeded)
 	}
 }
 
@@ -110,7 +110,7 @@ func TestQuotaOfMounts(t *testing.T) {
 	f := open(t, images.Policy{Repositories: "a/**", MaxBytes: 1200}, images.Policy{Repositories: "a/one", MaxBytes: 1000})
 	large, small := f.blob(t, "b/app", strings.Repeat("x", 2000)), f.blob(t, "b/app", strings.Repeat("x", 600))
 	_, err := f.MayMount(t.Context(), "a/one", "b/app", string(large.Digest))
-	require.ErrorIs(t, err, images.ErrFull)
+	require.ErrorIs(t, err, images.ErrQuotaExceeded)
 	for range 5 {
 		done, err := f.MayMount(t.Context(), "a/one", "b/app", string(small.Digest))
 		require.NoError(t, err)
@@ -118,11 +118,11 @@ func TestQuotaOfMounts(t *testing.T) {
 	}
 	done, err := f.MayMount(t.Context(), "a/one", "b/app", string(small.Digest))
 	require.NoError(t, err)
-	require.ErrorIs(t, f.send(t, "a/one", "x", 600, "", catalog.UploadStored), images.ErrFull)
+	require.ErrorIs(t, f.send(t, "a/one", "x", 600, "", catalog.UploadStored), images.ErrQuotaExceeded)
 	d := f.blob(t, "a/two", strings.Repeat("y", 500))
 	require.NoError(t, f.Measure(t.Context()), "which the mount that is under way is not lost by")
 	_, err = f.MayMount(t.Context(), "a/one", "a/two", string(d.Digest))
-	require.ErrorIs(t, err, images.ErrFull)
+	require.ErrorIs(t, err, images.ErrQuotaExceeded)
 	_, err = f.MayMount(t.Context(), "a/three", "a/two", string(d.Digest))
 	require.NoError(t, err, "within a policy, a layer counts once")
 	done(true)
@@ -141,7 +141,7 @@ func TestQuotaOfManyAtOnce(t *testing.T) {
 		if err := <-results; err == nil {
 			fit++
 		} else {
-			require.True(t, errors.Is(err, images.ErrFull), "%v", err)
+			require.True(t, errors.Is(err, images.ErrQuotaExceeded), "%v", err)
 		}
 	}
 	require.LessOrEqual(t, fit*90, 1000)

@@ -18,10 +18,10 @@ import (
 )
 
 // OnConflict returns a context whose requests call f if they fail with [shared.ErrDataGone], [images.ErrChanging],
-// [images.ErrImmutable] or [images.ErrFull]. Distribution does not report these causes.
+// [images.ErrImmutable] or [images.ErrQuotaExceeded]. Distribution does not report these causes.
 func OnConflict(ctx context.Context, f func(error)) context.Context {
 	return shared.OnProblem(ctx, func(err error) {
-		if errors.Is(err, shared.ErrDataGone) || errors.Is(err, images.ErrChanging) || errors.Is(err, images.ErrImmutable) || errors.Is(err, images.ErrFull) {
+		if errors.Is(err, shared.ErrDataGone) || errors.Is(err, images.ErrChanging) || errors.Is(err, images.ErrImmutable) || errors.Is(err, images.ErrQuotaExceeded) {
 			f(err)
 		}
 	})

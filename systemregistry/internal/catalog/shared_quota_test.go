@@ -47,7 +47,7 @@ func TestQuotaOfReplicas(t *testing.T) {
 					err := r.tryPush(t.Context(), fmt.Sprint("team/app", i), fmt.Sprint(n), big(fmt.Sprint(i, n)), true)
 					if err == nil {
 						done[i]++
-					} else if !errors.Is(err, images.ErrFull) {
+					} else if !errors.Is(err, images.ErrQuotaExceeded) {
 						t.Error(err)
 					}
 				}
@@ -59,7 +59,7 @@ func TestQuotaOfReplicas(t *testing.T) {
 		require.NoError(t, err)
 		require.LessOrEqual(t, used(t, replicas[0]), int64(sharedLimit))
 		require.Positive(t, done[0]+done[1]+done[2])
-		require.ErrorIs(t, replicas[0].tryPush(t.Context(), "team/new", "1", big("new"), true), images.ErrFull)
+		require.ErrorIs(t, replicas[0].tryPush(t.Context(), "team/new", "1", big("new"), true), images.ErrQuotaExceeded)
 		require.NoError(t, replicas[0].tryPush(t.Context(), "other/new", "1", big("new"), true))
 
 		for i := range replicas {
@@ -98,7 +98,7 @@ func TestQuotaOfStalledReplica(t *testing.T) {
 					}
 					err = other.tryPush(t.Context(), "team/other", fmt.Sprint(n), big(fmt.Sprint(n)), true)
 					if err != nil {
-						require.ErrorIs(t, err, images.ErrFull)
+						require.ErrorIs(t, err, images.ErrQuotaExceeded)
 					}
 				}
 			}}
@@ -106,7 +106,7 @@ func TestQuotaOfStalledReplica(t *testing.T) {
 			s.calls, s.at = 0, at
 			err := stops.tryPush(t.Context(), "team/app", "1", big("stalled"), true)
 			more = s.calls >= at
-			if !errors.Is(err, shared.ErrUploadGone) && !errors.Is(err, images.ErrFull) && !errors.Is(err, context.DeadlineExceeded) && !errors.As(err, new(storagedriver.PathNotFoundError)) {
+			if !errors.Is(err, shared.ErrUploadGone) && !errors.Is(err, images.ErrQuotaExceeded) && !errors.Is(err, context.DeadlineExceeded) && !errors.As(err, new(storagedriver.PathNotFoundError)) {
 				require.NoError(t, err)
 			}
 			if err != nil {

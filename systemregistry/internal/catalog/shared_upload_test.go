@@ -90,7 +90,7 @@ func TestUnfinishedUploadsOfReplicas(t *testing.T) {
 		ids[i] = id
 		err = f.chunk(t.Context(), "team/app", id, strings.Repeat("x", 4000), "")
 		if i == 2 {
-			require.ErrorIs(t, err, images.ErrFull)
+			require.ErrorIs(t, err, images.ErrQuotaExceeded)
 			continue
 		}
 		require.NoError(t, err)
@@ -126,7 +126,7 @@ func TestUploadNeedsRoomOnce(t *testing.T) {
 	require.NoError(t, f.upload(t.Context(), "team/app", layer))
 	require.Equal(t, int64(9_000), ledgerOf(t, f, "team/app"))
 	require.NoError(t, f.upload(t.Context(), "team/app", "y"), "and then there is room for little")
-	require.ErrorIs(t, f.upload(t.Context(), "team/app", strings.Repeat("z", 600)), images.ErrFull)
+	require.ErrorIs(t, f.upload(t.Context(), "team/app", strings.Repeat("z", 600)), images.ErrQuotaExceeded)
 	require.NoError(t, f.upload(t.Context(), "other/app", strings.Repeat("z", 600)))
 	for _, q := range []string{"team/app", "other/app"} {
 		before := ledgerOf(t, f, q)
@@ -149,7 +149,7 @@ func TestAbandonedUploadOfReplica(t *testing.T) {
 		body := u.Body(t.Context(), io.NopCloser(strings.NewReader(strings.Repeat("x", 9000))))
 		_, err = io.CopyN(io.Discard, body, 1000)
 		require.NoError(t, err)
-		require.ErrorIs(t, other.upload(t.Context(), "team/app", strings.Repeat("y", 9500)), images.ErrFull)
+		require.ErrorIs(t, other.upload(t.Context(), "team/app", strings.Repeat("y", 9500)), images.ErrQuotaExceeded)
 
 		// While bytes arrive, even slowly, the upload stays.
 		for range 20 {

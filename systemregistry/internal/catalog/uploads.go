@@ -55,7 +55,7 @@ func ValidUpload(id string) bool {
 const maxUploadID = 64
 
 // Upload starts a request to the upload with the ID, which must be valid. Size is the announced length, or -1. Upload
-// fails with [images.ErrFull] if the announced length cannot fit, and with [shared.ErrUploadBusy] if another request to
+// fails with [images.ErrQuotaExceeded] if the announced length cannot fit, and with [shared.ErrUploadBusy] if another request to
 // the upload is in progress.
 func (c *Catalog) Upload(ctx context.Context, repository, id string, size int64) (*Upload, error) {
 	if !ValidUpload(id) {
@@ -95,7 +95,7 @@ func (u *Upload) Context(ctx context.Context) context.Context {
 // being completed.
 func (c *Catalog) RenewUpload(ctx context.Context) error { return shared.RenewUpload(ctx) }
 
-// Body returns the body of the request. Reading it fails with [images.ErrFull] once it exceeds the free space of the
+// Body returns the body of the request. Reading it fails with [images.ErrQuotaExceeded] once it exceeds the free space of the
 // quotas, and with [shared.ErrUploadGone] if a replica removed the upload as abandoned.
 func (u *Upload) Body(ctx context.Context, body io.ReadCloser) io.ReadCloser {
 	return &countedBody{body, ctx, u}
@@ -121,14 +121,14 @@ func (b *countedBody) Read(p []byte) (int, error) {
 func (u *Upload) add(ctx context.Context, n int64) error {
 	if u.shared != nil {
 		err := u.shared.Add(ctx, n)
-		u.full = u.full || errors.Is(err, images.ErrFull) || errors.Is(err, shared.ErrUploadGone)
+		u.full = u.full || errors.Is(err, images.ErrQuotaExceeded) || errors.Is(err, shared.ErrUploadGone)
 		return err
 	}
 	u.catalog.uploads.add(u.folder, n)
 	err := u.catalog.add(ctx, u.repository, n)
 	if err != nil {
 		u.catalog.uploads.add(u.folder, -n)
-		u.full = u.full || errors.Is(err, images.ErrFull)
+		u.full = u.full || errors.Is(err, images.ErrQuotaExceeded)
 	}
 	return err
 }

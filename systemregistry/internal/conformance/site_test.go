@@ -49,7 +49,7 @@ func (p place) server() (s systemregistry.Server, closeStore func() error, err e
 		return s, nil, err
 	}
 	s = systemregistry.Server{
-		Dir: p.Dir, Driver: aged{driver}, Policies: policies(), TokenLife: time.Hour, PasswordCost: 4, CollectEvery: -1,
+		Dir: p.Dir, Driver: aged{driver}, Policies: policies(), TokenLifetime: time.Hour, PasswordCost: 4, CollectEvery: -1,
 		Admin: "root", AdminPassword: rootPassword, PlainHTTP: true, Addr: "127.0.0.1:0",
 	}
 	if p.Database == "" {

@@ -25,7 +25,7 @@ const robot = "team+ci"
 func opened(t *testing.T) (*Gate, string) {
 	t.Helper()
 	s := new(store.Memory)
-	book := &accounts.Book{Store: s}
+	book := &accounts.Manager{Store: s}
 	_, err := book.CreateRobot(t.Context(), accounts.Account{
 		Name: robot, Tenant: "team", Rules: []accounts.Rule{{Repositories: "team/**", Actions: []accounts.Action{accounts.Pull}}},
 	})
@@ -33,7 +33,7 @@ func opened(t *testing.T) (*Gate, string) {
 	ring := &token.Ring{Store: s, MaxLife: time.Hour}
 	require.NoError(t, ring.Rotate(t.Context()))
 	g := &Gate{
-		Authenticator: &login.Authenticator{Book: book, Ring: ring, Service: "regcred"}, Ring: ring, Service: "regcred",
+		Authenticator: &login.Authenticator{Accounts: book, Ring: ring, Service: "regcred"}, Ring: ring, Service: "regcred",
 		BaseURL: func(*http.Request) string { return "https://registry.example.com" },
 	}
 	text := signed(t, g)
@@ -44,7 +44,7 @@ func opened(t *testing.T) (*Gate, string) {
 
 func signed(t *testing.T, g *Gate) string {
 	t.Helper()
-	account, err := g.Authenticator.Book.Account(t.Context(), robot)
+	account, err := g.Authenticator.Accounts.Account(t.Context(), robot)
 	require.NoError(t, err)
 	var c token.Claims
 	c.Subject, c.Epoch = account.Name, account.Epoch
@@ -63,24 +63,24 @@ func ask(g *Gate, text string) error {
 
 // A change of an account applies to the next request, even though its token is cached.
 func TestRememberedTokenOfAnAccountThatChanged(t *testing.T) {
-	change := func(f func(*accounts.Account)) func(*testing.T, *accounts.Book) error {
-		return func(t *testing.T, b *accounts.Book) error {
+	change := func(f func(*accounts.Account)) func(*testing.T, *accounts.Manager) error {
+		return func(t *testing.T, b *accounts.Manager) error {
 			return b.Update(t.Context(), robot, func(a *accounts.Account) error { f(a); return nil })
 		}
 	}
-	for name, revoke := range map[string]func(*testing.T, *accounts.Book) error{
-		"deleted":          func(t *testing.T, b *accounts.Book) error { return b.Delete(t.Context(), robot) },
+	for name, revoke := range map[string]func(*testing.T, *accounts.Manager) error{
+		"deleted":          func(t *testing.T, b *accounts.Manager) error { return b.Delete(t.Context(), robot) },
 		"disabled":         change(func(a *accounts.Account) { a.Disabled = true }),
 		"at its end":       change(func(a *accounts.Account) { a.ExpiresAt = time.Now() }),
 		"without the rule": change(func(a *accounts.Account) { a.Rules = nil }),
-		"with a new secret": func(t *testing.T, b *accounts.Book) error {
+		"with a new secret": func(t *testing.T, b *accounts.Manager) error {
 			_, err := b.NewSecret(t.Context(), robot)
 			return err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, text := opened(t)
-			require.NoError(t, revoke(t, g.Authenticator.Book))
+			require.NoError(t, revoke(t, g.Authenticator.Accounts))
 			require.Error(t, ask(g, text))
 		})
 	}

@@ -18,9 +18,9 @@ import (
 // An Authenticator checks logins. Set its fields before first use; it is then safe for concurrent use. It must not be
 // copied.
 type Authenticator struct {
-	Book    *accounts.Book
-	Ring    *token.Ring
-	Service string
+	Accounts *accounts.Manager
+	Ring     *token.Ring
+	Service  string
 	// Issuers are OpenID Connect issuers whose tokens are accepted as passwords. If nil, there are none.
 	Issuers *Issuers
 
@@ -61,7 +61,7 @@ func (a *Authenticator) Login(ctx context.Context, address, name string, passwor
 		return Identity{}, accounts.ErrWrongLogin
 	}
 	if strings.Contains(name, "+") { // A robot, whose secret cannot be guessed and is cheap to check.
-		account, err := a.Book.Verify(ctx, name, password)
+		account, err := a.Accounts.Verify(ctx, name, password)
 		return Identity{Account: account, ExpiresAt: account.ExpiresAt}, err
 	}
 	account, err := a.person(ctx, ClientKey(address), name, password)
@@ -103,7 +103,7 @@ func (a *Authenticator) person(ctx context.Context, client, name string, passwor
 		return accounts.Account{}, err
 	}
 	defer release()
-	account, err = a.Book.Verify(ctx, name, password)
+	account, err = a.Accounts.Verify(ctx, name, password)
 	if err == nil {
 		a.proofs.remember(name, account.Epoch, password)
 	}
@@ -115,7 +115,7 @@ func (a *Authenticator) person(ctx context.Context, client, name string, passwor
 
 // find returns the account, whether it exists and is active, and whether the password was correct for it a while ago.
 func (a *Authenticator) find(ctx context.Context, name string, password credentials.Secret) (account accounts.Account, exists, proved bool) {
-	account, err := a.Book.Account(ctx, name)
+	account, err := a.Accounts.Account(ctx, name)
 	exists = err == nil && account.Active(time.Now())
 	return account, exists, exists && a.proofs.knows(name, account.Epoch, password)
 }
@@ -173,7 +173,7 @@ func (a *Authenticator) Current(ctx context.Context, c token.Claims) (accounts.A
 		}
 		return account, nil
 	}
-	account, err := a.Book.Account(ctx, c.Subject)
+	account, err := a.Accounts.Account(ctx, c.Subject)
 	if errors.Is(err, accounts.ErrAccountNotFound) {
 		return accounts.Account{}, accounts.ErrWrongLogin
 	}
@@ -188,7 +188,7 @@ func (a *Authenticator) Current(ctx context.Context, c token.Claims) (accounts.A
 }
 
 func (a *Authenticator) accountKey(ctx context.Context, name, id string) (ed25519.PublicKey, bool, error) {
-	account, err := a.Book.Account(ctx, name)
+	account, err := a.Accounts.Account(ctx, name)
 	if errors.Is(err, accounts.ErrAccountNotFound) {
 		return nil, false, nil
 	}

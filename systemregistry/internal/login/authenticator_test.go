@@ -29,9 +29,9 @@ func pull(pattern string) []accounts.Rule {
 func authenticator(t *testing.T) *login.Authenticator {
 	t.Helper()
 	s := new(store.Memory)
-	a := &login.Authenticator{Book: &accounts.Book{Store: s, PasswordCost: 4}, Ring: &token.Ring{Store: s, MaxLife: time.Hour}, Service: "regcred"}
+	a := &login.Authenticator{Accounts: &accounts.Manager{Store: s, PasswordCost: 4}, Ring: &token.Ring{Store: s, MaxLife: time.Hour}, Service: "regcred"}
 	require.NoError(t, a.Ring.Rotate(t.Context()))
-	require.NoError(t, a.Book.Create(t.Context(), accounts.Account{Name: "ann", Rules: pull("team/**")}, right))
+	require.NoError(t, a.Accounts.Create(t.Context(), accounts.Account{Name: "ann", Rules: pull("team/**")}, right))
 	return a
 }
 
@@ -73,7 +73,7 @@ func TestGuessingBesideSomebodyWhoKnows(t *testing.T) {
 	}
 	_, err = a.Login(t.Context(), attacker, "ann", right)
 	require.NoError(t, err)
-	require.NoError(t, a.Book.SetPassword(t.Context(), "ann", credentials.NewSecret("another password")))
+	require.NoError(t, a.Accounts.SetPassword(t.Context(), "ann", credentials.NewSecret("another password")))
 	_, err = a.Login(t.Context(), home, "ann", right)
 	require.ErrorIs(t, err, accounts.ErrWrongLogin, "what was right before the change")
 }
@@ -92,7 +92,7 @@ func TestGuessingManyNamesBesideSomebody(t *testing.T) {
 				wg.Go(func() { a.CheckLater(ctx) })
 				name := func(i int) string { return fmt.Sprint("name", i) }
 				for i := range known {
-					require.NoError(t, a.Book.Create(t.Context(), accounts.Account{Name: name(i)}, right))
+					require.NoError(t, a.Accounts.Create(t.Context(), accounts.Account{Name: name(i)}, right))
 				}
 				guess := func(i int) {
 					_, err := a.Login(t.Context(), attacker, name(i), wrong)
@@ -156,7 +156,7 @@ type fixture struct{ *login.Authenticator }
 // minted returns a login that the key of ann's account issued for team/app.
 func (f fixture) minted(t *testing.T) credentials.Credential {
 	t.Helper()
-	key, err := f.Book.AddKey(t.Context(), "ann", "regcred")
+	key, err := f.Accounts.AddKey(t.Context(), "ann", "regcred")
 	require.NoError(t, err)
 	c, err := system.Provider{}.Credential(t.Context(), registry.Profile{
 		Name: "p", Kind: registry.System, Endpoint: "registry.example.com/team/app",
@@ -187,14 +187,14 @@ func TestMintedLogin(t *testing.T) {
 }
 
 func TestMintedLoginEndsWithWhatItStandsFor(t *testing.T) {
-	tests := map[string]func(context.Context, *accounts.Book) error{
-		"the key is removed": func(ctx context.Context, b *accounts.Book) error {
+	tests := map[string]func(context.Context, *accounts.Manager) error{
+		"the key is removed": func(ctx context.Context, b *accounts.Manager) error {
 			return b.Update(ctx, "ann", func(a *accounts.Account) error { a.Keys = nil; return nil })
 		},
-		"the account is disabled": func(ctx context.Context, b *accounts.Book) error {
+		"the account is disabled": func(ctx context.Context, b *accounts.Manager) error {
 			return b.Update(ctx, "ann", func(a *accounts.Account) error { a.Disabled = true; return nil })
 		},
-		"the account is deleted": func(ctx context.Context, b *accounts.Book) error { return b.Delete(ctx, "ann") },
+		"the account is deleted": func(ctx context.Context, b *accounts.Manager) error { return b.Delete(ctx, "ann") },
 	}
 	for name, end := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -202,7 +202,7 @@ func TestMintedLoginEndsWithWhatItStandsFor(t *testing.T) {
 			c := f.minted(t)
 			_, err := f.login(t, c)
 			require.NoError(t, err)
-			require.NoError(t, end(t.Context(), f.Book))
+			require.NoError(t, end(t.Context(), f.Accounts))
 			_, err = f.login(t, c)
 			require.ErrorIs(t, err, accounts.ErrWrongLogin)
 		})

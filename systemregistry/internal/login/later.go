@@ -114,7 +114,7 @@ func (a *Authenticator) check(ctx context.Context, next attempt) {
 		return
 	}
 	defer release()
-	account, err := a.Book.Verify(ctx, next.name, next.password)
+	account, err := a.Accounts.Verify(ctx, next.name, next.password)
 	if err == nil {
 		a.proofs.remember(next.name, account.Epoch, next.password)
 	}

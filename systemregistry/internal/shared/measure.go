@@ -55,7 +55,7 @@ func (d *Driver) twice(ctx context.Context, l Limit, n int64, try func() error) 
 		}
 		err = try()
 	}
-	if !errors.Is(err, images.ErrFull) || n > l.MaxBytes {
+	if !errors.Is(err, images.ErrQuotaExceeded) || n > l.MaxBytes {
 		return err
 	}
 	m := d.limits.measurements[l.Name]

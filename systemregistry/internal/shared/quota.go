@@ -38,13 +38,13 @@ type ledger struct {
 	Pending map[string]pending `json:"pending,omitempty"`
 }
 
-// fits fails with [images.ErrFull] if n more bytes do not fit.
+// fits fails with [images.ErrQuotaExceeded] if n more bytes do not fit.
 func (now *ledger) fits(l Limit, n int64) error {
 	switch {
 	case n <= l.MaxBytes && now.Measured == 0: // Otherwise, it can never fit.
 		return errNotMeasured
 	case n > l.MaxBytes-now.Used:
-		return fmt.Errorf("%w: %d of %d bytes of %s", images.ErrFull, now.Used, l.MaxBytes, l.Name)
+		return fmt.Errorf("%w: %d of %d bytes of %s", images.ErrQuotaExceeded, now.Used, l.MaxBytes, l.Name)
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (d *Driver) Used(ctx context.Context, name string) (int64, error) {
 	return now.Used, err
 }
 
-// Fits fails with [images.ErrFull] if n more bytes do not fit.
+// Fits fails with [images.ErrQuotaExceeded] if n more bytes do not fit.
 func (d *Driver) Fits(ctx context.Context, repository string, n int64) error {
 	for _, l := range d.limits.of(repository) {
 		err := d.twice(ctx, l, n, func() error {
@@ -161,7 +161,7 @@ func (d *Driver) Fits(ctx context.Context, repository string, n int64) error {
 
 var errNotMeasured = errors.New("not measured")
 
-// count counts n bytes, or fails with [images.ErrFull].
+// count counts n bytes, or fails with [images.ErrQuotaExceeded].
 func (d *Driver) count(ctx context.Context, l Limit, id string, n int64) error {
 	return d.twice(ctx, l, n, func() error { return d.tryCount(ctx, l, id, n) })
 }
