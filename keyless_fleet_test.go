@@ -170,7 +170,7 @@ func keylessSecrets(t *testing.T, namespaces int, lifetime time.Duration) {
 		require.NoError(t, cluster.CreateNamespace(t.Context(), name, nil))
 		cloud.Roles[0].Subjects = append(cloud.Roles[0].Subjects, "system:serviceaccount:"+name+":puller")
 		targets[i] = inject.Target{
-			Name: "regcred-" + name, Profiles: []registry.Profile{profile.In(name)},
+			Name: "regcred-" + name, Profiles: []registry.Profile{profile.ForNamespace(name)},
 			Namespaces: inject.Selection{Names: []string{name}}, Accounts: inject.Selection{Names: []string{"default"}},
 		}
 	}

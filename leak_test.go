@@ -285,7 +285,7 @@ func mistakes(t *testing.T) map[string]regcred.Request {
 func TestNoLoginInTheWrongFieldLeaks(t *testing.T) {
 	told := subjects.Set{} // It provides none.
 	set := providers.Set{
-		registry.DockerHub: dockerhub.Provider{}, registry.Custom: federated.Provider{Subjects: told, Otherwise: custom.Provider{}}, registry.System: system.Provider{},
+		registry.DockerHub: dockerhub.Provider{}, registry.Custom: federated.Provider{Subjects: told, Fallback: custom.Provider{}}, registry.System: system.Provider{},
 		registry.ECR: ecr.Provider{Subjects: told}, registry.GCR: gcr.Provider{Subjects: told}, registry.ACR: acr.Provider{Subjects: told},
 	}
 	for name, request := range mistakes(t) {
@@ -311,7 +311,7 @@ func TestNoLoginInTheWrongFieldLeaks(t *testing.T) {
 				texts["request by "+verb] = fmt.Sprintf(verb, request) + fmt.Sprintf(verb, &request)
 			}
 			keep("request in a log", request.LogValue())
-			report, marshalErr := json.Marshal(registry.Report(err))
+			report, marshalErr := json.Marshal(registry.IssuesOf(err))
 			require.NoError(t, marshalErr)
 			texts["Report"] = string(report) + registry.HintOf(err)
 			result, err := p.CheckLogin(t.Context(), profile)

@@ -15,8 +15,8 @@ import (
 
 // A Search selects names from a list of repositories or tags.
 type Search struct {
-	// Text is a text that the names must contain, in upper or lower case. Empty means all names.
-	Text string
+	// Contains is a text that the names must contain, in upper or lower case. Empty means all names.
+	Contains string
 	// MaxNames is the maximum number of names that are returned. Zero means 100.
 	MaxNames int
 	// MaxRead is the maximum number of names that are read from the registry, because registries cannot search. Zero means
@@ -28,9 +28,9 @@ type Search struct {
 type Names struct {
 	// Names are in the order of the registry, usually alphabetical. They are empty and not nil if there are none.
 	Names []string `json:"names"`
-	// More reports whether the search ended at one of its limits although the registry has further names. The user
+	// Truncated reports whether the search ended at one of its limits although the registry has further names. The user
 	// should then narrow the search.
-	More bool `json:"more"`
+	Truncated bool `json:"truncated"`
 }
 
 // Repositories returns the repositories that a profile can see at its endpoints. Each name starts with the host of its
@@ -86,13 +86,13 @@ func (p *Pipeline) Tags(ctx context.Context, profile registry.Profile, repositor
 func (s Search) collect(list iter.Seq2[string, error]) (Names, error) {
 	wanted, left := option.OrDefault(s.MaxNames, 100), option.OrDefault(s.MaxRead, 10_000)
 	found := Names{Names: []string{}} // Encoded as a list, also if it is empty.
-	text := strings.ToLower(s.Text)
+	text := strings.ToLower(s.Contains)
 	for name, err := range list {
 		switch {
 		case err != nil:
 			return Names{}, err
 		case left == 0:
-			found.More = true
+			found.Truncated = true
 			return found, nil
 		}
 		left--
@@ -100,7 +100,7 @@ func (s Search) collect(list iter.Seq2[string, error]) (Names, error) {
 			continue
 		}
 		if len(found.Names) == wanted {
-			found.More = true
+			found.Truncated = true
 			return found, nil
 		}
 		found.Names = append(found.Names, name)
@@ -117,10 +117,10 @@ func (p *Pipeline) Candidate(profile registry.Profile) (validate.Candidate, erro
 	}
 	a := p.account(profile)
 	return validate.Candidate{
-		Name:      profile.Name,
-		Source:    &cachedSource{p, a},
-		Transport: a.profile.Transport,
-		Refused:   func(c credentials.Credential) { p.Cache.Invalidate(a.key, c) },
+		Name:       profile.Name,
+		Source:     &cachedSource{p, a},
+		Transport:  a.profile.Transport,
+		OnRejected: func(c credentials.Credential) { p.Cache.Invalidate(a.key, c) },
 	}, nil
 }
 

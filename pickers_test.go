@@ -40,27 +40,27 @@ func TestRepositories(t *testing.T) {
 	p := newPipeline(hosts{"registry.test": listing(t), "mirror.test": listing(t)})
 	team := profile("team", "registry.test/team", "ann", "pw")
 
-	found, err := p.Repositories(t.Context(), team, regcred.Search{Text: "SHOP"})
+	found, err := p.Repositories(t.Context(), team, regcred.Search{Contains: "SHOP"})
 	require.NoError(t, err)
 	require.Equal(t, regcred.Names{Names: []string{"registry.test/team/shop"}}, found)
 
 	found, err = p.Repositories(t.Context(), team, regcred.Search{MaxNames: 5})
 	require.NoError(t, err)
 	require.Len(t, found.Names, 5)
-	require.True(t, found.More)
+	require.True(t, found.Truncated)
 
-	found, err = p.Repositories(t.Context(), team, regcred.Search{Text: "shop", MaxRead: 10})
+	found, err = p.Repositories(t.Context(), team, regcred.Search{Contains: "shop", MaxRead: 10})
 	require.NoError(t, err)
-	require.Equal(t, regcred.Names{Names: []string{}, More: true}, found)
+	require.Equal(t, regcred.Names{Names: []string{}, Truncated: true}, found)
 
 	found, err = p.Repositories(t.Context(), team, regcred.Search{})
 	require.NoError(t, err)
 	require.Len(t, found.Names, 31, "what is not at the endpoint is left out")
-	require.False(t, found.More)
+	require.False(t, found.Truncated)
 
 	both := team
 	both.Hosts = []string{"mirror.test/other"}
-	found, err = p.Repositories(t.Context(), both, regcred.Search{Text: "o"})
+	found, err = p.Repositories(t.Context(), both, regcred.Search{Contains: "o"})
 	require.NoError(t, err)
 	require.Equal(t, []string{"registry.test/team/shop", "mirror.test/other/app"}, found.Names)
 }
@@ -69,7 +69,7 @@ func TestTags(t *testing.T) {
 	p := newPipeline(hosts{"registry.test": listing(t)})
 	team := profile("team", "registry.test/team", "ann", "pw")
 	for _, name := range []string{"registry.test/team/shop", "registry.test/team/shop:2.0"} {
-		found, err := p.Tags(t.Context(), team, name, regcred.Search{Text: "1."})
+		found, err := p.Tags(t.Context(), team, name, regcred.Search{Contains: "1."})
 		require.NoError(t, err)
 		require.Equal(t, regcred.Names{Names: []string{"1.0", "1.1"}}, found)
 	}
@@ -121,7 +121,7 @@ func TestPickerRenews(t *testing.T) {
 	})}
 	team := profile("team", "registry.test/team", "x", "y")
 	for range 2 {
-		found, err := p.Repositories(t.Context(), team, regcred.Search{Text: "shop"})
+		found, err := p.Repositories(t.Context(), team, regcred.Search{Contains: "shop"})
 		require.NoError(t, err)
 		require.Len(t, found.Names, 1)
 		require.Equal(t, 2, calls)
@@ -205,7 +205,7 @@ func ExamplePipeline_Repositories() {
 		Name: "quay", Kind: registry.Custom, Endpoint: "quay.io/acme",
 		Login: credentials.Login{Username: "acme+pull", Password: credentials.NewSecret("s3cret")},
 	}
-	repositories, err := pipeline.Repositories(ctx, profile, regcred.Search{Text: "shop"})
+	repositories, err := pipeline.Repositories(ctx, profile, regcred.Search{Contains: "shop"})
 	fmt.Println(repositories.Names, err)
 	tags, err := pipeline.Tags(ctx, profile, repositories.Names[0], regcred.Search{})
 	fmt.Println(tags.Names, err)

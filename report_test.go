@@ -45,7 +45,7 @@ func TestReportOfALogin(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := test.pipeline.CheckLogin(t.Context(), test.profile)
-			issues := registry.Report(err)
+			issues := registry.IssuesOf(err)
 			require.Len(t, issues, 1)
 			require.Equal(t, test.field, issues[0].Field, "%v", err)
 			require.Equal(t, test.code, issues[0].Code)
@@ -60,7 +60,7 @@ func TestReportOfARequest(t *testing.T) {
 	bad := profile("a", "harbor.test", "", "pw-a")
 	_, err := pipeline.Run(context.Background(), regcred.Request{Profiles: []registry.Profile{bad, bad}, Images: []string{"Ghcr.io/A"}})
 	var fields []string
-	for _, issue := range registry.Report(err) {
+	for _, issue := range registry.IssuesOf(err) {
 		require.Equal(t, registry.ErrInvalid, issue.Code)
 		fields = append(fields, issue.Field)
 	}

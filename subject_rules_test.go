@@ -465,7 +465,7 @@ func TestSubjectRules(t *testing.T) {
 		cache := &credentials.Cache{}
 		for name, p := range keylessProfiles(credentials.Subject{Kubernetes: &credentials.ServiceAccount{Name: "puller"}}) {
 			for _, tenant := range []string{"acme", "evil"} {
-				p := p.In("shop")
+				p := p.ForNamespace("shop")
 				p.Tenant = tenant
 				before := len(v.asked)
 				for range 2 {
@@ -475,7 +475,7 @@ func TestSubjectRules(t *testing.T) {
 				require.Len(t, v.asked, before+1, "%s: each tenant has a credential of its own", name)
 				require.Equal(t, tenant, v.asked[len(v.asked)-1].Profile.Tenant, "the source decides by the tenant")
 			}
-			other := p.In("evil")
+			other := p.ForNamespace("evil")
 			other.Tenant = "acme"
 			_, err := cache.Credential(t.Context(), providers.Key(set, other), providers.Source(set, other))
 			if name == "password" {

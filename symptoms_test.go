@@ -157,7 +157,7 @@ func secretFor(key, pair string) string {
 func parsing(text string) func(*testing.T) []registry.Issue {
 	return func(*testing.T) []registry.Issue {
 		_, err := pullsecret.Parse([]byte(text))
-		return registry.Report(err)
+		return registry.IssuesOf(err)
 	}
 }
 
@@ -191,7 +191,7 @@ func profileWith(change func(p *registry.Profile)) func(*testing.T) []registry.I
 		p := profile("a", "h.example.com", "u", "p")
 		change(&p)
 		set := providers.Set{registry.Custom: custom.Provider{}, registry.ECR: ecr.Provider{}, registry.GCR: gcr.Provider{}, registry.DockerHub: dockerhub.Provider{}}
-		issues := registry.Report(set.Validate(p))
+		issues := registry.IssuesOf(set.Validate(p))
 		for _, warning := range p.Warnings() {
 			if !strings.HasPrefix(warning, "the registry's certificate authority is trusted by this program only") {
 				issues = append(issues, registry.Issue{Code: "warning", Problem: warning})
@@ -208,7 +208,7 @@ func docker(config, helper string) func(*testing.T) []registry.Issue {
 		require.NoError(t, os.WriteFile(dir+"/docker-credential-broken", []byte("#!/bin/sh\n"+helper+"\n"), 0o700))
 		require.NoError(t, os.WriteFile(dir+"/config.json", []byte(config), 0o600))
 		_, err := dockerconfig.File{Path: dir + "/config.json", Server: "ghcr.io"}.Credential(t.Context())
-		issues := registry.Report(err)
+		issues := registry.IssuesOf(err)
 		for i := range issues {
 			issues[i].Problem = strings.ReplaceAll(issues[i].Problem, dir+"/", "")
 		}

@@ -157,7 +157,7 @@ func (s *stage) policy() *egress.Policy {
 func (s *stage) providers() providers.Set {
 	return providers.Set{
 		registry.DockerHub: dockerhub.Provider{}, registry.System: system.Provider{},
-		registry.Custom: federated.Provider{Subjects: s, Otherwise: custom.Provider{}},
+		registry.Custom: federated.Provider{Subjects: s, Fallback: custom.Provider{}},
 		registry.ECR:    ecr.Provider{Timeout: 5 * time.Second, SubjectTokens: []string{s.file}},
 		registry.GCR:    gcr.Provider{Timeout: 5 * time.Second, SubjectTokens: []string{s.file, "http://" + s.victim + "/token"}},
 	}

@@ -182,7 +182,7 @@ func (c *Cache) remove(e *entry) {
 
 // Invalidate drops the credential for the key if it equals refused, which is a credential that a registry rejected as
 // invalid or no longer valid. The next caller gets a newly issued one. If new ones are rejected too, callers get a
-// [BackoffError] with [ErrRefused] between attempts.
+// [BackoffError] with [ErrRejected] between attempts.
 func (c *Cache) Invalidate(key Key, refused Credential) {
 	t := c.table.Load()
 	if t == nil {
@@ -214,7 +214,7 @@ func (c *Cache) invalidate(e *entry, refused Credential) {
 	if refused.IssuedAt.After(t.refused) {
 		t.refused = refused.IssuedAt
 	}
-	t.err = ErrRefused
+	t.err = ErrRejected
 	t.until = now.mono
 	if t.refusals > 1 {
 		t.until += int64(retryIn(t.refusals-1, 0, 0, 0, jitter()))

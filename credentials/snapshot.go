@@ -89,8 +89,8 @@ func compareKeys(a, b Key) int {
 	)
 }
 
-// ErrRefused reports that a [Cache] delays a call because registries keep rejecting the issuer's new credentials.
-var ErrRefused = errors.New("new credentials are refused like the one before")
+// ErrRejected reports that a [Cache] delays a call because registries keep rejecting the issuer's new credentials.
+var ErrRejected = errors.New("new credentials are rejected like the one before")
 
 // refusalMemory is the time after which a new rejection is unrelated to the one before. It is longer than the longest
 // wait between two attempts.
@@ -102,7 +102,7 @@ type BackoffError struct {
 	Failures int
 	// Until is the time from which the issuer may be called again, if a caller needs the credential.
 	Until time.Time
-	// Err is the error of the last call, or [ErrRefused].
+	// Err is the error of the last call, or [ErrRejected].
 	Err error
 }
 

@@ -33,7 +33,7 @@ type ServiceAccount struct {
 	// Cluster is the name under which the program knows the cluster. Empty means the cluster that the program runs in.
 	Cluster string `json:"cluster,omitempty"`
 	// Namespace is the namespace of the account. Empty means the namespace of the pull secret; see
-	// [github.com/regcred/regcred/registry.Profile.In].
+	// [github.com/regcred/regcred/registry.Profile.ForNamespace].
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
 }

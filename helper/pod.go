@@ -21,19 +21,19 @@ type podToken struct{}
 // [KubeletConfig] writes it.
 type PodSubjects struct {
 	// Otherwise provides all other subjects. If nil, they are rejected.
-	Otherwise providers.Subjects
+	Fallback providers.Subjects
 }
 
 // SubjectToken returns the pod's token. The error is [registry.ErrNoIdentity] if the kubelet sent none.
 func (s PodSubjects) SubjectToken(ctx context.Context, r providers.SubjectRequest) (credentials.Secret, error) {
 	if r.Subject.Source != Pod {
-		if s.Otherwise == nil {
+		if s.Fallback == nil {
 			return credentials.Secret{}, &registry.Error{
 				Op: "get subject token", Ref: "of " + r.Subject.String(), Code: registry.ErrDenied, Hint: `use the source "pod"`,
 				Err: errors.New("this program does not provide it"),
 			}
 		}
-		return s.Otherwise.SubjectToken(ctx, r)
+		return s.Fallback.SubjectToken(ctx, r)
 	}
 	token, _ := ctx.Value(podToken{}).(credentials.Secret)
 	if token.IsZero() {

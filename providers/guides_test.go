@@ -20,8 +20,8 @@ import (
 func TestGuides(t *testing.T) {
 	var tokens subjects.Set // No token is requested: the profiles are validated.
 	set := providers.Set{
-		registry.DockerHub: federated.Provider{Subjects: tokens, Otherwise: dockerhub.Provider{}}, registry.ACR: acr.Provider{Subjects: tokens},
-		registry.Custom: federated.Provider{Subjects: tokens, Otherwise: custom.Provider{}},
+		registry.DockerHub: federated.Provider{Subjects: tokens, Fallback: dockerhub.Provider{}}, registry.ACR: acr.Provider{Subjects: tokens},
+		registry.Custom: federated.Provider{Subjects: tokens, Fallback: custom.Provider{}},
 	}
 	block := regexp.MustCompile("(?s)```json\n(.*?)```")
 	for guide, want := range map[string]int{

@@ -225,7 +225,7 @@ func TestSetKeepsTheContract(t *testing.T) {
 	providerstest.TestProvider(t, providerstest.Subject{
 		Provider: providers.Set{"harbor": providers.Static{}},
 		Profiles: []registry.Profile{profileWith(user("jo", "hunter22")), profileWith(user("al", "hunter22")), public},
-		Refused:  []registry.Profile{profileWith(credentials.Login{Ambient: true})},
+		Invalid:  []registry.Profile{profileWith(credentials.Login{Ambient: true})},
 		Failing: providers.Set{"harbor": providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
 			return credentials.Credential{}, registry.ErrUnauthorized
 		})},

@@ -15,7 +15,7 @@ import (
 // otherwise the code that is listed below for an error of this module; otherwise [ErrUnknown]. It returns "" for nil.
 //
 // [field.Errors] and [field.Error] have [ErrInvalid], [credentials.ErrCredentialExpired] has [ErrExpired],
-// [credentials.ErrEmpty], [credentials.ErrImplausibleDates] and a panic have [ErrProvider], [credentials.ErrRefused]
+// [credentials.ErrEmpty], [credentials.ErrImplausibleDates] and a panic have [ErrProvider], [credentials.ErrRejected]
 // has [ErrUnauthorized], [credentials.ErrNoLogin] has [ErrNoIdentity], and [credentials.ErrIdentityToken] has
 // [ErrUnsupported].
 //
@@ -96,7 +96,7 @@ var codesOfCredentials = []struct {
 	{credentials.ErrEmpty, ErrProvider, ""},
 	{credentials.ErrImplausibleDates, ErrProvider, ""},
 	{panics.ErrPanicked, ErrProvider, "report this to the maintainer of the provider: it panicked"},
-	{credentials.ErrRefused, ErrUnauthorized, ""},
+	{credentials.ErrRejected, ErrUnauthorized, ""},
 	{credentials.ErrNoLogin, ErrNoIdentity, "log in to this registry first, or add a login to the profile"},
 	{credentials.ErrIdentityToken, ErrUnsupported, "log in with a user name and a password or access token"},
 }

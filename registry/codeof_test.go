@@ -38,7 +38,7 @@ func TestErrorsOfOtherPackagesHaveCodes(t *testing.T) {
 		"expired":                         {credentials.ErrCredentialExpired, registry.ErrExpired, registry.ErrExpired.Hint()},
 		"empty":                           {fmt.Errorf("x: %w", credentials.ErrEmpty), registry.ErrProvider, registry.ErrProvider.Hint()},
 		"dates":                           {credentials.ErrImplausibleDates, registry.ErrProvider, registry.ErrProvider.Hint()},
-		"rejected again":                  {&credentials.BackoffError{Err: credentials.ErrRefused}, registry.ErrUnauthorized, registry.ErrUnauthorized.Hint()},
+		"rejected again":                  {&credentials.BackoffError{Err: credentials.ErrRejected}, registry.ErrUnauthorized, registry.ErrUnauthorized.Hint()},
 		"no login in a store":             {credentials.ErrNoLogin, registry.ErrNoIdentity, "log in to this registry first, or add a login to the profile"},
 		"an identity token in a store":    {credentials.ErrIdentityToken, registry.ErrUnsupported, "log in with a user name and a password or access token"},
 		"an Error before what it wraps":   {&registry.Error{Op: "x", Code: registry.ErrTimeout, Err: credentials.ErrEmpty}, registry.ErrTimeout, registry.ErrTimeout.Hint()},

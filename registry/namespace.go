@@ -2,10 +2,10 @@ package registry
 
 import "github.com/regcred/regcred/credentials"
 
-// In returns the profile for the pull secret of a namespace: a subject that is a service account without a namespace
+// ForNamespace returns the profile for the pull secret of a namespace: a subject that is a service account without a namespace
 // becomes the account in this namespace. So each namespace gets its own credential from one profile, and each tenant
 // pulls with its own identity. A profile without such a subject is returned unchanged. In does not modify p.
-func (p Profile) In(namespace string) Profile {
+func (p Profile) ForNamespace(namespace string) Profile {
 	fill := func(s *credentials.Subject) *credentials.Subject {
 		if s == nil || s.Kubernetes == nil || s.Kubernetes.Namespace != "" {
 			return s

@@ -23,11 +23,11 @@ func TestProfileIn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := registry.Profile{Name: "a", Login: login}
 			before := p.Login.Fingerprint()
-			a, b := p.In("team-a"), p.In("team-b")
+			a, b := p.ForNamespace("team-a"), p.ForNamespace("team-b")
 			require.Equal(t, before, p.Login.Fingerprint(), "the profile itself stays")
 			require.NotEqual(t, a.Login.Fingerprint(), b.Login.Fingerprint(), "a namespace has a credential of its own")
 			require.NotEqual(t, before, a.Login.Fingerprint())
-			require.Equal(t, a.Login.Fingerprint(), a.In("team-b").Login.Fingerprint(), "a namespace that is written stays")
+			require.Equal(t, a.Login.Fingerprint(), a.ForNamespace("team-b").Login.Fingerprint(), "a namespace that is written stays")
 		})
 	}
 	for _, p := range []registry.Profile{
@@ -35,6 +35,6 @@ func TestProfileIn(t *testing.T) {
 		{Login: credentials.Login{Federated: &credentials.FederatedLogin{Subject: credentials.Subject{File: "/token"}}}},
 		{Login: credentials.Login{AWS: &credentials.AWSLogin{}, Google: &credentials.GoogleLogin{}, Azure: &credentials.AzureLogin{}}},
 	} {
-		require.Equal(t, p.Login.Fingerprint(), p.In("team-a").Login.Fingerprint())
+		require.Equal(t, p.Login.Fingerprint(), p.ForNamespace("team-a").Login.Fingerprint())
 	}
 }

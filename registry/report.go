@@ -34,9 +34,9 @@ type Issue struct {
 	RetryAfter int `json:"retryAfter,omitempty"`
 }
 
-// Report returns all problems in err, in their order: one Issue for each joined error, and one for each field of a
+// IssuesOf returns all problems in err, in their order: one Issue for each joined error, and one for each field of a
 // [field.Errors]. It returns nil for nil. It accepts any error; an error of another module has [ErrUnknown].
-func Report(err error) []Issue {
+func IssuesOf(err error) []Issue {
 	var r report
 	r.add(err, "", 0)
 	return r.issues

@@ -15,13 +15,13 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-func ExampleReport() {
+func ExampleIssuesOf() {
 	profile := registry.Profile{Name: "team-a", Kind: registry.Custom, Endpoint: "ghcr.io", Login: credentials.Login{Username: "jo"}}
 	rejected := &registry.Error{
 		Op: "check login", Ref: "ghcr.io", Code: registry.ErrUnauthorized, Hint: "make a new token with the scope read:packages",
 		Err: errors.New("GET https://ghcr.io/token: 401 UNAUTHORIZED"),
 	}
-	out, _ := json.MarshalIndent(registry.Report(errors.Join(profile.Validate(), rejected)), "", "  ")
+	out, _ := json.MarshalIndent(registry.IssuesOf(errors.Join(profile.Validate(), rejected)), "", "  ")
 	fmt.Println(string(out))
 	// Output:
 	// [
@@ -85,7 +85,7 @@ func TestReport(t *testing.T) {
 		"a code and a cause":     {fmt.Errorf("%w: %w", registry.ErrConflict, io.EOF), []registry.Issue{{Code: registry.ErrConflict, Problem: "conflict: EOF", Hint: registry.ErrConflict.Hint()}}},
 		"an expired credential":  {credentials.ErrCredentialExpired, []registry.Issue{{Field: "login", Code: registry.ErrExpired, Problem: "credential is expired", Hint: registry.ErrExpired.Hint()}}},
 	} {
-		require.Equal(t, test.want, registry.Report(test.err), name)
+		require.Equal(t, test.want, registry.IssuesOf(test.err), name)
 	}
 }
 
@@ -101,7 +101,7 @@ func TestReportPointsAtTheField(t *testing.T) {
 		registry.ErrTimeout:          "",
 		registry.ErrDenied:           "",
 	} {
-		issues := registry.Report(&registry.Error{Op: "check login", Ref: "ghcr.io", Code: code})
+		issues := registry.IssuesOf(&registry.Error{Op: "check login", Ref: "ghcr.io", Code: code})
 		require.Len(t, issues, 1)
 		require.Equal(t, want, issues[0].Field, code)
 	}

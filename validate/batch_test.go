@@ -253,8 +253,8 @@ func TestImagesRenewsOnce(t *testing.T) {
 			}
 			return credentials.Credential{Username: "ann", Password: credentials.NewSecret(password)}, nil
 		}),
-		Refused:   func(credentials.Credential) { refused.Add(1) },
-		Transport: s.TransportConfig(),
+		OnRejected: func(credentials.Credential) { refused.Add(1) },
+		Transport:  s.TransportConfig(),
 	}}
 	var requests []validate.Request
 	for i := range 50 {

@@ -169,11 +169,11 @@ func (h *sourceCache) get(ctx context.Context, candidate *Candidate) (credential
 var errNoOther = errors.New("no other credential")
 
 // replace returns another credential after one was rejected, if there is one: the credential that another image's check
-// got, or else a new one. It calls Refused at most once.
+// got, or else a new one. It calls OnRejected at most once.
 func (h *sourceCache) replace(
 	ctx context.Context, candidate *Candidate, refused credentials.Credential,
 ) (credentials.Credential, error) {
-	if candidate.Source == nil || candidate.Refused == nil || h.enter(ctx) != nil {
+	if candidate.Source == nil || candidate.OnRejected == nil || h.enter(ctx) != nil {
 		return credentials.Credential{}, errNoOther
 	}
 	defer h.leave()
@@ -184,7 +184,7 @@ func (h *sourceCache) replace(
 		return credentials.Credential{}, errNoOther
 	}
 	h.renewed = true
-	if err := guarded("Candidate.Refused", func() { candidate.Refused(refused) }); err != nil {
+	if err := guarded("Candidate.OnRejected", func() { candidate.OnRejected(refused) }); err != nil {
 		return credentials.Credential{}, err
 	}
 	next, err := fetch(ctx, candidate.Source)

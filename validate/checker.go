@@ -96,9 +96,9 @@ type Candidate struct {
 	// as functions, are shared only by requests with the same slice of candidates. Nil means anonymous.
 	Source credentials.Source
 
-	// Refused, if not nil, is called with each credential that the registry rejects, so that a cache can drop it. Source
+	// OnRejected, if not nil, is called with each credential that the registry rejects, so that a cache can drop it. Source
 	// is then called once more, and a credential that differs is tried too. If nil, a rejection is final.
-	Refused func(credentials.Credential)
+	OnRejected func(credentials.Credential)
 
 	// Transport configures the connections to the registry. The zero Transport is the default one.
 	Transport registry.TransportConfig

@@ -102,7 +102,7 @@ func TestImageRenewsRefused(t *testing.T) {
 			asked++
 			return credentials.Credential{Username: "AWS", Password: credentials.NewSecret(password)}, nil
 		}),
-		Refused: func(c credentials.Credential) {
+		OnRejected: func(c credentials.Credential) {
 			refused = append(refused, c)
 			password = "new"
 		},

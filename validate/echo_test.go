@@ -168,7 +168,7 @@ func (e *echo) check(t *testing.T, name, password string) {
 	clean := func(what string, v any, err error) {
 		encoded, failed := json.Marshal(v)
 		require.NoError(t, failed)
-		report, failed := json.Marshal(registry.Report(err))
+		report, failed := json.Marshal(registry.IssuesOf(err))
 		require.NoError(t, failed)
 		text := strings.ToLower(fmt.Sprintf("%+v %v %+v %#v %s %s %s", v, err, err, err, registry.HintOf(err), encoded, report))
 		for _, f := range forbidden {

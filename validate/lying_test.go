@@ -25,7 +25,7 @@ func TestPasswordInABodyFollowsNoRedirect(t *testing.T) {
 			var bodies []string
 			candidate := as("ann", "right")
 			refused := 0
-			candidate.Refused = func(credentials.Credential) { refused++ }
+			candidate.OnRejected = func(credentials.Credential) { refused++ }
 			c := &validate.Checker{RoundTripper: roundTripper(func(req *http.Request) (*http.Response, error) {
 				w := httptest.NewRecorder()
 				if req.Body != nil {
@@ -72,7 +72,7 @@ func TestUnsupportedScheme(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, at ping %t, anonymous %t", name, atPing, anonymous), func(t *testing.T) {
 					sent, refused := 0, 0
 					candidate := as("ann", "right")
-					candidate.Refused = func(credentials.Credential) { refused++ }
+					candidate.OnRejected = func(credentials.Credential) { refused++ }
 					if anonymous {
 						candidate = validate.Candidate{}
 					}
@@ -130,7 +130,7 @@ func TestLoginLeftBehind(t *testing.T) {
 			refused := 0
 			candidate := as("ann", "right")
 			candidate.Transport.PlainHTTP = tc.http
-			candidate.Refused = func(credentials.Credential) { refused++ }
+			candidate.OnRejected = func(credentials.Credential) { refused++ }
 			c := &validate.Checker{RoundTripper: roundTripper(func(req *http.Request) (*http.Response, error) {
 				w := httptest.NewRecorder()
 				_, p, _ := req.BasicAuth()

@@ -78,8 +78,8 @@ func TestEarlyExpiryIsRenewed(t *testing.T) {
 	var refused []credentials.Credential
 	checker := validate.Checker{RoundTripper: r.RoundTripper()}
 	_, err := checker.Image(t.Context(), image(t, ecrImage), validate.Candidate{
-		Source:  source("AWS", "token"),
-		Refused: func(c credentials.Credential) { refused = append(refused, c) },
+		Source:     source("AWS", "token"),
+		OnRejected: func(c credentials.Credential) { refused = append(refused, c) },
 	})
 	require.Len(t, refused, 1, "%v", err)
 }

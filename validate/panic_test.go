@@ -43,8 +43,8 @@ func TestPanics(t *testing.T) {
 		"Candidate.Source": {candidate: validate.Candidate{
 			Source: credentials.Func(func(context.Context) (credentials.Credential, error) { panic("secret") }),
 		}},
-		"Candidate.Refused": {candidate: validate.Candidate{
-			Source: source("ann", "wrong"), Refused: func(credentials.Credential) { panic("secret") },
+		"Candidate.OnRejected": {candidate: validate.Candidate{
+			Source: source("ann", "wrong"), OnRejected: func(credentials.Credential) { panic("secret") },
 		}},
 		"Checker.Progress":                  {checker: validate.Checker{Progress: func(validate.Progress) { panic("secret") }}, passes: true},
 		"Checker.RoundTripper":              {checker: validate.Checker{RoundTripper: broken("/manifests/", false)}},

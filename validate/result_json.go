@@ -66,11 +66,11 @@ type jsonExchange struct {
 }
 
 // MarshalJSON returns the verdict, its cause, the fix, and the evidence, under stable names: ok is the verdict, issues
-// is the [registry.Report] on Err, and attempts is the evidence. Durations are in milliseconds, and empty values are
+// is the [registry.IssuesOf] on Err, and attempts is the evidence. Durations are in milliseconds, and empty values are
 // left out.
 func (r Result) MarshalJSON() ([]byte, error) {
 	out := jsonResult{
-		OK: r.Err == nil, Candidate: r.Candidate, Anonymous: r.Anonymous, Issues: registry.Report(r.Err),
+		OK: r.Err == nil, Candidate: r.Candidate, Anonymous: r.Anonymous, Issues: registry.IssuesOf(r.Err),
 		Pulls: r.Pulls, Runs: r.Runs, Basis: r.Basis,
 		Digest: r.Digest, MediaType: r.MediaType, Size: r.Size, Warnings: r.Warnings, DurationMS: r.Duration.Milliseconds(),
 	}
@@ -78,7 +78,7 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		out.Image = r.Image.String()
 	}
 	for _, one := range r.Runtimes {
-		out.Runtimes = append(out.Runtimes, jsonRuntime{one.Runtime, one.Version, one.Pulls, one.Runs, registry.Report(one.Err)})
+		out.Runtimes = append(out.Runtimes, jsonRuntime{one.Runtime, one.Version, one.Pulls, one.Runs, registry.IssuesOf(one.Err)})
 	}
 	for _, p := range r.Platforms {
 		out.Platforms = append(out.Platforms, p.String())
@@ -89,7 +89,7 @@ func (r Result) MarshalJSON() ([]byte, error) {
 	for _, a := range r.Attempts {
 		attempt := jsonAttempt{
 			OK: a.Err == nil, Candidate: a.Candidate, Username: a.Username, Anonymous: a.Anonymous, Renewed: a.Renewed,
-			Issues: registry.Report(a.Err),
+			Issues: registry.IssuesOf(a.Err),
 		}
 		for _, e := range a.Exchanges {
 			attempt.Exchanges = append(attempt.Exchanges, jsonExchange{

@@ -265,7 +265,7 @@ func (s *sketch) Invalidate(key credentials.Key, refused credentials.Credential)
 	}
 	it.has = false
 	it.refusals++
-	it.err = credentials.ErrRefused
+	it.err = credentials.ErrRejected
 	if it.refusals > 1 && !s.has("what is refused each time does not loop") {
 		it.until = time.Now().Add(min(time.Second<<it.refusals, time.Minute))
 	}

@@ -167,6 +167,6 @@ func statusOf(err error) (string, error) {
 	if err == nil {
 		return "ready", nil
 	}
-	data, failed := json.Marshal(registry.Report(err))
+	data, failed := json.Marshal(registry.IssuesOf(err))
 	return string(data), failed
 }

@@ -144,9 +144,9 @@ func validate(profiles []registry.Profile) error {
 func newProvider() providers.Set {
 	subjects := helper.PodSubjects{}
 	set := providers.Set{
-		registry.DockerHub: federated.Provider{Subjects: subjects, Otherwise: dockerhub.Provider{}},
-		registry.Custom:    federated.Provider{Subjects: subjects, Otherwise: custom.Provider{}},
-		registry.System:    federated.Provider{Subjects: subjects, Otherwise: system.Provider{}},
+		registry.DockerHub: federated.Provider{Subjects: subjects, Fallback: dockerhub.Provider{}},
+		registry.Custom:    federated.Provider{Subjects: subjects, Fallback: custom.Provider{}},
+		registry.System:    federated.Provider{Subjects: subjects, Fallback: system.Provider{}},
 		registry.ACR:       acr.Provider{Subjects: subjects},
 	}
 	for kind, provider := range extra {

@@ -36,7 +36,7 @@ func newReport(in input, outcome regcred.Outcome, err error) report {
 	r := report{OK: err == nil, Logins: []entry{}, Images: []entry{}}
 	for i, result := range outcome.Logins {
 		r.Logins = append(r.Logins, entry{
-			Profile: in.profiles[i].Name, OK: result.Err == nil, Issues: registry.Report(result.Err), Warnings: result.Warnings,
+			Profile: in.profiles[i].Name, OK: result.Err == nil, Issues: registry.IssuesOf(result.Err), Warnings: result.Warnings,
 			host: in.profiles[i].Endpoint,
 		})
 	}
@@ -48,7 +48,7 @@ func newReport(in input, outcome regcred.Outcome, err error) report {
 		r.Images = append(r.Images, entry{
 			Profile: by, Image: in.images[i].name, OK: result.Err == nil, Digest: result.Digest,
 			Places: slices.DeleteFunc(slices.Clone(in.images[i].places), func(p place) bool { return p.File == "" }),
-			Issues: registry.Report(result.Err), Warnings: result.Warnings, host: result.Image.Host,
+			Issues: registry.IssuesOf(result.Err), Warnings: result.Warnings, host: result.Image.Host,
 		})
 	}
 	switch {

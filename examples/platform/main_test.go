@@ -96,10 +96,10 @@ func TestForm(t *testing.T) {
 	// The pickers.
 	status, body = w.call("acme", "GET", "/registries/quay/repositories?search=shop", "")
 	require.Equal(t, 200, status, body)
-	require.JSONEq(t, `{"names":["quay.io/acme/shop"],"more":false}`, body)
+	require.JSONEq(t, `{"names":["quay.io/acme/shop"],"truncated":false}`, body)
 	status, body = w.call("acme", "GET", "/registries/quay/tags?repository=quay.io/acme/shop", "")
 	require.Equal(t, 200, status, body)
-	require.JSONEq(t, `{"names":["1.0","1.1"],"more":false}`, body)
+	require.JSONEq(t, `{"names":["1.0","1.1"],"truncated":false}`, body)
 	got := w.issues(w.call("acme", "GET", "/registries/quay/tags?repository=ghcr.io/acme/shop", ""))
 	require.Contains(t, got[0].Problem, "is not one that the profile serves")
 

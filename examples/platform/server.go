@@ -219,7 +219,7 @@ func (s *Server) repositories(ctx context.Context, w http.ResponseWriter, r *htt
 	if err != nil {
 		return err
 	}
-	names, err := s.Pipeline.Repositories(ctx, p, regcred.Search{Text: r.URL.Query().Get("search")})
+	names, err := s.Pipeline.Repositories(ctx, p, regcred.Search{Contains: r.URL.Query().Get("search")})
 	if err == nil {
 		reply(w, http.StatusOK, names)
 	}
@@ -231,7 +231,7 @@ func (s *Server) tags(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return err
 	}
-	names, err := s.Pipeline.Tags(ctx, p, r.URL.Query().Get("repository"), regcred.Search{Text: r.URL.Query().Get("search")})
+	names, err := s.Pipeline.Tags(ctx, p, r.URL.Query().Get("repository"), regcred.Search{Contains: r.URL.Query().Get("search")})
 	if err == nil {
 		reply(w, http.StatusOK, names)
 	}
@@ -248,7 +248,7 @@ func reply(w http.ResponseWriter, status int, v any) {
 // replyError sends the issues, each with its field, code, problem and hint. A page has to escape their texts, which may
 // quote a registry.
 func replyError(w http.ResponseWriter, err error) {
-	issues := registry.Report(err)
+	issues := registry.IssuesOf(err)
 	status := http.StatusUnprocessableEntity
 	switch tooLarge := new(http.MaxBytesError); {
 	case errors.Is(err, errNotStored):

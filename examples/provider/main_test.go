@@ -56,7 +56,7 @@ func TestProvider(t *testing.T) {
 	providerstest.TestProvider(t, providerstest.Subject{
 		Provider: good,
 		Profiles: []registry.Profile{profile(way, "shop", "shop", "key-of-the-shop"), profile(way, "blog", "blog", "key-of-the-blog")},
-		Refused:  []registry.Profile{noTeam},
+		Invalid:  []registry.Profile{noTeam},
 		Failing:  behind{failing, failingWay},
 		Stalled:  behind{stalled, stalledWay},
 	})

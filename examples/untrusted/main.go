@@ -149,7 +149,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer cancel()
 	err := h.check(ctx, tenant, http.MaxBytesReader(w, req.Body, maxBody))
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(response{OK: err == nil, Issues: registry.Report(err)})
+	_ = json.NewEncoder(w).Encode(response{OK: err == nil, Issues: registry.IssuesOf(err)})
 }
 
 func (h *handler) check(ctx context.Context, tenant string, body io.Reader) error {

@@ -71,7 +71,7 @@ func (s *Subjects) SubjectToken(ctx context.Context, r providers.SubjectRequest)
 	case account == nil:
 		return fail(registry.ErrNoIdentity, "use a service account", errors.New("it is not a service account"))
 	case account.Namespace == "":
-		return fail(registry.ErrInvalid, "add the namespace of the account to the profile, or set it with Profile.In", errors.New("the namespace is missing"))
+		return fail(registry.ErrInvalid, "add the namespace of the account to the profile, or set it with Profile.ForNamespace", errors.New("the namespace is missing"))
 	case r.Audience == "": // The API server would issue a token that is valid for itself.
 		return fail(registry.ErrInvalid, "", errors.New("the audience is missing"))
 	case s.Allow == nil && r.Profile.Tenant != "", s.Allow != nil && !s.Allow(r.Profile.Tenant, *account):

@@ -330,7 +330,7 @@ func TestConformance(t *testing.T) {
 	refused.Endpoint = "ghcr.io"
 	failing := &acrtest.Azure{Apps: []acrtest.App{{Tenant: tenant}}}
 	providerstest.TestProvider(t, providerstest.Subject{
-		Provider: acr.Provider{Subjects: c, RoundTripper: cloud.RoundTripper()}, Profiles: profiles, Refused: []registry.Profile{refused},
+		Provider: acr.Provider{Subjects: c, RoundTripper: cloud.RoundTripper()}, Profiles: profiles, Invalid: []registry.Profile{refused},
 		Failing: acr.Provider{Subjects: c, RoundTripper: failing.RoundTripper()},
 		Stalled: acr.Provider{Subjects: c, RoundTripper: roundTripper(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()

@@ -104,7 +104,7 @@ func TestContract(t *testing.T) {
 			profile("robot", login("acme+robot", "AAAABBBB")), profile("jo", login("jo", "ghp_AAAABBBB")),
 			profile("job", expiring), profile("public", credentials.Login{Anonymous: true}),
 		},
-		Refused: []registry.Profile{
+		Invalid: []registry.Profile{
 			profile("fine-grained", login("jo", "github_pat_AAAABBBB")),
 			profile("no-end", login("gitlab-ci-token", "glcbt-64_AAAA")),
 			profile("cloud", credentials.Login{Google: &credentials.GoogleLogin{Credentials: credentials.NewSecret(`{"a":"b"}`)}}),

@@ -60,7 +60,7 @@ func TestContract(t *testing.T) {
 		Profiles: []registry.Profile{
 			profile("jo", login("jo")), profile("acme", login("acme")), profile("public", credentials.Login{Anonymous: true}),
 		},
-		Refused: []registry.Profile{
+		Invalid: []registry.Profile{
 			profile("mail", login("jo@example.com")),
 			profile("cloud", credentials.Login{AWS: &credentials.AWSLogin{}}),
 			profile("process", credentials.Login{Ambient: true}),

@@ -73,7 +73,7 @@ func TestConformance(t *testing.T) {
 	providerstest.TestProvider(t, providerstest.Subject{
 		Provider: through(n, p),
 		Profiles: profiles,
-		Refused: []registry.Profile{
+		Invalid: []registry.Profile{
 			refused(func(q *registry.Profile) { q.Endpoint = "ghcr.io" }),
 			refused(func(q *registry.Profile) { q.Endpoint += ".evil.example" }),
 			refused(func(q *registry.Profile) { q.Hosts = []string{"123456789012.dkr.ecr.eu-west-1.amazonaws.com"} }),

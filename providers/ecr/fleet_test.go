@@ -127,7 +127,7 @@ func keylessFleet(t *testing.T, namespaces int, lifetime time.Duration) {
 	sources := make([]*credentials.CachedSource, namespaces)
 	var started sync.WaitGroup
 	for i := range sources {
-		p := profile.In(fmt.Sprintf("team-%d", i))
+		p := profile.ForNamespace(fmt.Sprintf("team-%d", i))
 		sources[i] = cache.Source(providers.Key(provider, p), providers.Source(provider, p))
 		started.Go(func() {
 			if _, err := sources[i].Credential(ctx); err != nil {

@@ -49,12 +49,12 @@ func TestConformance(t *testing.T) {
 		Name: "basic", Kind: registry.Custom, Endpoint: "quay.io",
 		Login: credentials.Login{Username: "jo", Password: credentials.NewSecret("long-enough")},
 	}
-	provider := federated.Provider{Subjects: c, RoundTripper: byEndpoint, Otherwise: custom.Provider{}}
+	provider := federated.Provider{Subjects: c, RoundTripper: byEndpoint, Fallback: custom.Provider{}}
 	failing := provider
 	failing.RoundTripper = roundTripper(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusForbidden, Status: "403 Forbidden", Body: http.NoBody, Request: r}, nil
 	})
-	failing.Otherwise = nil
+	failing.Fallback = nil
 	stalled := provider
 	stalled.RoundTripper = roundTripper(func(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
@@ -64,7 +64,7 @@ func TestConformance(t *testing.T) {
 	t.Run("issues", func(t *testing.T) {
 		providerstest.TestProvider(t, providerstest.Subject{
 			Provider: provider, Profiles: append(fail, password, other, basic),
-			Refused: []registry.Profile{profile("evil.example", credentials.Exchange{DockerHub: &credentials.DockerHubExchange{Organization: "acme", Connection: "uuid"}})},
+			Invalid: []registry.Profile{profile("evil.example", credentials.Exchange{DockerHub: &credentials.DockerHubExchange{Organization: "acme", Connection: "uuid"}})},
 		})
 	})
 	t.Run("fails", func(t *testing.T) {

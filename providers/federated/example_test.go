@@ -45,7 +45,7 @@ func Example() {
 
 // One provider serves profiles with a subject and profiles with a password.
 func ExampleProvider_otherwise() {
-	set := providers.Set{registry.Custom: federated.Provider{Otherwise: custom.Provider{}}}
+	set := providers.Set{registry.Custom: federated.Provider{Fallback: custom.Provider{}}}
 	credential, err := set.Credential(context.Background(), registry.Profile{
 		Name: "harbor", Kind: registry.Custom, Endpoint: "harbor.example.com",
 		Login: credentials.Login{Username: "robot$ci", Password: credentials.NewSecret("Harbor12345")},

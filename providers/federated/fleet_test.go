@@ -70,7 +70,7 @@ func fleet(t *testing.T, namespaces int, lifetime time.Duration) {
 	defer stop()
 	sources := make([]*credentials.CachedSource, namespaces)
 	for i := range sources {
-		p := profile.In(fmt.Sprintf("team-%d", i))
+		p := profile.ForNamespace(fmt.Sprintf("team-%d", i))
 		sources[i] = cache.Source(providers.Key(provider, p), providers.Source(provider, p))
 	}
 	seen := make(map[string]bool)
@@ -106,7 +106,7 @@ func TestColdStartAtOneHost(t *testing.T) {
 		var running sync.WaitGroup
 		begin := time.Now()
 		for i := range tenants {
-			p := profile(fmt.Sprintf("quay.example.com/tenant-%d", i), credentials.Exchange{Quay: &credentials.QuayExchange{Robot: "acme+shop"}}).In("")
+			p := profile(fmt.Sprintf("quay.example.com/tenant-%d", i), credentials.Exchange{Quay: &credentials.QuayExchange{Robot: "acme+shop"}}).ForNamespace("")
 			p.Login.Federated.Subject.Kubernetes = &credentials.ServiceAccount{Namespace: fmt.Sprintf("tenant-%d", i), Name: "puller"}
 			source := cache.Source(providers.Key(provider, p), providers.Source(provider, p))
 			running.Go(func() {

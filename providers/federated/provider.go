@@ -30,7 +30,7 @@ import (
 // A Provider issues credentials for profiles whose login is federated, and passes all other profiles to another
 // provider:
 //
-//	providers.Set{registry.Custom: federated.Provider{Subjects: subjects, Otherwise: custom.Provider{}}}
+//	providers.Set{registry.Custom: federated.Provider{Subjects: subjects, Fallback: custom.Provider{}}}
 //
 // Set the fields before the first use; it is then safe for concurrent use, and may be copied.
 type Provider struct {
@@ -41,8 +41,8 @@ type Provider struct {
 	// of the host. If nil, only the usual audience is allowed. The audiences of clouds are never allowed.
 	Allow func(tenant, audience, host string) bool
 
-	// Otherwise serves profiles with another form of login. If nil, they are rejected.
-	Otherwise providers.Provider
+	// Fallback serves profiles with another form of login. If nil, they are rejected.
+	Fallback providers.Provider
 
 	// Transports keeps connections between calls. If nil, each call opens its own.
 	Transports *registry.Transports
@@ -65,10 +65,10 @@ type Provider struct {
 //     those below it.
 //   - [registry.ErrCanceled] or [registry.ErrTimeout]: ctx ended; it wraps the cause.
 //
-// For other logins, it returns the error of Otherwise.
+// For other logins, it returns the error of Fallback.
 func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
-	if p.Login.Federated == nil && v.Otherwise != nil {
-		return v.Otherwise.Credential(ctx, p)
+	if p.Login.Federated == nil && v.Fallback != nil {
+		return v.Fallback.Credential(ctx, p)
 	}
 	if ctx.Err() != nil {
 		return credentials.Credential{}, cloud.Error(p, registry.ErrCanceled, "", 0, context.Cause(ctx))
@@ -93,10 +93,10 @@ func (v Provider) Credential(ctx context.Context, p registry.Profile) (credentia
 
 // Scope returns the host of the exchange. Its credential is valid for all repositories there, whatever the path of the
 // endpoint, so a cache limits the calls for each host and not for each path. It returns "" for a profile with a host
-// that the exchange does not serve. For other logins, it returns the scope of Otherwise.
+// that the exchange does not serve. For other logins, it returns the scope of Fallback.
 func (v Provider) Scope(p registry.Profile) string {
 	if p.Login.Federated == nil {
-		if scoper, ok := v.Otherwise.(providers.Scoper); ok {
+		if scoper, ok := v.Fallback.(providers.Scoper); ok {
 			return scoper.Scope(p)
 		}
 		return ""
@@ -115,14 +115,14 @@ func (v Provider) Scope(p registry.Profile) string {
 }
 
 // Validate reports a subject, an audience, a host or a transport that the exchange does not allow, as a
-// [field.Errors]. For other logins, it reports the problems that Otherwise reports.
+// [field.Errors]. For other logins, it reports the problems that Fallback reports.
 func (v Provider) Validate(p registry.Profile) error {
 	if p.Login.Federated == nil {
-		if validator, ok := v.Otherwise.(providers.Validator); ok {
+		if validator, ok := v.Fallback.(providers.Validator); ok {
 			return validator.Validate(p)
 		}
 		var problems field.List
-		if v.Otherwise == nil {
+		if v.Fallback == nil {
 			problems.Add("login", "has the form "+cmp.Or(p.Login.Form(), "of none"), "federated")
 		}
 		return problems.Err(fmt.Sprintf("profile %q", p.Name))

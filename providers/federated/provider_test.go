@@ -317,13 +317,13 @@ func TestOtherwise(t *testing.T) {
 		Name: "a", Kind: registry.Custom, Endpoint: "quay.io",
 		Login: credentials.Login{Username: "jo", Password: credentials.NewSecret("hunter22")},
 	}
-	got, err := federated.Provider{Otherwise: custom.Provider{}}.Credential(t.Context(), basic)
+	got, err := federated.Provider{Fallback: custom.Provider{}}.Credential(t.Context(), basic)
 	require.NoError(t, err)
 	require.Equal(t, "jo", got.Username)
 	_, err = federated.Provider{}.Credential(t.Context(), basic)
 	require.ErrorIs(t, err, registry.ErrInvalid)
 
-	_, err = federated.Provider{Otherwise: custom.Provider{}}.Credential(t.Context(), targets()["quay"].profile)
+	_, err = federated.Provider{Fallback: custom.Provider{}}.Credential(t.Context(), targets()["quay"].profile)
 	require.ErrorIs(t, err, registry.ErrInvalid)
 	require.ErrorContains(t, err, "this program does not provide")
 	require.Error(t, providers.Validate(custom.Provider{}, targets()["quay"].profile), "custom alone does not serve it")

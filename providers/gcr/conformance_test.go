@@ -59,7 +59,7 @@ func TestConformance(t *testing.T) {
 	providerstest.TestProvider(t, providerstest.Subject{
 		Provider: through(n, p),
 		Profiles: profiles,
-		Refused: []registry.Profile{
+		Invalid: []registry.Profile{
 			refused(func(q *registry.Profile) { q.Endpoint = "ghcr.io" }),
 			refused(func(q *registry.Profile) { q.Hosts = []string{"gcr.io.evil.example"} }),
 			refused(func(q *registry.Profile) { q.Transport.PlainHTTP = true }),

@@ -40,7 +40,7 @@ func (s Subject) failures(ctx context.Context) []failure {
 		p.Login = login
 		call(what, s.Provider, p)
 	}
-	for _, p := range s.Refused {
+	for _, p := range s.Invalid {
 		call(fmt.Sprintf("profile %q", p.Name), s.Provider, p)
 	}
 	if s.Failing != nil {

@@ -40,7 +40,7 @@ func ExampleFake() {
 
 func TestFakeKeepsTheContract(t *testing.T) {
 	s := subject(new(providerstest.Fake))
-	s.Refused, s.Check = nil, nil
+	s.Invalid, s.Check = nil, nil
 	s.Stalled = &providerstest.Fake{Delay: time.Hour}
 	s.Failing = &providerstest.Fake{Fail: func(int) error { return registry.ErrUnauthorized }}
 	providerstest.TestProvider(t, s)

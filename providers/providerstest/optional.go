@@ -21,7 +21,7 @@ func validateAgrees(ctx context.Context, s Subject) error {
 			errs = append(errs, fmt.Errorf("refused by Validate, taken by Credential: %w", err))
 		}
 	}
-	for _, p := range s.Refused {
+	for _, p := range s.Invalid {
 		refused := v.Validate(p) != nil
 		_, err := s.Provider.Credential(ctx, p)
 		if invalid := errors.Is(err, registry.ErrInvalid); refused != invalid {
@@ -38,7 +38,7 @@ func validateReportsFields(_ context.Context, s Subject) error {
 		return nil
 	}
 	var errs []error
-	for _, p := range s.Refused {
+	for _, p := range s.Invalid {
 		err := v.Validate(p)
 		if _, ok := errors.AsType[*field.Errors](err); err != nil && !ok {
 			errs = append(errs, fmt.Errorf("profile %q: the error is no field.Errors: %w", p.Name, err))

@@ -26,9 +26,9 @@ type Subject struct {
 	// test can recognise it in the text of an error.
 	Profiles []registry.Profile
 
-	// Refused are profiles that the provider rejects without a network call, although [registry.Profile.Validate]
+	// Invalid are profiles that the provider rejects without a network call, although [registry.Profile.Validate]
 	// accepts them. May be empty.
-	Refused []registry.Profile
+	Invalid []registry.Profile
 
 	// Failing is the same provider with an issuer that rejects every login. If nil, the provider makes no network call.
 	Failing providers.Provider

@@ -91,7 +91,7 @@ func subject(provider providers.Provider) providerstest.Subject {
 		Profiles: []registry.Profile{
 			profile("jo", login("jo")), profile("al", login("al")), profile("public", credentials.Login{Anonymous: true}),
 		},
-		Refused: []registry.Profile{profile("root", login("root"))},
+		Invalid: []registry.Profile{profile("root", login("root"))},
 		Failing: providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
 			return credentials.Credential{}, errRefused
 		}),

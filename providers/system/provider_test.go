@@ -75,7 +75,7 @@ func TestContract(t *testing.T) {
 	providerstest.TestProvider(t, providerstest.Subject{
 		Provider: system.Provider{},
 		Profiles: []registry.Profile{i.profile("", "ann", "password-1"), i.profile("", "ann", "password-2")},
-		Refused:  []registry.Profile{ambient},
+		Invalid:  []registry.Profile{ambient},
 		Failing:  to(refusing.Listener.Addr().String(), refusing.profile("", "", "").Transport),
 		Stalled:  to(stalled.Listener.Addr().String(), stalled.profile("", "", "").Transport),
 		Check: func(p registry.Profile, c credentials.Credential) error {
@@ -99,7 +99,7 @@ func TestContractOfKeys(t *testing.T) {
 	providerstest.TestProvider(t, providerstest.Subject{
 		Provider: system.Provider{},
 		Profiles: []registry.Profile{profile(system.NewKey("ann", "regcred").Encode()), profile(system.NewKey("bob", "regcred").Encode()), anonymous},
-		Refused:  []registry.Profile{profile(credentials.NewSecret(`{"kind":"other"}`))},
+		Invalid:  []registry.Profile{profile(credentials.NewSecret(`{"kind":"other"}`))},
 		Check: func(p registry.Profile, c credentials.Credential) error {
 			if p.Login.Anonymous {
 				return nil

@@ -194,7 +194,7 @@ func (c *Checker) logins(r Route, h Hop, candidates []validate.Candidate) ([]val
 		own := slices.Clone(candidates)
 		for i := range own {
 			if h.Mirror {
-				own[i].Refused = nil // The login is the registry's, and still valid there.
+				own[i].OnRejected = nil // The login is the registry's, and still valid there.
 			}
 		}
 		return own, nil

@@ -140,7 +140,7 @@ func TestCheckJudgesByTheReleaseLine(t *testing.T) {
 func TestMirrorDoesNotInvalidateLogin(t *testing.T) {
 	var refused []string
 	ann := candidate("ann", "origin")
-	ann.Refused = func(c credentials.Credential) { refused = append(refused, c.Username) }
+	ann.OnRejected = func(c credentials.Credential) { refused = append(refused, c.Username) }
 	n := &network{hosts: map[string]http.Handler{"origin.example.com": site(t, registrytest.Dialect{}, "ann", "origin"), "mirror.example.com": site(t, registrytest.Dialect{}, "bob", "mirror")}}
 	checker := mirrors.Checker{RoundTripper: registrytest.NewRoundTripper(n)}
 	node := read(t, containerd2Conf+certsMirror)

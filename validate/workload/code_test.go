@@ -17,7 +17,7 @@ func TestErrorsHaveACode(t *testing.T) {
 		_, err := workload.Images([]byte(manifest))
 		require.Error(t, err)
 		require.Equal(t, registry.ErrInvalid, registry.CodeOf(err), "%v", err)
-		for _, issue := range registry.Report(err) {
+		for _, issue := range registry.IssuesOf(err) {
 			require.Equal(t, registry.ErrInvalid, issue.Code)
 		}
 	}
