@@ -34,7 +34,7 @@ type RegistryProfile struct {
 type RegistryProfileSpec struct {
 	// Kind is the kind of the registry: system is the System registry of regcred, custom any registry that a Docker
 	// client can use.
-	// +kubebuilder:validation:Enum=dockerhub;ecr;gcr;system;custom
+	// +kubebuilder:validation:Enum=dockerhub;ecr;gcr;acr;system;custom
 	Kind string `json:"kind"`
 
 	// Endpoint is the registry's host, optionally with a port or a path: registry.example.com/team.

@@ -29,6 +29,7 @@ import (
 	"github.com/regcred/regcred/inject/injectprom"
 	"github.com/regcred/regcred/inject/kube"
 	"github.com/regcred/regcred/providers"
+	"github.com/regcred/regcred/providers/acr"
 	"github.com/regcred/regcred/providers/custom"
 	"github.com/regcred/regcred/providers/dockerhub"
 	"github.com/regcred/regcred/providers/ecr"
@@ -115,6 +116,16 @@ func NewManager(config Config, options ctrl.Options) (ctrl.Manager, error) {
 	)
 }
 
+// kinds has a provider for each kind of registry that the CRD accepts.
+var kinds = providers.Set{
+	registry.DockerHub: dockerhub.Provider{},
+	registry.Custom:    custom.Provider{},
+	registry.ECR:       ecr.Provider{},
+	registry.GCR:       gcr.Provider{},
+	registry.ACR:       acr.Provider{},
+	registry.System:    system.Provider{},
+}
+
 func addOperator(mgr ctrl.Manager, config Config) error {
 	api, err := kube.NewClient(config.API)
 	if err != nil {
@@ -122,13 +133,7 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 	}
 	pipeline := &regcred.Pipeline{Provider: config.Provider}
 	if pipeline.Provider == nil {
-		pipeline.Provider = providers.Set{
-			registry.DockerHub: dockerhub.Provider{},
-			registry.Custom:    custom.Provider{},
-			registry.ECR:       ecr.Provider{},
-			registry.GCR:       gcr.Provider{},
-			registry.System:    system.Provider{},
-		}
+		pipeline.Provider = kinds
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
 	defer cancel()

@@ -1,19 +1,44 @@
 package operator
 
 import (
+	"encoding/json"
+	"maps"
+	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/yaml"
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
 	"github.com/regcred/regcred/registry"
 )
+
+// Each kind that the CRD accepts has a provider, and each kind of the library is one of them.
+func TestKinds(t *testing.T) {
+	text, err := os.ReadFile("../../config/crd/regcred.github.io_registryprofiles.yaml")
+	require.NoError(t, err)
+	var crd apiextensions.CustomResourceDefinition
+	require.NoError(t, yaml.Unmarshal(text, &crd))
+	spec := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
+	var accepted []registry.Kind
+	for _, value := range spec.Properties["kind"].Enum {
+		var kind string
+		require.NoError(t, json.Unmarshal(value.Raw, &kind))
+		accepted = append(accepted, registry.Kind(kind))
+	}
+	require.ElementsMatch(t, slices.Collect(maps.Keys(kinds)), accepted)
+	require.ElementsMatch(t, []registry.Kind{
+		registry.DockerHub, registry.ECR, registry.GCR, registry.ACR, registry.System, registry.Custom,
+	}, accepted)
+}
 
 // The target has all settings of the profile.
 func TestTarget(t *testing.T) {
