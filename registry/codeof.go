@@ -95,7 +95,7 @@ var codesOfCredentials = []struct {
 	{credentials.ErrCredentialExpired, ErrExpired, ""},
 	{credentials.ErrEmpty, ErrProvider, ""},
 	{credentials.ErrImplausibleDates, ErrProvider, ""},
-	{panics.ErrPanicked, ErrProvider, "report this to the maintainer of the provider: it panicked"},
+	{panics.ErrPanicked, ErrProvider, "report this to the maintainer of the code that the error names: it panicked"},
 	{credentials.ErrRejected, ErrUnauthorized, ""},
 	{credentials.ErrNoLogin, ErrNoIdentity, "log in to this registry first, or add a login to the profile"},
 	{credentials.ErrIdentityToken, ErrUnsupported, "log in with a user name and a password or access token"},
