@@ -191,9 +191,16 @@ func TestRenewalDuringAPass(t *testing.T) {
 func TestRenewalIsFoundByAPartialPass(t *testing.T) {
 	for _, late := range []bool{false, true} { // Renewed is called before or after the pass.
 		w, _, cache, _, _ := cached(t, "a", "b")
-		var missed []credentials.Event
+		var (
+			mu     sync.Mutex
+			missed []credentials.Event
+		)
 		if late {
-			cache.Hooks.Issued = func(e credentials.Event) { missed = append(missed, e) }
+			cache.Hooks.Issued = func(e credentials.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				missed = append(missed, e)
+			}
 		}
 		w.clean(in("one", "a", "b"), in("two", "b"))
 		c, err := w.syncer.Credential(t.Context(), profile("one"))
@@ -202,9 +209,11 @@ func TestRenewalIsFoundByAPartialPass(t *testing.T) {
 		result, err := w.syncer.SyncNamespaces(t.Context(), "a")
 		require.NoError(t, err)
 		require.Len(t, result.Changed, 1)
+		mu.Lock()
 		for _, e := range missed {
 			w.syncer.Renewed(e)
 		}
+		mu.Unlock()
 		require.Equal(t, []string{"b/one"}, due(t, w))
 		require.Empty(t, due(t, w))
 	}
