@@ -106,6 +106,10 @@ func All() []Vendor {
 			Logins: []Login{basic("Robot account"), basic("User with CLI secret")}, Anonymous: true, Guide: guides + "custom.md#harbor",
 		},
 		{
+			ID: "gitea", Name: "Gitea or Forgejo", Kind: registry.Custom, Format: "HOST[:PORT][/OWNER]", Example: "git.example.com/team",
+			Logins: []Login{basic("Access token")}, Anonymous: true, Guide: guides + "custom.md#gitea-and-forgejo",
+		},
+		{
 			ID: "artifactory", Name: "JFrog Artifactory", Kind: registry.Custom, Format: "HOST/REPOSITORY, REPOSITORY.HOST or HOST:PORT", Example: "acme.jfrog.io/docker-local",
 			Logins: []Login{basic("Identity token"), basic("Access token")}, Anonymous: true, Guide: guides + "custom.md#jfrog-artifactory",
 		},
