@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -140,15 +142,16 @@ func TestEcho(t *testing.T) {
 			servers[fmt.Sprintf("%d %s", status, body)] = &echo{body: body, status: status}
 		}
 	}
-	for name, s := range servers {
+	for k, name := range slices.Sorted(maps.Keys(servers)) {
+		s := servers[name]
 		synctest.Test(t, func(t *testing.T) { // Some requests are repeated after a pause.
 			n := 0
-			for form, write := range echoForms {
-				for _, at := range []string{"/v2/", "/token", "/manifests/"} {
-					e := &echo{form: write, header: s.header, status: s.status, body: s.body, bearer: at != "/v2/", at: at}
-					e.check(t, fmt.Sprintf("%s, %s, at %s", name, form, at), passwords[n%len(passwords)])
-					n++
-				}
+			for _, form := range slices.Sorted(maps.Keys(echoForms)) {
+				write := echoForms[form]
+				at := []string{"/v2/", "/token", "/manifests/"}[(n+k)%3]
+				e := &echo{form: write, header: s.header, status: s.status, body: s.body, bearer: at != "/v2/", at: at}
+				e.check(t, fmt.Sprintf("%s, %s, at %s", name, form, at), passwords[n%len(passwords)])
+				n++
 			}
 		})
 	}

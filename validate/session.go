@@ -28,7 +28,7 @@ type session struct {
 const (
 	maxOrigins    = 1 << 12
 	maxKnown      = 1 << 16
-	maxTokenBytes = 64 << 20
+	maxTokenBytes = 16 << 20
 )
 
 func (c *Checker) session() *session {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,7 +37,7 @@ func (a authorization) without(text string) string {
 func (a authorization) isIn(text string, length int) bool {
 	text = strings.ToLower(text[:min(len(text), maxErrorBody)])
 	for _, secret := range []credentials.Secret{a.value, a.password} {
-		if text == "" || secret.Len() < length {
+		if text == "" || secret.Len() < length || len(text) < knownPart && isLongWord(secret) {
 			continue
 		}
 		for _, form := range secretForms(secret.Reveal()[:min(secret.Len(), maxWithheld)]) {
@@ -55,6 +56,12 @@ func (a authorization) isIn(text string, length int) bool {
 		}
 	}
 	return false
+}
+
+// isLongWord reports whether all forms of the secret are longer than knownPart.
+func isLongWord(secret credentials.Secret) bool {
+	plain := secret.Reveal()
+	return len(plain) > knownPart && !strings.ContainsFunc(plain, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
 // secretForms returns the forms of a secret, in lower case.
@@ -80,21 +87,10 @@ type sentLogins struct {
 	all []authorization
 }
 
-func (s *sentLogins) add(list ...authorization) {
-	for _, a := range list {
-		if !a.isIn(s.ref, minWithheld) {
-			s.all = append(s.all, a)
-		}
-	}
-}
+func (s *sentLogins) add(list ...authorization) { s.all = append(s.all, list...) }
 
 func (s *sentLogins) isIn(text string) bool {
-	for _, a := range s.all {
-		if a.isIn(text, minWithheld) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.all, func(a authorization) bool { return a.isIn(text, minWithheld) && !a.isIn(s.ref, minWithheld) })
 }
 
 // leaveOut leaves what was sent out of the texts of the result. The texts of exchanges are filtered when the response
