@@ -82,7 +82,7 @@ func (r *Result) take(t *trace) {
 func (c *call) login(ctx context.Context, endpoint registry.Endpoint, candidate *Candidate) Result {
 	start := time.Now()
 	var r Result
-	sent := &sentLogins{ref: endpoint.Host}
+	sent := &sentLogins{}
 	login := func(ctx context.Context, a *authorizer, t *trace) *registry.Error {
 		l, err := a.login(ctx, t)
 		switch {
@@ -100,7 +100,7 @@ func (c *call) login(ctx context.Context, endpoint registry.Endpoint, candidate 
 	if err := c.try(ctx, &r, sent, candidate, ownRules, endpoint.Host, "check login", endpoint.Host, login); err != nil {
 		r.Err = err
 	}
-	sent.leaveOut(&r)
+	sent.leaveOut(&r, endpoint.String)
 	r.Duration = time.Since(start)
 	return r
 }
@@ -117,7 +117,7 @@ func (c *call) image(ctx context.Context, image registry.Image, candidates []Can
 		err.Op, err.Ref = "check image", image.String()
 		r.Err = err
 	}
-	sent := &sentLogins{ref: image.String()}
+	sent := &sentLogins{make([]authorization, 0, 3)} // Usually a login and a token.
 	for i, rules := range runtimes {
 		one := c.imageOn(ctx, rules, image, candidates, sent)
 		if i == 0 {
@@ -127,7 +127,7 @@ func (c *call) image(ctx context.Context, image registry.Image, candidates []Can
 		r.add(one)
 	}
 	r.decide(c.c)
-	sent.leaveOut(&r)
+	sent.leaveOut(&r, image.String)
 	r.Duration = time.Since(start)
 	return r
 }

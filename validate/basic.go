@@ -84,7 +84,7 @@ func (a *authorizer) do(
 	return &same, nil
 }
 
-// A redirectLogin decides to which targets of redirects the login is sent.
+// A redirectLogin decides to which targets of redirects the login is sent. The zero redirectLogin sends it to none.
 type redirectLogin struct {
 	*authorizer
 	// pinged is the host that answered GET /v2/ with a Basic challenge after a redirect, and pingPath the path there. Both
@@ -92,22 +92,22 @@ type redirectLogin struct {
 	pinged, pingPath string
 }
 
-// loginElsewhere returns the login for targets of redirects; nil if the runtime sends none.
-func (a *authorizer) loginElsewhere(ping *pingResult) *redirectLogin {
+// loginElsewhere returns the login for targets of redirects.
+func (a *authorizer) loginElsewhere(ping *pingResult) redirectLogin {
 	switch pinged := ping.answer.asksBasic() && ping.answer.host != a.o.base.Hostname(); {
 	case a.credential.Anonymous || a.rules.redirects == redirectNever:
-		return nil
+		return redirectLogin{}
 	case a.rules.redirects == redirectAsked:
-		return &redirectLogin{authorizer: a}
+		return redirectLogin{authorizer: a}
 	case !pinged:
-		return nil
+		return redirectLogin{}
 	}
-	return &redirectLogin{a, ping.answer.host, ping.answer.path}
+	return redirectLogin{a, ping.answer.host, ping.answer.path}
 }
 
 // mayLogInAt reports whether the runtime may send the login to the target of a redirect, and the check too.
-func (l *redirectLogin) mayLogInAt(u *url.URL) bool {
-	if l == nil || u.Scheme != "https" || strings.EqualFold(u.Host, l.o.base.Host) || !l.o.s.c.allowsRealm(u.Hostname()) {
+func (l redirectLogin) mayLogInAt(u *url.URL) bool {
+	if l.authorizer == nil || u.Scheme != "https" || strings.EqualFold(u.Host, l.o.base.Host) || !l.o.s.c.allowsRealm(u.Hostname()) {
 		return false
 	}
 	return l.pinged == "" || l.pinged == u.Hostname() && strings.HasPrefix(u.Path, l.pingPath)
@@ -115,12 +115,12 @@ func (l *redirectLogin) mayLogInAt(u *url.URL) bool {
 
 // logsInAtOnce reports whether the runtime knows that the target requires the login: the ping or an earlier request has
 // shown it.
-func (l *redirectLogin) logsInAtOnce(t *trace, u *url.URL) bool {
+func (l redirectLogin) logsInAtOnce(t *trace, u *url.URL) bool {
 	return l.mayLogInAt(u) && (l.pinged != "" || t.logsInAt(u.Host))
 }
 
 // logsInAfter reports whether the runtime sends the login to the target after that response.
-func (l *redirectLogin) logsInAfter(u *url.URL, res *http.Response) bool {
+func (l redirectLogin) logsInAfter(u *url.URL, res *http.Response) bool {
 	return l.mayLogInAt(u) && res.StatusCode == http.StatusUnauthorized && choose(parseChallenges(res.Header)).scheme == schemeBasic
 }
 

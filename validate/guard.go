@@ -113,7 +113,7 @@ func (o *origin) leftBehind(to *url.URL, status int, q apiRequest) *registry.Err
 	e := errorf(registry.ErrInsecure, "the registry redirects to %s, which requires a login (%d); the login was not sent there", where, status)
 	e.Hint = "if " + where + " is the registry, use that host in the profile and the names of images; else correct the redirect in the " +
 		"configuration of the registry, or of a proxy before it"
-	if q.elsewhere != nil && to.Scheme == "https" && !strings.EqualFold(to.Host, o.base.Host) && !o.s.c.allowsRealm(to.Hostname()) {
+	if q.elsewhere.authorizer != nil && to.Scheme == "https" && !strings.EqualFold(to.Host, o.base.Host) && !o.s.c.allowsRealm(to.Hostname()) {
 		e.Hint += "; if the login may be sent there, as " + string(q.elsewhere.rules.runtime) + " does, add the host to Checker.Realms"
 	}
 	return e

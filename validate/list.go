@@ -86,7 +86,7 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 			}
 			return err
 		}
-		sent := &sentLogins{ref: l.ref + l.path}
+		sent := &sentLogins{}
 		err := c.call().try(ctx, &Result{}, sent, candidate, ownRules, l.host, l.op, l.ref, start)
 		seen, empty := make(map[uint64]bool), 0
 		for pages := 1; ; pages++ {
@@ -121,7 +121,7 @@ func (l list) all(ctx context.Context, c *Checker, candidate *Candidate) iter.Se
 		}
 		named := *err
 		named.Op, named.Ref = l.op, l.ref
-		yield("", sent.outOf(&named))
+		yield("", sent.outOf(&named, func() string { return l.ref + l.path }))
 	}
 }
 

@@ -15,7 +15,7 @@ type trace struct {
 	limit     RateLimit
 	retried   []int    // The statuses after which a request for a manifest was repeated.
 	targets   []string // The targets of redirects that sent a Basic challenge and to which the login was sent.
-	sent      []authorization
+	sent      []authorization // What was sent.
 	shared    []any // The owners of the shared exchanges in it.
 	seen      observation
 	requests  int

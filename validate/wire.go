@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/panics"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -28,7 +29,7 @@ type apiRequest struct {
 	url        *url.URL // Of another server; nil with a path.
 	displayURL string   // The URL for the evidence; empty with a path.
 	auth       authorization
-	elsewhere  *redirectLogin // The login for targets of redirects; nil for none. See redirectRule.
+	elsewhere  redirectLogin // The login for targets of redirects. See redirectRule.
 	accept     string
 	form       url.Values // Of a POST.
 	firstByte  bool       // Only the first byte is needed.
@@ -171,10 +172,7 @@ func (o *origin) doOnce(outer context.Context, t *trace, q apiRequest) (*respons
 	start := time.Now()
 	a := &response{step: q.step, method: q.method, sent: q.auth}
 	a.ex = Exchange{Step: q.step, Method: q.method, URL: q.displayURL, Auth: q.auth.scheme}
-	var err error
-	if panicked := guarded("Checker.RoundTripper", func() { err = o.follow(ctx, t, q, a) }); panicked != nil {
-		err = &registry.Error{Code: registry.CodeOf(panicked), Hint: hintPanic, Err: panicked}
-	}
+	err := o.follow(ctx, t, q, a)
 	a.ex.Duration = time.Since(start)
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx) // When a connection is torn down, a truncated body can look complete.
@@ -199,13 +197,16 @@ func (o *origin) doOnce(outer context.Context, t *trace, q apiRequest) (*respons
 
 // follow sends the request and follows its redirects. The login is sent only within the registry's own host, and to
 // one target of a redirect that q.elsewhere permits.
-func (o *origin) follow(ctx context.Context, t *trace, q apiRequest, a *response) error {
+func (o *origin) follow(ctx context.Context, t *trace, q apiRequest, a *response) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = panics.Error("Checker.RoundTripper", value)
+			err = &registry.Error{Code: registry.CodeOf(err), Hint: hintPanic, Err: err}
+		}
+	}()
 	u, dropped := q.url, false
 	for hop := 0; ; hop++ {
-		var (
-			res *http.Response
-			err error
-		)
+		var res *http.Response
 		login := q.elsewhere.logsInAtOnce(t, u)
 		if !login {
 			if res, err = o.send(ctx, q, u); err != nil {
@@ -218,7 +219,7 @@ func (o *origin) follow(ctx context.Context, t *trace, q apiRequest, a *response
 		if login {
 			t.logInAt(u.Host)
 			target := q.elsewhere
-			q.elsewhere = nil // The login is sent to one target. That target may redirect further.
+			q.elsewhere = redirectLogin{} // The login is sent to one target. That target may redirect further.
 			q.auth, dropped = target.basicAuth(), false
 			a.ex.Auth, a.sentElsewhere = q.auth.scheme, q.auth
 			if res, err = target.sendTo(ctx, q, u); err != nil {

@@ -82,35 +82,34 @@ func secretForms(plain string) []string {
 
 // A sentLogins holds the logins and tokens that were sent for a result. They are left out of the result, because a
 // server may write what it received into any part of its responses.
-type sentLogins struct {
-	ref string // The object of the operation. A secret that is in it is in every text.
-	all []authorization
-}
+type sentLogins struct{ all []authorization }
 
 func (s *sentLogins) add(list ...authorization) { s.all = append(s.all, list...) }
 
-func (s *sentLogins) isIn(text string) bool {
-	return slices.ContainsFunc(s.all, func(a authorization) bool { return a.isIn(text, minWithheld) && !a.isIn(s.ref, minWithheld) })
+// isIn reports whether the text contains what was sent. The object of the operation is in every text, so a secret that
+// is in it does not count.
+func (s *sentLogins) isIn(text string, object func() string) bool {
+	return slices.ContainsFunc(s.all, func(a authorization) bool { return a.isIn(text, minWithheld) && !a.isIn(object(), minWithheld) })
 }
 
 // leaveOut leaves what was sent out of the texts of the result. The texts of exchanges are filtered when the response
 // arrives.
-func (s *sentLogins) leaveOut(r *Result) {
-	r.Err = s.outOf(r.Err)
+func (s *sentLogins) leaveOut(r *Result, object func() string) {
+	r.Err = s.outOf(r.Err, object)
 	for i := range r.Attempts {
-		r.Attempts[i].Err = s.outOf(r.Attempts[i].Err)
+		r.Attempts[i].Err = s.outOf(r.Attempts[i].Err, object)
 	}
 	for i := range r.Runtimes {
-		r.Runtimes[i].Err = s.outOf(r.Runtimes[i].Err)
+		r.Runtimes[i].Err = s.outOf(r.Runtimes[i].Err, object)
 	}
 	for i, text := range r.Warnings {
-		if s.isIn(text) {
+		if s.isIn(text, object) {
 			r.Warnings[i] = "a warning is left out, because the registry wrote the login into it"
 		}
 	}
 	var platforms []Platform
 	for _, p := range r.Platforms {
-		if !s.isIn(p.String()) {
+		if !s.isIn(p.String(), object) {
 			platforms = append(platforms, p)
 		}
 	}
@@ -118,16 +117,16 @@ func (s *sentLogins) leaveOut(r *Result) {
 }
 
 // outOf returns the error, or a copy without the texts that contain what was sent.
-func (s *sentLogins) outOf(err error) error {
+func (s *sentLogins) outOf(err error, object func() string) error {
 	e, ok := errors.AsType[*registry.Error](err)
-	if !ok || e.Code == registry.ErrCanceled || !s.isIn(err.Error()) {
+	if !ok || e.Code == registry.ErrCanceled || !s.isIn(err.Error(), object) {
 		return err
 	}
 	clean := *e
-	if s.isIn(clean.Hint) {
+	if s.isIn(clean.Hint, object) {
 		clean.Hint = ""
 	}
-	if e.Err != nil && s.isIn(clean.Error()) {
+	if e.Err != nil && s.isIn(clean.Error(), object) {
 		clean.Wait, clean.Err = e.RetryAfter(), errors.New("the response contains the login that was sent, and is left out")
 	}
 	return &clean
