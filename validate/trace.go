@@ -13,10 +13,10 @@ type trace struct {
 	exchanges []Exchange
 	warnings  []string
 	limit     RateLimit
-	retried   []int    // The statuses after which a request for a manifest was repeated.
-	targets   []string // The targets of redirects that sent a Basic challenge and to which the login was sent.
+	retried   []int           // The statuses after which a request for a manifest was repeated.
+	targets   []string        // The targets of redirects that sent a Basic challenge and to which the login was sent.
 	sent      []authorization // What was sent.
-	shared    []any // The owners of the shared exchanges in it.
+	shared    []any           // The owners of the shared exchanges in it.
 	seen      observation
 	requests  int
 	entries   int   // The entries of indexes that were visited.
