@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/internal/panics"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
 )
@@ -216,12 +217,12 @@ func (s *Syncer) adoptOne(ctx context.Context, c candidate) (adopted bool, panic
 	if s.signed(c.from, published).signature != c.signature {
 		return false, nil
 	}
-	panicked = guard("Syncer.Adopt", func() error {
+	panicked = panics.Call("Syncer.Adopt", func() error {
 		adopted = s.Adopt(c.from, published)
 		return nil
 	})
 	if adopted && s.OnAdopt != nil {
-		panicked = guard("Syncer.OnAdopt", func() error {
+		panicked = panics.Call("Syncer.OnAdopt", func() error {
 			s.OnAdopt(c.from, c.namespace, c.name)
 			return nil
 		})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/regcred/regcred/internal/option"
+	"github.com/regcred/regcred/internal/panics"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -184,7 +185,7 @@ func (w *pass) change(ctx context.Context, uid string, c Change) *Problem {
 	w.mu.Unlock()
 	err := w.Cluster.Apply(ctx, c)
 	if w.OnChange != nil {
-		if panicked := guard("Syncer.OnChange", func() error { w.OnChange(c, err); return nil }); panicked != nil {
+		if panicked := panics.Call("Syncer.OnChange", func() error { w.OnChange(c, err); return nil }); panicked != nil {
 			w.problem(*problem(panicked, time.Time{}))
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/regcred/regcred/internal/panics"
 )
 
 // heir returns the renamed target of a secret that no target needs any longer: the one with the same profiles. It
@@ -56,7 +58,7 @@ func (s *Syncer) inUse(ctx context.Context, c Change) (bool, error) {
 		return false, nil
 	}
 	used := false
-	err := guard("Syncer.InUse", func() (err error) {
+	err := panics.Call("Syncer.InUse", func() (err error) {
 		used, err = s.InUse(ctx, c.Namespace, c.Name)
 		return err
 	})

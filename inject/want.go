@@ -12,6 +12,7 @@ import (
 
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/internal/option"
+	"github.com/regcred/regcred/internal/panics"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry"
 )
@@ -169,7 +170,7 @@ func (s *Syncer) fill(ctx context.Context, w *want, entries []pullsecret.Entry) 
 
 // credential calls Syncer.Credential.
 func (s *Syncer) credential(ctx context.Context, profile registry.Profile) (c credentials.Credential, err error) {
-	err = guard("Syncer.Credential", func() error {
+	err = panics.Call("Syncer.Credential", func() error {
 		if c, err = s.Credential(ctx, profile); err != nil {
 			return err
 		}
@@ -235,7 +236,7 @@ func (w *want) mark(s *Syncer, entries []pullsecret.Entry) (problems []Problem) 
 
 // lookup calls Lookup.
 func (s *Syncer) lookup(p registry.Profile) (entry credentials.Entry, err error) {
-	err = guard("Syncer.Lookup", func() error {
+	err = panics.Call("Syncer.Lookup", func() error {
 		entry = s.Lookup(p)
 		return nil
 	})

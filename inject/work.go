@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/regcred/regcred/internal/panics"
 )
 
 // A work is the scope of a pass: some targets, in some namespaces.
@@ -144,7 +146,7 @@ func (s *Syncer) readTargets(ctx context.Context, targets func(context.Context) 
 	before := len(s.edits.made)
 	s.mu.Unlock()
 	var x *index
-	err := guard("the function that returns the targets", func() error {
+	err := panics.Call("the function that returns the targets", func() error {
 		list, err := targets(ctx)
 		if err == nil {
 			x = s.newIndex(list)

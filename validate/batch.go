@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/regcred/regcred/internal/panics"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -98,6 +99,6 @@ func (b *batch) report(j *job, r Result, results []Result) {
 	}
 	b.done += len(j.positions)
 	if tell := b.c.c.Progress; tell != nil && b.panicked == nil {
-		b.panicked = guarded("Checker.Progress", func() { tell(Progress{b.done, b.jobs, r}) })
+		b.panicked = panics.Call("Checker.Progress", func() error { tell(Progress{b.done, b.jobs, r}); return nil })
 	}
 }

@@ -184,7 +184,7 @@ func (h *sourceCache) replace(
 		return credentials.Credential{}, errNoOther
 	}
 	h.renewed = true
-	if err := guarded("Candidate.OnRejected", func() { candidate.OnRejected(refused) }); err != nil {
+	if err := panics.Call("Candidate.OnRejected", func() error { candidate.OnRejected(refused); return nil }); err != nil {
 		return credentials.Credential{}, err
 	}
 	next, err := fetch(ctx, candidate.Source)
@@ -200,23 +200,12 @@ func (h *sourceCache) replace(
 
 const hintPanic = "fix this function of the program"
 
-// guarded calls a function of the program, and returns an error if it panics. Most calls are in goroutines of this
-// package, in which the program cannot recover a panic.
-func guarded(name string, call func()) (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = panics.Error(name, value)
-		}
-	}()
-	call()
-	return nil
-}
-
 // fetch calls the source and enforces its contract: the credential must be usable.
 func fetch(ctx context.Context, source credentials.Source) (c credentials.Credential, err error) {
-	if panicked := guarded("Candidate.Source", func() { c, err = source.Credential(ctx) }); panicked != nil {
-		err = panicked
-	}
+	err = panics.Call("Candidate.Source", func() (err error) {
+		c, err = source.Credential(ctx)
+		return err
+	})
 	if err == nil {
 		err = c.Validate(time.Now())
 	}

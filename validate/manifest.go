@@ -102,7 +102,7 @@ func (k *check) readHEAD(a *response) (f imageInfo, enough bool, err *registry.E
 			"send Docker-Content-Digest: sha256:... in lower case and without quotes, or leave it out")
 	case !isManifest(f.mediaType):
 		return f, false, rules.incompatible(registry.ErrMediaType, a.ex,
-			fmt.Sprintf("the response to HEAD has the Content-Type %q, which is not the type of a manifest", a.without(cleanLine(a.without(f.mediaType), 100))),
+			fmt.Sprintf("the response to HEAD has the Content-Type %q, which is not the type of a manifest", a.cite(f.mediaType, 100)),
 			"send the manifest's own media type, in lower case, in the response to HEAD, too")
 	case rules.manifestLimit > 0 && a.length > rules.manifestLimit:
 		return f, false, rules.tooLarge(a.ex)
@@ -181,7 +181,7 @@ func (k *check) getAs(ctx context.Context, reference, known string) (imageInfo, 
 		return imageInfo{}, nil, k.invalidResponse(a, registry.ErrNotRegistry, "the response is not a manifest")
 	case !isManifest(f.mediaType):
 		return imageInfo{}, nil, rules.incompatible(registry.ErrMediaType, a.ex,
-			fmt.Sprintf("the manifest is sent with the Content-Type %q", a.without(cleanLine(a.without(f.mediaType), 100))), "send it as "+what)
+			fmt.Sprintf("the manifest is sent with the Content-Type %q", a.cite(f.mediaType, 100)), "send it as "+what)
 	}
 	digest := a.header.Get("Docker-Content-Digest")
 	if strings.Contains(reference, ":") {
@@ -243,7 +243,7 @@ func (r *runtimeRules) checkManifest(a *response, mediaType string) *registry.Er
 			"push the image again with a client that writes mediaType into the manifest")
 	case r.bodyType && said != "" && string(said) != mediaType:
 		return r.incompatible(registry.ErrManifest, a.ex,
-			fmt.Sprintf("the manifest names another media type, %s, than its Content-Type", a.without(cleanLine(a.without(m.MediaType), 100))),
+			fmt.Sprintf("the manifest names another media type, %s, than its Content-Type", a.cite(m.MediaType, 100)),
 			"send the media type that the manifest names as its Content-Type")
 	}
 	return nil

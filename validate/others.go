@@ -86,7 +86,7 @@ func (r *runtimeRules) objectionToContent(seen *observation, platforms []Platfor
 	mediaType := r.mediaType(seen.manifest)
 	if !isManifest(mediaType) {
 		return r.incompatible(registry.ErrMediaType, seen.manifest.ex,
-			fmt.Sprintf("the manifest is sent with the Content-Type %q", seen.manifest.without(cleanLine(seen.manifest.without(mediaType), 100))), "")
+			fmt.Sprintf("the manifest is sent with the Content-Type %q", seen.manifest.cite(mediaType, 100)), "")
 	}
 	if err := r.checkManifest(seen.manifest, mediaType); err != nil {
 		return err

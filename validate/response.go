@@ -40,6 +40,12 @@ type response struct {
 // without returns untrusted text, or nothing if the text contains an authorization that was sent for this response.
 func (a *response) without(text string) string { return a.sentElsewhere.without(a.sent.without(text)) }
 
+// cite returns text of the registry in one line of at most that length. It is searched for what was sent before it is cut,
+// and after characters were removed.
+func (a *response) cite(text string, length int) string {
+	return a.without(cleanLine(a.without(text), length))
+}
+
 func (a *response) ok() bool { return a != nil && 200 <= a.status && a.status < 300 }
 
 // says reports whether one of the codes is in the error body.
@@ -118,8 +124,8 @@ func (a *response) readErrorBody(body []byte) {
 	if len(a.codes) > 0 && a.without(strings.ReplaceAll(a.codes[0], "_", " ")) != "" {
 		a.ex.Code = a.without(a.codes[0])
 	}
-	if len(messages) > 0 { // The message is searched before it is cut, and after characters were removed.
-		a.ex.Message = a.without(cleanLine(a.without(messages[0]), maxMessage))
+	if len(messages) > 0 {
+		a.ex.Message = a.cite(messages[0], maxMessage)
 	}
 }
 

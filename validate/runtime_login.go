@@ -69,7 +69,7 @@ func (r *runtimeRules) choose(res *response) (choice, *registry.Error) {
 			`send WWW-Authenticate: Bearer realm="https://...", in quotes, without spaces around the equals sign`)
 	case err == nil && u.Scheme == "": // checkRealm checks other URLs.
 		return choice{}, r.incompatible(registry.ErrChallenge, res.ex,
-			fmt.Sprintf("%s reads the realm of the Bearer challenge as %q, which is not a URL", r.runtime, res.without(cleanLine(res.without(realm), 64))),
+			fmt.Sprintf("%s reads the realm of the Bearer challenge as %q, which is not a URL", r.runtime, res.cite(realm, 64)),
 			`send the whole URL of the token server in quotes: WWW-Authenticate: Bearer realm="https://..."`)
 	}
 	return picked, nil

@@ -21,6 +21,16 @@ func Error(who string, value any) error {
 	return fmt.Errorf("%s %w%s with a value of type %T", who, ErrPanicked, at, value)
 }
 
+// Call calls f. It returns its error, or an error that describes its panic.
+func Call(who string, f func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = Error(who, value)
+		}
+	}()
+	return f()
+}
+
 // A Result is the result of a function that [Go] called.
 type Result[T any] struct {
 	Value T
