@@ -140,8 +140,8 @@ func (s *state) life() time.Duration {
 	return s.cred.ExpiresAt.Sub(s.cred.IssuedAt)
 }
 
-// maxLife is the longest accepted time until the expiry. Tokens that people create on a web page may last some years; anything
-// longer is a wrong unit or a sentinel, and is reported as an error.
+// maxLife is the longest accepted time until the expiry. Tokens that people create on a web page may last some years;
+// anything longer is a wrong unit or a sentinel, and is reported as an error.
 const maxLife = 10 * 366 * 24 * time.Hour
 
 // newState checks a credential that an issuer returned at the time now.

@@ -2,9 +2,10 @@ package registry
 
 import "github.com/regcred/regcred/credentials"
 
-// ForNamespace returns the profile for the pull secret of a namespace: a subject that is a service account without a namespace
-// becomes the account in this namespace. So each namespace gets its own credential from one profile, and each tenant
-// pulls with its own identity. A profile without such a subject is returned unchanged. In does not modify p.
+// ForNamespace returns the profile for the pull secret of a namespace: a subject that is a service account without a
+// namespace becomes the account in this namespace. So each namespace gets its own credential from one profile, and each
+// tenant pulls with its own identity. A profile without such a subject is returned unchanged. ForNamespace does not
+// modify p.
 func (p Profile) ForNamespace(namespace string) Profile {
 	fill := func(s *credentials.Subject) *credentials.Subject {
 		if s == nil || s.Kubernetes == nil || s.Kubernetes.Namespace != "" {

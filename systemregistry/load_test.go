@@ -191,8 +191,8 @@ func TestGuessesOfManyNames(t *testing.T) {
 		r.ServeHTTP(answer, request)
 		return answer.Code
 	}
-	// An attempt comes back each second. A person who asks just after a guess has used it is rejected, unless the machine
-	// pauses in between; then another person asks.
+	// An attempt comes back each second. A person who asks just after a guess has used it is rejected, unless the
+	// machine pauses in between; then another person asks.
 	person, status := "", 0
 	for i := 0; status != http.StatusTooManyRequests; i++ {
 		require.Less(t, i, 20, "nobody was rejected")

@@ -36,7 +36,7 @@ type Registry struct {
 	config    Server
 	store     store.Store
 	closer    func() error // Closes the store, if Open opened it.
-	book      *accounts.Manager
+	accounts  *accounts.Manager
 	disk      *diskDriver
 	catalog   *catalog.Catalog
 	ring      *token.Ring
@@ -106,7 +106,7 @@ func (r *Registry) open(ctx context.Context) error {
 	if r.catalog, err = catalog.Open(ctx, driver, r.config.Policies); err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
-	r.book = &accounts.Manager{Store: r.store, PasswordCost: r.config.PasswordCost}
+	r.accounts = &accounts.Manager{Store: r.store, PasswordCost: r.config.PasswordCost}
 	if err := r.firstAccount(ctx); err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (r *Registry) open(ctx context.Context) error {
 		return err
 	}
 	r.login = &login.Authenticator{
-		Accounts: r.book, Ring: r.ring, Service: r.config.service(), Issuers: login.NewIssuers(r.config.Issuers),
+		Accounts: r.accounts, Ring: r.ring, Service: r.config.service(), Issuers: login.NewIssuers(r.config.Issuers),
 	}
 	r.sessions = login.Sessions{Store: r.store}
 	r.gate = &gate.Gate{
@@ -195,7 +195,7 @@ func (r *Registry) firstAccount(ctx context.Context) error {
 	if r.config.Admin == "" {
 		return nil
 	}
-	for _, err := range r.book.All(ctx) {
+	for _, err := range r.accounts.All(ctx) {
 		if err != nil {
 			return fmt.Errorf("open registry: %w", err)
 		}
@@ -205,7 +205,7 @@ func (r *Registry) firstAccount(ctx context.Context) error {
 		Name: r.config.Admin, Description: "made at the first start", Admin: true,
 		Rules: []accounts.Rule{{Repositories: "**", Actions: []accounts.Action{accounts.Pull, accounts.Push, accounts.Delete}}},
 	}
-	err := r.book.Create(ctx, admin, r.config.AdminPassword)
+	err := r.accounts.Create(ctx, admin, r.config.AdminPassword)
 	if err != nil && !errors.Is(err, accounts.ErrAccountExists) { // Another replica may have created it first.
 		return fmt.Errorf("open registry: make admin: %w", err)
 	}
@@ -236,7 +236,7 @@ func (r *Registry) Close() error {
 }
 
 // Accounts returns the registry's accounts and their rights.
-func (r *Registry) Accounts() *accounts.Manager { return r.book }
+func (r *Registry) Accounts() *accounts.Manager { return r.accounts }
 
 // CA returns the certificate of the registry's own authority, in PEM. If Server.TLS is nil, clients must trust it, and
 // a registry profile needs it in its transport.

@@ -47,7 +47,7 @@ func (r *Registry) routes() http.Handler {
 
 func (r *Registry) api() *api.API {
 	return &api.API{
-		Accounts: r.book, Catalog: r.catalog, Authenticator: r.login, Ring: r.ring, Sessions: r.sessions, Service: r.config.service(),
+		Accounts: r.accounts, Catalog: r.catalog, Authenticator: r.login, Ring: r.ring, Sessions: r.sessions, Service: r.config.service(),
 		MaxLoginLifetime: option.OrDefault(r.config.MaxLoginLifetime, defaultLoginLife),
 		Public: func(repository string) bool {
 			return slices.ContainsFunc(r.config.Public, func(pattern string) bool { return accounts.Match(pattern, repository) })

@@ -45,7 +45,7 @@ func (r *Registry) run(ctx context.Context) error {
 	case err = <-served:
 		err = errors.Join(fmt.Errorf("serve registry: %w", err), server.Close()) // Serve leaves connections open.
 	case <-ctx.Done():
-		err = shutdown(ctx, server, option.OrDefault(r.config.ShutdownTimeout, defaultGrace))
+		err = shutdown(ctx, server, option.OrDefault(r.config.ShutdownTimeout, defaultShutdownTimeout))
 		<-served
 	}
 	cancel()

@@ -58,8 +58,8 @@ type Server struct {
 	// them apply.
 	Policies []images.Policy
 
-	// TokenLifetime is the lifetime of the token that a client gets for a login. If zero, it is 5 minutes. Clients request
-	// the next token by themselves.
+	// TokenLifetime is the lifetime of the token that a client gets for a login. If zero, it is 5 minutes. Clients
+	// request the next token by themselves.
 	TokenLifetime time.Duration
 	// MaxLoginLifetime is the longest lifetime of a short-lived login that is created through the API or with a key. If
 	// zero, it is a day.
@@ -120,12 +120,12 @@ type Ready struct {
 }
 
 const (
-	defaultService      = "regcred"
-	defaultAddr         = ":5000"
-	defaultTokenLife    = 5 * time.Minute
-	defaultLoginLife    = 24 * time.Hour
-	defaultGrace        = 30 * time.Second
-	defaultCollectEvery = 24 * time.Hour
+	defaultService         = "regcred"
+	defaultAddr            = ":5000"
+	defaultTokenLife       = 5 * time.Minute
+	defaultLoginLife       = 24 * time.Hour
+	defaultShutdownTimeout = 30 * time.Second
+	defaultCollectEvery    = 24 * time.Hour
 )
 
 func (s Server) service() string {
@@ -141,8 +141,8 @@ func (s Server) failed(err error) {
 	}
 }
 
-// Run opens the registry and serves it until ctx ends. It then waits for requests in flight, for at most ShutdownTimeout, and
-// returns nil. It returns early with an error if it cannot serve.
+// Run opens the registry and serves it until ctx ends. It then waits for requests in flight, for at most
+// ShutdownTimeout, and returns nil. It returns early with an error if it cannot serve.
 func (s Server) Run(ctx context.Context) error {
 	registry, err := s.Open(ctx)
 	switch {

@@ -90,7 +90,8 @@ func (c Config) empty() bool { return len(c.auths) == 0 && len(c.helpers) == 0 &
 // Source returns the source for the server: a host, with its port if it has one; a key exactly as in the file; or, for
 // podman's logins to a part of a registry, a host with a path. Like docker, it runs the server's own helper if there is
 // one, else the helper for all servers. If there is none, or the helper for all servers has no login, or the name of the
-// server's own helper is empty, it uses the login in the configuration. A missing login is reported when the source is called.
+// server's own helper is empty, it uses the login in the configuration. A missing login is reported when the source is
+// called.
 func (c Config) Source(server string) credentials.Source {
 	return credentials.Func(func(ctx context.Context) (credentials.Credential, error) {
 		return c.credential(ctx, server)

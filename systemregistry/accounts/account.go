@@ -42,8 +42,8 @@ type Account struct {
 	Epoch string `json:"epoch,omitempty"`
 
 	// OldSecretEndsAt is the time until which a robot's previous secret is valid beside the current one; see
-	// [Manager.RotateSecret]. If zero, there is no previous secret. OldEpoch is the epoch of that secret. The Manager sets
-	// both.
+	// [Manager.RotateSecret]. If zero, there is no previous secret. OldEpoch is the epoch of that secret. The Manager
+	// sets both.
 	OldSecretEndsAt time.Time `json:"oldSecretEndsAt,omitzero"`
 	OldEpoch        string    `json:"oldEpoch,omitempty"`
 

@@ -47,23 +47,23 @@ type Manager struct {
 }
 
 // Account returns the account, or fails with [ErrAccountNotFound].
-func (b *Manager) Account(ctx context.Context, name string) (Account, error) {
-	r, err := b.read(ctx, name)
+func (m *Manager) Account(ctx context.Context, name string) (Account, error) {
+	r, err := m.read(ctx, name)
 	return r.Account, err
 }
 
-func (b *Manager) read(ctx context.Context, name string) (record, error) {
-	e, err := b.Store.Get(ctx, prefix+name)
+func (m *Manager) read(ctx context.Context, name string) (record, error) {
+	e, err := m.Store.Get(ctx, prefix+name)
 	if errors.Is(err, store.ErrNoKey) {
 		return record{}, fmt.Errorf("%w: %s", ErrAccountNotFound, name)
 	}
 	if err != nil {
 		return record{}, fmt.Errorf("read account %s: %w", name, err)
 	}
-	return b.decoded.decode(e)
+	return m.decoded.decode(e)
 }
 
-func (b *Manager) write(ctx context.Context, r record) error {
+func (m *Manager) write(ctx context.Context, r record) error {
 	if err := r.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidAccount, err)
 	}
@@ -71,7 +71,7 @@ func (b *Manager) write(ctx context.Context, r record) error {
 	if err != nil {
 		return fmt.Errorf("write account %s: %w", r.Name, err)
 	}
-	_, err = b.Store.Put(ctx, prefix+r.Name, value, r.version)
+	_, err = m.Store.Put(ctx, prefix+r.Name, value, r.version)
 	if errors.Is(err, store.ErrKeyChanged) && r.version == 0 {
 		return fmt.Errorf("%w: %s", ErrAccountExists, r.Name)
 	}
@@ -82,9 +82,9 @@ func (b *Manager) write(ctx context.Context, r record) error {
 }
 
 // All yields the accounts in the order of their names. An error ends the iteration.
-func (b *Manager) All(ctx context.Context) iter.Seq2[Account, error] {
+func (m *Manager) All(ctx context.Context) iter.Seq2[Account, error] {
 	return func(yield func(Account, error) bool) {
-		for e, err := range b.Store.List(ctx, prefix) {
+		for e, err := range m.Store.List(ctx, prefix) {
 			var r record
 			if err == nil {
 				r, err = decode(e)
@@ -98,30 +98,30 @@ func (b *Manager) All(ctx context.Context) iter.Seq2[Account, error] {
 
 // Create creates a person's account with the password, of 8 to 72 bytes. It fails with [ErrAccountExists] or
 // [ErrInvalidAccount].
-func (b *Manager) Create(ctx context.Context, a Account, password credentials.Secret) error {
+func (m *Manager) Create(ctx context.Context, a Account, password credentials.Secret) error {
 	if a.Robot() {
 		return fmt.Errorf("%w: %s is the name of a robot", ErrInvalidAccount, a.Name)
 	}
 	if err := a.Validate(); err != nil { // Before hashing, which is slow.
 		return fmt.Errorf("%w: %w", ErrInvalidAccount, err)
 	}
-	hash, err := b.hash(password)
+	hash, err := m.hash(password)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidAccount, err)
 	}
 	a.CreatedAt, a.Epoch, a.version = time.Now().UTC(), rand.Text(), 0
-	return b.write(ctx, record{Account: a, Hash: hash})
+	return m.write(ctx, record{Account: a, Hash: hash})
 }
 
-// CreateRobot creates a robot's account and returns its secret. The Manager does not store the secret and cannot return it
-// again. CreateRobot fails with [ErrAccountExists] or [ErrInvalidAccount].
-func (b *Manager) CreateRobot(ctx context.Context, a Account) (credentials.Secret, error) {
+// CreateRobot creates a robot's account and returns its secret. The Manager does not store the secret and cannot return
+// it again. CreateRobot fails with [ErrAccountExists] or [ErrInvalidAccount].
+func (m *Manager) CreateRobot(ctx context.Context, a Account) (credentials.Secret, error) {
 	if !a.Robot() {
 		return credentials.Secret{}, fmt.Errorf("%w: %s is not the name of a robot", ErrInvalidAccount, a.Name)
 	}
 	secret, hash := newRobotSecret()
 	a.CreatedAt, a.Epoch, a.version = time.Now().UTC(), rand.Text(), 0
-	if err := b.write(ctx, record{Account: a, Hash: hash}); err != nil {
+	if err := m.write(ctx, record{Account: a, Hash: hash}); err != nil {
 		return credentials.Secret{}, err
 	}
 	return secret, nil
@@ -144,17 +144,17 @@ func all(checks []Check, a Account) error {
 
 // Delete deletes the account, or fails with [ErrAccountNotFound] or the error of a check. The account's tokens are
 // rejected from then on.
-func (b *Manager) Delete(ctx context.Context, name string, checks ...Check) error {
+func (m *Manager) Delete(ctx context.Context, name string, checks ...Check) error {
 	var err error
 	for range updateTries {
 		var r record
-		if r, err = b.read(ctx, name); err != nil {
+		if r, err = m.read(ctx, name); err != nil {
 			return err
 		}
 		if err := all(checks, r.Account); err != nil {
 			return err
 		}
-		if err = b.Store.Delete(ctx, prefix+name, r.version); !errors.Is(err, store.ErrKeyChanged) {
+		if err = m.Store.Delete(ctx, prefix+name, r.version); !errors.Is(err, store.ErrKeyChanged) {
 			break
 		}
 	}
@@ -169,8 +169,8 @@ func (b *Manager) Delete(ctx context.Context, name string, checks ...Check) erro
 
 // Update changes the account, except for its name, time of creation and epoch. Two concurrent updates both take effect:
 // Update calls change again on the result of the other update if necessary.
-func (b *Manager) Update(ctx context.Context, name string, change func(*Account) error) error {
-	return b.update(ctx, name, nil, func(r *record) error {
+func (m *Manager) Update(ctx context.Context, name string, change func(*Account) error) error {
+	return m.update(ctx, name, nil, func(r *record) error {
 		kept := r.Account
 		err := change(&r.Account)
 		r.Name, r.CreatedAt, r.Epoch, r.version = kept.Name, kept.CreatedAt, kept.Epoch, kept.version
@@ -182,11 +182,11 @@ func (b *Manager) Update(ctx context.Context, name string, change func(*Account)
 // updateTries is far above the number of concurrent updates of one account.
 const updateTries = 20
 
-func (b *Manager) update(ctx context.Context, name string, checks []Check, change func(*record) error) error {
+func (m *Manager) update(ctx context.Context, name string, checks []Check, change func(*record) error) error {
 	var err error
 	for range updateTries {
 		var r record
-		if r, err = b.read(ctx, name); err != nil {
+		if r, err = m.read(ctx, name); err != nil {
 			return err
 		}
 		if err := all(checks, r.Account); err != nil {
@@ -195,7 +195,7 @@ func (b *Manager) update(ctx context.Context, name string, checks []Check, chang
 		if err := change(&r); err != nil {
 			return err
 		}
-		if err = b.write(ctx, r); !errors.Is(err, store.ErrKeyChanged) {
+		if err = m.write(ctx, r); !errors.Is(err, store.ErrKeyChanged) {
 			return err
 		}
 	}
@@ -204,12 +204,12 @@ func (b *Manager) update(ctx context.Context, name string, checks []Check, chang
 
 // SetPassword sets the password of a person's account. It fails with [ErrAccountNotFound], [ErrInvalidAccount] or the
 // error of a check.
-func (b *Manager) SetPassword(ctx context.Context, name string, password credentials.Secret, checks ...Check) error {
-	hash, err := b.hash(password)
+func (m *Manager) SetPassword(ctx context.Context, name string, password credentials.Secret, checks ...Check) error {
+	hash, err := m.hash(password)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidAccount, err)
 	}
-	return b.update(ctx, name, checks, func(r *record) error {
+	return m.update(ctx, name, checks, func(r *record) error {
 		if r.Robot() {
 			return fmt.Errorf("%w: %s is a robot", ErrInvalidAccount, name)
 		}
@@ -219,17 +219,17 @@ func (b *Manager) SetPassword(ctx context.Context, name string, password credent
 }
 
 // NewSecret gives a robot a new secret and returns it. All earlier secrets are rejected from then on.
-func (b *Manager) NewSecret(ctx context.Context, name string) (credentials.Secret, error) {
-	return b.RotateSecret(ctx, name, time.Time{})
+func (m *Manager) NewSecret(ctx context.Context, name string) (credentials.Secret, error) {
+	return m.RotateSecret(ctx, name, time.Time{})
 }
 
 // RotateSecret gives a robot a new secret and returns it. The current secret, and credentials that were issued for it,
 // stay valid beside the new secret until oldEndsAt, so that a rotation has no gap. The secret before the current one is
-// rejected from then on. If oldEndsAt is zero or in the past, the current secret expires at once. RotateSecret fails with
-// [ErrAccountNotFound], [ErrInvalidAccount] or the error of a check.
-func (b *Manager) RotateSecret(ctx context.Context, name string, oldEndsAt time.Time, checks ...Check) (credentials.Secret, error) {
+// rejected from then on. If oldEndsAt is zero or in the past, the current secret expires at once. RotateSecret fails
+// with [ErrAccountNotFound], [ErrInvalidAccount] or the error of a check.
+func (m *Manager) RotateSecret(ctx context.Context, name string, oldEndsAt time.Time, checks ...Check) (credentials.Secret, error) {
 	secret, hash := newRobotSecret()
-	err := b.update(ctx, name, checks, func(r *record) error {
+	err := m.update(ctx, name, checks, func(r *record) error {
 		if !r.Robot() {
 			return fmt.Errorf("%w: %s is not a robot", ErrInvalidAccount, name)
 		}
@@ -250,12 +250,12 @@ func (b *Manager) RotateSecret(ctx context.Context, name string, oldEndsAt time.
 // login of a profile. The Manager does not store the text. Service is the name of the registry that accepts the tokens.
 // The key is valid until it is removed from the account's Keys. AddKey fails with [ErrAccountNotFound],
 // [ErrInvalidAccount] or the error of a check.
-func (b *Manager) AddKey(ctx context.Context, name, service string, checks ...Check) (credentials.Secret, error) {
+func (m *Manager) AddKey(ctx context.Context, name, service string, checks ...Check) (credentials.Secret, error) {
 	if name == service { // A token names its issuer, the registry or an account.
 		return credentials.Secret{}, fmt.Errorf("%w: %s is the name of the registry itself, so it can have no keys", ErrInvalidAccount, name)
 	}
 	key := system.NewKey(name, service)
-	err := b.update(ctx, name, checks, func(r *record) error {
+	err := m.update(ctx, name, checks, func(r *record) error {
 		r.Keys = append(slices.Clone(r.Keys), Key{ID: key.ID, Public: key.Public(), CreatedAt: time.Now().UTC()})
 		return nil
 	})
@@ -269,8 +269,8 @@ func (b *Manager) AddKey(ctx context.Context, name, service string, checks ...Ch
 // errors mean that the check failed. If the password is a robot's previous secret, the account has the Epoch and the
 // expiry of that secret. For persons, the check takes the time of a bcrypt hash (see PasswordCost), even if the account
 // does not exist.
-func (b *Manager) Verify(ctx context.Context, name string, password credentials.Secret) (Account, error) {
-	r, err := b.read(ctx, name)
+func (m *Manager) Verify(ctx context.Context, name string, password credentials.Secret) (Account, error) {
+	r, err := m.read(ctx, name)
 	if err != nil && !errors.Is(err, ErrAccountNotFound) {
 		return Account{}, err
 	}
@@ -288,7 +288,7 @@ func (b *Manager) Verify(ctx context.Context, name string, password credentials.
 	if robot {
 		ok = robotMatches(r.Hash, password)
 	} else {
-		ok = b.personMatches(ctx, r.Hash, password)
+		ok = m.personMatches(ctx, r.Hash, password)
 	}
 	if !ok || err != nil || !r.Active(now) {
 		return Account{}, ErrWrongLogin

@@ -40,9 +40,9 @@ func typed(p credentials.Secret) ([]byte, bool) {
 	return text, len(text) <= maxPassword && !bytes.Contains(text, []byte{0})
 }
 
-func (b *Manager) cost() int { return option.OrDefault(b.PasswordCost, defaultCost) }
+func (m *Manager) cost() int { return option.OrDefault(m.PasswordCost, defaultCost) }
 
-func (b *Manager) hash(p credentials.Secret) ([]byte, error) {
+func (m *Manager) hash(p credentials.Secret) ([]byte, error) {
 	text, ok := typed(p)
 	if len(text) < minPassword || len(text) > maxPassword {
 		return nil, fmt.Errorf("password has %d bytes, expected %d to %d", len(text), minPassword, maxPassword)
@@ -50,7 +50,7 @@ func (b *Manager) hash(p credentials.Secret) ([]byte, error) {
 	if !ok {
 		return nil, errors.New("password has a zero byte")
 	}
-	return bcrypt.GenerateFromPassword(text, b.cost())
+	return bcrypt.GenerateFromPassword(text, m.cost())
 }
 
 func newRobotSecret() (credentials.Secret, []byte) {
@@ -70,12 +70,12 @@ func robotMatches(hash []byte, p credentials.Secret) bool {
 // hash, which means that the account does not exist. So the response time does not reveal which names exist, even after
 // PasswordCost was changed. Each step of the cost doubles the time, so one extra comparison at each cost from the
 // hash's own up to the highest makes up the difference.
-func (b *Manager) personMatches(ctx context.Context, hash []byte, p credentials.Secret) bool {
+func (m *Manager) personMatches(ctx context.Context, hash []byte, p credentials.Secret) bool {
 	text, ok := typed(p)
 	if !ok {
 		return false
 	}
-	highest := b.highestCost(ctx)
+	highest := m.highestCost(ctx)
 	cost, err := bcrypt.Cost(hash)
 	if err != nil {
 		_ = bcrypt.CompareHashAndPassword(dummyHash(highest), text)
@@ -89,25 +89,25 @@ func (b *Manager) personMatches(ctx context.Context, hash []byte, p credentials.
 }
 
 // highestCost returns the highest cost of any password. Old passwords keep their cost after PasswordCost was lowered.
-func (b *Manager) highestCost(ctx context.Context) int {
-	b.costs.mu.Lock()
-	defer b.costs.mu.Unlock()
-	if !b.costs.known {
-		for e, err := range b.Store.List(ctx, prefix) {
+func (m *Manager) highestCost(ctx context.Context) int {
+	m.costs.mu.Lock()
+	defer m.costs.mu.Unlock()
+	if !m.costs.known {
+		for e, err := range m.Store.List(ctx, prefix) {
 			var r record
 			if err == nil {
 				r, err = decode(e)
 			}
 			if err != nil {
-				return max(b.cost(), b.costs.highest) // The next call reads the accounts again.
+				return max(m.cost(), m.costs.highest) // The next call reads the accounts again.
 			}
 			if cost, err := bcrypt.Cost(r.Hash); err == nil {
-				b.costs.highest = max(b.costs.highest, cost)
+				m.costs.highest = max(m.costs.highest, cost)
 			}
 		}
-		b.costs.known = true
+		m.costs.known = true
 	}
-	return max(b.cost(), b.costs.highest)
+	return max(m.cost(), m.costs.highest)
 }
 
 // dummyHash returns a hash that is compared only to take the time of a comparison. Its password is unknown, because its

@@ -59,8 +59,8 @@ func (c *Catalog) Deleting(ctx context.Context, repository, reference string) (d
 func (c *Catalog) slot(name string) int { return int(maphash.String(c.seed, name) % slots) }
 
 // MayPut fails with [images.ErrImmutable] if the tag is immutable and refers to another manifest, and with
-// [images.ErrQuotaExceeded] if the manifest does not fit the quotas. It counts the size of the manifest in the quotas. The
-// caller must call done, which releases the size if the manifest was not put. Call MayPut between Changing and its
+// [images.ErrQuotaExceeded] if the manifest does not fit the quotas. It counts the size of the manifest in the quotas.
+// The caller must call done, which releases the size if the manifest was not put. Call MayPut between Changing and its
 // done.
 func (c *Catalog) MayPut(ctx context.Context, repository, reference, manifest string, size int64) (done func(put bool), err error) {
 	if _, err := digest.Parse(reference); err != nil && c.Immutable(repository) {

@@ -284,8 +284,9 @@ func (c *Catalog) layer(ctx context.Context, repository, layer string) (int64, b
 	return found.Size, err == nil
 }
 
-// MayMount fails with [images.ErrQuotaExceeded] if there is no room for a layer that a client mounts from another repository. It
-// counts the size of the layer. The caller must call done, which releases the size if the layer was not mounted.
+// MayMount fails with [images.ErrQuotaExceeded] if there is no room for a layer that a client mounts from another
+// repository. It counts the size of the layer. The caller must call done, which releases the size if the layer was not
+// mounted.
 func (c *Catalog) MayMount(ctx context.Context, repository, from, layer string) (done func(mounted bool), err error) {
 	if !c.Limited(repository) || c.Has(ctx, repository, layer) {
 		return func(bool) {}, nil

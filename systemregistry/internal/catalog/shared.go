@@ -63,7 +63,7 @@ func (c *Catalog) Condemn(ctx context.Context, repository, reference string) (co
 	return c.shared.Condemn(ctx, shared.Manifests, repository, reference)
 }
 
-// CondemnLayer is like Condemn, for a deletion of a layer.
+// CondemnLayer is Condemn where a layer is deleted.
 func (c *Catalog) CondemnLayer(ctx context.Context, repository, layer string) (context.Context, error) {
 	if c.shared == nil || digest.Digest(layer).Validate() != nil {
 		return ctx, nil

@@ -55,8 +55,8 @@ func ValidUpload(id string) bool {
 const maxUploadID = 64
 
 // Upload starts a request to the upload with the ID, which must be valid. Size is the announced length, or -1. Upload
-// fails with [images.ErrQuotaExceeded] if the announced length cannot fit, and with [shared.ErrUploadBusy] if another request to
-// the upload is in progress.
+// fails with [images.ErrQuotaExceeded] if the announced length cannot fit, and with [shared.ErrUploadBusy] if another
+// request to the upload is in progress.
 func (c *Catalog) Upload(ctx context.Context, repository, id string, size int64) (*Upload, error) {
 	if !ValidUpload(id) {
 		return nil, fmt.Errorf("%w: upload %q", images.ErrNoImage, id)
@@ -95,8 +95,8 @@ func (u *Upload) Context(ctx context.Context) context.Context {
 // being completed.
 func (c *Catalog) RenewUpload(ctx context.Context) error { return shared.RenewUpload(ctx) }
 
-// Body returns the body of the request. Reading it fails with [images.ErrQuotaExceeded] once it exceeds the free space of the
-// quotas, and with [shared.ErrUploadGone] if a replica removed the upload as abandoned.
+// Body returns the body of the request. Reading it fails with [images.ErrQuotaExceeded] once it exceeds the free space
+// of the quotas, and with [shared.ErrUploadGone] if a replica removed the upload as abandoned.
 func (u *Upload) Body(ctx context.Context, body io.ReadCloser) io.ReadCloser {
 	return &countedBody{body, ctx, u}
 }

@@ -149,8 +149,8 @@ func (u *Upload) read(ctx context.Context, create bool) error {
 	return nil
 }
 
-// Add counts n bytes that were received and are about to be written. It fails with [images.ErrQuotaExceeded] if they do not
-// fit, and with [ErrUploadGone] if the upload was removed.
+// Add counts n bytes that were received and are about to be written. It fails with [images.ErrQuotaExceeded] if they do
+// not fit, and with [ErrUploadGone] if the upload was removed.
 func (u *Upload) Add(ctx context.Context, n int64) error {
 	u.received += n
 	if len(u.limits) == 0 || u.received <= u.reserved {
