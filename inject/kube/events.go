@@ -49,7 +49,7 @@ const repeatAfter = time.Hour
 // https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 const maxNote = 1024
 
-// IssuesOf records an event for each problem of a pass. It sends no request itself. Call it in Controller.OnPass.
+// Report records an event for each problem of a pass. It sends no request itself. Call it in Controller.OnPass.
 func (e *Events) Report(p Pass) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
