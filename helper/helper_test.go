@@ -519,6 +519,7 @@ func TestDiskWaiters(t *testing.T) {
 				time.Sleep(7 * time.Hour)
 			}
 			other := *h
+			other.Warn = func(error) {} // It warns in its own goroutine.
 			other.Provider = providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
 				time.Sleep(2 * time.Minute)
 				return credentials.Credential{}, errors.New("broken")
