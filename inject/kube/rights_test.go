@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,14 +25,14 @@ func withRights(t *testing.T, roles ...string) *rest.Config {
 	manifest, err := os.ReadFile("rbac.yaml")
 	require.NoError(t, err)
 	user := strings.Join(roles, "+")
-	bound := 0
+	var bound []rbacv1.ClusterRole
 	for text := range strings.SplitSeq(string(manifest), "\n---\n") {
 		var role rbacv1.ClusterRole
 		require.NoError(t, yaml.UnmarshalStrict([]byte(text), &role))
 		if !slices.Contains(roles, role.Name) {
 			continue
 		}
-		bound++
+		bound = append(bound, role)
 		if _, err := admin.RbacV1().ClusterRoles().Create(t.Context(), &role, metav1.CreateOptions{}); !apierrors.IsAlreadyExists(err) {
 			require.NoError(t, err)
 		}
@@ -41,8 +43,37 @@ func withRights(t *testing.T, roles ...string) *rest.Config {
 		}, metav1.CreateOptions{})
 		require.NoError(t, err)
 	}
-	require.Len(t, roles, bound, "some of the roles are not in rbac.yaml")
+	require.Len(t, bound, len(roles), "some of the roles are not in rbac.yaml")
 	config := rest.CopyConfig(needAPI(t))
 	config.Impersonate = rest.ImpersonationConfig{UserName: user}
+	client, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	for _, role := range bound {
+		granted(t, client, "", role.Rules)
+	}
 	return config
+}
+
+// granted waits until the API server has seen the role of these rules and its binding to the user of the client: the
+// authorizer watches both, and denies for a moment after they are created.
+func granted(t *testing.T, client kubernetes.Interface, namespace string, rules []rbacv1.PolicyRule) {
+	t.Helper()
+	rule := rules[0]
+	resource, subresource, _ := strings.Cut(rule.Resources[0], "/")
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Namespace: namespace, Verb: rule.Verbs[0], Group: rule.APIGroups[0], Resource: resource, Subresource: subresource,
+		},
+	}}
+	if len(rule.ResourceNames) > 0 {
+		review.Spec.ResourceAttributes.Name = rule.ResourceNames[0]
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
+		require.NoError(t, err)
+		if answer.Status.Allowed {
+			return
+		}
+		require.True(t, time.Now().Before(deadline), "the API server did not grant %s %s within a minute", rule.Verbs[0], rule.Resources[0])
+	}
 }

@@ -46,6 +46,7 @@ func puller(t *testing.T, namespace string) (program kubernetes.Interface, trust
 	config.Impersonate = rest.ImpersonationConfig{UserName: "program-" + namespace}
 	program, err = kubernetes.NewForConfig(config)
 	require.NoError(t, err)
+	granted(t, program, namespace, role.Rules)
 
 	// A server that trusts the cluster knows its issuer and keys.
 	var discovery struct {
