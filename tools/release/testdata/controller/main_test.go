@@ -46,6 +46,11 @@ func TestController(t *testing.T) {
 	_, err = hub.Registry.Add("shop/web:1", registrytest.Image{})
 	check(err)
 
+	client, err := kubernetes.NewForConfig(config)
+	check(err)
+	own := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+	_, err = client.CoreV1().Namespaces().Create(t.Context(), own, metav1.CreateOptions{})
+	check(err)
 	mgr, err := ctrl.NewManager(config, ctrl.Options{Metrics: server.Options{BindAddress: "0"}})
 	check(err)
 	controller, err := keepPullSecrets(mgr, config, []registry.Profile{{
@@ -61,8 +66,6 @@ func TestController(t *testing.T) {
 		check(<-done)
 	})
 
-	client, err := kubernetes.NewForConfig(config)
-	check(err)
 	_, err = client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, metav1.CreateOptions{})
 	check(err)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}} // No controller manager creates it.
