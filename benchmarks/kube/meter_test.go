@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -63,7 +64,20 @@ func withToken(t *testing.T, admin kubernetes.Interface, config *rest.Config) *r
 	require.NoError(t, err)
 	config = rest.AnonymousClientConfig(config)
 	config.BearerToken = token.Status.Token
-	return config
+	program, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	everything := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "*", Group: "*", Resource: "*"},
+	}}
+	// The authorizer watches the bindings, and denies for a moment after one is created.
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		answer, err := program.AuthorizationV1().SelfSubjectAccessReviews().Create(t.Context(), everything, metav1.CreateOptions{})
+		require.NoError(t, err)
+		if answer.Status.Allowed {
+			return config
+		}
+		require.True(t, time.Now().Before(deadline), "the API server granted nothing within a minute")
+	}
 }
 
 type counting struct {
