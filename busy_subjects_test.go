@@ -40,7 +40,7 @@ func TestSubjectsRequestAWait(t *testing.T) {
 		}}},
 		"acr": {acr.Provider{Subjects: subjects}, registry.Profile{Kind: registry.ACR, Endpoint: "acme.azurecr.io", Login: credentials.Login{
 			Azure: &credentials.AzureLogin{
-				Tenant: "11111111-1111-1111-1111-111111111111", Client: "22222222-2222-2222-2222-222222222222", Subject: &subject,
+				TenantID: "11111111-1111-1111-1111-111111111111", ClientID: "22222222-2222-2222-2222-222222222222", Subject: &subject,
 			},
 		}}},
 		"ecr": {ecr.Provider{Subjects: subjects}, registry.Profile{Kind: registry.ECR, Endpoint: "123456789012.dkr.ecr.eu-central-1.amazonaws.com", Login: credentials.Login{

@@ -239,7 +239,7 @@ func mistakes(t *testing.T) map[string]regcred.Request {
 		})
 		add("Azure "+name, func(p *registry.Profile, _ *[]string) {
 			p.Kind, p.Endpoint = registry.ACR, "ann.azurecr.io"
-			p.Login = credentials.Login{Azure: &credentials.AzureLogin{Tenant: "t", Client: "c", Subject: &subject}}
+			p.Login = credentials.Login{Azure: &credentials.AzureLogin{TenantID: "t", ClientID: "c", Subject: &subject}}
 		})
 		add("AWS "+name, func(p *registry.Profile, _ *[]string) {
 			p.Kind, p.Endpoint = registry.ECR, "123456789012.dkr.ecr.us-east-1.amazonaws.com"
@@ -254,7 +254,7 @@ func mistakes(t *testing.T) map[string]regcred.Request {
 	}
 	add("Azure tenant and client", func(p *registry.Profile, _ *[]string) {
 		p.Kind, p.Endpoint = registry.ACR, "ann.azurecr.io"
-		p.Login = credentials.Login{Azure: &credentials.AzureLogin{Tenant: url, Client: url, ClientSecret: credentials.NewSecret(canaryLogin)}}
+		p.Login = credentials.Login{Azure: &credentials.AzureLogin{TenantID: url, ClientID: url, ClientSecret: credentials.NewSecret(canaryLogin)}}
 	})
 	add("Google provider", cloud(credentials.GoogleLogin{Federation: &credentials.GoogleFederation{Provider: url, Subject: credentials.Subject{Source: "ci"}}}))
 	add("Google cluster", cloud(credentials.GoogleLogin{Federation: &credentials.GoogleFederation{GKE: url, Subject: credentials.Subject{Source: "ci"}}}))

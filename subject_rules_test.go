@@ -73,7 +73,7 @@ func newVendors(t *testing.T) *vendors {
 		Issuers: []issuertest.Trust{{Issuer: trust.Issuer, Keys: trust.Keys}},
 	}
 	google := &gcrtest.Google{Trusts: map[string]issuertest.Trust{"//iam.googleapis.com/" + shopProvider: trust}}
-	azure := &acrtest.Azure{Apps: []acrtest.App{{Tenant: azureTenant, Client: azureClient, Federated: []issuertest.Trust{trust}, Pull: []string{"acme.azurecr.io/*"}}}}
+	azure := &acrtest.Azure{Apps: []acrtest.App{{TenantID: azureTenant, ClientID: azureClient, Federated: []issuertest.Trust{trust}, Pull: []string{"acme.azurecr.io/*"}}}}
 	server := func(name string) *federatedtest.Server { return &federatedtest.Server{Trust: trust, Name: name} }
 	hosts := map[string]http.Handler{
 		"quay.io": server("acme+shop"), "acme.jfrog.io": server("cluster"), federatedtest.Cloudsmith: server("acme/puller"),
@@ -185,7 +185,7 @@ func keylessProfiles(s credentials.Subject) map[string]registry.Profile {
 			Federation: &credentials.GoogleFederation{Provider: shopProvider, Subject: s},
 		}}),
 		"azure": profile(registry.ACR, "acme.azurecr.io", credentials.Login{Azure: &credentials.AzureLogin{
-			Tenant: azureTenant, Client: azureClient, Subject: &s,
+			TenantID: azureTenant, ClientID: azureClient, Subject: &s,
 		}}),
 		"quay":        exchange(registry.Custom, "quay.io/acme", credentials.Exchange{Quay: &credentials.QuayExchange{Robot: "acme+shop"}}),
 		"artifactory": exchange(registry.Custom, "acme.jfrog.io", credentials.Exchange{Artifactory: &credentials.ArtifactoryExchange{Provider: "cluster"}}),

@@ -290,7 +290,7 @@ func (s *stage) profiles(t *testing.T) map[string]hostileProfile {
 		add("AWS: subject of "+name, web, hostileProfile{})
 		fed := google(credentials.GoogleLogin{Federation: &credentials.GoogleFederation{Provider: "projects/1/locations/global/workloadIdentityPools/a/providers/b", Subject: subject}})
 		add("Google: subject of "+name, fed, hostileProfile{})
-		p.Login = credentials.Login{Azure: &credentials.AzureLogin{Tenant: "t", Client: "c", Subject: &subject}}
+		p.Login = credentials.Login{Azure: &credentials.AzureLogin{TenantID: "t", ClientID: "c", Subject: &subject}}
 		add("Azure: subject of "+name, p, hostileProfile{})
 	}
 	p = base(registry.Custom, s.hostile)

@@ -30,7 +30,7 @@ func everything() credentials.Login {
 			Credentials: secret, AccessToken: true, Impersonate: "a", Delegates: []string{"b"},
 			Federation: &credentials.GoogleFederation{Provider: "a", GKE: "b", Subject: subject},
 		},
-		Azure: &credentials.AzureLogin{Tenant: "a", Client: "b", ClientSecret: secret, Certificate: secret, Subject: &subject, ManagedIdentity: true},
+		Azure: &credentials.AzureLogin{TenantID: "a", ClientID: "b", ClientSecret: secret, Certificate: secret, Subject: &subject, ManagedIdentity: true},
 		Federated: &credentials.FederatedLogin{Subject: subject, Exchange: credentials.Exchange{
 			Password: &credentials.PasswordExchange{Username: "a"}, Quay: &credentials.QuayExchange{Robot: "a"},
 			Artifactory: &credentials.ArtifactoryExchange{Provider: "a", Mapping: "b", Project: "c"},

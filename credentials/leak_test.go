@@ -81,7 +81,7 @@ func shapes() map[string]any {
 		Username: "jo", Password: s, Fields: map[string]credentials.Secret{"key": s},
 		AWS:    &credentials.AWSLogin{AccessKeyID: "AKIA", SecretAccessKey: s, SessionToken: s, WebIdentity: &credentials.AWSWebIdentity{Token: s}},
 		Google: &credentials.GoogleLogin{Credentials: s},
-		Azure:  &credentials.AzureLogin{Tenant: "t", Client: "c", ClientSecret: s, Certificate: s},
+		Azure:  &credentials.AzureLogin{TenantID: "t", ClientID: "c", ClientSecret: s, Certificate: s},
 	}
 	credential := credentials.Credential{Username: "jo", Password: s, ExpiresAt: time.Now()}
 	return map[string]any{

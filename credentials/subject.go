@@ -109,12 +109,12 @@ func (s Subject) digest(d *Hasher) {
 //
 // Exactly one of ClientSecret, Certificate, Subject and ManagedIdentity is set.
 type AzureLogin struct {
-	// Tenant is the ID or a domain of the Entra tenant. It is required, except with ManagedIdentity, where it must be
+	// TenantID is the ID or a domain of the Entra tenant. It is required, except with ManagedIdentity, where it must be
 	// empty.
-	Tenant string `json:"tenant,omitempty"`
-	// Client is the client ID of the app registration or of the user-assigned managed identity. Empty is allowed with
+	TenantID string `json:"tenantID,omitempty"`
+	// ClientID is the client ID of the app registration or of the user-assigned managed identity. Empty is allowed with
 	// ManagedIdentity only, and means the system-assigned identity.
-	Client string `json:"client,omitempty"`
+	ClientID string `json:"clientID,omitempty"`
 
 	// ClientSecret is a secret of the app registration: its value, not its ID.
 	ClientSecret Secret `json:"clientSecret,omitzero"`
@@ -144,17 +144,17 @@ func (l *AzureLogin) validate() error {
 		p.Add("", fmt.Sprintf("has %d of clientSecret, certificate, subject and managedIdentity", len(ways)), "exactly one of them")
 	}
 	if !l.ManagedIdentity {
-		if l.Tenant == "" {
-			p.Add("tenant", "is missing", "the ID of the Entra tenant")
+		if l.TenantID == "" {
+			p.Add("tenantID", "is missing", "the ID of the Entra tenant")
 		}
-		if l.Client == "" {
-			p.Add("client", "is missing", "the client ID of the app registration or managed identity")
+		if l.ClientID == "" {
+			p.Add("clientID", "is missing", "the client ID of the app registration or managed identity")
 		}
-	} else if l.Tenant != "" {
-		p.Add("tenant", "is set beside managedIdentity", "no tenant: a managed identity belongs to one")
+	} else if l.TenantID != "" {
+		p.Add("tenantID", "is set beside managedIdentity", "no tenantID: a managed identity belongs to one")
 	}
 	// Both are inserted into a URL.
-	for _, s := range []setting{{"tenant", l.Tenant, ""}, {"client", l.Client, ""}} {
+	for _, s := range []setting{{"tenantID", l.TenantID, ""}, {"clientID", l.ClientID, ""}} {
 		if strings.ContainsFunc(s.value, func(r rune) bool {
 			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.')
 		}) {
@@ -169,7 +169,7 @@ func (l *AzureLogin) validate() error {
 }
 
 func (l *AzureLogin) digest(d *Hasher) {
-	d.Texts([]string{l.Tenant, l.Client})
+	d.Texts([]string{l.TenantID, l.ClientID})
 	d.Secret(l.ClientSecret)
 	d.Secret(l.Certificate)
 	if d.Bool(l.Subject != nil); l.Subject != nil {

@@ -222,7 +222,7 @@ func TestSource(t *testing.T) {
 
 func TestSetKeepsTheContract(t *testing.T) {
 	public := profileWith(credentials.Login{Anonymous: true})
-	providerstest.TestProvider(t, providerstest.Subject{
+	providerstest.TestProvider(t, providerstest.Fixture{
 		Provider: providers.Set{"harbor": providers.Static{}},
 		Profiles: []registry.Profile{profileWith(user("jo", "hunter22")), profileWith(user("al", "hunter22")), public},
 		Invalid:  []registry.Profile{profileWith(credentials.Login{Ambient: true})},

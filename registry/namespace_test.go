@@ -17,7 +17,7 @@ func TestProfileIn(t *testing.T) {
 	for name, login := range map[string]credentials.Login{
 		"AWS":       {AWS: &credentials.AWSLogin{WebIdentity: &credentials.AWSWebIdentity{RoleARN: "arn", Subject: &web}}},
 		"Google":    {Google: &credentials.GoogleLogin{Federation: &credentials.GoogleFederation{Provider: "p", Subject: subject()}}},
-		"Azure":     {Azure: &credentials.AzureLogin{Tenant: "t", Client: "c", Subject: &entra}},
+		"Azure":     {Azure: &credentials.AzureLogin{TenantID: "t", ClientID: "c", Subject: &entra}},
 		"federated": {Federated: &credentials.FederatedLogin{Subject: subject(), Exchange: credentials.Exchange{Password: &credentials.PasswordExchange{}}}},
 	} {
 		t.Run(name, func(t *testing.T) {

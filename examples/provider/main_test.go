@@ -53,7 +53,7 @@ func TestProvider(t *testing.T) {
 	failing, failingWay := newProvider(t, service(http.StatusForbidden))
 	stalled, stalledWay := newProvider(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	noTeam := profile(way, "no-team", "", "key-of-the-shop")
-	providerstest.TestProvider(t, providerstest.Subject{
+	providerstest.TestProvider(t, providerstest.Fixture{
 		Provider: good,
 		Profiles: []registry.Profile{profile(way, "shop", "shop", "key-of-the-shop"), profile(way, "blog", "blog", "key-of-the-blog")},
 		Invalid:  []registry.Profile{noTeam},

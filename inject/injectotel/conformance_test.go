@@ -17,7 +17,7 @@ import (
 
 func TestClusterIsOne(t *testing.T) {
 	w := newWorld(t)
-	injecttest.TestCluster(t, injecttest.Subject{Cluster: w.syncer.Cluster, World: &w.cluster})
+	injecttest.TestCluster(t, injecttest.Fixture{Cluster: w.syncer.Cluster, World: &w.cluster})
 }
 
 // An eu is a provider with all optional methods.
@@ -41,7 +41,7 @@ func TestProviderIsOne(t *testing.T) {
 			Login: credentials.Login{Username: "robot", Password: credentials.NewSecret(password)},
 		}
 	}
-	providerstest.TestProvider(t, providerstest.Subject{
+	providerstest.TestProvider(t, providerstest.Fixture{
 		Provider: injectotel.Provider(&eu{}, tracer),
 		Profiles: []registry.Profile{profile("a", "password-1"), profile("a", "password-2")},
 		Failing: injectotel.Provider(&eu{providerstest.Fake{

@@ -28,7 +28,7 @@ func TestTracesDoNotLeak(t *testing.T) {
 		},
 		"Azure": func(p *registry.Profile) {
 			p.Kind, p.Endpoint = registry.ACR, "ann.azurecr.io"
-			p.Login = credentials.Login{Azure: &credentials.AzureLogin{Tenant: url, Client: url, ClientSecret: credentials.NewSecret(canary)}}
+			p.Login = credentials.Login{Azure: &credentials.AzureLogin{TenantID: url, ClientID: url, ClientSecret: credentials.NewSecret(canary)}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

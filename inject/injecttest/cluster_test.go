@@ -8,5 +8,5 @@ import (
 
 func TestCluster(t *testing.T) {
 	var c injecttest.Cluster
-	injecttest.TestCluster(t, injecttest.Subject{Cluster: &c, World: &c})
+	injecttest.TestCluster(t, injecttest.Fixture{Cluster: &c, World: &c})
 }

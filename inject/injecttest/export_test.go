@@ -12,10 +12,10 @@ func Rules() []string {
 }
 
 // Broken returns the violation of the rule of that name by the subject, or nil.
-func Broken(ctx context.Context, s Subject, name string) error {
+func Broken(ctx context.Context, fx Fixture, name string) error {
 	for _, r := range rules {
 		if r.name == name {
-			return r.broken(ctx, s)
+			return r.broken(ctx, fx)
 		}
 	}
 	return nil

@@ -16,7 +16,7 @@ import (
 
 // A scene is the environment of one rule: a namespace of its own, with an account.
 type scene struct {
-	Subject
+	Fixture
 	ns    string
 	owner string
 	made  []string // Namespaces.
@@ -28,15 +28,15 @@ const (
 	password    = "hunter22-and-more"
 )
 
-func newScene(ctx context.Context, s Subject) (*scene, error) {
-	sc := &scene{Subject: s, owner: "conformance"}
+func newScene(ctx context.Context, fx Fixture) (*scene, error) {
+	sc := &scene{Fixture: fx, owner: "conformance"}
 	name, err := sc.namespace(ctx, map[string]string{"team": "a"})
 	if err != nil {
 		return nil, err
 	}
 	sc.ns = name
 	account := AccountObject{Name: accountName, Labels: map[string]string{"tier": "build"}, Annotations: map[string]string{"example.com/note": "mine"}, PullSecrets: []string{"theirs-1", "theirs-2"}}
-	if err := s.World.WriteAccount(ctx, name, account); err != nil {
+	if err := fx.World.WriteAccount(ctx, name, account); err != nil {
 		return nil, err
 	}
 	return sc, sc.eventually(ctx, "the account", func(ns inject.Namespace) bool { return findAccount(ns, accountName) != nil })

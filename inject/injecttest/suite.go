@@ -18,8 +18,8 @@ import (
 	"github.com/regcred/regcred/internal/option"
 )
 
-// A Subject is a cluster under test.
-type Subject struct {
+// A Fixture is a cluster under test.
+type Fixture struct {
 	// Cluster is the implementation under test.
 	Cluster inject.Cluster
 	// World acts as all other clients of the same cluster.
@@ -33,22 +33,22 @@ type Subject struct {
 
 // TestCluster tests that a cluster fulfills the contract of [inject.Cluster]. Each rule is a subtest with its name,
 // and works in namespaces of its own. Run it with the race detector.
-func TestCluster(t *testing.T, s Subject) {
+func TestCluster(t *testing.T, fx Fixture) {
 	t.Helper()
-	if s.Cluster == nil || s.World == nil {
+	if fx.Cluster == nil || fx.World == nil {
 		t.Fatal("the subject of the test has no cluster or no world")
 	}
-	for name := range s.Except {
+	for name := range fx.Except {
 		if !slices.ContainsFunc(rules, func(r rule) bool { return r.name == name }) {
 			t.Errorf("no rule is named %q", name)
 		}
 	}
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
-			if why, ok := s.Except[r.name]; ok {
+			if why, ok := fx.Except[r.name]; ok {
 				t.Skip(why)
 			}
-			if err := r.broken(t.Context(), s); err != nil {
+			if err := r.broken(t.Context(), fx); err != nil {
 				t.Error(err)
 			}
 		})
@@ -61,10 +61,10 @@ type rule struct {
 	test func(ctx context.Context, s *scene) error
 }
 
-func (r rule) broken(ctx context.Context, s Subject) error {
+func (r rule) broken(ctx context.Context, fx Fixture) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the rule took more than a minute"))
 	defer cancel()
-	sc, err := newScene(ctx, s)
+	sc, err := newScene(ctx, fx)
 	if err != nil {
 		return err
 	}
@@ -102,4 +102,4 @@ var rules = []rule{
 	{name: "errors hold no secret", test: errorsHoldNoSecret},
 }
 
-func (s Subject) patience() time.Duration { return option.OrDefault(s.Patience, 10*time.Second) }
+func (fx Fixture) patience() time.Duration { return option.OrDefault(fx.Patience, 10*time.Second) }

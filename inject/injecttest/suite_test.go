@@ -294,7 +294,7 @@ func TestEachRuleIsBrokenBySomething(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var c injecttest.Cluster
-			err := injecttest.Broken(t.Context(), injecttest.Subject{Cluster: breakIt(&c), World: &c, Patience: 50 * time.Millisecond}, name)
+			err := injecttest.Broken(t.Context(), injecttest.Fixture{Cluster: breakIt(&c), World: &c, Patience: 50 * time.Millisecond}, name)
 			require.Error(t, err)
 			t.Log(err)
 		})

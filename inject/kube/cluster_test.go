@@ -22,7 +22,7 @@ func TestCluster(t *testing.T) {
 	require.NoError(t, err)
 	cluster := &kube.Cluster{Client: client, Owner: "conformance"}
 	background(t, cluster.Run)
-	injecttest.TestCluster(t, injecttest.Subject{Cluster: cluster, World: world{admin}, Patience: time.Minute})
+	injecttest.TestCluster(t, injecttest.Fixture{Cluster: cluster, World: world{admin}, Patience: time.Minute})
 }
 
 // A world acts as the other clients of a real API.

@@ -22,7 +22,7 @@ func TestClusterOnFake(t *testing.T) {
 	background(t, cluster.Run)
 	_, err := cluster.State(t.Context(), inject.Scope{Owner: "conformance"}) // Before its watches have begun, it misses writes.
 	require.NoError(t, err)
-	injecttest.TestCluster(t, injecttest.Subject{Cluster: cluster, World: world{client}, Except: map[string]string{
+	injecttest.TestCluster(t, injecttest.Fixture{Cluster: cluster, World: world{client}, Except: map[string]string{
 		"State: only secrets of the owner are shown":                              noSelectors,
 		"State: what was just written is shown at once":                           noVersions,
 		"State: what others change is shown":                                      noVersions,

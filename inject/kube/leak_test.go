@@ -46,7 +46,7 @@ func TestOnlyThePullSecretHasSecrets(t *testing.T) {
 		}),
 		profile("azure", func(p *registry.Profile) {
 			p.Kind, p.Endpoint = registry.ACR, "ann.azurecr.io"
-			p.Login = credentials.Login{Azure: &credentials.AzureLogin{Tenant: url, Client: url, ClientSecret: credentials.NewSecret(canary)}}
+			p.Login = credentials.Login{Azure: &credentials.AzureLogin{TenantID: url, ClientID: url, ClientSecret: credentials.NewSecret(canary)}}
 		}),
 	}
 	client := fake.NewClientset()

@@ -35,7 +35,7 @@ func TestFakeAzureWithItsSDK(t *testing.T) {
 	certificate, err := x509.ParseCertificate(der)
 	require.NoError(t, err)
 	cloud := &acrtest.Azure{Apps: []acrtest.App{{
-		Tenant: tenant, Client: client, Secret: "client-secret", Certificate: certificate, Managed: true, Pull: []string{"acme.azurecr.io/*"},
+		TenantID: tenant, ClientID: client, Secret: "client-secret", Certificate: certificate, Managed: true, Pull: []string{"acme.azurecr.io/*"},
 		Federated: []issuertest.Trust{{Issuer: issuer.URL, Keys: issuer.JWKS, Subject: "system:serviceaccount:shop:puller"}},
 	}}}
 	network := &http.Client{Transport: cloud.RoundTripper()}

@@ -92,7 +92,7 @@ func TestKeylessOnRealAPI(t *testing.T) {
 	}
 	provider := strings.TrimPrefix(googleProvider, "//iam.googleapis.com/")
 	aws, google := registrytest.NewRoundTripper(newAWS(trust)), registrytest.NewRoundTripper(newGoogle(trust))
-	azure := &acrtest.Azure{Apps: []acrtest.App{{Tenant: "t", Client: "c", Federated: []issuertest.Trust{trust}, Pull: []string{"acme.azurecr.io/*"}}}}
+	azure := &acrtest.Azure{Apps: []acrtest.App{{TenantID: "t", ClientID: "c", Federated: []issuertest.Trust{trust}, Pull: []string{"acme.azurecr.io/*"}}}}
 	for name, test := range map[string]struct {
 		provider providers.Provider
 		profile  registry.Profile
@@ -107,7 +107,7 @@ func TestKeylessOnRealAPI(t *testing.T) {
 		}},
 		"Azure": {acr.Provider{Subjects: subjects, RoundTripper: azure.RoundTripper()}, registry.Profile{
 			Name: "p", Kind: registry.ACR, Endpoint: "acme.azurecr.io",
-			Login: credentials.Login{Azure: &credentials.AzureLogin{Tenant: "t", Client: "c", Subject: &s}},
+			Login: credentials.Login{Azure: &credentials.AzureLogin{TenantID: "t", ClientID: "c", Subject: &s}},
 		}},
 		"Quay": {
 			federated.Provider{Subjects: subjects, RoundTripper: federation("acme+shop")},

@@ -50,8 +50,8 @@ var entraCodes = []struct {
 	code  registry.Code
 	hint  string
 }{
-	{[]int{90002, 900023}, registry.ErrInvalid, "check azure.tenant: Entra does not know this tenant"},
-	{[]int{700016}, registry.ErrUnauthorized, "check azure.client and azure.tenant: the tenant has no such application"},
+	{[]int{90002, 900023}, registry.ErrInvalid, "check azure.tenantID: Entra does not know this tenant"},
+	{[]int{700016}, registry.ErrUnauthorized, "check azure.clientID and azure.tenantID: the tenant has no such application"},
 	{[]int{7000215}, registry.ErrUnauthorized, "use the value of the client secret, and not its ID"},
 	{[]int{7000222}, registry.ErrExpired, "create a new client secret: this one expired"},
 	{[]int{700027}, registry.ErrUnauthorized, "upload the certificate to the app registration, or use the key that belongs to it"},
@@ -109,7 +109,7 @@ func refused(what string, status int, header http.Header, body []byte) error {
 		e.Code, e.Hint = registry.ErrDenied,
 			"grant the identity the role AcrPull on the registry; a registry in the mode \"RBAC Registry + ABAC Repository Permissions\" ignores AcrPull and needs Container Registry Repository Reader"
 	case status == http.StatusUnauthorized:
-		e.Code, e.Hint = registry.ErrUnauthorized, "check that the registry belongs to the identity's tenant; set azure.tenant to the tenant of the registry if it differs"
+		e.Code, e.Hint = registry.ErrUnauthorized, "check that the registry belongs to the identity's tenant; set azure.tenantID to the tenant of the registry if it differs"
 	case status == http.StatusTooManyRequests:
 		e.Code, e.Wait = registry.ErrRateLimited, cloud.RetryAfter(header)
 	case status >= http.StatusInternalServerError:

@@ -25,7 +25,7 @@ func (s apiServer) SubjectToken(_ context.Context, r providers.SubjectRequest) (
 func Example() {
 	cluster := apiServer{issuertest.New("https://oidc.example.com/cluster", issuertest.RS256)}
 	azure := &acrtest.Azure{Apps: []acrtest.App{{
-		Tenant: "11111111-1111-1111-1111-111111111111", Client: "22222222-2222-2222-2222-222222222222",
+		TenantID: "11111111-1111-1111-1111-111111111111", ClientID: "22222222-2222-2222-2222-222222222222",
 		Federated: []issuertest.Trust{{Issuer: cluster.URL, Keys: cluster.JWKS, Subject: "system:serviceaccount:shop:puller"}},
 		Pull:      []string{"acme.azurecr.io/*"},
 	}}}
@@ -33,7 +33,7 @@ func Example() {
 	profile := registry.Profile{
 		Name: "shop", Kind: registry.ACR, Endpoint: "acme.azurecr.io",
 		Login: credentials.Login{Azure: &credentials.AzureLogin{
-			Tenant: "11111111-1111-1111-1111-111111111111", Client: "22222222-2222-2222-2222-222222222222",
+			TenantID: "11111111-1111-1111-1111-111111111111", ClientID: "22222222-2222-2222-2222-222222222222",
 			Subject: &credentials.Subject{Kubernetes: &credentials.ServiceAccount{Namespace: "shop", Name: "puller"}},
 		}},
 	}

@@ -62,7 +62,7 @@ func profile(login credentials.Login) registry.Profile {
 func azure(l credentials.AzureLogin) credentials.Login { return credentials.Login{Azure: &l} }
 
 func withSubject() credentials.Login {
-	return azure(credentials.AzureLogin{Tenant: tenant, Client: client, Subject: &credentials.Subject{
+	return azure(credentials.AzureLogin{TenantID: tenant, ClientID: client, Subject: &credentials.Subject{
 		Kubernetes: &credentials.ServiceAccount{Namespace: "shop", Name: "puller"},
 	}})
 }
@@ -72,9 +72,9 @@ func newAzure(t *testing.T, c cluster) (*acrtest.Azure, credentials.Secret) {
 	certificate, text := newCertificate(t)
 	trust := issuertest.Trust{Issuer: c.issuer.URL, Keys: c.issuer.JWKS, Subject: puller}
 	return &acrtest.Azure{Apps: []acrtest.App{
-		{Tenant: tenant, Client: client, Secret: secret, Certificate: certificate, Federated: []issuertest.Trust{trust}, Pull: []string{"acme.azurecr.io/*", "acme.azurecr.us/*", "acme.azurecr.cn/*"}},
-		{Tenant: tenant, Client: user, Managed: true, Pull: []string{"acme.azurecr.io/*"}},
-		{Tenant: tenant, Managed: true, Pull: []string{"acme.azurecr.io/*"}},
+		{TenantID: tenant, ClientID: client, Secret: secret, Certificate: certificate, Federated: []issuertest.Trust{trust}, Pull: []string{"acme.azurecr.io/*", "acme.azurecr.us/*", "acme.azurecr.cn/*"}},
+		{TenantID: tenant, ClientID: user, Managed: true, Pull: []string{"acme.azurecr.io/*"}},
+		{TenantID: tenant, Managed: true, Pull: []string{"acme.azurecr.io/*"}},
 	}}, text
 }
 
@@ -104,11 +104,11 @@ func TestIdentities(t *testing.T) {
 	_, err := cloud.Registry("acme.azurecr.io").Add("shop/web:1", registrytest.Image{})
 	require.NoError(t, err)
 	for name, login := range map[string]credentials.Login{
-		"client secret":         azure(credentials.AzureLogin{Tenant: tenant, Client: client, ClientSecret: credentials.NewSecret(secret)}),
-		"certificate":           azure(credentials.AzureLogin{Tenant: tenant, Client: client, Certificate: certificate}),
+		"client secret":         azure(credentials.AzureLogin{TenantID: tenant, ClientID: client, ClientSecret: credentials.NewSecret(secret)}),
+		"certificate":           azure(credentials.AzureLogin{TenantID: tenant, ClientID: client, Certificate: certificate}),
 		"subject":               withSubject(),
 		"system-assigned":       azure(credentials.AzureLogin{ManagedIdentity: true}),
-		"user-assigned":         azure(credentials.AzureLogin{ManagedIdentity: true, Client: user}),
+		"user-assigned":         azure(credentials.AzureLogin{ManagedIdentity: true, ClientID: user}),
 		"ambient, of a machine": {Ambient: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -196,10 +196,10 @@ func TestErrors(t *testing.T) {
 		code   registry.Code
 		hint   string
 	}{
-		"unknown tenant":   {azure(credentials.AzureLogin{Tenant: "other", Client: client, ClientSecret: credentials.NewSecret(secret)}), nil, registry.ErrInvalid, "azure.tenant"},
-		"unknown client":   {azure(credentials.AzureLogin{Tenant: tenant, Client: "other", ClientSecret: credentials.NewSecret(secret)}), nil, registry.ErrUnauthorized, "no such application"},
-		"wrong secret":     {azure(credentials.AzureLogin{Tenant: tenant, Client: client, ClientSecret: credentials.NewSecret("the-id-of-it")}), nil, registry.ErrUnauthorized, "and not its ID"},
-		"expired secret":   {azure(credentials.AzureLogin{Tenant: tenant, Client: client, ClientSecret: credentials.NewSecret(secret)}), func(a *acrtest.Azure) { a.Apps[0].SecretExpired = true }, registry.ErrExpired, "create a new client secret"},
+		"unknown tenant":   {azure(credentials.AzureLogin{TenantID: "other", ClientID: client, ClientSecret: credentials.NewSecret(secret)}), nil, registry.ErrInvalid, "azure.tenantID"},
+		"unknown client":   {azure(credentials.AzureLogin{TenantID: tenant, ClientID: "other", ClientSecret: credentials.NewSecret(secret)}), nil, registry.ErrUnauthorized, "no such application"},
+		"wrong secret":     {azure(credentials.AzureLogin{TenantID: tenant, ClientID: client, ClientSecret: credentials.NewSecret("the-id-of-it")}), nil, registry.ErrUnauthorized, "and not its ID"},
+		"expired secret":   {azure(credentials.AzureLogin{TenantID: tenant, ClientID: client, ClientSecret: credentials.NewSecret(secret)}), func(a *acrtest.Azure) { a.Apps[0].SecretExpired = true }, registry.ErrExpired, "create a new client secret"},
 		"other issuer":     {withSubject(), func(a *acrtest.Azure) { a.Apps[0].Federated[0].Issuer = "https://other.example.com" }, registry.ErrDenied, c.issuer.URL},
 		"other subject":    {withSubject(), func(a *acrtest.Azure) { a.Apps[0].Federated[0].Subject = "system:serviceaccount:Shop:puller" }, registry.ErrDenied, puller},
 		"other audience":   {withSubject(), func(a *acrtest.Azure) { a.Apps[0].Federated[0].Audiences = []string{"api://other"} }, registry.ErrDenied, "api://AzureADTokenExchange"},
@@ -207,7 +207,7 @@ func TestErrors(t *testing.T) {
 		"firewall":         {withSubject(), func(a *acrtest.Azure) { a.Firewall = true }, registry.ErrBlocked, "firewall"},
 		"throttled":        {withSubject(), func(a *acrtest.Azure) { a.Throttle = 9 * time.Second }, registry.ErrRateLimited, ""},
 		"Entra fails":      {withSubject(), func(a *acrtest.Azure) { a.ServerError = true }, registry.ErrUnavailable, ""},
-		"no such identity": {azure(credentials.AzureLogin{ManagedIdentity: true, Client: "other"}), nil, registry.ErrNoIdentity, "assign the managed identity"},
+		"no such identity": {azure(credentials.AzureLogin{ManagedIdentity: true, ClientID: "other"}), nil, registry.ErrNoIdentity, "assign the managed identity"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -254,10 +254,10 @@ func TestRejectedProfiles(t *testing.T) {
 		"AWS's audience":           audience("sts.amazonaws.com"),
 		"own proxy, ambient":       with(profile(credentials.Login{Ambient: true}), func(p *registry.Profile) { p.Transport.Proxy = "http://evil.example:3128" }),
 		"own proxy, managed":       with(profile(azure(credentials.AzureLogin{ManagedIdentity: true})), func(p *registry.Profile) { p.Transport.Proxy = "http://evil.example:3128" }),
-		"own proxy, a file":        with(profile(azure(credentials.AzureLogin{Tenant: tenant, Client: client, Subject: &credentials.Subject{File: "/token"}})), func(p *registry.Profile) { p.Transport.Proxy = "http://evil.example:3128" }),
+		"own proxy, a file":        with(profile(azure(credentials.AzureLogin{TenantID: tenant, ClientID: client, Subject: &credentials.Subject{File: "/token"}})), func(p *registry.Profile) { p.Transport.Proxy = "http://evil.example:3128" }),
 		"a refresh token":          profile(credentials.Login{Username: acr.Username, Password: credentials.NewSecret("long-enough")}),
 		"an identity of AWS":       profile(credentials.Login{AWS: &credentials.AWSLogin{}}),
-		"no certificate":           profile(azure(credentials.AzureLogin{Tenant: tenant, Client: client, Certificate: credentials.NewSecret("-----BEGIN X")})),
+		"no certificate":           profile(azure(credentials.AzureLogin{TenantID: tenant, ClientID: client, Certificate: credentials.NewSecret("-----BEGIN X")})),
 	} {
 		t.Run(name, func(t *testing.T) {
 			cloud, _ := newAzure(t, c)
@@ -281,7 +281,7 @@ func TestKeyThatIsNotRSA(t *testing.T) {
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	require.NoError(t, err)
 	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})) + string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
-	require.ErrorContains(t, acr.Provider{}.Validate(profile(azure(credentials.AzureLogin{Tenant: tenant, Client: client, Certificate: credentials.NewSecret(text)}))), "not RSA")
+	require.ErrorContains(t, acr.Provider{}.Validate(profile(azure(credentials.AzureLogin{TenantID: tenant, ClientID: client, Certificate: credentials.NewSecret(text)}))), "not RSA")
 }
 
 // Redirects are not followed at any step.
@@ -314,12 +314,12 @@ func TestConformance(t *testing.T) {
 	noAmbient(t)
 	c := newCluster()
 	cloud, certificate := newAzure(t, c)
-	cloud.Apps = append(cloud.Apps, acrtest.App{Tenant: tenant, Client: "other", Secret: "another-secret", Pull: []string{"acme.azurecr.io/*"}})
+	cloud.Apps = append(cloud.Apps, acrtest.App{TenantID: tenant, ClientID: "other", Secret: "another-secret", Pull: []string{"acme.azurecr.io/*"}})
 	var profiles []registry.Profile
 	for i, login := range []credentials.Login{
-		azure(credentials.AzureLogin{Tenant: tenant, Client: client, ClientSecret: credentials.NewSecret(secret)}),
-		azure(credentials.AzureLogin{Tenant: tenant, Client: "other", ClientSecret: credentials.NewSecret("another-secret")}),
-		azure(credentials.AzureLogin{Tenant: tenant, Client: client, Certificate: certificate}), withSubject(),
+		azure(credentials.AzureLogin{TenantID: tenant, ClientID: client, ClientSecret: credentials.NewSecret(secret)}),
+		azure(credentials.AzureLogin{TenantID: tenant, ClientID: "other", ClientSecret: credentials.NewSecret("another-secret")}),
+		azure(credentials.AzureLogin{TenantID: tenant, ClientID: client, Certificate: certificate}), withSubject(),
 		azure(credentials.AzureLogin{ManagedIdentity: true}), {Anonymous: true},
 	} {
 		p := profile(login)
@@ -328,8 +328,8 @@ func TestConformance(t *testing.T) {
 	}
 	refused := profile(withSubject())
 	refused.Endpoint = "ghcr.io"
-	failing := &acrtest.Azure{Apps: []acrtest.App{{Tenant: tenant}}}
-	providerstest.TestProvider(t, providerstest.Subject{
+	failing := &acrtest.Azure{Apps: []acrtest.App{{TenantID: tenant}}}
+	providerstest.TestProvider(t, providerstest.Fixture{
 		Provider: acr.Provider{Subjects: c, RoundTripper: cloud.RoundTripper()}, Profiles: profiles, Invalid: []registry.Profile{refused},
 		Failing: acr.Provider{Subjects: c, RoundTripper: failing.RoundTripper()},
 		Stalled: acr.Provider{Subjects: c, RoundTripper: roundTripper(func(r *http.Request) (*http.Response, error) {

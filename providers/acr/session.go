@@ -61,26 +61,26 @@ func (s *session) entra(ctx context.Context, audience string) (credentials.Secre
 		}
 		return s.managedIdentity(ctx, audience, os.Getenv("AZURE_CLIENT_ID"))
 	case l.ManagedIdentity:
-		return s.managedIdentity(ctx, audience, l.Client)
+		return s.managedIdentity(ctx, audience, l.ClientID)
 	case !l.ClientSecret.IsZero():
-		return s.client(ctx, audience, l.Tenant, l.Client, l.ClientSecret, nil)
+		return s.client(ctx, audience, l.TenantID, l.ClientID, l.ClientSecret, nil)
 	case !l.Certificate.IsZero():
 		c, err := parseCertificate(l.Certificate)
 		if err != nil {
 			return credentials.Secret{}, &registry.Error{Code: registry.ErrInvalid, Err: err}
 		}
-		assertion, err := c.assertion(s.tokenURL(l.Tenant), l.Client, time.Now())
+		assertion, err := c.assertion(s.tokenURL(l.TenantID), l.ClientID, time.Now())
 		if err != nil {
 			return credentials.Secret{}, &registry.Error{Code: registry.ErrInvalid, Err: err}
 		}
-		return s.client(ctx, audience, l.Tenant, l.Client, credentials.Secret{}, assertionOf(assertion))
+		return s.client(ctx, audience, l.TenantID, l.ClientID, credentials.Secret{}, assertionOf(assertion))
 	}
 	token, err := subject.Get(ctx, s.provider.Subjects, s.profile, *l.Subject, s.cloud.destination(), nil)
 	if err != nil {
 		return credentials.Secret{}, err
 	}
 	s.presented = token.Claims.Presented()
-	return s.client(ctx, audience, l.Tenant, l.Client, credentials.Secret{}, assertionOf(token.Secret.Reveal()))
+	return s.client(ctx, audience, l.TenantID, l.ClientID, credentials.Secret{}, assertionOf(token.Secret.Reveal()))
 }
 
 // workloadIdentity requests a token with the variables that Azure's webhook sets in a pod. It uses the authority of
@@ -173,7 +173,7 @@ func (s *session) managedIdentity(ctx context.Context, audience, client string) 
 	if status == http.StatusTooManyRequests || status >= http.StatusInternalServerError {
 		e.Code = registry.ErrUnavailable
 	} else {
-		e.Hint = "assign the managed identity to this machine; with a user-assigned one, set azure.client to its client ID"
+		e.Hint = "assign the managed identity to this machine; with a user-assigned one, set azure.clientID to its client ID"
 	}
 	return credentials.Secret{}, e
 }
@@ -185,8 +185,8 @@ const refreshLife = 3 * time.Hour
 // exchange exchanges Entra's token for a refresh token, at the registry itself.
 func (s *session) exchange(ctx context.Context, token credentials.Secret) (credentials.Credential, error) {
 	form := url.Values{"grant_type": {"access_token"}, "service": {s.host}, "access_token": {token.Reveal()}}
-	if l := s.profile.Login.Azure; l != nil && l.Tenant != "" {
-		form.Set("tenant", l.Tenant) // Needed if the registry is in another tenant (Azure Lighthouse).
+	if l := s.profile.Login.Azure; l != nil && l.TenantID != "" {
+		form.Set("tenant", l.TenantID) // Needed if the registry is in another tenant (Azure Lighthouse).
 	}
 	what := "POST https://" + s.host + "/oauth2/exchange"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+s.host+"/oauth2/exchange", strings.NewReader(form.Encode()))

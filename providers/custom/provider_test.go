@@ -98,7 +98,7 @@ func TestContract(t *testing.T) {
 	}
 	expiring := login("gitlab-ci-token", "glcbt-64_AAAA")
 	expiring.ExpiresAt = time.Now().Add(time.Hour)
-	providerstest.TestProvider(t, providerstest.Subject{
+	providerstest.TestProvider(t, providerstest.Fixture{
 		Provider: custom.Provider{},
 		Profiles: []registry.Profile{
 			profile("robot", login("acme+robot", "AAAABBBB")), profile("jo", login("jo", "ghp_AAAABBBB")),

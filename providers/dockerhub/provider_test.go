@@ -55,7 +55,7 @@ func TestContract(t *testing.T) {
 	login := func(name string) credentials.Login {
 		return credentials.Login{Username: name, Password: credentials.NewSecret("dckr_pat_" + name)}
 	}
-	providerstest.TestProvider(t, providerstest.Subject{
+	providerstest.TestProvider(t, providerstest.Fixture{
 		Provider: dockerhub.Provider{},
 		Profiles: []registry.Profile{
 			profile("jo", login("jo")), profile("acme", login("acme")), profile("public", credentials.Login{Anonymous: true}),

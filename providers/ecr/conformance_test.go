@@ -70,7 +70,7 @@ func TestConformance(t *testing.T) {
 		change(&q)
 		return q
 	}
-	providerstest.TestProvider(t, providerstest.Subject{
+	providerstest.TestProvider(t, providerstest.Fixture{
 		Provider: through(n, p),
 		Profiles: profiles,
 		Invalid: []registry.Profile{

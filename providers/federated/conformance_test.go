@@ -62,12 +62,12 @@ func TestConformance(t *testing.T) {
 	})
 	fail := profiles[:len(profiles):len(profiles)]
 	t.Run("issues", func(t *testing.T) {
-		providerstest.TestProvider(t, providerstest.Subject{
+		providerstest.TestProvider(t, providerstest.Fixture{
 			Provider: provider, Profiles: append(fail, password, other, basic),
 			Invalid: []registry.Profile{profile("evil.example", credentials.Exchange{DockerHub: &credentials.DockerHubExchange{Organization: "acme", Connection: "uuid"}})},
 		})
 	})
 	t.Run("fails", func(t *testing.T) {
-		providerstest.TestProvider(t, providerstest.Subject{Provider: provider, Profiles: fail, Failing: failing, Stalled: stalled})
+		providerstest.TestProvider(t, providerstest.Fixture{Provider: provider, Profiles: fail, Failing: failing, Stalled: stalled})
 	})
 }

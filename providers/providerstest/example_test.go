@@ -19,7 +19,7 @@ func vault(ctx context.Context, p registry.Profile) (credentials.Credential, err
 }
 
 func TestVault(t *testing.T) {
-	providerstest.TestProvider(t, providerstest.Subject{
+	providerstest.TestProvider(t, providerstest.Fixture{
 		Provider: providers.Set{"vault": providers.Func(vault)},
 		Profiles: []registry.Profile{{
 			Name: "team", Kind: "vault", Endpoint: "registry.example.com",
@@ -32,7 +32,7 @@ func TestVault(t *testing.T) {
 func ExampleTestProvider() {
 	var t *testing.T // That of func TestVault(t *testing.T), in a file that ends in _test.go.
 
-	providerstest.TestProvider(t, providerstest.Subject{
+	providerstest.TestProvider(t, providerstest.Fixture{
 		Provider: providers.Set{"vault": providers.Func(vault)},
 		Profiles: []registry.Profile{{
 			Name: "team", Kind: "vault", Endpoint: "registry.example.com",

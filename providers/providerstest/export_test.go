@@ -12,13 +12,13 @@ func Rules() []string {
 }
 
 // Broken returns the rules that the subject violates, each with the violation.
-func Broken(ctx context.Context, s Subject) map[string]error {
-	if err := s.check(); err != nil {
+func Broken(ctx context.Context, fx Fixture) map[string]error {
+	if err := fx.check(); err != nil {
 		return map[string]error{"subject": err}
 	}
 	broken := make(map[string]error)
 	for _, r := range rules {
-		if err := r.broken(ctx, s); err != nil {
+		if err := r.broken(ctx, fx); err != nil {
 			broken[r.name] = err
 		}
 	}

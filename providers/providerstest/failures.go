@@ -29,24 +29,24 @@ var unusable = map[string]credentials.Login{
 }
 
 // failures makes all calls of the subject that must fail.
-func (s Subject) failures(ctx context.Context) []failure {
+func (fx Fixture) failures(ctx context.Context) []failure {
 	var all []failure
 	call := func(what string, provider providers.Provider, p registry.Profile) {
 		c, err := provider.Credential(ctx, p)
 		all = append(all, failure{what, p, c, err})
 	}
 	for what, login := range unusable {
-		p := clone(s.Profiles[0])
+		p := clone(fx.Profiles[0])
 		p.Login = login
-		call(what, s.Provider, p)
+		call(what, fx.Provider, p)
 	}
-	for _, p := range s.Invalid {
-		call(fmt.Sprintf("profile %q", p.Name), s.Provider, p)
+	for _, p := range fx.Invalid {
+		call(fmt.Sprintf("profile %q", p.Name), fx.Provider, p)
 	}
-	if s.Failing != nil {
-		for _, p := range s.Profiles {
+	if fx.Failing != nil {
+		for _, p := range fx.Profiles {
 			if !p.Login.Anonymous {
-				call(fmt.Sprintf("profile %q, whose issuer refuses it", p.Name), s.Failing, p)
+				call(fmt.Sprintf("profile %q, whose issuer refuses it", p.Name), fx.Failing, p)
 			}
 		}
 	}
@@ -54,9 +54,9 @@ func (s Subject) failures(ctx context.Context) []failure {
 }
 
 // eachFailure calls test with each call that returned an error.
-func (s Subject) eachFailure(ctx context.Context, test func(f failure) error) error {
+func (fx Fixture) eachFailure(ctx context.Context, test func(f failure) error) error {
 	var errs []error
-	for _, f := range s.failures(ctx) {
+	for _, f := range fx.failures(ctx) {
 		if f.err == nil {
 			continue // Another rule checks this.
 		}
@@ -67,24 +67,24 @@ func (s Subject) eachFailure(ctx context.Context, test func(f failure) error) er
 	return errors.Join(errs...)
 }
 
-func neverAnonymous(ctx context.Context, s Subject) error {
+func neverAnonymous(ctx context.Context, fx Fixture) error {
 	var errs []error
-	for _, f := range s.failures(ctx) {
+	for _, f := range fx.failures(ctx) {
 		if f.err == nil && f.credential.Anonymous {
 			errs = append(errs, fmt.Errorf("%s: the credential is anonymous", f.what))
 		}
 	}
-	for _, p := range s.Profiles {
-		if c, err := s.Provider.Credential(ctx, p); err == nil && c.Anonymous && !p.Login.Anonymous {
+	for _, p := range fx.Profiles {
+		if c, err := fx.Provider.Credential(ctx, p); err == nil && c.Anonymous && !p.Login.Anonymous {
 			errs = append(errs, fmt.Errorf("profile %q has a login, and the credential is anonymous", p.Name))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func refusesLogin(ctx context.Context, s Subject) error {
+func refusesLogin(ctx context.Context, fx Fixture) error {
 	var errs []error
-	for _, f := range s.failures(ctx) {
+	for _, f := range fx.failures(ctx) {
 		if f.err == nil && !f.credential.Anonymous {
 			errs = append(errs, fmt.Errorf("%s: no error", f.what))
 		}
@@ -92,8 +92,8 @@ func refusesLogin(ctx context.Context, s Subject) error {
 	return errors.Join(errs...)
 }
 
-func nothingBesideError(ctx context.Context, s Subject) error {
-	return s.eachFailure(ctx, func(f failure) error {
+func nothingBesideError(ctx context.Context, fx Fixture) error {
+	return fx.eachFailure(ctx, func(f failure) error {
 		if !f.credential.Equal(credentials.Credential{}) {
 			return errors.New("a credential beside the error")
 		}
@@ -101,8 +101,8 @@ func nothingBesideError(ctx context.Context, s Subject) error {
 	})
 }
 
-func errorsHaveCodes(ctx context.Context, s Subject) error {
-	return s.eachFailure(ctx, func(f failure) error {
+func errorsHaveCodes(ctx context.Context, fx Fixture) error {
+	return fx.eachFailure(ctx, func(f failure) error {
 		e, ok := errors.AsType[*registry.Error](f.err)
 		switch {
 		case !ok:
@@ -115,8 +115,8 @@ func errorsHaveCodes(ctx context.Context, s Subject) error {
 }
 
 // errorsHoldNoSecret reports a leaked secret by its name only, because the output of tests is public.
-func errorsHoldNoSecret(ctx context.Context, s Subject) error {
-	return s.eachFailure(ctx, func(f failure) error {
+func errorsHoldNoSecret(ctx context.Context, fx Fixture) error {
+	return fx.eachFailure(ctx, func(f failure) error {
 		for err := range tree(f.err) {
 			for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
 				if found := secretIn(text, f.profile); found != "" {

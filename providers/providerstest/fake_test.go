@@ -39,7 +39,7 @@ func ExampleFake() {
 }
 
 func TestFakeKeepsTheContract(t *testing.T) {
-	s := subject(new(providerstest.Fake))
+	s := fixture(new(providerstest.Fake))
 	s.Invalid, s.Check = nil, nil
 	s.Stalled = &providerstest.Fake{Delay: time.Hour}
 	s.Failing = &providerstest.Fake{Fail: func(int) error { return registry.ErrUnauthorized }}
@@ -50,7 +50,7 @@ func TestFakeTakesItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := &providerstest.Fake{Delay: time.Minute, Lifetime: time.Hour}
 		start := time.Now()
-		c, err := fake.Credential(t.Context(), subject(nil).Profiles[0])
+		c, err := fake.Credential(t.Context(), fixture(nil).Profiles[0])
 		require.NoError(t, err)
 		require.Equal(t, time.Minute, time.Since(start))
 		require.Equal(t, start.Add(time.Minute), c.IssuedAt)
@@ -58,7 +58,7 @@ func TestFakeTakesItsTime(t *testing.T) {
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err = fake.Credential(ctx, subject(nil).Profiles[0])
+		_, err = fake.Credential(ctx, fixture(nil).Profiles[0])
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorIs(t, err, registry.ErrCanceled)
 		require.Equal(t, 2, fake.Calls())

@@ -17,16 +17,16 @@ import (
 // A rule is one sentence of a contract. Its test returns the violations by the subject.
 type rule struct {
 	name string
-	test func(ctx context.Context, s Subject) error
+	test func(ctx context.Context, fx Fixture) error
 }
 
 // broken returns the violations of the rule, or nil. Each rule gets an unmodified list of the profiles.
-func (r rule) broken(ctx context.Context, s Subject) error {
-	s.Profiles = slices.Clone(s.Profiles)
-	for i, p := range s.Profiles {
-		s.Profiles[i] = clone(p)
+func (r rule) broken(ctx context.Context, fx Fixture) error {
+	fx.Profiles = slices.Clone(fx.Profiles)
+	for i, p := range fx.Profiles {
+		fx.Profiles[i] = clone(p)
 	}
-	return r.test(ctx, s)
+	return r.test(ctx, fx)
 }
 
 var rules = []rule{
@@ -46,11 +46,11 @@ var rules = []rule{
 	{"Scope: what is shared serves both", scopeServesBoth},
 }
 
-func (s Subject) check() error {
-	if s.Provider == nil || len(s.Profiles) == 0 {
+func (fx Fixture) check() error {
+	if fx.Provider == nil || len(fx.Profiles) == 0 {
 		return errors.New("it has no provider or no profiles")
 	}
-	for _, p := range s.Profiles {
+	for _, p := range fx.Profiles {
 		if err := p.Validate(); err != nil {
 			return err
 		}
@@ -64,27 +64,27 @@ func (s Subject) check() error {
 }
 
 // examine returns the problem with c as the credential of p.
-func (s Subject) examine(p registry.Profile, c credentials.Credential) error {
-	if s.Check == nil {
+func (fx Fixture) examine(p registry.Profile, c credentials.Credential) error {
+	if fx.Check == nil {
 		return nil
 	}
-	if err := s.Check(p, c); err != nil {
+	if err := fx.Check(p, c); err != nil {
 		return fmt.Errorf("profile %q: %w", p.Name, err)
 	}
 	return nil
 }
 
-func (s Subject) each(test func(p registry.Profile) error) error {
+func (fx Fixture) each(test func(p registry.Profile) error) error {
 	var errs []error
-	for _, p := range s.Profiles {
+	for _, p := range fx.Profiles {
 		errs = append(errs, test(p))
 	}
 	return errors.Join(errs...)
 }
 
-func issuesValid(ctx context.Context, s Subject) error {
-	return s.each(func(p registry.Profile) error {
-		c, err := s.Provider.Credential(ctx, p)
+func issuesValid(ctx context.Context, fx Fixture) error {
+	return fx.each(func(p registry.Profile) error {
+		c, err := fx.Provider.Credential(ctx, p)
 		if err == nil {
 			err = c.Validate(time.Now())
 		}
@@ -96,15 +96,15 @@ func issuesValid(ctx context.Context, s Subject) error {
 }
 
 // belongs calls the provider for all profiles in turn, twice, so that state kept from one profile shows up in another.
-func belongs(ctx context.Context, s Subject) error {
+func belongs(ctx context.Context, fx Fixture) error {
 	ask := func(p registry.Profile) error {
-		c, err := s.Provider.Credential(ctx, p)
+		c, err := fx.Provider.Credential(ctx, p)
 		if err != nil {
 			return nil // Another rule checks this.
 		}
-		return s.examine(p, c)
+		return fx.examine(p, c)
 	}
-	return errors.Join(s.each(ask), s.each(ask))
+	return errors.Join(fx.each(ask), fx.each(ask))
 }
 
 const (
@@ -112,20 +112,20 @@ const (
 	callsPerCaller = 4
 )
 
-func concurrent(ctx context.Context, s Subject) error {
+func concurrent(ctx context.Context, fx Fixture) error {
 	var (
 		group sync.WaitGroup
 		mu    sync.Mutex
 		errs  []error
 	)
 	for range callers {
-		for _, p := range s.Profiles {
+		for _, p := range fx.Profiles {
 			own := clone(p) // Another rule checks that the provider does not change the profile.
 			group.Go(func() {
 				for range callsPerCaller {
-					c, err := s.Provider.Credential(ctx, own)
+					c, err := fx.Provider.Credential(ctx, own)
 					if err == nil {
-						err = s.examine(own, c)
+						err = fx.examine(own, c)
 					}
 					if err != nil {
 						mu.Lock()
@@ -141,13 +141,13 @@ func concurrent(ctx context.Context, s Subject) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d of %d callers failed; one: %w", len(errs), callers*len(s.Profiles), errs[0])
+	return fmt.Errorf("%d of %d callers failed; one: %w", len(errs), callers*len(fx.Profiles), errs[0])
 }
 
-func leavesProfile(ctx context.Context, s Subject) error {
-	return s.each(func(p registry.Profile) error {
+func leavesProfile(ctx context.Context, fx Fixture) error {
+	return fx.each(func(p registry.Profile) error {
 		before := clone(p)
-		_, _ = s.Provider.Credential(ctx, p)
+		_, _ = fx.Provider.Credential(ctx, p)
 		if !reflect.DeepEqual(before, p) {
 			return fmt.Errorf("profile %q: it is not what it was before the call", p.Name)
 		}
@@ -158,7 +158,7 @@ func leavesProfile(ctx context.Context, s Subject) error {
 // soon is generous: a loaded machine is slow, and a provider that ignores its context never returns.
 const soon = 30 * time.Second
 
-func leavesWithCaller(ctx context.Context, s Subject) error {
+func leavesWithCaller(ctx context.Context, fx Fixture) error {
 	leave := func(provider providers.Provider, p registry.Profile, after time.Duration) error {
 		cause := errors.New("the caller left")
 		ctx, cancel := context.WithCancelCause(ctx)
@@ -186,10 +186,10 @@ func leavesWithCaller(ctx context.Context, s Subject) error {
 			return fmt.Errorf("profile %q: not back %s after ctx ended", p.Name, soon)
 		}
 	}
-	return s.each(func(p registry.Profile) error {
-		err := leave(s.Provider, p, 0)
-		if err == nil && s.Stalled != nil && !p.Login.Anonymous {
-			err = leave(s.Stalled, p, 50*time.Millisecond)
+	return fx.each(func(p registry.Profile) error {
+		err := leave(fx.Provider, p, 0)
+		if err == nil && fx.Stalled != nil && !p.Login.Anonymous {
+			err = leave(fx.Stalled, p, 50*time.Millisecond)
 		}
 		return err
 	})

@@ -4,7 +4,7 @@
 // [TestProvider] tests the contract, rule by rule: call it from the test of a custom provider. [Fake] is a provider
 // with configurable credentials, delays and failures.
 //
-// The package has no issuers: set the fields of [Subject] to providers with test issuers. Packages ecr/ecrtest and
+// The package has no issuers: set the fields of [Fixture] to providers with test issuers. Packages ecr/ecrtest and
 // gcr/gcrtest simulate the issuers of AWS and Google Cloud.
 package providerstest
 
@@ -16,8 +16,8 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// A Subject is a provider under test, with the data that the test needs.
-type Subject struct {
+// A Fixture is a provider under test, with the data that the test needs.
+type Fixture struct {
 	// Provider is the provider under test.
 	Provider providers.Provider
 
@@ -45,14 +45,14 @@ type Subject struct {
 // TestProvider tests that a provider follows the contract of [providers.Provider] and, if it implements them, the
 // contracts of [providers.Scoper] and [providers.Validator]. Each rule is a subtest that is named after it. Run it
 // with the race detector.
-func TestProvider(t *testing.T, s Subject) {
+func TestProvider(t *testing.T, fx Fixture) {
 	t.Helper()
-	if err := s.check(); err != nil {
+	if err := fx.check(); err != nil {
 		t.Fatalf("the subject of the test: %v", err)
 	}
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
-			if err := r.broken(t.Context(), s); err != nil {
+			if err := r.broken(t.Context(), fx); err != nil {
 				t.Error(err)
 			}
 		})

@@ -77,7 +77,7 @@ func (b broken) Scope(p registry.Profile) string {
 }
 
 // subject returns a test of provider, which must issue the login of each profile.
-func subject(provider providers.Provider) providerstest.Subject {
+func fixture(provider providers.Provider) providerstest.Fixture {
 	login := func(name string) credentials.Login {
 		return credentials.Login{Username: name, Password: credentials.NewSecret("hunter2+/" + name)}
 	}
@@ -86,7 +86,7 @@ func subject(provider providers.Provider) providerstest.Subject {
 	}
 	stalled := newGood()
 	stalled.stall = true
-	return providerstest.Subject{
+	return providerstest.Fixture{
 		Provider: provider,
 		Profiles: []registry.Profile{
 			profile("jo", login("jo")), profile("al", login("al")), profile("public", credentials.Login{Anonymous: true}),
@@ -106,9 +106,9 @@ func subject(provider providers.Provider) providerstest.Subject {
 }
 
 func TestGoodProvidersPass(t *testing.T) {
-	providerstest.TestProvider(t, subject(newGood()))
+	providerstest.TestProvider(t, fixture(newGood()))
 	t.Run("without the optional interfaces", func(t *testing.T) {
-		providerstest.TestProvider(t, subject(providers.Func(newGood().Credential)))
+		providerstest.TestProvider(t, fixture(providers.Func(newGood().Credential)))
 	})
 }
 
@@ -119,23 +119,23 @@ var implied = map[string][]string{
 
 // TestEachRuleFails has a provider for each rule that breaks that rule only.
 func TestEachRuleFails(t *testing.T) {
-	tests := map[string]func(s *providerstest.Subject) broken{
-		"what it issues is valid": func(*providerstest.Subject) broken {
+	tests := map[string]func(fx *providerstest.Fixture) broken{
+		"what it issues is valid": func(*providerstest.Fixture) broken {
 			return broken{credential: then(func(_ registry.Profile, c *credentials.Credential, _ *error) {
 				c.Password = credentials.Secret{}
 			})}
 		},
-		"what it issues belongs to the profile": func(s *providerstest.Subject) broken {
+		"what it issues belongs to the profile": func(fx *providerstest.Fixture) broken {
 			// It caches the first result by the host alone, like a provider with an incomplete cache key.
 			var cache atomic.Pointer[credentials.Credential]
-			s.Profiles = s.Profiles[:2]
+			fx.Profiles = fx.Profiles[:2]
 			return broken{credential: then(func(_ registry.Profile, c *credentials.Credential, err *error) {
 				if *err == nil && !cache.CompareAndSwap(nil, c) {
 					*c = *cache.Load()
 				}
 			})}
 		},
-		"it is safe for concurrent use": func(*providerstest.Subject) broken {
+		"it is safe for concurrent use": func(*providerstest.Fixture) broken {
 			var busy atomic.Bool
 			return broken{credential: func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 				if !busy.CompareAndSwap(false, true) {
@@ -146,24 +146,24 @@ func TestEachRuleFails(t *testing.T) {
 				return newGood().Credential(ctx, p)
 			}}
 		},
-		"it does not change the profile": func(*providerstest.Subject) broken {
+		"it does not change the profile": func(*providerstest.Fixture) broken {
 			return broken{credential: then(func(p registry.Profile, _ *credentials.Credential, _ *error) {
 				p.Hosts[0] = strings.ToUpper(p.Hosts[0])
 			})}
 		},
-		"it returns soon after ctx ends, with its cause": func(*providerstest.Subject) broken {
+		"it returns soon after ctx ends, with its cause": func(*providerstest.Fixture) broken {
 			return broken{credential: func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 				return newGood().Credential(context.WithoutCancel(ctx), p)
 			}}
 		},
-		"it is never anonymous because something failed": func(*providerstest.Subject) broken {
+		"it is never anonymous because something failed": func(*providerstest.Fixture) broken {
 			return broken{credential: then(func(_ registry.Profile, c *credentials.Credential, err *error) {
 				if errors.Is(*err, registry.ErrInvalid) {
 					*c, *err = credentials.Credential{Anonymous: true}, nil
 				}
 			}), validate: func(registry.Profile) error { return nil }}
 		},
-		"it refuses a login that cannot be used": func(*providerstest.Subject) broken {
+		"it refuses a login that cannot be used": func(*providerstest.Fixture) broken {
 			return broken{credential: func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 				if p.Login.Password.IsZero() && p.Login.Username != "" {
 					p.Login.Password = credentials.NewSecret("none")
@@ -171,31 +171,31 @@ func TestEachRuleFails(t *testing.T) {
 				return newGood().Credential(ctx, p)
 			}}
 		},
-		"it returns no credential beside an error": func(*providerstest.Subject) broken {
+		"it returns no credential beside an error": func(*providerstest.Fixture) broken {
 			return broken{credential: then(func(p registry.Profile, c *credentials.Credential, err *error) {
 				if *err != nil {
 					c.Username = p.Name
 				}
 			})}
 		},
-		"its errors say what went wrong": func(*providerstest.Subject) broken {
+		"its errors say what went wrong": func(*providerstest.Fixture) broken {
 			return broken{credential: then(func(_ registry.Profile, _ *credentials.Credential, err *error) {
 				if errors.Is(*err, registry.ErrInvalid) {
 					*err = fmt.Errorf("%w: %w", registry.ErrInvalid, errors.New("something went wrong"))
 				}
 			})}
 		},
-		"its errors hold no secret": func(*providerstest.Subject) broken {
+		"its errors hold no secret": func(*providerstest.Fixture) broken {
 			return broken{credential: then(func(p registry.Profile, _ *credentials.Credential, err *error) {
 				if e, ok := errors.AsType[*registry.Error](*err); ok {
 					e.Err = fmt.Errorf("POST /token?password=%s: %w", p.Login.Password.Reveal(), e.Err)
 				}
 			})}
 		},
-		"Validate: it agrees with Credential": func(*providerstest.Subject) broken {
+		"Validate: it agrees with Credential": func(*providerstest.Fixture) broken {
 			return broken{validate: func(registry.Profile) error { return nil }}
 		},
-		"Validate: it reports problems by field": func(*providerstest.Subject) broken {
+		"Validate: it reports problems by field": func(*providerstest.Fixture) broken {
 			return broken{validate: func(p registry.Profile) error {
 				if err := newGood().Validate(p); err != nil {
 					return errors.New(err.Error())
@@ -203,16 +203,16 @@ func TestEachRuleFails(t *testing.T) {
 				return nil
 			}}
 		},
-		"Scope: it is the same each time": func(*providerstest.Subject) broken {
+		"Scope: it is the same each time": func(*providerstest.Fixture) broken {
 			var n atomic.Int64
 			return broken{scope: func(registry.Profile) string { return fmt.Sprint(n.Add(1)) }}
 		},
-		"Scope: what is shared serves both": func(s *providerstest.Subject) broken {
+		"Scope: what is shared serves both": func(fx *providerstest.Fixture) broken {
 			// Two registries with one login, each with its own token.
-			other := s.Profiles[0]
+			other := fx.Profiles[0]
 			other.Name, other.Endpoint = "elsewhere", "registry.example.org"
-			s.Profiles = append(s.Profiles, other)
-			s.Check = func(p registry.Profile, c credentials.Credential) error {
+			fx.Profiles = append(fx.Profiles, other)
+			fx.Check = func(p registry.Profile, c credentials.Credential) error {
 				if !p.Login.Anonymous && !strings.HasSuffix(c.Username, p.Endpoint) {
 					return errors.New("it is of another registry")
 				}
@@ -232,7 +232,7 @@ func TestEachRuleFails(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := subject(nil)
+				s := fixture(nil)
 				b := test(&s)
 				b.good = newGood()
 				s.Provider = b
@@ -254,7 +254,7 @@ func then(spoil func(registry.Profile, *credentials.Credential, *error)) func(co
 
 func TestBrokenIssuers(t *testing.T) {
 	t.Run("one that makes a refused login anonymous", func(t *testing.T) {
-		s := subject(newGood())
+		s := fixture(newGood())
 		s.Failing = providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
 			return credentials.Credential{Anonymous: true}, nil
 		})
@@ -262,7 +262,7 @@ func TestBrokenIssuers(t *testing.T) {
 	})
 	t.Run("one that cannot be left", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := subject(newGood())
+			s := fixture(newGood())
 			s.Stalled = providers.Func(func(context.Context, registry.Profile) (credentials.Credential, error) {
 				time.Sleep(time.Hour)
 				return credentials.Credential{}, errRefused
@@ -283,23 +283,23 @@ func TestSecretIsNamedByField(t *testing.T) {
 		err := fmt.Errorf("POST /token: %s", p.Login.Fields["apiKey"].Reveal())
 		return credentials.Credential{}, &registry.Error{Op: "get credential", Code: registry.ErrUnauthorized, Err: err}
 	})
-	found := providerstest.Broken(t.Context(), providerstest.Subject{Provider: leak, Profiles: []registry.Profile{profile}, Failing: leak})
+	found := providerstest.Broken(t.Context(), providerstest.Fixture{Provider: leak, Profiles: []registry.Profile{profile}, Failing: leak})
 	err := found["its errors hold no secret"]
 	require.ErrorContains(t, err, "holds the secret in login.fields.apiKey")
 	require.NotContains(t, err.Error(), "hunter2")
 
 	profile.Login.Fields["apiKey"] = credentials.NewSecret("short")
-	found = providerstest.Broken(t.Context(), providerstest.Subject{Provider: leak, Profiles: []registry.Profile{profile}})
+	found = providerstest.Broken(t.Context(), providerstest.Fixture{Provider: leak, Profiles: []registry.Profile{profile}})
 	require.ErrorContains(t, found["subject"], "login.fields.apiKey has 5 bytes")
 }
 
-func TestUselessSubjects(t *testing.T) {
-	short := subject(newGood())
+func TestUselessFixtures(t *testing.T) {
+	short := fixture(newGood())
 	short.Profiles[0].Login.Password = credentials.NewSecret("p")
-	invalid := subject(newGood())
+	invalid := fixture(newGood())
 	invalid.Profiles[0].Kind = ""
-	empty := providerstest.Subject{Provider: newGood()}
-	for name, s := range map[string]providerstest.Subject{"short secret": short, "invalid profile": invalid, "no profile": empty} {
+	empty := providerstest.Fixture{Provider: newGood()}
+	for name, s := range map[string]providerstest.Fixture{"short secret": short, "invalid profile": invalid, "no profile": empty} {
 		t.Run(name, func(t *testing.T) {
 			require.Contains(t, providerstest.Broken(t.Context(), s), "subject")
 		})

@@ -72,7 +72,7 @@ func TestContract(t *testing.T) {
 	stalled := serve(t, func(_ http.ResponseWriter, r *http.Request, _ question) { <-r.Context().Done() })
 	ambient := i.profile("", "", "")
 	ambient.Login = credentials.Login{Ambient: true}
-	providerstest.TestProvider(t, providerstest.Subject{
+	providerstest.TestProvider(t, providerstest.Fixture{
 		Provider: system.Provider{},
 		Profiles: []registry.Profile{i.profile("", "ann", "password-1"), i.profile("", "ann", "password-2")},
 		Invalid:  []registry.Profile{ambient},
@@ -96,7 +96,7 @@ func TestContractOfKeys(t *testing.T) {
 	}
 	anonymous := profile(credentials.Secret{})
 	anonymous.Login = credentials.Login{Anonymous: true}
-	providerstest.TestProvider(t, providerstest.Subject{
+	providerstest.TestProvider(t, providerstest.Fixture{
 		Provider: system.Provider{},
 		Profiles: []registry.Profile{profile(system.NewKey("ann", "regcred").Encode()), profile(system.NewKey("bob", "regcred").Encode()), anonymous},
 		Invalid:  []registry.Profile{profile(credentials.NewSecret(`{"kind":"other"}`))},

@@ -47,8 +47,8 @@ var (
 	awsKey        = Login{Name: "Access key", Fields: []string{"login.aws.accessKeyID", "login.aws.secretAccessKey"}}
 	awsRole       = Login{Name: "Role", Fields: []string{"login.aws.roles"}}
 	webRole       = Login{Name: "Web identity", Fields: []string{"login.aws.webIdentity.roleARN"}}
-	azureWorkload = Login{Name: "Workload identity", Fields: []string{"login.azure.tenant", "login.azure.client", "login.azure.subject"}}
-	azureSecret   = Login{Name: "Client secret", Fields: []string{"login.azure.tenant", "login.azure.client", "login.azure.clientSecret"}}
+	azureWorkload = Login{Name: "Workload identity", Fields: []string{"login.azure.tenantID", "login.azure.clientID", "login.azure.subject"}}
+	azureSecret   = Login{Name: "Client secret", Fields: []string{"login.azure.tenantID", "login.azure.clientID", "login.azure.clientSecret"}}
 	google        = Login{Name: "Service-account key or external account", Fields: []string{"login.google.credentials"}}
 )
 

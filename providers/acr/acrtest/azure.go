@@ -29,7 +29,7 @@ import (
 
 // An App is an application or a managed identity of a tenant.
 type App struct {
-	Tenant, Client string
+	TenantID, ClientID string
 	// Secret is the value of its client secret. If empty, it has none.
 	Secret string
 	// SecretExpired is true if the secret has expired.
@@ -39,7 +39,7 @@ type App struct {
 	// Federated are its federated credentials. If one has no Audiences, it accepts the audience of the cloud.
 	Federated []issuertest.Trust
 	// Managed is true if the identity is assigned to the machine and the app service. A managed App with an empty
-	// Client is their system-assigned identity.
+	// ClientID is their system-assigned identity.
 	Managed bool
 	// Pull are the repositories that it may pull, as HOST/REPOSITORY; HOST/* means all of a registry.
 	Pull []string
@@ -221,11 +221,11 @@ func (a *Azure) entra(w http.ResponseWriter, r *http.Request) {
 		entraRejects(w, http.StatusBadRequest, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
 		return
 	}
-	if !slices.ContainsFunc(a.Apps, func(app App) bool { return app.Tenant == tenant }) {
+	if !slices.ContainsFunc(a.Apps, func(app App) bool { return app.TenantID == tenant }) {
 		entraRejects(w, http.StatusBadRequest, "invalid_request", 90002, fmt.Sprintf("Tenant '%s' not found.", tenant))
 		return
 	}
-	i := slices.IndexFunc(a.Apps, func(app App) bool { return app.Tenant == tenant && app.Client == form("client_id") })
+	i := slices.IndexFunc(a.Apps, func(app App) bool { return app.TenantID == tenant && app.ClientID == form("client_id") })
 	if i < 0 {
 		entraRejects(w, http.StatusBadRequest, "unauthorized_client", 700016, fmt.Sprintf("Application with identifier '%s' was not found in the directory.", form("client_id")))
 		return
@@ -235,8 +235,8 @@ func (a *Azure) entra(w http.ResponseWriter, r *http.Request) {
 	case assertion != "" && form("client_assertion_type") != assertionType:
 		entraRejects(w, http.StatusBadRequest, "invalid_request", 900144, "The request body must contain the parameter 'client_assertion_type'.")
 		return
-	case assertion != "" && app.Certificate != nil && signedBy(app.Certificate, assertion, "https://"+r.Host+r.URL.Path, app.Client):
-	case assertion != "" && strings.Contains(assertion, ".") && isSelfIssued(assertion, app.Client):
+	case assertion != "" && app.Certificate != nil && signedBy(app.Certificate, assertion, "https://"+r.Host+r.URL.Path, app.ClientID):
+	case assertion != "" && strings.Contains(assertion, ".") && isSelfIssued(assertion, app.ClientID):
 		entraRejects(w, http.StatusUnauthorized, "invalid_client", 700027, "The certificate with identifier used to sign the client assertion is not registered on application.")
 		return
 	case assertion != "":
@@ -365,7 +365,7 @@ func (a *Azure) machine(w http.ResponseWriter, r *http.Request) {
 	if r.Host != metadata {
 		version, authorized = "2019-08-01", r.Header.Get("X-IDENTITY-HEADER") == "app-service-secret"
 	}
-	i := slices.IndexFunc(a.Apps, func(app App) bool { return app.Managed && app.Client == query.Get("client_id") })
+	i := slices.IndexFunc(a.Apps, func(app App) bool { return app.Managed && app.ClientID == query.Get("client_id") })
 	switch {
 	case !authorized || query.Get("api-version") != version || query.Get("resource") == "" || r.Header.Get("X-Forwarded-For") != "":
 		reply(w, http.StatusBadRequest, map[string]string{"error": "invalid_request", "error_description": "Required metadata header not specified"})
@@ -426,7 +426,7 @@ func (a *Azure) refreshToken(g grant, host string) string {
 	}
 	g.host, g.expires = host, time.Now().Add(ttl)
 	token := a.signer.Sign(map[string]any{
-		"aud": host, "sub": g.app.Client, "tenant": g.app.Tenant, "grant_type": "refresh_token", "version": "1.0", "jti": rand.Text(),
+		"aud": host, "sub": g.app.ClientID, "tenant": g.app.TenantID, "grant_type": "refresh_token", "version": "1.0", "jti": rand.Text(),
 		"nbf": time.Now().Add(-15 * time.Minute).Unix(), "iat": time.Now().Unix(), "exp": g.expires.Unix(),
 	})
 	a.refresh[token] = g

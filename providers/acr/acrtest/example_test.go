@@ -12,7 +12,7 @@ import (
 
 // Any client of Azure works with the simulation: here, the two requests of a login with a client secret.
 func Example() {
-	azure := &acrtest.Azure{Apps: []acrtest.App{{Tenant: "acme.example", Client: "puller", Secret: "value", Pull: []string{"acme.azurecr.io/*"}}}}
+	azure := &acrtest.Azure{Apps: []acrtest.App{{TenantID: "acme.example", ClientID: "puller", Secret: "value", Pull: []string{"acme.azurecr.io/*"}}}}
 	client := &http.Client{Transport: azure.RoundTripper()}
 	post := func(to string, form url.Values) string {
 		response, err := client.PostForm(to, form)
