@@ -5,6 +5,7 @@ import (
 
 	"github.com/distribution/distribution/v3"
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/regcred/regcred/systemregistry/internal/catalog"
 )
@@ -40,7 +41,7 @@ func openRepository(ctx context.Context, handlers distribution.Repository, optio
 	return &repository{own, r}, err
 }
 
-// repository is distribution's repository, except for the way it sends layers.
+// repository is distribution's repository, except for the way it sends layers and sets tags.
 type repository struct {
 	distribution.Repository
 	of *repositories
@@ -51,4 +52,20 @@ func (r *repository) Blobs(ctx context.Context) distribution.BlobStore {
 		BlobStore: r.Repository.Blobs(ctx), repository: r.Named().Name(), catalog: r.of.catalog,
 		driver: r.of.driver, redirect: r.of.redirect,
 	}
+}
+
+func (r *repository) Tags(ctx context.Context) distribution.TagService {
+	return &tags{r.Repository.Tags(ctx), r.Named().Name(), r.of.driver}
+}
+
+// tags are the tags of a repository without their history. Distribution also writes a link for each image that a tag ever
+// had, which nothing reads: a client that sets every tag to every image could create any number of files.
+type tags struct {
+	distribution.TagService
+	repository string
+	driver     storagedriver.StorageDriver
+}
+
+func (t *tags) Tag(ctx context.Context, tag string, image v1.Descriptor) error {
+	return t.driver.PutContent(ctx, catalog.TagPath(t.repository, tag), []byte(image.Digest))
 }

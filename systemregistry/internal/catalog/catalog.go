@@ -165,12 +165,13 @@ func BlobPath(d digest.Digest) string {
 	return strings.Join([]string{blobsRoot, string(d.Algorithm()), hex[:2], hex, "data"}, "/")
 }
 
-func tagLink(repository, tag string) string {
+// TagPath returns the path in a storage of the link of the tag, which must be valid.
+func TagPath(repository, tag string) string {
 	return strings.Join([]string{root, repository, "_manifests/tags", tag, "current/link"}, "/")
 }
 
 func (c *Catalog) pushedAt(ctx context.Context, repository, tag string) time.Time {
-	info, err := c.driver.Stat(ctx, tagLink(repository, tag))
+	info, err := c.driver.Stat(ctx, TagPath(repository, tag))
 	if err != nil {
 		return time.Time{}
 	}

@@ -107,7 +107,7 @@ func linkOf(repository, kind string, d digest.Digest) string {
 }
 
 func (k *checker) tag(ctx context.Context, name, tag string) error {
-	link := tagLink(name, tag)
+	link := TagPath(name, tag)
 	content, err := k.catalog.driver.GetContent(ctx, link)
 	if notFound(err) {
 		return nil
