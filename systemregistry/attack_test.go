@@ -25,7 +25,10 @@ const catalogPath = "/v2/_catalog"
 // There are two tenants, each with an image. Mallory belongs to the tenant "evil" and has all rights there. Her
 // requests for "team" are all rejected, and reveal no more than requests for repositories that do not exist.
 func TestAttacks(t *testing.T) {
-	everywhere(t, systemregistry.Server{Dir: t.TempDir(), Policies: []images.Policy{{Repositories: "team/fixed", Immutable: true}}}, testAttacks)
+	everywhere(t, systemregistry.Server{Dir: t.TempDir(), Policies: []images.Policy{
+		{Repositories: "team/fixed", Immutable: true},
+		{Repositories: "evil/full", MaxBytes: 4*entry + 1000}, // One image.
+	}}, testAttacks)
 }
 
 func testAttacks(t *testing.T, r *running) {
@@ -33,10 +36,12 @@ func testAttacks(t *testing.T, r *running) {
 	manifest := r.push(t, "ann", password("ann"), "team/app", "1", "secret layer")
 	r.push(t, "ann", password("ann"), "team/fixed", "1", "layer")
 	r.push(t, "mallory", password("mallory"), "evil/app", "1", "layer")
+	r.push(t, "mallory", password("mallory"), "evil/full", "1", "small")
+	small, _ := manifestOf("small")
 	layer := digestOf("secret layer")
 
 	all := "repository:evil/app:pull,push,delete"
-	greedy := r.token(t, "mallory", password("mallory"), all, "repository:team/app:pull,push,delete,*", "repository:team/app:*",
+	greedy := r.token(t, "mallory", password("mallory"), all, "repository:evil/full:pull,push", "repository:team/app:pull,push,delete,*", "repository:team/app:*",
 		"repository:**:*", "repository:*:*", "registry:catalog:*", "repository:evil/../team/app:pull", "repository(plugin):team/app:pull")
 	pullOnly := r.token(t, robot, secret, "repository:evil/app:pull,push,delete,*")
 	login := func(name string, secret credentials.Secret) func(*http.Request) { return basic(name, secret) }
@@ -76,6 +81,10 @@ func testAttacks(t *testing.T, r *running) {
 		"a slash that is escaped":           {"GET", "/v2/evil%2f..%2fteam/app/manifests/1", "", bearer(greedy), 301},
 		"a tag that climbs":                 {"GET", "/v2/evil/app/manifests/..%2f..%2f..%2fteam%2fapp%2f_manifests%2ftags%2f1", "", bearer(greedy), 301},
 		"a file of the machine":             {"GET", "/v2/../../../../etc/passwd", "", bearer(greedy), 301},
+		"a tag beyond the quota":            {"PUT", "/v2/evil/full/manifests/2", small, bearer(greedy), 403},
+		"a tag within the quota":            {"PUT", "/v2/evil/full/manifests/1", small, bearer(greedy), 201},
+		"a mount beyond the quota":          {"POST", "/v2/evil/full/blobs/uploads/?from=evil/app&mount=" + digestOf("layer"), "", bearer(greedy), 403},
+		"an upload beyond the quota":        {"POST", "/v2/evil/full/blobs/uploads/", "", bearer(greedy), 403},
 		"no login":                          {"GET", "/v2/team/app/manifests/1", "", nobody, 401},
 		"no login, own claim of a user":     {"GET", "/v2/team/app/manifests/1", "", header("X-Remote-User", "ann"), 401},
 		"a password where a token belongs":  {"GET", "/v2/team/app/manifests/1", "", login("ann", password("ann")), 401},
@@ -99,7 +108,7 @@ func testAttacks(t *testing.T, r *running) {
 	r.Client = &withoutRedirects
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			resp, body := r.do(t, tt.method, tt.path, tt.body, tt.login, header("Accept", ociManifest), asJSON)
+			resp, body := r.do(t, tt.method, tt.path, tt.body, tt.login, header("Accept", ociManifest), header("Content-Type", ociManifest), asJSON)
 			require.Equal(t, tt.want, resp.StatusCode, body)
 			require.NotContains(t, body, "secret layer")
 			require.NotContains(t, body, "immutable")

@@ -65,6 +65,9 @@ func (b *blobs) Create(ctx context.Context, options ...distribution.BlobCreateOp
 		return nil, err
 	}
 	w, err := b.BlobStore.Create(ctx, options...)
+	if err == nil {
+		err = b.catalog.Started(ctx, b.repository, w)
+	}
 	if _, mounted := errors.AsType[distribution.ErrBlobMounted](err); mounted {
 		done(true, string(layer))
 	} else {

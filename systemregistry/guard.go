@@ -211,7 +211,7 @@ func (g *guard) upload(a *answer, r *http.Request, name, id string) {
 		g.registry.app.ServeHTTP(a, r)
 		return
 	case id == "":
-		g.mount(a, r, name)
+		g.start(a, r, name)
 		return
 	}
 	began := time.Now()
@@ -223,6 +223,13 @@ func (g *guard) upload(a *answer, r *http.Request, name, id string) {
 	if err != nil {
 		reject(a, err)
 		return
+	}
+	if d, err := digest.Parse(r.Form.Get("digest")); r.Method == http.MethodPut && err == nil && d.Algorithm() != digest.Canonical {
+		if err := upload.CountAlias(r.Context()); err != nil {
+			reject(a, err)
+			g.registry.config.failed(upload.End(r.Context(), catalog.UploadFailed))
+			return
+		}
 	}
 	if r.Method == http.MethodPatch || r.Method == http.MethodPut {
 		unseal(r, -1, 0)
@@ -247,20 +254,21 @@ func (g *guard) upload(a *answer, r *http.Request, name, id string) {
 // Distribution drops some write errors, and then reports a wrong length.
 const fullMemory = time.Minute
 
-// mount starts an upload, or mounts a layer of another repository if its size fits the quotas.
-func (g *guard) mount(a *answer, r *http.Request, name string) {
-	done := func(bool) {}
-	if layer, from := r.Form.Get("mount"), r.Form.Get("from"); layer != "" && from != "" && g.may(r, from, "pull") {
-		var err error
-		if done, err = g.registry.catalog.MayMount(r.Context(), name, from, layer); err != nil {
-			reject(a, err)
-			return
-		}
+// start starts an upload, or mounts a layer of another repository, if it fits the quotas.
+func (g *guard) start(a *answer, r *http.Request, name string) {
+	layer, from := r.Form.Get("mount"), r.Form.Get("from")
+	if layer == "" || from == "" || !g.may(r, from, "pull") {
+		layer, from = "", "" // Distribution mounts nothing.
+	}
+	done, err := g.registry.catalog.MayStart(r.Context(), name, from, layer)
+	if err != nil {
+		reject(a, err)
+		return
 	}
 	ctx, written := withWriters(r.Context())
 	g.registry.app.ServeHTTP(a, r.WithContext(ctx))
 	written.close()
-	done(a.status == http.StatusCreated)
+	done(a.status == http.StatusCreated, a.status == http.StatusAccepted)
 }
 
 // hide returns the error that the client receives instead of distribution's error, which contains paths of the storage.

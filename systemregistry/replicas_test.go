@@ -82,11 +82,14 @@ func TestTagWithoutStore(t *testing.T) {
 	require.NotContains(t, body, "store is away")
 }
 
-// noCountStore is a store that fails to count uploads.
-type noCountStore struct{ store.Store }
+// noCountStore is a store that fails to count uploads while away is set.
+type noCountStore struct {
+	store.Store
+	away bool
+}
 
-func (s noCountStore) Put(ctx context.Context, key string, value []byte, version uint64) (uint64, error) {
-	if strings.HasPrefix(key, "upload/") {
+func (s *noCountStore) Put(ctx context.Context, key string, value []byte, version uint64) (uint64, error) {
+	if s.away && strings.HasPrefix(key, "upload/") {
 		return 0, errors.New("store is away")
 	}
 	return s.Store.Put(ctx, key, value, version)
@@ -95,13 +98,17 @@ func (s noCountStore) Put(ctx context.Context, key string, value []byte, version
 // If the store fails during an upload, the client is not told that its body is wrong, and the operator learns the
 // reason.
 func TestUploadWithoutStore(t *testing.T) {
-	r := start(t, systemregistry.Server{
-		Store: noCountStore{new(store.Memory)}, Policies: []images.Policy{{Repositories: "**", MaxBytes: 1 << 30}},
-	})
+	s := &noCountStore{Store: new(store.Memory)}
+	r := open(t, systemregistry.Server{Store: s, Policies: []images.Policy{{Repositories: "**", MaxBytes: 1 << 30}}})
 	token := r.token(t, "ann", password("ann"), "repository:team/app:pull,push")
 	resp, _ := r.do(t, "POST", "/v2/team/app/blobs/uploads/", "", bearer(token))
 	require.Equal(t, http.StatusAccepted, resp.StatusCode)
-	resp, body := r.do(t, "PATCH", resp.Header.Get("Location"), "layer", bearer(token))
+	s.away = true
+	refused, body := r.do(t, "POST", "/v2/team/app/blobs/uploads/", "", bearer(token))
+	require.Equal(t, http.StatusInternalServerError, refused.StatusCode, body)
+	require.NotContains(t, body, "store is away")
+	require.ErrorContains(t, r.takeErrors(), "store is away")
+	resp, body = r.do(t, "PATCH", resp.Header.Get("Location"), "layer", bearer(token))
 	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode, body)
 	require.NotContains(t, body, "SIZE_INVALID")
 	require.NotContains(t, body, "store is away")

@@ -102,5 +102,5 @@ func TestSameLayerTwice(t *testing.T) {
 	require.Equal(t, http.StatusCreated, <-done)
 	e, err := r.Catalog().Effective(t.Context(), "team/app")
 	require.NoError(t, err)
-	require.Equal(t, int64(len(layer)), e.Quotas[0].Used)
+	require.Equal(t, int64(entry+len(layer)), e.Quotas[0].Used)
 }

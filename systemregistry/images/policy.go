@@ -26,8 +26,9 @@ type Policy struct {
 	// that know its digest may pull it again.
 	KeepUntagged time.Duration
 
-	// MaxBytes is the limit on the total size of the repositories. A layer in several of them counts once. If zero,
-	// there is no limit.
+	// MaxBytes is the limit on the total size of the repositories in bytes. Data in several of them counts once. Each
+	// tag, unfinished upload, and layer, config or manifest in a repository also counts 4 KiB for each file and folder
+	// that it can create: 7, and one for each part of the repository's name. If zero, there is no limit.
 	MaxBytes int64
 }
 

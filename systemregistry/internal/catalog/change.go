@@ -13,6 +13,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/shared"
 )
 
 // Changing blocks until no collection runs, no other caller changes the same tag, and none deletes by digest in the
@@ -59,27 +60,28 @@ func (c *Catalog) Deleting(ctx context.Context, repository, reference string) (d
 func (c *Catalog) slot(name string) int { return int(maphash.String(c.seed, name) % slots) }
 
 // MayPut fails with [images.ErrImmutable] if the tag is immutable and refers to another manifest, and with
-// [images.ErrQuotaExceeded] if the manifest does not fit the quotas. It counts the size of the manifest in the quotas.
-// The caller must call done, which releases the size if the manifest was not put. Call MayPut between Changing and its
-// done.
+// [images.ErrQuotaExceeded] if the manifest and the tag do not fit the quotas. It counts what does not exist yet. The
+// caller must call done, which releases this if the manifest was not put. Call MayPut between Changing and its done.
 func (c *Catalog) MayPut(ctx context.Context, repository, reference, manifest string, size int64) (done func(put bool), err error) {
-	if _, err := digest.Parse(reference); err != nil && c.Immutable(repository) {
+	limited, need := c.Limited(repository), int64(0)
+	if _, err := digest.Parse(reference); err != nil && (limited || c.Immutable(repository)) {
 		have, err := c.Resolve(ctx, repository, reference)
 		switch {
-		case errors.Is(err, images.ErrNoImage) || err == nil && have == manifest:
+		case errors.Is(err, images.ErrNoImage):
+			need += shared.Overhead(repository)
 		case err != nil:
 			return nil, err
-		default:
+		case have != manifest && c.Immutable(repository):
 			return nil, fmt.Errorf("%w: %s:%s", images.ErrImmutable, repository, reference)
 		}
 	}
-	if !c.Limited(repository) {
+	if !limited {
 		return func(bool) {}, nil
 	}
-	if _, err := c.resolve(ctx, repository, manifest); err == nil {
-		return func(bool) {}, c.fits(ctx, repository, 0)
+	if _, err := c.resolve(ctx, repository, manifest); err != nil {
+		need += shared.Overhead(repository) + size
 	}
-	return c.reserve(ctx, repository, "", size)
+	return c.reserve(ctx, repository, "", need)
 }
 
 // MayDelete fails with [images.ErrImmutable] if the policies do not let a client delete the tag, or the image or layer

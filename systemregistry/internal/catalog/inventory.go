@@ -8,6 +8,8 @@ import (
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/regcred/regcred/systemregistry/internal/shared"
 )
 
 // inventory lists the whole content of the storage, except for the content of manifests.
@@ -25,7 +27,7 @@ func newInventory() *inventory {
 // unfinished is an upload that was started and not finished.
 type unfinished struct {
 	repository string
-	size       int64
+	size       int64     // With its overhead.
 	data       bool      // Some of the data is visible.
 	changed    time.Time // Last change of any of its files.
 }
@@ -60,7 +62,8 @@ func (c *Catalog) inventory(ctx context.Context) (*inventory, error) {
 		return nil, fmt.Errorf("walk storage: %w", err)
 	}
 	for folder, u := range inv.uploads { // Some storages hide data that is incomplete.
-		u.size = max(u.size, c.uploads.bytes(folder))
+		counted, _ := c.uploads.counted(folder)
+		u.size = max(u.size, counted)
 	}
 	return inv, nil
 }
@@ -127,7 +130,8 @@ func (inv *inventory) link(path string, info storagedriver.FileInfo) bool {
 	return true
 }
 
-// upload parses "team/app/_uploads/ID/data", and enters only the folders on the way there.
+// upload parses "team/app/_uploads/ID/data" and "team/app/_uploads/ID/hashstates/sha256/OFFSET", and enters only the
+// folders on the way there.
 func (inv *inventory) upload(path string, info storagedriver.FileInfo) bool {
 	name, rest, ok := strings.Cut(path, "/_")
 	if !ok {
@@ -143,17 +147,21 @@ func (inv *inventory) upload(path string, info storagedriver.FileInfo) bool {
 	folder := uploadFolder(name, parts[1])
 	u := inv.uploads[folder]
 	if u == nil {
-		u = &unfinished{repository: name}
+		u = &unfinished{repository: name, size: shared.Overhead(name)}
 		inv.uploads[folder] = u
 	}
 	if info.ModTime().After(u.changed) {
 		u.changed = info.ModTime()
 	}
-	if !info.IsDir() && len(parts) == 3 {
+	switch {
+	case info.IsDir():
+	case len(parts) == 3 && parts[2] == "data":
 		u.size += info.Size()
-		u.data = u.data || parts[2] == "data"
+		u.data = true
+	case len(parts) == 5 && parts[4] != "0": // The first state is within the overhead.
+		u.size += shared.Block
 	}
-	return len(parts) == 2
+	return len(parts) == 2 || parts[2] == "hashstates"
 }
 
 // leftover records a temporary file of the driver for files, which leaves such files behind when the disk is full.

@@ -12,10 +12,11 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/regcred/regcred/systemregistry/images"
+	"github.com/regcred/regcred/systemregistry/internal/shared"
 )
 
-// quotas tracks the usage of the policies with a limit: layers, manifests and unfinished uploads. It is for a storage
-// that one process uses; replicas count in the store that they share, see package shared. It is exact after a
+// quotas tracks the usage of the policies with a limit: layers, manifests, tags and unfinished uploads, each with its
+// overhead. It is for a storage that one process uses; replicas count in the store that they share, see package shared. It is exact after a
 // measurement. Between measurements, it counts each byte before it is written, and subtracts bytes that are not kept,
 // so that usage never exceeds a limit. A layer that is already stored may count twice until the next measurement, which
 // takes place before any write is rejected.
@@ -63,7 +64,7 @@ func (q *quotas) of(repository, except string) iter.Seq[*room] {
 func (q *quotas) fits(repository, except string, n int64) error {
 	for r := range q.of(repository, except) {
 		if n > r.policy.MaxBytes-r.used {
-			return fmt.Errorf("%w: %d of %d bytes of %s", images.ErrQuotaExceeded, r.used, r.policy.MaxBytes, r.policy.Repositories)
+			return shared.Exceeded(r.used, r.policy.MaxBytes, n, r.policy.Repositories)
 		}
 	}
 	return nil
@@ -253,6 +254,7 @@ func (inv *inventory) usage(matches func(string) bool) int64 {
 		if !matches(name) {
 			continue
 		}
+		total += shared.Overhead(name) * int64(len(r.layers)+len(r.manifests)+len(r.tags))
 		for _, links := range []map[digest.Digest]time.Time{r.layers, r.manifests} {
 			for d := range links {
 				if !seen[d] {
@@ -284,18 +286,37 @@ func (c *Catalog) layer(ctx context.Context, repository, layer string) (int64, b
 	return found.Size, err == nil
 }
 
-// MayMount fails with [images.ErrQuotaExceeded] if there is no room for a layer that a client mounts from another
-// repository. It counts the size of the layer. The caller must call done, which releases the size if the layer was not
-// mounted.
-func (c *Catalog) MayMount(ctx context.Context, repository, from, layer string) (done func(mounted bool), err error) {
-	if !c.Limited(repository) || c.Has(ctx, repository, layer) {
-		return func(bool) {}, nil
+// MayStart fails with [images.ErrQuotaExceeded] if there is no room for the link of a layer that a client mounts from
+// another repository, or for an upload that it starts. If layer is empty, it mounts none. MayStart counts the link or
+// upload, and the size of the layer. The caller must call done, which releases what was not kept: after a mount, or after
+// it has started an upload with [Catalog.Started], or neither.
+func (c *Catalog) MayStart(ctx context.Context, repository, from, layer string) (done func(mounted, started bool), err error) {
+	if !c.Limited(repository) {
+		return func(bool, bool) {}, nil
 	}
-	size, ok := c.layer(ctx, from, layer)
-	if !ok {
-		return func(bool) {}, nil // Distribution will not find it either.
+	size, had := int64(0), false
+	if layer != "" {
+		if had = c.Has(ctx, repository, layer); !had {
+			size, _ = c.layer(ctx, from, layer) // If it does not exist, distribution starts an upload.
+		}
 	}
-	return c.reserve(ctx, repository, from, size)
+	overhead := shared.Overhead(repository)
+	if c.shared != nil { // Counted when the link is written, or by Started.
+		return func(bool, bool) {}, c.shared.Fits(ctx, repository, overhead+size)
+	}
+	entry, err := c.reserve(ctx, repository, "", overhead)
+	if err != nil {
+		return nil, err
+	}
+	data, err := c.reserve(ctx, repository, from, size)
+	if err != nil {
+		entry(false)
+		return nil, err
+	}
+	return func(mounted, started bool) {
+		data(mounted)
+		entry(mounted && !had || started)
+	}, nil
 }
 
 func (c *Catalog) reserve(ctx context.Context, repository, except string, n int64) (done func(written bool), err error) {

@@ -125,9 +125,9 @@ func TestMeasurementBeganBeforeUploadEnded(t *testing.T) {
 			}
 			require.NoError(t, u.End(t.Context(), outcome))
 			require.Nil(t, scan, "the measurement must end during the request")
-			want := int64(300_000)
+			want := int64(entry + 300_000)
 			if outcome == catalog.UploadGoesOn {
-				want = 500_000
+				want += entry + shared.Block + 200_000
 			}
 			require.GreaterOrEqual(t, ledgerOf(t, f, "team/app"), want)
 		})
@@ -137,11 +137,11 @@ func TestMeasurementBeganBeforeUploadEnded(t *testing.T) {
 // The fullest quota of replicas is in the store.
 func TestFullestQuotaOfReplicas(t *testing.T) {
 	s := &hookedStore{Store: new(store.Memory)}
-	f := replica(t, inmemory.New(), s, images.Policy{Repositories: "team/**", MaxBytes: 10_000}, images.Policy{Repositories: "**", MaxBytes: 100_000})
+	f := replica(t, inmemory.New(), s, images.Policy{Repositories: "team/**", MaxBytes: 51_000}, images.Policy{Repositories: "**", MaxBytes: 100_000})
 	require.NoError(t, f.upload(t.Context(), "team/app", strings.Repeat("x", 9000)))
 	fullest, err := f.FullestQuota(t.Context())
 	require.NoError(t, err)
-	require.InDelta(t, 0.9, fullest, 0.001)
+	require.InDelta(t, (entry+9000)/51_000.0, fullest, 0.001)
 
 	away := errors.New("the store is away")
 	s.get = func(context.Context, string) error { return away }
@@ -189,9 +189,9 @@ func TestClientLeavesAfterLink(t *testing.T) {
 		more = calls >= at
 		s.get, s.put, s.delete = nil, nil, nil
 		require.True(t, f.Has(t.Context(), "team/app", digest.FromString(layer).String()), "left at call %d", at)
-		require.GreaterOrEqual(t, ledgerOf(t, f, "team/app"), int64(9000), "left at call %d", at)
+		require.GreaterOrEqual(t, ledgerOf(t, f, "team/app"), int64(entry+9000), "left at call %d", at)
 		require.NoError(t, f.Measure(t.Context()))
-		require.Equal(t, int64(9000), ledgerOf(t, f, "team/app"), "left at call %d", at)
+		require.Equal(t, int64(entry+9000), ledgerOf(t, f, "team/app"), "left at call %d", at)
 	}
 }
 
@@ -227,9 +227,9 @@ func TestLinkStaysIfTheStoreFails(t *testing.T) {
 		}
 		require.ErrorIs(t, err, away)
 		require.True(t, other.Has(t.Context(), "team/app", digest.FromString(layer).String()))
-		require.GreaterOrEqual(t, ledgerOf(t, other, "team/app"), int64(9000))
+		require.GreaterOrEqual(t, ledgerOf(t, other, "team/app"), int64(entry+9000))
 		require.NoError(t, other.Measure(t.Context()))
-		require.GreaterOrEqual(t, ledgerOf(t, other, "team/app"), int64(9000))
+		require.GreaterOrEqual(t, ledgerOf(t, other, "team/app"), int64(entry+9000))
 	}
 }
 
@@ -260,14 +260,15 @@ func TestLayerIsStoredIfReturningBytesFails(t *testing.T) {
 	_, err = w.Commit(u.Context(t.Context()), v1.Descriptor{Digest: digest.FromString(layer)})
 	require.NoError(t, err)
 	require.ErrorIs(t, u.End(t.Context(), catalog.UploadStored), away)
-	require.GreaterOrEqual(t, ledgerOf(t, f, "team/app"), int64(9000))
+	require.GreaterOrEqual(t, ledgerOf(t, f, "team/app"), int64(entry+9000))
 }
 
 // Requests that find no room at once cause one measurement, and a request that can never fit causes none. No replica
 // starts a measurement while another one measures.
 func TestMeasurementsOfReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := images.Policy{Repositories: "**", MaxBytes: 10_000}
+		const limit = entry + 14_000
+		policy := images.Policy{Repositories: "**", MaxBytes: limit}
 		storage, table := inmemory.New(), new(store.Memory)
 		var scans atomic.Int64
 		list := func(prefix string) {
@@ -303,15 +304,15 @@ func TestMeasurementsOfReplicas(t *testing.T) {
 		require.NoError(t, replicas[0].upload(t.Context(), "team/app", strings.Repeat("x", 9000)))
 
 		time.Sleep(time.Hour)
-		all(10_001, images.ErrQuotaExceeded)
+		all(limit+1, images.ErrQuotaExceeded)
 		require.Zero(t, scans.Swap(0), "it can never fit")
-		all(5000, images.ErrQuotaExceeded)
+		all(5001, images.ErrQuotaExceeded)
 		require.Equal(t, int64(1), scans.Swap(0), "all replicas share a measurement")
 		time.Sleep(90 * time.Second)
-		all(5000, images.ErrQuotaExceeded)
+		all(5001, images.ErrQuotaExceeded)
 		require.Zero(t, scans.Swap(0), "too soon after a long measurement")
 		time.Sleep(time.Hour)
-		all(5000, images.ErrQuotaExceeded)
+		all(5001, images.ErrQuotaExceeded)
 		require.Equal(t, int64(1), scans.Load())
 	})
 }
@@ -319,7 +320,7 @@ func TestMeasurementsOfReplicas(t *testing.T) {
 // A limit is unknown until its first measurement has ended.
 func TestFirstMeasurement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := images.Policy{Repositories: "**", MaxBytes: 10_000}
+		policy := images.Policy{Repositories: "**", MaxBytes: entry + 10_000}
 		storage, table := inmemory.New(), new(store.Memory)
 		require.NoError(t, replica(t, storage, table).upload(t.Context(), "team/app", strings.Repeat("x", 9000)))
 		crash := make(chan struct{})
@@ -334,7 +335,7 @@ func TestFirstMeasurement(t *testing.T) {
 		require.NoError(t, u.End(t.Context(), catalog.UploadFailed))
 		close(crash)
 		synctest.Wait()
-		require.Equal(t, int64(9000), ledgerOf(t, f, "team/app"))
+		require.Equal(t, int64(entry+9000), ledgerOf(t, f, "team/app"))
 	})
 }
 
@@ -362,7 +363,7 @@ func TestClientLeavesDuringMeasurement(t *testing.T) {
 func TestUploadInProgressStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage, table := inmemory.New(), new(store.Memory)
-		policy := images.Policy{Repositories: "**", MaxBytes: 10_000}
+		policy := images.Policy{Repositories: "**", MaxBytes: 1 << 20}
 		f, other := replica(t, storage, table, policy), replica(t, storage, table, policy)
 		id, err := f.begin(t.Context(), "team/app")
 		require.NoError(t, err)

@@ -133,11 +133,7 @@ func (f fixture) open(ctx context.Context, repository string) (distribution.Repo
 
 // upload pushes a layer in one request, as the server does for a client.
 func (f fixture) upload(ctx context.Context, repository, content string) error {
-	r, err := f.open(ctx, repository)
-	if err != nil {
-		return err
-	}
-	w, err := r.Blobs(ctx).Create(ctx)
+	w, err := f.start(ctx, repository)
 	if err != nil {
 		return err
 	}

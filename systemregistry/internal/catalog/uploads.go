@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/distribution/distribution/v3"
+
 	"github.com/regcred/regcred/systemregistry/images"
 	"github.com/regcred/regcred/systemregistry/internal/shared"
 )
@@ -30,7 +32,8 @@ type uploads struct {
 }
 
 type openUpload struct {
-	bytes int64 // Bytes that count in the quotas.
+	bytes int64 // Bytes that count in the quotas, with the overhead.
+	extra int64 // Bytes of these that stop counting when the upload becomes a layer.
 	busy  bool  // A request uses it.
 }
 
@@ -43,7 +46,27 @@ type Upload struct {
 	catalog            *Catalog
 	repository, folder string
 	shared             *shared.Upload // If nil, only this process has the upload.
+	began              bool           // Data was received.
 	full               bool
+}
+
+// Started counts an upload that was just started. If it does not fit, Started removes it, and fails with
+// [images.ErrQuotaExceeded]. Call it between [Catalog.MayStart] and its done.
+func (c *Catalog) Started(ctx context.Context, repository string, upload distribution.BlobWriter) error {
+	folder := uploadFolder(repository, upload.ID())
+	if c.shared == nil {
+		if c.Limited(repository) {
+			c.uploads.start(folder, shared.Overhead(repository))
+		}
+		return nil
+	}
+	err := c.shared.Start(ctx, repository, upload.ID())
+	if err == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
+	defer cancel()
+	return errors.Join(shared.Report(ctx, err), upload.Close(), c.remove(ctx, folder))
 }
 
 // ValidUpload reports whether the text can be the ID of an upload, which becomes part of a path.
@@ -117,13 +140,33 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// add counts in the upload first, so that a measurement between the two steps counts the bytes twice rather than never.
+// CountAlias counts one more link for the layer that the upload becomes: distribution links a layer with a digest other
+// than a SHA-256 under both. It fails with [images.ErrQuotaExceeded].
+func (u *Upload) CountAlias(ctx context.Context) error {
+	if u.shared != nil {
+		return nil // Counted when the link is written.
+	}
+	return u.count(ctx, shared.Overhead(u.repository))
+}
+
+// add counts n bytes that were received, and at first the file with the state of the digest that distribution writes at
+// the end of each request.
 func (u *Upload) add(ctx context.Context, n int64) error {
 	if u.shared != nil {
 		err := u.shared.Add(ctx, n)
 		u.full = u.full || errors.Is(err, images.ErrQuotaExceeded) || errors.Is(err, shared.ErrUploadGone)
 		return err
 	}
+	if !u.began {
+		u.began = true
+		n += shared.Block
+		u.catalog.uploads.extra(u.folder, shared.Block)
+	}
+	return u.count(ctx, n)
+}
+
+// count counts in the upload first, so that a measurement between the two steps counts the bytes twice rather than never.
+func (u *Upload) count(ctx context.Context, n int64) error {
 	u.catalog.uploads.add(u.folder, n)
 	err := u.catalog.add(ctx, u.repository, n)
 	if err != nil {
@@ -162,10 +205,11 @@ func (u *Upload) End(ctx context.Context, outcome Outcome) error {
 	if u.shared != nil {
 		return u.endShared(ctx, outcome, gone)
 	}
-	bytes := c.uploads.bytes(u.folder)
+	bytes, extra := c.uploads.counted(u.folder)
 	switch {
 	case outcome == UploadStored:
-		c.quotas.stored(u.repository, bytes)
+		c.quotas.stored(u.repository, bytes-extra)
+		c.quotas.release(u.repository, "", extra)
 		return nil
 	case !gone:
 		return nil
@@ -203,6 +247,14 @@ func (u *Upload) endShared(ctx context.Context, outcome Outcome, gone bool) erro
 	return errors.Join(err, u.shared.Excess())
 }
 
+// start adds an upload that counts n bytes.
+func (u *uploads) start(folder string, n int64) {
+	if u.begin(folder) {
+		u.add(folder, n)
+		u.end(folder, false)
+	}
+}
+
 // begin starts a request to the upload. It returns false if another one is in progress: that one may still write to
 // the file after this one has turned it into a layer.
 func (u *uploads) begin(folder string) bool {
@@ -227,6 +279,12 @@ func (u *uploads) add(folder string, n int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.open[folder].bytes += n
+}
+
+func (u *uploads) extra(folder string, n int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.open[folder].extra += n
 }
 
 // end ends the request to the upload. If the upload is gone, it also removes its entry.
@@ -262,13 +320,13 @@ func (u *uploads) busy(folder string) bool {
 	return open != nil && open.busy
 }
 
-func (u *uploads) bytes(folder string) int64 {
+func (u *uploads) counted(folder string) (bytes, extra int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if open := u.open[folder]; open != nil {
-		return open.bytes
+		return open.bytes, open.extra
 	}
-	return 0
+	return 0, 0
 }
 
 // cleanUp is the time limit for removing the data of a failed upload.

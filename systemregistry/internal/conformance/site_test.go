@@ -330,22 +330,33 @@ func (s *site) usage() int64 {
 	}
 	scan, err := replica.Scan(ctx)
 	require.NoError(t, err)
+	var total int64
 	held := make(map[string]bool)
-	for _, links := range []map[string]shared.Record{scan.Layers, scan.Manifests} {
-		for _, link := range links {
-			if name, _ := link.Split(); name == limited {
-				held[link.Value] = true
+	for _, records := range []map[string]shared.Record{scan.Layers, scan.Manifests, scan.Tags} {
+		for _, r := range records {
+			if name, _ := r.Split(); name == limited {
+				total += entry
+				held[r.Value] = true
 			}
 		}
 	}
-	var total int64
 	for d := range held {
 		total += scan.Blobs[shared.Blobs+d].Size
 	}
-	err = driver.Walk(ctx, "/docker/registry/v2/repositories/"+limited+"/_uploads", func(file storagedriver.FileInfo) error {
-		total += file.Size()
+	uploads := "/docker/registry/v2/repositories/" + limited + "/_uploads"
+	started := make(map[string]bool)
+	err = driver.Walk(ctx, uploads, func(file storagedriver.FileInfo) error {
+		id, name, _ := strings.Cut(strings.TrimPrefix(file.Path(), uploads+"/"), "/")
+		started[id] = true
+		switch {
+		case name == "data":
+			total += file.Size()
+		case strings.HasPrefix(name, "hashstates/") && !file.IsDir() && !strings.HasSuffix(name, "/0"):
+			total += block
+		}
 		return nil
 	})
+	total += int64(len(started)) * entry
 	if !errors.As(err, new(storagedriver.PathNotFoundError)) {
 		require.NoError(t, err)
 	}

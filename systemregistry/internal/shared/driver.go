@@ -363,7 +363,8 @@ func OnProblem(ctx context.Context, f func(error)) context.Context {
 	return context.WithValue(ctx, problemKey{}, f)
 }
 
-func report(ctx context.Context, err error) error {
+// Report calls the function of OnProblem, if there is one and err is not nil. It returns err.
+func Report(ctx context.Context, err error) error {
 	if f, ok := ctx.Value(problemKey{}).(func(error)); ok && err != nil {
 		f(err)
 	}

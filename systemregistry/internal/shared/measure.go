@@ -177,7 +177,7 @@ func (d *Driver) measure(ctx context.Context, l Limit, force bool) error {
 				delete(now.Pending, id)
 				continue
 			}
-			now.Added += p.Bytes // Its link may be written after the scan for links.
+			now.Added += p.Bytes // Its link or tag may be written after the scan for them.
 		}
 		return nil
 	})
@@ -204,15 +204,15 @@ func (d *Driver) measure(ctx context.Context, l Limit, force bool) error {
 	})
 }
 
-// scanHeld returns the total size in bytes of the repositories that match. It reads unfinished uploads first, then
-// links, then blobs, as an upload becomes a link and never the reverse, so that nothing is missed.
+// scanHeld returns the total size in bytes of the repositories that match. It reads unfinished uploads first, then links
+// and tags, then blobs, as an upload becomes a link and never the reverse, so that nothing is missed.
 func (d *Driver) scanHeld(ctx context.Context, matches func(string) bool) (int64, error) {
 	total, err := d.scanUploads(ctx, matches)
 	if err != nil {
 		return 0, err
 	}
 	held := make(map[string]bool)
-	for _, prefix := range []string{Layers, Manifests} {
+	for _, prefix := range []string{Layers, Manifests, Tags} {
 		for e, err := range d.store.List(ctx, prefix) {
 			if err != nil {
 				return 0, err
@@ -222,7 +222,10 @@ func (d *Driver) scanHeld(ctx context.Context, matches func(string) bool) (int64
 				return 0, err
 			}
 			if name, _ := r.Split(); matches(name) {
-				held[blobKey(r.Value)] = true
+				total += Overhead(name)
+				if prefix != Tags {
+					held[blobKey(r.Value)] = true
+				}
 			}
 		}
 	}

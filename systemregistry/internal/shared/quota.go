@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/regcred/regcred/systemregistry/images"
@@ -20,7 +21,24 @@ type Limit struct {
 	Matches  func(repository string) bool
 }
 
-// ledger is an entry of the store with the usage of a limit: links, and unfinished uploads. Bytes are counted before
+// Block is the number of bytes that a limit counts for a file or folder beside its content: a block of most file systems.
+const Block = 4 << 10
+
+// Overhead returns the number of bytes that a limit counts for each tag, link and unfinished upload of a repository
+// beside its data: one [Block] for each file and folder that it can create. These are a folder for each part of the
+// repository's name, and at most seven more. The first layer has "_uploads", "_layers", "sha256", a folder and a file for
+// the link, and a folder and a file for the data. Manifests, tags and unfinished uploads have as many or fewer.
+func Overhead(repository string) int64 {
+	return Block * int64(strings.Count(repository, "/")+1+7)
+}
+
+// Exceeded returns the error for a limit that has no room for n more bytes.
+func Exceeded(used, limit, n int64, repositories string) error {
+	return fmt.Errorf("%w: %d of %d bytes of %s are used, and this needs %d more: delete tags and images, or ask for a larger quota",
+		images.ErrQuotaExceeded, used, limit, repositories, n)
+}
+
+// ledger is an entry of the store with the usage of a limit: tags, links, and unfinished uploads. Bytes are counted before
 // they are written, and shared data may count twice until the next measurement.
 type ledger struct {
 	Used int64 `json:"used"`
@@ -34,7 +52,7 @@ type ledger struct {
 	// duration of the last scan, even if its result was discarded.
 	Started time.Time     `json:"started,omitzero"`
 	Took    time.Duration `json:"took,omitempty"`
-	// Pending are the links that are being written, each under a random text.
+	// Pending are the links and tags that are being written, each under a random text.
 	Pending map[string]pending `json:"pending,omitempty"`
 }
 
@@ -44,7 +62,7 @@ func (now *ledger) fits(l Limit, n int64) error {
 	case n <= l.MaxBytes && now.Measured == 0: // Otherwise, it can never fit.
 		return errNotMeasured
 	case n > l.MaxBytes-now.Used:
-		return fmt.Errorf("%w: %d of %d bytes of %s", images.ErrQuotaExceeded, now.Used, l.MaxBytes, l.Name)
+		return Exceeded(now.Used, l.MaxBytes, n, l.Name)
 	}
 	return nil
 }
@@ -167,7 +185,7 @@ func (d *Driver) count(ctx context.Context, l Limit, id string, n int64) error {
 }
 
 // tryCount counts n bytes like count, but does not measure if they do not fit. If id is not empty, the bytes belong to
-// a link that is about to be written.
+// a link or tag that is about to be written.
 func (d *Driver) tryCount(ctx context.Context, l Limit, id string, n int64) error {
 	return d.ledger(ctx, l, func(now *ledger) error {
 		if err := now.fits(l, n); err != nil {
@@ -223,7 +241,8 @@ func (d *Driver) charged(ctx context.Context, p place, blob string, write func()
 	if err != nil {
 		return err
 	}
-	n := data.Size
+	size := data.Size + Overhead(p.repository)
+	n := size
 	upload := uploadTo(ctx, p)
 	if upload != nil {
 		have, ok, err := upload.Take(ctx)
@@ -249,13 +268,40 @@ func (d *Driver) charged(ctx context.Context, p place, blob string, write func()
 		defer cancel()
 		err = d.settleAll(ctx, matching, id, n)
 		if err == nil && upload != nil {
-			err = d.handOver(ctx, upload, matching, data.Size, n)
+			err = d.handOver(ctx, upload, matching, size, n)
 		}
 	}
 	if err != nil && upload != nil {
 		// The link may exist, and stays: an image that was pushed meanwhile may use it. The bytes stay counted until the
 		// next measurement. If no image uses the link, a collection removes it.
 		upload.unknown = true
+	}
+	return err
+}
+
+// chargedTag sets a tag. A tag that does not exist counts. If it does not fit, it is not set.
+func (d *Driver) chargedTag(ctx context.Context, p place, manifest string) error {
+	matching := d.limits.of(p.repository)
+	_, err := d.putTag(ctx, p, manifest, len(matching) == 0)
+	if !errors.Is(err, errNewTag) {
+		return err
+	}
+	id, n := rand.Text(), Overhead(p.repository)
+	if err := d.countAll(ctx, matching, id, n); err != nil {
+		return err
+	}
+	r, err := d.putTag(ctx, p, manifest, true)
+	if errors.Is(err, ErrDataGone) || errors.Is(err, images.ErrImmutable) {
+		return errors.Join(err, d.uncount(ctx, matching, id, n))
+	}
+	if err != nil {
+		return err // Whether the tag was set is unknown. It stays counted until the next measurement.
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putTimeout) // As for a link.
+	defer cancel()
+	if err = d.settleAll(ctx, matching, id, n); errors.Is(err, images.ErrQuotaExceeded) {
+		_, removeErr := changed(d.remove(ctx, r)) // This replica stalled, and others have used the room.
+		err = errors.Join(err, removeErr)
 	}
 	return err
 }

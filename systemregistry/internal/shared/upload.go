@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -34,8 +35,9 @@ const (
 )
 
 // unfinished is the entry of an unfinished upload. Its bytes count in the limits of the repository: they are entered
-// here, then counted, and only then received. So a measurement never misses them. If the repository has no limit, the
-// bytes are entered at the end of each request.
+// here, then counted, and only then received. So a measurement never misses them. They include the [Overhead] of the
+// repository, and a [Block] for each request that has sent data. If the repository has no limit, the bytes are entered at
+// the end of each request.
 type unfinished struct {
 	// Nonce identifies the upload, because a removed entry can be created again with the same ID.
 	Nonce string `json:"nonce"`
@@ -60,9 +62,9 @@ type Upload struct {
 	repository string
 	key        string
 	request    string
-	size       int64 // Announced. If negative, it is unknown.
+	size       int64 // Announced, with the overhead of the request. If negative, it is unknown.
 
-	received, reserved int64 // By this request.
+	received, reserved int64 // By this request, with its overhead.
 	mine               int64 // Part of Raised that this request has counted.
 	now                unfinished
 	version            uint64 // Of now. Zero if the entry was not read.
@@ -77,11 +79,35 @@ type Upload struct {
 // [ErrUploadBusy] if another request to the upload is in progress at any replica. It excludes other requests until
 // Pause or Drop is called.
 func (d *Driver) Upload(ctx context.Context, repository, id string, size int64) (*Upload, error) {
+	if size > 0 {
+		size = min(size, math.MaxInt64-Block) + Block
+	}
 	u := &Upload{
 		driver: d, limits: d.limits.of(repository), repository: repository, key: uploads + repository + "@" + id,
 		request: rand.Text(), size: size,
 	}
 	return u, u.change(ctx, true, func(e *unfinished) { e.Request = u.request })
+}
+
+// Start counts an upload that was just started, in an entry that the requests to it use. It fails with
+// [images.ErrQuotaExceeded] if the upload does not fit. It does nothing if the repository has no limit.
+func (d *Driver) Start(ctx context.Context, repository, id string) error {
+	u := &Upload{driver: d, limits: d.limits.of(repository), repository: repository, key: uploads + repository + "@" + id}
+	n := Overhead(repository)
+	if len(u.limits) == 0 {
+		return nil
+	}
+	if err := u.change(ctx, true, func(e *unfinished) { e.Raised = n }); err != nil {
+		return err
+	}
+	for i, l := range u.limits {
+		if err := d.tryCount(ctx, l, "", n); err != nil {
+			undo := u.subtract(ctx, u.limits[:i], n) // First, as in reserve.
+			_, removeErr := changed(d.store.Delete(context.WithoutCancel(ctx), u.key, u.version))
+			return errors.Join(err, undo, removeErr)
+		}
+	}
+	return u.change(ctx, false, func(e *unfinished) { e.Bytes, e.Raised = n, 0 })
 }
 
 // change changes the entry. If create is set, it creates a missing entry at the first call.
@@ -152,6 +178,9 @@ func (u *Upload) read(ctx context.Context, create bool) error {
 // Add counts n bytes that were received and are about to be written. It fails with [images.ErrQuotaExceeded] if they do
 // not fit, and with [ErrUploadGone] if the upload was removed.
 func (u *Upload) Add(ctx context.Context, n int64) error {
+	if u.received == 0 {
+		n += Block // Distribution writes the state of the digest to a file at the end of each request.
+	}
 	u.received += n
 	if len(u.limits) == 0 || u.received <= u.reserved {
 		if time.Since(u.renewed) < renewEvery {

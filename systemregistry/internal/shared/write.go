@@ -22,7 +22,7 @@ func (d *Driver) PutContent(ctx context.Context, path string, content []byte) er
 	case Blobs:
 		err = d.putBlob(ctx, p, func(file string) error { return d.StorageDriver.PutContent(ctx, file, content) })
 	case Tags:
-		err = d.putTag(ctx, p, string(content))
+		err = d.chargedTag(ctx, p, string(content))
 	case Manifests:
 		err = d.charged(ctx, p, string(content), func() error {
 			return d.putLink(ctx, p, string(content), func() error {
@@ -38,7 +38,7 @@ func (d *Driver) PutContent(ctx context.Context, path string, content []byte) er
 	default:
 		return d.StorageDriver.PutContent(ctx, path, content)
 	}
-	return report(ctx, err)
+	return Report(ctx, err)
 }
 
 func (d *Driver) Move(ctx context.Context, from, to string) error {
@@ -46,7 +46,7 @@ func (d *Driver) Move(ctx context.Context, from, to string) error {
 	if p.kind != Blobs {
 		return d.StorageDriver.Move(ctx, from, to)
 	}
-	return report(ctx, d.putBlob(ctx, p, func(file string) error { return d.StorageDriver.Move(ctx, from, file) }))
+	return Report(ctx, d.putBlob(ctx, p, func(file string) error { return d.StorageDriver.Move(ctx, from, file) }))
 }
 
 // putBlob writes the data to a new file, and then records the name of the file. If another upload was faster, its file
@@ -117,11 +117,18 @@ func (d *Driver) addRepository(ctx context.Context, name string) error {
 	return err
 }
 
+// errNewTag reports that a tag does not exist, so that it must be counted before it is set.
+var errNewTag = errors.New("the tag does not exist")
+
 // putTag sets a tag in two steps. After the first one, collections and deletions know that the manifest is in use,
-// while readers still get the previous target.
-func (d *Driver) putTag(ctx context.Context, p place, manifest string) error {
+// while readers still get the previous target. It returns the record of the tag. If create is not set, it fails with
+// errNewTag if the tag does not exist.
+func (d *Driver) putTag(ctx context.Context, p place, manifest string, create bool) (Record, error) {
 	for n := range tries {
 		announced, err := d.update(ctx, p.key, func(r *Record) error {
+			if r.Value == "" && !create {
+				return errNewTag
+			}
 			if r.Value != "" && r.Value != manifest {
 				if err := d.mayReplace(p.repository, p.reference); err != nil {
 					return err
@@ -134,22 +141,23 @@ func (d *Driver) putTag(ctx context.Context, p place, manifest string) error {
 			err = d.addRepository(ctx, p.repository)
 		}
 		if err != nil {
-			return err
+			return Record{}, err
 		}
 		if err := d.useManifest(ctx, p.repository, manifest, make(map[string]bool)); err != nil {
 			announced.Next = ""
 			_ = d.settle(ctx, announced)
-			return err
+			return Record{}, err
 		}
 		announced.Value, announced.Next, announced.At = manifest, "", time.Now().UTC()
-		if _, err = d.put(ctx, announced); err == nil || !errors.Is(err, store.ErrKeyChanged) && !errors.Is(err, store.ErrNoKey) {
-			return err
+		set, err := d.put(ctx, announced)
+		if err == nil || !errors.Is(err, store.ErrKeyChanged) && !errors.Is(err, store.ErrNoKey) {
+			return set, err
 		}
 		if err := pause(ctx, n); err != nil {
-			return err
+			return Record{}, err
 		}
 	}
-	return fmt.Errorf("set %s:%s: %w", p.repository, p.reference, images.ErrChanging)
+	return Record{}, fmt.Errorf("set %s:%s: %w", p.repository, p.reference, images.ErrChanging)
 }
 
 // settle writes the record of a tag after a put of the tag was completed or cancelled. It removes the record if the tag
@@ -167,10 +175,10 @@ func (d *Driver) Delete(ctx context.Context, path string) error {
 	case Tags, tagFolder:
 		return d.deleteRecord(ctx, path, p, nil)
 	case Layers:
-		return report(ctx, d.deleteRecord(ctx, path, p, condemnedBy(ctx)))
+		return Report(ctx, d.deleteRecord(ctx, path, p, condemnedBy(ctx)))
 	case Manifests:
 		if err := d.deleteRecord(ctx, path, p, condemnedBy(ctx)); err != nil {
-			return report(ctx, err)
+			return Report(ctx, err)
 		}
 		return d.forget(ctx, p)
 	case Blobs, tagsFolder:
