@@ -15,27 +15,33 @@ import (
 // ConditionReady is the type of the condition that [Pass.Ready] returns.
 const ConditionReady = "Ready"
 
-// Ready returns the state of a target after a pass, as a condition for the status of an object. It covers all
-// namespaces, even if the pass was limited to some. The time of the transition is not set; meta.SetStatusCondition
-// sets it.
+// Ready returns the state of an object's targets after a pass, as a condition for its status. Most objects have one
+// target; an object whose namespaces have logins of their own has one for each. It covers all namespaces, even if the
+// pass was limited to some. The time of the transition is not set; meta.SetStatusCondition sets it.
 //
-//   - True: the secret is in its desired state everywhere. The reason is Published.
+//   - True: the secrets are in their desired state everywhere, or the object has no target. The reason is Published.
 //   - Unknown: the pass was not made or not finished, or the only problem is that the cluster can no longer be watched,
-//     or no pass has covered the target yet. The reason is that of the error, such as ClusterUnavailable, or InProgress.
+//     or no pass has covered some target yet. The reason is that of the error, such as ClusterUnavailable, or
+//     InProgress.
 //   - False: in all other cases, also while a secret that cannot be renewed has not expired yet. The reason is the
 //     reason of the first problem.
-func (p Pass) Ready(target string) metav1.Condition {
+func (p Pass) Ready(targets ...string) metav1.Condition {
 	if p.Err != nil {
 		return condition(metav1.ConditionUnknown, inject.Problem{Err: p.Err}.Reason(), shorten(p.Err.Error(), maxMessage))
 	}
-	all, complete := p.Result.Problems, true
-	if p.syncer != nil {
-		all, complete = p.syncer.Problems(target)
-	}
 	var problems []inject.Problem
-	for _, problem := range all {
-		if problem.Target == target || problem.Target == "" { // A service account names the secrets of several targets.
-			problems = append(problems, problem)
+	complete := true
+	for _, target := range targets {
+		all := p.Result.Problems
+		if p.syncer != nil {
+			var covered bool
+			all, covered = p.syncer.Problems(target)
+			complete = complete && covered
+		}
+		for _, problem := range all {
+			if problem.Target == target || problem.Target == "" { // A service account names the secrets of several targets.
+				problems = append(problems, problem)
+			}
 		}
 	}
 	if len(problems) == 0 && !complete {
@@ -46,10 +52,13 @@ func (p Pass) Ready(target string) metav1.Condition {
 	}
 	lines := make([]string, len(problems))
 	for i, problem := range problems {
-		problem.Target = "" // The object that carries the condition identifies the target.
+		if len(targets) == 1 {
+			problem.Target = "" // The object that carries the condition identifies the target.
+		}
 		lines[i] = problem.Error()
 	}
 	slices.Sort(lines)
+	lines = slices.Compact(lines) // Several targets may have a problem of the cluster, or of an account.
 	if more := len(lines) - maxLines; more > 0 {
 		lines = append(lines[:maxLines], fmt.Sprintf("and %d more", more))
 	}

@@ -48,12 +48,19 @@ func TestReady(t *testing.T) {
 	}
 
 	var many []inject.Problem
-	for range 100 {
-		many = append(many, problem("a", errors.New(strings.Repeat("é", 10_000))))
+	for i := range 100 {
+		many = append(many, problem("a", errors.New(strings.Repeat("é", 10_000)+fmt.Sprint(i))))
 	}
 	message := pass(many...).Ready("a").Message
 	require.LessOrEqual(t, len(message), 32768)
 	require.True(t, strings.HasSuffix(message, "..."))
+
+	// An object with several targets has the problems of all.
+	require.Equal(t, metav1.ConditionTrue, pass(problem("c", registry.ErrNameTaken)).Ready().Status)
+	several := pass(problem("c", registry.ErrNameTaken), problem("b", registry.ErrNameTaken), problem("a", registry.ErrDenied),
+		problem("", registry.ErrConflict)).Ready("a", "b")
+	require.Equal(t, metav1.ConditionFalse, several.Status)
+	require.Equal(t, "shop/: conflict\ntarget a: shop/a: denied\ntarget b: shop/b: name taken", several.Message)
 }
 
 func TestLoginExpiring(t *testing.T) {
