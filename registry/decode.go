@@ -10,9 +10,10 @@ import (
 // be a string, or the JSON object itself.
 //
 // It does not call [Profile.Validate]. Its error is a [field.Errors] with all problems of all profiles, each with the
-// full path of its field, such as [1].login.password. It never quotes a value.
+// full path of its field, such as [1].login.password, and with its line if data has several. It never quotes a value.
+// YAML, and the references {env: NAME} and {file: PATH} to secrets, are for package registry/profilefile.
 func DecodeProfiles(data []byte) ([]Profile, error) {
-	root, err := document.ParseJSON(data)
+	root, err := document.ParseJSON(data, "a profile or a list of profiles")
 	if err != nil {
 		return nil, err
 	}

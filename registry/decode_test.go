@@ -49,19 +49,22 @@ func TestDecodeProfiles(t *testing.T) {
 
 func TestDecodeProfilesFails(t *testing.T) {
 	for in, want := range map[string]string{
-		``:                           "profiles: end before the JSON does",
-		` `:                          "profiles: end before the JSON does",
-		`{"name":"a"`:                "profiles: end before the JSON does",
-		`{"name":"hunter2",}`:        "profiles: is not JSON at byte 19",
-		`name: a`:                    "profiles: is not JSON at byte",
-		`"hunter2"`:                  "is of type string: expected an object in { }",
-		`12`:                         "is of type number",
-		`{"name":"a"} {"name":"b"}`:  "after the end",
-		`{"name":"a"} x`:             "after the end",
-		`[{"name":"a"}] []`:          "after the end",
-		`{"profiles":[],"name":"a"}`: "name is not a field",
-		`{"profiles":{"name":"a"}}`:  "profiles is of type object: expected a list in [ ]",
-		`{"name":"a","name":"b"}`:    "name is repeated in one object",
+		``:                                       "profiles: the input is empty: expected a profile or a list of profiles",
+		` `:                                      "profiles: the input is empty: expected a profile or a list of profiles",
+		`{"name":"a"`:                            "profiles: the input ends before the JSON does: expected complete JSON",
+		`{"name":"hunter2",}`:                    "profiles: is not JSON at byte 19: expected the name of a field in quotes",
+		`name: a`:                                "profiles: is not JSON at byte 2: expected JSON; package registry/profilefile reads YAML",
+		"- name: a\n  kind: b":                   "profiles: line 1: is not JSON at byte 2: expected JSON; package registry/profilefile reads YAML",
+		`{"login":{"password":{"env":"TOKEN"}}}`: "login.password is {env: ...}, which only package registry/profilefile looks up: expected the text itself",
+		`{"endpoint":{"file":"a"}}`:              "endpoint is {file: ...}, which only package registry/profilefile looks up: expected the text itself",
+		`"hunter2"`:                              "is of type string: expected an object in { }",
+		`12`:                                     "is of type number",
+		`{"name":"a"} {"name":"b"}`:              "profiles: the input has data after the end of the JSON: expected no data after the end",
+		`{"name":"a"} x`:                         "after the end",
+		`[{"name":"a"}] []`:                      "after the end",
+		`{"profiles":[],"name":"a"}`:             "name is not a field",
+		`{"profiles":{"name":"a"}}`:              "profiles is of type object: expected a list in [ ]",
+		`{"name":"a","name":"b"}`:                "name is repeated in one object",
 		`[{"name":"a"},{"login":{"username":"a","aws":{"roles":[{"arn":"a"},{"arn":"a","arn":"b"}]}}}]`: "[1].login.aws.roles[1].arn is repeated",
 		`{"profiles":[],"profiles":[{"name":"a"}]}`:                                                     "profiles is repeated",
 		`{"login":{"fields":{"hunter":"2","hunter":"3"}}}`:                                              "login.fields.hunter is repeated",
@@ -98,6 +101,25 @@ func TestDecodeProfilesFails(t *testing.T) {
 			require.Nil(t, profiles)
 		})
 	}
+}
+
+// A text of several lines has the line of each problem.
+func TestDecodeProfilesReportsLines(t *testing.T) {
+	for in, want := range map[string]string{
+		"\n[\n{\"name\": \"a\",\n \"knid\": \"b\"}]":         "profiles: line 4: [0].knid is not a field of a profile: expected kind",
+		"[{\"name\": \"a\"},\n{\"hosts\": [\n\"a\",\n\n1]}]": "profiles: line 5: [1].hosts[1] is of type number",
+		"{\"name\":\n\n12}":                                      "profiles: line 3: name is of type number",
+		"{\n\"login\": {\n\"settings\":\n[\n]}}":                 "profiles: line 4: login.settings is of type array",
+		"\ufeff{\"name\": \"a\\nb\",\n\"name\": \"b\"}":          "profiles: line 2: name is repeated in one object",
+		"{\"name\": \"a\",\r\n\"kind\": \"b\"\r\n\"hosts\": []}": "profiles: line 2: is not JSON at byte 29: expected a comma or } after the value",
+		"{\"name\": \"a\"}\n{\"name\": \"b\"}\n":                 "profiles: line 2: the input has data after the end of the JSON",
+		"{\"name\": \"a\",\n\"kind\": \"b\"\n\n":                 "profiles: line 2: the input ends before the JSON does",
+	} {
+		_, err := registry.DecodeProfiles([]byte(in))
+		require.ErrorContains(t, err, want, in)
+	}
+	_, err := registry.DecodeProfiles([]byte("{\"knid\": \"b\"}\n"))
+	require.ErrorContains(t, err, "profiles: knid is not a field") // One line, and its end.
 }
 
 // All problems of all profiles are reported at once.

@@ -25,7 +25,7 @@ import (
 // Its error is a [field.Errors] with every problem, and never quotes a value. For a stored profile of another tenant it
 // has [registry.ErrDenied]. It does not call [registry.Profile.Validate].
 func FromForm(tenant string, body []byte, stored *registry.Profile) (registry.Profile, error) {
-	root, err := document.ParseJSON(body)
+	root, err := document.ParseJSON(body, "a profile")
 	if err != nil {
 		return registry.Profile{}, err
 	}

@@ -84,7 +84,7 @@ func Encode(ctx context.Context, p registry.Profile, seal Sealer) ([]byte, error
 // does not know is an error, because a login without it would be a different login. It does not call
 // [registry.Profile.Validate].
 func Decode(ctx context.Context, tenant string, data []byte, open Opener) (registry.Profile, error) {
-	root, err := document.ParseJSON(data)
+	root, err := document.ParseJSON(data, "a profile")
 	if err != nil {
 		return registry.Profile{}, err
 	}

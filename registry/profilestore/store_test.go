@@ -186,7 +186,7 @@ func TestDecodeFails(t *testing.T) {
 		return credentials.NewSecret(sealed), nil
 	}
 	for in, want := range map[string]string{
-		``:                                    "end before",
+		``:                                    "the input is empty: expected a profile",
 		`null`:                                "is null",
 		`[]`:                                  "is of type array",
 		`{"name":"a","tenant":"b"}`:           "tenant is set: expected nothing",

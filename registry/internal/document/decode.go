@@ -249,6 +249,10 @@ func (d *Decoder) wrongType(n *Node, path, want string) {
 		d.fail(n, path, n.Err)
 		return
 	}
+	if want == textInQuotes && n.isReference() {
+		d.add(n, path, "is {"+n.Members[0].Name+": ...}, which only package registry/profilefile looks up", "the text itself")
+		return
+	}
 	d.add(n, path, "is of type "+string(n.Kind), want)
 }
 

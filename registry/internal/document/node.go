@@ -9,7 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/regcred/regcred/field"
@@ -57,6 +57,11 @@ func (n *Node) text() *Node {
 	return &Node{Kind: String, Line: n.Line, Text: text}
 }
 
+// isReference reports whether the value is {env: NAME} or {file: PATH}.
+func (n *Node) isReference() bool {
+	return len(n.Members) == 1 && n.Members[0].Value.Kind == String && (n.Members[0].Name == "env" || n.Members[0].Name == "file")
+}
+
 // A Member is a field of an object, in the order of the document. Names may repeat.
 type Member struct {
 	Name  string
@@ -77,75 +82,134 @@ func (n *Node) Get(name string) *Node {
 // maxDepth is far above the depth of a profile, and far below the depth that overflows the stack.
 const maxDepth = 100
 
-// ParseJSON parses a JSON text, which must hold exactly one value. Its error is a [field.Errors].
-func ParseJSON(data []byte) (*Node, error) {
+// ParseJSON parses a JSON text, which must hold exactly one value. Its error is a [field.Errors]. The nodes and the error
+// have lines if the text has more than one. Want describes the value for the error about an empty text.
+func ParseJSON(data []byte, want string) (*Node, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff")) // Some editors write a byte order mark.
+	p := parser{data: data, lined: bytes.Contains(bytes.TrimRight(data, " \t\r\n"), []byte("\n"))}
 	if !utf8.Valid(data) {
 		// Package json would replace invalid bytes, even in a password.
-		return nil, problem("are not text in UTF-8", "JSON in UTF-8")
+		return nil, problem(0, "are not text in UTF-8", "JSON in UTF-8")
 	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, problem(0, "the input is empty", want)
+	}
 	var whole json.RawMessage
-	if err := decoder.Decode(&whole); err != nil {
-		if e, ok := errors.AsType[*json.SyntaxError](err); ok {
-			return nil, problem(fmt.Sprintf("is not JSON at byte %d", e.Offset), "JSON")
-		}
-		return nil, problem("end before the JSON does", "JSON")
+	if err, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(data, &whole)); ok {
+		return nil, p.syntax(err)
 	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return nil, problem("has data after the end of the JSON", "nothing")
-	}
-	decoder = json.NewDecoder(bytes.NewReader(whole))
-	decoder.UseNumber()
-	return parse(decoder, 0)
+	p.decoder = json.NewDecoder(bytes.NewReader(data))
+	p.decoder.UseNumber()
+	return p.parse(0)
 }
 
-func problem(problem, want string) error {
+func problem(line int, problem, want string) error {
 	var p field.List
-	p.Add("", problem, want)
+	p.Add("", problem, want).Line = line
 	return p.Err("profiles")
 }
 
-// parse parses the next value. The text is known to be valid JSON.
-func parse(d *json.Decoder, depth int) (*Node, error) {
+// A parser parses valid JSON.
+type parser struct {
+	data    []byte
+	decoder *json.Decoder
+	lined   bool // Whether the text has more than one line, so that a line helps.
+	read    int  // The number of bytes before which lines were counted.
+	lines   int  // The number of line ends in them.
+}
+
+// line returns the line in which the text before the offset ends, or 0. The offset must not decrease between calls.
+func (p *parser) line(offset int) int {
+	if !p.lined {
+		return 0
+	}
+	p.lines += bytes.Count(p.data[p.read:offset], []byte("\n"))
+	p.read = offset
+	return p.lines + 1
+}
+
+// expected lists the ends of the messages of encoding/json, which quote one byte of the text before, and the value that
+// was expected instead.
+var expected = []struct{ message, want string }{
+	{"after object key:value pair", "a comma or } after the value"},
+	{"after array element", "a comma or ] after the value"},
+	{"after object key", "a colon after the name of the field"},
+	{"looking for beginning of object key string", "the name of a field in quotes"},
+	{"looking for beginning of value", "a value"},
+	{"in string literal", `\n for a line end and \t for a tab within quotes`},
+	{"in string escape code", `\\ for a backslash within quotes`},
+}
+
+// syntax describes an error of encoding/json without the byte that it quotes.
+func (p *parser) syntax(err *json.SyntaxError) error {
+	const space = " \t\r\n"
+	text, at := err.Error(), max(int(err.Offset)-1, 0) // The byte that is wrong.
+	what := fmt.Sprintf("is not JSON at byte %d", err.Offset)
+	switch first := bytes.TrimSpace(p.data)[0]; {
+	case first != '{' && first != '[':
+		return problem(p.line(at), what, "JSON; package registry/profilefile reads YAML")
+	case strings.HasPrefix(text, "unexpected end"):
+		return problem(p.line(len(bytes.TrimRight(p.data, space))), "the input ends before the JSON does", "complete JSON")
+	case strings.HasSuffix(text, "after top-level value"):
+		return problem(p.line(at), "the input has data after the end of the JSON", "no data after the end")
+	}
+	want := "JSON"
+	for _, e := range expected {
+		if strings.HasSuffix(text, e.message) {
+			want = e.want
+			if strings.HasPrefix(e.message, "after") { // A comma is missing in the line of the value, not in the next one.
+				at = len(bytes.TrimRight(p.data[:at], space))
+			}
+			break
+		}
+	}
+	return problem(p.line(at), what, want)
+}
+
+// parse parses the next value.
+func (p *parser) parse(depth int) (*Node, error) {
 	if depth > maxDepth {
-		return nil, problem(fmt.Sprintf("have more than %d levels", maxDepth), "a profile")
+		return nil, problem(0, fmt.Sprintf("have more than %d levels", maxDepth), "a profile")
 	}
-	token, err := d.Token()
+	token, err := p.decoder.Token()
 	if err != nil {
-		return nil, problem("cannot be read", "JSON")
+		return nil, problem(0, "cannot be read", "JSON")
 	}
+	n := &Node{Kind: Array, Line: p.line(int(p.decoder.InputOffset()))}
 	switch token := token.(type) {
 	case string:
-		return &Node{Kind: String, Text: token}, nil
+		n.Kind, n.Text = String, token
+		return n, nil
 	case json.Number:
-		return &Node{Kind: Number, Text: token.String()}, nil
+		n.Kind, n.Text = Number, token.String()
+		return n, nil
 	case bool:
-		return &Node{Kind: Bool, Bool: token}, nil
+		n.Kind, n.Bool = Bool, token
+		return n, nil
 	case nil:
-		return &Node{Kind: Null}, nil
+		n.Kind = Null
+		return n, nil
 	}
-	n := &Node{Kind: Array}
 	if token == json.Delim('{') {
 		n.Kind = Object
 	}
-	for d.More() {
-		var name string
+	for p.decoder.More() {
+		var m Member
 		if n.Kind == Object {
-			key, _ := d.Token()
-			name, _ = key.(string)
+			key, _ := p.decoder.Token()
+			m.Name, _ = key.(string)
+			m.Line = p.line(int(p.decoder.InputOffset()))
 		}
-		value, err := parse(d, depth+1)
-		if err != nil {
+		if m.Value, err = p.parse(depth + 1); err != nil {
 			return nil, err
 		}
 		if n.Kind == Object {
-			n.Members = append(n.Members, Member{Name: name, Value: value})
+			n.Members = append(n.Members, m)
 		} else {
-			n.Items = append(n.Items, value)
+			n.Items = append(n.Items, m.Value)
 		}
 	}
-	_, err = d.Token() // The closing delimiter.
+	_, err = p.decoder.Token() // The closing delimiter.
 	return n, err
 }
 
