@@ -224,7 +224,7 @@ func TestPipelineBadInput(t *testing.T) {
 		"no profile at all":     {args: []string{"-profiles", write(t, server, "[] # %s")}, want: "there is nothing to check"},
 		"no docker config":      {args: []string{"-docker-config", filepath.Join(t.TempDir(), "none"), "-image", "a"}, want: "read docker config"},
 		"bad docker config":     {args: []string{"-docker-config", write(t, server, "x %s"), "-image", "a"}, want: "profiles: "},
-		"no YAML":               {args: []string{"-profiles", write(t, server, "- {password: s3cret, %s")}, want: "expected YAML or JSON"},
+		"no YAML":               {args: []string{"-profiles", write(t, server, "- {password: s3cret, %s")}, want: "line 1: cannot be read: did not find expected"},
 		"not a profile":         {args: []string{"-profiles", write(t, server, "- s3cret%s")}, want: "profiles"},
 	}
 	for name, test := range tests {

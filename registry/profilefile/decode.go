@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"strconv"
+	"slices"
+	"sort"
 	"strings"
 	"unicode/utf8"
 
@@ -54,9 +55,12 @@ func parse(data []byte) (*yaml.Node, error) {
 	var root, more yaml.Node
 	switch err := decoder.Decode(&root); {
 	case errors.Is(err, io.EOF):
-		return nil, invalid(1, "starts an empty file", "profiles")
+		return nil, invalid(1, "is empty", "a profile or a list of profiles")
 	case err != nil:
-		return nil, unreadable(err)
+		if err := notJSON(data); err != nil {
+			return nil, err
+		}
+		return nil, notYAML(data)
 	}
 	if !errors.Is(decoder.Decode(&more), io.EOF) {
 		return nil, invalid(max(more.Line, 1), "is after the end of the first document", "one document")
@@ -151,13 +155,90 @@ func invalid(line int, problem, want string) error {
 	return p.Err("")
 }
 
-var lineOf = regexp.MustCompile(`line (\d+)`)
+// startsJSON matches the start of a list or an object whose first value is in quotes, as all names of fields are in JSON.
+var startsJSON = regexp.MustCompile(`^\s*[\[{][\s\[{]*"`)
 
-// unreadable keeps only the line of an error of package yaml, because the rest may quote a password.
-func unreadable(err error) error {
-	line := 1
-	if m := lineOf.FindStringSubmatch(err.Error()); m != nil {
-		line, _ = strconv.Atoi(m[1])
+// notJSON returns why the text is not JSON. It returns nil if the text is more likely YAML in braces and brackets, which
+// does not need quotes.
+func notJSON(data []byte) error {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	syntax, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(data, new(json.RawMessage)))
+	if !ok || !startsJSON.Match(data) {
+		return nil
 	}
-	return invalid(line, "cannot be read", "YAML or JSON")
+	at := max(int(syntax.Offset), 1) - 1
+	if at < len(data)-1 && data[at] >= ' ' && !strings.ContainsRune(`"{}[],:\`, rune(data[at])) {
+		return nil // Text without quotes, or a comment.
+	}
+	_, err := document.ParseJSON(data, "")
+	invalid, ok := errors.AsType[*field.Errors](err)
+	if !ok {
+		return nil
+	}
+	first := *invalid.Fields[0]
+	first.Line = max(first.Line, 1)
+	return &field.Errors{Fields: []*field.Error{&first}}
+}
+
+// notYAML returns why package yaml cannot parse the text, without the parts of its message that may quote a password.
+//
+// The line in the message is often the line before, or the start of a large block. The error is in the last line of the
+// shortest text of whole lines, from the start, that has it.
+func notYAML(data []byte) error {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	var ends []int
+	for i, b := range data {
+		if b == '\n' {
+			ends = append(ends, i+1)
+		}
+	}
+	ends = append(ends, len(data))
+	whole := messageOf(data)
+	line := 1 + sort.Search(len(ends)-1, func(i int) bool { return messageOf(data[:ends[i]]) == whole })
+	_, cause, _ := strings.Cut(whole, ": ") // After "yaml: ".
+	if place, rest, ok := strings.Cut(cause, ": "); ok && strings.HasPrefix(place, "line ") {
+		cause = rest
+	}
+	if !slices.Contains(causes, cause) {
+		return invalid(line, "cannot be read", "YAML or JSON")
+	}
+	return invalid(line, "cannot be read: "+cause, "")
+}
+
+// messageOf returns the error of package yaml about the text, or "". The empty line before the text lets package yaml
+// report the start of an unclosed quote or bracket in the first line, and not the end of the text.
+func messageOf(data []byte) string {
+	err := yaml.NewDecoder(io.MultiReader(strings.NewReader("\n"), bytes.NewReader(data))).Decode(new(yaml.Node))
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// causes are the messages of package yaml about common mistakes. They quote nothing of the text.
+var causes = []string{
+	"block sequence entries are not allowed in this context",
+	"control characters are not allowed",
+	"could not find expected ':'",
+	"did not find expected ',' or ']'",
+	"did not find expected ',' or '}'",
+	"did not find expected '-' indicator",
+	"did not find expected <document start>",
+	"did not find expected alphabetic or numeric character",
+	"did not find expected comment or line break",
+	"did not find expected hexdecimal number",
+	"did not find expected key",
+	"did not find expected node content",
+	"did not find expected whitespace or line break",
+	"found a tab character that violates indentation",
+	"found a tab character where an indentation space is expected",
+	"found character that cannot start any token",
+	"found unexpected document indicator",
+	"found unexpected end of stream",
+	"found unknown escape character",
+	"incomplete UTF-8 octet sequence",
+	"invalid leading UTF-8 octet",
+	"invalid trailing UTF-8 octet",
+	"mapping keys are not allowed in this context",
+	"mapping values are not allowed in this context",
 }

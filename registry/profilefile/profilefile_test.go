@@ -90,11 +90,12 @@ func TestDecodeAll(t *testing.T) {
 
 func TestDecodeFails(t *testing.T) {
 	for in, want := range map[string]string{
-		"":                                         "line 1: starts an empty file",
-		"# hunter2":                                "line 1: starts an empty file",
-		"name: a\npassword: [hunter2":              "cannot be read: expected YAML or JSON",
-		"name: a\nkind: \"hunter2":                 "cannot be read",
-		"\xffhunter2":                              "cannot be read",
+		"":                                         "line 1: is empty: expected a profile or a list of profiles",
+		"# hunter2":                                "line 1: is empty: expected a profile or a list of profiles",
+		"name: a\npassword: [hunter2":              "line 2: cannot be read: did not find expected ',' or ']'",
+		"name: a\nkind: \"hunter2":                 "line 2: cannot be read: found unexpected end of stream",
+		"\xffhunter2":                              "line 1: cannot be read: invalid leading UTF-8 octet",
+		"name: *hunter2":                           "line 1: cannot be read: expected YAML or JSON",
 		"name: a\nkind: b\nname: hunter2":          "line 3: name is repeated in one object: expected it once",
 		"name: a\n---\nname: b":                    "line 2: is after the end of the first document",
 		"name: a\n---\n[hunter2":                   "is after the end of the first document",
@@ -141,6 +142,37 @@ func TestDecodeFails(t *testing.T) {
 	for _, where := range []string{"env", "file"} {
 		_, err := profilefile.Decode([]byte("login: {password: {"+where+": token}}"), profilefile.Lookup{})
 		require.EqualError(t, err, "line 1: login.password is {"+where+": ...}, which this program does not look up: expected the text itself")
+	}
+}
+
+// A file that cannot be parsed has the line of the mistake, and its cause.
+func TestDecodeUnreadable(t *testing.T) {
+	for in, want := range map[string]string{
+		// JSON.
+		"[\n {\"name\": \"a\",\n  \"kind\": \"b\"\n  \"endpoint\": \"hunter2\"}\n]": "line 3: is not JSON at byte 34: expected a comma or } after the value",
+		"[\n\t{\"name\": \"a\"}\n\t{\"name\": \"hunter2\"}\n]":                      "line 2: is not JSON at byte 19: expected a comma or ] after the value",
+		"\ufeff{\n\"name\" \"hunter2\"}":                                            "line 2: is not JSON at byte 10: expected a colon after the name of the field",
+		"{\"name\": \"a\", \n\t\"kind\": ]}":                                        "line 2: is not JSON at byte 25: expected a value",
+		"{\n\"login\": {\n\"password\": \"hunter2\"\n":                              "line 3: the input ends before the JSON does: expected complete JSON",
+		"{\"name\": \"a\",\n\"login\": \"hunter2\nhunter2\" ]}":                     "line 2: is not JSON at byte 32: expected \\n for a line end",
+		`{"name": "a" "hunter2"}`:                                                   "line 1: is not JSON at byte 14: expected a comma or }",
+		// YAML in braces and brackets.
+		"[{name: a,\n kind: b]":                          "line 2: cannot be read: did not find expected ',' or '}'",
+		"{\"name\": a,\n \"kind\": hunter2":              "line 2: cannot be read: did not find expected ',' or '}'",
+		"{\"name\": \"a\", # hunter2\n \"kind\": [\"b\"": "line 2: cannot be read: did not find expected ',' or ']'",
+		// YAML.
+		"- name: a\n  kind: b\n\tendpoint: hunter2\n":                            "line 3: cannot be read: found a tab character that violates indentation",
+		"- name: a\n  kind: b\n  login:\n\t  username: a\n":                      "line 4: cannot be read: found character that cannot start any token",
+		"- name: a\n  kind: b\n  endpoint: c\n  login: {a: hunter2\n- name: b\n": "line 4: cannot be read: did not find expected ',' or '}'",
+		"- name: a\n  kind: b\n endpoint: hunter2\n- name: b\n":                  "line 3: cannot be read: did not find expected '-' indicator",
+		"name: \"hunter2\nkind: b\nendpoint: c\n":                                "line 1: cannot be read: found unexpected end of stream",
+		"name: a\nlogin:\n  username: u\n   password: hunter2\n":                 "line 4: cannot be read: mapping values are not allowed in this context",
+		"name: a\nkind hunter2\nendpoint: c\n":                                   "line 2: cannot be read: could not find expected ':'",
+		"name: a\nendpoint: h\nlogin: {password: @hunter2}\nb: c\n":              "line 3: cannot be read: found character that cannot start any token",
+	} {
+		_, err := profilefile.Decode([]byte(in), lookup)
+		require.ErrorContains(t, err, want, in)
+		require.NotContains(t, err.Error(), "hunter2")
 	}
 }
 
