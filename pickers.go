@@ -110,7 +110,7 @@ func (s Search) collect(list iter.Seq2[string, error]) (Names, error) {
 
 // Candidate returns the profile as a candidate for a [validate.Checker]. Its credential comes from the cache, its
 // transport from the profile. If the registry rejects the credential, the cache renews it. For an invalid profile, the
-// error has [registry.ErrInvalid] or [registry.ErrNoProfile].
+// error has [registry.ErrInvalid] or [registry.ErrNoProvider].
 func (p *Pipeline) Candidate(profile registry.Profile) (validate.Candidate, error) {
 	if err := p.validate(profile); err != nil {
 		return validate.Candidate{}, refused("read profile", err)

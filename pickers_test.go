@@ -93,7 +93,7 @@ func TestPickersFail(t *testing.T) {
 		{profile("a", "registry.test", "ann", "wrong"), registry.ErrUnauthorized},
 		{profile("a", "harbor.test", "robot-a", "pw-a"), registry.ErrDenied},
 		{profile("a", "gone.test", "ann", "pw"), registry.ErrUnavailable},
-		{registry.Profile{Name: "a", Kind: registry.ECR, Endpoint: "123456789012.dkr.ecr.us-east-1.amazonaws.com", Login: credentials.Login{Ambient: true}}, registry.ErrNoProfile},
+		{registry.Profile{Name: "a", Kind: registry.ECR, Endpoint: "123456789012.dkr.ecr.us-east-1.amazonaws.com", Login: credentials.Login{Ambient: true}}, registry.ErrNoProvider},
 	} {
 		_, err := p.Repositories(t.Context(), test.profile, regcred.Search{})
 		require.ErrorIs(t, err, test.want)

@@ -54,7 +54,8 @@ type Request struct {
 	Profiles []registry.Profile
 
 	// Images are the names of images as written in a workload. If there are none, only the logins are checked. A program
-	// that needs proof for a workload should first check that the workload has images.
+	// that needs proof for a workload should first check that the workload has images. Images without Profiles are
+	// checked without a login, and the secret is empty.
 	Images []string
 }
 
@@ -77,10 +78,11 @@ func (r Request) LogValue() slog.Value {
 		slog.Int("profiles", len(r.Profiles)), slog.Int("images", len(r.Images)))
 }
 
-// An Outcome is the result of a [Request]. It is complete only if [Pipeline.Run] returned no error.
+// An Outcome is the result of a [Request]. If [Pipeline.Run] returned an error, Secret is zero, and Logins and Images
+// have the results of the checks that were made.
 type Outcome struct {
-	// Secret is the pull secret, which holds passwords. It is zero if Run returned an error, so that no unproven
-	// credential is published.
+	// Secret is the pull secret, which holds passwords. It is zero after an error, so that no unproven credential is
+	// published.
 	Secret pullsecret.Secret
 
 	// Logins reports for each profile, in the order of the request, whether its login works at each host of the profile: a
@@ -107,7 +109,7 @@ type Outcome struct {
 // each login and image that failed, and the outcome has the results of all checks. [registry.Temporary] reports whether
 // a retry may succeed. If ctx ends, the error wraps [context.Cause]. For an invalid request, no request is sent, and
 // the error has [registry.ErrInvalid] and wraps a [field.Errors] with all problems. If the only problems are kinds
-// without a provider, it has [registry.ErrNoProfile] instead.
+// without a provider, it has [registry.ErrNoProvider] instead.
 func (p *Pipeline) Run(ctx context.Context, request Request) (Outcome, error) {
 	images, err := p.read(request)
 	if err != nil {
@@ -144,6 +146,10 @@ func (r Request) secret(config pullsecret.Config) pullsecret.Secret {
 // CheckLogin checks that the login of a profile works at each of its hosts, for example when a user presses a button in
 // a form. Only Run checks what the login may pull, because that depends on the images.
 func (p *Pipeline) CheckLogin(ctx context.Context, profile registry.Profile) (validate.Result, error) {
+	if err := p.validate(profile); err != nil { // Run would report the fields below profiles[0].
+		err = refused("read profile", err)
+		return validate.Result{Err: err}, err
+	}
 	outcome, err := p.Run(ctx, Request{Profiles: []registry.Profile{profile}})
 	if len(outcome.Logins) == 0 {
 		return validate.Result{Err: err}, err

@@ -168,7 +168,7 @@ func TestInvalidHasACode(t *testing.T) {
 		text    string
 	}{
 		"a profile with a problem": {wrong, registry.ErrInvalid, "endpoint"},
-		"a kind without provider":  {other, registry.ErrNoProfile, `no provider for kind "quay"`},
+		"a kind without provider":  {other, registry.ErrNoProvider, `kind no provider: it is "quay"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, run := p.Run(t.Context(), regcred.Request{Profiles: []registry.Profile{good, test.profile}})
@@ -187,7 +187,7 @@ func TestInvalidHasACode(t *testing.T) {
 
 	_, err := p.Run(t.Context(), regcred.Request{Profiles: []registry.Profile{other, wrong}})
 	require.Equal(t, registry.ErrInvalid, registry.CodeOf(err), "the form is wrong, whatever else is")
-	require.ErrorIs(t, err, registry.ErrNoProfile)
+	require.ErrorIs(t, err, registry.ErrNoProvider)
 	require.Equal(t, 1, strings.Count(err.Error(), "hint: "), "%v", err)
 }
 

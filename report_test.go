@@ -54,6 +54,50 @@ func TestReportOfALogin(t *testing.T) {
 	}
 }
 
+// All calls about one profile name its fields as a form has them.
+func TestReportOfAProfile(t *testing.T) {
+	incomplete := profile("a", "http://harbor.test", "", "pw-a")
+	mistyped, unknown := profile("a", "harbor.test", "robot-a", "pw-a"), profile("a", "harbor.test", "robot-a", "pw-a")
+	mistyped.Kind, unknown.Kind = "Custom ", "harbor"
+	for name, test := range map[string]struct {
+		profile registry.Profile
+		fields  []string
+		code    registry.Code
+	}{
+		"incomplete":    {incomplete, []string{"endpoint", "login.username"}, registry.ErrInvalid},
+		"mistyped kind": {mistyped, []string{"kind"}, registry.ErrInvalid},
+		"unknown kind":  {unknown, []string{"kind"}, registry.ErrNoProvider},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pipeline := newPipeline(nil)
+			_, login := pipeline.CheckLogin(t.Context(), test.profile)
+			_, credential := pipeline.Credential(t.Context(), test.profile)
+			_, candidate := pipeline.Candidate(test.profile)
+			_, run := pipeline.Run(t.Context(), regcred.Request{Profiles: []registry.Profile{test.profile}})
+			for who, err := range map[string]error{"CheckLogin": login, "Credential": credential, "Candidate": candidate, "Run": run} {
+				require.Equal(t, test.code, registry.CodeOf(err), "%s: %v", who, err)
+				var fields []string
+				for _, issue := range registry.IssuesOf(err) {
+					require.Equal(t, test.code, issue.Code)
+					fields = append(fields, strings.TrimPrefix(issue.Field, "profiles[0]."))
+					if who != "Run" {
+						require.NotContains(t, issue.Field, "profiles", who)
+					}
+				}
+				require.Equal(t, test.fields, fields, "%s: %v", who, err)
+			}
+		})
+	}
+}
+
+// An empty list of profiles is not a wish for an empty secret, which would replace a good one.
+func TestRunWithoutProfiles(t *testing.T) {
+	outcome, err := newPipeline(nil).Run(t.Context(), regcred.Request{})
+	require.ErrorIs(t, err, registry.ErrInvalid)
+	require.ErrorContains(t, err, "profiles are missing")
+	require.Zero(t, outcome)
+}
+
 // Every problem of an invalid request has its path in the request.
 func TestReportOfARequest(t *testing.T) {
 	pipeline := newPipeline(nil)
@@ -65,5 +109,5 @@ func TestReportOfARequest(t *testing.T) {
 		fields = append(fields, issue.Field)
 	}
 	require.Equal(t, []string{"profiles[0].login.username", "profiles[1].login.username", "profiles[1].name", "images[0]"}, fields)
-	require.False(t, errors.Is(err, registry.ErrNoProfile))
+	require.False(t, errors.Is(err, registry.ErrNoProvider))
 }

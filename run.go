@@ -30,6 +30,9 @@ type account struct {
 // read reports every problem of the request, and returns its images.
 func (p *Pipeline) read(r Request) ([]registry.Image, error) {
 	var problems field.List
+	if len(r.Profiles) == 0 && len(r.Images) == 0 { // The secret would be empty, and could replace a good one.
+		problems.Add("profiles", "are missing", "at least one profile, or an image that needs no login")
+	}
 	names := make(map[string]bool)
 	for i, profile := range r.Profiles {
 		field := fmt.Sprintf("profiles[%d]", i)
@@ -49,7 +52,7 @@ func (p *Pipeline) read(r Request) ([]registry.Image, error) {
 	return images, refused("read request", problems.Err(""))
 }
 
-// refused returns err with the code for invalid input. The code is [registry.ErrNoProfile] only if a kind without a
+// refused returns err with the code for invalid input. The code is [registry.ErrNoProvider] only if a kind without a
 // provider is the only problem: the user can fix all other problems, but only the program can add a provider.
 func refused(op string, err error) error {
 	if _, ok := errors.AsType[*field.Errors](err); !ok {

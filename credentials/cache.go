@@ -180,27 +180,27 @@ func (c *Cache) remove(e *entry) {
 	e.state.Store(nil) // Bound sources detect the removal by the nil state.
 }
 
-// Invalidate drops the credential for the key if it equals refused, which is a credential that a registry rejected as
+// Invalidate drops the credential for the key if it equals rejected, which is a credential that a registry rejected as
 // invalid or no longer valid. The next caller gets a newly issued one. If new ones are rejected too, callers get a
 // [BackoffError] with [ErrRejected] between attempts.
-func (c *Cache) Invalidate(key Key, refused Credential) {
+func (c *Cache) Invalidate(key Key, rejected Credential) {
 	t := c.table.Load()
 	if t == nil {
 		return
 	}
 	if e, _ := t.find(&key); e != nil {
-		c.invalidate(e, refused)
+		c.invalidate(e, rejected)
 	}
 }
 
-func (c *Cache) invalidate(e *entry, refused Credential) {
+func (c *Cache) invalidate(e *entry, rejected Credential) {
 	// Most calls of a storm of rejections return here, without the lock.
-	if s := e.state.Load(); s == nil || !s.cred.Equal(refused) {
+	if s := e.state.Load(); s == nil || !s.cred.Equal(rejected) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := e.state.Load(); s == nil || !s.cred.Equal(refused) {
+	if s := e.state.Load(); s == nil || !s.cred.Equal(rejected) {
 		return
 	}
 	e.state.Store(nil)
@@ -211,8 +211,8 @@ func (c *Cache) invalidate(e *entry, refused Credential) {
 	}
 	t.refusals++
 	t.refusedAt = now.mono
-	if refused.IssuedAt.After(t.refused) {
-		t.refused = refused.IssuedAt
+	if rejected.IssuedAt.After(t.refused) {
+		t.refused = rejected.IssuedAt
 	}
 	t.err = ErrRejected
 	t.until = now.mono
@@ -292,8 +292,8 @@ func (s *CachedSource) Credential(ctx context.Context) (Credential, error) {
 }
 
 // Invalidate drops the credential that a registry rejected; see [Cache.Invalidate].
-func (s *CachedSource) Invalidate(refused Credential) {
-	s.cache.invalidate(s.entry.Load(), refused)
+func (s *CachedSource) Invalidate(rejected Credential) {
+	s.cache.invalidate(s.entry.Load(), rejected)
 }
 
 // Rebind changes the key and the source, for example after the profile was edited or its login rotated. The next caller

@@ -97,7 +97,7 @@ func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account
 		return nil, err
 	}
 	if len(state) == 0 {
-		return nil, p.mayBeStale(fmt.Errorf("namespace %s: %w", namespace, registry.ErrNotYet))
+		return nil, p.mayBeStale(fmt.Errorf("namespace %s does not exist: %w", namespace, registry.ErrNotYet))
 	}
 	ns := state[0]
 	if ns.Terminating {
@@ -120,7 +120,7 @@ func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account
 		}
 	}
 	if profiles == nil {
-		return nil, because(registry.ErrNotSelected, p.problems, func(Problem) bool { return true })
+		return nil, because(fmt.Errorf("no target selects them: %w", registry.ErrNotSelected), p.problems, func(Problem) bool { return true })
 	}
 	return profiles, nil
 }
@@ -154,7 +154,7 @@ func (w *want) opens(ns Namespace, account string) (bool, error) {
 	if account != "" {
 		i := slices.IndexFunc(ns.Accounts, func(a Account) bool { return a.Name == account })
 		if i < 0 {
-			return false, fmt.Errorf("service account %s: %w", account, registry.ErrNotYet)
+			return false, fmt.Errorf("service account %s does not exist: %w", account, registry.ErrNotYet)
 		}
 		if a := ns.Accounts[i]; !w.Accounts.Selects(a.Name, a.Labels) {
 			return false, nil

@@ -35,7 +35,7 @@ func TestEnsureReady(t *testing.T) {
 		},
 		"namespace that is never made": {
 			namespace: "never", want: registry.ErrNotYet, after: time.Minute,
-			says: "pull secrets for never/default are not ready: the caller has no more time: namespace never: not yet",
+			says: "pull secrets for never/default are not ready: the caller has no more time: namespace never does not exist: not yet",
 		},
 		"account that is made later": {
 			account: "builder", after: time.Second,

@@ -41,7 +41,7 @@ type Selection struct {
 	// Except excludes objects that Names match, by name or pattern: "kube-*". Nil excludes none.
 	Except []string
 	// Labels reports whether an object with these labels is chosen. It is called, concurrently, only for objects that
-	// Names match; without Names it is an error. For a label selector, use a function that returns
+	// Names match; Labels without Names is invalid. For a label selector, use a function that returns
 	// selector.Matches(labels.Set(l)). If nil, all matching objects are chosen.
 	Labels func(labels map[string]string) bool
 }

@@ -115,7 +115,7 @@ func Key(provider Provider, p registry.Profile) credentials.Key {
 func endpointScope(p registry.Profile) string {
 	endpoints, err := p.Endpoints()
 	if err != nil {
-		r := p.Redacted() // Keys are printed. No call is made with this profile, because it is not valid.
+		r := p.WithoutMisplaced() // Keys are printed. No call is made with this profile, because it is not valid.
 		return r.Endpoint + " " + strings.Join(r.Hosts, " ")
 	}
 	names := make([]string, len(endpoints))
@@ -143,13 +143,16 @@ func Source(provider Provider, p registry.Profile) credentials.Source {
 type Set map[registry.Kind]Provider
 
 // Credential validates the profile and calls the provider of its kind. All its errors are [registry.Error]s, even if
-// the provider's errors are not: a kind without provider has [registry.ErrNoProfile], an invalid profile
+// the provider's errors are not: a kind without provider has [registry.ErrNoProvider], an invalid profile
 // [registry.ErrInvalid], a ctx that ended [registry.ErrCanceled].
 func (s Set) Credential(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
 	if ctx.Err() != nil {
 		return credentials.Credential{}, fail(p, registry.ErrCanceled, "", context.Cause(ctx))
 	}
 	if err := s.Validate(p); err != nil {
+		if _, ok := errors.AsType[*field.Errors](err); ok {
+			return credentials.Credential{}, fail(p, registry.CodeOf(err), registry.HintOf(err), err)
+		}
 		if _, ok := errors.AsType[*registry.Error](err); ok {
 			return credentials.Credential{}, err
 		}
@@ -191,18 +194,20 @@ func (s Set) Scope(p registry.Profile) string {
 }
 
 // Validate reports all problems of the profile; see the function [Validate]. If the set has no provider of the
-// profile's kind, the error is a [registry.Error] with [registry.ErrNoProfile].
+// profile's kind, that is the only problem, and the code is [registry.ErrNoProvider].
 func (s Set) Validate(p registry.Profile) error {
 	if p.Kind != "" && s[p.Kind] == nil {
 		var kinds []string
 		for _, kind := range slices.Sorted(maps.Keys(s)) {
 			kinds = append(kinds, string(kind))
 		}
-		return &registry.Error{
-			Op: "find provider", Ref: "for " + subject(p), Code: registry.ErrNoProfile,
-			Hint: "use one of the kinds that this program has providers for, or add the provider to its providers.Set",
-			Err:  fmt.Errorf("no provider for kind %q; there are: %s", p.Kind, cmp.Or(strings.Join(kinds, ", "), "none")),
-		}
+		var problems field.List
+		problems.Under("kind", &registry.Error{
+			Code: registry.ErrNoProvider,
+			Hint: "use one of these kinds, or add a provider for it to the providers.Set of the program",
+			Err:  fmt.Errorf("it is %q, and the program serves: %s", p.Kind, cmp.Or(strings.Join(kinds, ", "), "none")),
+		})
+		return problems.Err(subject(p))
 	}
 	return Validate(s[p.Kind], p)
 }

@@ -67,7 +67,7 @@ func ExampleSet() {
 	fmt.Println(err)
 	// Output:
 	// vault <nil>
-	// find provider for profile "team-b": no profile: no provider for kind "ecr"; there are: custom, vault; hint: use one of the kinds that this program has providers for, or add the provider to its providers.Set
+	// get credential for profile "team-b": no provider: profile "team-b": kind no provider: it is "ecr", and the program serves: custom, vault; hint: use one of these kinds, or add a provider for it to the providers.Set of the program
 }
 
 // A probe is a provider with both optional interfaces.
@@ -112,7 +112,7 @@ func TestSetCredential(t *testing.T) {
 		"an error that says nothing": {provider: probe{err: io.ErrUnexpectedEOF}, want: registry.ErrUnknown, text: `get credential for profile "a": unknown: unexpected EOF`},
 		"problems of the provider":   {provider: probe{invalid: odd}, want: registry.ErrInvalid, text: `get credential for profile "a": invalid: profile: login.username is not known`},
 		"problems of any profile":    {provider: probe{}, change: func(p *registry.Profile) { p.Name = "" }, want: registry.ErrInvalid, text: "name is missing"},
-		"no provider":                {provider: nil, want: registry.ErrNoProfile, text: `no provider for kind "harbor"`},
+		"no provider":                {provider: nil, want: registry.ErrNoProvider, text: `kind no provider: it is "harbor"`},
 		"no kind":                    {provider: probe{}, change: func(p *registry.Profile) { p.Kind = "" }, want: registry.ErrInvalid, text: "kind is missing"},
 	}
 	for name, test := range tests {
@@ -133,8 +133,8 @@ func TestSetCredential(t *testing.T) {
 		})
 	}
 	_, err := providers.Set(nil).Credential(t.Context(), profile(nil))
-	require.ErrorIs(t, err, registry.ErrNoProfile)
-	require.ErrorContains(t, err, "there are: none")
+	require.ErrorIs(t, err, registry.ErrNoProvider)
+	require.ErrorContains(t, err, "the program serves: none")
 }
 
 func TestSetKnowsThatItsCallerLeft(t *testing.T) {

@@ -115,7 +115,8 @@ func (c Config) Equal(other Config) bool {
 // it shows whether anything changed.
 //
 // The hash is keyed, because a weak password could be found by trying a list of passwords against the plain hash. Keep
-// the key from readers who may see the hash and not the secret. Without a key, such a list is enough.
+// the key from readers who may see the hash and not the secret. With an empty key, a weak password can be found from the
+// hash.
 func (c Config) Hash(key []byte) string {
 	h := hmac.New(sha256.New, key)
 	h.Write(c.Reveal())

@@ -1,6 +1,9 @@
 package registry
 
-import "strings"
+import (
+	"log/slog"
+	"strings"
+)
 
 // A Code identifies a failure for programs, which can switch on it, count it, and show their own text for it. It is an
 // error, so that
@@ -19,8 +22,10 @@ const (
 	ErrInvalid Code = "invalid"
 	// ErrUnsupported reports a feature that the registry, or the kind of registry, does not have.
 	ErrUnsupported Code = "unsupported"
-	// ErrNoProfile reports an image that no profile serves, or a profile whose kind no provider serves.
+	// ErrNoProfile reports an image that no profile serves.
 	ErrNoProfile Code = "no_profile"
+	// ErrNoProvider reports a profile of a kind for which the program has no provider.
+	ErrNoProvider Code = "no_provider"
 	// ErrProvider reports a defect of a provider or source: it panicked, or returned a credential that is empty or has
 	// impossible dates.
 	ErrProvider Code = "provider"
@@ -203,8 +208,11 @@ func (c Code) Is(target error) bool {
 	return false
 }
 
-// Error returns the code in words.
+// Error returns the code in words, for a person. For metrics and comparisons, use string(c), as JSON and LogValue do.
 func (c Code) Error() string { return strings.ReplaceAll(string(c), "_", " ") }
+
+// LogValue returns the code as in JSON: "image_not_found".
+func (c Code) LogValue() slog.Value { return slog.StringValue(string(c)) }
 
 // Temporary reports whether a retry may succeed although nothing is fixed. A canceled step may succeed with another
 // context; before a retry, callers check their own. For an error, call the function [Temporary].

@@ -70,7 +70,7 @@ func outermost(err error) error {
 }
 
 // codeOfFields returns the code that all problems share, or [ErrInvalid] if they share none. For example, it returns
-// [ErrNoProfile] if a kind without a provider is the only problem.
+// [ErrNoProvider] if a kind without a provider is the only problem.
 func codeOfFields(invalid *field.Errors) Code {
 	var shared Code
 	for _, f := range invalid.Fields {

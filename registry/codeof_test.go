@@ -22,7 +22,7 @@ func TestErrorsOfOtherPackagesHaveCodes(t *testing.T) {
 	list.Add("name", "is missing", "a name")
 	list.Add("login.password", "is missing", "a password or token")
 	two := list.Err(`profile "a"`)
-	noProvider := &registry.Error{Op: "find provider", Code: registry.ErrNoProfile, Hint: "add one"}
+	noProvider := &registry.Error{Op: "find provider", Code: registry.ErrNoProvider, Hint: "add one"}
 	for name, test := range map[string]struct {
 		err  error
 		code registry.Code
@@ -33,7 +33,7 @@ func TestErrorsOfOtherPackagesHaveCodes(t *testing.T) {
 		"fields, wrapped":                 {fmt.Errorf("x: %w", two), registry.ErrInvalid, "correct name, login.password"},
 		"fields in an Error":              {&registry.Error{Op: "x", Code: registry.ErrInvalid, Err: two}, registry.ErrInvalid, "correct name, login.password"},
 		"the error of a part":             {one(errors.New("is odd")), registry.ErrInvalid, "correct login.password"},
-		"fields that share a code":        {one(noProvider), registry.ErrNoProfile, "add one"},
+		"fields that share a code":        {one(noProvider), registry.ErrNoProvider, "add one"},
 		"fields, and one has a code":      {errors.Join(two, noProvider), registry.ErrInvalid, "correct name, login.password"},
 		"expired":                         {credentials.ErrCredentialExpired, registry.ErrExpired, registry.ErrExpired.Hint()},
 		"empty":                           {fmt.Errorf("x: %w", credentials.ErrEmpty), registry.ErrProvider, registry.ErrProvider.Hint()},

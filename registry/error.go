@@ -10,7 +10,8 @@ import (
 // An Error describes a failed operation: its object, its cause and how to fix it. It holds no secret and no response
 // body.
 type Error struct {
-	// Op is the operation, as a verb: "check login", "check image", "get credential".
+	// Op is the operation, as a verb: "check login", "check image", "get credential". It may be empty in the problem of
+	// a field.
 	Op string
 	// Ref is the object of the operation: an image, a host, a profile.
 	Ref string
@@ -29,11 +30,10 @@ type Error struct {
 // Error returns the whole description in one line: "check image ghcr.io/a/b:1: denied: GET ...: 403 DENIED; hint: ...".
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString(e.Op)
-	if e.Ref != "" {
-		b.WriteString(" " + e.Ref)
+	if what := strings.TrimSpace(e.Op + " " + e.Ref); what != "" {
+		b.WriteString(what + ": ")
 	}
-	b.WriteString(": " + e.problem())
+	b.WriteString(e.problem())
 	// If the cause is an Error, or has one in its fields, the text of the cause already includes the advice.
 	if hint := e.Advice(); hint != "" && (outermost(e.Err) == nil || hint != adviceOfCause(e.Err)) {
 		b.WriteString("; hint: " + hint)
@@ -139,6 +139,8 @@ func (c Code) Hint() string {
 		return "check the spelling of the host; the operator of this program decides which addresses it may connect to"
 	case ErrNoProfile:
 		return "add a profile for this registry"
+	case ErrNoProvider:
+		return "use one of the kinds that this program serves"
 	case ErrProvider:
 		return "report this to the maintainer of the provider: its result is invalid"
 	case ErrConflict:

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
@@ -76,6 +78,13 @@ func TestCodes(t *testing.T) {
 			require.False(t, strings.HasSuffix(code.Hint(), "."), name)
 		}
 	}
+}
+
+// A log has the same name of a code as JSON.
+func TestCodeInALog(t *testing.T) {
+	var out bytes.Buffer
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("checked", "code", registry.ErrImageNotFound)
+	require.Contains(t, out.String(), `"code":"image_not_found"`)
 }
 
 func TestCodesAreKindsOfOthers(t *testing.T) {

@@ -15,10 +15,11 @@ import (
 	"github.com/regcred/regcred/field"
 )
 
-// Redacted returns the profile without a login that a user wrote by mistake into the endpoint, a host, the proxy, or a
-// URL in a text of Login, and without certificates that have a private key beside them. The secrets of Login and
-// Transport stay; they print as "[redacted]" themselves.
-func (p Profile) Redacted() Profile {
+// WithoutMisplaced returns the profile without a login that a user wrote by mistake into the endpoint, a host, the
+// proxy, or a URL in a text of Login, and without certificates that have a private key beside them; see
+// [Profile.Misplaced]. The secrets of Login and Transport stay, and print as "[redacted]". Package profilestore has a
+// function that removes them.
+func (p Profile) WithoutMisplaced() Profile {
 	p.Endpoint, p.Transport = field.Redact(p.Endpoint), p.Transport.redacted()
 	if p.Hosts != nil {
 		hosts := make([]string, len(p.Hosts))
@@ -107,7 +108,7 @@ func hasUser(text string) bool {
 // Misplaced returns an error, with [ErrInvalid], if the endpoint, a host, the proxy or a text of Login may hold a login
 // that belongs elsewhere, or if a certificate of Transport has a private key beside it. Such a profile must not be stored or shown.
 func (p Profile) Misplaced() error {
-	r := p.Redacted()
+	r := p.WithoutMisplaced()
 	var problems field.List
 	if r.Endpoint != p.Endpoint {
 		problems.Add("endpoint", "may hold a login", "the host alone; the login goes into login")
@@ -134,7 +135,7 @@ func (p Profile) Misplaced() error {
 // Format implements [fmt.Formatter]. It omits a login that a user wrote into the wrong field.
 func (p Profile) Format(s fmt.State, verb rune) {
 	type plain Profile
-	_, _ = fmt.Fprintf(s, fmt.FormatString(s, verb), plain(p.Redacted()))
+	_, _ = fmt.Fprintf(s, fmt.FormatString(s, verb), plain(p.WithoutMisplaced()))
 }
 
 // LogValue returns the fields that identify the profile in a log: name, tenant, kind and endpoint.

@@ -37,7 +37,7 @@ func TestMisplacedInLogin(t *testing.T) {
 	}
 	require.Equal(t, []string{"login.aws.webIdentity.subject.file", "login.aws.roles[1].externalID", "login.federated.exchange.quay.robot"}, fields)
 
-	r := p.Redacted()
+	r := p.WithoutMisplaced()
 	require.Equal(t, "https://***@example.com/x", r.Login.AWS.WebIdentity.Subject.File)
 	require.Equal(t, "https://***@example.com/x", r.Login.AWS.Roles[1].ExternalID)
 	require.Equal(t, policy, r.Login.AWS.WebIdentity.SessionPolicy)
@@ -78,7 +78,7 @@ func TestMisplacedInSettings(t *testing.T) {
 	}
 	p := registry.Profile{Name: "a", Login: credentials.Login{Settings: maps.Clone(valid)}}
 	require.NoError(t, p.Misplaced())
-	require.Equal(t, p, p.Redacted())
+	require.Equal(t, p, p.WithoutMisplaced())
 
 	p.Login.Settings["issuer"] = "https://ann:hunter2@idp.example"
 	p.Login.Settings["database"] = "postgres://ann:hunter%2@db.example" // Not a valid URL.
@@ -91,7 +91,7 @@ func TestMisplacedInSettings(t *testing.T) {
 	require.Error(t, err)
 	require.NotContains(t, fmt.Sprintf("%+v", p), "hunter")
 
-	r := p.Redacted()
+	r := p.WithoutMisplaced()
 	require.Equal(t, "https://***@idp.example", r.Login.Settings["issuer"])
 	require.Equal(t, "https://ann:hunter2@idp.example", p.Login.Settings["issuer"], "it was changed in place")
 }

@@ -128,7 +128,7 @@ func TestWarnsOfALoginThatEndsSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for in, want := range map[time.Duration]string{
 			26*time.Hour + time.Minute: "the login expires in 26 hours", 100 * time.Hour: "the login expires in 4 days",
-			-time.Hour: "the login has expired", 30 * 24 * time.Hour: "",
+			-time.Hour: "the login expired at ", 30 * 24 * time.Hour: "",
 		} {
 			got := warnings(func(p *registry.Profile) { p.Login.ExpiresAt = time.Now().Add(in) })
 			if want == "" {

@@ -111,6 +111,8 @@ func (p Profile) Validate() error {
 			names.WriteString(string(kind) + ", ")
 		}
 		problems.Add("kind", "is missing", names.String()+"or a kind that the program adds")
+	} else if meant := Kind(strings.ToLower(strings.TrimSpace(string(p.Kind)))); meant != p.Kind && slices.Contains(kinds, meant) {
+		problems.Add("kind", "is "+field.Quote(string(p.Kind)), string(meant))
 	}
 	p.parse(&problems, func(field string, e Endpoint) {
 		if e.PlainHTTP && !p.Transport.PlainHTTP {
@@ -166,11 +168,12 @@ func (p Profile) Warnings() []string {
 	}
 	warnings = append(warnings, outOfTime(p.Transport.CABundle, time.Now())...)
 	if until := time.Until(p.Login.ExpiresAt); !p.Login.ExpiresAt.IsZero() && until < expiresSoon {
-		state := "expires in " + inWords(until)
+		at := p.Login.ExpiresAt.UTC().Format(time.RFC3339)
 		if until <= 0 {
-			state = "has expired"
+			warn("the login expired at %s: enter a new one, or use a login that does not expire", at)
+		} else {
+			warn("the login expires in %s, at %s, and is not renewed: enter a new one before, or use a login that does not expire", inWords(until), at)
 		}
-		warn("the login %s, at %s, and is not renewed: enter a new one before, or use a login that does not expire", state, p.Login.ExpiresAt.UTC().Format(time.RFC3339))
 	}
 	endpoints, _ := p.Endpoints()
 	for _, e := range endpoints {

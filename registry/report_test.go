@@ -45,12 +45,12 @@ func ExampleIssuesOf() {
 func TestReport(t *testing.T) {
 	var list field.List
 	list.Add("name", "is missing", "a name")
-	list.Under("kind", &registry.Error{Op: "find provider", Code: registry.ErrNoProfile, Hint: "add one", Err: io.EOF})
+	list.Under("kind", &registry.Error{Code: registry.ErrNoProvider, Hint: "add one", Err: io.EOF})
 	list.Under("images[0]", registry.ErrDenied)
 	fields := list.Err("request")
 	threeIssues := []registry.Issue{
 		{Field: "name", Subject: "request", Code: registry.ErrInvalid, Problem: "is missing", Want: "a name"},
-		{Field: "kind", Subject: "request", Code: registry.ErrNoProfile, Problem: "no profile: EOF", Hint: "add one"},
+		{Field: "kind", Subject: "request", Code: registry.ErrNoProvider, Problem: "no provider: EOF", Hint: "add one"},
 		{Field: "images[0]", Subject: "request", Code: registry.ErrDenied, Problem: "denied", Hint: registry.ErrDenied.Hint()},
 	}
 	image := &registry.Error{Op: "check image", Ref: "ghcr.io/a/b:1", Code: registry.ErrImageNotFound}

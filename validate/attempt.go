@@ -241,7 +241,11 @@ func (r *Result) decide(c *Checker) {
 		r.Pulls, r.Runs = unknownUnlessNo(r.Pulls), unknownUnlessNo(r.Runs)
 	}
 	for _, one := range r.Runtimes {
-		if one.Err == nil || r.Pulls == No && one.Pulls == No && !slices.ContainsFunc(r.Runtimes, pulls) {
+		if one.Err == nil {
+			continue
+		}
+		// If no runtime pulls the image, Err has the reason. A temporary failure is no verdict about a runtime.
+		if one.Pulls != Yes && !slices.ContainsFunc(r.Runtimes, pulls) && (r.Pulls == No || registry.Temporary(r.Err)) {
 			continue
 		}
 		name := strings.TrimSuffix(string(one.Runtime)+" "+one.Version, " ")

@@ -128,8 +128,9 @@ func TestNobody(t *testing.T) {
 			defer c.CloseIdleConnections()
 			candidate := as("ann", "right")
 			candidate.Transport = tc.way
-			_, err := c.Image(t.Context(), image(t, tc.host+"/team/app:1"), candidate)
+			got, err := c.Image(t.Context(), image(t, tc.host+"/team/app:1"), candidate)
 			require.Equal(t, tc.want, registry.CodeOf(err), "%v", err)
+			require.NotContains(t, strings.Join(got.Warnings, "\n"), "does not pull", "a verdict about a runtime")
 			_, err = c.Login(t.Context(), endpoint(t, tc.host), candidate)
 			require.Equal(t, tc.want, registry.CodeOf(err), "%v", err)
 			require.NotContains(t, err.Error(), "right", "the password")

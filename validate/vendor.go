@@ -136,7 +136,8 @@ var lockouts = map[vendor]string{
 // vendors' own pages on how to log in, as linked from docs/verdicts.md.
 var hints = map[vendor]map[registry.Code]string{
 	dockerHub: {
-		registry.ErrUnauthorized: "use a personal access token in place of the password, which Docker Hub rejects " +
+		registry.ErrUnauthorized: "check the user name, and that the token is neither mistyped, expired nor revoked; " +
+			"use a personal access token in place of the password, which Docker Hub rejects " +
 			"for accounts with two-factor authentication or single sign-on; the user name is the Docker ID, not an " +
 			"e-mail address",
 		registry.ErrHidden: "check the spelling of the repository, and that this account may read it: Docker Hub " +
@@ -203,7 +204,8 @@ var hints = map[vendor]map[registry.Code]string{
 			"signature: contact its owner",
 	},
 	ghcr: {
-		registry.ErrUnauthorized: "use a classic personal access token with the scope read:packages, authorised for " +
+		registry.ErrUnauthorized: "check the user name, and that the token is neither mistyped, expired nor revoked; " +
+			"use a classic personal access token with the scope read:packages, authorised for " +
 			"single sign-on if the organisation has it; fine-grained tokens do not work",
 		registry.ErrHidden: "grant the token's owner read access to the package, and check the name: GitHub does not " +
 			"distinguish the two; a GITHUB_TOKEN must be allowed under the package's Actions access",

@@ -131,7 +131,7 @@ func decode(d *document.Decoder, root *document.Node, subject string) (registry.
 // Redacted returns the profile as JSON for a form or a log, with {"redacted": true} in place of each secret. The result
 // does not contain the tenant.
 func Redacted(p registry.Profile) []byte {
-	p = p.Redacted()
+	p = p.WithoutMisplaced()
 	p.Tenant = ""
 	n, err := document.Encode(p, func(string, credentials.Secret) (*document.Node, error) {
 		return object(redactedName, &document.Node{Kind: document.Bool, Bool: true}), nil
