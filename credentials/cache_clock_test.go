@@ -62,6 +62,40 @@ func TestRunWakesAfterASuspension(t *testing.T) {
 	})
 }
 
+// NextCall is the time of the call also if the clock of the machine is not that of the issuer.
+func TestRunCallsAtNextCall(t *testing.T) {
+	tests := map[string]struct{ ahead, jump time.Duration }{
+		"the clocks agree":              {},
+		"the issuer's clock is ahead":   {ahead: 3 * time.Hour},
+		"the issuer's clock is behind":  {ahead: -20 * time.Minute},
+		"the wall clock is set back":    {jump: -5 * time.Hour},
+		"the machine was suspended":     {jump: 20 * time.Minute},
+		"it was ahead, and is set back": {ahead: -20 * time.Minute, jump: -20 * time.Minute},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				told := make(chan credentials.Event, 2)
+				cache := credentials.Cache{Hooks: credentials.Hooks{Issued: func(e credentials.Event) { told <- e }}}
+				go func() { _ = cache.Run(t.Context()) }()
+				synctest.Wait()
+				iss := &credentialstest.Issuer{Ahead: test.ahead, Steps: []credentialstest.Step{{Life: time.Hour}}}
+				token(t, cache.Source(key("a"), iss))
+				entry, _ := cache.Lookup(key("a"))
+				require.Equal(t, entry.NextCall, (<-told).NextCall)
+				cache.SetWall(test.jump)
+				entry, _ = cache.Lookup(key("a"))
+				time.Sleep(time.Until(entry.NextCall) - time.Second)
+				synctest.Wait()
+				require.Equal(t, 1, iss.Calls())
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				require.Equal(t, 2, iss.Calls())
+			})
+		})
+	}
+}
+
 func TestRunWhileTheIssuerIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cache credentials.Cache

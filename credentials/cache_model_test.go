@@ -90,6 +90,7 @@ func runModel(t *testing.T, steps []byte) {
 			w.step(steps[0], steps[1])
 			steps = steps[2:]
 			synctest.Wait()
+			w.checkNextCalls()
 		}
 	})
 }
@@ -245,6 +246,16 @@ func (w *world) step(op, arg byte) {
 		ctx, stop := context.WithCancel(w.t.Context())
 		w.stop = stop
 		go func() { _ = w.cache.Run(ctx) }()
+	}
+}
+
+// checkNextCalls checks that each renewal is due within the lifetime of its credential, on the clock of the machine.
+func (w *world) checkNextCalls() {
+	now := time.Now()
+	for _, e := range w.cache.Snapshot() {
+		if e.Usable && !e.Calling && e.NextCall.Sub(now) > e.ExpiresAt.Sub(e.IssuedAt) {
+			w.failf("the next call for %s is due in %s, after the end of its credential", e.Key, e.NextCall.Sub(now))
+		}
 	}
 }
 

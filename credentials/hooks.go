@@ -58,7 +58,8 @@ type Event struct {
 	// IssuedAt and ExpiresAt are the times of the credential that callers get now. Both are zero if there is none; each
 	// is zero if the issuer did not report it.
 	IssuedAt, ExpiresAt time.Time
-	// NextCall is the time of the next call to the issuer. The zero time means that none is due.
+	// NextCall is the time of the next call to the issuer, on the clock of this machine. The zero time means that none
+	// is due.
 	NextCall time.Time
 
 	expiring bool

@@ -17,9 +17,9 @@ type Entry struct {
 	// IssuedAt and ExpiresAt are the times of the credential, as reported by the issuer. The zero time means that the
 	// issuer did not report it, or that there is no credential.
 	IssuedAt, ExpiresAt time.Time
-	// NextCall is the time of the next call to the issuer; it is the single source for the time of the next renewal.
-	// While a call is in flight, it is the latest time at which that call ends. The zero time means that no renewal is
-	// due.
+	// NextCall is the time of the next call to the issuer, on the clock of this machine, from which the issuer's clock
+	// may differ; it is the single source for the time of the next renewal. While a call is in flight, it is the latest
+	// time at which that call ends. The zero time means that no renewal is due.
 	NextCall time.Time
 	// Calling reports whether a call is in flight or waits for the rate limit.
 	Calling bool
@@ -69,7 +69,7 @@ func (c *Cache) describe(e *entry, now instant) Entry {
 		shown.IssuedAt, shown.ExpiresAt = s.cred.IssuedAt, s.cred.ExpiresAt
 		shown.NextCall = time.Time{}
 		if renew := s.renew.Load(); renew != never {
-			shown.NextCall = time.Unix(0, renew)
+			shown.NextCall = time.Unix(0, now.wall+renew-s.at(now))
 		}
 	}
 	if shown.Calling {
