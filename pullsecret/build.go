@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -161,7 +162,11 @@ func (e *ConflictError) Error() string {
 	if len(e.Profiles) == 0 {
 		return "another owner has a different login for " + shown(e.Key)
 	}
-	return fmt.Sprintf("profiles %q have different logins for %s", e.Profiles, e.Key)
+	names := make([]string, len(e.Profiles))
+	for i, profile := range e.Profiles {
+		names[i] = strconv.Quote(profile)
+	}
+	return fmt.Sprintf("profiles %s have different logins for %s", strings.Join(names, " and "), e.Key)
 }
 
 const jsonOpen, jsonBetween, jsonNext, jsonEnd = `{"auths":{"`, `":{"auth":"`, `"},"`, `"}}}`

@@ -98,7 +98,7 @@ func TestBuildRefuses(t *testing.T) {
 		"a user name with a colon":    {entry("u:v", "p", "h.io"), "the user name has a colon", registry.ErrInvalid},
 		"IPv6 without a port":         {entry("u", "p", "[::1]"), "add the port", registry.ErrUnsupported},
 		"IPv6 among the other hosts":  {entry("u", "p", "h.io", "[::1]"), "add the port", registry.ErrUnsupported},
-		"a second login for one host": {entry("u", "secret-canary", "good.io"), `profiles ["good.io" "good.io"] have different logins for good.io`, registry.ErrInvalid},
+		"a second login for one host": {entry("u", "secret-canary", "good.io"), `profiles "good.io" and "good.io" have different logins for good.io`, registry.ErrInvalid},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -112,6 +112,7 @@ func TestBuildRefuses(t *testing.T) {
 	var conflict *pullsecret.ConflictError
 	require.ErrorAs(t, err, &conflict)
 	require.Equal(t, pullsecret.ConflictError{Key: "z.io", Profiles: []string{"h.io", "i.io"}}, *conflict)
+	require.EqualError(t, conflict, `profiles "h.io" and "i.io" have different logins for z.io`)
 }
 
 func TestSplit(t *testing.T) {
