@@ -7,10 +7,11 @@ import (
 
 // Redact returns a user's text without parts that may be a login, for errors, logs and status pages. A URL or the name
 // of an image can contain a login by mistake. Redact replaces with *** everything before the last @, except the scheme
-// of a URL, and also a query and a fragment. It ignores an @ that starts a digest.
+// of a URL, and also a query and a fragment. It ignores an @ that starts a digest, also one that was cut off, unless the
+// text before has a colon, as a login has.
 func Redact(text string) string {
 	cut := strings.LastIndexByte(text, '@')
-	if cut >= 0 && isDigest(text[cut+1:]) {
+	if cut >= 0 && startsDigest(text[:cut], text[cut+1:]) {
 		cut = strings.LastIndexByte(text[:cut], '@')
 	}
 	scheme := ""
@@ -32,10 +33,14 @@ func Redact(text string) string {
 
 const mask = "***"
 
-// isDigest reports whether the whole text is an algorithm and its hexadecimal digits.
-func isDigest(text string) bool {
-	algorithm, digits, ok := strings.Cut(text, ":")
-	return ok && strings.HasPrefix(algorithm, "sha") && len(digits) >= 32 && strings.Trim(digits, "0123456789abcdefABCDEF") == ""
+// startsDigest reports whether the @ between the texts starts a digest: an algorithm and its hexadecimal digits.
+func startsDigest(before, after string) bool {
+	algorithm, digits, ok := strings.Cut(after, ":")
+	if !ok || !strings.HasPrefix(algorithm, "sha") || strings.Trim(digits, "0123456789abcdefABCDEF") != "" {
+		return false
+	}
+	known := algorithm == "sha256" || algorithm == "sha384" || algorithm == "sha512"
+	return len(digits) >= 32 || known && !strings.Contains(before, ":")
 }
 
 // maxQuote is the maximum length of a quoted text in bytes. No legitimate host, path or image name that a person can

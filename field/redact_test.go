@@ -25,6 +25,13 @@ func TestRedact(t *testing.T) {
 		"SOCKS5://ann:pw@proxy:1080":    "SOCKS5://***@proxy:1080",
 		"ann:pw@ghcr.io/app@" + digest:  "***@ghcr.io/app@" + digest,
 		"ann:pw@sha256:short":           "***@sha256:short",
+		"ann:pw@sha256:123":             "***@sha256:123",
+		"https://ann:pw@sha256:123":     "https://***@sha256:123",
+		"ann:pw@ghcr.io/app@sha256:123": "***@sha256:123",
+		"ghcr.io/app@sha256:123":        "ghcr.io/app@sha256:123",
+		"ghcr.io/app@sha256:":           "ghcr.io/app@sha256:",
+		"ann@ghcr.io/app@sha256:12":     "***@ghcr.io/app@sha256:12",
+		"token@shared:5000":             "***@shared:5000",
 		"https://h/v2/?token=pw":        "https://h/v2/?***",
 		"https://h/#pw":                 "https://h/#***",
 		"https://ann:p?w@h/":            "https://***@h/",
@@ -47,7 +54,7 @@ func FuzzRedact(f *testing.F) {
 			t.Skip("not one login")
 		}
 		got := field.Redact(text)
-		if rest, ok := strings.CutPrefix(after, "sha"); ok && len(rest) > 32 {
+		if rest, ok := strings.CutPrefix(after, "sha"); ok && (len(rest) > 32 || !strings.Contains(before, ":")) {
 			t.Skip("a digest")
 		}
 		if i := strings.Index(text, "://"); i >= 0 && strings.Contains(text[:i], canary) {
