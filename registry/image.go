@@ -28,13 +28,21 @@ type Image struct {
 func ParseImage(s string) (Image, error) {
 	image, err := parseImage(s)
 	if err != nil {
-		return Image{}, &Error{Op: "read image name", Ref: field.Quote(s), Code: ErrInvalid, Err: err}
+		const hint = "correct the name of the image: expected a name such as nginx or ghcr.io/acme/app:1.4"
+		return Image{}, &Error{Op: "read image name", Ref: field.Quote(s), Code: ErrInvalid, Hint: hint, Err: err}
 	}
 	return image, nil
 }
 
 func parseImage(s string) (Image, error) {
-	if isHex(s, 64) {
+	switch scheme, _, hasScheme := strings.Cut(s, "://"); {
+	case s == "":
+		return Image{}, errors.New("is empty")
+	case strings.TrimSpace(s) != s:
+		return Image{}, errors.New("has white space at an end")
+	case hasScheme && scheme != "" && strings.Trim(strings.ToLower(scheme), "abcdefghijklmnopqrstuvwxyz-+.") == "":
+		return Image{}, fmt.Errorf("starts with %s://: write the name without a scheme", scheme)
+	case isHex(s, 64):
 		return Image{}, errors.New("is the ID of an image, not a name")
 	}
 	var image Image

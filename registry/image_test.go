@@ -23,7 +23,7 @@ func ExampleParseImage() {
 	// Output:
 	// docker.io/library/nginx:latest <nil>
 	// ghcr.io acme/app 1.2 <nil>
-	// read image name "ghcr.io/Acme/app": invalid: repository "Acme/app" has an upper-case letter: names of repositories are in lower case
+	// read image name "ghcr.io/Acme/app": invalid: repository "Acme/app" has an upper-case letter: names of repositories are in lower case; hint: correct the name of the image: expected a name such as nginx or ghcr.io/acme/app:1.4
 }
 
 var (
@@ -57,9 +57,11 @@ func TestParseImage(t *testing.T) {
 		"docker.io/" + hex64:                "docker.io/library/" + hex64 + ":latest",
 		"nginx:" + strings.Repeat("a", 128): "docker.io/library/nginx:" + strings.Repeat("a", 128),
 
-		"":                                       "!empty",
-		" nginx":                                 "!has ' '",
-		"nginx ":                                 "!has ' '",
+		"":                                       `!read image name "": invalid: is empty;`,
+		" nginx":                                 "!has white space at an end",
+		"nginx ":                                 "!has white space at an end",
+		"ghcr.io/a/b:1\n":                        "!has white space at an end",
+		"a b":                                    "!has ' '",
 		"docker.io/":                             "!empty",
 		"/nginx":                                 "!empty",
 		"nginx/":                                 "!two slashes",
@@ -84,7 +86,12 @@ func TestParseImage(t *testing.T) {
 		"nginx@" + sha256 + "@" + sha256:         "!not sha256",
 		"@" + sha256:                             "!empty",
 		hex64:                                    "!ID of an image",
-		"https://ghcr.io/a/b":                    "!colon without a port",
+		"https://ghcr.io/a/b:1":                  "!starts with https://: write the name without a scheme",
+		"oci://ghcr.io/a/b":                      "!starts with oci://: write",
+		"docker://nginx":                         "!starts with docker://: write",
+		"://nginx":                               "!has",
+		"ghcr.io/a/b@sha256:123":                 `!read image name "ghcr.io/a/b@sha256:123": invalid: digest "sha256:123" is not sha256: and 64`,
+		"jo:s3cret@ghcr.io/a/b":                  `!read image name "***@ghcr.io/a/b": invalid: has an @ without a digest`,
 		"ghcr.io:99999/a":                        "!port",
 		"ghcr.io:/a":                             "!colon without a port",
 		"a_b.c/d":                                "!not a host name",
@@ -98,6 +105,7 @@ func TestParseImage(t *testing.T) {
 			if problem, fails := strings.CutPrefix(want, "!"); fails {
 				require.ErrorContains(t, err, problem)
 				require.ErrorIs(t, err, registry.ErrInvalid)
+				require.Contains(t, registry.HintOf(err), "correct the name of the image")
 				require.Zero(t, got)
 				return
 			}
