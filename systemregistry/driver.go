@@ -3,6 +3,11 @@ package systemregistry
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -14,21 +19,47 @@ import (
 // the registry can see it.
 type diskDriver struct {
 	storagedriver.StorageDriver
+	// dir is the folder of the storage. If empty, the storage is not a folder of this machine.
+	dir string
 	// signal has capacity 1. It signals that the storage is full, so that the receiver frees space.
 	signal chan struct{}
 	last   atomic.Int64 // Time of the last full write, in nanoseconds since 1970.
 	count  func()       // Called for each write that fails because the storage is full.
 }
 
-func newDiskDriver(inner storagedriver.StorageDriver, count func()) *diskDriver {
-	return &diskDriver{StorageDriver: inner, signal: make(chan struct{}, 1), count: count}
+func newDiskDriver(inner storagedriver.StorageDriver, dir string, count func()) *diskDriver {
+	return &diskDriver{StorageDriver: inner, dir: dir, signal: make(chan struct{}, 1), count: count}
+}
+
+// RemoveEmpty removes a folder below top, and the folders around it, as far as they are empty. Other storages than a
+// folder of this machine have no empty folders.
+func (d *diskDriver) RemoveEmpty(folder, top string) {
+	for ; d.dir != "" && strings.HasPrefix(folder, top+"/"); folder = path.Dir(folder) {
+		if err := os.Remove(filepath.Join(d.dir, folder)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return // It is not empty, or stays until the next collection.
+		}
+	}
+}
+
+// again repeats a write if RemoveEmpty has removed a folder that the write has just created.
+func (d *diskDriver) again(write func() error) error {
+	err := write()
+	for n := 0; n < 10 && errors.Is(cause(err), fs.ErrNotExist); n++ {
+		err = write()
+	}
+	return d.note(err)
+}
+
+// cause returns the error in a storagedriver.Error, which has no Unwrap method.
+func cause(err error) error {
+	if wrapped, ok := errors.AsType[storagedriver.Error](err); ok {
+		return wrapped.Detail
+	}
+	return err
 }
 
 func (d *diskDriver) note(err error) error {
-	cause := err
-	if wrapped, ok := errors.AsType[storagedriver.Error](err); ok { // storagedriver.Error has no Unwrap method.
-		cause = wrapped.Detail
-	}
+	cause := cause(err)
 	if errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, syscall.EDQUOT) {
 		d.count()
 		d.last.Store(time.Now().UnixNano())
@@ -44,7 +75,7 @@ func (d *diskDriver) note(err error) error {
 func (d *diskDriver) fullSince(t time.Time) bool { return d.last.Load() >= t.UnixNano() }
 
 func (d *diskDriver) PutContent(ctx context.Context, path string, content []byte) error {
-	return d.note(d.StorageDriver.PutContent(ctx, path, content))
+	return d.again(func() error { return d.StorageDriver.PutContent(ctx, path, content) })
 }
 
 func (d *diskDriver) Move(ctx context.Context, from, to string) error {
@@ -52,9 +83,13 @@ func (d *diskDriver) Move(ctx context.Context, from, to string) error {
 }
 
 func (d *diskDriver) Writer(ctx context.Context, path string, more bool) (storagedriver.FileWriter, error) {
-	w, err := d.StorageDriver.Writer(ctx, path, more)
+	var w storagedriver.FileWriter
+	err := d.again(func() (err error) {
+		w, err = d.StorageDriver.Writer(ctx, path, more)
+		return err
+	})
 	if err != nil {
-		return nil, d.note(err)
+		return nil, err
 	}
 	own := &diskWriter{FileWriter: w, driver: d}
 	if all, ok := ctx.Value(writersKey{}).(*writers); ok {

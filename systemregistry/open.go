@@ -91,11 +91,11 @@ func (r *Registry) open(ctx context.Context) error {
 	if err := r.openStore(); err != nil {
 		return err
 	}
-	inner, err := r.driver()
+	inner, dir, err := r.driver()
 	if err != nil {
 		return err
 	}
-	r.disk = newDiskDriver(inner, r.metrics.full.Inc)
+	r.disk = newDiskDriver(inner, dir, r.metrics.full.Inc)
 	driver := storagedriver.StorageDriver(r.disk)
 	if r.config.Store != nil { // Replicas may share the Store, and so the storage.
 		if driver, err = shared.New(ctx, r.disk, r.store, catalog.MayReplace(r.config.Policies)); err != nil {
@@ -176,18 +176,18 @@ func (r *Registry) protect(path string) error {
 // maxThreads is distribution's default limit of files that are open at once.
 const maxThreads = 100
 
-func (r *Registry) driver() (storagedriver.StorageDriver, error) {
+// driver returns the storage, and its folder if it is one of this machine.
+func (r *Registry) driver() (driver storagedriver.StorageDriver, dir string, err error) {
 	switch {
 	case r.config.Driver != nil:
-		return r.config.Driver, nil
+		return r.config.Driver, "", nil
 	case r.config.Dir == "":
-		return inmemory.New(), nil
+		return inmemory.New(), "", nil
 	}
-	dir, err := filepath.Abs(filepath.Join(r.config.Dir, "images"))
-	if err != nil {
-		return nil, fmt.Errorf("open registry: %w", err)
+	if dir, err = filepath.Abs(filepath.Join(r.config.Dir, "images")); err != nil {
+		return nil, "", fmt.Errorf("open registry: %w", err)
 	}
-	return filesystem.New(filesystem.DriverParameters{RootDirectory: dir, MaxThreads: maxThreads}), nil
+	return filesystem.New(filesystem.DriverParameters{RootDirectory: dir, MaxThreads: maxThreads}), dir, nil
 }
 
 // firstAccount creates the admin account if there is no account yet.

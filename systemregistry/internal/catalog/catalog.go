@@ -31,6 +31,8 @@ type Catalog struct {
 	quotas    *quotas
 	uploads   uploads
 	pins      pins
+	// removeEmpty removes a folder below top, and the folders around it, as far as they are empty.
+	removeEmpty func(folder, top string)
 
 	// holds is acquired by callers that block collections.
 	holds *semaphore.Weighted
@@ -60,6 +62,10 @@ func Open(ctx context.Context, driver storagedriver.StorageDriver, policies []im
 	c := &Catalog{
 		driver: driver, namespace: namespace, policies: policies,
 		quotas: newQuotas(nil), door: semaphore.NewWeighted(math.MaxInt64), holds: semaphore.NewWeighted(math.MaxInt64), seed: maphash.MakeSeed(),
+		removeEmpty: func(string, string) {},
+	}
+	if d, ok := driver.(interface{ RemoveEmpty(folder, top string) }); ok {
+		c.removeEmpty = d.RemoveEmpty
 	}
 	if c.shared, _ = driver.(*shared.Driver); c.shared != nil {
 		c.shared.SetLimits(limits(policies))

@@ -84,6 +84,12 @@ func (g *collector) run(ctx context.Context) error {
 			return err
 		}
 	}
+	// Distribution leaves the folders of links that it deletes, and an earlier collection those of repositories.
+	for folder, changed := range g.inv.empty {
+		if g.now.Sub(changed) >= uploadIdle {
+			g.catalog.removeEmpty(folder, root)
+		}
+	}
 	return g.sweepBlobs()
 }
 

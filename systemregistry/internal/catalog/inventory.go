@@ -18,10 +18,11 @@ type inventory struct {
 	blobs        map[digest.Digest]blob
 	uploads      map[string]*unfinished // By folder.
 	leftovers    map[string]time.Time   // Temporary files of the storage driver, by path.
+	empty        map[string]time.Time   // Folders without a file or folder, by path.
 }
 
 func newInventory() *inventory {
-	return &inventory{make(map[string]*holdings), make(map[digest.Digest]blob), make(map[string]*unfinished), make(map[string]time.Time)}
+	return &inventory{make(map[string]*holdings), make(map[digest.Digest]blob), make(map[string]*unfinished), make(map[string]time.Time), make(map[string]time.Time)}
 }
 
 // unfinished is an upload that was started and not finished.
@@ -99,6 +100,10 @@ func (c *Catalog) walk(ctx context.Context, from string, visit func(path string,
 // link parses "team/app/_layers/sha256/HEX/link", "team/app/_manifests/revisions/sha256/HEX/link",
 // "team/app/_manifests/tags/TAG/current/link" and "team/app/_uploads/ID/data".
 func (inv *inventory) link(path string, info storagedriver.FileInfo) bool {
+	delete(inv.empty, parent(info.Path()))
+	if info.IsDir() {
+		inv.empty[info.Path()] = info.ModTime()
+	}
 	i := strings.Index(path, "/_") // No part of a repository's name starts with an underscore.
 	if i < 0 {
 		return true
@@ -129,6 +134,8 @@ func (inv *inventory) link(path string, info storagedriver.FileInfo) bool {
 	}
 	return true
 }
+
+func parent(path string) string { return path[:max(0, strings.LastIndexByte(path, '/'))] }
 
 // upload parses "team/app/_uploads/ID/data" and "team/app/_uploads/ID/hashstates/sha256/OFFSET", and enters only the
 // folders on the way there.

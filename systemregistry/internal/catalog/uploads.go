@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -219,6 +220,7 @@ func (u *Upload) End(ctx context.Context, outcome Outcome) error {
 			return fmt.Errorf("remove failed upload: %w", err) // It stays counted until it is purged and measured.
 		}
 	}
+	c.removeEmpty(path.Dir(u.folder), root)
 	c.quotas.release(u.repository, "", bytes)
 	return nil
 }
@@ -426,6 +428,7 @@ func (c *Catalog) purgeOne(ctx context.Context, folder, repository string) (bool
 	if err := c.remove(ctx, folder); err != nil {
 		return false, err
 	}
+	c.removeEmpty(path.Dir(folder), root)
 	c.quotas.release(repository, "", bytes)
 	return true, nil
 }
