@@ -132,7 +132,7 @@ func (c *command) parse(args []string) error {
 	case flags.NArg() > 0:
 		return fmt.Errorf("unexpected argument %q: images are named with -image", flags.Arg(0))
 	case c.profiles == "" && c.dockerConfig == "":
-		return errors.New("-profiles and -docker-config are missing; -h lists the flags")
+		return errors.New("one of -profiles and -docker-config is required; -h lists the flags")
 	case !slices.Contains([]string{"yaml", "json", "none"}, c.format):
 		return fmt.Errorf("-o %s: the formats are yaml, json and none", c.format)
 	case c.json && c.format != "none":

@@ -207,7 +207,7 @@ func TestPipelineBadInput(t *testing.T) {
 		env         map[string]string
 		stdin, want string
 	}{
-		"no profiles":           {args: nil, want: "-profiles and -docker-config are missing"},
+		"no profiles":           {args: nil, want: "one of -profiles and -docker-config is required"},
 		"no such file":          {args: []string{"-profiles", filepath.Join(t.TempDir(), "none")}, want: "no such file"},
 		"unknown flag":          {args: []string{"-imgae", "x"}, want: "flag provided but not defined"},
 		"an image without flag": {args: []string{"-profiles", profiles, "nginx"}, want: "named with -image"},
