@@ -32,6 +32,7 @@ import (
 	"github.com/regcred/regcred/providers/dockerhub"
 	"github.com/regcred/regcred/providers/ecr"
 	"github.com/regcred/regcred/providers/gcr"
+	"github.com/regcred/regcred/providers/system"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/profilestore"
 )
@@ -56,7 +57,7 @@ func serve(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("listening on http://" + listener.Addr().String())
+	fmt.Println(start(listener.Addr()))
 	s := newServer()
 	renewing := make(chan error, 1)
 	go func() { renewing <- s.Pipeline.Cache.Run(ctx) }() // Renews credentials before a caller has to wait for them.
@@ -66,6 +67,11 @@ func serve(ctx context.Context, addr string) error {
 		return err
 	}
 	return <-renewing
+}
+
+// start returns the command to start with: the API has no page at /.
+func start(addr net.Addr) string {
+	return fmt.Sprintf(`curl -H "Authorization: Bearer acme" http://%s/vendors`, addr)
 }
 
 func newServer() *Server {
@@ -81,6 +87,7 @@ func newServer() *Server {
 				registry.ECR:       ecr.Provider{},
 				registry.GCR:       gcr.Provider{},
 				registry.ACR:       acr.Provider{},
+				registry.System:    system.Provider{},
 			},
 		},
 		Rows:    &memory{rows: make(map[[2]string]row)},

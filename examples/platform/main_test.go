@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/registry"
 	"github.com/regcred/regcred/registry/registrytest"
+	"github.com/regcred/regcred/registry/vendors"
 )
 
 // A world has the backend, and a registry that it can reach.
@@ -66,6 +68,17 @@ func (w *world) issues(status int, body string) []registry.Issue {
 	require.NoError(w.t, json.Unmarshal([]byte(body), &answer))
 	require.NotEmpty(w.t, answer.Issues)
 	return answer.Issues
+}
+
+// Every vendor that a user can choose has a schema for its form and a provider.
+func TestVendorsAreServed(t *testing.T) {
+	w := newWorld(t)
+	for _, v := range vendors.All() {
+		status, body := w.call("acme", "GET", "/schemas/"+string(v.Kind), "")
+		require.Equal(t, 200, status, body)
+		require.Contains(t, w.server.Pipeline.Provider, v.Kind)
+	}
+	require.Contains(t, start(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80}), "http://127.0.0.1:80/vendors")
 }
 
 const quayProfile = `{"name":"quay","kind":"custom","endpoint":"quay.io/acme","login":{"username":"acme+pull","password":"s3cret"}}`
