@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,6 +20,10 @@ func TestCustom(t *testing.T) {
 	for _, want := range []string{"quay\n", "harbor\n", "gitlab\n", "yes, it is sha256:", "code unauthorized", "code image_not_found", "code hidden", "code denied"} {
 		require.Contains(t, out.String(), want)
 	}
+	_, ghcr, found := strings.Cut(out.String(), "ghcr\n")
+	require.True(t, found)
+	ghcr, _, _ = strings.Cut(ghcr, "\ngitlab")
+	require.Contains(t, ghcr, "wrong password: no, code unauthorized: check the user name, and that the token") // Known by its host only.
 	require.NotContains(t, out.String(), "code unknown")
 	require.NotContains(t, out.String(), "dockerhub\n")
 	require.NotContains(t, out.String(), "s3cret")
