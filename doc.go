@@ -29,7 +29,7 @@
 // Each step is a package of its own, which can be used without the others:
 //
 //   - [github.com/regcred/regcred/registry]: profiles, names of registries and images, and one list of codes for
-//     everything that can go wrong; its function Report turns any error into the error messages of a form. Below it,
+//     everything that can go wrong; its function IssuesOf turns any error into a list that a form can show. Below it,
 //     registry/profilefile reads profiles from YAML, and registry/profilestore stores them.
 //   - [github.com/regcred/regcred/providers]: the issuers of credentials. Below it are the packages dockerhub, ecr,
 //     gcr, acr, system and custom, and federated, which uses the identity of a workload in place of a password. A
