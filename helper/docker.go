@@ -13,7 +13,7 @@ import (
 	"github.com/regcred/regcred/registry"
 )
 
-// ErrHelperNotFound is the error for a server that no profile serves. Its text is the one by which clients recognise it:
+// ErrHelperNotFound is the error for a server that no profile serves. Its text is the one by which clients recognize it:
 // docker-credential-helpers credentials/error.go. The program prints it to standard output and exits with 1.
 var ErrHelperNotFound = errors.New("credentials not found in native keychain")
 

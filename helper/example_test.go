@@ -129,7 +129,7 @@ func ExampleKubeletConfig() {
 	// }
 }
 
-// Clients recognise the error by its text and continue without a login.
+// Clients recognize the error by its text and continue without a login.
 func ExampleErrHelperNotFound() {
 	h := &helper.Helper{Profiles: []registry.Profile{team}, Provider: custom.Provider{}}
 	err := h.Docker(context.Background(), "get", strings.NewReader("quay.io"), os.Stdout)

@@ -77,7 +77,7 @@ func (l *linter) hub(m *indexed, host string) {
 		add(false, "is read by a kubelet, but docker and others look for another key")
 	case host == "docker.io": // A part of Docker Hub.
 	case host == "index.docker.io":
-		add(true, "has a path, so a kubelet does not recognise it as Docker Hub's key")
+		add(true, "has a path, so a kubelet does not recognize it as Docker Hub's key")
 	default:
 		add(true, "is a host of Docker Hub that no image name has")
 	}

@@ -68,7 +68,7 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	if isDockerHubAlias(host) {
 		if path != "" && host == "hub.docker.com" {
 			return Endpoint{}, errors.New("is a page of Docker Hub's web site: " +
-				"write docker.io, or docker.io/ORGANISATION for one organisation")
+				"write docker.io, or docker.io/ORGANIZATION for one organization")
 		}
 		host = dockerHubHost
 	}

@@ -143,7 +143,7 @@ func TestWarnsOfALoginThatEndsSoon(t *testing.T) {
 func TestEndpointsThatAreWebSites(t *testing.T) {
 	for endpoint, want := range map[string]string{
 		"https://github.com/Acme/app/pkgs/container/app": "write ghcr.io/acme",
-		"github.com":                   "write ghcr.io/ORGANISATION",
+		"github.com":                   "write ghcr.io/ORGANIZATION",
 		"https://gitlab.com/group/app": "write registry.gitlab.com/group",
 		"https://eu-west-1.console.aws.amazon.com/ecr/?region=eu": "write ACCOUNT.dkr.ecr.REGION.amazonaws.com",
 		"https://console.cloud.google.com/artifacts#x":            "write LOCATION-docker.pkg.dev/PROJECT/REPOSITORY",

@@ -9,9 +9,9 @@ import (
 // sites are the hosts of web sites and APIs that people mistake for a registry, with the endpoint to enter instead. In
 // it, %s is replaced by the first part of the path. The field without is the endpoint for an empty path.
 var sites = map[string]struct{ what, want, without string }{
-	"github.com":     {"GitHub's web site", "ghcr.io/%s", "ghcr.io/ORGANISATION"},
-	"www.github.com": {"GitHub's web site", "ghcr.io/%s", "ghcr.io/ORGANISATION"},
-	"api.github.com": {"GitHub's API", "", "ghcr.io/ORGANISATION"},
+	"github.com":     {"GitHub's web site", "ghcr.io/%s", "ghcr.io/ORGANIZATION"},
+	"www.github.com": {"GitHub's web site", "ghcr.io/%s", "ghcr.io/ORGANIZATION"},
+	"api.github.com": {"GitHub's API", "", "ghcr.io/ORGANIZATION"},
 	"gitlab.com":     {"GitLab's web site", "registry.gitlab.com/%s", "registry.gitlab.com/GROUP"},
 	"gallery.ecr.aws": {
 		"the web site of ECR Public", "public.ecr.aws/%s", "public.ecr.aws/ALIAS"},
@@ -22,8 +22,8 @@ var sites = map[string]struct{ what, want, without string }{
 	"cloud.ibm.com":            {"IBM's console", "", "REGION.icr.io/NAMESPACE"},
 	"catalog.redhat.com":       {"Red Hat's catalog", "", "registry.redhat.io"},
 	"access.redhat.com":        {"Red Hat's portal", "", "registry.redhat.io"},
-	"catalog.ngc.nvidia.com":   {"NVIDIA's catalog", "", "nvcr.io/ORGANISATION"},
-	"ngc.nvidia.com":           {"NVIDIA's catalog", "", "nvcr.io/ORGANISATION"},
+	"catalog.ngc.nvidia.com":   {"NVIDIA's catalog", "", "nvcr.io/ORGANIZATION"},
+	"ngc.nvidia.com":           {"NVIDIA's catalog", "", "nvcr.io/ORGANIZATION"},
 }
 
 // site describes the host and the endpoint to write instead, or returns "" if the host is not one of the sites.

@@ -168,7 +168,7 @@ var hints = map[vendor]map[registry.Code]string{
 		registry.ErrDenied: "grant the service account the role artifactregistry.reader on the repository",
 	},
 	quay: {
-		registry.ErrUnauthorized: "check the robot's full name, organisation+robot, and its token; for a user, create " +
+		registry.ErrUnauthorized: "check the robot's full name, organization+robot, and its token; for a user, create " +
 			"an encrypted password",
 		registry.ErrHidden: "grant the robot the Read permission on the repository, and check the name: Quay gives " +
 			"the same response for a repository without permission and for none",
@@ -205,8 +205,8 @@ var hints = map[vendor]map[registry.Code]string{
 	},
 	ghcr: {
 		registry.ErrUnauthorized: "check the user name, and that the token is neither mistyped, expired nor revoked; " +
-			"use a classic personal access token with the scope read:packages, authorised for " +
-			"single sign-on if the organisation has it; fine-grained tokens do not work",
+			"use a classic personal access token with the scope read:packages, authorized for " +
+			"single sign-on if the organization has it; fine-grained tokens do not work",
 		registry.ErrHidden: "grant the token's owner read access to the package, and check the name: GitHub does not " +
 			"distinguish the two; a GITHUB_TOKEN must be allowed under the package's Actions access",
 	},

@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	flags := flag.NewFlagSet("dockerhub", flag.ContinueOnError)
 	flags.SetOutput(out)
 	cloud := flags.Bool("cloud", false, "ask the real Docker Hub")
-	user := flags.String("user", "", "with -cloud, the Docker ID or organisation `NAME`; its token is in DOCKERHUB_TOKEN")
+	user := flags.String("user", "", "with -cloud, the Docker ID or organization `NAME`; its token is in DOCKERHUB_TOKEN")
 	var images []string
 	flags.Func("image", "with -cloud, an `IMAGE` to check", func(s string) error { images = append(images, s); return nil })
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {

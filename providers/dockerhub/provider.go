@@ -1,7 +1,7 @@
 // Package dockerhub issues credentials for Docker Hub.
 //
 // [Provider] uses the login of a profile unchanged: a Docker ID with a password or a personal access token, the name of
-// an organisation with an organisation access token, or none for public images.
+// an organization with an organization access token, or none for public images.
 //
 // It makes no network call, so it cannot check whether Docker Hub accepts the login; package validate does. The guide
 // in docs/dockerhub.md describes which login to create, and how.
@@ -38,6 +38,6 @@ var static = providers.Static{Check: check}
 func check(p registry.Profile, problems *field.List) {
 	if strings.Contains(p.Login.Username, "@") {
 		problems.Add("login.username", "is an e-mail address",
-			"the Docker ID, or the name of the organisation that an organisation access token belongs to")
+			"the Docker ID, or the name of the organization that an organization access token belongs to")
 	}
 }

@@ -20,7 +20,7 @@ func Example() {
 		Name: "team-a",
 		Kind: registry.DockerHub,
 		Login: credentials.Login{
-			Username: "acme", // The name of the organisation, for an organisation access token.
+			Username: "acme", // The name of the organization, for an organization access token.
 			Password: credentials.NewSecret("..."),
 		},
 	}

@@ -56,7 +56,7 @@ func (fx Fixture) check() error {
 		}
 		for _, secret := range secretsIn(p) {
 			if secret.Len() < minSecret {
-				return fmt.Errorf("profile %q: %s has %d bytes: too few to be recognised in an error", p.Name, secret.field, secret.Len())
+				return fmt.Errorf("profile %q: %s has %d bytes: too few to be recognized in an error", p.Name, secret.field, secret.Len())
 			}
 		}
 	}

@@ -23,7 +23,7 @@ type Fixture struct {
 
 	// Profiles are profiles that the provider issues a credential for: at least one, preferably one for each form of
 	// login, and two that differ only in the login. Each of their secrets is empty or has at least 8 bytes, so that the
-	// test can recognise it in the text of an error.
+	// test can recognize it in the text of an error.
 	Profiles []registry.Profile
 
 	// Invalid are profiles that the provider rejects without a network call, although [registry.Profile.Validate]
