@@ -28,7 +28,7 @@ func (s *Syncer) SetAdoptionKey(key credentials.Secret) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revision++
-	s.fullAt, s.keyAt = time.Now(), s.passes
+	s.visitAll()
 	return nil
 }
 

@@ -617,6 +617,36 @@ func TestFailedBuildIsRetried(t *testing.T) {
 	})
 }
 
+// A target is set, and then narrowed, while a pass over all namespaces is running, which began with neither. The secret
+// that an earlier process left outside of the new selection is removed.
+func TestTargetThatIsNarrowedDuringAFullPass(t *testing.T) {
+	w := newWorld(t, "a-1", "b")
+	edited, other := in("edited", "a-*"), in("other", "*")
+	w.clean(edited, other)
+	require.NoError(t, w.DeleteSecret(t.Context(), "b", "other")) // The pass publishes it again.
+	var fetched, changed sync.Once
+	var syncer *inject.Syncer
+	syncer = &inject.Syncer{
+		Cluster: w.Cluster,
+		Credential: func(ctx context.Context, p registry.Profile) (credentials.Credential, error) {
+			fetched.Do(func() { syncer.SetTarget(edited) })
+			return w.issuer.Credential(ctx, p)
+		},
+		OnChange: func(inject.Change, error) {
+			changed.Do(func() { syncer.SetTarget(in("edited", "b")) })
+		},
+	}
+	_, err := syncer.Sync(t.Context(), []inject.Target{other})
+	require.NoError(t, err)
+	_, err = syncer.SyncDue(t.Context())
+	require.NoError(t, err)
+	for namespace, want := range map[string]bool{"a-1": false, "b": true} {
+		s, err := w.Secret(t.Context(), namespace, "edited")
+		require.NoError(t, err)
+		require.Equal(t, want, s != nil, namespace)
+	}
+}
+
 // A removal that was declared before the first pass after a restart is made in that pass.
 func TestRemovalDeclaredAfterARestart(t *testing.T) {
 	w := newWorld(t, "a")

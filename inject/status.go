@@ -213,6 +213,9 @@ func (s *Syncer) visit(namespace string) {
 	s.places[namespace].until = s.passes
 }
 
+// visitAll makes all namespaces due for a pass that begins later. The mutex is held.
+func (s *Syncer) visitAll() { s.fullAt, s.allUntil = time.Now(), s.passes }
+
 // revisit makes the namespaces in which the pass attempted changes due once more, if it may have used a list of
 // targets, a target or a key that has been replaced since. No event leads to another pass over them, because a Cluster
 // can recognize the changes as the Syncer's own.
@@ -268,8 +271,8 @@ func (s *Syncer) noteEnd(w work, made map[*record]*want, gone []string, result *
 				s.fullAt = earlier(s.fullAt, p.RetryAt)
 			}
 		}
-		if w.pass <= s.keyAt {
-			s.fullAt = time.Now() // A part of it may have used the previous key.
+		if w.pass <= s.allUntil {
+			s.fullAt = time.Now() // The pass may have looked too early.
 		}
 		s.sweep(w)
 	}

@@ -129,7 +129,7 @@ type Syncer struct {
 	passes   int
 	edits    edits
 	revision int       // It grows with each change of the targets or of the key.
-	keyAt    int       // The last pass that began before SetAdoptionKey.
+	allUntil int       // The last pass that may have begun before visitAll.
 	complete bool      // A pass over all namespaces has finished.
 	fullAt   time.Time // The next full pass, if the last one did not finish or the cluster was not watched. Zero means none.
 }

@@ -111,7 +111,7 @@ func (s *Syncer) leave(r *record) {
 	switch {
 	case !r.status.edited:
 	case r.byPattern():
-		s.fullAt = time.Now()
+		s.visitAll()
 	default:
 		for _, namespace := range r.Namespaces.Names {
 			s.visit(namespace)
