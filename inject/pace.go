@@ -36,7 +36,7 @@ type effort struct {
 }
 
 // Bounds of the exponential backoff, whose factor is 2. A change that is undone after an hour or more is not
-// contested.
+// contested, and an effort that is older does not count.
 const (
 	firstRetry, lastRetry     = time.Second, 5 * time.Minute
 	firstContest, lastContest = 10 * time.Second, 10 * time.Minute
@@ -140,21 +140,30 @@ func (p *pace) unavailable(now time.Time) time.Time {
 	return at
 }
 
-// forget drops the efforts for namespaces that are gone, among the ones looked at; an empty looked means all.
-func (p *pace) forget(state []Namespace, looked []string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(looked) > 0 {
-		for _, name := range gone(state, looked) {
-			delete(p.efforts, name)
-		}
-		return
-	}
+// forget drops the efforts in the namespaces that were looked at, if the namespace is gone or if they no longer count.
+// An empty looked means all.
+func (p *pace) forget(state []Namespace, looked []string, now time.Time) {
 	there := make(map[string]bool, len(state))
 	for _, ns := range state {
 		there[ns.Name] = true
 	}
-	maps.DeleteFunc(p.efforts, func(name string, _ map[object]*effort) bool { return !there[name] })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	empty := func(name string, efforts map[object]*effort) bool {
+		maps.DeleteFunc(efforts, func(_ object, e *effort) bool {
+			return !there[name] || now.Sub(e.at) >= quiet && now.Sub(e.until) >= quiet
+		})
+		return len(efforts) == 0
+	}
+	if len(looked) == 0 {
+		maps.DeleteFunc(p.efforts, empty)
+		return
+	}
+	for _, name := range looked {
+		if empty(name, p.efforts[name]) {
+			delete(p.efforts, name)
+		}
+	}
 }
 
 func doubled(first, last time.Duration, times int) time.Duration {

@@ -311,7 +311,7 @@ func (s *Syncer) pass(ctx context.Context, w work) (result Result, err error) {
 	if err != nil {
 		result.NextAt = s.pace.unavailable(time.Now())
 	} else {
-		s.pace.forget(state, w.namespaces)
+		s.pace.forget(state, w.namespaces, time.Now())
 		result, err = s.applyAll(ctx, p, state)
 	}
 	if w.own {
