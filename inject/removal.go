@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/regcred/regcred/registry"
@@ -23,13 +24,16 @@ func (s *Syncer) judge(w work, state []Namespace) *Problem {
 				continue
 			}
 			published[have.Name] = true
-			if w.index.byName[have.Name] == nil && !s.declared[have.Name] {
+			if _, declared := s.declared[have.Name]; w.index.byName[have.Name] == nil && !declared {
 				unwanted++
 			}
 		}
 	}
 	w.index.plausible = s.CompleteLists || unwanted == 0 || len(w.index.byName) > 0 && unwanted <= len(published)/2
 	if w.index.plausible {
+		if w.own { // A secret that appears later is removed because no target of the list needs it.
+			maps.DeleteFunc(s.declared, func(name string, before int) bool { return !published[name] && before < w.pass })
+		}
 		return nil
 	}
 	return &Problem{Err: fmt.Errorf("%w: %d targets are listed, and %d of %d published secrets belong to none; they are kept", registry.ErrRemovalWithheld, len(w.index.byName), unwanted, len(published)),
@@ -52,8 +56,9 @@ func (s *Syncer) mayRemove(w work, name string, ns Namespace) bool {
 			return false
 		}
 	}
+	_, declared := s.declared[name]
 	switch {
-	case w.index.byName[name] != nil, s.declared[name]:
+	case w.index.byName[name] != nil, declared:
 		return true
 	case w.own && !w.index.listed:
 		return false // SetTarget has added targets, and the other ones are not known yet.

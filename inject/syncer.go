@@ -125,7 +125,7 @@ type Syncer struct {
 	agenda   agenda
 	places   map[string]*placeStatus // By namespace.
 	general  []Problem               // Problems of the cluster as a whole.
-	declared map[string]bool         // The names that RemoveTarget has declared to be removed.
+	declared map[string]int          // The names that RemoveTarget has declared to be removed, with the last pass before.
 	passes   int
 	edits    edits
 	revision int       // It grows with each change of the targets or of the key.

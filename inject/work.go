@@ -119,11 +119,18 @@ func (s *Syncer) leave(r *record) {
 	}
 }
 
+// declaredMax is the number of declared names above which a full pass is due: only a full pass can drop the names that
+// have no secret left.
+const declaredMax = 1000
+
 func (s *Syncer) removeTarget(name string) {
 	if s.declared == nil {
-		s.declared = make(map[string]bool)
+		s.declared = make(map[string]int)
 	}
-	s.declared[name] = true
+	s.declared[name] = s.passes
+	if len(s.declared) > declaredMax && s.index != nil && s.fullAt.IsZero() {
+		s.visitAll()
+	}
 	if s.index == nil || s.index.byName[name] == nil {
 		return
 	}
