@@ -19,15 +19,15 @@ import (
 
 // The Controllers of several clusters feed one rollout.
 func TestRolloutOfControllers(t *testing.T) {
-	var password atomic.Pointer[string]
+	passwords := map[string]*atomic.Pointer[string]{"eu": {}, "us": {}}
 	first, second := "first", "second"
-	password.Store(&first)
 	target := inject.Target{
 		Name: "regcred", Namespaces: inject.Selection{Names: []string{"team-*"}},
 		Profiles: []registry.Profile{{Name: "quay", Kind: registry.Custom, Endpoint: "quay.io", Login: credentials.Login{Username: "u", Password: credentials.NewSecret("p")}}},
 	}
 	controllers, syncers := make(map[string]*kube.Controller), make(map[string]*inject.Syncer)
-	for _, name := range []string{"eu", "us"} {
+	for name, password := range passwords {
+		password.Store(&first)
 		namespace := func(name string) *corev1.Namespace {
 			return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		}
@@ -49,9 +49,10 @@ func TestRolloutOfControllers(t *testing.T) {
 		}, time.Minute, 10*time.Millisecond)
 	}
 	becomes(2, 2)
-	password.Store(&second)
+	passwords["eu"].Store(&second)
 	controllers["eu"].Wake()
 	becomes(2, 0)
+	passwords["us"].Store(&second)
 	controllers["us"].Wake()
 	becomes(2, 2)
 }
