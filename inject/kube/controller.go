@@ -198,7 +198,7 @@ func (c *Controller) passes(ctx context.Context) {
 	for ctx.Err() == nil {
 		switch all := c.wait(ctx, retry); {
 		case ctx.Err() != nil:
-		case all || !retry.IsZero():
+		case all || !retry.IsZero() && !time.Now().Before(retry):
 			retry = c.passOverAll(ctx)
 		default:
 			result, err := c.Syncer.SyncDue(ctx)
@@ -207,13 +207,13 @@ func (c *Controller) passes(ctx context.Context) {
 	}
 }
 
-// wait blocks until a pass is due, and reports whether it is a pass over all namespaces. If retry is not zero, a pass
-// over all namespaces is due at that instant.
+// wait blocks until a pass is due, and reports whether a pass over all namespaces was requested. If retry is not zero,
+// one is due at that instant, and until then the last list stays in use.
 func (c *Controller) wait(ctx context.Context, retry time.Time) (all bool) {
 	for {
 		next := retry
-		if next.IsZero() {
-			next = c.Syncer.NextAt()
+		if at := c.dueAt(); next.IsZero() || !at.IsZero() && at.Before(next) {
+			next = at
 		}
 		timer := time.NewTimer(time.Until(next))
 		if next.IsZero() {
@@ -222,7 +222,7 @@ func (c *Controller) wait(ctx context.Context, retry time.Time) (all bool) {
 		select {
 		case <-c.changed.notified():
 			timer.Stop()
-			if at := c.Syncer.NextAt(); !retry.IsZero() || at.IsZero() || time.Until(at) > 0 {
+			if at := c.dueAt(); at.IsZero() || time.Until(at) > 0 {
 				continue
 			}
 			wait(ctx, eventDelay) // More changes may follow.
@@ -240,6 +240,14 @@ func (c *Controller) wait(ctx context.Context, retry time.Time) (all bool) {
 			return false
 		}
 	}
+}
+
+// dueAt returns the instant at which SyncDue has work; zero if never, or if it has no targets.
+func (c *Controller) dueAt() time.Time {
+	if !c.Syncer.HasTargets() {
+		return time.Time{}
+	}
+	return c.Syncer.NextAt()
 }
 
 // passOverAll makes a pass over all namespaces. If Targets fails, it returns the instant of the next attempt.

@@ -3,6 +3,7 @@ package kube_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,6 +53,38 @@ func TestTargetsThatFailAreToldOf(t *testing.T) {
 	default:
 		t.Error("OnSync was not called")
 	}
+}
+
+// While Targets fails, passes over what is due go on with the last list.
+func TestDuePassesWhileTargetsFail(t *testing.T) {
+	client := fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop-1"}})
+	c := newController(client, "shop", "regcred", anyPassword)
+	list, err := c.Targets(t.Context())
+	require.NoError(t, err)
+	var broken atomic.Bool
+	c.Targets = func(context.Context) ([]inject.Target, error) {
+		if broken.Load() {
+			return nil, errors.New("the database is down")
+		}
+		return list, nil
+	}
+	passes := passesOf(t, c)
+	require.NoError(t, (<-passes).Err)
+	broken.Store(true)
+	c.Wake()
+	for p := <-passes; p.Err == nil; p = <-passes { // What was due before.
+	}
+	added := list[0]
+	added.Name = "added"
+	c.SetTarget(added)
+	p := <-passes
+	for failed := 1; !p.Due; failed++ { // On a slow machine, the next call of Targets may come first.
+		require.Less(t, failed, 3, "Targets is called again and again, and nothing else happens")
+		p = <-passes
+	}
+	require.NoError(t, p.Err)
+	_, err = client.CoreV1().Secrets("shop-1").Get(t.Context(), "added", metav1.GetOptions{})
+	require.NoError(t, err)
 }
 
 // A secret that another client has just deleted is not shown any longer, even before the watch delivers the deletion.
