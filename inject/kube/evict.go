@@ -68,11 +68,25 @@ type stuckPod struct {
 	controller  types.UID // The UID of the controller that would recreate it; empty if none would.
 }
 
+// candidate reports whether the pod is stuck and would be recreated.
+func (p *stuckPod) candidate() bool {
+	return p.stuck && p.controller != "" && p.DeletionTimestamp == nil
+}
+
 // NeedLeaderElection returns true, because two replicas would evict twice as fast.
 func (e *Evictor) NeedLeaderElection() bool { return true }
 
 // Start runs until ctx ends, and then returns nil. It must be called once.
 func (e *Evictor) Start(ctx context.Context) error {
+	e.prepare()
+	var running sync.WaitGroup
+	running.Go(func() { run(ctx, e.pods) })
+	running.Go(func() { e.loop(ctx) })
+	running.Wait()
+	return nil
+}
+
+func (e *Evictor) prepare() {
 	e.again, e.evicted = make(map[types.UID]time.Time), make(map[types.UID]time.Time)
 	pending := func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector("status.phase", string(corev1.PodPending)).String()
@@ -81,11 +95,6 @@ func (e *Evictor) Start(ctx context.Context) error {
 	e.pods.onChange = e.changed.notify
 	follow(e.pods, keepPod, func(*metav1.ObjectMeta, bool) { e.changed.notify() })
 	e.Cluster.OnEvent(func(string) { e.changed.notify() })
-	var running sync.WaitGroup
-	running.Go(func() { run(ctx, e.pods) })
-	running.Go(func() { e.loop(ctx) })
-	running.Wait()
-	return nil
 }
 
 func (e *Evictor) loop(ctx context.Context) {
@@ -114,7 +123,7 @@ func (e *Evictor) pass(ctx context.Context) {
 	}
 	var stuck []*stuckPod
 	for _, object := range e.pods.GetStore().List() {
-		if p := object.(*stuckPod); p.stuck && p.controller != "" && p.DeletionTimestamp == nil {
+		if p := object.(*stuckPod); p.candidate() {
 			stuck = append(stuck, p)
 		}
 	}
@@ -122,7 +131,7 @@ func (e *Evictor) pass(ctx context.Context) {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	for _, p := range stuck {
-		if now := time.Now(); now.Before(e.again[p.UID]) || !e.helps(ctx, p) {
+		if now := time.Now(); now.Before(e.again[p.UID]) || !e.stillStuck(p) || !e.helps(ctx, p) {
 			continue
 		}
 		err := e.evict(ctx, p)
@@ -133,6 +142,12 @@ func (e *Evictor) pass(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// stillStuck reports whether the pod is a candidate now: others may have been evicted since the pass began, one at a time.
+func (e *Evictor) stillStuck(p *stuckPod) bool {
+	object, there, _ := e.pods.GetStore().GetByKey(p.Namespace + "/" + p.Name)
+	return there && object.(*stuckPod).UID == p.UID && object.(*stuckPod).candidate()
 }
 
 // helps reports whether a new pod would name a secret that this one does not.
