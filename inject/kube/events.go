@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -71,17 +72,19 @@ func (e *Events) Report(p Pass) {
 		e.sent[key] = now
 		e.Record(object, corev1.EventTypeWarning, key.reason, shorten(problem.Err.Error(), maxNote))
 	}
-	if p.Err != nil || p.Due {
-		return // Problems that the pass did not look at may persist.
-	}
-	for key := range e.sent {
-		if key.kind == "" && len(p.Namespaces) > 0 {
-			continue // A pass over some namespaces does not cover all targets.
+	covered := func(key eventKey) bool { // Problems that the pass did not look at may persist.
+		switch {
+		case p.Err != nil, p.Due:
+			return false
+		case len(p.Namespaces) == 0:
+			return true
+		default: // A pass over some namespaces does not cover all targets.
+			return key.kind != "" && slices.Contains(p.Namespaces, key.namespace)
 		}
-		if !there[key] && (len(p.Namespaces) == 0 || slices.Contains(p.Namespaces, key.namespace)) {
-			delete(e.sent, key)
-		}
 	}
+	maps.DeleteFunc(e.sent, func(key eventKey, at time.Time) bool {
+		return now.Sub(at) >= repeatAfter || covered(key) && !there[key]
+	})
 }
 
 // object returns the object of the event; nil if there is none.

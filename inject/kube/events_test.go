@@ -53,6 +53,19 @@ func TestEventsAreToldOnce(t *testing.T) {
 	})
 }
 
+// Most passes of a large fleet are over what is due. They forget the problems of objects that are long gone.
+func TestDuePassesForgetOldEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		events := &kube.Events{Record: func(runtime.Object, string, string, string) {}}
+		for i := range 1000 {
+			job := inject.Problem{Namespace: "ci", Name: fmt.Sprint("job-", i), Err: registry.ErrContested}
+			events.Report(kube.Pass{Due: true, Result: inject.Result{Problems: []inject.Problem{job}}})
+			time.Sleep(time.Minute)
+			require.LessOrEqual(t, events.Sent(), 60)
+		}
+	})
+}
+
 func TestEventsOfTargetsAreOnTheProgramsObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		recorder := record.NewFakeRecorder(10)
