@@ -54,26 +54,38 @@ func withRights(t *testing.T, roles ...string) *rest.Config {
 	return config
 }
 
-// granted waits until the API server has seen the role of these rules and its binding to the user of the client: the
-// authorizer watches both, and denies for a moment after they are created.
+// granted waits until the API server permits all that is in these rules to the user of the client: the authorizer
+// watches roles and their bindings, and denies for a moment after they are created. Another role may grant a part.
 func granted(t *testing.T, client kubernetes.Interface, namespace string, rules []rbacv1.PolicyRule) {
 	t.Helper()
-	rule := rules[0]
-	resource, subresource, _ := strings.Cut(rule.Resources[0], "/")
-	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-		ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Namespace: namespace, Verb: rule.Verbs[0], Group: rule.APIGroups[0], Resource: resource, Subresource: subresource,
-		},
-	}}
-	if len(rule.ResourceNames) > 0 {
-		review.Spec.ResourceAttributes.Name = rule.ResourceNames[0]
+	for _, rule := range rules {
+		names := rule.ResourceNames
+		if len(names) == 0 {
+			names = []string{""}
+		}
+		for _, group := range rule.APIGroups {
+			for _, resource := range rule.Resources {
+				for _, verb := range rule.Verbs {
+					for _, name := range names {
+						allowed(t, client, authorizationv1.ResourceAttributes{Namespace: namespace, Group: group, Resource: resource, Verb: verb, Name: name})
+					}
+				}
+			}
+		}
 	}
+}
+
+// allowed waits until the API server permits that to the user of the client. The resource may have a subresource.
+func allowed(t *testing.T, client kubernetes.Interface, what authorizationv1.ResourceAttributes) {
+	t.Helper()
+	what.Resource, what.Subresource, _ = strings.Cut(what.Resource, "/")
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &what}}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
 		require.NoError(t, err)
 		if answer.Status.Allowed {
 			return
 		}
-		require.True(t, time.Now().Before(deadline), "the API server did not grant %s %s within a minute", rule.Verbs[0], rule.Resources[0])
+		require.True(t, time.Now().Before(deadline), "the API server did not grant %v within a minute", what)
 	}
 }
