@@ -3,6 +3,7 @@ package kube_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/regcred/regcred/credentials"
@@ -116,9 +118,37 @@ func (r *running) becomesReady(t *testing.T, namespace string) {
 	require.Eventually(t, func() bool { return r.ready(t, namespace) }, time.Minute, 20*time.Millisecond)
 }
 
-// settled waits until the last events have arrived and have caused their passes. It returns the number of passes.
-func (r *running) settled(t *testing.T) int64 {
+// shows reports whether the Cluster shows the owner's secrets and the accounts in the namespaces as they are now.
+func (w world) shows(t *testing.T, c *kube.Cluster, owner string, namespaces []string) bool {
 	t.Helper()
+	state, err := c.State(t.Context(), inject.Scope{Owner: owner, Namespaces: namespaces})
+	require.NoError(t, err)
+	shown, there := make(map[string]string), make(map[string]string) // Versions.
+	for _, ns := range state {
+		for _, s := range ns.Secrets {
+			shown["secret "+ns.Name+"/"+s.Name] = s.Version
+		}
+		for _, a := range ns.Accounts {
+			shown["account "+ns.Name+"/"+a.Name] = a.Version
+		}
+		secrets, err := w.CoreV1().Secrets(ns.Name).List(t.Context(), metav1.ListOptions{LabelSelector: inject.LabelOwner + "=" + owner})
+		require.NoError(t, err)
+		for _, s := range secrets.Items {
+			there["secret "+ns.Name+"/"+s.Name] = s.ResourceVersion
+		}
+		accounts, err := w.CoreV1().ServiceAccounts(ns.Name).List(t.Context(), metav1.ListOptions{})
+		require.NoError(t, err)
+		for _, a := range accounts.Items {
+			there["account "+ns.Name+"/"+a.Name] = a.ResourceVersion
+		}
+	}
+	return len(state) == len(namespaces) && maps.Equal(shown, there)
+}
+
+// settled waits until the last events have arrived, and have caused their passes. It returns the number of passes.
+func (r *running) settled(t *testing.T, namespaces ...string) int64 {
+	t.Helper()
+	require.Eventually(t, func() bool { return r.shows(t, r.Cluster, r.Cluster.Owner, namespaces) }, time.Minute, 20*time.Millisecond)
 	for range 30 {
 		passes := r.passes.Load()
 		time.Sleep(2 * time.Second)
@@ -185,11 +215,12 @@ func TestControllerMendsWhatOthersBreak(t *testing.T) {
 
 func TestPassWithNothingToDoSendsNoRequest(t *testing.T) {
 	r := start(t, "quiet")
-	for _, name := range []string{"quiet-1", "quiet-2", "quiet-3"} {
+	names := []string{"quiet-1", "quiet-2", "quiet-3"}
+	for _, name := range names {
 		r.namespace(t, name)
 		r.becomesReady(t, name)
 	}
-	passes := r.settled(t)
+	passes := r.settled(t, names...)
 	requests := r.requests.Load()
 	for range 10 {
 		r.Wake()
@@ -207,14 +238,14 @@ func TestOwnWritesCauseNoPass(t *testing.T) {
 		r.namespace(t, name)
 		r.becomesReady(t, name)
 	}
-	passes := r.settled(t)
+	passes := r.settled(t, names...)
 	second := "second"
 	r.password.Store(&second)
 	r.Wake()
 	for _, name := range names {
 		r.becomesReady(t, name)
 	}
-	require.Equal(t, passes+1, r.settled(t))
+	require.Equal(t, passes+1, r.settled(t, names...))
 }
 
 func TestAddPullSecrets(t *testing.T) {
