@@ -88,7 +88,7 @@ func platform(t *testing.T) string {
 	text := fmt.Sprintf(`
 namespace: platform
 resources: [%[1]s]
-components: [%[1]s/evict]
+components: [%[1]s/evict, %[1]s/keyless]
 images:
 - {name: regcred-operator, newName: %[2]q, digest: %[3]q}
 `, config, name, digest)

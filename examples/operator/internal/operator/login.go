@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/regcred/regcred/credentials"
+	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
 	"github.com/regcred/regcred/registry"
 )
 
@@ -36,9 +37,10 @@ type known struct {
 	transportErr error
 }
 
-func secretMetadata() *metav1.PartialObjectMetadata {
+// metadata returns an object of which a cache holds the metadata only.
+func metadata(kind string) *metav1.PartialObjectMetadata {
 	meta := &metav1.PartialObjectMetadata{}
-	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
 	return meta
 }
 
@@ -69,7 +71,7 @@ func (l *logins) transport(ctx context.Context, name string) (registry.Transport
 // read returns the parsed content of a secret.
 func (l *logins) read(ctx context.Context, name string) (known, error) {
 	key := client.ObjectKey{Namespace: l.namespace, Name: name}
-	meta := secretMetadata()
+	meta := metadata("Secret")
 	if err := l.watched.Get(ctx, key, meta); err != nil {
 		return known{}, err
 	}
@@ -123,6 +125,9 @@ func parseLogin(data map[string][]byte) (credentials.Login, error) {
 		if err := decoder.Decode(&login); err != nil {
 			return credentials.Login{}, fmt.Errorf("key login: %w", err)
 		}
+		if hasSubject(login) {
+			return credentials.Login{}, errors.New("key login: a login with a subject holds no secret; set federated, aws, google or azure in spec.login of the profile")
+		}
 		return login, nil
 	}
 	for _, key := range []string{"username", "password"} {
@@ -132,6 +137,24 @@ func parseLogin(data map[string][]byte) (credentials.Login, error) {
 	}
 	login.Username, login.Password = string(data["username"]), credentials.NewSecret(string(data["password"]))
 	return login, nil
+}
+
+// hasSubject reports whether a login is the identity of a workload.
+func hasSubject(l credentials.Login) bool {
+	return l.Federated != nil || l.AWS != nil && l.AWS.WebIdentity != nil && l.AWS.WebIdentity.Subject != nil ||
+		l.Google != nil && l.Google.Federation != nil || l.Azure != nil && l.Azure.Subject != nil
+}
+
+// loginWithoutSecret returns a login that needs no secret. Its fields have the names of the library.
+func loginWithoutSecret(l v1alpha1.Login) (login credentials.Login, err error) {
+	text, err := json.Marshal(l)
+	if err != nil {
+		return login, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	err = decoder.Decode(&login)
+	return login, err
 }
 
 // parseTransport accepts a client certificate, as in a secret of the type kubernetes.io/tls, and a login for a proxy.

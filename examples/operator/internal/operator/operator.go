@@ -4,7 +4,11 @@ package operator
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,6 +37,7 @@ import (
 	"github.com/regcred/regcred/providers/custom"
 	"github.com/regcred/regcred/providers/dockerhub"
 	"github.com/regcred/regcred/providers/ecr"
+	"github.com/regcred/regcred/providers/federated"
 	"github.com/regcred/regcred/providers/gcr"
 	"github.com/regcred/regcred/providers/system"
 	"github.com/regcred/regcred/registry"
@@ -52,18 +57,23 @@ type operator struct {
 	asked sync.Map
 	// unreadable has the names of the profiles in the last list whose login or selector is invalid.
 	unreadable sync.Map
+	// expanded is true if a profile in the last list has a target for each namespace.
+	expanded atomic.Bool
 }
 
 // asked holds the findings of a pass about a profile.
 type asked struct {
 	generation int64
-	key        credentials.Key // Of the profile's credential in the cache.
-	err        error           // Why the login or the selector is invalid, or nil.
+	targets    []string          // The names of its targets.
+	keys       []credentials.Key // Of the credentials of its targets in the cache.
+	err        error             // Why the login or the selector is invalid, or nil.
 }
 
 const (
 	// owner is the owner of the pull secrets.
 	owner = "regcred"
+	// tenantLabel is the label of a namespace that names its tenant. Only who may change namespaces can set it.
+	tenantLabel = "regcred.github.io/tenant"
 	// adoptionSecret is the secret with the key that signs published credentials. To rotate the key, delete it.
 	adoptionSecret = "regcred-adoption"
 )
@@ -79,10 +89,11 @@ func Scheme() *runtime.Scheme {
 }
 
 // cacheOptions limit the manager's cache to the metadata of secrets in the operator's namespace, so that it holds no
-// content of secrets, and no other secrets of the cluster.
+// content of secrets, and no other secrets of the cluster. Of namespaces it holds the metadata.
 func cacheOptions(namespace string) cache.Options {
 	return cache.Options{ByObject: map[client.Object]cache.ByObject{
-		&corev1.Secret{}: {Namespaces: map[string]cache.Config{namespace: {}}},
+		&corev1.Secret{}:    {Namespaces: map[string]cache.Config{namespace: {}}},
+		&corev1.Namespace{}: {Transform: cache.TransformStripManagedFields()},
 	}}
 }
 
@@ -116,14 +127,32 @@ func NewManager(config Config, options ctrl.Options) (ctrl.Manager, error) {
 	)
 }
 
-// kinds has a provider for each kind of registry that the CRD accepts.
-var kinds = providers.Set{
-	registry.DockerHub: dockerhub.Provider{},
-	registry.Custom:    custom.Provider{},
-	registry.ECR:       ecr.Provider{},
-	registry.GCR:       gcr.Provider{},
-	registry.ACR:       acr.Provider{},
-	registry.System:    system.Provider{},
+// kinds returns a provider for each kind of registry that the CRD accepts. Logins without a password use the subjects.
+func kinds(subjects providers.Subjects) providers.Set {
+	return providers.Set{
+		registry.DockerHub: dockerhub.Provider{},
+		registry.Custom:    federated.Provider{Subjects: subjects, Fallback: custom.Provider{}},
+		registry.ECR:       ecr.Provider{Subjects: subjects},
+		registry.GCR:       gcr.Provider{Subjects: subjects},
+		registry.ACR:       acr.Provider{Subjects: subjects},
+		registry.System:    system.Provider{},
+	}
+}
+
+// mayUse reports whether a profile of the tenant may use a service account. Profiles without a tenant are the
+// platform's own, and may use all that config grants. A tenant may use the accounts of namespaces that are labeled as its
+// own: the author of a profile cannot set this label.
+func mayUse(namespaces client.Reader) func(tenant string, account credentials.ServiceAccount) bool {
+	return func(tenant string, account credentials.ServiceAccount) bool {
+		if tenant == "" {
+			return true
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
+		defer cancel()
+		meta := metadata("Namespace")
+		err := namespaces.Get(ctx, client.ObjectKey{Name: account.Namespace}, meta) // From a cache.
+		return err == nil && meta.Labels[tenantLabel] == tenant
+	}
 }
 
 func addOperator(mgr ctrl.Manager, config Config) error {
@@ -133,7 +162,7 @@ func addOperator(mgr ctrl.Manager, config Config) error {
 	}
 	pipeline := &regcred.Pipeline{Provider: config.Provider}
 	if pipeline.Provider == nil {
-		pipeline.Provider = kinds
+		pipeline.Provider = kinds(&kube.Subjects{Client: api, Allow: mayUse(mgr.GetClient())})
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
 	defer cancel()
@@ -207,9 +236,30 @@ func watched(err error) {
 	ctrl.Log.Info("pods are watched again")
 }
 
-// watch requests a pass whenever a profile or a login changes.
+// watch requests a pass whenever a profile or a login changes, or a namespace that needs a target of its own.
 func (o *operator) watch(ctx context.Context, objects cache.Cache) error {
-	for _, object := range []client.Object{&v1alpha1.RegistryProfile{}, secretMetadata()} {
+	namespaces, err := objects.GetInformer(ctx, metadata("Namespace"))
+	if err != nil {
+		return err
+	}
+	wake := func() {
+		if o.expanded.Load() {
+			o.controller.Wake()
+		}
+	}
+	_, err = namespaces.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { wake() },
+		DeleteFunc: func(any) { wake() },
+		UpdateFunc: func(before, after any) {
+			if !maps.Equal(before.(metav1.Object).GetLabels(), after.(metav1.Object).GetLabels()) {
+				wake()
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	for _, object := range []client.Object{&v1alpha1.RegistryProfile{}, metadata("Secret")} {
 		informer, err := objects.GetInformer(ctx, object)
 		if err != nil {
 			return err
@@ -284,7 +334,7 @@ func (o *operator) rotate(ctx context.Context, objects cache.Cache, key credenti
 			}
 		}
 	}
-	informer, err := objects.GetInformer(ctx, secretMetadata())
+	informer, err := objects.GetInformer(ctx, metadata("Secret"))
 	if err != nil {
 		return err
 	}
@@ -317,35 +367,111 @@ func wanted(object any) any {
 	return meta.GetResourceVersion()
 }
 
-// targets returns a target for each profile.
+// targets returns the targets of all profiles.
 func (o *operator) targets(ctx context.Context) ([]inject.Target, error) {
 	var list v1alpha1.RegistryProfileList
 	if err := o.client.List(ctx, &list); err != nil {
 		return nil, err
 	}
-	targets := make([]inject.Target, len(list.Items))
+	expanded := slices.ContainsFunc(list.Items, func(p v1alpha1.RegistryProfile) bool { return perNamespace(p.Spec.Login) })
+	o.expanded.Store(expanded) // Before the list of namespaces: a change after it causes another pass.
+	namespaces := &metav1.PartialObjectMetadataList{}
+	if expanded {
+		namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
+		if err := o.client.List(ctx, namespaces); err != nil {
+			return nil, err
+		}
+	}
+	var all []inject.Target
 	profiles, used := make(map[string]asked), make(map[string]bool)
-	for i, p := range list.Items {
-		var err error
-		targets[i], err = o.target(ctx, &p)
-		if err != nil {
+	for _, p := range list.Items {
+		targets, invalid := o.targetsOf(ctx, &p, namespaces.Items)
+		if invalid != nil {
 			o.unreadable.Store(p.Name, true)
 		} else {
 			o.unreadable.Delete(p.Name)
 		}
-		profiles[p.Name] = asked{p.Generation, providers.Key(o.pipeline.Provider, targets[i].Profiles[0]), err}
+		found := asked{generation: p.Generation, err: invalid}
+		for _, t := range targets {
+			found.targets = append(found.targets, t.Name)
+			found.keys = append(found.keys, providers.Key(o.pipeline.Provider, t.Profiles[0]))
+		}
+		profiles[p.Name] = found
+		all = append(all, targets...)
 		used[p.Spec.Login.SecretName], used[p.Spec.Transport.SecretName] = true, true
 	}
 	o.logins.keep(used)
-	if len(targets) > 0 {
+	if len(all) > 0 {
 		o.asked.Clear() // The entry of the previous list. A pass that still uses that list reports nothing.
-		o.asked.Store(&targets[0], profiles)
+		o.asked.Store(&all[0], profiles)
 	}
-	return targets, nil
+	return all, nil
 }
 
-// target returns the target of a profile. If the login or the selector cannot be read, the error reports why and the
-// target is invalid, so that its published secrets stay.
+// perNamespace reports whether each namespace has a login of its own: its account has no namespace in the profile.
+func perNamespace(l v1alpha1.Login) bool {
+	account := accountOf(l)
+	return account != nil && account.Namespace == ""
+}
+
+// accountOf returns the service account of a login, or nil.
+func accountOf(l v1alpha1.Login) *v1alpha1.ServiceAccount {
+	switch {
+	case l.Federated != nil:
+		return &l.Federated.Subject.Kubernetes
+	case l.AWS != nil:
+		return &l.AWS.WebIdentity.Subject.Kubernetes
+	case l.Google != nil:
+		return &l.Google.Federation.Subject.Kubernetes
+	case l.Azure != nil:
+		return &l.Azure.Subject.Kubernetes
+	}
+	return nil
+}
+
+// targetName returns the name of the pull secret in a namespace that has a login of its own. No other target has this
+// name: names of namespaces and profiles have no dots.
+func targetName(namespace, profile string) string { return namespace + "." + profile }
+
+// profileName returns the name of the profile of a target.
+func profileName(target string) string {
+	if _, profile, ok := strings.Cut(target, "."); ok {
+		return profile
+	}
+	return target
+}
+
+// targetsOf returns the targets of a profile: one, or one for each of the namespaces that has a login of its own. If the
+// login or the selector cannot be read, the error reports why and the targets are invalid, so that their published
+// secrets stay.
+func (o *operator) targetsOf(ctx context.Context, p *v1alpha1.RegistryProfile, namespaces []metav1.PartialObjectMetadata) ([]inject.Target, error) {
+	target, err := o.target(ctx, p)
+	if !perNamespace(p.Spec.Login) {
+		return []inject.Target{target}, err
+	}
+	if err != nil {
+		target.Namespaces.Labels = nil // The selector may be what is invalid: the secrets of all stay.
+	}
+	var targets []inject.Target
+	for _, namespace := range namespaces {
+		if !target.Namespaces.Selects(namespace.Name, namespace.Labels) {
+			continue
+		}
+		one := target
+		one.Name = targetName(namespace.Name, p.Name)
+		one.Profiles = []registry.Profile{target.Profiles[0].ForNamespace(namespace.Name)}
+		one.Namespaces = inject.Selection{Names: []string{namespace.Name}}
+		targets = append(targets, one)
+	}
+	if len(targets) == 0 { // The status is written all the same.
+		target.Namespaces = inject.Selection{}
+		targets = append(targets, target)
+	}
+	return targets, err
+}
+
+// target returns the target of a profile for all its namespaces. If the login or the selector cannot be read, the error
+// reports why and the target is invalid.
 func (o *operator) target(ctx context.Context, p *v1alpha1.RegistryProfile) (inject.Target, error) {
 	profile := registry.Profile{
 		Name: p.Name, Tenant: p.Spec.Tenant, Kind: registry.Kind(p.Spec.Kind), Endpoint: p.Spec.Endpoint, Hosts: p.Spec.Hosts,
@@ -367,7 +493,8 @@ func (o *operator) target(ctx context.Context, p *v1alpha1.RegistryProfile) (inj
 			profile.Login.ExpiresAt = login.ExpiresAt.Time
 		}
 	default:
-		profile.Login = credentials.Login{Ambient: login.Ambient, Anonymous: login.Anonymous}
+		profile.Login, err = loginWithoutSecret(login)
+		errs = append(errs, err)
 	}
 	if p.Spec.Namespaces.Selector != nil {
 		selector, invalid := metav1.LabelSelectorAsSelector(p.Spec.Namespaces.Selector)

@@ -194,10 +194,32 @@ func TestLoginExpiring(t *testing.T) {
 func TestValidation(t *testing.T) {
 	w := newWorld(t)
 	for says, change := range map[string]func(*v1alpha1.RegistryProfileSpec){
-		"Unsupported value":                                func(s *v1alpha1.RegistryProfileSpec) { s.Kind = "quay" },
-		"endpoint is required for this kind":               func(s *v1alpha1.RegistryProfileSpec) { s.Endpoint = "" },
-		"set exactly one of secretName":                    func(s *v1alpha1.RegistryProfileSpec) { s.Login.Ambient = true },
-		"exactly one of secretName, ambient and anonymous": func(s *v1alpha1.RegistryProfileSpec) { s.Login = v1alpha1.Login{} },
+		"Unsupported value":                  func(s *v1alpha1.RegistryProfileSpec) { s.Kind = "quay" },
+		"endpoint is required for this kind": func(s *v1alpha1.RegistryProfileSpec) { s.Endpoint = "" },
+		"set exactly one of secretName":      func(s *v1alpha1.RegistryProfileSpec) { s.Login.Ambient = true },
+		"exactly one of secretName, federated, aws, google, azure, ambient and anonymous": func(s *v1alpha1.RegistryProfileSpec) { s.Login = v1alpha1.Login{} },
+		"secretName, federated, aws":  func(s *v1alpha1.RegistryProfileSpec) { s.Login.Federated = serviceAccount("", "puller").Federated },
+		"federated belongs to custom": func(s *v1alpha1.RegistryProfileSpec) { s.Kind, s.Login = "ecr", serviceAccount("", "puller") },
+		"aws to ecr": func(s *v1alpha1.RegistryProfileSpec) {
+			s.Login = v1alpha1.Login{AWS: &v1alpha1.AWSLogin{WebIdentity: v1alpha1.AWSWebIdentity{
+				RoleARN: "arn:aws:iam::1:role/shop", Subject: v1alpha1.Subject{Kubernetes: v1alpha1.ServiceAccount{Name: "puller"}},
+			}}}
+		},
+		"set exactly one of provider and gke": func(s *v1alpha1.RegistryProfileSpec) {
+			s.Kind, s.Login = "gcr", v1alpha1.Login{Google: &v1alpha1.GoogleLogin{Federation: v1alpha1.GoogleFederation{
+				Subject: v1alpha1.Subject{Kubernetes: v1alpha1.ServiceAccount{Name: "puller"}},
+			}}}
+		},
+		"at least 1 properties": func(s *v1alpha1.RegistryProfileSpec) {
+			s.Login = serviceAccount("", "puller")
+			s.Login.Federated.Exchange = v1alpha1.Exchange{}
+		},
+		"must have at most 1 item": func(s *v1alpha1.RegistryProfileSpec) {
+			s.Login = serviceAccount("", "puller")
+			s.Login.Federated.Exchange.Quay = &v1alpha1.QuayExchange{Robot: "acme+shop"}
+		},
+		"kubernetes.name in body should match":      func(s *v1alpha1.RegistryProfileSpec) { s.Login = serviceAccount("", "shop:puller") },
+		"kubernetes.namespace in body should match": func(s *v1alpha1.RegistryProfileSpec) { s.Login = serviceAccount("shop/x", "puller") },
 		"expiresAt needs secretName": func(s *v1alpha1.RegistryProfileSpec) {
 			s.Login = v1alpha1.Login{Anonymous: true, ExpiresAt: &metav1.Time{Time: time.Now()}}
 		},
@@ -210,8 +232,17 @@ func TestValidation(t *testing.T) {
 	} {
 		require.ErrorContains(t, w.Create(t.Context(), w.profile(change)), says)
 	}
+	dots := w.profile(func(*v1alpha1.RegistryProfileSpec) {})
+	dots.Name = "shop-1.shop"
+	require.ErrorContains(t, w.Create(t.Context(), dots), "and no dots")
+	for _, file := range []string{"profile.yaml", "keyless.yaml"} {
+		for _, sample := range w.objects("samples/" + file) {
+			require.NoError(t, w.Create(t.Context(), sample, client.DryRunAll), file)
+		}
+	}
 	for name, change := range map[string]func(*v1alpha1.RegistryProfileSpec){
-		"ambient": func(s *v1alpha1.RegistryProfileSpec) { s.Login, s.CABundle = v1alpha1.Login{Ambient: true}, "" },
+		"a service account": func(s *v1alpha1.RegistryProfileSpec) { s.Login = serviceAccount("shop-1", "puller") },
+		"ambient":           func(s *v1alpha1.RegistryProfileSpec) { s.Login, s.CABundle = v1alpha1.Login{Ambient: true}, "" },
 		"ambient, direct": func(s *v1alpha1.RegistryProfileSpec) {
 			s.Login, s.CABundle, s.Transport.Proxy = v1alpha1.Login{Ambient: true}, "", "direct"
 		},

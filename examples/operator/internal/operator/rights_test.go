@@ -34,11 +34,13 @@ func TestRights(t *testing.T) {
 	w.becomes(metav1.ConditionFalse, "Unauthorized", 1)
 	w.password("second")
 	w.becomes(metav1.ConditionTrue, "Published", 1)
+	w.change(func(s *v1alpha1.RegistryProfileSpec) { s.Login = serviceAccount("shop-1", "puller") })
+	w.eventually("a token is requested", func() bool { return used.all()[right("create", "", "serviceaccounts/token")] })
 	require.NoError(t, w.Delete(t.Context(), w.profile(func(*v1alpha1.RegistryProfileSpec) {})))
 	w.eventually("all is gone", func() bool { return w.published("shop-1") == "" })
 
 	given := make(map[string]bool)
-	for _, file := range []string{"rbac.yaml", "evict/rbac.yaml"} {
+	for _, file := range []string{"rbac.yaml", "evict/rbac.yaml", "keyless/rbac.yaml"} {
 		for _, object := range w.objects(file) {
 			var rules []rbacv1.PolicyRule
 			switch role := object.(type) {

@@ -56,13 +56,12 @@ func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
 		p := &list.Items[i]
 		before := p.DeepCopy()
 		if profile, ok := profiles[p.Name]; ok {
-			meta.SetStatusCondition(&p.Status.Conditions, ready(p.Name, profile, pass))
+			meta.SetStatusCondition(&p.Status.Conditions, ready(profile, pass))
 			expiring := pass.LoginExpiring(p.Name)
 			expiring.ObservedGeneration = profile.generation
 			meta.SetStatusCondition(&p.Status.Conditions, expiring)
-			// While the issuer is being called, the time of the next call is unknown.
-			if entry := cached[profile.key]; !entry.Calling {
-				p.Status.RenewAt = seconds(entry.NextCall)
+			if at, known := nextCall(profile.keys, cached); known {
+				p.Status.RenewAt = seconds(at)
 			}
 		}
 		if known {
@@ -81,14 +80,30 @@ func (o *operator) writeStatus(ctx context.Context, pass kube.Pass) error {
 }
 
 // ready returns the condition of a profile after the pass. It is Invalid if the profile could not be read.
-func ready(name string, profile asked, pass kube.Pass) metav1.Condition {
-	condition := pass.Ready(name)
+func ready(profile asked, pass kube.Pass) metav1.Condition {
+	condition := pass.Ready(profile.targets...)
 	if profile.err != nil {
 		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, "Invalid", profile.err.Error()
 	}
 	// The profile may have changed since; then another pass follows soon.
 	condition.ObservedGeneration = profile.generation
 	return condition
+}
+
+// nextCall returns the time of the first of the next calls to issuers; zero if none is due. While all issuers are being
+// called, it is unknown.
+func nextCall(keys []credentials.Key, cached map[credentials.Key]credentials.Entry) (at time.Time, known bool) {
+	for _, key := range keys {
+		entry := cached[key]
+		if entry.Calling {
+			continue
+		}
+		known = true
+		if at.IsZero() || !entry.NextCall.IsZero() && entry.NextCall.Before(at) {
+			at = entry.NextCall
+		}
+	}
+	return at, known || len(keys) == 0
 }
 
 // seconds returns an instant with the resolution of the API; nil for the zero time.
@@ -99,18 +114,22 @@ func seconds(at time.Time) *metav1.Time {
 	return &metav1.Time{Time: at.Truncate(time.Second)}
 }
 
-// published returns the number of secrets of that name, and their earliest expiry.
+// published returns the number of namespaces with a secret of that profile, and their earliest expiry.
 func published(state []inject.Namespace, name string) (count int, expires *metav1.Time) {
 	for _, ns := range state {
+		there := false
 		for _, secret := range ns.Secrets {
-			if secret.Name != name {
+			if secret.Name != name && secret.Name != targetName(ns.Name, name) {
 				continue
 			}
-			count++
+			there = true // Both, while pods use the old name of a login that was changed.
 			at, err := time.Parse(time.RFC3339, secret.Annotations[inject.AnnotationExpiresAt])
 			if err == nil && (expires == nil || at.Before(expires.Time)) {
 				expires = &metav1.Time{Time: at}
 			}
+		}
+		if there {
+			count++
 		}
 	}
 	return count, expires
@@ -119,13 +138,14 @@ func published(state []inject.Namespace, name string) (count int, expires *metav
 // object returns the profile of a target, for events about the target in all namespaces: a rejected login, a login that
 // expires soon. It returns nil if the profile could not be read, because tell records that event.
 func (o *operator) object(target string) runtime.Object {
-	if _, unreadable := o.unreadable.Load(target); unreadable {
+	profile := profileName(target)
+	if _, unreadable := o.unreadable.Load(profile); unreadable {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
 	defer cancel()
 	var p v1alpha1.RegistryProfile
-	if err := o.client.Get(ctx, client.ObjectKey{Name: target}, &p); err != nil { // From the cache: it was deleted.
+	if err := o.client.Get(ctx, client.ObjectKey{Name: profile}, &p); err != nil { // From the cache: it was deleted.
 		return nil
 	}
 	return &p

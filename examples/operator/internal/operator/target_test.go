@@ -34,7 +34,7 @@ func TestKinds(t *testing.T) {
 		require.NoError(t, json.Unmarshal(value.Raw, &kind))
 		accepted = append(accepted, registry.Kind(kind))
 	}
-	require.ElementsMatch(t, slices.Collect(maps.Keys(kinds)), accepted)
+	require.ElementsMatch(t, slices.Collect(maps.Keys(kinds(nil))), accepted)
 	require.ElementsMatch(t, []registry.Kind{
 		registry.DockerHub, registry.ECR, registry.GCR, registry.ACR, registry.System, registry.Custom,
 	}, accepted)

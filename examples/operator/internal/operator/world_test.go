@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/retry"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -26,6 +28,7 @@ import (
 	"github.com/regcred/regcred/credentials"
 	"github.com/regcred/regcred/examples/operator/api/v1alpha1"
 	"github.com/regcred/regcred/internal/testtool"
+	"github.com/regcred/regcred/providers/issuertest"
 	"github.com/regcred/regcred/pullsecret"
 	"github.com/regcred/regcred/registry/registrytest"
 )
@@ -38,6 +41,7 @@ type world struct {
 	client.Client // An administrator's.
 	t             *testing.T
 	hub           *registrytest.Server
+	tokens        issuertest.Trust // Verifies the tokens of the API's service accounts.
 	metrics       *prometheus.Registry
 }
 
@@ -57,14 +61,20 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	w := &world{t: t, metrics: prometheus.NewRegistry()}
 	w.Client, err = client.New(config, client.Options{Scheme: s})
 	require.NoError(t, err)
-	for _, file := range []string{"namespace.yaml", "rbac.yaml", "evict/rbac.yaml"} {
+	for _, file := range []string{"namespace.yaml", "rbac.yaml", "evict/rbac.yaml", "keyless/rbac.yaml"} {
 		for _, object := range w.objects(file) {
 			require.NoError(t, w.Create(t.Context(), object))
 		}
 	}
-	w.hub, err = registrytest.Start(&registrytest.Registry{Dialect: registrytest.Harbor()})
+	hub := &registrytest.Registry{Dialect: registrytest.Harbor()}
+	hub.Authenticate = func(username string, password credentials.Secret) (registrytest.Account, bool) {
+		_, err := w.tokens.Verify(password.Reveal())
+		return registrytest.Account{Username: username, Pull: []string{"*"}}, err == nil
+	}
+	w.hub, err = registrytest.Start(hub)
 	require.NoError(t, err)
 	t.Cleanup(w.hub.Close)
+	w.trust(config)
 	w.password("first")
 
 	restricted := rest.CopyConfig(config)
@@ -88,6 +98,25 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 		require.NoError(t, <-done)
 	})
 	return w
+}
+
+// trust lets the registry accept the tokens of all service accounts that are for it.
+func (w *world) trust(config *rest.Config) {
+	w.t.Helper()
+	api, err := kubernetes.NewForConfig(config)
+	require.NoError(w.t, err)
+	keys := func() ([]byte, error) {
+		return api.RESTClient().Get().AbsPath("/openid/v1/jwks").DoRaw(context.Background())
+	}
+	text, err := api.RESTClient().Get().AbsPath("/.well-known/openid-configuration").DoRaw(w.t.Context())
+	require.NoError(w.t, err)
+	var discovery struct {
+		Issuer string `json:"issuer"`
+	}
+	require.NoError(w.t, json.Unmarshal(text, &discovery))
+	w.tokens = issuertest.Trust{
+		Issuer: discovery.Issuer, Keys: keys, Audiences: []string{"https://" + w.hub.Host}, Subject: "system:serviceaccount:*",
+	}
 }
 
 // objects returns the objects in a file of config.
@@ -157,29 +186,41 @@ func (w *world) change(f func(*v1alpha1.RegistryProfileSpec)) (generation int64)
 func (w *world) namespace(name string, labels map[string]string) {
 	w.t.Helper()
 	require.NoError(w.t, w.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}))
-	// No controller manager is running that would create it.
-	require.NoError(w.t, w.Create(w.t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "default"}}))
+	for _, account := range []string{"default", "puller"} { // No controller manager is running that would create the first.
+		require.NoError(w.t, w.Create(w.t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: account}}))
+	}
 }
 
-// published returns the published password in a namespace; "" if there is no secret, or it is not linked.
+// published returns the content of the secret "shop" in a namespace; "" if there is no secret, or it is not linked.
 func (w *world) published(namespace string) string {
+	w.t.Helper()
+	config := w.secret(namespace, "shop")
+	if len(config.Keys()) == 0 {
+		return ""
+	}
+	return string(config.Reveal())
+}
+
+// secret returns the content of a secret; none if there is no secret, or it is not linked.
+func (w *world) secret(namespace, name string) (config pullsecret.Config) {
+	w.t.Helper()
 	linked := func() bool {
 		var account corev1.ServiceAccount
 		require.NoError(w.t, w.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: "default"}, &account))
-		return slices.Contains(account.ImagePullSecrets, corev1.LocalObjectReference{Name: "shop"})
+		return slices.Contains(account.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
 	}
 	before := linked()
 	var secret corev1.Secret
-	err := w.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: "shop"}, &secret)
+	err := w.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &secret)
 	require.NoError(w.t, client.IgnoreNotFound(err))
 	// The operator may have removed both between the two requests.
 	require.False(w.t, before && err != nil && linked(), "a link without a secret")
 	if err != nil || !before {
-		return ""
+		return config
 	}
-	config, err := pullsecret.Parse(secret.Data[pullsecret.SecretKey])
+	config, err = pullsecret.Parse(secret.Data[pullsecret.SecretKey])
 	require.NoError(w.t, err)
-	return string(config.Reveal())
+	return config
 }
 
 func (w *world) eventually(what string, f func() bool) {
