@@ -114,13 +114,13 @@ type Login struct {
 	// Federated exchanges the token of a service account at a registry of the kind custom.
 	// +optional
 	Federated *FederatedLogin `json:"federated,omitempty"`
-	// AWS exchanges the token of a service account for a role in AWS, for the kind ecr.
+	// AWS exchanges the token of a service account for a role in AWS. It belongs to the kind ecr.
 	// +optional
 	AWS *AWSLogin `json:"aws,omitempty"`
-	// Google exchanges the token of a service account for an access token of Google Cloud, for the kind gcr.
+	// Google exchanges the token of a service account for an access token of Google Cloud. It belongs to the kind gcr.
 	// +optional
 	Google *GoogleLogin `json:"google,omitempty"`
-	// Azure exchanges the token of a service account for an identity of Microsoft Entra ID, for the kind acr.
+	// Azure exchanges the token of a service account for an identity of Microsoft Entra ID. It belongs to the kind acr.
 	// +optional
 	Azure *AzureLogin `json:"azure,omitempty"`
 	// Ambient uses the identity of the operator's pod in its cloud. It excludes caBundle, and a proxy in transport other
