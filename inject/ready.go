@@ -120,7 +120,7 @@ func (s *Syncer) ready(ctx context.Context, targets []Target, namespace, account
 		}
 	}
 	if profiles == nil {
-		return nil, because(fmt.Errorf("no target selects them: %w", registry.ErrNotSelected), p.problems, func(Problem) bool { return true })
+		return nil, because(fmt.Errorf("no target selects this namespace and service account: %w", registry.ErrNotSelected), p.problems, func(Problem) bool { return true })
 	}
 	return profiles, nil
 }

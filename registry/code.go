@@ -208,7 +208,8 @@ func (c Code) Is(target error) bool {
 	return false
 }
 
-// Error returns the code in words, for a person. For metrics and comparisons, use string(c), as JSON and LogValue do.
+// Error returns the code in words that a person reads. Metrics and comparisons should use string(c), as JSON and LogValue
+// do.
 func (c Code) Error() string { return strings.ReplaceAll(string(c), "_", " ") }
 
 // LogValue returns the code as in JSON: "image_not_found".

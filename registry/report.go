@@ -35,7 +35,8 @@ type Issue struct {
 }
 
 // IssuesOf returns all problems in err, in their order: one Issue for each joined error, and one for each field of a
-// [field.Errors]. A rejected login is one issue, and each image that needs it is another one. It returns nil for nil. It accepts any error; an error of another module has [ErrUnknown].
+// [field.Errors]. A rejected login is one issue, and each image that needs it is another one. It returns nil for nil. It
+// accepts any error; an error of another module has [ErrUnknown].
 func IssuesOf(err error) []Issue {
 	var r report
 	r.add(err, "", 0)

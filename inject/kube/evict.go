@@ -144,7 +144,8 @@ func (e *Evictor) pass(ctx context.Context) {
 	}
 }
 
-// stillStuck reports whether the pod is a candidate now: others may have been evicted since the pass began, one at a time.
+// stillStuck reports whether the pod is a candidate now: a pass evicts one pod at a time, and this one may have pulled its
+// image since the pass began.
 func (e *Evictor) stillStuck(p *stuckPod) bool {
 	object, there, _ := e.pods.GetStore().GetByKey(p.Namespace + "/" + p.Name)
 	return there && object.(*stuckPod).UID == p.UID && object.(*stuckPod).candidate()

@@ -16,10 +16,10 @@ import (
 )
 
 // quotas tracks the usage of the policies with a limit: layers, manifests, tags and unfinished uploads, each with its
-// overhead. It is for a storage that one process uses; replicas count in the store that they share, see package shared. It is exact after a
-// measurement. Between measurements, it counts each byte before it is written, and subtracts bytes that are not kept,
-// so that usage never exceeds a limit. A layer that is already stored may count twice until the next measurement, which
-// takes place before any write is rejected.
+// overhead. It is for a storage that one process uses; replicas count in the store that they share, see package shared.
+// It is exact after a measurement. Between measurements, it counts each byte before it is written, and subtracts bytes
+// that are not kept, so that usage never exceeds a limit. A layer that is already stored may count twice until the next
+// measurement, which takes place before any write is rejected.
 type quotas struct {
 	mu    sync.Mutex
 	rooms []*room
